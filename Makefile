@@ -1,0 +1,49 @@
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+SCRIPT ?=
+
+help:  ## Show what can be typed here
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: $(STAMP)  ## Install everything into .venv (safe to repeat)
+
+$(STAMP): requirements/dev.txt pyproject.toml
+	@echo "Setting up .venv (once; about a minute) …"
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); echo "No virtual environment could be made: install python3-venv (Debian: apt install python3-venv)."; exit 1; }
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.txt
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+
+demo: $(STAMP)  ## Talk to a sample bakery in this terminal (SCRIPT=file.yaml plays a conversation)
+	@$(BIN)/recado demo $(if $(SCRIPT),--script $(SCRIPT))
+
+test: $(STAMP)  ## The fast suite (under three minutes)
+	@$(BIN)/python -m pytest -m "not slow" $(ARGS)
+
+test-slow: $(STAMP)  ## The long tests
+	@$(BIN)/python -m pytest -m slow $(ARGS)
+
+check: $(STAMP)  ## Format, lint, types, imports, dependencies
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy src tests
+	@$(BIN)/lint-imports
+	@$(BIN)/deptry src
+
+format: $(STAMP)  ## Rewrite the code in the house style
+	@$(BIN)/ruff check --fix-only --quiet .
+	@$(BIN)/ruff format .
+
+bench: $(STAMP)  ## Measure; each file under bench/ prints a table (needs wrk)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/bench.txt
+	@for file in bench/bench_*.py; do $(BIN)/python $$file || exit 1; done
+
+lock:  ## Resolve the dependencies anew into requirements/
+	@$(PYTHON) -m pip install --quiet uv
+	@bash requirements/lock.sh
+
+.PHONY: help setup demo test test-slow check format bench lock
