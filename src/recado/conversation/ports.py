@@ -1,0 +1,208 @@
+"""What the conversation needs from the outside: somebody who answers, and a way to send.
+
+`agents` implements `Agent`, `channels` implements `Channel`; they never import each other and nothing here knows them.
+"""
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Literal, Protocol, TypeAlias
+from uuid import UUID
+
+from recado.conversation.values import AccountSid, Address, MessageSid
+
+# --- Agents -----------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Incoming:
+    """One message of the turn, in the words an agent reads: `text` describes what is not text ("[image]")."""
+
+    text: str
+    kind: str
+    received_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class HistoryEntry:
+    """An earlier message of the same lane; `author` says who spoke, a person taking over included."""
+
+    author: Literal["customer", "agent", "person", "notice"]
+    text: str
+    at: datetime
+
+
+class Effects(Protocol):
+    """Runs a tool's side effect at most once per turn, however often the agent is run again."""
+
+    async def once(self, tool: str, work: Callable[[], Awaitable[str]]) -> str:
+        """The result of `work`, or the stored one when the turn's n-th call of `tool` has run before.
+
+        The key `turn:tool:n` is stored before `work` starts; a call whose first run died half-way is not repeated and
+        raises `EffectUncertain`.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class TurnContext:
+    """All that an agent run is given. Owner and contact come from us, never from a model."""
+
+    owner_id: UUID
+    contact_id: UUID
+    conversation_id: UUID
+    turn_id: UUID
+    locale: str
+    contact_name: str | None
+    messages: Sequence[Incoming]
+    history: Sequence[HistoryEntry]
+    deadline: datetime
+    effects: Effects
+
+    @property
+    def text(self) -> str:
+        """The turn's texts, joined by line breaks, oldest first."""
+        return "\n".join(message.text for message in self.messages)
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """What a run consumed, as far as the agent can tell."""
+
+    model: str | None = None
+    input_tokens: int = 0
+    output_tokens: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """The one text that answers the turn."""
+
+    text: str
+    usage: Usage = field(default_factory=Usage)
+
+
+@dataclass(frozen=True, slots=True)
+class HandOff:
+    """A person must take over; `notice` is what the customer reads meanwhile (None: the owner's standard text)."""
+
+    reason: str
+    notice: str | None = None
+    usage: Usage = field(default_factory=Usage)
+
+
+@dataclass(frozen=True, slots=True)
+class NoReply:
+    """Nothing is to be said, and that is right."""
+
+    reason: str = ""
+    usage: Usage = field(default_factory=Usage)
+
+
+AgentResult: TypeAlias = Reply | HandOff | NoReply
+
+
+class Agent(Protocol):
+    """Answers a turn. It may raise, hang or lie: it is called in one place, bounded and outside any transaction."""
+
+    async def respond(self, turn: TurnContext) -> AgentResult: ...
+
+
+class Agents(Protocol):
+    """Finds the agent that an owner has on, with its settings applied."""
+
+    async def agent_for(self, owner_id: UUID) -> Agent: ...
+
+    async def run(self, agent: Agent, turn: TurnContext, timeout: float) -> AgentResult:
+        """Run it where a blocking agent stops nobody else; at `timeout` seconds it is cancelled from outside.
+
+        Raises `AgentFailed` (conversation/errors.py) for whatever went wrong, rubbish answers included.
+        """
+        ...
+
+
+# --- Channels ---------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class OutboundText:
+    """One create call. `callback_ref` is our own id of the attempt, which the provider's callbacks bring back."""
+
+    owner_id: UUID
+    address_id: UUID
+    from_address: Address
+    to_address: Address
+    text: str
+    callback_ref: str
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """The provider took it and named it."""
+
+    account_sid: AccountSid
+    sid: MessageSid
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """The provider surely did not and will not send it: final. `reason` is one of the suppression reasons."""
+
+    code: str
+    detail: str
+    reason: Literal["opt_out", "window_closed", "unreachable"]
+    pause_account: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class NotProcessed:
+    """It surely never got in (429, refused connection, DNS, TLS): trying again cannot send twice."""
+
+    code: str
+    detail: str
+    retry_after: float | None = None
+    pause_account: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Unknown:
+    """It may or may not have been taken (5xx, read timeout, reset, 2xx without an id)."""
+
+    code: str
+    detail: str
+
+
+SendResult: TypeAlias = Sent | Refused | NotProcessed | Unknown
+
+
+@dataclass(frozen=True, slots=True)
+class ListedMessage:
+    """A message the provider lists as sent by us."""
+
+    account_sid: AccountSid
+    sid: MessageSid
+    to_address: str
+    from_address: str
+    body: str
+    created_at: datetime
+    status: str
+    error_code: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Pull:
+    """What a look into the provider's list gave. `complete` only when every spelling was read to the end."""
+
+    messages: Sequence[ListedMessage]
+    complete: bool
+    detail: str = ""
+
+
+class Channel(Protocol):
+    """Sends one text once, and looks up what was sent. No retries of its own: the ledger decides those."""
+
+    async def send(self, message: OutboundText) -> SendResult: ...
+
+    async def find(self, message: OutboundText, *, created_after: datetime, created_before: datetime) -> Pull:
+        """All our API-made messages from `from_address` to any spelling of `to_address` created in the span."""
+        ...

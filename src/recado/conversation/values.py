@@ -1,0 +1,130 @@
+"""Value objects that the whole product passes around instead of bare strings."""
+
+import re
+from dataclasses import dataclass
+from typing import Self
+
+from recado.core.errors import InvalidInput
+
+_ACCOUNT_SID = re.compile(r"AC[0-9a-fA-F]{32}")
+_MESSAGE_SID = re.compile(r"[A-Z]{2}[0-9a-fA-F]{32}")
+_E164 = re.compile(r"\+[1-9][0-9]{5,14}")
+_SHORT_CODE = re.compile(r"[0-9]{3,8}")
+_CHANNELS = ("whatsapp", "rcs", "messenger", "sms")
+
+
+@dataclass(frozen=True, slots=True)
+class AccountSid:
+    """A Twilio account or subaccount: `AC` and 32 hexadecimal digits."""
+
+    value: str
+
+    def __post_init__(self) -> None:
+        if not _ACCOUNT_SID.fullmatch(self.value):
+            raise InvalidInput(f"{self.value!r} is not an account SID: AC followed by 32 hexadecimal digits")
+
+    def __str__(self) -> str:
+        return self.value
+
+
+@dataclass(frozen=True, slots=True)
+class MessageSid:
+    """A provider's message id. Twilio uses `SM` and `MM` for messages, and says never to route on the prefix."""
+
+    value: str
+
+    def __post_init__(self) -> None:
+        if not _MESSAGE_SID.fullmatch(self.value):
+            raise InvalidInput(f"{self.value!r} is not a message SID: two letters followed by 32 hexadecimal digits")
+
+    def __str__(self) -> str:
+        return self.value
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where a message comes from or goes to, kept exactly as the provider wrote it (`whatsapp:+55…`, `+1…`, `12345`).
+
+    `match_key` is what two spellings of the same person share; it is for looking up only and never sent to.
+    """
+
+    value: str
+
+    def __post_init__(self) -> None:
+        if not self.value or len(self.value) > 256 or not self.value.isprintable():
+            raise InvalidInput(f"{self.value[:40]!r} is not an address")
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """An address typed by a person: spaces, hyphens and brackets in the number are dropped."""
+        channel, separator, rest = text.strip().rpartition(":")
+        cleaned = re.sub(r"[\s().-]", "", rest) if rest.lstrip().startswith("+") else rest.strip()
+        address = cls(f"{channel.strip().lower()}{separator}{cleaned}")
+        plausible = _E164.fullmatch(address.number) or _SHORT_CODE.fullmatch(address.number)
+        if address.channel == "sms" and not plausible:
+            raise InvalidInput(f"{text!r} is not a phone number; write it as +5511987654321 or whatsapp:+5511987654321")
+        if address.channel not in _CHANNELS:
+            raise InvalidInput(f"{text!r} names the channel {address.channel!r}; use whatsapp:+… or a bare +… for SMS")
+        return address
+
+    @property
+    def channel(self) -> str:
+        """`whatsapp`, `rcs`, … or `sms` for a bare number."""
+        prefix, separator, _ = self.value.partition(":")
+        return prefix.lower() if separator else "sms"
+
+    @property
+    def number(self) -> str:
+        """What follows the channel's prefix: usually a number with its +, else an id or a short code."""
+        return self.value.partition(":")[2] if ":" in self.value else self.value
+
+    @property
+    def match_key(self) -> str:
+        """The channel and the number in the one spelling all its variants share (see `spellings`)."""
+        return f"{self.channel}:{_canonical(self.number)}"
+
+    @property
+    def spellings(self) -> tuple["Address", ...]:
+        """Every way the same person may be written, this one first: what to ask Twilio's list for."""
+        prefix = self.value[: len(self.value) - len(self.number)]
+        numbers = dict.fromkeys((self.number, *_variants(_canonical(self.number))))
+        return tuple(Address(prefix + number) for number in numbers)
+
+    @property
+    def masked(self) -> str:
+        """For logs: the channel and the last four digits."""
+        return f"{self.channel}:…{self.number[-4:]}"
+
+    def __str__(self) -> str:
+        return self.value
+
+
+# One person may be written in two ways: Brazilian mobiles gained a leading 9 and old WhatsApp accounts keep the form
+# without it; Mexico dropped a 1 after 52; Argentina has a 9 after 54 on WhatsApp only. A Brazilian landline (eight
+# digits that start with 2-5) has no second spelling and is left alone.
+_BRAZIL_LONG = re.compile(r"\+55([1-9][0-9])9([6-9][0-9]{7})")
+_BRAZIL_SHORT = re.compile(r"\+55([1-9][0-9])([6-9][0-9]{7})")
+_MEXICO_LONG = re.compile(r"\+521([0-9]{10})")
+_MEXICO_SHORT = re.compile(r"\+52([0-9]{10})")
+_ARGENTINA_LONG = re.compile(r"\+549([0-9]{10})")
+_ARGENTINA_SHORT = re.compile(r"\+54([0-9]{10})")
+
+
+def _canonical(number: str) -> str:
+    if match := _BRAZIL_LONG.fullmatch(number):
+        return f"+55{match[1]}{match[2]}"
+    if match := _MEXICO_LONG.fullmatch(number):
+        return f"+52{match[1]}"
+    if match := _ARGENTINA_LONG.fullmatch(number):
+        return f"+54{match[1]}"
+    return number
+
+
+def _variants(canonical: str) -> tuple[str, ...]:
+    if match := _BRAZIL_SHORT.fullmatch(canonical):
+        return (canonical, f"+55{match[1]}9{match[2]}")
+    if match := _MEXICO_SHORT.fullmatch(canonical):
+        return (canonical, f"+521{match[1]}")
+    if match := _ARGENTINA_SHORT.fullmatch(canonical):
+        return (canonical, f"+549{match[1]}")
+    return (canonical,)
