@@ -31,6 +31,11 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 
 
+def to_microseconds(moment: datetime) -> int:
+    """How a moment is stored on SQLite: whole microseconds since 1970."""
+    return (moment - _EPOCH) // _MICROSECOND
+
+
 class Id(TypeDecorator[UUID]):
     """A UUID: 16 bytes on SQLite, `uuid` on PostgreSQL. Byte order is creation order for UUIDv7."""
 
@@ -67,7 +72,7 @@ class Moment(TypeDecorator[datetime]):
             return None
         if value.tzinfo is None:
             raise ValueError("a naive datetime reached the database; make it aware")
-        return value if dialect.name == "postgresql" else (value - _EPOCH) // _MICROSECOND
+        return value if dialect.name == "postgresql" else to_microseconds(value)
 
     def process_result_value(self, value: datetime | int | None, _dialect: Dialect) -> datetime | None:
         if isinstance(value, int):

@@ -1,0 +1,79 @@
+"""The bell that needs no broker: the database file itself.
+
+A connection of its own in autocommit reads `PRAGMA data_version` every 20 ms (1.7 µs each); only when another
+connection has committed does it look up the earliest due time, which is one indexed read. A timer covers jobs that
+*become* due, commits of this process ring at once, and a look each second is the net.
+"""
+
+import asyncio
+import sqlite3
+from collections.abc import AsyncIterator, Sequence
+
+from recado.core.clock import Clock
+from recado.core.database.engine import Database, sqlite_module
+from recado.core.database.types import to_microseconds
+from recado.core.queue.delivery import WakeUp
+
+POLL_SECONDS = 0.02
+NET_SECONDS = 1.0
+_DUE = "SELECT 1 FROM lanes WHERE next_due_at <= ? LIMIT 1"
+_NEXT = "SELECT next_due_at FROM lanes WHERE next_due_at > ? ORDER BY next_due_at LIMIT 1"
+
+
+class SqliteDelivery:
+    """Watches the file; `publish` has nothing to do."""
+
+    def __init__(self, database: Database, clock: Clock) -> None:
+        self._database = database
+        self._clock = clock
+        self._connection: sqlite3.Connection | None = None
+
+    async def publish(self, wakeups: Sequence[WakeUp]) -> None:
+        """The rows are the bell."""
+
+    async def receive(self) -> AsyncIterator[WakeUp]:
+        loop = asyncio.get_running_loop()
+        committed = asyncio.Event()
+
+        def ring() -> None:
+            if not loop.is_closed():
+                loop.call_soon_threadsafe(committed.set)
+
+        self._database.on_commit(ring)
+        while True:
+            version = self._look("PRAGMA data_version")
+            if self._look(_DUE, self._now()) is not None:
+                yield WakeUp()
+            await self._until_something_may_be_due(version, committed)
+
+    async def close(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+    async def _until_something_may_be_due(self, version: int | None, committed: asyncio.Event) -> None:
+        """Return after a commit, when the next job becomes due, or after a second."""
+        next_due = self._look(_NEXT, self._now())
+        patience = NET_SECONDS if next_due is None else min(NET_SECONDS, (next_due - self._now()) / 1_000_000)
+        give_up = self._clock.monotonic() + patience
+        while (left := give_up - self._clock.monotonic()) > 0:
+            try:
+                await asyncio.wait_for(committed.wait(), min(POLL_SECONDS, left))
+            except TimeoutError:
+                if self._look("PRAGMA data_version") != version:
+                    return
+            else:
+                committed.clear()
+                return
+
+    def _now(self) -> int:
+        return to_microseconds(self._clock.now())
+
+    def _look(self, question: str, *values: int) -> int | None:
+        try:
+            if self._connection is None:
+                self._connection = self._database.connect_apart()
+            row = self._connection.execute(question, values).fetchone()
+        except sqlite_module().Error:  # Locked for a moment, or the disk is ill: the next look will tell.
+            return None
+        return None if row is None else row[0]

@@ -1,0 +1,88 @@
+"""Keeps the leases of a process alive from a thread of its own.
+
+One batched update every third of a lease, whatever the event loop or an agent is doing. A lease is never extended past
+its run's time limit plus five seconds, so a run that hangs loses its job even though its process is well.
+"""
+
+import asyncio
+import threading
+from collections.abc import Callable
+from concurrent.futures import TimeoutError as FutureTimeout
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+import structlog
+
+from recado.core.clock import Clock
+from recado.core.database.engine import Database
+from recado.core.errors import DomainError
+from recado.core.queue import store
+from recado.core.queue.job import Job
+
+log = structlog.get_logger(__name__)
+
+GRACE = timedelta(seconds=5)
+
+
+@dataclass(frozen=True, slots=True)
+class _Lease:
+    job: Job
+    end: datetime
+    loop: asyncio.AbstractEventLoop
+
+
+class Heartbeat:
+    """Extends the leases it is told of until it is told to forget them."""
+
+    def __init__(self, database: Database, clock: Clock, lease: timedelta) -> None:
+        self._database = database
+        self._clock = clock
+        self._lease = lease
+        self._leases: dict[object, _Lease] = {}
+        self._lock = threading.Lock()
+        self._stop = threading.Event()
+        self._thread: threading.Thread | None = None
+        self.last_beat = clock.now()
+
+    def keep(self, job: Job, time_limit: timedelta) -> Callable[[], None]:
+        """Keep a job's lease alive; call what comes back when the run is over. `job.lost` is set if it was lost."""
+        key = (job.id, job.lease_token)
+        with self._lock:
+            end = self._clock.now() + time_limit + GRACE
+            self._leases[key] = _Lease(job, end, asyncio.get_running_loop())
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._beat_for_ever, name="recado-heartbeat", daemon=True)
+                self._thread.start()
+
+        def forget() -> None:
+            with self._lock:
+                self._leases.pop(key, None)
+
+        return forget
+
+    def close(self) -> None:
+        self._stop.set()
+        if self._thread is not None:
+            self._thread.join()
+
+    def _beat_for_ever(self) -> None:
+        while not self._stop.wait(self._lease.total_seconds() / 3):
+            try:
+                self.beat()
+            except (DomainError, FutureTimeout) as error:
+                log.warning("queue.heartbeat_failed", error=str(error))
+
+    def beat(self) -> None:
+        """Extend every lease once."""
+        with self._lock:
+            leases = list(self._leases.values())
+        now = self._clock.now()
+        rows = [(lease.job.id, lease.job.lease_token, min(now + self._lease, lease.end)) for lease in leases]
+        if rows:
+            held = self._database.write_from_thread(lambda uow: store.extend_leases(uow, rows)).result(
+                timeout=self._lease.total_seconds()
+            )
+            for lease in leases:
+                if lease.job.id not in held:
+                    lease.loop.call_soon_threadsafe(lease.job.lost.set)
+        self.last_beat = now

@@ -1,0 +1,156 @@
+"""A job, what running it may end in, and what a handler is.
+
+The row in `message_queue` is the job; everything a broker carries is a bell. Payloads hold ids only.
+"""
+
+import asyncio
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Literal, Protocol, TypeAlias
+from uuid import UUID
+
+from recado.core.database.types import JsonValue
+from recado.core.database.unit_of_work import UnitOfWork
+
+Status: TypeAlias = Literal["collecting", "waiting", "running", "done", "dead", "discarded"]
+
+CRASH_CAP = 10
+"""Leases that ran out, whoever's fault, after which even a job that never died alone is given up."""
+
+
+@dataclass(frozen=True, slots=True)
+class NewJob:
+    """A job to be stored. Without a lane it waits for nobody; with one, it runs after the older jobs of its lane."""
+
+    id: UUID
+    name: str
+    owner_id: UUID
+    created_at: datetime
+    due_at: datetime
+    lane: str | None = None
+    message_sid: str | None = None
+    payload: JsonValue = None
+    priority: int = 5
+    window_ends_at: datetime | None = None
+    turn_id: UUID | None = None
+    max_attempts: int = 3
+    collecting: bool = False
+    trace: str | None = None
+
+
+@dataclass(slots=True, eq=False)
+class Job:
+    """A claimed job. `attempts` counts failures a worker reported, `crashes` leases that ran out before this claim.
+
+    `newcomer` is set when a newer job of the same lane has come, `lost` when another worker holds the lease now.
+    """
+
+    id: UUID
+    name: str
+    owner_id: UUID
+    lane: str
+    payload: JsonValue
+    message_sid: str | None
+    turn_id: UUID | None
+    attempts: int
+    max_attempts: int
+    crashes: int
+    crashes_alone: int
+    created_at: datetime
+    due_at: datetime
+    lease_token: UUID
+    leased_until: datetime
+    status: Status = "running"
+    last_error: str | None = None
+    trace: str | None = None
+    newcomer: asyncio.Event = field(default_factory=asyncio.Event)
+    lost: asyncio.Event = field(default_factory=asyncio.Event)
+
+    @property
+    def suspect(self) -> bool:
+        """A lease of it ran out before: it may have killed its worker, so it runs in a process of its own."""
+        return self.crashes > 0
+
+    @property
+    def used_up(self) -> str | None:
+        """Why it must not be started again, or None."""
+        if self.attempts >= self.max_attempts:
+            return self.last_error or "its attempts are used up"
+        if self.crashes_alone >= self.max_attempts:
+            return f"it killed the process that ran it alone {self.crashes_alone} times"
+        if self.crashes >= CRASH_CAP:
+            return f"its lease ran out {self.crashes} times"
+        return None
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """It is finished. `recorded`: the handler ended the row in its own transaction (see `store.complete`)."""
+
+    recorded: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class RetryIn:
+    """Again after `delay`. `counts` is False when it is waiting, not failing: then no attempt is used up."""
+
+    delay: timedelta
+    error: str = ""
+    counts: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Discard:
+    """Nobody wants it any more; no dead letter is made."""
+
+    reason: str
+
+
+JobResult: TypeAlias = Done | RetryIn | Discard
+
+
+@dataclass(frozen=True, slots=True)
+class LeaseLost:
+    """The row belongs to another worker now (or is finished); nothing was changed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Replayed:
+    """A dead letter was started again; `by` is the new job."""
+
+    job_id: UUID
+    by: UUID
+
+
+@dataclass(frozen=True, slots=True)
+class ReplayRefused:
+    """A dead letter was not started again, and why."""
+
+    job_id: UUID
+    why: str
+
+
+class Handler(Protocol):
+    """Runs the jobs of one name. It may be run twice for one job: its own rows decide what is still to be done."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def time_limit(self) -> timedelta:
+        """The longest one run may take; five seconds later its lease is allowed to end."""
+        ...
+
+    async def run(self, job: Job) -> JobResult: ...
+
+    def exhausted(self, uow: UnitOfWork, job: Job, error: str) -> None:
+        """Settle a job that is given up, in the transaction that buries it."""
+        ...
+
+    def replay(self, uow: UnitOfWork, job: Job, *, force: bool) -> Replayed | ReplayRefused:
+        """Start a dead letter again, as a new job."""
+        ...
+
+    def discarded(self, uow: UnitOfWork, job: Job) -> str | None:
+        """Settle what a person discards before it ran; a text refuses, and says why."""
+        ...

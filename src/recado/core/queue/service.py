@@ -1,0 +1,220 @@
+"""The queue as the rest of the product uses it: claim, finish, and what people ask of it.
+
+`claim` never starts a job whose attempts are used up; it settles it, in one transaction of its own, so that a poison
+message gets its apology and cannot stop the line.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from uuid import UUID
+
+import structlog
+
+from recado.core.clock import Clock
+from recado.core.database.engine import Database
+from recado.core.database.unit_of_work import UnitOfWork
+from recado.core.errors import Conflict, NotFound
+from recado.core.ids import Chance, Ids, jittered
+from recado.core.queue import store
+from recado.core.queue.job import (
+    Discard,
+    Done,
+    Handler,
+    Job,
+    JobResult,
+    LeaseLost,
+    NewJob,
+    Replayed,
+    ReplayRefused,
+    RetryIn,
+)
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Backoff:
+    """How long to wait after the n-th failure: `first`, then three times as long each time, at most `cap`."""
+
+    first: timedelta = timedelta(seconds=2)
+    cap: timedelta = timedelta(minutes=5)
+
+    def after(self, failures: int, chance: Chance) -> timedelta:
+        seconds = min(self.first.total_seconds() * 3**failures, self.cap.total_seconds())
+        return timedelta(seconds=jittered(seconds, chance))
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """The row is as the result says."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Ending:
+    job: Job
+    result: JobResult
+    now: datetime
+
+
+class QueueService:
+    """Claims and ends jobs; one per process."""
+
+    def __init__(
+        self,
+        database: Database,
+        clock: Clock,
+        ids: Ids,
+        chance: Chance,
+        handlers: Sequence[Handler],
+        *,
+        lease: timedelta = timedelta(seconds=30),
+        backoff: Backoff | None = None,
+    ) -> None:
+        self._database = database
+        self._clock = clock
+        self._ids = ids
+        self._chance = chance
+        self._handlers: Mapping[str, Handler] = {handler.name: handler for handler in handlers}
+        self.lease = lease
+        self._backoff = backoff or Backoff()
+        self._finish = database.batched(self._finish_many)
+
+    def handler(self, name: str) -> Handler:
+        """The handler of a job's name; raises `NotFound` for a name this version does not know."""
+        try:
+            return self._handlers[name]
+        except KeyError:
+            raise NotFound(f"no handler knows jobs named {name!r}") from None
+
+    async def enqueue(self, jobs: Sequence[NewJob]) -> None:
+        """Store jobs by themselves; whoever has something to store beside them uses `store.add` in its own unit."""
+        await self._database.write(lambda uow: store.add(uow, jobs), owner=None, urgent=True)
+
+    async def claim(self, limit: int, *, suspects: int) -> list[Job]:
+        """Take up to `limit` due jobs, at most `suspects` of them suspects. Used-up ones are settled, not returned."""
+        now, token = self._clock.now(), self._ids.new()
+
+        def take(uow: UnitOfWork) -> list[Job]:
+            return store.lease(uow, store.ready(uow, now, limit, suspects), token, now, now + self.lease)
+
+        jobs = await self._database.write(take, owner=None, urgent=True)
+        for job in jobs:
+            if why := job.used_up:
+                await self.give_up(job, why)
+        return [job for job in jobs if not job.used_up]
+
+    async def claim_this(self, job_id: UUID, token: UUID) -> Job | None:
+        """The job that another process of ours has claimed for this one (a suspect's own process)."""
+        job = await self._database.read(lambda uow: store.find(uow, job_id), owner=None)
+        return job if job is not None and job.status == "running" and job.lease_token == token else None
+
+    async def finish(self, job: Job, result: JobResult) -> Finished | LeaseLost:
+        """Store how a job ended. A failure that was its last one settles it for good, in the same transaction."""
+        return await self._finish(_Ending(job, result, self._clock.now()))
+
+    async def give_up(self, job: Job, error: str) -> bool:
+        """Bury a held job and settle what it was about."""
+        now = self._clock.now()
+        return await self._database.write(lambda uow: self._bury(uow, job, now, error), owner=None, urgent=True)
+
+    async def give_back(self, job: Job) -> None:
+        """Return a held job unharmed: a graceful stop burns no attempt."""
+        now = self._clock.now()
+        await self._database.write(lambda uow: store.put_back(uow, job, now, error=None), owner=None, urgent=True)
+
+    async def died_alone(self, job: Job, how: str) -> None:
+        """A suspect killed the process that ran nothing else: that counts against it."""
+        now, crashes = self._clock.now(), job.crashes_alone + 1
+        delay = self._backoff.after(job.crashes_alone, self._chance)
+
+        def record(uow: UnitOfWork) -> None:
+            if crashes >= job.max_attempts:
+                self._bury(uow, job, now, f"it killed its own process {crashes} times ({how})")
+            else:
+                store.put_back(uow, job, now + delay, error=how, crashes_alone=crashes)
+
+        await self._database.write(record, owner=None, urgent=True)
+
+    async def free_ended_leases(self) -> int:
+        now = self._clock.now()
+        return await self._database.write(lambda uow: store.free_ended_leases(uow, now), owner=None)
+
+    def failure(self, job: Job, error: str) -> RetryIn:
+        """The usual answer to an unexpected error: again, later each time."""
+        return RetryIn(self._backoff.after(job.attempts, self._chance), error)
+
+    # --- For people ---------------------------------------------------------------------------------------------------
+
+    async def stats(self) -> store.QueueStats:
+        now = self._clock.now()
+        return await self._database.read(lambda uow: store.stats(uow, now), owner=None)
+
+    async def dead(self) -> list[Job]:
+        return await self._database.read(store.dead_letters, owner=None)
+
+    async def retry(self, job_id: UUID, *, force: bool = False) -> Replayed | ReplayRefused:
+        """Start a dead letter again. Raises `NotFound` and `Conflict` in words a person understands."""
+
+        def start(uow: UnitOfWork) -> Replayed | ReplayRefused:
+            job = self._dead(uow, job_id)
+            result = self.handler(job.name).replay(uow, job, force=force)
+            if isinstance(result, Replayed):
+                store.mark_replayed(uow, job_id, result.by)
+            return result
+
+        return await self._database.write(start, owner=None)
+
+    async def discard(self, job_id: UUID) -> None:
+        """Take a dead letter off the list, or a waiting job out of the line."""
+        now = self._clock.now()
+
+        def drop(uow: UnitOfWork) -> None:
+            job = store.find(uow, job_id)
+            if job is None:
+                raise NotFound(f"there is no job {job_id}; `recado queue dead` lists the dead letters")
+            if job.status in ("running", "done", "discarded"):
+                raise Conflict(f"job {job_id} is {job.status}; only dead letters and waiting jobs can be discarded")
+            if job.status != "dead" and (refusal := self.handler(job.name).discarded(uow, job)):
+                raise Conflict(refusal)
+            store.mark_discarded(uow, job, now)
+
+        await self._database.write(drop, owner=None)
+
+    async def unfinished(self) -> int:
+        return await self._database.read(store.unfinished, owner=None)
+
+    # --- Inside units of work -----------------------------------------------------------------------------------------
+
+    def _finish_many(self, uow: UnitOfWork, endings: Sequence[_Ending]) -> list[Finished | LeaseLost]:
+        return [self._end(uow, ending) for ending in endings]
+
+    def _end(self, uow: UnitOfWork, ending: _Ending) -> Finished | LeaseLost:
+        job, now = ending.job, ending.now
+        match ending.result:
+            case Done():
+                held = store.complete(uow, job, now)
+            case Discard(reason):
+                held = store.complete(uow, job, now, status="discarded", error=reason)
+            case RetryIn(delay, error, counts):
+                attempts = job.attempts + counts
+                if attempts >= job.max_attempts and counts:
+                    held = self._bury(uow, job, now, error)
+                else:
+                    held = store.put_back(uow, job, now + delay, error=error or None, attempts=attempts)
+        return Finished() if held else LeaseLost()
+
+    def _bury(self, uow: UnitOfWork, job: Job, now: datetime, error: str) -> bool:
+        if not store.bury(uow, job, now, error):
+            return False
+        self.handler(job.name).exhausted(uow, job, error)
+        log.warning("queue.dead_letter", job=str(job.id), name=job.name, error=error)
+        return True
+
+    def _dead(self, uow: UnitOfWork, job_id: UUID) -> Job:
+        job = store.find(uow, job_id)
+        if job is None:
+            raise NotFound(f"there is no job {job_id}; `recado queue dead` lists the dead letters")
+        if job.status != "dead":
+            raise Conflict(f"job {job_id} is {job.status}, not dead; only dead letters can be retried")
+        return job

@@ -1,0 +1,420 @@
+"""What the queue says to the database; every function runs inside somebody's unit of work.
+
+Two rules hold everywhere. The lane row is touched before its jobs are looked at, so two claims can never take one lane;
+and whoever changes a lane's jobs calls `refresh_lanes` in the same transaction, so its head is never stale.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import ColumnElement, and_, bindparam, case, delete, exists, func, literal_column, select, text, update
+from sqlalchemy.engine import RowMapping
+
+from recado.core.database.unit_of_work import UnitOfWork
+from recado.core.queue.job import Job, NewJob
+from recado.core.queue.tables import UNFINISHED, lanes, message_queue, queue_owners
+
+STEP = 500
+"""The most rows one write touches, so that nobody waits long for the lock."""
+
+_UNFINISHED = literal_column("status").in_([literal_column(f"'{status}'") for status in UNFINISHED])
+_JOB_COLUMNS = [message_queue.c[name] for name in Job.__dataclass_fields__ if name in message_queue.c]
+
+
+# --- Storing ----------------------------------------------------------------------------------------------------------
+
+
+def add(uow: UnitOfWork, jobs: Sequence[NewJob]) -> None:
+    """Store jobs that wait for their due time, each behind the older jobs of its lane."""
+    rows = [_row(job) for job in jobs]
+    if not rows:
+        return
+    uow.execute(message_queue.insert(), rows)
+    touch_lanes(uow, {str(row["lane"]): job.owner_id for row, job in zip(rows, jobs, strict=True)})
+
+
+def collect(uow: UnitOfWork, jobs: Sequence[NewJob], *, due_at_once: frozenset[str] = frozenset()) -> None:
+    """Open or extend the burst windows of some lanes, at most one job a lane given.
+
+    A window that is open already moves its due time to `min(new due, window's end)`; the end is set only once, at
+    insert. The lanes in `due_at_once` (a button was tapped) close their window now.
+    """
+    if not jobs:
+        return
+    insert = uow.insert(message_queue)
+    upsert = insert.on_conflict_do_update(
+        index_elements=["lane"],
+        index_where=text("status='collecting'"),
+        set_={
+            "due_at": func.min(insert.excluded.due_at, message_queue.c.window_ends_at),
+            "message_sid": insert.excluded.message_sid,
+        },
+    )
+    uow.execute(upsert, [_row(job) for job in jobs])
+    if due_at_once:
+        now = max(job.created_at for job in jobs)
+        at_once = and_(message_queue.c.lane.in_(sorted(due_at_once)), message_queue.c.status == text("'collecting'"))
+        uow.execute(update(message_queue).where(at_once).values(due_at=now, window_ends_at=now))
+    touch_lanes(uow, {_lane(job): job.owner_id for job in jobs})
+
+
+def _lane(job: NewJob) -> str:
+    return job.lane if job.lane is not None else f"job:{job.id.hex}"
+
+
+def _row(job: NewJob) -> dict[str, object]:
+    return {
+        "id": job.id,
+        "name": job.name,
+        "message_sid": job.message_sid,
+        "payload": job.payload,
+        "status": "collecting" if job.collecting else "waiting",
+        "attempts": 0,
+        "created_at": job.created_at,
+        "owner_id": job.owner_id,
+        "lane": _lane(job),
+        "priority": job.priority,
+        "due_at": job.due_at,
+        "window_ends_at": job.window_ends_at,
+        "turn_id": job.turn_id,
+        "max_attempts": job.max_attempts,
+        "crashes": 0,
+        "crashes_alone": 0,
+        "dispatches": 0,
+        "trace": job.trace,
+    }
+
+
+# --- Lanes ------------------------------------------------------------------------------------------------------------
+
+
+def touch_lanes(uow: UnitOfWork, owners: Mapping[str, UUID]) -> None:
+    """Make the lanes that are new, then refresh their heads. In lane order, so that two writers cannot deadlock."""
+    rows = [{"lane": lane, "owner_id": owner} for lane, owner in sorted(owners.items())]
+    uow.execute(uow.insert(lanes).on_conflict_do_nothing(), rows)
+    refresh_lanes(uow, [str(row["lane"]) for row in rows])
+
+
+_runs = exists().where(message_queue.c.lane == lanes.c.lane, message_queue.c.status == text("'running'"))
+
+_REFRESH = """
+UPDATE lanes SET (head_job, next_due_at, next_priority, suspect) = (
+    SELECT id,
+        CASE WHEN EXISTS (SELECT 1 FROM message_queue r WHERE r.lane = lanes.lane AND r.status = 'running')
+            THEN NULL ELSE due_at END,
+        priority, crashes > 0
+    FROM message_queue AS head
+    WHERE head.lane = lanes.lane AND head.status IN ('collecting', 'waiting', 'running') AND head.status <> 'running'
+    ORDER BY head.id LIMIT 1)
+WHERE lane = :lane
+"""
+
+
+def refresh_lanes(uow: UnitOfWork, names: Iterable[str]) -> None:
+    """Point each lane at the oldest job of its line; a lane made for one job goes with it."""
+    ordered = sorted(set(names))
+    if not ordered:
+        return
+    uow.execute(text(_REFRESH), [{"lane": lane} for lane in ordered])
+    single = [lane for lane in ordered if lane.startswith("job:")]
+    if single:
+        gone = and_(lanes.c.lane.in_(single), lanes.c.head_job.is_(None), ~_runs)
+        uow.execute(delete(lanes).where(gone))
+
+
+# --- Claiming ---------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """The head of a lane that may be claimed."""
+
+    lane: str
+    job_id: UUID
+    owner_id: UUID
+
+
+# All owners with something due at one priority, without reading their lines: each step jumps to the next owner in the
+# index (a million due jobs of one owner cost one step).
+_OWNERS = text(
+    """
+WITH RECURSIVE owner(id) AS (
+    SELECT min(owner_id) FROM lanes WHERE next_priority = :priority AND next_due_at IS NOT NULL
+    UNION ALL
+    SELECT (SELECT min(owner_id) FROM lanes
+            WHERE next_priority = :priority AND next_due_at IS NOT NULL AND owner_id > owner.id)
+    FROM owner WHERE owner.id IS NOT NULL)
+SELECT owner.id FROM owner LEFT JOIN queue_owners served ON served.owner_id = owner.id
+WHERE owner.id IS NOT NULL
+  AND EXISTS (SELECT 1 FROM lanes WHERE next_priority = :priority AND owner_id = owner.id AND next_due_at <= :now)
+  AND (served.max_running IS NULL OR served.max_running > (
+       SELECT count(*) FROM message_queue WHERE status = 'running' AND owner_id = owner.id))
+ORDER BY coalesce(served.served_at, 0) LIMIT :most
+"""
+).columns(lanes.c.owner_id.label("id"))
+_PRIORITY = select(func.min(lanes.c.next_priority)).where(
+    lanes.c.next_due_at.is_not(None), lanes.c.next_priority > bindparam("above")
+)
+
+
+def ready(uow: UnitOfWork, now: datetime, limit: int, suspects: int) -> list[Ready]:
+    """Heads of lanes to claim: by priority, then the owner served longest ago, then the oldest due.
+
+    At most `suspects` of them are jobs that ran out of a lease before.
+    """
+    found: list[Ready] = []
+    above = -1
+    while len(found) < limit:
+        priority = uow.execute(_PRIORITY, {"above": above}).scalar()
+        if priority is None:
+            break
+        above = priority
+        found.extend(_ready_at(uow, priority, now, limit - len(found), suspects))
+    return found
+
+
+def _ready_at(uow: UnitOfWork, priority: int, now: datetime, limit: int, suspects: int) -> list[Ready]:
+    moment = bindparam("now", now, type_=lanes.c.next_due_at.type)
+    owners = [row[0] for row in uow.execute(_OWNERS.bindparams(moment, priority=priority, most=limit)).all()]
+    lines = [_line(uow, priority, owner, now, 1 if len(owners) >= limit else limit) for owner in owners]
+    found: list[Ready] = []
+    for position in range(max(map(len, lines), default=0)):
+        for line in lines:
+            if position < len(line) and len(found) < limit:
+                head, suspect = line[position]
+                if suspect and suspects <= 0:
+                    continue
+                suspects -= suspect
+                found.append(head)
+    return found
+
+
+def _line(uow: UnitOfWork, priority: int, owner: UUID, now: datetime, limit: int) -> list[tuple[Ready, bool]]:
+    # A page of suspects at the front must not hide the healthy ones behind it, hence the two short reads.
+    statement = select(lanes.c.lane, lanes.c.head_job, lanes.c.suspect).where(
+        lanes.c.next_priority == priority, lanes.c.owner_id == owner, lanes.c.next_due_at <= now
+    )
+    rows = [
+        *uow.all(statement.where(lanes.c.suspect.is_(False)).order_by(lanes.c.next_due_at).limit(limit)),
+        *uow.all(statement.where(lanes.c.suspect.is_(True)).order_by(lanes.c.next_due_at).limit(limit)),
+    ]
+    return [(Ready(row["lane"], row["head_job"], owner), bool(row["suspect"])) for row in rows]
+
+
+def lease(uow: UnitOfWork, heads: Sequence[Ready], token: UUID, now: datetime, until: datetime) -> list[Job]:
+    """Take the lanes: their heads run from now on under `token`."""
+    if not heads:
+        return []
+    taken = (
+        update(message_queue)
+        .where(message_queue.c.id.in_([head.job_id for head in heads]), message_queue.c.status != "running")
+        .values(status="running", lease_token=token, leased_until=until, dispatched_at=None)
+        .returning(*_JOB_COLUMNS)
+    )
+    jobs = [_job(row) for row in uow.execute(taken).mappings().all()]
+    uow.execute(update(lanes).where(lanes.c.lane.in_([job.lane for job in jobs])).values(next_due_at=None))
+    served = {owner: now + timedelta(microseconds=n) for n, owner in enumerate(job.owner_id for job in jobs)}
+    insert = uow.insert(queue_owners)
+    upsert = insert.on_conflict_do_update(index_elements=["owner_id"], set_={"served_at": insert.excluded.served_at})
+    uow.execute(upsert, [{"owner_id": owner, "served_at": at} for owner, at in served.items()])
+    order = {head.job_id: n for n, head in enumerate(heads)}
+    return sorted(jobs, key=lambda job: order[job.id])
+
+
+def _job(row: RowMapping) -> Job:
+    return Job(**row)
+
+
+# --- While it runs ----------------------------------------------------------------------------------------------------
+
+
+def _held(job_id: object, token: object) -> ColumnElement[bool]:
+    return and_(message_queue.c.id == job_id, message_queue.c.lease_token == token, message_queue.c.status == "running")
+
+
+def holds(uow: UnitOfWork, job: Job) -> bool:
+    """Whether this claim still holds the row: the fence of every write a worker makes."""
+    return uow.first(select(message_queue.c.id).where(_held(job.id, job.lease_token))) is not None
+
+
+def extend_leases(uow: UnitOfWork, leases: Sequence[tuple[UUID, UUID, datetime]]) -> set[UUID]:
+    """One statement for all leases of a process: (job, token, until). Gives back the jobs still held."""
+    held = set[UUID]()
+    for job_id, token, until in leases:
+        changed = uow.changed(update(message_queue).where(_held(job_id, token)).values(leased_until=until))
+        if changed:
+            held.add(job_id)
+    return held
+
+
+def newcomers(uow: UnitOfWork, running: Sequence[str]) -> set[str]:
+    """Of the lanes given, those with a burst window open."""
+    statement = select(message_queue.c.lane).where(
+        message_queue.c.lane.in_(running), message_queue.c.status == text("'collecting'")
+    )
+    return {row["lane"] for row in uow.all(statement)}
+
+
+def collecting_in(uow: UnitOfWork, lane: str) -> tuple[UUID, datetime] | None:
+    """The lane's open burst window: its job and its due time."""
+    row = uow.first(
+        select(message_queue.c.id, message_queue.c.due_at).where(
+            message_queue.c.lane == lane, message_queue.c.status == text("'collecting'")
+        )
+    )
+    return None if row is None else (row["id"], row["due_at"])
+
+
+def remove(uow: UnitOfWork, job_id: UUID, lane: str) -> None:
+    """Take away a job whose messages another job carries now."""
+    uow.execute(delete(message_queue).where(message_queue.c.id == job_id))
+    refresh_lanes(uow, [lane])
+
+
+def set_turn(uow: UnitOfWork, job: Job, turn_id: UUID) -> None:
+    """Remember whose turn the job carries; a retry keeps it."""
+    uow.execute(update(message_queue).where(message_queue.c.id == job.id).values(turn_id=turn_id))
+
+
+# --- Endings ----------------------------------------------------------------------------------------------------------
+
+
+def complete(uow: UnitOfWork, job: Job, now: datetime, *, status: str = "done", error: str | None = None) -> bool:
+    """End a held job; False when the lease is lost, and then nothing was changed.
+
+    This is the fence: a handler calls it first in the transaction that stores its result, and stops when it is False.
+    """
+    values: dict[str, object] = {"status": status, "lease_token": None, "leased_until": None, "finished_at": now}
+    if error is not None:
+        values["last_error"] = error
+    ended = uow.changed(update(message_queue).where(_held(job.id, job.lease_token)).values(**values)) == 1
+    if ended:
+        refresh_lanes(uow, [job.lane])
+    return ended
+
+
+def put_back(uow: UnitOfWork, job: Job, due_at: datetime, *, error: str | None, **counted: int) -> bool:
+    """Let a held job wait again, at its place in the line; `counted` sets attempts or crashes_alone."""
+    values: dict[str, object] = {"status": "waiting", "lease_token": None, "leased_until": None, "due_at": due_at}
+    if error is not None:
+        values["last_error"] = error
+    statement = update(message_queue).where(_held(job.id, job.lease_token)).values(**values, **counted)
+    if uow.changed(statement) != 1:
+        return False
+    refresh_lanes(uow, [job.lane])
+    return True
+
+
+def bury(uow: UnitOfWork, job: Job, now: datetime, error: str) -> bool:
+    """Make a dead letter of a held job."""
+    return complete(uow, job, now, status="dead", error=error)
+
+
+def set_payload(uow: UnitOfWork, job_id: UUID, payload: Mapping[str, Any]) -> None:
+    """Replace what a job carries (a dead letter keeps its own list of messages)."""
+    uow.execute(update(message_queue).where(message_queue.c.id == job_id).values(payload=dict(payload)))
+
+
+def free_ended_leases(uow: UnitOfWork, now: datetime) -> int:
+    """Return the jobs of workers that died; each has one more crash to its name."""
+    ended = (
+        select(message_queue.c.id)
+        .where(message_queue.c.status == text("'running'"), message_queue.c.leased_until < now)
+        .order_by(message_queue.c.leased_until)
+        .limit(STEP)
+    )
+    freed = (
+        update(message_queue)
+        .where(message_queue.c.id.in_(ended))
+        .values(
+            status="waiting",
+            lease_token=None,
+            leased_until=None,
+            due_at=now,
+            crashes=message_queue.c.crashes + 1,
+            last_error=case(
+                (message_queue.c.last_error.is_(None), "its worker died"), else_=message_queue.c.last_error
+            ),
+        )
+        .returning(message_queue.c.lane)
+    )
+    names = [row["lane"] for row in uow.execute(freed).mappings().all()]
+    refresh_lanes(uow, names)
+    return len(names)
+
+
+# --- For people -------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class QueueStats:
+    """How the line looks now."""
+
+    waiting: int
+    running: int
+    dead: int
+    oldest_due_seconds: float
+
+
+def stats(uow: UnitOfWork, now: datetime) -> QueueStats:
+    counted = uow.all(
+        select(message_queue.c.status, func.count().label("n")).where(_UNFINISHED).group_by(message_queue.c.status)
+    )
+    by_status = {row["status"]: int(row["n"]) for row in counted}
+    listed = and_(message_queue.c.status == text("'dead'"), message_queue.c.discarded_at.is_(None), _NOT_REPLAYED)
+    dead = uow.execute(select(func.count()).select_from(message_queue).where(listed)).scalar_one()
+    oldest = uow.execute(
+        select(lanes.c.next_due_at).where(lanes.c.next_due_at.is_not(None)).order_by(lanes.c.next_due_at).limit(1)
+    ).scalar()
+    late = max(0.0, (now - oldest).total_seconds()) if oldest is not None else 0.0
+    return QueueStats(
+        by_status.get("waiting", 0) + by_status.get("collecting", 0), by_status.get("running", 0), int(dead), late
+    )
+
+
+_NOT_REPLAYED = message_queue.c.replayed_by.is_(None)
+
+
+def dead_letters(uow: UnitOfWork, *, limit: int = 1000) -> list[Job]:
+    """What was given up and neither replayed nor discarded, oldest first."""
+    statement = (
+        select(*_JOB_COLUMNS)
+        .where(message_queue.c.status == text("'dead'"), message_queue.c.discarded_at.is_(None), _NOT_REPLAYED)
+        .order_by(message_queue.c.id)
+        .limit(limit)
+    )
+    return [_stored(row) for row in uow.all(statement)]
+
+
+def find(uow: UnitOfWork, job_id: UUID) -> Job | None:
+    """Any job by its id."""
+    row = uow.first(select(*_JOB_COLUMNS).where(message_queue.c.id == job_id))
+    return None if row is None else _stored(row)
+
+
+def _stored(row: RowMapping) -> Job:
+    values = dict(row)
+    values["lease_token"] = values["lease_token"] or UUID(int=0)
+    values["leased_until"] = values["leased_until"] or values["created_at"]
+    return Job(**values)
+
+
+def mark_replayed(uow: UnitOfWork, job_id: UUID, by: UUID) -> None:
+    uow.execute(update(message_queue).where(message_queue.c.id == job_id).values(replayed_by=by))
+
+
+def mark_discarded(uow: UnitOfWork, job: Job, now: datetime) -> None:
+    """A dead letter stays dead and leaves the list; a waiting job is discarded."""
+    values: dict[str, object] = {"discarded_at": now}
+    if job.status != "dead":
+        values |= {"status": "discarded", "finished_at": now}
+    uow.execute(update(message_queue).where(message_queue.c.id == job.id).values(**values))
+    refresh_lanes(uow, [job.lane])
+
+
+def unfinished(uow: UnitOfWork) -> int:
+    """How many jobs are not finished (for --drain)."""
+    return int(uow.execute(select(func.count()).select_from(message_queue).where(_UNFINISHED)).scalar_one())

@@ -1,0 +1,72 @@
+"""The queue as it is stored: the row is the job, whatever rings the bell.
+
+`lanes` carries, beside what serialises a customer's jobs, the head of its line (`head_job`, `next_due_at`,
+`next_priority`), so that claiming reads an index whose size is the number of lanes with something to do.
+`next_due_at` is null while a job of the lane runs.
+"""
+
+from sqlalchemy import Boolean, Column, Index, Integer, String, Table, text
+
+from recado.core.database.types import Id, Json, Moment, metadata
+
+UNFINISHED = ("collecting", "waiting", "running")
+
+message_queue = Table(
+    "message_queue",
+    metadata,
+    Column("id", Id, primary_key=True),
+    Column("name", String(64), nullable=False),
+    Column("message_sid", String(64)),
+    Column("payload", Json, nullable=False),
+    Column("status", String(16), nullable=False),
+    Column("attempts", Integer, nullable=False, default=0),
+    Column("created_at", Moment, nullable=False),
+    Column("owner_id", Id, nullable=False),
+    Column("lane", String, nullable=False),
+    Column("priority", Integer, nullable=False, default=5),
+    Column("due_at", Moment, nullable=False),
+    Column("window_ends_at", Moment),
+    Column("turn_id", Id),
+    Column("max_attempts", Integer, nullable=False, default=3),
+    Column("crashes", Integer, nullable=False, default=0),
+    Column("crashes_alone", Integer, nullable=False, default=0),
+    Column("lease_token", Id),
+    Column("leased_until", Moment),
+    Column("dispatched_at", Moment),
+    Column("dispatches", Integer, nullable=False, default=0),
+    Column("last_error", String),
+    Column("replayed_by", Id),
+    Column("discarded_at", Moment),
+    Column("finished_at", Moment),
+    Column("trace", String(64)),
+    Index("uq_message_queue_collecting", "lane", unique=True, sqlite_where=text("status='collecting'")),
+    Index("uq_message_queue_running", "lane", unique=True, sqlite_where=text("status='running'")),
+    Index(
+        "ix_message_queue_unfinished", "lane", "id", sqlite_where=text("status IN ('collecting','waiting','running')")
+    ),
+    Index("ix_message_queue_leased", "leased_until", sqlite_where=text("status='running'")),
+    Index("ix_message_queue_dead", "id", sqlite_where=text("status='dead'")),
+    Index("ix_message_queue_finished", "finished_at", sqlite_where=text("status IN ('done','discarded')")),
+    Index("ix_message_queue_turn", "turn_id", sqlite_where=text("turn_id IS NOT NULL")),
+)
+
+lanes = Table(
+    "lanes",
+    metadata,
+    Column("lane", String, primary_key=True),
+    Column("owner_id", Id, nullable=False),
+    Column("head_job", Id),
+    Column("next_due_at", Moment),
+    Column("next_priority", Integer),
+    Column("suspect", Boolean),
+    Index("ix_lanes_ready", "next_priority", "owner_id", "next_due_at", sqlite_where=text("next_due_at IS NOT NULL")),
+    Index("ix_lanes_due", "next_due_at", sqlite_where=text("next_due_at IS NOT NULL")),
+)
+
+queue_owners = Table(
+    "queue_owners",
+    metadata,
+    Column("owner_id", Id, primary_key=True),
+    Column("served_at", Moment, nullable=False),
+    Column("max_running", Integer),
+)

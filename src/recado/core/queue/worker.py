@@ -1,0 +1,187 @@
+"""The one kind of worker: claims what is due, runs it, and stores how it ended.
+
+Its only loops are this one and the relay. Many jobs run at once because they wait on models and on Twilio; agents run
+elsewhere (agents/runner.py), so nothing here may block.
+"""
+
+import asyncio
+import contextlib
+from datetime import timedelta
+
+import structlog
+
+from recado.core.clock import Clock
+from recado.core.database.engine import Database
+from recado.core.errors import Busy, DomainError, StorageUnavailable
+from recado.core.queue import store
+from recado.core.queue.crash import CrashPoint, never
+from recado.core.queue.delivery import Delivery
+from recado.core.queue.heartbeat import Heartbeat
+from recado.core.queue.job import Done, Job, JobResult, RetryIn
+from recado.core.queue.relay import Relay
+from recado.core.queue.service import QueueService
+from recado.core.queue.suspects import SUSPECTS_AT_ONCE, SuspectRunner
+
+log = structlog.get_logger(__name__)
+
+STORAGE_PAUSE = 0.5
+"""Seconds to wait when the database cannot be reached, before looking again."""
+
+
+class Worker:
+    """Runs jobs until told to stop, or with `drain` until none is left."""
+
+    def __init__(
+        self,
+        queue: QueueService,
+        delivery: Delivery,
+        relay: Relay,
+        heartbeat: Heartbeat,
+        suspects: SuspectRunner,
+        database: Database,
+        clock: Clock,
+        *,
+        concurrency: int = 64,
+        grace_seconds: float = 10.0,
+        crash: CrashPoint = never,
+    ) -> None:
+        self._queue = queue
+        self._delivery = delivery
+        self._relay = relay
+        self._heartbeat = heartbeat
+        self._suspects = suspects
+        self._database = database
+        self._clock = clock
+        self._concurrency = concurrency
+        self._grace = grace_seconds
+        self._crash = crash
+        self._running: dict[asyncio.Task[None], Job] = {}
+        self._bell = asyncio.Event()
+        self._stopping = asyncio.Event()
+        self.recycle = False
+        """Set by whoever finds that this process should be replaced (an abandoned agent run)."""
+
+    def stop(self) -> None:
+        """Claim no more; what runs gets its grace, then goes back unharmed."""
+        self._stopping.set()
+        self._bell.set()
+
+    async def run(self, *, drain: bool = False) -> None:
+        """Work until `stop`, or until nothing is left when draining, or until the process should be recycled."""
+        helpers = [asyncio.create_task(self._listen()), asyncio.create_task(self._relay.run(self._tell_of_newcomers))]
+        self._bell.set()
+        try:
+            while not self._stopping.is_set() and not self.recycle:
+                self._bell.clear()
+                await self._claim_what_fits()
+                if drain and not self._running and await self._is_drained():
+                    break
+                for helper in helpers:
+                    if helper.done():
+                        helper.result()
+                await self._bell.wait()
+        finally:
+            for helper in helpers:
+                helper.cancel()
+            await asyncio.gather(*helpers, return_exceptions=True)
+            await self._wind_down()
+
+    async def run_one(self, job: Job) -> None:
+        """Run one claimed job here (the life of a suspect's own process)."""
+        await self._attempt(job)
+
+    async def _listen(self) -> None:
+        async for _ in self._delivery.receive():
+            self._bell.set()
+
+    async def _claim_what_fits(self) -> None:
+        while (free := self._concurrency - len(self._running)) > 0 and not self._stopping.is_set():
+            suspects = SUSPECTS_AT_ONCE - sum(job.suspect for job in self._running.values())
+            try:
+                jobs = await self._queue.claim(free, suspects=suspects)
+            except (Busy, StorageUnavailable) as error:
+                log.warning("queue.claim_failed", error=str(error))
+                asyncio.get_running_loop().call_later(STORAGE_PAUSE, self._bell.set)
+                return
+            for job in jobs:
+                self._crash("after_claim")
+                self._start(job)
+            if len(jobs) < free:
+                break
+
+    def _start(self, job: Job) -> None:
+        task = asyncio.create_task(self._supervise(job), name=f"job {job.name} {job.id}")
+        self._running[task] = job
+        task.add_done_callback(self._ended)
+
+    def _ended(self, task: "asyncio.Task[None]") -> None:
+        self._running.pop(task, None)
+        self._bell.set()
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.error("queue.job_crashed", error=repr(error))
+
+    async def _tell_of_newcomers(self) -> None:
+        """A newer message cancels a run early; one that is missed here is seen by the fence when the run commits."""
+        waiting = {job.lane: job for job in self._running.values() if not job.newcomer.is_set()}
+        if not waiting:
+            return
+        lanes = await self._database.read(lambda uow: store.newcomers(uow, sorted(waiting)), owner=None)
+        for lane in lanes:
+            waiting[lane].newcomer.set()
+
+    async def _supervise(self, job: Job) -> None:
+        if not job.suspect:
+            await self._attempt(job)
+            return
+        try:
+            await self._suspects.run(job, self._queue.handler(job.name).time_limit)
+        except asyncio.CancelledError:
+            await self._queue.give_back(job)
+
+    async def _attempt(self, job: Job) -> None:
+        """Run a job and store its ending; a cancelled one goes back unharmed."""
+        forget = self._heartbeat.keep(job, self._queue.handler(job.name).time_limit)
+        try:
+            result = await self._result(job)
+            if not (isinstance(result, Done) and result.recorded):
+                await self._store(job, result)
+        except asyncio.CancelledError:
+            await self._queue.give_back(job)
+        finally:
+            forget()
+
+    async def _result(self, job: Job) -> JobResult:
+        try:
+            return await self._queue.handler(job.name).run(job)
+        except (Busy, StorageUnavailable) as error:
+            log.warning("queue.storage_failed", job=str(job.id), error=str(error))
+            return RetryIn(timedelta(seconds=STORAGE_PAUSE), str(error), counts=False)
+        except Exception as error:
+            log.exception("queue.handler_failed", job=str(job.id), name=job.name)
+            return self._queue.failure(job, f"{type(error).__name__}: {error}"[:500])
+
+    async def _store(self, job: Job, result: JobResult) -> None:
+        """A result that cannot be stored is tried until the lease is gone: then the next claim finds out by itself."""
+        while not job.lost.is_set():
+            try:
+                await self._queue.finish(job, result)
+            except (Busy, StorageUnavailable) as error:
+                log.warning("queue.finish_failed", job=str(job.id), error=str(error))
+                await asyncio.sleep(STORAGE_PAUSE)
+            else:
+                return
+
+    async def _is_drained(self) -> bool:
+        try:
+            return await self._queue.unfinished() == 0
+        except DomainError:
+            return False
+
+    async def _wind_down(self) -> None:
+        """Let what runs finish within the grace, then give it back."""
+        if self._running:
+            await asyncio.wait(self._running, timeout=self._grace)
+        for task in list(self._running):
+            task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.gather(*self._running, return_exceptions=True)
