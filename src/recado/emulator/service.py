@@ -1,0 +1,83 @@
+"""Ties the store to real time: lets due things happen, sends what they cause, wakes up who waits for news."""
+
+import asyncio
+from collections.abc import Callable
+from typing import TypeVar
+
+from recado.emulator.clock import Ids, Now, chance_of, system_now
+from recado.emulator.courier import Courier
+from recado.emulator.journal import Journal
+from recado.emulator.settings import EmulatorSettings
+from recado.emulator.store import Store
+
+Found = TypeVar("Found")
+
+# News comes thousands of times a second under load; those who wait look at it together.
+_RING_SECONDS = 0.002
+
+
+class Emulator:
+    def __init__(self, settings: EmulatorSettings, now: Now = system_now) -> None:
+        chance = chance_of(settings.seed)
+        self.ids = Ids(chance)
+        self._now = now
+        self._journal = Journal(settings.journal)
+        self.store = Store(
+            settings, now=now, ids=self.ids, chance=chance, journal=self._journal, changed=self._on_change
+        )
+        self.courier = Courier(self.store, self.ids)
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._timer_due = 0.0
+        self._waiters = 0
+        self._bell = asyncio.Event()
+        self._ring_planned = False
+
+    def start(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._on_change()
+
+    async def stop(self) -> None:
+        self._loop = None
+        if self._timer is not None:
+            self._timer.cancel()
+        await self.courier.close()
+        self._journal.close()
+
+    async def wait_until(self, look: Callable[[], Found], seconds: float) -> Found:
+        """What `look` finds as soon as that is something, or what it finds when the time is over."""
+        deadline = asyncio.get_running_loop().time() + seconds
+        self._waiters += 1
+        try:
+            async with asyncio.timeout_at(deadline):
+                while not (found := look()):
+                    await self._bell.wait()
+                return found
+        except TimeoutError:
+            return look()
+        finally:
+            self._waiters -= 1
+
+    def _on_change(self) -> None:
+        if self._loop is None:
+            return
+        if self._waiters and not self._ring_planned:
+            self._ring_planned = True
+            self._loop.call_later(_RING_SECONDS, self._ring)
+        due = self.store.next_due()
+        if due is None or (self._timer is not None and self._timer_due <= due):
+            return
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer_due = due
+        self._timer = self._loop.call_later(max(0.0, due - self._now()), self._tick)
+
+    def _tick(self) -> None:
+        self._timer = None
+        self.courier.dispatch(self.store.advance())
+        self._on_change()
+
+    def _ring(self) -> None:
+        self._ring_planned = False
+        self._bell.set()
+        self._bell = asyncio.Event()
