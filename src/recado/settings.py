@@ -1,0 +1,369 @@
+"""What people set, checked all at once before anything starts.
+
+A wrong setting found at three in the morning is worse than one found at start, and five problems told one by one are
+worse than five told together: `load_settings` names every problem with the variable that mends it. There are no unsafe
+defaults, so a missing secret stops the start in every environment.
+
+pydantic-settings reads the variables, but is imported only when settings are loaded: it takes a quarter of a second,
+which `recado --help` and everything that is handed its `Settings` would pay for nothing.
+"""
+
+import base64
+import difflib
+import functools
+import ipaddress
+import math
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
+from typing import Final, Literal, TypeAlias
+from urllib.parse import urlsplit
+
+from recado.core.errors import ConfigurationError
+from recado.core.queue.crash import CRASH_POINTS
+
+PREFIX: Final = "RECADO_"
+
+Purpose: TypeAlias = Literal["serve", "worker", "cli", "demo"]
+QueueBackend: TypeAlias = Literal["sqlite", "postgres", "bullmq", "sqs"]
+LogLevel: TypeAlias = Literal["debug", "info", "warning", "error"]
+
+AVAILABLE_BACKENDS: Final[Sequence[QueueBackend]] = ("sqlite",)
+"""Those whose delivery exists in this version; the other names are known, and refused with a sentence."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """Every setting; each field is read from `RECADO_` and its name in capitals. What may hold a secret has no repr."""
+
+    database_url: str = field(default="sqlite:///recado.db", repr=False)
+    """Where everything is stored: `sqlite:///` and a file, or `postgresql://…`. Default: `recado.db` right here."""
+
+    queue_backend: QueueBackend = "sqlite"
+    """Who wakes the workers. Default: `sqlite` (`postgres` when the database is)."""
+
+    redis_url: str = field(default="redis://127.0.0.1:6379/0", repr=False)
+    """Where BullMQ lives. Default: the Redis of this machine."""
+
+    queue_name: str = "recado"
+    """The queue's name in BullMQ. Default: `recado`."""
+
+    sqs_queue_url: str | None = None
+    """The SQS queue; AWS credentials come by AWS's own variables. No default."""
+
+    sqs_endpoint_url: str | None = None
+    """Another address for SQS than AWS's own (an emulator). No default."""
+
+    public_url: str | None = None
+    """What Twilio calls, without a slash at its end: signatures and callbacks use it. Required by serve and worker."""
+
+    secret_key: bytes | None = field(default=None, repr=False)
+    """32 bytes, written in base64url: seals stored credentials, signs cookies and callback ids. Demo needs none."""
+
+    internal_api_key: str | None = field(default=None, repr=False)
+    """What a caller of `/internal/*` must bear. No default: without it those routes refuse everybody."""
+
+    twilio_api_url: str = "https://api.twilio.com"
+    """Twilio's API, without a slash at its end; or an emulator's. Default: Twilio."""
+
+    quiet_seconds: float = 1.5
+    """Seconds without a further message that end a burst. Default 1.5; 0 answers each message at once."""
+
+    max_wait_seconds: float = 8.0
+    """Seconds after which a burst is answered even if it goes on. Default 8; 0 never waits."""
+
+    agent_timeout_seconds: float = 60.0
+    """Seconds one agent run may take. Default 60."""
+
+    max_attempts: int = 3
+    """Runs an agent gets for one turn before the customer is told. Default 3."""
+
+    lease_seconds: float = 30.0
+    """Seconds a dead worker keeps its jobs. Default 30, at least 1."""
+
+    answer_deadline_seconds: float = 300.0
+    """Seconds from a turn's first claim to its answer. Default 300; must exceed all attempts and the waits between."""
+
+    idle_minutes: float = 15.0
+    """Minutes of silence after which a conversation is idle. Default 15."""
+
+    expire_hours: float = 24.0
+    """Hours of silence after which a conversation is closed. Default 24."""
+
+    apology_quiet_minutes: float = 10.0
+    """Minutes in which a customer gets at most one apology. Default 10."""
+
+    worker_concurrency: int = 64
+    """Jobs one worker runs at a time. Default 64."""
+
+    log_level: LogLevel = "info"
+    """The least that is logged: debug, info, warning or error. Default info."""
+
+    crash_at: str | None = None
+    """Tests only: the crash point at which the process kills itself. No default; refused unless testing."""
+
+    testing: bool = False
+    """Whether this is a test. Default 0."""
+
+    @property
+    def idle_seconds(self) -> float:
+        return self.idle_minutes * 60
+
+    @property
+    def expire_seconds(self) -> float:
+        return self.expire_hours * 3600
+
+    @property
+    def apology_quiet_seconds(self) -> float:
+        return self.apology_quiet_minutes * 60
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One thing that is wrong: the variable that mends it, and a sentence that begins with its name."""
+
+    variable: str
+    sentence: str
+
+
+class InvalidSettings(ConfigurationError):
+    """The settings do not allow a start; each problem names the variable that mends it."""
+
+    code = "settings.invalid"
+
+    def __init__(self, problems: Sequence[Problem]) -> None:
+        sentences = [problem.sentence for problem in problems]
+        if len(sentences) > 1:
+            sentences.insert(0, f"{len(problems)} settings must be mended:")
+        super().__init__("\n  - ".join(sentences))
+        self.problems = tuple(problems)
+
+
+def load_settings(environ: Mapping[str, str], *, purpose: Purpose) -> Settings:
+    """The settings that `environ` asks for; raises one `InvalidSettings` with every problem `purpose` has with them."""
+    given = {name: value.strip() for name, value in environ.items() if name.startswith(PREFIX) and value.strip()}
+    problems = list(_unknown(given))
+    read, unreadable = _read({name: value for name, value in given.items() if name in variables()})
+    problems += unreadable
+    settings = _settled(read, given)
+    wrong = {problem.variable for problem in problems}
+    problems += [problem for problem in _check(settings, given, purpose) if problem.variable not in wrong]
+    if problems:
+        raise InvalidSettings(problems)
+    return replace(settings, secret_key=_decoded(settings.secret_key))
+
+
+@functools.cache
+def variables() -> Mapping[str, str]:
+    """Every variable that means something, and the field it sets."""
+    return {PREFIX + setting.name.upper(): setting.name for setting in fields(Settings)}
+
+
+def _unknown(given: Mapping[str, str]) -> Iterator[Problem]:
+    for name in given:
+        if name not in variables():
+            near = difflib.get_close_matches(name.upper(), variables(), n=1, cutoff=0.75)
+            hint = f"did you mean {near[0]}?" if near else "see docs/reference/settings.md, or remove it."
+            yield Problem(name, f"{name} is not a setting: {hint}")
+
+
+# --- Reading ----------------------------------------------------------------------------------------------------------
+
+
+def _read(given: Mapping[str, str]) -> tuple[Settings, list[Problem]]:
+    """What could be read, with the defaults for what could not, and why it could not."""
+    from pydantic import ValidationError
+
+    try:
+        return _parsed(given), []
+    except ValidationError as error:
+        bad = {PREFIX + str(each["loc"][-1]).upper(): each["msg"] for each in error.errors(include_input=False)}
+    problems = [_unreadable(variable, given[variable], why) for variable, why in bad.items()]
+    return _parsed({name: value for name, value in given.items() if name not in bad}), problems
+
+
+def _parsed(given: Mapping[str, str]) -> Settings:
+    from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
+
+    class Reader(BaseSettings):
+        """Reads RECADO_LEASE_SECONDS into `recado.lease_seconds`, from what was handed in and from nowhere else."""
+
+        model_config = SettingsConfigDict(env_nested_delimiter="_", env_nested_max_split=1)
+        recado: Settings = Settings()
+
+        @classmethod
+        def settings_customise_sources(
+            cls,
+            settings_cls: type[BaseSettings],
+            init_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - the names are pydantic-settings' own
+            env_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+            dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+            file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+        ) -> tuple[PydanticBaseSettingsSource, ...]:
+            source = EnvSettingsSource(settings_cls)
+            source.env_vars = {name.lower(): _plain(name, value) for name, value in given.items()}
+            return (source,)
+
+    return Reader().recado
+
+
+def _plain(variable: str, value: str) -> str:
+    return value.lower() if variable == PREFIX + "LOG_LEVEL" else value
+
+
+def _unreadable(variable: str, text: str, why: str) -> Problem:
+    return Problem(variable, f"{variable} cannot be read from {text[:40]!r}: {why[:1].lower()}{why[1:]}.")
+
+
+def _settled(read: Settings, given: Mapping[str, str]) -> Settings:
+    """With the defaults that depend on other settings, and addresses in the one spelling the product uses."""
+    if PREFIX + "QUEUE_BACKEND" not in given and read.database_url.startswith("postgresql"):
+        read = replace(read, queue_backend="postgres")
+    public_url = read.public_url.rstrip("/") if read.public_url else None
+    return replace(read, public_url=public_url, twilio_api_url=read.twilio_api_url.rstrip("/"))
+
+
+# --- Rules ------------------------------------------------------------------------------------------------------------
+
+Given: TypeAlias = Mapping[str, str]
+Rule: TypeAlias = Callable[[Settings, Given, Purpose], Iterator[Problem]]
+
+
+def _check(settings: Settings, given: Given, purpose: Purpose) -> Iterator[Problem]:
+    for rule in (_storage, _required, _addresses, _secret, _numbers, _deadline, _crash):
+        yield from rule(settings, given, purpose)
+
+
+def _problem(name: str, says: str) -> Problem:
+    return Problem(PREFIX + name, f"{PREFIX}{name} {says}")
+
+
+def _storage(settings: Settings, given: Given, _purpose: Purpose) -> Iterator[Problem]:
+    url, backend = settings.database_url, settings.queue_backend
+    if url.startswith(("postgresql:", "postgresql+")):
+        yield _problem("DATABASE_URL", "names PostgreSQL, which is not available in this version: use sqlite:///….")
+    elif not url.startswith("sqlite://"):
+        yield _problem("DATABASE_URL", "must be sqlite:/// and the path of a file, such as sqlite:///recado.db.")
+    elif not _names_a_file(url):
+        yield _problem("DATABASE_URL", "must name a file, for memory forgets every message: sqlite:///recado.db.")
+    if backend not in AVAILABLE_BACKENDS and PREFIX + "QUEUE_BACKEND" in given:
+        available = ", ".join(AVAILABLE_BACKENDS)
+        yield _problem("QUEUE_BACKEND", f"is {backend}, which is not available in this version: use {available}.")
+
+
+def _names_a_file(url: str) -> bool:
+    path = url.removeprefix("sqlite://").partition("?")[0]
+    return len(path) > 1 and path.startswith("/") and path != "/:memory:" and "mode=memory" not in url
+
+
+def _required(settings: Settings, _given: Given, purpose: Purpose) -> Iterator[Problem]:
+    if settings.public_url is None and purpose in {"serve", "worker"}:
+        yield _problem("PUBLIC_URL", "is not set: give the https:// address at which Twilio reaches this server.")
+    if settings.secret_key is None and purpose != "demo":
+        yield _problem("SECRET_KEY", f"is not set: {_MAKE_A_KEY}")
+
+
+def _addresses(settings: Settings, _given: Given, _purpose: Purpose) -> Iterator[Problem]:
+    if settings.public_url is not None and (why := _bad_address(settings.public_url, http_anywhere=False)):
+        yield _problem("PUBLIC_URL", why)
+    # An emulator may live in the next container, where http is the only thing spoken.
+    if why := _bad_address(settings.twilio_api_url, http_anywhere=True):
+        yield _problem("TWILIO_API_URL", why)
+
+
+def _bad_address(url: str, *, http_anywhere: bool) -> str | None:
+    """Why `url` is no address to build others on, or None."""
+    try:
+        parts = urlsplit(url)
+        host, _ = parts.hostname, parts.port
+    except ValueError:
+        host = None
+    if host is None or parts.scheme not in {"http", "https"} or not url.isprintable() or " " in url:
+        return "is not an address: write it as https://recado.example.com."
+    if "?" in url or "#" in url:
+        return "must have no query and no fragment (nothing from ? or # on)."
+    if "@" in parts.netloc:
+        return "must hold no user name and no password."
+    if parts.scheme == "http" and not http_anywhere and not _is_loopback(host):
+        return "must begin with https://; http:// is for this machine only (localhost, 127.0.0.1)."
+    return None
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost" or host.endswith(".localhost"):
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+_MAKE_A_KEY: Final = (
+    "it must be 32 bytes in base64url; make one with "
+    "python3 -c 'import base64, os; print(base64.urlsafe_b64encode(os.urandom(32)).decode())'."
+)
+
+
+def _secret(settings: Settings, _given: Given, _purpose: Purpose) -> Iterator[Problem]:
+    if settings.secret_key is not None and _decoded(settings.secret_key) is None:
+        yield _problem("SECRET_KEY", f"cannot be used: {_MAKE_A_KEY}")
+
+
+_ENCODED_KEY: Final = re.compile(rb"[A-Za-z0-9_-]{43}=?")
+
+
+def _decoded(text: bytes | None) -> bytes | None:
+    """The 32 bytes that `text` stands for (the = at its end may be missing), or None."""
+    if text is None or not _ENCODED_KEY.fullmatch(text):
+        return None
+    return base64.urlsafe_b64decode(text[:43] + b"=")
+
+
+_ABOVE_ZERO: Final = ("agent_timeout_seconds", "answer_deadline_seconds", "idle_minutes", "expire_hours")
+_AT_LEAST: Final[Mapping[str, float]] = {
+    "quiet_seconds": 0,
+    "max_wait_seconds": 0,
+    "apology_quiet_minutes": 0,
+    "lease_seconds": 1,
+    "max_attempts": 1,
+    "worker_concurrency": 1,
+}
+
+
+def _numbers(settings: Settings, _given: Given, _purpose: Purpose) -> Iterator[Problem]:
+    for name in (*_ABOVE_ZERO, *_AT_LEAST):
+        number = float(getattr(settings, name))
+        if not math.isfinite(number):
+            yield _problem(name.upper(), f"is {number:g}, but must be a number.")
+        elif name in _ABOVE_ZERO and number <= 0:
+            yield _problem(name.upper(), f"is {number:g}, but must be more than 0.")
+        elif name in _AT_LEAST and number < _AT_LEAST[name]:
+            yield _problem(name.upper(), f"is {number:g}, but must be at least {_AT_LEAST[name]:g}.")
+
+
+def _deadline(settings: Settings, _given: Given, _purpose: Purpose) -> Iterator[Problem]:
+    needed = seconds_of_all_attempts(settings)
+    if settings.answer_deadline_seconds <= needed:
+        yield _problem(
+            "ANSWER_DEADLINE_SECONDS",
+            f"is {settings.answer_deadline_seconds:g}, but must be more than {needed:g}: {PREFIX}MAX_ATTEMPTS "
+            f"({settings.max_attempts}) times {PREFIX}AGENT_TIMEOUT_SECONDS ({settings.agent_timeout_seconds:g}) "
+            "and the waits between.",
+        )
+
+
+def seconds_of_all_attempts(settings: Settings) -> float:
+    """The longest that the attempts of one turn and the waits between them can take."""
+    # The waits are those of the queue's `Backoff` at the far end of their jitter; a test holds the two together, since
+    # importing the queue for three numbers would make every start slow.
+    waits = sum(min(2.0 * 3.0 ** min(failures, 10), 300) * 1.2 for failures in range(1, settings.max_attempts))
+    return settings.max_attempts * settings.agent_timeout_seconds + waits
+
+
+def _crash(settings: Settings, _given: Given, _purpose: Purpose) -> Iterator[Problem]:
+    if settings.crash_at is None:
+        return
+    if not settings.testing:
+        yield _problem("CRASH_AT", f"is for tests only: remove it, or set {PREFIX}TESTING=1.")
+    elif settings.crash_at not in CRASH_POINTS:
+        yield _problem("CRASH_AT", f"must be one of {', '.join(CRASH_POINTS)}.")

@@ -1,0 +1,235 @@
+import base64
+import re
+import subprocess
+import sys
+
+import pytest
+
+from recado.core.errors import ConfigurationError
+from recado.core.queue.crash import CRASH_POINTS
+from recado.core.queue.service import Backoff
+from recado.settings import InvalidSettings, Purpose, Settings, load_settings, seconds_of_all_attempts, variables
+
+KEY = base64.urlsafe_b64encode(bytes(range(32))).decode()
+ENOUGH = {"RECADO_SECRET_KEY": KEY, "RECADO_PUBLIC_URL": "https://recado.example.com"}
+
+
+def loaded(purpose: Purpose = "serve", **changes: str) -> Settings:
+    return load_settings(ENOUGH | {f"RECADO_{name}": value for name, value in changes.items()}, purpose=purpose)
+
+
+def refusal(purpose: Purpose = "serve", **changes: str) -> InvalidSettings:
+    with pytest.raises(InvalidSettings) as raised:
+        loaded(purpose, **changes)
+    return raised.value
+
+
+def blamed(purpose: Purpose = "serve", **changes: str) -> list[str]:
+    return [problem.variable.removeprefix("RECADO_") for problem in refusal(purpose, **changes).problems]
+
+
+class TestWhatIsRead:
+    def test_a_key_and_an_address_are_enough_to_serve(self) -> None:
+        settings = loaded()
+        assert settings.secret_key == bytes(range(32))
+        assert (settings.database_url, settings.queue_backend) == ("sqlite:///recado.db", "sqlite")
+        assert (settings.quiet_seconds, settings.lease_seconds, settings.worker_concurrency) == (1.5, 30.0, 64)
+
+    def test_fractions_of_seconds_are_allowed(self) -> None:
+        assert loaded(QUIET_SECONDS="0.25", LEASE_SECONDS="1.5").quiet_seconds == 0.25
+
+    def test_long_durations_are_also_told_in_seconds(self) -> None:
+        settings = loaded(IDLE_MINUTES="0.5", EXPIRE_HOURS="2", APOLOGY_QUIET_MINUTES="1")
+        assert (settings.idle_seconds, settings.expire_seconds, settings.apology_quiet_seconds) == (30.0, 7200.0, 60.0)
+
+    def test_an_empty_variable_counts_as_not_set(self) -> None:
+        assert loaded(QUIET_SECONDS="", SQS_QUEUE_URL=" ") == loaded()
+
+    def test_the_variables_of_others_are_left_alone(self) -> None:
+        assert load_settings(ENOUGH | {"PATH": "/bin", "LEASE_SECONDS": "0"}, purpose="serve") == loaded()
+
+    def test_texts_that_look_like_json_stay_texts(self) -> None:
+        assert loaded(INTERNAL_API_KEY='{"a": 1}', QUEUE_NAME="null").internal_api_key == '{"a": 1}'
+
+    def test_addresses_lose_the_slash_at_their_end(self) -> None:
+        settings = loaded(PUBLIC_URL="https://example.com/bot/", TWILIO_API_URL="http://emulator:9100/")
+        assert (settings.public_url, settings.twilio_api_url) == ("https://example.com/bot", "http://emulator:9100")
+
+    def test_the_log_level_may_be_written_in_capitals(self) -> None:
+        assert loaded(LOG_LEVEL="WARNING").log_level == "warning"
+
+    def test_settings_cannot_be_changed(self) -> None:
+        with pytest.raises(AttributeError):
+            setattr(loaded(), "lease_seconds", 1)  # noqa: B010 - the type checker would refuse the assignment
+
+    @pytest.mark.parametrize("spelling", [KEY, KEY.rstrip("=")])
+    def test_the_key_may_come_without_its_padding(self, spelling: str) -> None:
+        assert loaded(SECRET_KEY=spelling).secret_key == bytes(range(32))
+
+
+class TestWhatIsRequired:
+    @pytest.mark.parametrize(
+        ("purpose", "missing"),
+        [
+            ("serve", ["RECADO_PUBLIC_URL", "RECADO_SECRET_KEY"]),
+            ("worker", ["RECADO_PUBLIC_URL", "RECADO_SECRET_KEY"]),
+            ("cli", ["RECADO_SECRET_KEY"]),
+        ],
+    )
+    def test_what_is_missing_is_named(self, purpose: Purpose, missing: list[str]) -> None:
+        with pytest.raises(ConfigurationError) as raised:
+            load_settings({}, purpose=purpose)
+        assert re.findall(r"RECADO_\w+(?= is not set)", str(raised.value)) == missing
+
+    def test_the_demo_needs_nothing(self) -> None:
+        assert load_settings({}, purpose="demo").secret_key is None
+
+    def test_the_sentence_says_how_to_make_a_key(self) -> None:
+        with pytest.raises(InvalidSettings) as raised:
+            load_settings({}, purpose="cli")
+        command = re.search(r"python3 -c '(.+)'", str(raised.value))
+        assert command is not None
+        made = subprocess.run([sys.executable, "-c", command[1]], capture_output=True, text=True, check=True)
+        assert len(loaded(SECRET_KEY=made.stdout).secret_key or b"") == 32
+
+    def test_every_problem_is_told_at_once(self) -> None:
+        assert blamed(LEASE_SECONDS="0.5", QUIET_SECONDS="soon", LEESE="1", PUBLIC_URL="ftp://x", SECRET_KEY="x") == [
+            "LEESE",
+            "QUIET_SECONDS",
+            "PUBLIC_URL",
+            "SECRET_KEY",
+            "LEASE_SECONDS",
+        ]
+
+
+class TestWhatIsRefused:
+    def test_an_unknown_variable_with_a_near_name(self) -> None:
+        assert "RECADO_LEASE_SECOND is not a setting: did you mean RECADO_LEASE_SECONDS?" in str(
+            refusal(LEASE_SECOND="3")
+        )
+
+    def test_an_unknown_variable_with_no_near_name(self) -> None:
+        assert "did you mean" not in str(refusal(XYZZY="1"))
+
+    @pytest.mark.parametrize(
+        "address",
+        [
+            "recado.example.com",
+            "ftp://recado.example.com",
+            "https://",
+            "https://recado.example.com:port",
+            "https://recado.example.com/?a=1",
+            "https://recado.example.com/?",
+            "https://recado.example.com#top",
+            "https://ana:secret@recado.example.com",
+            "https://recado.example.com/a b",
+            "https://recado.exa\nmple.com",
+            "http://recado.example.com",
+            "http://192.168.1.2",
+            "http://localhost.example.com",
+        ],
+    )
+    def test_a_public_address_twilio_cannot_call(self, address: str) -> None:
+        assert blamed(PUBLIC_URL=address) == ["PUBLIC_URL"]
+
+    @pytest.mark.parametrize(
+        "address", ["http://localhost:8000", "http://127.0.0.1", "http://127.9.9.9:80/x", "http://[::1]:8000"]
+    )
+    def test_http_is_fine_on_this_machine(self, address: str) -> None:
+        assert loaded(PUBLIC_URL=address).public_url == address
+
+    @pytest.mark.parametrize("key", ["short", "é" * 43, KEY + "A", KEY[:-2], "+/" * 21 + "A="])
+    def test_a_key_that_is_not_32_bytes_in_base64url(self, key: str) -> None:
+        assert blamed(SECRET_KEY=key) == ["SECRET_KEY"]
+
+    @pytest.mark.parametrize(
+        ("name", "value"),
+        [
+            ("LEASE_SECONDS", "0.99"),
+            ("QUIET_SECONDS", "-1"),
+            ("QUIET_SECONDS", "nan"),
+            ("MAX_WAIT_SECONDS", "inf"),
+            ("AGENT_TIMEOUT_SECONDS", "0"),
+            ("MAX_ATTEMPTS", "0"),
+            ("MAX_ATTEMPTS", "2.5"),
+            ("WORKER_CONCURRENCY", "0"),
+            ("IDLE_MINUTES", "0"),
+            ("LOG_LEVEL", "loud"),
+            ("TESTING", "perhaps"),
+            ("QUEUE_BACKEND", "kafka"),
+            ("TWILIO_API_URL", "api.twilio.com"),
+        ],
+    )
+    def test_a_value_that_makes_no_sense(self, name: str, value: str) -> None:
+        assert blamed("serve", **{name: value}) == [name]
+
+    @pytest.mark.parametrize("backend", ["postgres", "bullmq", "sqs"])
+    def test_a_backend_of_a_later_version_is_known_by_name(self, backend: str) -> None:
+        assert f"RECADO_QUEUE_BACKEND is {backend}, which is not available in this version" in str(
+            refusal(QUEUE_BACKEND=backend)
+        )
+
+    def test_postgresql_is_known_by_name(self) -> None:
+        [problem] = refusal(DATABASE_URL="postgresql://ana:hunter2@db/recado").problems
+        assert "not available in this version" in problem.sentence
+        assert "hunter2" not in problem.sentence
+
+    @pytest.mark.parametrize("url", ["mysql://db/x", "recado.db", "sqlite+aiosqlite:///recado.db"])
+    def test_a_database_nobody_knows(self, url: str) -> None:
+        assert blamed(DATABASE_URL=url) == ["DATABASE_URL"]
+
+    @pytest.mark.parametrize("url", ["sqlite://", "sqlite:///", "sqlite:///:memory:", "sqlite:///x?mode=memory"])
+    def test_a_database_that_forgets(self, url: str) -> None:
+        assert "must name a file" in str(refusal(DATABASE_URL=url))
+
+    def test_a_crash_point_outside_tests(self) -> None:
+        assert blamed(CRASH_AT="after_accept") == ["CRASH_AT"]
+
+    def test_a_crash_point_that_is_none(self) -> None:
+        assert blamed(CRASH_AT="after_lunch", TESTING="1") == ["CRASH_AT"]
+
+    @pytest.mark.parametrize("point", CRASH_POINTS)
+    def test_a_crash_point_in_a_test_is_fine(self, point: str) -> None:
+        assert loaded(CRASH_AT=point, TESTING="1").crash_at == point
+
+
+class TestTheAnswerDeadline:
+    def test_it_must_leave_room_for_every_attempt(self) -> None:
+        assert blamed(ANSWER_DEADLINE_SECONDS="180") == ["ANSWER_DEADLINE_SECONDS"]
+        assert blamed(MAX_ATTEMPTS="5") == ["ANSWER_DEADLINE_SECONDS"]
+        assert loaded(AGENT_TIMEOUT_SECONDS="1", MAX_ATTEMPTS="2", ANSWER_DEADLINE_SECONDS="10").max_attempts == 2
+
+    def test_one_attempt_needs_no_wait(self) -> None:
+        assert blamed(AGENT_TIMEOUT_SECONDS="10", MAX_ATTEMPTS="1", ANSWER_DEADLINE_SECONDS="10") != []
+        assert loaded(AGENT_TIMEOUT_SECONDS="10", MAX_ATTEMPTS="1", ANSWER_DEADLINE_SECONDS="10.1").max_attempts == 1
+
+    def test_the_waits_are_those_of_the_queue(self) -> None:
+        class AlwaysTheLongest:
+            def random(self) -> float:
+                return 1.0
+
+        queued = sum(Backoff().after(failures, AlwaysTheLongest()).total_seconds() for failures in range(1, 6))
+        assert seconds_of_all_attempts(Settings(max_attempts=6, agent_timeout_seconds=0)) == pytest.approx(queued)
+
+
+class TestSecrets:
+    def test_none_is_in_the_repr(self) -> None:
+        settings = loaded(
+            INTERNAL_API_KEY="canary-internal", REDIS_URL="redis://:canary-redis@db/0", DATABASE_URL="sqlite:///canary"
+        )
+        assert "canary" not in repr(settings)
+        assert "secret_key" not in repr(settings)
+
+    def test_none_is_in_the_problems(self) -> None:
+        assert "canary" not in str(refusal(SECRET_KEY="canary", INTERNAL_API_KEY="canary", LEASE_SECONDS="0"))
+
+
+def test_settings_are_imported_without_the_libraries_that_read_them() -> None:
+    program = "import sys, recado.settings; print({'pydantic', 'sqlalchemy', 'asyncio'} & set(sys.modules))"
+    ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert ran.stdout.strip() == "set()"
+
+
+def test_every_variable_begins_with_the_prefix() -> None:
+    assert "RECADO_DATABASE_URL" in variables()
+    assert all(name == f"RECADO_{setting.upper()}" for name, setting in variables().items())
