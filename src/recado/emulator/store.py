@@ -98,27 +98,28 @@ class Store:
         journal: Journal,
         changed: Callable[[], None] = lambda: None,
     ) -> None:
+        self._settings = settings
+        self._now = now
+        self._ids = ids
+        self._chance = chance
+        self._journal = journal
+        self._changed = changed
+        self.base_url = settings.base_url or ""
+        self._begin()
+
+    def _begin(self) -> None:
+        settings = self._settings
         self.accounts = dict(settings.accounts)
         self.keys = dict(settings.api_keys)
         self.numbers = {number.address: number for number in settings.numbers}
         self.policies = settings.policies
         self.faults = Faults()
         self.opted_out: set[tuple[str, str]] = set()
-        self.base_url = settings.base_url or ""
-        self._keep = settings.keep
-        self._now = now
-        self._ids = ids
-        self._chance = chance
-        self._journal = journal
-        self._changed = changed
-        self._forget()
-
-    def _forget(self) -> None:
         self._by_sid: dict[str, Message] = {}
         self._all: deque[Message] = deque()
         self._by_account: defaultdict[str, deque[Message]] = defaultdict(deque)
         self._by_to: defaultdict[tuple[str, str], deque[Message]] = defaultdict(deque)
-        self._deliveries: deque[Delivery] = deque(maxlen=self._keep)
+        self._deliveries: deque[Delivery] = deque(maxlen=settings.keep)
         self._heard: dict[tuple[str, str], float] = {}
         self._early: dict[str, Step] = {}
         self._agenda: list[tuple[float, int, Step | Outgoing]] = []
@@ -127,10 +128,8 @@ class Store:
         self._delivery_seq = 0
 
     def reset(self) -> None:
-        """Forgets messages, faults and opt-outs, but not accounts and numbers; cursors start again."""
-        self._forget()
-        self.faults.clear()
-        self.opted_out.clear()
+        """Everything is as it was at the start, and cursors begin again; the journal goes on."""
+        self._begin()
         self._changed()
 
     # Creates.
@@ -474,7 +473,7 @@ class Store:
         self._by_sid[message.sid] = message
         for pool in self._pools(message):
             pool.append(message)
-        if len(self._all) > self._keep:
+        if len(self._all) > self._settings.keep:
             self._drop_oldest()
 
     def _drop_oldest(self) -> None:
