@@ -1,0 +1,119 @@
+"""Cuts a long answer into parts that a channel takes, and tells whether a listed text is one that we sent.
+
+Lengths are counted in UTF-16 units, as Twilio does: an emoji counts as two or more. Comparing errs on the side of
+"the same": a text not recognised in the provider's list would be sent again.
+"""
+
+import re
+import unicodedata
+
+LIMIT = 1_600
+"""What Twilio takes in one message on any channel."""
+
+_SENTENCE_END = re.compile(r"[.!?…。！？][\"'”’»)\]*_]*(?=\s)")
+_PARAGRAPH_END = re.compile(r"\S(?=[^\S\n]*\n\s*\n)")
+_LINE_END = re.compile(r"\S(?=[^\S\n]*\n)")
+_WORD_END = re.compile(r"\S(?=\s)")
+
+
+def split(text: str, limit: int = LIMIT) -> list[str]:
+    """The text in parts of at most `limit` UTF-16 units, none of them empty.
+
+    A part ends at a paragraph, else a sentence, a line, a word; only a single word longer than a part is cut, and then
+    between two visible characters. Nothing is lost but the whitespace at both ends of a part.
+    """
+    if limit < 2:
+        raise ValueError("a part must have room for one character: two UTF-16 units")
+    parts: list[str] = []
+    rest = text.strip()
+    while rest:
+        window = _fitting(rest, limit)
+        if window < len(rest):
+            window = _pause(rest, window)
+        parts.append(rest[:window].rstrip())
+        rest = rest[window:].lstrip()
+    return parts
+
+
+def utf16_length(text: str) -> int:
+    """How long a channel counts this text."""
+    return len(text.encode("utf-16-le", "surrogatepass")) // 2
+
+
+def _fitting(text: str, limit: int) -> int:
+    """How many characters of the text fit into `limit` units."""
+    count = min(len(text), limit)
+    while (excess := utf16_length(text[:count]) - limit) > 0:
+        count -= (excess + 1) // 2  # Dropping n characters frees at most 2n units, so this never drops too many.
+    return count
+
+
+def _pause(text: str, window: int) -> int:
+    """Where to end a part that may hold `window` characters, looking for ever smaller pauses.
+
+    A pause in the first third would make a part too short to be worth a message of its own; a word's end is always
+    better than cutting the word.
+    """
+    for pattern, least in ((_PARAGRAPH_END, window // 3), (_SENTENCE_END, window // 3), (_LINE_END, window // 3)):
+        if (end := _last_end(pattern, text, window)) > least:
+            return end
+    return _last_end(_WORD_END, text, window) or _between_characters(text, window)
+
+
+def _last_end(pattern: re.Pattern[str], text: str, window: int) -> int:
+    # A little more than the window is looked at, because the pause itself may start right behind it.
+    ends = [match.end() for match in pattern.finditer(text, 0, window + 16) if match.end() <= window]
+    return ends[-1] if ends else 0
+
+
+def _between_characters(text: str, window: int) -> int:
+    """The last place up to `window` that is not inside what a reader sees as one character."""
+    for end in range(window, max(window - 64, 0), -1):
+        if not _glued(text, end):
+            return end
+    return window
+
+
+_ZERO_WIDTH_JOINER = "\u200d"
+
+
+def _glued(text: str, at: int) -> bool:
+    """Whether the characters before and after `at` belong together: accents, joined emoji, skin tones, flags."""
+    before, after = text[at - 1], text[at]
+    if _ZERO_WIDTH_JOINER in (before, after) or unicodedata.category(after).startswith("M"):
+        return True
+    if "\U0001f3fb" <= after <= "\U0001f3ff" or "\U000e0020" <= after <= "\U000e007f":
+        return True
+    return _is_flag_letter(after) and _flag_letters_before(text, at) % 2 == 1
+
+
+def _is_flag_letter(character: str) -> bool:
+    return "\U0001f1e6" <= character <= "\U0001f1ff"
+
+
+def _flag_letters_before(text: str, at: int) -> int:
+    start = at
+    while start > 0 and _is_flag_letter(text[start - 1]):
+        start -= 1
+    return at - start
+
+
+# What providers may rewrite on the way: look-alikes that spare an SMS from the larger encoding, and what nobody sees.
+_LOOK_ALIKES = str.maketrans(
+    {
+        **dict.fromkeys("\u2018\u2019\u201a\u201b\u2032\u00b4", "'"),
+        **dict.fromkeys("\u201c\u201d\u201e\u201f\u2033\u00ab\u00bb", '"'),
+        **dict.fromkeys("\u2010\u2011\u2012\u2013\u2014\u2015\u2212", "-"),
+        **dict.fromkeys("\u00a0\u2002\u2003\u2007\u2009\u200a\u202f", " "),
+        **dict.fromkeys("\u200b\u2060\ufeff", None),
+        **dict.fromkeys(map(chr, (0, *range(0xD800, 0xE000))), "\ufffd"),
+        "\u2026": "...",
+    }
+)
+
+
+def normalised(text: str) -> str:
+    """The text as it is compared: NFC, line breaks as LF, look-alike punctuation folded, no whitespace at line ends."""
+    folded = unicodedata.normalize("NFC", text).translate(_LOOK_ALIKES)
+    lines = folded.replace("\r\n", "\n").replace("\r", "\n").split("\n")
+    return "\n".join(line.rstrip() for line in lines).strip()

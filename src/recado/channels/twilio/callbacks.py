@@ -1,0 +1,37 @@
+"""The name of an attempt in the URL that Twilio calls back: `<attempt>.<mac>`.
+
+Twilio may report on a message before its create call has answered, or when that answer was lost; then this reference is
+all that ties the report to the attempt. The MAC keeps anybody from binding a message to an attempt by guessing ids.
+"""
+
+import hashlib
+import hmac
+import re
+from uuid import UUID
+
+_REF = re.compile(r"([0-9a-f]{32})\.([0-9a-f]{32})")
+_PURPOSE = b"recado:twilio:callback:"
+_MAC_BYTES = 16
+
+
+def callback_ref(attempt_id: UUID, key: bytes) -> str:
+    """The reference of an attempt: its id and 128 bits of HMAC-SHA256, in hexadecimal."""
+    return f"{attempt_id.hex}.{_mac(attempt_id, key).hex()}"
+
+
+def attempt_of(ref: str, key: bytes) -> UUID | None:
+    """The attempt that a reference names; None when the reference is not one of ours."""
+    match = _REF.fullmatch(ref)
+    if match is None:
+        return None
+    attempt_id = UUID(hex=match[1])
+    return attempt_id if hmac.compare_digest(_mac(attempt_id, key), bytes.fromhex(match[2])) else None
+
+
+def callback_url(public_url: str, ref: str) -> str:
+    """Where Twilio reports what became of the attempt."""
+    return f"{public_url.rstrip('/')}/webhooks/twilio/status/{ref}"
+
+
+def _mac(attempt_id: UUID, key: bytes) -> bytes:
+    return hmac.digest(key, _PURPOSE + attempt_id.bytes, hashlib.sha256)[:_MAC_BYTES]
