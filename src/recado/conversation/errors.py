@@ -1,10 +1,10 @@
 """Errors of the conversation.
 
-    DomainError
-    ├── AgentFailed           conversation.agent_failed       an agent raised, timed out or answered rubbish
-    ├── EffectUncertain       conversation.effect_uncertain   a side effect may or may not have happened
-    ├── ConversationClosed    conversation.closed             409
-    └── IllegalTransition     conversation.illegal_transition 409
+DomainError
+├── AgentFailed           conversation.agent_failed       an agent raised, timed out or answered rubbish
+├── EffectUncertain       conversation.effect_uncertain   a side effect may or may not have happened
+├── ConversationClosed    conversation.closed             409
+└── IllegalTransition     conversation.illegal_transition 409
 """
 
 from uuid import UUID

@@ -19,7 +19,7 @@ T = TypeVar("T")
 
 
 class Repository(Generic[T]):
-    """Entities of one table. The entity is a dataclass whose fields are the table's columns."""
+    """Entities of one table. The entity is a dataclass whose fields are columns of the table (not always all)."""
 
     table: ClassVar[Table]
     entity: ClassVar[type[Any]]
@@ -61,7 +61,8 @@ class Repository(Generic[T]):
         return found
 
     def _select(self) -> Select[*tuple[Any, ...]]:
-        return select(self.table).where(*self._scope())
+        columns = [self.table.c[field.name] for field in fields(self.entity)]
+        return select(*columns).where(*self._scope())
 
     def _scope(self) -> Sequence[ColumnElement[bool]]:
         return ()

@@ -28,6 +28,12 @@ class UnitOfWork:
         self._hooks: list[Callable[[], None]] = []
         self.owner = owner
 
+    def for_owner(self, owner: UUID) -> "UnitOfWork":
+        """The same transaction, narrowed to one owner's rows."""
+        narrowed = UnitOfWork(self._connection, owner)
+        narrowed._hooks = self._hooks
+        return narrowed
+
     def execute(
         self, statement: Executable, values: Mapping[str, object] | Sequence[Mapping[str, object]] | None = None
     ) -> Rows:

@@ -1,0 +1,139 @@
+"""Step 4: a message and the job that will answer it are stored in one transaction.
+
+The UNIQUE constraint on (account, SID) decides about duplicates: only the rows that RETURNING gives back make or extend
+a job, so a repeated webhook changes nothing and leaves the first one's job to run. Many webhooks share one commit.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Literal
+from uuid import UUID
+
+from recado.conversation.tables import messages
+from recado.conversation.values import Address
+from recado.core.database.engine import Database
+from recado.core.database.unit_of_work import UnitOfWork
+from recado.core.ids import Ids
+from recado.core.queue import store
+from recado.core.queue.job import NewJob
+
+REPLY = "conversation.reply"
+STALE = timedelta(hours=24)
+"""A message that reaches us this late gets no agent: WhatsApp's window has closed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Inbound:
+    """A verified message to a number of ours. `id` is made when it arrives, so it sorts by our order of receipt."""
+
+    id: UUID
+    owner_id: UUID
+    address_id: UUID
+    account_sid: str
+    message_sid: str
+    from_address: Address
+    to_address: Address
+    text: str
+    kind: str
+    received_at: datetime
+    raw: bytes
+    source: Literal["webhook", "orphan", "sweep"] = "webhook"
+    opt_out_type: str | None = None
+    profile_name: str | None = None
+    hurried: bool = False
+    """A button was tapped: there is nothing more to wait for."""
+    stale: bool = False
+
+    @property
+    def lane(self) -> str:
+        return lane_of(self.address_id, self.from_address)
+
+
+def lane_of(address_id: UUID, customer: Address) -> str:
+    """One customer talking to one number of ours, however either spells the other."""
+    return f"{address_id.hex}:{customer.match_key}"
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """It is durable, and it will end in exactly one outcome."""
+
+    message_id: UUID
+
+
+@dataclass(frozen=True, slots=True)
+class Duplicate:
+    """It was accepted before; nothing was stored."""
+
+    message_sid: str
+
+
+@dataclass(frozen=True, slots=True)
+class BurstWindow:
+    """How long to wait for more: `quiet` after each message, `most` after the first."""
+
+    quiet: timedelta = timedelta(seconds=1.5)
+    most: timedelta = timedelta(seconds=8)
+
+
+class AcceptService:
+    """Accepts messages, many in one commit."""
+
+    def __init__(self, database: Database, ids: Ids, window: BurstWindow, max_attempts: int) -> None:
+        self._ids = ids
+        self._window = window
+        self._max_attempts = max_attempts
+        self.accept = database.batched(self.accept_many)
+
+    def accept_many(self, uow: UnitOfWork, inbounds: Sequence[Inbound]) -> list[Accepted | Duplicate]:
+        """Store what is new, and open or extend one burst window per lane."""
+        insert = uow.insert(messages).on_conflict_do_nothing().returning(messages.c.id)
+        stored = {row[0] for row in uow.execute(insert, [_row(inbound) for inbound in inbounds]).all()}
+        new = [inbound for inbound in inbounds if inbound.id in stored]
+        to_answer = [inbound for inbound in new if not inbound.stale]
+        newest_of_lane = {inbound.lane: inbound for inbound in to_answer}
+        jobs = [self._job(inbound) for inbound in newest_of_lane.values()]
+        store.collect(uow, jobs, due_at_once=frozenset(inbound.lane for inbound in to_answer if inbound.hurried))
+        return [
+            Accepted(inbound.id) if inbound.id in stored else Duplicate(inbound.message_sid) for inbound in inbounds
+        ]
+
+    def _job(self, inbound: Inbound) -> NewJob:
+        now = inbound.received_at
+        return NewJob(
+            id=self._ids.new(),
+            name=REPLY,
+            owner_id=inbound.owner_id,
+            created_at=now,
+            due_at=now if inbound.hurried else now + min(self._window.quiet, self._window.most),
+            window_ends_at=now if inbound.hurried else now + self._window.most,
+            lane=inbound.lane,
+            message_sid=inbound.message_sid,
+            max_attempts=self._max_attempts,
+            collecting=True,
+        )
+
+
+def _row(inbound: Inbound) -> dict[str, object]:
+    row: dict[str, object] = {
+        "id": inbound.id,
+        "owner_id": inbound.owner_id,
+        "lane": inbound.lane,
+        "address_id": inbound.address_id,
+        "account_sid": inbound.account_sid,
+        "message_sid": inbound.message_sid,
+        "from_address": inbound.from_address.value,
+        "to_address": inbound.to_address.value,
+        "text": inbound.text,
+        "kind": inbound.kind,
+        "opt_out_type": inbound.opt_out_type,
+        "profile_name": inbound.profile_name,
+        "raw": inbound.raw,
+        "source": inbound.source,
+        "received_at": inbound.received_at,
+        "outcome": "suppressed" if inbound.stale else None,
+        "outcome_reason": "stale" if inbound.stale else None,
+        "outcome_at": inbound.received_at if inbound.stale else None,
+    }
+    return row

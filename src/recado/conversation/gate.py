@@ -1,0 +1,74 @@
+"""Before any agent: may this turn be answered at all, and by whom?
+
+The order is fixed: a closed account, then opt-outs, then who holds the conversation. Twilio answers STOP, START and
+HELP by itself when it tells us `OptOutType`, so we say nothing then.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TypeAlias
+
+from recado.conversation.models import Contact, Conversation, Message, Suppression
+from recado.conversation.repository import Contacts
+from recado.core.database.unit_of_work import UnitOfWork
+from recado.identity.models import Owner
+
+
+@dataclass(frozen=True, slots=True)
+class ToAgent:
+    """The agent answers these messages."""
+
+    messages: list[Message]
+
+
+@dataclass(frozen=True, slots=True)
+class ToPerson:
+    """A person has it in the inbox."""
+
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Suppress:
+    """Nobody answers, and this is why."""
+
+    reason: Suppression
+
+
+Decision: TypeAlias = ToAgent | ToPerson | Suppress
+
+
+def who_answers(
+    uow: UnitOfWork, owner: Owner, contact: Contact, conversation: Conversation, group: Sequence[Message], now: datetime
+) -> Decision:
+    """Decide, and store an opt-out or its end on the way."""
+    if owner.closed_at is not None:
+        return Suppress("closed_account")
+    opted_out = _opted_out(uow, owner, contact, group, now)
+    if opted_out:
+        return Suppress("opt_out")
+    spoken = [message for message in group if not _needs_no_answer(message)]
+    if not spoken:
+        return Suppress("no_reply")
+    if conversation.held_by != "agent":
+        return ToPerson(f"held by {conversation.held_by}")
+    return ToAgent(spoken)
+
+
+def _opted_out(uow: UnitOfWork, owner: Owner, contact: Contact, group: Sequence[Message], now: datetime) -> bool:
+    """Read the turn's messages in order: the last STOP or START decides."""
+    opted_out_at = contact.opted_out_at
+    for message in group:
+        if message.opt_out_type == "STOP" or owner.is_stop_word(message.text):
+            opted_out_at = opted_out_at or now
+        elif message.opt_out_type == "START" or owner.is_start_word(message.text):
+            opted_out_at = None
+    if opted_out_at != contact.opted_out_at:
+        Contacts(uow).change(contact.id, opted_out_at=opted_out_at)
+    return opted_out_at is not None
+
+
+def _needs_no_answer(message: Message) -> bool:
+    """Twilio has answered it, or it is a reaction to something we said."""
+    return message.opt_out_type in ("START", "HELP") or message.kind == "reaction"

@@ -1,0 +1,77 @@
+"""The states of a conversation, and who may speak in it.
+
+Every change is checked against the tables of `models` and leaves a line in the history.
+"""
+
+from dataclasses import replace
+from datetime import datetime
+
+from recado.conversation.models import Actor, Conversation, Holder
+from recado.conversation.repository import Conversations
+from recado.conversation.tables import conversation_events
+from recado.core.database.unit_of_work import UnitOfWork
+from recado.core.ids import Ids
+
+
+class Lifecycle:
+    """Changes conversations inside a unit of work."""
+
+    def __init__(self, uow: UnitOfWork, ids: Ids, now: datetime) -> None:
+        self._uow = uow
+        self._ids = ids
+        self._now = now
+
+    def revive(self, conversation: Conversation) -> Conversation:
+        """A message arrived: an idle conversation is open again."""
+        if conversation.status != "idle":
+            return conversation
+        conversation.check_status("open")
+        Conversations(self._uow).change(conversation.id, status="open")
+        self._remember(conversation, "status", "idle", "open", "customer", None)
+        return replace(conversation, status="open")
+
+    def close(self, conversation: Conversation, by: Actor, reason: str) -> Conversation:
+        """End the stretch; the customer's next message opens a new one."""
+        conversation.check_status("closed")
+        changed = replace(
+            conversation,
+            status="closed",
+            closed_at=self._now,
+            closed_by=by,
+            closed_reason=reason,
+            version=conversation.version + 1,
+        )
+        Conversations(self._uow).change(
+            conversation.id,
+            status="closed",
+            closed_at=self._now,
+            closed_by=by,
+            closed_reason=reason,
+            version=changed.version,
+        )
+        self._remember(conversation, "status", conversation.status, "closed", by, reason)
+        return changed
+
+    def hand_to(self, conversation: Conversation, holder: Holder, by: Actor, reason: str | None) -> Conversation:
+        """Give the word to somebody else."""
+        conversation.check_holder(holder)
+        changed = replace(conversation, held_by=holder, held_since=self._now, version=conversation.version + 1)
+        Conversations(self._uow).change(conversation.id, held_by=holder, held_since=self._now, version=changed.version)
+        self._remember(conversation, "held_by", conversation.held_by, holder, by, reason)
+        return changed
+
+    def _remember(
+        self, conversation: Conversation, what: str, before: str, after: str, by: Actor, reason: str | None
+    ) -> None:
+        row = {
+            "id": self._ids.new(),
+            "owner_id": conversation.owner_id,
+            "conversation_id": conversation.id,
+            "what": what,
+            "before": before,
+            "after": after,
+            "by": by,
+            "reason": reason,
+            "at": self._now,
+        }
+        self._uow.execute(conversation_events.insert(), row)

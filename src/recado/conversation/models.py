@@ -1,0 +1,244 @@
+"""What the conversation is made of, and which changes are legal.
+
+Each legal change is a row of a table here, so that nobody has to search the code for an `if`.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Literal, TypeAlias
+from uuid import UUID
+
+from recado.conversation.errors import ConversationClosed, IllegalTransition
+from recado.conversation.values import Address
+
+ConversationStatus: TypeAlias = Literal["open", "idle", "closed"]
+Holder: TypeAlias = Literal["agent", "person", "nobody"]
+Actor: TypeAlias = Literal["customer", "agent", "person", "system"]
+Outcome: TypeAlias = Literal["answered", "superseded", "handed_off", "suppressed", "apologised"]
+Suppression: TypeAlias = Literal[
+    "opt_out",
+    "window_closed",
+    "unreachable",
+    "unconfirmed",
+    "no_reply",
+    "discarded",
+    "quota",
+    "loop",
+    "closed_account",
+    "already_apologised",
+    "stale",
+]
+Author: TypeAlias = Literal["agent", "apology", "person", "notice"]
+AnswerState: TypeAlias = Literal["waiting", "accepted", "refused", "stopped", "unconfirmed"]
+AttemptState: TypeAlias = Literal["sending", "accepted", "refused", "retry", "unknown", "absent", "unconfirmed"]
+Because: TypeAlias = Literal["replay", "late_sid", "person", "release"]
+
+OUTCOMES: tuple[Outcome, ...] = ("answered", "superseded", "handed_off", "suppressed", "apologised")
+
+CONVERSATION_CHANGES: dict[ConversationStatus, frozenset[ConversationStatus]] = {
+    "open": frozenset({"idle", "closed"}),
+    "idle": frozenset({"open", "closed"}),
+    "closed": frozenset(),
+}
+"""A message to a closed conversation opens a new one, linked to the old."""
+
+HOLDER_CHANGES: dict[Holder, frozenset[Holder]] = {
+    "agent": frozenset({"person", "nobody"}),
+    "nobody": frozenset({"person", "agent"}),
+    "person": frozenset({"agent", "nobody"}),
+}
+
+_SETTLED_BY_AGENT = frozenset({"answered", "superseded", "handed_off"})
+OUTCOME_CHANGES: dict[Because, dict[str, frozenset[str]]] = {
+    "replay": {
+        "apologised": _SETTLED_BY_AGENT,
+        "suppressed:already_apologised": _SETTLED_BY_AGENT,
+        "suppressed:unconfirmed": _SETTLED_BY_AGENT,
+    },
+    "late_sid": {"suppressed:unconfirmed": frozenset({"answered", "superseded"})},
+    "person": {"handed_off": frozenset({"answered", "superseded"})},
+    "release": {"handed_off": frozenset({"answered", "superseded", "apologised", "suppressed"})},
+}
+"""What an outcome may become after it was written: why it changes → what it was → what it may be."""
+
+
+@dataclass(frozen=True, slots=True)
+class Contact:
+    """The customer."""
+
+    id: UUID
+    owner_id: UUID
+    name: str | None
+    opted_out_at: datetime | None
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Conversation:
+    """A stretch of a lane, from open to closed. `held_by` says who may speak in it."""
+
+    id: UUID
+    owner_id: UUID
+    lane: str
+    contact_id: UUID
+    address_id: UUID
+    status: ConversationStatus
+    held_by: Holder
+    version: int
+    previous_id: UUID | None
+    opened_at: datetime
+    held_since: datetime
+    last_activity_at: datetime
+    closed_at: datetime | None = None
+    closed_by: Actor | None = None
+    closed_reason: str | None = None
+
+    def check_status(self, to: ConversationStatus) -> None:
+        """Raises `ConversationClosed` or `IllegalTransition` unless the table allows it."""
+        if self.status == "closed":
+            raise ConversationClosed(self.id)
+        if to not in CONVERSATION_CHANGES[self.status]:
+            raise IllegalTransition(f"a conversation that is {self.status} cannot become {to}")
+
+    def check_holder(self, to: Holder) -> None:
+        """Raises `ConversationClosed` or `IllegalTransition` unless the table allows it."""
+        if self.status == "closed":
+            raise ConversationClosed(self.id)
+        if to not in HOLDER_CHANGES[self.held_by]:
+            raise IllegalTransition(f"conversation {self.id} is held by {self.held_by} already")
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """An accepted inbound message."""
+
+    id: UUID
+    owner_id: UUID
+    lane: str
+    address_id: UUID
+    account_sid: str
+    message_sid: str
+    from_address: str
+    to_address: str
+    text: str
+    kind: str
+    opt_out_type: str | None
+    profile_name: str | None
+    source: str
+    received_at: datetime
+    contact_id: UUID | None
+    conversation_id: UUID | None
+    turn_id: UUID | None
+    outcome: Outcome | None
+    outcome_reason: Suppression | None
+    answered_by: UUID | None
+
+    @property
+    def sender(self) -> Address:
+        return Address(self.from_address)
+
+    @property
+    def verdict(self) -> str | None:
+        """The outcome and, for a suppression, its reason: `suppressed:opt_out`."""
+        return verdict(self.outcome, self.outcome_reason) if self.outcome else None
+
+
+def verdict(outcome: Outcome, reason: Suppression | None) -> str:
+    """An outcome in one word, as people and the history read it."""
+    return f"{outcome}:{reason}" if reason else outcome
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """The inbound messages that one agent run answers."""
+
+    id: UUID
+    owner_id: UUID
+    lane: str
+    conversation_id: UUID
+    generation: int
+    replay_of: UUID | None
+    resumes: bool
+    version: int
+    created_at: datetime
+    deadline_at: datetime
+    settled_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """One outbound thing: the one reply or apology of a turn, or a person's message or notice that answers no turn."""
+
+    id: UUID
+    owner_id: UUID
+    lane: str
+    conversation_id: UUID
+    turn_id: UUID | None
+    author: Author
+    address_id: UUID
+    from_address: str
+    to_address: str
+    state: AnswerState
+    reason: Suppression | None
+    error_code: str | None
+    created_at: datetime
+    settled_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A piece of an answer that fits one provider message."""
+
+    id: UUID
+    owner_id: UUID
+    answer_id: UUID
+    part_no: int
+    text: str
+    state: Literal["waiting", "accepted", "refused", "unconfirmed"]
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One create call for one part, stored before the call is made."""
+
+    id: UUID
+    owner_id: UUID
+    answer_id: UUID
+    part_id: UUID
+    lane: str
+    number: int
+    state: AttemptState
+    worker: UUID
+    started_at: datetime
+    deadline_at: datetime
+    pulls: int
+    last_pull_at: datetime | None
+    code: str | None
+    detail: str | None
+    finished_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class InboxItem:
+    """Something a person has to look at."""
+
+    id: UUID
+    owner_id: UUID
+    conversation_id: UUID
+    turn_id: UUID | None
+    reason: str
+    created_at: datetime
+    read_at: datetime | None
+    resolved_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """An agent's result that lost its fence: kept for operators, never sent."""
+
+    id: UUID
+    owner_id: UUID
+    turn_id: UUID
+    text: str
+    why: str
+    created_at: datetime

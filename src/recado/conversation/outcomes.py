@@ -1,0 +1,84 @@
+"""Step 10's second half: every accepted message ends in exactly one outcome.
+
+This is the only place that writes one. A first outcome is written once; a later change must be a row of
+`models.OUTCOME_CHANGES`, and leaves a line in the history.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+from sqlalchemy import update
+
+from recado.conversation.models import OUTCOME_CHANGES, Because, Message, Outcome, Suppression, Turn, verdict
+from recado.conversation.repository import Messages, Turns
+from recado.conversation.tables import messages, outcome_changes
+from recado.core.database.unit_of_work import UnitOfWork
+from recado.core.ids import Ids
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What a turn ended in. `answered` marks the newest message; the turn's others are `superseded`."""
+
+    outcome: Outcome
+    reason: Suppression | None = None
+    answered_by: UUID | None = None
+
+
+class Outcomes:
+    """Writes outcomes inside a unit of work."""
+
+    def __init__(self, uow: UnitOfWork, ids: Ids, now: datetime) -> None:
+        self._uow = uow
+        self._ids = ids
+        self._now = now
+
+    def settle_turn(self, turn: Turn, verdict_: Verdict, because: Because | None = None) -> None:
+        """Give every message of the turn its outcome, and the turn its end."""
+        because = because or ("replay" if turn.replay_of else "release" if turn.resumes else None)
+        self.settle(Messages(self._uow).of_turn(turn.id), verdict_, because)
+        if turn.settled_at is None:
+            Turns(self._uow).change(turn.id, settled_at=self._now)
+
+    def settle(self, group: Sequence[Message], verdict_: Verdict, because: Because | None = None) -> None:
+        """The newest of `group` by our order of receipt carries the answer."""
+        if not group:
+            return
+        newest = max(group, key=lambda message: message.id)
+        for message in group:
+            outcome = verdict_.outcome
+            if outcome == "answered" and message is not newest:
+                outcome = "superseded"
+            self._write(message, outcome, verdict_, because)
+
+    def _write(self, message: Message, outcome: Outcome, verdict_: Verdict, because: Because | None) -> None:
+        before, after = message.verdict, verdict(outcome, verdict_.reason)
+        if before is not None:
+            allowed = OUTCOME_CHANGES[because].get(before, frozenset()) if because else frozenset[str]()
+            if outcome not in allowed or before == after:
+                return
+            self._remember(message, before, after, because)
+        self._uow.execute(
+            update(messages)
+            .where(messages.c.id == message.id)
+            .values(
+                outcome=outcome,
+                outcome_reason=verdict_.reason,
+                outcome_at=self._now,
+                answered_by=verdict_.answered_by,
+            )
+        )
+
+    def _remember(self, message: Message, before: str, after: str, because: Because | None) -> None:
+        row = {
+            "id": self._ids.new(),
+            "owner_id": message.owner_id,
+            "message_id": message.id,
+            "before": before,
+            "after": after,
+            "because": because,
+            "at": self._now,
+        }
+        self._uow.execute(outcome_changes.insert(), row)

@@ -1,0 +1,277 @@
+"""How the conversation is stored.
+
+No index here is for convenience: each one answers a question of the road, of `verify` or of a person, and a fresh
+message touches three of them. A message is `open` while it has no outcome: it is unturned, or its turn is unsettled.
+"""
+
+from sqlalchemy import Boolean, Column, ForeignKey, Index, Integer, LargeBinary, String, Table, UniqueConstraint, text
+
+from recado.core.database.types import Id, Json, Moment, Sid, metadata
+
+contacts = Table(
+    "contacts",
+    metadata,
+    Column("id", Id, primary_key=True),
+    Column("owner_id", Id, nullable=False),
+    Column("name", String),
+    Column("opted_out_at", Moment),
+    Column("created_at", Moment, nullable=False),
+    Index("ix_contacts_owner", "owner_id"),
+)
+
+contact_addresses = Table(
+    "contact_addresses",
+    metadata,
+    Column("id", Id, primary_key=True),
+    Column("owner_id", Id, nullable=False),
+    Column("contact_id", Id, ForeignKey("contacts.id"), nullable=False),
+    Column("address", String, nullable=False),
+    Column("match_key", String, nullable=False),
+    Column("created_at", Moment, nullable=False),
+    UniqueConstraint("owner_id", "address"),
+    Index("ix_contact_addresses_match", "owner_id", "match_key"),
+    Index("ix_contact_addresses_contact", "contact_id"),
+)
+
+conversations = Table(
+    "conversations",
+    metadata,
+    Column("id", Id, primary_key=True),
+    Column("owner_id", Id, nullable=False),
+    Column("lane", String, nullable=False),
+    Column("contact_id", Id, ForeignKey("contacts.id"), nullable=False),
+    Column("address_id", Id, nullable=False),
+    Column("status", String(16), nullable=False),
+    Column("held_by", String(16), nullable=False),
+    Column("version", Integer, nullable=False),
+    Column("previous_id", Id),
+    Column("opened_at", Moment, nullable=False),
+    Column("held_since", Moment, nullable=False),
+    Column("last_activity_at", Moment, nullable=False),
+    Column("closed_at", Moment),
+    Column("closed_by", String(16)),
+    Column("closed_reason", String),
+    Index("uq_conversations_open", "lane", unique=True, sqlite_where=text("status<>'closed'")),
+    Index("ix_conversations_owner", "owner_id", "last_activity_at"),
+    Index("ix_conversations_lane", "lane", "opened_at"),
+)
+
+conversation_events = Table(
+    "conversation_events",
+    metadata,
+    Column("id", Id, primary_key=True),
+    Column("owner_id", Id, nullable=False),
+    Column("conversation_id", Id, ForeignKey("conversations.id"), nullable=False),
+    Column("what", String(32), nullable=False),
+    Column("before", String(32)),
+    Column("after", String(32)),
+    Column("by", String(16), nullable=False),
+    Column("reason", String),
+    Column("at", Moment, nullable=False),
+    Index("ix_conversation_events_conversation", "conversation_id"),
+)
+
+messages = Table(
+    "messages",
+    metadata,
+    Column("id", Id, primary_key=True),
+    Column("owner_id", Id, nullable=False),
+    Column("lane", String, nullable=False),
+    Column("address_id", Id, nullable=False),
+    Column("account_sid", Sid, nullable=False),
+    Column("message_sid", Sid, nullable=False),
+    Column("from_address", String, nullable=False),
+    Column("to_address", String, nullable=False),
+    Column("text", String, nullable=False),
+    Column("kind", String(16), nullable=False),
+    Column("opt_out_type", String(16)),
+    Column("profile_name", String),
+    Column("raw", LargeBinary),
+    Column("source", String(16), nullable=False),
+    Column("received_at", Moment, nullable=False),
+    Column("contact_id", Id),
+    Column("conversation_id", Id),
+    Column("turn_id", Id),
+    Column("outcome", String(16)),
+    Column("outcome_reason", String(32)),
+    Column("outcome_at", Moment),
+    Column("answered_by", Id),
+    UniqueConstraint("account_sid", "message_sid"),
+    Index("ix_messages_unturned", "lane", "id", sqlite_where=text("turn_id IS NULL AND outcome IS NULL")),
+    Index("ix_messages_turn", "turn_id", sqlite_where=text("turn_id IS NOT NULL")),
+    Index("ix_messages_conversation", "conversation_id", "id", sqlite_where=text("conversation_id IS NOT NULL")),
+    Index("ix_messages_handed_off", "lane", "id", sqlite_where=text("outcome='handed_off'")),
+)
+
+outcome_changes = Table(
+    "outcome_changes",
+    metadata,
+    Column("id", Id, primary_key=True),
+    Column("owner_id", Id, nullable=False),
+    Column("message_id", Id, ForeignKey("messages.id"), nullable=False),
+    Column("before", String(48), nullable=False),
+    Column("after", String(48), nullable=False),
+    Column("because", String(32), nullable=False),
+    Column("at", Moment, nullable=False),
+    Index("ix_outcome_changes_message", "message_id"),
+)
+
+turns = Table(
+    "turns",
+    metadata,
+    Column("id", Id, primary_key=True),
+    Column("owner_id", Id, nullable=False),
+    Column("lane", String, nullable=False),
+    Column("conversation_id", Id, ForeignKey("conversations.id"), nullable=False),
+    Column("generation", Integer, nullable=False),
+    Column("replay_of", Id),
+    Column("resumes", Boolean, nullable=False),
+    Column("version", Integer, nullable=False),
+    Column("created_at", Moment, nullable=False),
+    Column("deadline_at", Moment, nullable=False),
+    Column("settled_at", Moment),
+    Index("ix_turns_unsettled", "deadline_at", sqlite_where=text("settled_at IS NULL")),
+    Index("ix_turns_conversation", "conversation_id"),
+)
+
+answers = Table(
+    "answers",
+    metadata,
+    Column("id", Id, primary_key=True),
+    Column("owner_id", Id, nullable=False),
+    Column("lane", String, nullable=False),
+    Column("conversation_id", Id, ForeignKey("conversations.id"), nullable=False),
+    Column("turn_id", Id, ForeignKey("turns.id"), unique=True),
+    Column("author", String(16), nullable=False),
+    Column("address_id", Id, nullable=False),
+    Column("from_address", String, nullable=False),
+    Column("to_address", String, nullable=False),
+    Column("state", String(16), nullable=False),
+    Column("reason", String(32)),
+    Column("error_code", String(16)),
+    Column("created_at", Moment, nullable=False),
+    Column("settled_at", Moment),
+    Index("ix_answers_unsettled", "id", sqlite_where=text("settled_at IS NULL")),
+    Index("ix_answers_apologies", "lane", "settled_at", sqlite_where=text("author='apology'")),
+    Index("ix_answers_conversation", "conversation_id", "id"),
+)
+
+answer_parts = Table(
+    "answer_parts",
+    metadata,
+    Column("id", Id, primary_key=True),
+    Column("owner_id", Id, nullable=False),
+    Column("answer_id", Id, ForeignKey("answers.id"), nullable=False),
+    Column("part_no", Integer, nullable=False),
+    Column("text", String, nullable=False),
+    Column("state", String(16), nullable=False),
+    UniqueConstraint("answer_id", "part_no"),
+)
+
+attempts = Table(
+    "attempts",
+    metadata,
+    Column("id", Id, primary_key=True),
+    Column("owner_id", Id, nullable=False),
+    Column("answer_id", Id, ForeignKey("answers.id"), nullable=False),
+    Column("part_id", Id, ForeignKey("answer_parts.id"), nullable=False),
+    Column("lane", String, nullable=False),
+    Column("number", Integer, nullable=False),
+    Column("state", String(16), nullable=False),
+    Column("worker", Id, nullable=False),
+    Column("started_at", Moment, nullable=False),
+    Column("deadline_at", Moment, nullable=False),
+    Column("pulls", Integer, nullable=False),
+    Column("last_pull_at", Moment),
+    Column("code", String(16)),
+    Column("detail", String),
+    Column("finished_at", Moment),
+    UniqueConstraint("part_id", "number"),
+    Index("ix_attempts_answer", "answer_id"),
+    Index("uq_attempts_in_flight", "lane", unique=True, sqlite_where=text("state IN ('sending','unknown')")),
+)
+
+sent_messages = Table(
+    "sent_messages",
+    metadata,
+    Column("account_sid", Sid, primary_key=True),
+    Column("sid", Sid, primary_key=True),
+    Column("owner_id", Id, nullable=False),
+    Column("attempt_id", Id, ForeignKey("attempts.id"), nullable=False),
+    Column("part_id", Id, ForeignKey("answer_parts.id"), nullable=False),
+    Column("found_by", String(16), nullable=False),
+    Column("status", String(24), nullable=False),
+    Column("error_code", String(16)),
+    Column("created_at", Moment, nullable=False),
+    Column("updated_at", Moment, nullable=False),
+    Index("ix_sent_messages_part", "part_id"),
+    Index("ix_sent_messages_attempt", "attempt_id"),
+)
+
+delivery_events = Table(
+    "delivery_events",
+    metadata,
+    Column("id", Id, primary_key=True),
+    Column("owner_id", Id, nullable=False),
+    Column("attempt_id", Id, ForeignKey("attempts.id"), nullable=False),
+    Column("sid", Sid, nullable=False),
+    Column("status", String(24), nullable=False),
+    Column("error_code", String(16)),
+    Column("at", Moment, nullable=False),
+    Index("ix_delivery_events_attempt", "attempt_id"),
+)
+
+inbox_items = Table(
+    "inbox_items",
+    metadata,
+    Column("id", Id, primary_key=True),
+    Column("owner_id", Id, nullable=False),
+    Column("conversation_id", Id, ForeignKey("conversations.id"), nullable=False),
+    Column("turn_id", Id, ForeignKey("turns.id")),
+    Column("reason", String, nullable=False),
+    Column("created_at", Moment, nullable=False),
+    Column("read_at", Moment),
+    Column("resolved_at", Moment),
+    Index("ix_inbox_items_open", "owner_id", "created_at", sqlite_where=text("resolved_at IS NULL")),
+    Index("ix_inbox_items_turn", "turn_id"),
+    Index("ix_inbox_items_conversation", "conversation_id"),
+)
+
+drafts = Table(
+    "drafts",
+    metadata,
+    Column("id", Id, primary_key=True),
+    Column("owner_id", Id, nullable=False),
+    Column("turn_id", Id, ForeignKey("turns.id"), nullable=False),
+    Column("text", String, nullable=False),
+    Column("why", String, nullable=False),
+    Column("created_at", Moment, nullable=False),
+    Index("ix_drafts_turn", "turn_id"),
+)
+
+agent_runs = Table(
+    "agent_runs",
+    metadata,
+    Column("id", Id, primary_key=True),
+    Column("owner_id", Id, nullable=False),
+    Column("turn_id", Id, ForeignKey("turns.id"), nullable=False),
+    Column("result", String(16), nullable=False),
+    Column("model", String),
+    Column("input_tokens", Integer, nullable=False),
+    Column("output_tokens", Integer, nullable=False),
+    Column("started_at", Moment, nullable=False),
+    Column("finished_at", Moment, nullable=False),
+    Index("ix_agent_runs_turn", "turn_id"),
+)
+
+tool_effects = Table(
+    "tool_effects",
+    metadata,
+    Column("key", String, primary_key=True),
+    Column("owner_id", Id, nullable=False),
+    Column("turn_id", Id, ForeignKey("turns.id"), nullable=False),
+    Column("result", Json),
+    Column("started_at", Moment, nullable=False),
+    Column("finished_at", Moment),
+    Index("ix_tool_effects_turn", "turn_id"),
+)

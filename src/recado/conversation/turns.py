@@ -1,0 +1,489 @@
+"""Steps 6 to 8: from a claimed job to the one answer of its turn.
+
+    open      the lane's unturned messages join the turn; who may answer is decided before any agent
+    run       the agent, outside any transaction, with a deadline
+    commit    behind the fence: the lease is ours AND the turn is as we read it AND the agent holds the conversation
+
+The job is ended in the same transaction that stores its result, and ending it is the lease's fence (`store.complete`).
+A result that loses the fence is kept as a draft and never sent.
+"""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from functools import partial
+from typing import Literal, TypeAlias, TypeVar
+from uuid import UUID
+
+import structlog
+
+from recado.conversation.accept import REPLY
+from recado.conversation.answers import Outbox, Settlement, Split
+from recado.conversation.contacts import Reception
+from recado.conversation.effects import StoredEffects, effects_ran
+from recado.conversation.errors import AgentFailed
+from recado.conversation.gate import Suppress, ToAgent, ToPerson, who_answers
+from recado.conversation.lifecycle import Lifecycle
+from recado.conversation.models import Author, Contact, Conversation, Draft, Message, Turn
+from recado.conversation.outcomes import Outcomes, Verdict
+from recado.conversation.ports import AgentResult, Agents, HandOff, HistoryEntry, Incoming, NoReply, Reply, TurnContext
+from recado.conversation.repository import Answers, Contacts, Conversations, Drafts, Messages, Turns
+from recado.conversation.tables import agent_runs
+from recado.core.clock import Clock
+from recado.core.database.engine import Database
+from recado.core.database.unit_of_work import UnitOfWork
+from recado.core.ids import Chance, Ids
+from recado.core.queue import store
+from recado.core.queue.crash import CrashPoint, never
+from recado.core.queue.job import Done, Job, JobResult, NewJob, Replayed, ReplayRefused, RetryIn
+from recado.core.queue.service import Backoff
+from recado.identity.service import owner_in
+
+log = structlog.get_logger(__name__)
+
+HISTORY = 20
+"""How many earlier messages an agent is given."""
+
+_SPEAKERS: dict[Author, Literal["agent", "person", "notice"]] = {
+    "agent": "agent",
+    "apology": "agent",
+    "person": "person",
+    "notice": "notice",
+}
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class ReplyLimits:
+    """Seconds an agent gets, and how long a turn may take from its first claim to its answer's commit."""
+
+    agent: timedelta = timedelta(seconds=60)
+    answer: timedelta = timedelta(seconds=300)
+    burst: timedelta = timedelta(seconds=8)
+    apology_quiet: timedelta = timedelta(minutes=10)
+
+
+@dataclass(frozen=True, slots=True)
+class _Opened:
+    """The turn as it was read; the commit compares it with what it is then."""
+
+    turn: Turn
+    conversation: Conversation
+    contact: Contact
+    locale: str
+    messages: list[Message]
+    history: list[HistoryEntry]
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class _Newcomer:
+    """A message came while the turn ran for the first time: it belongs in."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Over:
+    """Nothing is left to be done for this job; its row says how it ended."""
+
+
+_Interruption: TypeAlias = _Newcomer | _Over
+
+
+class ReplyHandler:
+    """Answers the turn that a job stands for."""
+
+    name = REPLY
+
+    def __init__(
+        self,
+        database: Database,
+        clock: Clock,
+        ids: Ids,
+        chance: Chance,
+        agents: Agents,
+        split: Split,
+        limits: ReplyLimits,
+        *,
+        backoff: Backoff | None = None,
+        crash: CrashPoint = never,
+    ) -> None:
+        self._database = database
+        self._clock = clock
+        self._ids = ids
+        self._chance = chance
+        self._agents = agents
+        self._split = split
+        self._limits = limits
+        self._backoff = backoff or Backoff()
+        self._crash = crash
+
+    @property
+    def time_limit(self) -> timedelta:
+        """Twice the agent's time, because a newcomer may start the first run again after its window."""
+        return 2 * self._limits.agent + self._limits.burst
+
+    async def run(self, job: Job) -> JobResult:
+        while True:
+            opened = await self._write(job, lambda uow: self._open(uow, job, self._clock.now()))
+            if isinstance(opened, _Over):
+                return Done(recorded=True)
+            try:
+                result = await self._run_agent(job, opened)
+            except AgentFailed as error:
+                log.warning("agent.failed", turn=str(opened.turn.id), reason=error.reason, attempt=job.attempts + 1)
+                return await self._failure(job, error)
+            self._crash("after_agent")
+            if not isinstance(result, _Newcomer | _Over):
+                result = await self._write(job, partial(self._commit, job=job, opened=opened, result=result))
+            if isinstance(result, _Over):
+                self._crash("after_commit")
+                return Done(recorded=True)
+            if not await self._let_newcomers_join(job, opened.turn):
+                return Done(recorded=True)
+
+    # --- Open ---------------------------------------------------------------------------------------------------------
+
+    def _open(self, uow: UnitOfWork, job: Job, now: datetime) -> _Opened | _Over:
+        """Make or read the turn, and settle it here when no agent is to answer it."""
+        if not store.holds(uow, job):
+            return _Over()
+        turn, group = self._turn_of(uow, job, now)
+        if turn is None or turn.settled_at is not None or Answers(uow).of_turn(turn.id) is not None:
+            store.complete(uow, job, now)
+            return _Over()
+        conversation = Conversations(uow).require(turn.conversation_id)
+        contact = Contacts(uow).require(conversation.contact_id)
+        if now >= turn.deadline_at:
+            store.bury(uow, job, now, "no answer before the deadline")
+            self.exhausted(uow, job, "no answer before the deadline")
+            return _Over()
+        owner = owner_in(uow, job.owner_id)
+        decision = who_answers(uow, owner, contact, conversation, group, now)
+        if isinstance(decision, ToAgent):
+            history = self._history(uow, turn, conversation)
+            return _Opened(turn, conversation, contact, owner.locale, decision.messages, history, now)
+        store.complete(uow, job, now)
+        self._settle_unasked(uow, turn, decision, now)
+        return _Over()
+
+    def _turn_of(self, uow: UnitOfWork, job: Job, now: datetime) -> tuple[Turn | None, list[Message]]:
+        """The turn the job carries, or a new one over what waits in the lane."""
+        turns, messages = Turns(uow), Messages(uow)
+        if job.turn_id is not None:
+            turn = turns.require(job.turn_id)
+            if job.suspect:  # Waiting as a suspect does not run the answer's deadline.
+                turn = replace(turn, deadline_at=turn.deadline_at + max(now - job.due_at, timedelta()))
+                turns.change(turn.id, deadline_at=turn.deadline_at)
+            return turn, messages.of_turn(turn.id)
+        group = messages.unturned(job.lane)
+        if not group:
+            return None, []
+        _, conversation = Reception(uow, self._ids, now).receive(group)
+        turn = turns.add(self._new_turn(conversation, now))
+        messages.join([message.id for message in group], turn_id=turn.id)
+        store.set_turn(uow, job, turn.id)
+        job.turn_id = turn.id
+        return turn, group
+
+    def _new_turn(
+        self, conversation: Conversation, now: datetime, *, replay_of: Turn | None = None, resumes: bool = False
+    ) -> Turn:
+        return Turn(
+            id=self._ids.new(),
+            owner_id=conversation.owner_id,
+            lane=conversation.lane,
+            conversation_id=conversation.id,
+            generation=replay_of.generation + 1 if replay_of else 1,
+            replay_of=replay_of.id if replay_of else None,
+            resumes=resumes,
+            version=1,
+            created_at=now,
+            deadline_at=now + self._limits.answer,
+            settled_at=None,
+        )
+
+    def _history(self, uow: UnitOfWork, turn: Turn, conversation: Conversation) -> list[HistoryEntry]:
+        """What was said before in this conversation, oldest first; earlier conversations are closed for a reason."""
+        heard = [
+            HistoryEntry("customer", message.text, message.received_at)
+            for message in Messages(uow).before(conversation.id, turn.id, limit=HISTORY)
+        ]
+        said = [
+            HistoryEntry(_SPEAKERS[answer.author], text, answer.created_at)
+            for answer, text in Answers(uow).spoken_in(conversation.id, limit=HISTORY)
+        ]
+        return sorted(heard + said, key=lambda entry: entry.at)[-HISTORY:]
+
+    def _settle_unasked(self, uow: UnitOfWork, turn: Turn, decision: Suppress | ToPerson, now: datetime) -> None:
+        outcomes = Outcomes(uow, self._ids, now)
+        if isinstance(decision, Suppress):
+            outcomes.settle_turn(turn, Verdict("suppressed", decision.reason))
+        else:
+            outcomes.settle_turn(turn, Verdict("handed_off"))
+            Settlement(uow, self._ids, now).to_inbox(turn, decision.why)
+
+    # --- Run ----------------------------------------------------------------------------------------------------------
+
+    async def _run_agent(self, job: Job, opened: _Opened) -> AgentResult | _Interruption:
+        """The agent's result, or what made it pointless: a newcomer during a first run, or a lost lease."""
+        agent = await self._agents.agent_for(job.owner_id)
+        effects = StoredEffects(self._database, self._clock, opened.turn)
+        timeout = min(self._limits.agent, opened.turn.deadline_at - self._clock.now()).total_seconds()
+        context = TurnContext(
+            owner_id=job.owner_id,
+            contact_id=opened.contact.id,
+            conversation_id=opened.conversation.id,
+            turn_id=opened.turn.id,
+            locale=opened.locale,
+            contact_name=opened.contact.name,
+            messages=[Incoming(m.text, m.kind, m.received_at) for m in opened.messages],
+            history=opened.history,
+            deadline=self._clock.now() + timedelta(seconds=timeout),
+            effects=effects,
+        )
+        run = asyncio.create_task(self._agents.run(agent, context, timeout))
+        try:
+            while not run.done():
+                interruption = await self._until_done_or_interrupted(job, run, opened, effects)
+                if interruption is not None:
+                    return interruption
+            return run.result()
+        finally:
+            await _cancelled(run)
+
+    async def _until_done_or_interrupted(
+        self, job: Job, run: "asyncio.Task[AgentResult]", opened: _Opened, effects: StoredEffects
+    ) -> _Interruption | None:
+        watches = {"lost": asyncio.create_task(job.lost.wait())}
+        if _joinable(job, opened.turn) and not effects.ran:
+            watches["newcomer"] = asyncio.create_task(job.newcomer.wait())
+        try:
+            await asyncio.wait({run, *watches.values()}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for watch in watches.values():
+                watch.cancel()
+        if run.done():
+            return None
+        if job.lost.is_set():
+            return _Over()
+        return _Newcomer() if not effects.ran else None
+
+    async def _failure(self, job: Job, error: AgentFailed) -> JobResult:
+        if error.retryable:
+            return RetryIn(self._backoff.after(job.attempts, self._chance), error.reason)
+
+        def give_up(uow: UnitOfWork) -> None:
+            if store.bury(uow, job, self._clock.now(), error.reason):
+                self.exhausted(uow, job, error.reason)
+
+        await self._write(job, give_up)
+        return Done(recorded=True)
+
+    # --- A newcomer ---------------------------------------------------------------------------------------------------
+
+    async def _let_newcomers_join(self, job: Job, turn: Turn) -> bool:
+        """Wait for the newcomer's window, then take it in. False when the lease was lost meanwhile."""
+        while not job.lost.is_set():
+            joined = await self._write(job, lambda uow: self._join(uow, job, turn, self._clock.now()))
+            if isinstance(joined, bool):
+                return joined
+            await asyncio.sleep(max(0.0, (joined - self._clock.now()).total_seconds()))
+        return False
+
+    def _join(self, uow: UnitOfWork, job: Job, turn: Turn, now: datetime) -> bool | datetime:
+        """True when they joined, a moment when their window is still open, False when the lease is lost."""
+        if not store.holds(uow, job):
+            return False
+        window = store.collecting_in(uow, job.lane)
+        if window is None:
+            return True
+        collecting, due_at = window
+        if due_at > now:
+            return due_at
+        group = Messages(uow).unturned(job.lane)
+        if group:
+            Reception(uow, self._ids, now).receive(group)
+            Messages(uow).join([message.id for message in group], turn_id=turn.id)
+            Turns(uow).change(turn.id, version=turn.version + 1)
+        store.remove(uow, collecting, job.lane)
+        job.newcomer.clear()
+        return True
+
+    # --- Commit -------------------------------------------------------------------------------------------------------
+
+    def _commit(self, uow: UnitOfWork, job: Job, opened: _Opened, result: AgentResult) -> _Interruption:
+        """Step 8. The order of the checks is the fence's."""
+        now = self._clock.now()
+        turn = Turns(uow).require(opened.turn.id)
+        if (
+            _joinable(job, turn)
+            and store.collecting_in(uow, job.lane)
+            and store.holds(uow, job)
+            and not effects_ran(uow, turn)
+        ):
+            return _Newcomer()
+        conversation = Conversations(uow).require(turn.conversation_id)
+        if not store.complete(uow, job, now):
+            self._keep_draft(uow, turn, result, "its worker had lost the lease", now)
+            return _Over()
+        self._record_run(uow, opened, result, now)
+        if turn.settled_at is not None or turn.version != opened.turn.version:
+            self._keep_draft(uow, turn, result, "the turn was settled meanwhile", now)
+        elif conversation.status == "closed":
+            self._keep_draft(uow, turn, result, "the conversation was closed meanwhile", now)
+            Outcomes(uow, self._ids, now).settle_turn(turn, Verdict("suppressed", "discarded"))
+        elif conversation.held_by != "agent":
+            self._keep_draft(uow, turn, result, f"held by {conversation.held_by} meanwhile", now)
+            self._settle_unasked(uow, turn, ToPerson(f"held by {conversation.held_by}"), now)
+        else:
+            self._store_result(uow, turn, conversation, result, now)
+        return _Over()
+
+    def _store_result(
+        self,
+        uow: UnitOfWork,
+        turn: Turn,
+        conversation: Conversation,
+        result: AgentResult,
+        now: datetime,
+    ) -> None:
+        outbox = Outbox(uow, self._ids, now, self._split)
+        match result:
+            case Reply(text=text):
+                outbox.put(conversation, "agent", text, turn=turn)
+            case HandOff(reason=reason, notice=notice):
+                Lifecycle(uow, self._ids, now).hand_to(conversation, "nobody", "agent", reason)
+                self._settle_unasked(uow, turn, ToPerson(reason), now)
+                outbox.put(conversation, "notice", notice or owner_in(uow, turn.owner_id).hand_off_notice)
+            case NoReply():
+                Outcomes(uow, self._ids, now).settle_turn(turn, Verdict("suppressed", "no_reply"))
+
+    def _keep_draft(self, uow: UnitOfWork, turn: Turn, result: AgentResult, why: str, now: datetime) -> None:
+        if isinstance(result, Reply):
+            Drafts(uow).add(Draft(self._ids.new(), turn.owner_id, turn.id, result.text, why, now))
+
+    def _record_run(self, uow: UnitOfWork, opened: _Opened, result: AgentResult, now: datetime) -> None:
+        row = {
+            "id": self._ids.new(),
+            "owner_id": opened.turn.owner_id,
+            "turn_id": opened.turn.id,
+            "result": {Reply: "reply", HandOff: "hand_off", NoReply: "no_reply"}[type(result)],
+            "model": result.usage.model,
+            "input_tokens": result.usage.input_tokens,
+            "output_tokens": result.usage.output_tokens,
+            "started_at": opened.at,
+            "finished_at": now,
+        }
+        uow.execute(agent_runs.insert(), row)
+
+    # --- When it fails for good ---------------------------------------------------------------------------------------
+
+    def exhausted(self, uow: UnitOfWork, job: Job, error: str) -> None:  # noqa: ARG002 - the row keeps the error
+        """One friendly message and, in the same transaction, the dead letter that the caller has just made."""
+        uow = uow.for_owner(job.owner_id)
+        now = self._clock.now()
+        turn, group = self._turn_of(uow, job, now)
+        if turn is None or turn.settled_at is not None or Answers(uow).of_turn(turn.id) is not None:
+            return
+        store.set_payload(uow, job.id, {"turn": str(turn.id), "messages": [str(message.id) for message in group]})
+        outcomes = Outcomes(uow, self._ids, now)
+        if turn.replay_of is not None:  # The customer was told once; the first dead letter's outcome stands.
+            Turns(uow).change(turn.id, settled_at=now)
+            return
+        owner = owner_in(uow, job.owner_id)
+        conversation = Conversations(uow).require(turn.conversation_id)
+        contact = Contacts(uow).require(conversation.contact_id)
+        decision = who_answers(uow, owner, contact, conversation, group, now)
+        if isinstance(decision, ToAgent):
+            Outbox(uow, self._ids, now, self._split).put(conversation, "apology", owner.apology, turn=turn)
+        elif conversation.status == "closed":
+            outcomes.settle_turn(turn, Verdict("suppressed", "discarded"))
+        else:
+            self._settle_unasked(uow, turn, decision, now)
+
+    # --- For people ---------------------------------------------------------------------------------------------------
+
+    def replay(self, uow: UnitOfWork, job: Job, *, force: bool) -> Replayed | ReplayRefused:
+        """A new turn over the dead letter's messages. Refused when it would come too late or beside a person."""
+        uow = uow.for_owner(job.owner_id)
+        now = self._clock.now()
+        group = Messages(uow).of_turn(job.turn_id) if job.turn_id else []
+        if not group or job.turn_id is None:
+            return ReplayRefused(job.id, "its messages belong to a newer turn")
+        refusal = self._why_not_replay(uow, group, now, force=force)
+        if refusal is not None:
+            return ReplayRefused(job.id, refusal)
+        old = Turns(uow).require(job.turn_id)
+        conversation = Conversations(uow).require(old.conversation_id)
+        if conversation.status == "closed":
+            _, conversation = Reception(uow, self._ids, now).receive(group)
+        turn = Turns(uow).add(self._new_turn(conversation, now, replay_of=old))
+        return Replayed(job.id, self._carry(uow, turn, group, now, job.max_attempts))
+
+    def resume(self, uow: UnitOfWork, conversation: Conversation, now: datetime, max_attempts: int) -> UUID | None:
+        """Released to the agent: what still waits for a person gets a new turn; None when nothing does."""
+        group = Messages(uow).handed_off_in(conversation.lane)
+        if not group:
+            return None
+        Messages(uow).join([message.id for message in group], conversation_id=conversation.id)
+        turn = Turns(uow).add(self._new_turn(conversation, now, resumes=True))
+        return self._carry(uow, turn, group, now, max_attempts)
+
+    def _carry(self, uow: UnitOfWork, turn: Turn, group: list[Message], now: datetime, max_attempts: int) -> UUID:
+        """Point messages to a turn, and put a job that carries it at the end of the lane's line."""
+        Messages(uow).join([message.id for message in group], turn_id=turn.id)
+        job_id = self._ids.new()
+        carrier = NewJob(
+            id=job_id,
+            name=REPLY,
+            owner_id=turn.owner_id,
+            created_at=now,
+            due_at=now,
+            lane=turn.lane,
+            message_sid=group[-1].message_sid,
+            turn_id=turn.id,
+            max_attempts=max_attempts,
+        )
+        store.add(uow, [carrier])
+        return job_id
+
+    def _why_not_replay(self, uow: UnitOfWork, group: list[Message], now: datetime, *, force: bool) -> str | None:
+        newest = group[-1]
+        later = Messages(uow).later_outcomes(newest.lane, newest.id)
+        current = Conversations(uow).current(newest.lane)
+        if None in later:
+            return "a later message of the same customer is being answered"
+        if later & {"answered", "superseded"} and not force:
+            return "a later message of the same customer was answered; --force answers this one all the same"
+        if current is not None and current.held_by == "person":
+            return "a person holds the conversation"
+        if now - newest.received_at >= timedelta(hours=24):
+            return "the 24-hour window closed"
+        return None
+
+    def discarded(self, uow: UnitOfWork, job: Job) -> str | None:
+        """Messages of a job that a person took out of the line."""
+        uow = uow.for_owner(job.owner_id)
+        now = self._clock.now()
+        turn, _ = self._turn_of(uow, job, now)
+        if turn is not None and Answers(uow).of_turn(turn.id) is None:
+            Outcomes(uow, self._ids, now).settle_turn(turn, Verdict("suppressed", "discarded"))
+        return None
+
+    async def _write(self, job: Job, work: Callable[[UnitOfWork], T]) -> T:
+        return await self._database.write(work, owner=job.owner_id, urgent=True)
+
+
+def _joinable(job: Job, turn: Turn) -> bool:
+    """Only a turn's first run takes newcomers in; in any later one the newcomer is the next turn."""
+    return job.attempts == 0 and job.crashes == 0 and turn.version == 1 and turn.replay_of is None and not turn.resumes
+
+
+async def _cancelled(task: "asyncio.Task[AgentResult]") -> None:
+    """Cancel and let it come to its end; what it raises belongs to nobody any more."""
+    if task.done():
+        return
+    task.cancel()
+    await asyncio.wait({task})
