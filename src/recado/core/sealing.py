@@ -70,7 +70,7 @@ class Sealer:
             ) from error
 
     def derive(self, purpose: str) -> bytes:
-        """A key of 32 bytes for `purpose` alone, always the same for the same secret key. Keep it: each call derives it anew."""
+        """A key of 32 bytes for `purpose` alone, always the same for the same secret key; each call derives it anew."""
         return self._derived(b"recado use " + purpose.encode())
 
     def _derived(self, info: bytes) -> bytes:
