@@ -14,7 +14,6 @@ from recado.conversation.models import (
     Answer,
     AnswerState,
     Author,
-    Because,
     Conversation,
     InboxItem,
     Outcome,
@@ -131,8 +130,7 @@ class Settlement:
             return
         turn = Turns(self._uow).require(answer.turn_id)
         outcome: Outcome = "apologised" if answer.author == "apology" else "answered"
-        late: Because | None = "late_sid" if answer.state == "unconfirmed" else None
-        self._outcomes.settle_turn(turn, Verdict(outcome, None, answer.id), late)
+        self._outcomes.settle_turn(turn, Verdict(outcome, None, answer.id))
 
     def failed(self, answer: Answer, state: AnswerState, reason: Suppression, code: str | None = None) -> None:
         """It will not be sent (any further)."""
@@ -140,6 +138,13 @@ class Settlement:
         if answer.turn_id is not None:
             turn = Turns(self._uow).require(answer.turn_id)
             self._outcomes.settle_turn(turn, Verdict("suppressed", reason, answer.id))
+
+    def already_apologised(self, answer: Answer, first: Answer) -> None:
+        """The lane got an apology a moment ago; a second one would only annoy."""
+        self._end(answer, "stopped", "already_apologised", None)
+        if answer.turn_id is not None:
+            turn = Turns(self._uow).require(answer.turn_id)
+            self._outcomes.settle_turn(turn, Verdict("suppressed", "already_apologised", first.id))
 
     def taken_over(self, answer: Answer, why: str) -> None:
         """A person speaks now: what was not sent yet is theirs to say."""
@@ -170,6 +175,6 @@ class Settlement:
     def _person_answered(self, answer: Answer) -> None:
         """What the lane had waiting for a person before this answer has been dealt with by it."""
         waiting = [m for m in Messages(self._uow).handed_off_in(answer.lane) if m.received_at <= answer.created_at]
-        self._outcomes.settle(waiting, Verdict("answered", None, answer.id), "person")
+        self._outcomes.settle(waiting, Verdict("answered", None, answer.id), ["person"])
         for conversation_id in {m.conversation_id for m in waiting if m.conversation_id is not None}:
             InboxItems(self._uow).resolve(conversation_id, self._now)

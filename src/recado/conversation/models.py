@@ -55,7 +55,10 @@ OUTCOME_CHANGES: dict[Because, dict[str, frozenset[str]]] = {
         "suppressed:already_apologised": _SETTLED_BY_AGENT,
         "suppressed:unconfirmed": _SETTLED_BY_AGENT,
     },
-    "late_sid": {"suppressed:unconfirmed": frozenset({"answered", "superseded"})},
+    "late_sid": {
+        "suppressed:unconfirmed": frozenset({"answered", "superseded", "apologised"}),
+        "suppressed:unreachable": frozenset({"answered", "superseded", "apologised"}),
+    },
     "person": {"handed_off": frozenset({"answered", "superseded"})},
     "release": {"handed_off": frozenset({"answered", "superseded", "apologised", "suppressed"})},
 }

@@ -35,14 +35,18 @@ class Outcomes:
         self._ids = ids
         self._now = now
 
-    def settle_turn(self, turn: Turn, verdict_: Verdict, because: Because | None = None) -> None:
+    def settle_turn(self, turn: Turn, verdict_: Verdict) -> None:
         """Give every message of the turn its outcome, and the turn its end."""
-        because = because or ("replay" if turn.replay_of else "release" if turn.resumes else None)
+        because: list[Because] = ["late_sid"]
+        if turn.replay_of is not None:
+            because.append("replay")
+        if turn.resumes:
+            because.append("release")
         self.settle(Messages(self._uow).of_turn(turn.id), verdict_, because)
         if turn.settled_at is None:
             Turns(self._uow).change(turn.id, settled_at=self._now)
 
-    def settle(self, group: Sequence[Message], verdict_: Verdict, because: Because | None = None) -> None:
+    def settle(self, group: Sequence[Message], verdict_: Verdict, because: Sequence[Because]) -> None:
         """The newest of `group` by our order of receipt carries the answer."""
         if not group:
             return
@@ -53,13 +57,13 @@ class Outcomes:
                 outcome = "superseded"
             self._write(message, outcome, verdict_, because)
 
-    def _write(self, message: Message, outcome: Outcome, verdict_: Verdict, because: Because | None) -> None:
+    def _write(self, message: Message, outcome: Outcome, verdict_: Verdict, because: Sequence[Because]) -> None:
         before, after = message.verdict, verdict(outcome, verdict_.reason)
         if before is not None:
-            allowed = OUTCOME_CHANGES[because].get(before, frozenset()) if because else frozenset[str]()
-            if outcome not in allowed or before == after:
+            legal = [each for each in because if outcome in OUTCOME_CHANGES[each].get(before, frozenset())]
+            if not legal or before == after:
                 return
-            self._remember(message, before, after, because)
+            self._remember(message, before, after, legal[0])
         self._uow.execute(
             update(messages)
             .where(messages.c.id == message.id)
@@ -71,7 +75,7 @@ class Outcomes:
             )
         )
 
-    def _remember(self, message: Message, before: str, after: str, because: Because | None) -> None:
+    def _remember(self, message: Message, before: str, after: str, because: Because) -> None:
         row = {
             "id": self._ids.new(),
             "owner_id": message.owner_id,

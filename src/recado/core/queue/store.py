@@ -274,6 +274,15 @@ def remove(uow: UnitOfWork, job_id: UUID, lane: str) -> None:
     refresh_lanes(uow, [lane])
 
 
+def hasten(uow: UnitOfWork, lane: str, now: datetime) -> None:
+    """What waits in a lane is due now: the news it waited for has come."""
+    waiting = and_(
+        message_queue.c.lane == lane, message_queue.c.status == text("'waiting'"), message_queue.c.due_at > now
+    )
+    uow.execute(update(message_queue).where(waiting).values(due_at=now))
+    refresh_lanes(uow, [lane])
+
+
 def set_turn(uow: UnitOfWork, job: Job, turn_id: UUID) -> None:
     """Remember whose turn the job carries; a retry keeps it."""
     uow.execute(update(message_queue).where(message_queue.c.id == job.id).values(turn_id=turn_id))

@@ -1,0 +1,173 @@
+"""Which provider message is which attempt's, and what has become of it.
+
+A SID reaches us from the create call's answer, from a callback that bears the attempt's id, or from the provider's
+list; in any order, and more than once. UNIQUE(account, SID) says whose it is; when a callback and the list disagree,
+the callback wins. A second SID on one part is stored: it is the violation `sent_twice`, and hiding it would help nobody.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Literal, TypeAlias
+from uuid import UUID
+
+import structlog
+from sqlalchemy import ColumnElement, and_, select, update
+
+from recado.conversation.answers import Outbox, Settlement, send_lane
+from recado.conversation.models import Attempt
+from recado.conversation.ports import ListedMessage
+from recado.conversation.repository import Answers, Attempts, Contacts, Conversations, Parts
+from recado.conversation.tables import attempts, delivery_events, sent_messages
+from recado.core.clock import Clock
+from recado.core.database.engine import Database
+from recado.core.database.unit_of_work import UnitOfWork
+from recado.core.ids import Ids
+from recado.core.queue import store
+
+log = structlog.get_logger(__name__)
+
+FoundBy: TypeAlias = Literal["create", "callback", "list"]
+Advances: TypeAlias = Callable[[str | None, str], bool]
+
+
+class Bindings:
+    """Ties SIDs to attempts inside a unit of work."""
+
+    def __init__(self, uow: UnitOfWork, ids: Ids, now: datetime) -> None:
+        self._uow = uow
+        self._ids = ids
+        self._now = now
+
+    def bound(self, listed: ListedMessage) -> bool:
+        """Whether a listed message is an attempt's already."""
+        return self._attempt_of(listed.account_sid.value, listed.sid.value) is not None
+
+    def bind(
+        self, attempt: Attempt, account_sid: str, sid: str, *, found_by: FoundBy, status: str = "accepted"
+    ) -> None:
+        """The attempt was accepted under this SID, and its part with it."""
+        other = self._attempt_of(account_sid, sid)
+        if other is not None and other != attempt.id:
+            if found_by != "callback":
+                return
+            self._take_from(other, account_sid, sid, attempt)
+        elif other is None:
+            self._store(attempt, account_sid, sid, found_by, status)
+        if attempt.state != "accepted":
+            Attempts(self._uow).change(attempt.id, state="accepted", finished_at=self._now)
+        Parts(self._uow).change(attempt.part_id, state="accepted")
+
+    def _attempt_of(self, account_sid: str, sid: str) -> UUID | None:
+        row = self._uow.first(select(sent_messages.c.attempt_id).where(_names(account_sid, sid)))
+        return None if row is None else row["attempt_id"]
+
+    def _store(self, attempt: Attempt, account_sid: str, sid: str, found_by: FoundBy, status: str) -> None:
+        row = {
+            "account_sid": account_sid,
+            "sid": sid,
+            "owner_id": attempt.owner_id,
+            "attempt_id": attempt.id,
+            "part_id": attempt.part_id,
+            "found_by": found_by,
+            "status": status,
+            "created_at": self._now,
+            "updated_at": self._now,
+        }
+        self._uow.execute(sent_messages.insert(), row)
+
+    def _take_from(self, other_id: UUID, account_sid: str, sid: str, attempt: Attempt) -> None:
+        """The list had given this SID to another attempt; that one is settled anew."""
+        log.warning("send.rebound", attempt=str(attempt.id), other=str(other_id))
+        moved = update(sent_messages).where(_names(account_sid, sid))
+        self._uow.execute(moved.values(attempt_id=attempt.id, part_id=attempt.part_id, found_by="callback"))
+        other = Attempts(self._uow).require(other_id)
+        still = select(sent_messages.c.sid).where(sent_messages.c.attempt_id == other_id)
+        if self._uow.first(still) is not None or Attempts(self._uow).in_flight(other.lane) is not None:
+            return
+        Attempts(self._uow).change(other_id, state="unknown", finished_at=None)
+        Parts(self._uow).change(other.part_id, state="waiting")
+        answer = Answers(self._uow).require(other.answer_id)
+        if answer.state == "accepted":
+            Answers(self._uow).change(answer.id, state="waiting", settled_at=None)
+            Outbox(self._uow, self._ids, self._now, lambda text: [text]).send(answer)
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """A verified callback: what the provider says has become of an attempt."""
+
+    attempt_id: UUID
+    account_sid: str
+    sid: str
+    status: str
+    error_code: str | None
+    opted_out: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """The report is stored; `known` is False when no attempt bears its id."""
+
+    known: bool
+
+
+class DeliveryReports:
+    """Takes callbacks, many in one commit. Every one is stored; a message's shown status only ever rises."""
+
+    def __init__(self, database: Database, clock: Clock, ids: Ids, advances: Advances) -> None:
+        self._clock = clock
+        self._ids = ids
+        self._advances = advances
+        self.record = database.batched(self.record_many)
+
+    def record_many(self, uow: UnitOfWork, reports: Sequence[Report]) -> list[Recorded]:
+        return [self._record(uow, report, self._clock.now()) for report in reports]
+
+    def _record(self, uow: UnitOfWork, report: Report, now: datetime) -> Recorded:
+        row = uow.first(select(attempts.c.owner_id).where(attempts.c.id == report.attempt_id))
+        if row is None:
+            return Recorded(known=False)
+        uow = uow.for_owner(row["owner_id"])
+        attempt = Attempts(uow).require(report.attempt_id)
+        self._remember(uow, attempt, report, now)
+        was = attempt.state
+        Bindings(uow, self._ids, now).bind(attempt, report.account_sid, report.sid, found_by="callback")
+        self._raise_status(uow, report, now)
+        if report.opted_out:
+            conversation = Conversations(uow).require(Answers(uow).require(attempt.answer_id).conversation_id)
+            Contacts(uow).change(conversation.contact_id, opted_out_at=now)
+        if was != "accepted":
+            self._go_on(uow, attempt, now)
+        return Recorded(known=True)
+
+    def _remember(self, uow: UnitOfWork, attempt: Attempt, report: Report, now: datetime) -> None:
+        row = {
+            "id": self._ids.new(),
+            "owner_id": attempt.owner_id,
+            "attempt_id": attempt.id,
+            "sid": report.sid,
+            "status": report.status[:24],
+            "error_code": report.error_code,
+            "at": now,
+        }
+        uow.execute(delivery_events.insert(), row)
+
+    def _raise_status(self, uow: UnitOfWork, report: Report, now: datetime) -> None:
+        named = _names(report.account_sid, report.sid)
+        row = uow.first(select(sent_messages.c.status).where(named))
+        if row is not None and self._advances(row["status"], report.status):
+            statement = update(sent_messages).where(named)
+            uow.execute(statement.values(status=report.status, error_code=report.error_code, updated_at=now))
+
+    def _go_on(self, uow: UnitOfWork, attempt: Attempt, now: datetime) -> None:
+        """What waited for this news need not wait longer; what was given up meanwhile is settled after all."""
+        answer = Answers(uow).require(attempt.answer_id)
+        if answer.state == "waiting":
+            store.hasten(uow, send_lane(answer.lane), now)
+        elif answer.state == "unconfirmed" and all(part.state == "accepted" for part in Parts(uow).of(answer.id)):
+            Settlement(uow, self._ids, now).accepted(answer)
+
+
+def _names(account_sid: str, sid: str) -> ColumnElement[bool]:
+    return and_(sent_messages.c.account_sid == account_sid, sent_messages.c.sid == sid)

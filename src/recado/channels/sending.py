@@ -1,0 +1,500 @@
+"""Step 9, the send state machine: one part after the other, and never one twice.
+
+An attempt row is committed before each create call. What the call may end in:
+
+    accepted   the provider named it
+    refused    it surely will not be sent; final
+    retry      it surely never got in; again later, until the 24 hours are over
+    unknown    nobody can tell yet. A callback with the attempt's id, or the provider's list, settles it; not there in
+               three complete looks, the last two minutes after the attempt's deadline, it is `absent` and sent again, once
+
+While an attempt is `sending` or `unknown` nothing else goes to that pair of addresses: the send lane is serial, and a
+unique index is the wall behind it. A process that died in a call leaves `sending` behind: `unknown` to the next one.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Protocol, TypeAlias, TypeVar
+from uuid import UUID
+
+import structlog
+
+from recado.channels.bindings import Bindings
+from recado.channels.splitting import normalised
+from recado.conversation.answers import SEND, Outbox, Settlement
+from recado.conversation.models import Answer, AnswerState, Attempt, Part, Suppression
+from recado.conversation.ports import (
+    Channel,
+    ListedMessage,
+    NotProcessed,
+    OutboundText,
+    Pull,
+    Refused,
+    SendResult,
+    Sent,
+    Unknown,
+)
+from recado.conversation.repository import Answers, Attempts, Contacts, Conversations, Messages, Parts
+from recado.conversation.values import Address
+from recado.core.clock import Clock
+from recado.core.database.engine import Database
+from recado.core.database.unit_of_work import UnitOfWork
+from recado.core.errors import InvalidInput
+from recado.core.ids import Chance, Ids
+from recado.core.queue import store
+from recado.core.queue.crash import CrashPoint, never
+from recado.core.queue.job import Done, Job, JobResult, Replayed, ReplayRefused, RetryIn
+from recado.core.queue.service import Backoff
+from recado.identity.service import owner_in
+
+log = structlog.get_logger(__name__)
+
+T = TypeVar("T")
+
+CALL_LIMIT = timedelta(seconds=18)
+"""Connect 3 s and read 15 s: after this an attempt's call is over, whatever it answered."""
+WINDOW = timedelta(hours=24)
+"""WhatsApp's customer service window, counted from the newest inbound message; for SMS how long we keep trying."""
+
+PULLS_AFTER = (timedelta(seconds=5), timedelta(seconds=15), timedelta(seconds=45))
+"""When to look into the provider's list after an unknown attempt began; the list may lag, so one look is no proof."""
+ABSENT_PULLS = 3
+ABSENT_AFTER = timedelta(seconds=120)
+CLEAR_WITHIN = timedelta(minutes=10)
+CREATED_BEFORE_START = timedelta(seconds=5)
+CREATED_AFTER_DEADLINE = timedelta(seconds=60)
+PULL_PAUSE = timedelta(seconds=30)
+
+
+class Accounts(Protocol):
+    """What the state machine must know of the account behind an address of ours, inside its own transaction."""
+
+    def paused_for(self, uow: UnitOfWork, address_id: UUID, now: datetime) -> timedelta | None: ...
+
+    def pause(self, uow: UnitOfWork, address_id: UUID, until: datetime, why: str) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class _Call:
+    """Make this create call now; its attempt row is stored."""
+
+    attempt: Attempt
+    message: OutboundText
+
+
+@dataclass(frozen=True, slots=True)
+class _Look:
+    """Look into the provider's list for an attempt whose fate is unknown."""
+
+    attempt: Attempt
+    message: OutboundText
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Wait:
+    """Nothing can be done before this is over."""
+
+    delay: timedelta
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Over:
+    """The job's row is ended, or another worker's."""
+
+
+_Step: TypeAlias = _Call | _Look | _Wait | _Over
+
+
+class SendHandler:
+    """Sends what of an answer has not been accepted yet."""
+
+    name = SEND
+    time_limit = timedelta(seconds=120)
+
+    def __init__(
+        self,
+        database: Database,
+        clock: Clock,
+        ids: Ids,
+        chance: Chance,
+        channel: Channel,
+        accounts: Accounts,
+        callback_ref: Callable[[UUID], str],
+        *,
+        apology_quiet: timedelta = timedelta(minutes=10),
+        backoff: Backoff | None = None,
+        crash: CrashPoint = never,
+    ) -> None:
+        self._database = database
+        self._clock = clock
+        self._ids = ids
+        self._chance = chance
+        self._channel = channel
+        self._accounts = accounts
+        self._callback_ref = callback_ref
+        self._apology_quiet = apology_quiet
+        self._backoff = backoff or Backoff(cap=timedelta(minutes=2))
+        self._crash = crash
+
+    async def run(self, job: Job) -> JobResult:
+        give_way = self._clock.now() + self.time_limit / 2
+        while not job.lost.is_set():
+            step = await self._write(job, lambda uow: self._next(uow, job, self._clock.now()))
+            match step:
+                case _Over():
+                    return Done(recorded=True)
+                case _Wait(delay, why):
+                    return RetryIn(delay, why, counts=False)
+                case _Call(attempt, message):
+                    await self._call(job, attempt, message)
+                case _Look(attempt, message, text):
+                    await self._look(job, attempt, message, text)
+            if self._clock.now() > give_way:  # A long answer goes on under a lease of its own.
+                return RetryIn(timedelta(), counts=False)
+        return Done(recorded=True)
+
+    async def _call(self, job: Job, attempt: Attempt, message: OutboundText) -> None:
+        self._crash("before_send")
+        result = await self._channel.send(message)
+        self._crash("after_send")
+        settled = await self._write(job, lambda uow: self._record(uow, job, attempt, result, self._clock.now()))
+        if settled:
+            self._crash("after_settle")
+
+    async def _look(self, job: Job, attempt: Attempt, message: OutboundText, text: str) -> None:
+        pull = await self._channel.find(
+            message,
+            created_after=attempt.started_at - CREATED_BEFORE_START,
+            created_before=attempt.deadline_at + CREATED_AFTER_DEADLINE,
+        )
+        await self._write(job, lambda uow: self._after_look(uow, job, attempt, pull, text, self._clock.now()))
+
+    # --- What is next -------------------------------------------------------------------------------------------------
+
+    def _next(self, uow: UnitOfWork, job: Job, now: datetime) -> _Step:
+        """Decide in one transaction, and store the attempt row if a call is next."""
+        if not store.holds(uow, job):
+            return _Over()
+        answer = Answers(uow).require(_answer_id(job))
+        if answer.state != "waiting":
+            store.complete(uow, job, now)
+            return _Over()
+        part = next((part for part in Parts(uow).of(answer.id) if part.state != "accepted"), None)
+        if part is None:
+            self._settle(uow, job, now, lambda settlement: settlement.accepted(answer))
+            return _Over()
+        tried = Attempts(uow).of_part(part.id)
+        last = tried[-1] if tried else None
+        if last is not None and last.state == "sending":  # Whoever made the call died in it.
+            last = self._change(uow, last, "unknown", now, code="interrupted")
+        if last is not None and last.state == "unknown":
+            return self._next_look(answer, part, last, now)
+        return self._next_call(uow, job, answer, part, tried, now)
+
+    def _next_look(self, answer: Answer, part: Part, attempt: Attempt, now: datetime) -> _Step:
+        due_at = _next_pull_at(attempt)
+        if due_at > now:
+            return _Wait(due_at - now, "outcome of a send unknown")
+        return _Look(attempt, self._outbound(answer, part, attempt.id), part.text)
+
+    def _next_call(
+        self, uow: UnitOfWork, job: Job, answer: Answer, part: Part, tried: Sequence[Attempt], now: datetime
+    ) -> _Step:
+        if self._stopped(uow, job, answer, now):
+            return _Over()
+        paused = self._accounts.paused_for(uow, answer.address_id, now)
+        if paused is not None:
+            return _Wait(paused, "the account is paused")
+        busy = Attempts(uow).in_flight(answer.lane)
+        if busy is not None:
+            return _Wait(PULLS_AFTER[0], "another send to this customer is not settled")
+        attempt = Attempt(
+            id=self._ids.new(),
+            owner_id=answer.owner_id,
+            answer_id=answer.id,
+            part_id=part.id,
+            lane=answer.lane,
+            number=len(tried) + 1,
+            state="sending",
+            worker=job.lease_token,
+            started_at=now,
+            deadline_at=now + CALL_LIMIT,
+            pulls=0,
+            last_pull_at=None,
+            code=None,
+            detail=None,
+            finished_at=None,
+        )
+        Attempts(uow).add(attempt)
+        return _Call(attempt, self._outbound(answer, part, attempt.id))
+
+    def _outbound(self, answer: Answer, part: Part, attempt_id: UUID) -> OutboundText:
+        return OutboundText(
+            owner_id=answer.owner_id,
+            address_id=answer.address_id,
+            from_address=Address(answer.from_address),
+            to_address=Address(answer.to_address),
+            text=part.text,
+            callback_ref=self._callback_ref(attempt_id),
+        )
+
+    # --- What may stop it ---------------------------------------------------------------------------------------------
+
+    def _stopped(self, uow: UnitOfWork, job: Job, answer: Answer, now: datetime) -> bool:
+        """Checked again in the transaction that would store the attempt: after it, nothing stops the call."""
+        conversation = Conversations(uow).require(answer.conversation_id)
+        if answer.author in ("agent", "apology") and conversation.held_by != "agent":
+            why = f"held by {conversation.held_by} before it was sent"
+            self._settle(uow, job, now, lambda settlement: settlement.taken_over(answer, why))
+            return True
+        if answer.author == "apology":
+            first = Answers(uow).latest_apology(answer.lane, now - self._apology_quiet)
+            if first is not None:
+                self._settle(uow, job, now, lambda settlement: settlement.already_apologised(answer, first))
+                return True
+        reason = self._why_not(uow, answer, now)
+        if reason is None:
+            return False
+        self._fail(uow, job, answer, "refused" if reason == "unreachable" else "stopped", reason, now)
+        return True
+
+    def _why_not(self, uow: UnitOfWork, answer: Answer, now: datetime) -> Suppression | None:
+        conversation = Conversations(uow).require(answer.conversation_id)
+        if owner_in(uow, answer.owner_id).closed_at is not None:
+            return "closed_account"
+        if Contacts(uow).require(conversation.contact_id).opted_out_at is not None:
+            return "opt_out"
+        newest = Messages(uow).newest(conversation.id)
+        whatsapp = Address(answer.to_address).channel == "whatsapp"
+        since = newest.received_at if whatsapp and newest is not None else answer.created_at
+        if now - since < WINDOW:
+            return None
+        tried = Attempts(uow).of_answer(answer.id)
+        return "window_closed" if whatsapp and not tried else "unreachable"
+
+    # --- What a call gave ---------------------------------------------------------------------------------------------
+
+    def _record(self, uow: UnitOfWork, job: Job, attempt: Attempt, result: SendResult, now: datetime) -> bool:
+        """Store what is known; whether the answer is settled by it. Facts are stored even under a lost lease."""
+        current = Attempts(uow).require(attempt.id)
+        match result:
+            case Sent(account_sid, sid):
+                Bindings(uow, self._ids, now).bind(current, account_sid.value, sid.value, found_by="create")
+                return self._settle_if_complete(uow, job, current, now)
+            case _ if current.state != "sending":
+                return False  # A callback was faster, or another worker has begun to reconcile: what it finds wins.
+            case Refused() as refused:
+                return self._refused(uow, job, current, refused, now)
+            case NotProcessed() as turned_away:
+                self._turned_away(uow, job, current, turned_away, now)
+            case Unknown(code, detail):
+                log.warning("send.unknown", attempt=str(attempt.id), code=code)
+                self._change(uow, current, "unknown", now, code=code, detail=detail)
+        return False
+
+    def _refused(self, uow: UnitOfWork, job: Job, attempt: Attempt, refused: Refused, now: datetime) -> bool:
+        log.warning("send.refused", attempt=str(attempt.id), code=refused.code, reason=refused.reason)
+        self._change(uow, attempt, "refused", now, code=refused.code, detail=refused.detail)
+        answer = Answers(uow).require(attempt.answer_id)
+        Parts(uow).change(attempt.part_id, state="refused")
+        if refused.reason == "opt_out":
+            conversation = Conversations(uow).require(answer.conversation_id)
+            Contacts(uow).change(conversation.contact_id, opted_out_at=now)
+        if refused.pause_account:
+            self._accounts.pause(uow, answer.address_id, now + timedelta(minutes=5), refused.code)
+        return self._fail(uow, job, answer, "refused", refused.reason, now, refused.code)
+
+    def _turned_away(
+        self, uow: UnitOfWork, job: Job, attempt: Attempt, turned_away: NotProcessed, now: datetime
+    ) -> None:
+        self._change(uow, attempt, "retry", now, code=turned_away.code, detail=turned_away.detail)
+        answer = Answers(uow).require(attempt.answer_id)
+        delay = self._backoff.after(min(attempt.number - 1, 10), self._chance)
+        if turned_away.retry_after is not None:
+            delay = max(delay, timedelta(seconds=turned_away.retry_after))
+        if turned_away.pause_account:
+            self._accounts.pause(uow, answer.address_id, now + delay, turned_away.code)
+        store.put_back(uow, job, now + delay, error=f"{turned_away.code}: trying again")
+
+    def _change(
+        self,
+        uow: UnitOfWork,
+        attempt: Attempt,
+        state: str,
+        now: datetime,
+        *,
+        code: str | None = None,
+        detail: str | None = None,
+    ) -> Attempt:
+        finished = None if state == "unknown" else now
+        Attempts(uow).change(
+            attempt.id, state=state, code=code or attempt.code, detail=detail or attempt.detail, finished_at=finished
+        )
+        return Attempts(uow).require(attempt.id)
+
+    # --- Settling what is unknown -------------------------------------------------------------------------------------
+
+    def _after_look(self, uow: UnitOfWork, job: Job, attempt: Attempt, pull: Pull, text: str, now: datetime) -> None:
+        """Bind what was found; else count the look, and decide when there were enough of them."""
+        attempt = Attempts(uow).require(attempt.id)
+        if attempt.state != "unknown" or not store.holds(uow, job):
+            return
+        bindings = Bindings(uow, self._ids, now)
+        ours = [
+            listed
+            for listed in pull.messages
+            if normalised(listed.body) == normalised(text) and not bindings.bound(listed)
+        ]
+        if ours:
+            oldest: ListedMessage = min(ours, key=lambda listed: (listed.created_at, listed.sid.value))
+            bindings.bind(attempt, oldest.account_sid.value, oldest.sid.value, found_by="list", status=oldest.status)
+            self._settle_if_complete(uow, job, attempt, now)
+            return
+        attempt = replace(attempt, pulls=attempt.pulls + pull.complete, last_pull_at=now)
+        Attempts(uow).change(attempt.id, pulls=attempt.pulls, last_pull_at=now)
+        if attempt.pulls >= ABSENT_PULLS and now >= attempt.deadline_at + ABSENT_AFTER:
+            self._change(uow, attempt, "absent", now)
+            self._resend_or_give_up(uow, job, attempt, now)
+        elif now >= attempt.deadline_at + CLEAR_WITHIN:
+            self._change(uow, attempt, "unconfirmed", now)
+            self._resend_or_give_up(uow, job, attempt, now, unclear=True)
+
+    def _resend_or_give_up(
+        self, uow: UnitOfWork, job: Job, attempt: Attempt, now: datetime, *, unclear: bool = False
+    ) -> None:
+        """One resend of what was found absent; an owner who prefers delivery gets one more, and one of the unclear."""
+        lost = [tried for tried in Attempts(uow).of_part(attempt.part_id) if tried.state in ("absent", "unconfirmed")]
+        delivery = owner_in(uow, attempt.owner_id).send_policy == "prefer_delivery"
+        allowed = (0 if unclear else 1) + (1 if delivery else 0)
+        if len(lost) > allowed:
+            self._give_up_unconfirmed(uow, job, attempt, now)
+
+    def _give_up_unconfirmed(self, uow: UnitOfWork, job: Job, attempt: Attempt, now: datetime) -> None:
+        Attempts(uow).change(attempt.id, state="unconfirmed")
+        Parts(uow).change(attempt.part_id, state="unconfirmed")
+        self._fail(uow, job, Answers(uow).require(attempt.answer_id), "unconfirmed", "unconfirmed", now, attempt.code)
+
+    # --- Settling the answer ------------------------------------------------------------------------------------------
+
+    def _settle_if_complete(self, uow: UnitOfWork, job: Job, attempt: Attempt, now: datetime) -> bool:
+        answer = Answers(uow).require(attempt.answer_id)
+        if answer.state != "waiting" or any(part.state != "accepted" for part in Parts(uow).of(answer.id)):
+            return False
+        return self._settle(uow, job, now, lambda settlement: settlement.accepted(answer))
+
+    def _settle(self, uow: UnitOfWork, job: Job, now: datetime, end: Callable[[Settlement], None]) -> bool:
+        """Step 10, behind the lease's fence."""
+        if not store.complete(uow, job, now):
+            return False
+        end(Settlement(uow, self._ids, now))
+        return True
+
+    def _fail(
+        self,
+        uow: UnitOfWork,
+        job: Job,
+        answer: Answer,
+        state: AnswerState,
+        reason: Suppression,
+        now: datetime,
+        code: str | None = None,
+    ) -> bool:
+        """It ends here: with a dead letter when an operator can do something about it or part of it has arrived."""
+        parts = Parts(uow).of(answer.id)
+        arrived = [part.part_no for part in parts if part.state == "accepted"]
+        if reason not in ("unreachable", "unconfirmed") and not arrived:
+            return self._settle(uow, job, now, lambda settlement: settlement.failed(answer, state, reason, code))
+        why = f"{reason} ({code})" if code else reason
+        if not store.bury(uow, job, now, f"{why}: {len(arrived)} of {len(parts)} parts sent"):
+            return False
+        store.set_payload(uow, job.id, _epitaph(answer, arrived, len(parts)))
+        Settlement(uow, self._ids, now).failed(answer, state, reason, code)
+        return True
+
+    # --- Endings decided elsewhere ------------------------------------------------------------------------------------
+
+    def exhausted(self, uow: UnitOfWork, job: Job, error: str) -> None:
+        """Its worker died again and again: what may have been sent is unconfirmed, the rest unreachable."""
+        uow = uow.for_owner(job.owner_id)
+        now = self._clock.now()
+        answer = Answers(uow).require(_answer_id(job))
+        if answer.state != "waiting":
+            return
+        parts = Parts(uow).of(answer.id)
+        arrived = [part.part_no for part in parts if part.state == "accepted"]
+        store.set_payload(uow, job.id, _epitaph(answer, arrived, len(parts)))
+        busy = Attempts(uow).in_flight(answer.lane)
+        settlement = Settlement(uow, self._ids, now)
+        if busy is not None and busy.answer_id == answer.id:
+            self._change(uow, busy, "unconfirmed", now)
+            Parts(uow).change(busy.part_id, state="unconfirmed")
+            settlement.failed(answer, "unconfirmed", "unconfirmed")
+        else:
+            settlement.failed(answer, "refused", "unreachable")
+        log.error("send.exhausted", answer=str(answer.id), error=error)
+
+    def replay(self, uow: UnitOfWork, job: Job, *, force: bool) -> Replayed | ReplayRefused:
+        """Send again what of the answer did not arrive. What is unconfirmed may arrive twice then; a person decides."""
+        uow = uow.for_owner(job.owner_id)
+        now = self._clock.now()
+        answer = Answers(uow).require(_answer_id(job))
+        refusal = self._why_not_replay(uow, answer, now, force=force)
+        if refusal is not None:
+            return ReplayRefused(job.id, refusal)
+        for part in Parts(uow).of(answer.id):
+            if part.state != "accepted":
+                Parts(uow).change(part.id, state="waiting")
+        Answers(uow).change(answer.id, state="waiting", settled_at=None, reason=None)
+        return Replayed(job.id, Outbox(uow, self._ids, now, lambda text: [text]).send(answer))
+
+    def _why_not_replay(self, uow: UnitOfWork, answer: Answer, now: datetime, *, force: bool) -> str | None:
+        if answer.state not in ("unconfirmed", "refused"):
+            return f"the answer is {answer.state} by now"
+        conversation = Conversations(uow).require(answer.conversation_id)
+        if conversation.held_by == "person" and answer.author != "person":
+            return "a person holds the conversation"
+        newest = Messages(uow).newest(conversation.id)
+        if newest is not None and answer.turn_id is not None:
+            later = Messages(uow).later_outcomes(answer.lane, max(m.id for m in Messages(uow).of_turn(answer.turn_id)))
+            if None in later:
+                return "a later message of the same customer is being answered"
+            if later & {"answered", "superseded"} and not force:
+                return "a later message of the same customer was answered; --force sends this one all the same"
+        reason = self._why_not(uow, answer, now)
+        return None if reason is None else f"it cannot be sent now: {reason.replace('_', ' ')}"
+
+    def discarded(self, uow: UnitOfWork, job: Job) -> str | None:
+        """A person takes an answer out of the line; not while it may already have been sent."""
+        uow = uow.for_owner(job.owner_id)
+        answer = Answers(uow).require(_answer_id(job))
+        busy = Attempts(uow).in_flight(answer.lane)
+        if busy is not None and busy.answer_id == answer.id:
+            return f"attempt {busy.id} of it is {busy.state}: it may have been sent"
+        Settlement(uow, self._ids, self._clock.now()).failed(answer, "stopped", "discarded")
+        return None
+
+    async def _write(self, job: Job, work: Callable[[UnitOfWork], T]) -> T:
+        return await self._database.write(work, owner=job.owner_id, urgent=True)
+
+
+def _answer_id(job: Job) -> UUID:
+    payload = job.payload
+    if not isinstance(payload, dict) or not isinstance(payload.get("answer"), str):
+        raise InvalidInput(f"job {job.id} carries no answer")
+    return UUID(payload["answer"])
+
+
+def _epitaph(answer: Answer, arrived: Sequence[int], parts: int) -> dict[str, object]:
+    return {"answer": str(answer.id), "arrived": list(arrived), "parts": parts}
+
+
+def _next_pull_at(attempt: Attempt) -> datetime:
+    """Five, fifteen and forty-five seconds after it began, then when three looks are proof, then every half minute."""
+    if attempt.last_pull_at is None:
+        return attempt.started_at + PULLS_AFTER[0]
+    if attempt.pulls < len(PULLS_AFTER):
+        return max(attempt.started_at + PULLS_AFTER[attempt.pulls], attempt.last_pull_at + PULLS_AFTER[0])
+    return max(attempt.deadline_at + ABSENT_AFTER, attempt.last_pull_at + PULL_PAUSE)
