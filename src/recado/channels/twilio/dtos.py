@@ -296,7 +296,12 @@ class _Unusable(Exception):
         self.problem = FormProblem(name, why)
 
 
-_MEDIA_URL = re.compile(r"MediaUrl([0-9]{1,2})")
+_MEDIA_URL = re.compile(r"MediaUrl(0|[1-9][0-9]?)")
+_INTERACTIVE = ("ListId", "ListTitle", "ListDescription", "InteractiveData", "FlowData")
+_REFERRAL = tuple(
+    f"Referral{name}"
+    for name in ("SourceId", "SourceType", "SourceUrl", "Headline", "Body", "MediaUrl", "MediaContentType", "CtwaClid")
+)
 
 
 class _Fields:
@@ -305,6 +310,7 @@ class _Fields:
     def __init__(self, pairs: Iterable[tuple[str, str]]) -> None:
         self._pairs = tuple(pairs)
         self._first = dict(reversed(self._pairs))
+        self._texts = {name: storable(value) for name, value in self._first.items()}
 
     def refuse_contradictions(self, *names: str) -> None:
         """Raises when one of these fields came twice with different values."""
@@ -314,8 +320,11 @@ class _Fields:
             if name in names and value != self._first[name]:
                 raise _Unusable(name, "came more than once with different values")
 
+    def texts(self, names: Iterable[str]) -> list[str]:
+        return [self._texts.get(name, "") for name in names]
+
     def text(self, name: str) -> str:
-        return storable(self._first.get(name, ""))
+        return self._texts.get(name, "")
 
     def optional(self, name: str) -> str | None:
         return self.text(name) or None
@@ -359,20 +368,17 @@ class _Fields:
 
     def media(self) -> tuple[Media, ...]:
         """What is there, in the order of its index; `NumMedia` may say something else."""
-        found = {int(match[1]): name for name in self._first if (match := _MEDIA_URL.fullmatch(name))}
-        return tuple(
-            Media(url, self.text(f"MediaContentType{index}"))
-            for index in sorted(found)
-            if (url := self.text(found[index]))
-        )
+        found = [name for name in self._first if name.startswith("MediaUrl")]
+        numbers = sorted(int(match[1]) for name in found if (match := _MEDIA_URL.fullmatch(name)))
+        attached = ((self.text(f"MediaUrl{number}"), self.text(f"MediaContentType{number}")) for number in numbers)
+        return tuple(Media(url, content_type) for url, content_type in attached if url)
 
     def button(self) -> Button | None:
         text, payload = self.text("ButtonText"), self.text("ButtonPayload")
         return Button(text or self.text("Body"), payload, self.text("ButtonType")) if text or payload else None
 
     def interactive(self) -> Interactive | None:
-        names = ("ListId", "ListTitle", "ListDescription", "InteractiveData", "FlowData")
-        values = [self.text(name) for name in names]
+        values = self.texts(_INTERACTIVE)
         return Interactive(*values) if any(values) else None
 
     def location(self) -> Location | None:
@@ -382,6 +388,5 @@ class _Fields:
         return Location(latitude, longitude, self.text("Label"), self.text("Address"))
 
     def referral(self) -> Referral | None:
-        names = ("SourceId", "SourceType", "SourceUrl", "Headline", "Body", "MediaUrl", "MediaContentType", "CtwaClid")
-        values = [self.text(f"Referral{name}") for name in names]
+        values = self.texts(_REFERRAL)
         return Referral(*values) if any(values) else None
