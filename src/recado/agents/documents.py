@@ -1,0 +1,183 @@
+"""Turn what an owner wrote into passages short enough to be an answer.
+
+Owners bring Markdown, plain notes and lists of questions with answers, saved by any editor. A passage keeps the
+headings it stood under: "8h às 18h" answers nothing without "Horário de funcionamento" above it.
+"""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from recado.agents.errors import DocumentRefused
+
+MAX_BYTES = 2 * 1024 * 1024
+MAX_PIECES = 5_000
+_TARGET = 700
+_LONGEST = 1_000
+_LONGEST_QUESTION = 200
+_LONGEST_HEADING = 300
+
+_HEADING = re.compile(r"(#{1,6})[ \t]+(.*?)[ \t#]*")
+_UNDERLINE = re.compile(r"(=|-)\1{2,}[ \t]*")
+_FENCE = re.compile(r"[ \t]*(```|~~~)")
+_ASKED = re.compile(r"(?:P|Q|Pergunta|Question|Pregunta)[ \t]*:[ \t]*(.+)", re.IGNORECASE)
+_ANSWERED = re.compile(r"(?:R|A|Resposta|Answer|Respuesta)[ \t]*:[ \t]*(.*)", re.IGNORECASE)
+_BULLET = re.compile(r"(?:[-*+•]|\d{1,3}[.)])[ \t]+")
+_LINK = re.compile(r"!?\[([^\]\n]{1,300})\]\((\S{1,1000}?)\)")
+_BOLD = re.compile(r"(\*\*|__)(?=\S)(.{1,500}?)(?<=\S)\1")
+_TABLE_RULE = re.compile(r"[ \t]*\|?[ \t:|-]*-{3}[ \t:|-]*\|?[ \t]*")
+_COMMENT = re.compile(r"<!--.*?-->", re.DOTALL)
+_SENTENCE_END = re.compile(r"(?<=[.!?…])\s+|\n")
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """A passage: what it stood under, and what it says."""
+
+    heading: str
+    body: str
+
+
+# --- Reading ----------------------------------------------------------------------------------------------------------
+
+
+def readable(name: str, content: str | bytes) -> str:
+    """The text of a file, whatever editor saved it; raises `DocumentRefused` for what is no text."""
+    size = len(content) if isinstance(content, bytes) else len(content.encode("utf-8", "surrogatepass"))
+    if size > MAX_BYTES:
+        raise DocumentRefused(
+            f"{name!r} is larger than {MAX_BYTES // 1024 // 1024} MB; split it into smaller documents"
+        )
+    text = content if isinstance(content, str) else _decoded(name, content)
+    text = text.replace("\r\n", "\n").replace("\r", "\n").replace("\f", "\n").removeprefix("\ufeff")
+    if any(letter < " " and letter not in "\n\t" for letter in text) or re.search("[\x7f\ud800-\udfff]", text):
+        raise DocumentRefused(f"{name!r} is not a text file; Markdown and plain text are understood")
+    return text
+
+
+def _decoded(name: str, content: bytes) -> str:
+    """UTF-8, UTF-16 with its mark, or the old Windows code page that Brazilian desktops still write."""
+    codecs = ("utf-16",) if content[:2] in {b"\xff\xfe", b"\xfe\xff"} else ("utf-8", "cp1252")
+    for codec in codecs:
+        try:
+            return content.decode(codec)
+        except UnicodeDecodeError:
+            continue
+    raise DocumentRefused(f"{name!r} is not a text file; Markdown and plain text are understood")
+
+
+# --- Splitting --------------------------------------------------------------------------------------------------------
+
+
+def pieces_of(name: str, text: str) -> list[Piece]:
+    """The passages of a text, in order; raises `DocumentRefused` when there are none, or too many."""
+    splitter = _Splitter()
+    for line in _COMMENT.sub("", text).split("\n"):
+        splitter.read(line)
+        if len(splitter.pieces) > MAX_PIECES:
+            raise DocumentRefused(f"{name!r} has more than {MAX_PIECES} passages; split it into smaller documents")
+    splitter.end_section()
+    if not splitter.pieces:
+        raise DocumentRefused(f"{name!r} holds no text to answer from")
+    return splitter.pieces
+
+
+@dataclass(slots=True)
+class _Splitter:
+    """Reads line by line and knows where it stands."""
+
+    pieces: list[Piece] = field(default_factory=list)
+    _headings: list[tuple[int, str]] = field(default_factory=list)
+    _question: str = ""
+    _paragraphs: list[str] = field(default_factory=list)
+    _lines: list[str] = field(default_factory=list)
+    _fenced: bool = False
+
+    def read(self, line: str) -> None:
+        if _FENCE.match(line):
+            self._fenced = not self._fenced
+        elif self._fenced:
+            self._lines.append(line.rstrip())
+        elif not line.strip():
+            self._end_paragraph()
+        else:
+            self._read_words(line.rstrip())
+
+    def end_section(self) -> None:
+        """What was collected becomes passages under the present heading."""
+        self._end_paragraph()
+        titles = [title for _, title in self._headings] + [self._question] * bool(self._question)
+        heading = " › ".join(titles)[-_LONGEST_HEADING:]
+        # Under a heading paragraphs belong together; without one each stands for itself.
+        self.pieces.extend(Piece(heading, body) for body in _packed(self._paragraphs, together=bool(titles)))
+        self._paragraphs = []
+
+    def _read_words(self, line: str) -> None:
+        if heading := _HEADING.fullmatch(line):
+            self._open(len(heading[1]), _plain(heading[2]))
+        elif _UNDERLINE.fullmatch(line):
+            if len(self._lines) == 1:
+                self._open(1 if line[0] == "=" else 2, self._lines.pop())
+        elif question := self._asked(line):
+            self.end_section()
+            self._question = question
+        elif self._question and not self._paragraphs and (answer := _ANSWERED.fullmatch(_bare(line))):
+            self._lines.append(_plain(answer[1]))
+        elif not _TABLE_RULE.fullmatch(line):
+            self._lines.append(_plain(line))
+
+    def _asked(self, line: str) -> str:
+        """The question a line asks, if it stands alone as one; what follows is its answer."""
+        bare = _bare(line)
+        if marked := _ASKED.fullmatch(bare):
+            return _plain(marked[1])[:_LONGEST_QUESTION]
+        alone = bare.endswith("?") and len(bare) <= _LONGEST_QUESTION and not self._lines
+        return bare if alone else ""
+
+    def _open(self, level: int, title: str) -> None:
+        self.end_section()
+        self._question = ""
+        self._headings = [(above, name) for above, name in self._headings if above < level]
+        if title:
+            self._headings.append((level, title))
+
+    def _end_paragraph(self) -> None:
+        paragraph = "\n".join(line for line in self._lines if line.strip()).strip()
+        self._lines = []
+        if paragraph.isupper() and len(paragraph) <= 80 and "\n" not in paragraph:
+            self._open(6, paragraph)  # Plain notes shout their headings.
+        elif paragraph:
+            self._paragraphs.append(paragraph)
+
+
+def _bare(line: str) -> str:
+    """A line without bullet, number and emphasis."""
+    return _BULLET.sub("", line.strip(), count=1).strip("*_ \t")
+
+
+def _plain(line: str) -> str:
+    """Markdown as a phone shows it: links keep their address, bold becomes WhatsApp's."""
+    line = _LINK.sub(lambda link: link[1] if link[1] == link[2] else f"{link[1]} ({link[2]})", line)
+    return _BOLD.sub(r"*\2*", line).rstrip()
+
+
+def _packed(paragraphs: list[str], *, together: bool) -> Iterator[str]:
+    """Paragraphs joined up to a good length, and cut at sentence ends beyond it."""
+    packed = ""
+    for part in (part for paragraph in paragraphs for part in _cut(paragraph)):
+        if packed and (not together or len(packed) + len(part) > _TARGET):
+            yield packed
+            packed = ""
+        packed = f"{packed}\n\n{part}" if packed else part
+    if packed:
+        yield packed
+
+
+def _cut(paragraph: str) -> Iterator[str]:
+    while len(paragraph) > _LONGEST:
+        ends = [end.start() for end in _SENTENCE_END.finditer(paragraph, 0, _LONGEST)]
+        at = ends[-1] if ends and ends[-1] > 0 else _LONGEST
+        yield paragraph[:at].strip()
+        paragraph = paragraph[at:].strip()
+    if paragraph:
+        yield paragraph

@@ -1,0 +1,120 @@
+"""Questions about agents and knowledge, always of one owner."""
+
+from collections.abc import Sequence
+from uuid import UUID
+
+from sqlalchemy import bindparam, delete, func, select, text, update
+
+from recado.agents.models import AgentSettings, Chunk, Document, Hit
+from recado.agents.tables import agent_settings, knowledge_chunks, knowledge_documents
+from recado.core.database.repository import OwnedRepository
+from recado.core.database.types import Id
+
+
+class AgentSettingsRepository(OwnedRepository[AgentSettings]):
+    """An owner's agents. There is no id: an owner has each agent at most once."""
+
+    table = agent_settings
+    entity = AgentSettings
+    noun = "agent"
+
+    def named(self, agent: str) -> AgentSettings | None:
+        return self._one(self._select().where(agent_settings.c.agent == agent))
+
+    def active(self) -> AgentSettings | None:
+        """The one that answers turns."""
+        return self._one(self._select().where(agent_settings.c.active))
+
+    def everything(self) -> Sequence[AgentSettings]:
+        return self._many(self._select().order_by(agent_settings.c.agent))
+
+    def deactivate_all(self) -> None:
+        self._uow.execute(update(agent_settings).where(*self._scope()).values(active=False))
+
+    def put(self, settings: AgentSettings) -> None:
+        """Store, whether or not the owner had this agent before."""
+        self._uow.execute(delete(agent_settings).where(*self._scope(), agent_settings.c.agent == settings.agent))
+        self.add(settings)
+
+
+class DocumentRepository(OwnedRepository[Document]):
+    """An owner's documents."""
+
+    table = knowledge_documents
+    entity = Document
+    noun = "document"
+
+    def found_or_added(self, fresh: Document) -> Document:
+        """The document of that name, or `fresh`, which has no passages yet."""
+        return self._named(fresh.name) or self.add(fresh)
+
+    def everything(self) -> Sequence[Document]:
+        return self._many(self._select().order_by(knowledge_documents.c.name))
+
+    def show(self, document: Document) -> bool:
+        """Point to another revision; False if the document was removed meanwhile."""
+        return self.change(
+            document.id,
+            sha=document.sha,
+            revision=document.revision,
+            chunks=document.chunks,
+            added_at=document.added_at,
+        )
+
+    def remove(self, name: str) -> UUID | None:
+        """The id of what was removed."""
+        found = self._named(name)
+        if found is not None:
+            self._uow.execute(delete(knowledge_documents).where(*self._scope(), knowledge_documents.c.id == found.id))
+        return None if found is None else found.id
+
+    def _named(self, name: str) -> Document | None:
+        return self._one(self._select().where(knowledge_documents.c.name == name))
+
+
+_MATCHING = text(
+    """
+    SELECT d.name AS document, c.heading, c.body, -bm25(knowledge_fts, 0.0, 2.0, 1.0, 0.5) AS score
+    FROM knowledge_fts
+    JOIN knowledge_chunks c ON c.number = knowledge_fts.rowid
+    JOIN knowledge_documents d ON d.id = c.document_id AND d.revision = c.revision
+    WHERE knowledge_fts MATCH :match AND c.owner_id = :owner AND d.owner_id = :owner
+    ORDER BY score DESC, c.number
+    LIMIT :most
+    """
+).bindparams(bindparam("owner", type_=Id))
+
+
+class ChunkRepository(OwnedRepository[Chunk]):
+    """The passages of an owner's documents, and the index over them (SQLite's FTS5)."""
+
+    table = knowledge_chunks
+    entity = Chunk
+    noun = "passage"
+
+    def matching(self, exact: str, loose: str, most: int) -> Sequence[Hit]:
+        """Passages that hold any of the terms, by bm25; the terms come quoted and joined by OR."""
+        match = f'owner : "o{self.owner.hex}" AND ({{heading body}} : ({exact}) OR loose : ({loose or exact}))'
+        rows = self._uow.all(_MATCHING, {"match": match, "owner": self.owner, "most": most})
+        return [Hit(row["document"], row["heading"], row["body"], row["score"]) for row in rows]
+
+    def stage(self, document_id: UUID, chunks: Sequence[Chunk]) -> None:
+        """Store passages of a revision that is not visible yet."""
+        rows = [{**self._values(chunk), "document_id": document_id} for chunk in chunks]
+        self._uow.execute(knowledge_chunks.insert(), rows)
+
+    def count(self, document_id: UUID, revision: UUID) -> int:
+        statement = select(func.count()).where(
+            *self._scope(), knowledge_chunks.c.document_id == document_id, knowledge_chunks.c.revision == revision
+        )
+        return int(self._uow.execute(statement).scalar_one())
+
+    def remove_some(self, document_id: UUID, *, keep: UUID | None, only: UUID | None, most: int) -> int:
+        """Delete up to `most` passages of a document; how many there were."""
+        condition = [*self._scope(), knowledge_chunks.c.document_id == document_id]
+        if keep is not None:
+            condition.append(knowledge_chunks.c.revision != keep)
+        if only is not None:
+            condition.append(knowledge_chunks.c.revision == only)
+        some = select(knowledge_chunks.c.number).where(*condition).limit(most)
+        return self._uow.changed(delete(knowledge_chunks).where(knowledge_chunks.c.number.in_(some)))

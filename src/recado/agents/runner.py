@@ -1,0 +1,413 @@
+"""Run agents where they can hurt nobody.
+
+An agent may block, hang, raise what ends a process, or ignore being cancelled. So none ever runs on the caller's event
+loop: our own, which never block, share one loop in a thread of ours (a thousand of them may wait on a slow model
+there); each run of a foreign one gets a thread with a loop of its own. The deadline is kept by the caller's loop, which
+stays free whatever happens. A run that outlives its cancellation cannot be killed, because threads cannot: it is
+abandoned and counted, and the worker recycles its process.
+"""
+
+import asyncio
+import threading
+from collections import OrderedDict, deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import PurePath
+from typing import TypeAlias
+from uuid import UUID
+
+import structlog
+
+from recado.agents.answers import Rubbish, cleaned, judged
+from recado.agents.errors import AgentUnusable, UnknownAgent
+from recado.agents.knowledge import KnowledgeService
+from recado.agents.models import AgentSettings
+from recado.agents.outbound import HttpClients
+from recado.agents.registry import AgentRegistry, AgentSetup, RegisteredAgent
+from recado.agents.service import AgentService
+from recado.conversation.errors import AgentFailed
+from recado.conversation.ports import Agent, AgentResult, HandOff, TurnContext
+from recado.core.clock import Clock
+
+log = structlog.get_logger(__name__)
+
+GRACE_SECONDS = 5.0
+FOREIGN_THREADS = 64
+CACHED_OWNERS = 1_000
+CACHE_SECONDS = 0.25
+"""How long a change made by another process may go unseen; one made by this process is seen at once."""
+
+
+# --- An owner's agent -------------------------------------------------------------------------------------------------
+
+
+class _OwnersAgent:
+    """An agent with an owner's settings, built by the first run: importing it may take seconds or fail."""
+
+    def __init__(self, registered: RegisteredAgent, settings: AgentSettings, runner: "AgentRunner") -> None:
+        self._registered = registered
+        self._settings = settings
+        self._runner = runner
+        self._lock = threading.Lock()
+        self._agent: Agent | None = None
+        self.cooperative = registered.cooperative
+
+    async def respond(self, turn: TurnContext) -> AgentResult:
+        return await self._built().respond(turn)
+
+    def _built(self) -> Agent:
+        with self._lock:
+            if self._agent is None:
+                self._agent = self._registered.make(self._runner.setup_of(self._settings))
+            return self._agent
+
+
+class _Missing:
+    """Stands for an agent that is set but not installed any more: its runs fail with the reason."""
+
+    cooperative = True
+
+    def __init__(self, error: UnknownAgent) -> None:
+        self._error = error
+
+    async def respond(self, turn: TurnContext) -> AgentResult:  # noqa: ARG002 - the port's name
+        raise AgentFailed(str(self._error), retryable=False)
+
+
+class _Nobody:
+    """Stands for an owner with no agent on: what comes in is for people."""
+
+    cooperative = True
+
+    async def respond(self, turn: TurnContext) -> AgentResult:  # noqa: ARG002 - the port's name
+        return HandOff(reason="no agent is on")
+
+
+@dataclass(frozen=True, slots=True)
+class _Cached:
+    agent: Agent
+    settings: AgentSettings | None
+    read_at: float
+
+
+# --- One run ----------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class _Failed:
+    error: BaseException
+
+
+_Ending: TypeAlias = AgentResult | _Failed
+
+
+class _Run:
+    """One run: `perform` is awaited on the agent's loop, everything else is called on the caller's."""
+
+    def __init__(self, agent: Agent, turn: TurnContext) -> None:
+        self._agent = agent
+        self._turn = turn
+        self._caller = asyncio.get_running_loop()
+        self.ended: asyncio.Future[_Ending] = self._caller.create_future()
+        self._lock = threading.Lock()
+        self._stopped = False
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._task: asyncio.Task[object] | None = None
+
+    async def perform(self) -> None:
+        with self._lock:
+            self._loop, self._task = asyncio.get_running_loop(), asyncio.current_task()
+            stopped = self._stopped
+        self.end(_Failed(asyncio.CancelledError()) if stopped else await self._respond())
+        with self._lock:
+            self._task = None
+
+    def stop(self) -> None:
+        """Ask it to stop; `ended` tells when it has."""
+        with self._lock:
+            self._stopped = True
+            if self._loop is not None and self._task is not None:
+                _call_soon(self._loop, self._task.cancel)
+
+    def end(self, ending: _Ending) -> None:
+        """From any thread; only the first ending counts."""
+        _call_soon(self._caller, lambda: None if self.ended.done() else self.ended.set_result(ending))
+
+    async def _respond(self) -> _Ending:
+        try:
+            return judged(await self._agent.respond(self._turn))
+        except BaseException as error:  # noqa: BLE001 - the one call into foreign code
+            # Base exceptions too: an agent that calls sys.exit() must not end the worker. A cancellation that arrives
+            # here is either our own `stop`, whose only wish is that this run ends, or the agent's own doing; the
+            # caller's cancellation never passes through this coroutine.
+            return _Failed(error)
+
+
+def _call_soon(loop: asyncio.AbstractEventLoop, callback: Callable[[], object]) -> None:
+    try:
+        loop.call_soon_threadsafe(callback)
+    except RuntimeError:  # That loop is closed, so nobody waits there any more.
+        log.debug("agents.loop_gone")
+
+
+# --- Where runs happen ------------------------------------------------------------------------------------------------
+
+
+class _SharedLoop:
+    """One thread with one event loop, for agents that never block; started by the first run."""
+
+    def __init__(self, http: HttpClients, grace: float) -> None:
+        self._http = http
+        self._grace = grace
+        self._lock = threading.Lock()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._thread: threading.Thread | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._closing = False
+
+    def start(self, run: _Run) -> None:
+        with self._lock:
+            if self._loop is None:
+                self._loop = asyncio.new_event_loop()
+                self._thread = threading.Thread(
+                    target=self._live, args=(self._loop,), name="recado-agents", daemon=True
+                )
+                self._thread.start()
+            loop = self._loop
+        loop.call_soon_threadsafe(self._begin, loop, run)
+
+    async def aclose(self) -> None:
+        with self._lock:
+            loop, thread, self._loop, self._thread = self._loop, self._thread, None, None
+        if loop is None or thread is None:
+            return
+        ending = asyncio.wrap_future(asyncio.run_coroutine_threadsafe(self._end(), loop))
+        await asyncio.wait({ending}, timeout=2 * self._grace)
+        self._closing = True
+        loop.call_soon_threadsafe(loop.stop)
+        await asyncio.get_running_loop().run_in_executor(None, thread.join, self._grace)
+
+    def _begin(self, loop: asyncio.AbstractEventLoop, run: _Run) -> None:
+        task = loop.create_task(run.perform())
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    def _live(self, loop: asyncio.AbstractEventLoop) -> None:
+        while not self._closing:
+            try:
+                loop.run_forever()
+            except BaseException as error:  # noqa: BLE001 - SystemExit of an agent's own task ends run_forever, not us
+                log.warning("agents.loop_interrupted", error=type(error).__name__)
+        loop.close()
+
+    async def _end(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+        if self._tasks:
+            await asyncio.wait(set(self._tasks), timeout=self._grace)
+        await self._http.close_here()
+        await asyncio.get_running_loop().shutdown_asyncgens()
+        await asyncio.get_running_loop().shutdown_default_executor()
+
+
+class _Threads:
+    """A thread with its own loop for each run, a bounded number of them; an abandoned run keeps its place."""
+
+    def __init__(self, http: HttpClients, most: int) -> None:
+        self._http = http
+        self._lock = threading.Lock()
+        self._free = most
+        self._waiting: deque[tuple[asyncio.AbstractEventLoop, asyncio.Future[None]]] = deque()
+        self._started = 0
+
+    async def start(self, run: _Run) -> None:
+        """Wait for a free thread, then begin."""
+        await self._take()
+        self._started += 1
+        name = f"recado-agent-{self._started}"
+        # A daemon, because an abandoned one must not keep the process from ending.
+        threading.Thread(target=self._live, args=(run,), name=name, daemon=True).start()
+
+    def _live(self, run: _Run) -> None:
+        try:
+            with asyncio.Runner() as runner:
+                try:
+                    runner.run(self._perform(run))
+                except BaseException as error:  # noqa: BLE001 - SystemExit of an agent's own task comes out here
+                    run.end(_Failed(error))
+        except BaseException as error:  # noqa: BLE001 - what an agent left behind may fail while its loop is closed
+            log.warning("agents.untidy", error=type(error).__name__)
+        finally:
+            self._give_back()
+
+    async def _perform(self, run: _Run) -> None:
+        try:
+            await run.perform()
+        finally:
+            await self._http.close_here()
+
+    async def _take(self) -> None:
+        place = (asyncio.get_running_loop(), asyncio.get_running_loop().create_future())
+        with self._lock:
+            if self._free > 0:
+                self._free -= 1
+                return
+            self._waiting.append(place)
+        try:
+            await place[1]
+        except asyncio.CancelledError:
+            with self._lock:
+                granted = place not in self._waiting
+                if not granted:
+                    self._waiting.remove(place)
+            if granted:
+                self._give_back()
+            raise
+
+    def _give_back(self) -> None:
+        with self._lock:
+            if not self._waiting:
+                self._free += 1
+                return
+            loop, future = self._waiting.popleft()
+        _call_soon(loop, lambda: None if future.done() else future.set_result(None))
+
+
+# --- The runner -------------------------------------------------------------------------------------------------------
+
+
+class AgentRunner:
+    """Finds an owner's agent and runs it: the conversation's port `Agents`."""
+
+    def __init__(
+        self,
+        service: AgentService,
+        registry: AgentRegistry,
+        knowledge: KnowledgeService,
+        clock: Clock,
+        *,
+        grace_seconds: float = GRACE_SECONDS,
+        foreign_threads: int = FOREIGN_THREADS,
+        cache_seconds: float = CACHE_SECONDS,
+    ) -> None:
+        self._service = service
+        self._registry = registry
+        self._knowledge = knowledge
+        self._clock = clock
+        self._grace = grace_seconds
+        self._cache_seconds = cache_seconds
+        self._cache: OrderedDict[UUID, _Cached] = OrderedDict()
+        self._http = HttpClients()
+        self._shared = _SharedLoop(self._http, grace_seconds)
+        self._threads = _Threads(self._http, foreign_threads)
+        self._abandoned = 0
+        service.on_change(self.invalidate)
+
+    @property
+    def abandoned(self) -> int:
+        """How many runs outlived their cancellation: with any, the process should drain and be started anew."""
+        return self._abandoned
+
+    async def agent_for(self, owner_id: UUID) -> Agent:
+        cached, now = self._cache.get(owner_id), self._clock.monotonic()
+        if cached is not None and now - cached.read_at < self._cache_seconds:
+            return cached.agent
+        settings = await self._service.settings(owner_id)
+        # The same settings keep their agent object, and with it the clients and models it has built.
+        same = cached is not None and cached.settings == settings
+        agent = cached.agent if cached is not None and same else self._agent_of(settings)
+        self._cache.pop(owner_id, None)
+        self._cache[owner_id] = _Cached(agent, settings, now)
+        while len(self._cache) > CACHED_OWNERS:
+            self._cache.popitem(last=False)
+        return agent
+
+    def invalidate(self, owner_id: UUID) -> None:
+        """Forget what is known of an owner's settings; any thread may say so."""
+        self._cache.pop(owner_id, None)
+
+    def setup_of(self, settings: AgentSettings) -> AgentSetup:
+        """What an agent of these settings is made from."""
+        credentials = self._service.credentials(settings)
+        return AgentSetup(settings.owner_id, settings, self._knowledge, self._clock, self._http, credentials)
+
+    async def run(self, agent: Agent, turn: TurnContext, timeout: float) -> AgentResult:
+        """The agent's answer, or `AgentFailed`; cancelling the caller cancels the run and waits for it to end."""
+        run = _Run(agent, turn)
+        give_up = asyncio.get_running_loop().time() + timeout
+        await self._start(agent, run, timeout)
+        try:
+            await asyncio.wait({run.ended}, timeout=max(0.0, give_up - asyncio.get_running_loop().time()))
+        except asyncio.CancelledError:
+            await self._stop(run)
+            raise
+        if not run.ended.done():
+            ended = await self._stop(run)
+            ignored = "" if ended else " and ignored being stopped"
+            raise self._failed(AgentFailed(f"the agent took longer than {timeout:g} s{ignored}", abandoned=not ended))
+        ending = run.ended.result()
+        if isinstance(ending, _Failed):
+            raise self._failed(_as_failure(ending.error, ours=_is_cooperative(agent))) from None
+        return ending
+
+    async def aclose(self) -> None:
+        """Stop the agents' loop; runs that are still under way there are cancelled."""
+        await self._shared.aclose()
+
+    def _agent_of(self, settings: AgentSettings | None) -> Agent:
+        if settings is None:
+            return _Nobody()
+        try:
+            return _OwnersAgent(self._registry.find(settings.agent), settings, self)
+        except UnknownAgent as error:
+            return _Missing(error)
+
+    async def _start(self, agent: Agent, run: _Run, timeout: float) -> None:
+        if _is_cooperative(agent):
+            self._shared.start(run)
+            return
+        try:
+            async with asyncio.timeout(timeout):
+                await self._threads.start(run)
+        except TimeoutError:
+            raise self._failed(AgentFailed("no thread was free for the agent")) from None
+
+    async def _stop(self, run: _Run) -> bool:
+        """Cancel a run and give it a moment; whether it ended. One that did not is counted, even if we are cut off."""
+        run.stop()
+        try:
+            await asyncio.wait({run.ended}, timeout=self._grace)
+        finally:
+            if not run.ended.done():
+                self._abandoned += 1
+        return run.ended.done()
+
+    def _failed(self, failure: AgentFailed) -> AgentFailed:
+        log.warning("agents.failed", reason=failure.reason, abandoned=failure.abandoned)
+        return failure
+
+
+def _is_cooperative(agent: Agent) -> bool:
+    return getattr(agent, "cooperative", False) is True
+
+
+def _as_failure(error: BaseException, *, ours: bool) -> AgentFailed:
+    """The failure in words for operators. The error's own text stays out: it may quote the customer."""
+    match error:
+        case Rubbish() | AgentUnusable() | UnknownAgent():
+            return AgentFailed(cleaned(str(error))[:200])
+        case AgentFailed() if ours:
+            return AgentFailed(cleaned(error.reason)[:200], retryable=error.retryable)
+        case AgentFailed():
+            return AgentFailed("the agent gave up", retryable=error.retryable)
+        case asyncio.CancelledError():
+            return AgentFailed("the agent cancelled itself")
+    return AgentFailed(f"the agent raised {cleaned(type(error).__name__)[:60]}{_place(error)}")
+
+
+def _place(error: BaseException) -> str:
+    """The file and line that raised, which is what a developer needs first."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    return "" if trace is None else f" ({PurePath(trace.tb_frame.f_code.co_filename).name}:{trace.tb_lineno})"

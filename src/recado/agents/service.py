@@ -1,0 +1,231 @@
+"""Set which agent answers an owner's turns, and what it needs.
+
+Saving an agent makes it the active one; the owner's others stay stored. Keys are sealed under the owner and the field,
+so a row copied to another tenant opens nothing.
+"""
+
+import secrets
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from datetime import datetime
+from functools import partial
+from urllib.parse import urlsplit
+from uuid import UUID
+
+from recado.agents.models import (
+    DEFAULT_HISTORY,
+    MAX_HISTORY,
+    AgentForm,
+    AgentSaved,
+    AgentSettings,
+    Credentials,
+)
+from recado.agents.outbound import checked_url, names_private_address
+from recado.agents.registry import AgentRegistry
+from recado.agents.repository import AgentSettingsRepository
+from recado.core.clock import Clock
+from recado.core.database.engine import Database
+from recado.core.database.unit_of_work import UnitOfWork
+from recado.core.errors import InvalidInput
+from recado.core.sealing import Sealer
+
+MAX_PROMPT = 50_000
+_API_KEY = "agent.api_key"
+_SECRET = "agent.secret"  # noqa: S105 - the name of a field, not a secret
+
+
+def new_secret() -> str:
+    """A secret for signing what is sent to an owner's own agent."""
+    return f"whsec_{secrets.token_urlsafe(32)}"
+
+
+class AgentService:
+    """An owner's agents."""
+
+    def __init__(
+        self,
+        database: Database,
+        registry: AgentRegistry,
+        sealer: Sealer,
+        clock: Clock,
+        make_secret: Callable[[], str] = new_secret,
+    ) -> None:
+        self._database = database
+        self._registry = registry
+        self._sealer = sealer
+        self._clock = clock
+        self._make_secret = make_secret
+        self._listeners: list[Callable[[UUID], None]] = []
+
+    async def set(self, owner_id: UUID, form: AgentForm, *, operator: bool = False) -> AgentSaved:
+        """Store the form and make its agent the active one; raises `InvalidInput` with what to mend.
+
+        `operator` is whoever types at our machine (the command line): only they may name private addresses, and leave
+        out an API key so that the provider's own environment variable is used.
+        """
+        self._registry.find(form.agent)
+        secret = self._make_secret() if form.agent == "http" else None
+        now = self._clock.now()
+        return await self._database.write(
+            lambda uow: self._set(uow, form, secret, now, operator=operator), owner=owner_id
+        )
+
+    async def settings(self, owner_id: UUID) -> AgentSettings | None:
+        """The active agent's settings; None when the owner has none on."""
+        return await self._database.read(lambda uow: AgentSettingsRepository(uow).active(), owner=owner_id)
+
+    async def all(self, owner_id: UUID) -> Sequence[AgentSettings]:
+        """Every agent the owner has ever set, the active one marked."""
+        return await self._database.read(lambda uow: AgentSettingsRepository(uow).everything(), owner=owner_id)
+
+    async def renew_secret(self, owner_id: UUID) -> AgentSaved:
+        """A new signing secret for the owner's own agent, shown once; the old one is void at once."""
+        secret, now = self._make_secret(), self._clock.now()
+        return await self._database.write(lambda uow: self._renew(uow, secret, now), owner=owner_id)
+
+    def credentials(self, settings: AgentSettings) -> Credentials:
+        """The secrets of an agent in clear; raises what the sealer raises when the key does not fit."""
+        owner, key, secret = settings.owner_id, settings.api_key_sealed, settings.secret_sealed
+        return Credentials(
+            api_key=None if key is None else self._sealer.open(key, owner=owner, field=_API_KEY),
+            secret=None if secret is None else self._sealer.open(secret, owner=owner, field=_SECRET),
+        )
+
+    def on_change(self, listener: Callable[[UUID], None]) -> None:
+        """Call `listener` with the owner after each change made through this service; it must be quick."""
+        self._listeners.append(listener)
+
+    def _set(
+        self, uow: UnitOfWork, form: AgentForm, secret: str | None, now: datetime, *, operator: bool
+    ) -> AgentSaved:
+        repository = AgentSettingsRepository(uow)
+        stored = repository.named(form.agent) or _blank(repository.owner, form.agent, now)
+        settings = self._merged(stored, form, now, operator=operator)
+        _check(settings, operator=operator)
+        shown = secret if secret is not None and not settings.has_secret else None
+        if shown is not None:
+            settings = replace(settings, secret_sealed=self._sealer.seal(shown, owner=settings.owner_id, field=_SECRET))
+        self._store(uow, repository, settings)
+        return AgentSaved(settings, shown)
+
+    def _renew(self, uow: UnitOfWork, secret: str, now: datetime) -> AgentSaved:
+        repository = AgentSettingsRepository(uow)
+        stored = repository.named("http")
+        if stored is None:
+            raise InvalidInput("there is no agent of your own yet; set the http agent first")
+        sealed = self._sealer.seal(secret, owner=stored.owner_id, field=_SECRET)
+        settings = replace(stored, secret_sealed=sealed, updated_at=now)
+        repository.put(settings)
+        self._announce(uow, settings.owner_id)
+        return AgentSaved(settings, secret)
+
+    def _store(self, uow: UnitOfWork, repository: AgentSettingsRepository, settings: AgentSettings) -> None:
+        repository.deactivate_all()
+        repository.put(settings)
+        self._announce(uow, settings.owner_id)
+
+    def _announce(self, uow: UnitOfWork, owner_id: UUID) -> None:
+        for listener in self._listeners:
+            uow.after_commit(partial(listener, owner_id))
+
+    def _merged(self, old: AgentSettings, form: AgentForm, now: datetime, *, operator: bool) -> AgentSettings:
+        """The stored settings with the form's over them."""
+        # The command line has one option for addresses; for an agent over HTTP it can only mean where that agent is.
+        url = form.base_url if form.agent == "http" and form.url is None else form.url
+        new = replace(
+            old,
+            active=True,
+            model=_chosen(form.model, old.model),
+            base_url=None if form.agent == "http" else _chosen(form.base_url, old.base_url),
+            url=_chosen(url, old.url),
+            prompt=_chosen(form.prompt, old.prompt),
+            history_limit=old.history_limit if form.history_limit is None else form.history_limit,
+            updated_at=now,
+        )
+        new = replace(new, allow_private=_may_go_private(old, new, form, operator=operator))
+        return replace(new, api_key_sealed=self._key(old, new, form))
+
+    def _key(self, old: AgentSettings, new: AgentSettings, form: AgentForm) -> bytes | None:
+        """A new key, or the stored one as long as it would be sent to the same place.
+
+        Somebody who may change the address but never saw the key must not learn it by having it sent to them.
+        """
+        if form.api_key is not None:
+            key = form.api_key.strip()
+            if not key.isprintable() or len(key) > 2_000:
+                raise InvalidInput("the API key has characters that no key has, or is too long")
+            return self._sealer.seal(key, owner=new.owner_id, field=_API_KEY) if key else None
+        return old.api_key_sealed if _destination(old) == _destination(new) else None
+
+
+def _blank(owner: UUID, agent: str, now: datetime) -> AgentSettings:
+    return AgentSettings(
+        owner_id=owner,
+        agent=agent,
+        active=True,
+        model=None,
+        base_url=None,
+        url=None,
+        prompt=None,
+        history_limit=DEFAULT_HISTORY,
+        allow_private=False,
+        api_key_sealed=None,
+        secret_sealed=None,
+        created_at=now,
+        updated_at=now,
+    )
+
+
+def _chosen(given: str | None, stored: str | None) -> str | None:
+    return stored if given is None else given.strip() or None
+
+
+def _destination(settings: AgentSettings) -> tuple[str, str]:
+    """Where an agent's key is sent: the origin of the base URL, else the provider's name."""
+    parts = urlsplit(settings.base_url or "")
+    provider = "" if settings.base_url else (settings.model or "").partition(":")[0]
+    return (f"{parts.scheme}://{parts.netloc}".lower(), provider)
+
+
+def _may_go_private(old: AgentSettings, new: AgentSettings, form: AgentForm, *, operator: bool) -> bool:
+    """Kept while the addresses stay; an operator who types a private address means it."""
+    unchanged = (old.base_url, old.url) == (new.base_url, new.url)
+    if not operator:
+        if form.allow_private:
+            raise InvalidInput("private addresses are allowed by the operator only (`recado agents set`)")
+        return old.allow_private and unchanged
+    if form.allow_private is not None:
+        return form.allow_private
+    return (old.allow_private and unchanged) or any(names_private_address(u) for u in (new.base_url, new.url) if u)
+
+
+def _check(settings: AgentSettings, *, operator: bool) -> None:
+    for name, url in (("base_url", settings.base_url), ("url", settings.url)):
+        if url is not None and len(url) > 2_000:
+            raise InvalidInput(f"{name} is too long")
+        if url is not None and names_private_address(checked_url(name, url)) and not settings.allow_private:
+            raise InvalidInput(f"{name} is a private address, which only the operator may allow (`recado agents set`)")
+    if not 0 <= settings.history_limit <= MAX_HISTORY:
+        raise InvalidInput(f"history_limit must be between 0 and {MAX_HISTORY}")
+    if settings.prompt is not None and len(settings.prompt) > MAX_PROMPT:
+        raise InvalidInput(f"the prompt has {len(settings.prompt)} characters; {MAX_PROMPT} at most")
+    if settings.agent == "http" and settings.url is None:
+        raise InvalidInput("the http agent needs the URL of your own agent")
+    if settings.agent == "llm":
+        _check_model(settings, operator=operator)
+
+
+def _check_model(settings: AgentSettings, *, operator: bool) -> None:
+    model = settings.model
+    if model is None:
+        raise InvalidInput("the llm agent needs a model: provider:name, or with a base URL the model's bare name")
+    if len(model) > 200 or not model.isprintable():
+        raise InvalidInput("that is not the name of a model")
+    if settings.base_url is not None:
+        return
+    provider, separator, name = model.partition(":")
+    if not separator or not provider or not name:
+        raise InvalidInput(f"the model {model!r} needs its provider (openai:{model}), or give the base URL it is at")
+    if not operator and not settings.has_api_key:
+        # Else a tenant would run up the operator's bill through the key in our own environment.
+        raise InvalidInput("the llm agent needs an API key")

@@ -1,0 +1,78 @@
+"""What the agents' tests share: an owner, turns, and the services over a real database."""
+
+from collections.abc import AsyncIterator, Callable
+from datetime import timedelta
+from uuid import UUID
+
+import pytest
+
+from recado.agents.knowledge import KnowledgeService
+from recado.agents.registry import AgentRegistry
+from recado.agents.runner import AgentRunner
+from recado.agents.service import AgentService
+from recado.conversation.ports import HistoryEntry, Incoming, TurnContext
+from recado.core.clock import FrozenClock
+from recado.core.database.engine import SqliteDatabase
+from recado.core.ids import UuidV7
+from recado.core.sealing import Sealer
+from tests.agents.fakes import ONE_BY_ONE
+
+OWNER = UUID(int=1)
+Turns = Callable[..., TurnContext]
+
+
+@pytest.fixture
+def owner() -> UUID:
+    return OWNER
+
+
+@pytest.fixture
+def turn_of(clock: FrozenClock, owner: UUID) -> Turns:
+    """Makes a turn of the given texts."""
+
+    def make(
+        *texts: str,
+        locale: str = "pt-BR",
+        history: tuple[HistoryEntry, ...] = (),
+        seconds: float = 30,
+        owner_id: UUID = owner,
+        name: str | None = "Ana",
+    ) -> TurnContext:
+        return TurnContext(
+            owner_id=owner_id,
+            contact_id=UUID(int=2),
+            conversation_id=UUID(int=3),
+            turn_id=UUID(int=4),
+            locale=locale,
+            contact_name=name,
+            messages=[Incoming(text, "text", clock.now()) for text in texts],
+            history=history,
+            deadline=clock.now() + timedelta(seconds=seconds),
+            effects=ONE_BY_ONE,
+        )
+
+    return make
+
+
+@pytest.fixture
+def knowledge(database: SqliteDatabase, clock: FrozenClock, ids: UuidV7) -> KnowledgeService:
+    return KnowledgeService(database, clock, ids)
+
+
+@pytest.fixture
+def registry() -> AgentRegistry:
+    return AgentRegistry()
+
+
+@pytest.fixture
+def service(database: SqliteDatabase, registry: AgentRegistry, clock: FrozenClock) -> AgentService:
+    return AgentService(database, registry, Sealer(b"k" * 32), clock)
+
+
+@pytest.fixture
+async def runner(
+    service: AgentService, registry: AgentRegistry, knowledge: KnowledgeService, clock: FrozenClock
+) -> AsyncIterator[AgentRunner]:
+    runner = AgentRunner(service, registry, knowledge, clock, grace_seconds=0.2)
+    yield runner
+    await runner.aclose()
