@@ -1,0 +1,19 @@
+"""What can go wrong with owners and their users.
+
+EmailTaken       identity.email_taken       409
+PasswordRefused  identity.password_refused  422
+"""
+
+from recado.core.errors import Conflict, InvalidInput
+
+
+class EmailTaken(Conflict):
+    """Another owner or user has this e-mail address."""
+
+    code = "identity.email_taken"
+
+
+class PasswordRefused(InvalidInput):
+    """The password is too short, too long, or one that everybody tries first."""
+
+    code = "identity.password_refused"

@@ -1,0 +1,148 @@
+"""Owners (the organisations we answer for) and users (their people)."""
+
+import re
+import unicodedata
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Final, Literal, TypeAlias, get_args
+from uuid import UUID
+
+from recado.core.errors import InvalidInput
+from recado.core.i18n import DEFAULT_LOCALE, LOCALES, Text, say
+
+SendPolicy: TypeAlias = Literal["prefer_silence", "prefer_delivery"]
+"""What to do when nobody can tell whether a message went out: leave it, or risk sending it twice."""
+
+Role: TypeAlias = Literal["admin", "operator", "viewer"]
+"""An admin changes settings, an operator answers customers, a viewer only reads."""
+
+STOP_WORDS: Final = (
+    # What Twilio itself takes as an opt-out …
+    *("STOP", "STOPALL", "UNSUBSCRIBE", "CANCEL", "END", "QUIT", "REVOKE", "OPTOUT"),
+    # … and what people write in Portuguese and Spanish.
+    *("PARAR", "PARE", "SAIR", "CANCELAR", "DESCADASTRAR", "REMOVER"),
+    *("DETENER", "ALTO", "SALIR", "CANCELAR SUSCRIPCIÓN", "DARSE DE BAJA", "BAJA"),
+)
+START_WORDS: Final = (
+    # YES is among Twilio's own words: whom Twilio lets in again must not stay shut out here.
+    *("START", "UNSTOP", "YES"),
+    *("INICIAR", "VOLTAR", "COMEÇAR", "COMENZAR", "VOLVER", "REANUDAR"),
+)
+
+_TEXT_LIMIT: Final = 1_600
+_WORD_LIMIT: Final = 50
+_EMAIL: Final = re.compile(r"[^\s@]+@[^\s@]+")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Owner:
+    """An organisation: how its customers are spoken to when no agent speaks."""
+
+    id: UUID
+    name: str
+    email: str
+    created_at: datetime
+    locale: str = DEFAULT_LOCALE
+    apology_text: str | None = None
+    handoff_text: str | None = None
+    send_policy: SendPolicy = "prefer_silence"
+    stop_words: Sequence[str] | None = None
+    start_words: Sequence[str] | None = None
+    closed_at: datetime | None = None
+
+    @property
+    def is_closed(self) -> bool:
+        return self.closed_at is not None
+
+    @property
+    def apology(self) -> str:
+        """What a customer reads when the agent failed for good."""
+        return self.apology_text or say(self.locale, Text.APOLOGY)
+
+    @property
+    def hand_off_notice(self) -> str:
+        """What a customer reads when a person is called."""
+        return self.handoff_text or say(self.locale, Text.HAND_OFF)
+
+    def is_stop_word(self, text: str) -> bool:
+        """Whether the whole message is a word that means: write to me no more."""
+        return _is_one_of(text, STOP_WORDS if self.stop_words is None else self.stop_words)
+
+    def is_start_word(self, text: str) -> bool:
+        """Whether the whole message is a word that takes an opt-out back."""
+        return _is_one_of(text, START_WORDS if self.start_words is None else self.start_words)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class User:
+    """A person of an owner."""
+
+    id: UUID
+    owner_id: UUID
+    email: str
+    role: Role
+    password_hash: str = field(repr=False)
+    created_at: datetime
+    active: bool = True
+    last_login_at: datetime | None = None
+
+
+def normal_email(text: str) -> str:
+    """The one spelling of an e-mail address: capitals and the ways to write an accent do not make another person."""
+    email = unicodedata.normalize("NFKC", text).strip().casefold()
+    if not _EMAIL.fullmatch(email) or not email.isprintable() or len(email) > 254:
+        raise InvalidInput(f"{text[:60]!r} is not an e-mail address")
+    return email
+
+
+def sound_name(text: str) -> str:
+    """An organisation's name without blanks around it."""
+    name = " ".join(text.split())
+    if not 1 <= len(name) <= 200 or not name.isprintable():
+        raise InvalidInput("the name must have 1 to 200 characters that can be seen")
+    return name
+
+
+def sound_locale(text: str) -> str:
+    if text not in LOCALES:
+        raise InvalidInput(f"{text[:20]!r} is not a locale: use {', '.join(LOCALES)}")
+    return text
+
+
+def sound_text(text: str | None) -> str | None:
+    """A text of the owner's; an empty one means the product's own again."""
+    text = (text or "").strip()
+    if len(text) > _TEXT_LIMIT:
+        raise InvalidInput(f"the text has {len(text)} characters; {_TEXT_LIMIT} fit into one message")
+    return text or None
+
+
+def sound_policy(text: str) -> str:
+    if text not in get_args(SendPolicy):
+        raise InvalidInput(f"{text[:20]!r} is not a send policy: use {' or '.join(get_args(SendPolicy))}")
+    return text
+
+
+def sound_words(words: Iterable[str] | None) -> list[str] | None:
+    """Words of the owner's, each once; None means the product's own again."""
+    if words is None:
+        return None
+    kept = list({_folded(word): word.strip() for word in words if _folded(word)}.values())
+    if len(kept) > _WORD_LIMIT or any(len(word) > _WORD_LIMIT for word in kept):
+        raise InvalidInput(f"give at most {_WORD_LIMIT} words of at most {_WORD_LIMIT} characters")
+    return kept
+
+
+def _is_one_of(text: str, words: Iterable[str]) -> bool:
+    folded = _folded(text)
+    return folded != "" and folded in {_folded(word) for word in words}
+
+
+def _folded(text: str) -> str:
+    """A message as it is compared: `  Começar! ` is `comecar`. Long ones are no keyword and not worth the work."""
+    if len(text) > 4 * _WORD_LIMIT:
+        return ""
+    letters = unicodedata.normalize("NFKD", text).casefold()
+    plain = "".join(letter if letter.isalnum() else " " for letter in letters if not unicodedata.combining(letter))
+    return " ".join(plain.split())

@@ -1,0 +1,136 @@
+"""Passwords: hashed with argon2id, away from the event loop, and refused when everybody tries them first.
+
+There are no rules of composition, for they make passwords worse; what counts is length, and not being among the ones
+that are guessed in the first minute. That list is made rather than kept: the words people choose, the endings they put
+behind them, runs of keys and repetitions come to some six thousand, in the three languages our users speak.
+"""
+
+import asyncio
+import functools
+import itertools
+import unicodedata
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Final, TypeVar
+
+from argon2 import PasswordHasher
+from argon2.exceptions import InvalidHashError, VerificationError
+
+from recado.identity.errors import PasswordRefused
+
+T = TypeVar("T")
+
+SHORTEST: Final = 8
+LONGEST: Final = 1_024
+"""Far above what anybody types; without an end, hashing a megabyte would be an attack."""
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """Whether the password is right, and the hash to store instead when the old one is weaker than today's."""
+
+    right: bool
+    new_hash: str | None = None
+
+
+class Passwords:
+    """Hashes and verifies; by default as RFC 9106 advises for small machines (64 MiB, 3 passes, 4 lanes).
+
+    Two at a time: each takes 64 MiB, and whoever sends a hundred sign-ins at once must not take six gigabytes.
+    """
+
+    def __init__(self, hasher: PasswordHasher | None = None) -> None:
+        self._hasher = hasher or PasswordHasher()
+        self._threads = ThreadPoolExecutor(2, thread_name_prefix="recado-password")
+
+    async def hash(self, password: str, *, about: str = "") -> str:
+        """The hash to store; raises `PasswordRefused`. `about` is an e-mail address that it must not be."""
+        plain = acceptable(password, about=about)
+        return await self._apart(lambda: self._hasher.hash(plain))
+
+    async def verify(self, password: str, password_hash: str | None) -> Verdict:
+        """The verdict; without a hash (nobody of that name) it is wrong, after as long a wait as any other."""
+        return await self._apart(lambda: self._verdict(_normal(password), password_hash))
+
+    def _verdict(self, plain: str, password_hash: str | None) -> Verdict:
+        if len(plain) > LONGEST:
+            return Verdict(right=False)
+        try:
+            self._hasher.verify(self._decoy if password_hash is None else password_hash, plain)
+        except (VerificationError, InvalidHashError):
+            return Verdict(right=False)
+        if password_hash is None:
+            return Verdict(right=False)
+        stale = self._hasher.check_needs_rehash(password_hash)
+        return Verdict(right=True, new_hash=self._hasher.hash(plain) if stale else None)
+
+    @functools.cached_property
+    def _decoy(self) -> str:
+        return self._hasher.hash("nobody has this password")
+
+    async def _apart(self, work: Callable[[], T]) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._threads, work)
+
+
+def acceptable(password: str, *, about: str = "") -> str:
+    """The password in the spelling that is hashed; raises `PasswordRefused` with what would do."""
+    plain = _normal(password)
+    if len(plain) < SHORTEST:
+        raise PasswordRefused(f"the password needs at least {SHORTEST} characters; 15 or more are better")
+    if len(plain) > LONGEST:
+        raise PasswordRefused(f"the password may have at most {LONGEST:,} characters")
+    folded = plain.casefold()
+    if folded in common_passwords() or _is_repetition(folded) or folded in {about, about.partition("@")[0]}:
+        raise PasswordRefused("the password is among the first that are guessed; take a few words nobody would combine")
+    return plain
+
+
+def _normal(password: str) -> str:
+    """One spelling for what looks the same: keyboards write an é in two ways."""
+    return unicodedata.normalize("NFKC", password)
+
+
+def _is_repetition(text: str) -> bool:
+    """`aaaaaaaa`, `abababab`, `12341234`: a piece of at most four, over and over."""
+    return any(text == (text[:size] * len(text))[: len(text)] for size in range(1, 5))
+
+
+# --- What everybody tries ---------------------------------------------------------------------------------------------
+
+# What a login page suggests; keys that lie side by side; love, faith, football, names and animals.
+_WORDS: Final = """
+password passw0rd p@ssw0rd p@ssword pass senha senhas contrasena contraseña clave admin administrador administrator
+root user usuario usuário login guest teste test demo default master changeme mudar trocar acesso access welcome
+bemvindo bienvenido entrar secret secreto segredo letmein system sistema suporte support server recado whatsapp
+
+qwerty qwertyui qwertyuiop asdf asdfgh asdfghjk asdfghjkl zxcvbn zxcvbnm qazwsx qwe qweasd qweasdzxc abc abcd abcdef
+1q2w3e 1q2w3e4r 1q2w3e4r5t q1w2e3 q1w2e3r4 zaq12wsx 123qwe abc123 a1b2c3
+
+iloveyou teamo teamomucho amor amorzinho love princess princesa jesus jesuscristo deus deusefiel dios maria jose
+joao ana anaclara pedro gabriel gabriela lucas mateus rafael rafaela daniel daniela carlos fernando fernanda juliana
+bruno bruna leticia camila felipe gustavo guilherme vitoria beatriz alexandre michael jordan jessica charlie
+brasil brazil mexico argentina espana portugal flamengo corinthians palmeiras saopaulo santos gremio vasco
+cruzeiro botafogo barcelona realmadrid futebol football futbol baseball superman batman pokemon naruto starwars
+dragon monkey tigre leao cachorro gatinho sunshine shadow flower estrela estrella felicidade familia freedom
+computer computador internet samsung google facebook instagram iphone summer winter verao primavera
+"""
+_ENDINGS: Final = """
+1 12 123 1234 12345 123456 0 00 01 007 10 11 21 22 69 77 99 321 2020 2021 2022 2023 2024 2025 2026 2027
+! 1! 123! @123 @1234 #123 @ @1 @2024 @2025 @2026 _123 *
+"""
+_RUNS: Final = ("01234567890123456789", "abcdefghijklmnopqrstuvwxyz", "qwertyuiop", "asdfghjklç", "zxcvbnm,.")
+
+
+@functools.cache
+def common_passwords() -> frozenset[str]:
+    """Those long enough to be accepted otherwise."""
+    combined = (word + ending for word, ending in itertools.product(_WORDS.split(), ["", *_ENDINGS.split()]))
+    return frozenset(each for each in itertools.chain(combined, _runs()) if len(each) >= SHORTEST)
+
+
+def _runs() -> Iterator[str]:
+    """Every stretch of a row of keys, forwards and backwards."""
+    for row in itertools.chain(_RUNS, (run[::-1] for run in _RUNS)):
+        for start, end in itertools.combinations(range(len(row) + 1), 2):
+            yield row[start:end]

@@ -1,0 +1,172 @@
+"""Organisations and their people: registering, changing, listing, closing.
+
+An organisation without a user could never be entered, and a user without one belongs to nobody: the two are born in one
+unit of work. Hashing a password takes a tenth of a second, so it is done before any transaction is open.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import Enum
+from typing import Final, Literal, TypeAlias
+from uuid import UUID
+
+from sqlalchemy.exc import IntegrityError
+
+from recado.core.clock import Clock
+from recado.core.database.engine import Database
+from recado.core.database.unit_of_work import UnitOfWork
+from recado.core.i18n import DEFAULT_LOCALE
+from recado.core.ids import Ids
+from recado.identity.errors import EmailTaken
+from recado.identity.models import (
+    Owner,
+    User,
+    normal_email,
+    sound_locale,
+    sound_name,
+    sound_policy,
+    sound_text,
+    sound_words,
+)
+from recado.identity.passwords import Passwords
+from recado.identity.repository import AllUsers, Owners, Users, owner_in
+
+
+class _Unset(Enum):
+    """Told apart from None, which means: back to the product's own."""
+
+    UNSET = "unset"
+
+
+Unset: TypeAlias = Literal[_Unset.UNSET]
+UNSET: Final = _Unset.UNSET
+
+
+@dataclass(frozen=True, slots=True)
+class Registration:
+    """Who registers: the organisation, and the first person, who may do everything in it."""
+
+    name: str
+    email: str
+    password: str = field(repr=False)
+    locale: str = DEFAULT_LOCALE
+
+
+@dataclass(frozen=True, slots=True)
+class Registered:
+    owner_id: UUID
+    user_id: UUID
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OwnerChanges:
+    """What is to be changed; what is not named stays. None gives a text or list back to the product."""
+
+    name: str | Unset = UNSET
+    email: str | Unset = UNSET
+    locale: str | Unset = UNSET
+    apology_text: str | Unset | None = UNSET
+    handoff_text: str | Unset | None = UNSET
+    send_policy: str | Unset = UNSET
+    stop_words: Sequence[str] | Unset | None = UNSET
+    start_words: Sequence[str] | Unset | None = UNSET
+
+
+class IdentityService:
+    """What entry points ask about owners and users."""
+
+    def __init__(self, database: Database, clock: Clock, ids: Ids, passwords: Passwords) -> None:
+        self._database = database
+        self._clock = clock
+        self._ids = ids
+        self._passwords = passwords
+
+    async def register_organization(self, form: Registration) -> Registered:
+        """A new owner and its first user, who can sign in at once; raises `EmailTaken` and `PasswordRefused`."""
+        email = normal_email(form.email)
+        owner = Owner(
+            id=self._ids.new(),
+            name=sound_name(form.name),
+            email=email,
+            locale=sound_locale(form.locale),
+            created_at=self._clock.now(),
+        )
+        user = User(
+            id=self._ids.new(),
+            owner_id=owner.id,
+            email=email,
+            role="admin",
+            password_hash=await self._passwords.hash(form.password, about=email),
+            created_at=owner.created_at,
+        )
+        await self._database.write(lambda uow: _register(uow, owner, user), owner=owner.id)
+        return Registered(owner.id, user.id)
+
+    async def set_owner(self, owner_id: UUID, changes: OwnerChanges) -> Owner:
+        """The owner as it is afterwards; raises `NotFound`, `InvalidInput` and `EmailTaken`."""
+        columns = _sound(changes)
+        return await self._database.write(lambda uow: _change(uow, owner_id, columns), owner=owner_id)
+
+    async def close_account(self, owner_id: UUID) -> Owner:
+        """Answer no more customers of this owner. Closing twice keeps the first time."""
+        now = self._clock.now()
+        return await self._database.write(lambda uow: _close(uow, owner_id, now), owner=owner_id)
+
+    async def owner(self, owner_id: UUID) -> Owner:
+        return await self._database.read(lambda uow: owner_in(uow, owner_id), owner=owner_id)
+
+    async def owners(self) -> Sequence[Owner]:
+        return await self._database.read(lambda uow: Owners(uow).in_order(), owner=None)
+
+    async def users(self, owner_id: UUID | None) -> Sequence[User]:
+        """The users of one owner, which must exist, or of all."""
+        if owner_id is None:
+            return await self._database.read(lambda uow: AllUsers(uow).in_order(), owner=None)
+        return await self._database.read(lambda uow: _users_of(uow, owner_id), owner=owner_id)
+
+
+_RULES: Final[Mapping[str, Callable[..., object]]] = {
+    "name": sound_name,
+    "email": normal_email,
+    "locale": sound_locale,
+    "apology_text": sound_text,
+    "handoff_text": sound_text,
+    "send_policy": sound_policy,
+    "stop_words": sound_words,
+    "start_words": sound_words,
+}
+
+
+def _sound(changes: OwnerChanges) -> dict[str, object]:
+    """The columns to set, each by its rule."""
+    given = {name: getattr(changes, name) for name in _RULES}
+    return {name: _RULES[name](value) for name, value in given.items() if value is not UNSET}
+
+
+def _register(uow: UnitOfWork, owner: Owner, user: User) -> None:
+    try:
+        Owners(uow).add(owner)
+        Users(uow).add(user)
+    except IntegrityError as error:
+        raise EmailTaken(f"{owner.email} is registered already; sign in, or use another address") from error
+
+
+def _change(uow: UnitOfWork, owner_id: UUID, columns: dict[str, object]) -> Owner:
+    try:
+        if columns:
+            Owners(uow).change(owner_id, **columns)
+    except IntegrityError as error:
+        raise EmailTaken(f"{columns.get('email')} belongs to another owner; use another address") from error
+    return owner_in(uow, owner_id)
+
+
+def _close(uow: UnitOfWork, owner_id: UUID, now: datetime) -> Owner:
+    if not owner_in(uow, owner_id).is_closed:
+        Owners(uow).change(owner_id, closed_at=now)
+    return owner_in(uow, owner_id)
+
+
+def _users_of(uow: UnitOfWork, owner_id: UUID) -> Sequence[User]:
+    owner_in(uow, owner_id)
+    return Users(uow).in_order()

@@ -1,0 +1,38 @@
+"""Owners and their users, as they are stored. E-mail addresses are stored in the one spelling `normal_email` gives."""
+
+from sqlalchemy import Boolean, CheckConstraint, Column, ForeignKey, Index, String, Table
+
+from recado.core.database.types import Id, Json, Moment, metadata
+
+owners = Table(
+    "owners",
+    metadata,
+    Column("id", Id, primary_key=True),
+    Column("name", String(200), nullable=False),
+    Column("email", String(254), nullable=False, unique=True),
+    Column("locale", String(16), nullable=False),
+    Column("apology_text", String),
+    Column("handoff_text", String),
+    Column("send_policy", String(16), nullable=False),
+    # Null means the product's own words, which may grow with a release.
+    Column("stop_words", Json),
+    Column("start_words", Json),
+    Column("closed_at", Moment),
+    Column("created_at", Moment, nullable=False),
+    CheckConstraint("send_policy IN ('prefer_silence', 'prefer_delivery')", name="send_policy"),
+)
+
+users = Table(
+    "users",
+    metadata,
+    Column("id", Id, primary_key=True),
+    Column("owner_id", Id, ForeignKey("owners.id"), nullable=False),
+    Column("email", String(254), nullable=False, unique=True),
+    Column("role", String(16), nullable=False),
+    Column("password_hash", String(255), nullable=False),
+    Column("active", Boolean(create_constraint=False), nullable=False),
+    Column("created_at", Moment, nullable=False),
+    Column("last_login_at", Moment),
+    CheckConstraint("role IN ('admin', 'operator', 'viewer')", name="role"),
+    Index("ix_users_owner_id", "owner_id"),
+)

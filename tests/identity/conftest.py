@@ -1,0 +1,19 @@
+import pytest
+from argon2 import PasswordHasher
+
+from recado.core.clock import FrozenClock
+from recado.core.database.engine import SqliteDatabase
+from recado.core.ids import UuidV7
+from recado.identity.passwords import Passwords
+from recado.identity.service import IdentityService
+
+
+@pytest.fixture
+def passwords() -> Passwords:
+    """As weak as argon2 can be, so that a test does not wait for it."""
+    return Passwords(PasswordHasher(time_cost=1, memory_cost=8, parallelism=1))
+
+
+@pytest.fixture
+def identity(database: SqliteDatabase, clock: FrozenClock, ids: UuidV7, passwords: Passwords) -> IdentityService:
+    return IdentityService(database, clock, ids, passwords)
