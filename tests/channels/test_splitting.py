@@ -3,7 +3,7 @@
 import re
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from recado.channels.splitting import LIMIT, normalised, same_text, split, utf16_length
@@ -11,6 +11,7 @@ from recado.channels.splitting import LIMIT, normalised, same_text, split, utf16
 texts = st.text(max_size=300) | st.text("ab. \n!?😀👩🏽‍🚀é", max_size=300)
 
 
+@settings(deadline=None)
 @given(text=texts, limit=st.integers(2, 40))
 def test_no_part_is_too_long_or_empty_or_padded(text: str, limit: int) -> None:
     for part in split(text, limit):
@@ -18,6 +19,7 @@ def test_no_part_is_too_long_or_empty_or_padded(text: str, limit: int) -> None:
         assert part == part.strip()
 
 
+@settings(deadline=None)
 @given(text=texts, limit=st.integers(2, 40))
 def test_only_whitespace_between_parts_is_lost(text: str, limit: int) -> None:
     position = 0
@@ -28,6 +30,7 @@ def test_only_whitespace_between_parts_is_lost(text: str, limit: int) -> None:
     assert not text[position:].strip()
 
 
+@settings(deadline=None)
 @given(text=texts)
 def test_what_fits_stays_in_one_piece(text: str) -> None:
     assert split(text) == ([text.strip()] if text.strip() else [])
@@ -106,11 +109,13 @@ def test_different_texts_stay_different(one: str, other: str) -> None:
     assert not same_text(one, other)
 
 
+@settings(deadline=None)
 @given(texts)
 def test_normalising_twice_changes_nothing_more(text: str) -> None:
     assert normalised(normalised(text)) == normalised(text)
 
 
+@settings(deadline=None)
 @given(texts)
 def test_what_is_compared_has_no_padding(text: str) -> None:
     assert not re.search(r"[^\S\n]+$", normalised(text), re.MULTILINE)

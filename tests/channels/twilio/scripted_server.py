@@ -76,10 +76,12 @@ def resets() -> Act:
     return act
 
 
-def hangs() -> Act:
-    """Never answers."""
+def hangs(arrived: asyncio.Event | None = None) -> Act:
+    """Never answers; `arrived` is set when the request is here."""
 
     async def act(_: asyncio.StreamWriter) -> None:
+        if arrived:
+            arrived.set()
         await asyncio.Event().wait()
 
     return act

@@ -3,7 +3,7 @@
 from uuid import UUID
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from recado.channels.twilio.callbacks import attempt_of, callback_ref, callback_url
@@ -12,6 +12,7 @@ KEY = b"k" * 32
 ATTEMPT = UUID("0198c0de-0000-7000-8000-000000000001")
 
 
+@settings(deadline=None)
 @given(st.uuids(), st.binary(min_size=16, max_size=32))
 def test_a_reference_names_its_attempt(attempt: UUID, key: bytes) -> None:
     assert attempt_of(callback_ref(attempt, key), key) == attempt
@@ -26,6 +27,7 @@ def test_the_mac_of_another_attempt_does_not_fit() -> None:
     assert attempt_of(f"{other.hex}.{callback_ref(ATTEMPT, KEY).partition('.')[2]}", KEY) is None
 
 
+@settings(deadline=None)
 @given(at=st.integers(0, 64), char=st.sampled_from("0123456789abcdef.-"))
 def test_one_changed_character_spoils_it(at: int, char: str) -> None:
     ref = callback_ref(ATTEMPT, KEY)

@@ -3,7 +3,7 @@
 from itertools import permutations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from recado.channels.twilio.describing import described
@@ -134,6 +134,7 @@ class TestUnusableForms:
     def test_an_unknown_field_may_repeat(self) -> None:
         assert isinstance(InboundForm.parse((*pairs("sms_text"), ("New", "1"), ("New", "2"))), InboundForm)
 
+    @settings(deadline=None)
     @given(st.lists(st.tuples(st.sampled_from(["From", "To", "MessageSid", "NumMedia", "MediaUrl0"]), st.text())))
     def test_nothing_makes_it_raise(self, extra: list[tuple[str, str]]) -> None:
         assert isinstance(InboundForm.parse((*pairs("sms_text"), *extra)), InboundForm | FormProblem)

@@ -1,7 +1,7 @@
 """What a refused create call becomes."""
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from recado.channels.twilio.errors import ERRORS, Action, classify_refusal, delivery_reason, known
@@ -55,6 +55,7 @@ def test_the_answers_own_pause_is_respected() -> None:
     assert classify_refusal(429, 20429, retry_after=7) == NotProcessed("20429", ERRORS[20429].meaning, retry_after=7)
 
 
+@settings(deadline=None)
 @given(st.integers(500, 599), st.sampled_from([None, 20500, 21610, 20003, 20429, 99999]))
 def test_a_5xx_proves_nothing(status: int, code: int | None) -> None:
     assert isinstance(classify_refusal(status, code), Unknown)
@@ -70,6 +71,7 @@ def test_a_code_that_we_do_not_know_shows_twilios_words() -> None:
     assert classify_refusal(418, None).code == "http_418"
 
 
+@settings(deadline=None)
 @given(st.integers(400, 499), st.none() | st.integers() | st.text(max_size=12) | st.sampled_from(sorted(ERRORS)))
 def test_any_refusal_has_an_ending(status: int, code: int | str | None) -> None:
     assert isinstance(classify_refusal(status, code), Refused | NotProcessed | Unknown)

@@ -3,7 +3,7 @@
 from urllib.parse import parse_qsl, quote_from_bytes, quote_plus, urlencode
 
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from recado.channels.twilio.form import MAX_FIELDS, TooManyFields, parse, storable
@@ -56,11 +56,13 @@ def test_too_many_fields_are_a_value() -> None:
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=30)
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(texts.filter(bool), texts), max_size=20))
 def test_gives_back_what_was_encoded(fields: list[tuple[str, str]]) -> None:
     assert parse(urlencode(fields).encode()) == tuple(fields)
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(st.binary(min_size=1, max_size=20), st.binary(max_size=20)), max_size=10))
 def test_gives_back_any_bytes(fields: list[tuple[bytes, bytes]]) -> None:
     body = "&".join(f"{quote_from_bytes(name)}={quote_from_bytes(value)}" for name, value in fields)
@@ -70,6 +72,7 @@ def test_gives_back_any_bytes(fields: list[tuple[bytes, bytes]]) -> None:
     assert back == fields
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=60) | st.text("ab%=&+\\x41ux0126zã").map(str.encode))
 @example(b"a=%5cu0126")
 @example(b"\\u0126=\\N{DIGIT ONE}")
@@ -81,6 +84,7 @@ def test_agrees_with_the_standard_library_on_anything(body: bytes) -> None:
     assert parse(body) == tuple(expected)
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=80))
 def test_what_is_stored_has_neither_nul_nor_surrogates(value: bytes) -> None:
     text = storable(value.decode("utf-8", "surrogateescape"))

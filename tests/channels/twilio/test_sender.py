@@ -1,5 +1,6 @@
 """What is known about a message after one create call, and what the provider's list says about it."""
 
+import asyncio
 import base64
 import socket
 from collections.abc import AsyncIterator, Callable
@@ -233,6 +234,20 @@ class TestNotProcessed:
         assert isinstance(result, NotProcessed)
         assert result.code == "connect_timeout"
 
+    async def test_no_connection_is_free_in_time(self, accounts: Accounts) -> None:
+        arrived = asyncio.Event()
+        async with ScriptedServer(hangs(arrived)) as server:
+            api = TwilioApi(Transport(server.url, connect_seconds=0.5, read_seconds=30, connections=1))
+            sender = TwilioSender(accounts, api, "https://bot.example")
+            first = asyncio.create_task(sender.send(MESSAGE))
+            await arrived.wait()
+            result = await sender.send(MESSAGE)
+            first.cancel()
+            await asyncio.wait([first])
+            await api.aclose()
+        assert isinstance(result, NotProcessed)
+        assert result.code == "connect_timeout"
+
     async def test_there_are_no_credentials(self, sender_at: OpenSender, accounts: Accounts) -> None:
         accounts.entry = NoCredentials("the address was removed")
         async with ScriptedServer() as server:
@@ -425,7 +440,8 @@ class TestFinding:
     async def test_a_list_that_never_comes_is_left_in_time(self, accounts: Accounts) -> None:
         async with ScriptedServer(page(listed(1), next_page=NEXT), hangs()) as server:
             api = TwilioApi(Transport(server.url))
-            pull = await self.find(TwilioSender(accounts, api, "https://bot.example", find_seconds=0.1))
+            await api.warm_up()  # Loading the SDK would use up the time.
+            pull = await self.find(TwilioSender(accounts, api, "https://bot.example", find_seconds=0.5))
             await api.aclose()
         assert (pull.complete, pull.detail, len(pull.messages)) == (False, "out of time", 1)
 

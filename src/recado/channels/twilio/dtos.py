@@ -8,7 +8,6 @@ values run together without separators, so a captured request could be cut anew 
 against that, the patterns of the SIDs are another.
 """
 
-import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
@@ -296,7 +295,6 @@ class _Unusable(Exception):
         self.problem = FormProblem(name, why)
 
 
-_MEDIA_URL = re.compile(r"MediaUrl(0|[1-9][0-9]?)")
 _INTERACTIVE = ("ListId", "ListTitle", "ListDescription", "InteractiveData", "FlowData")
 _REFERRAL = tuple(
     f"Referral{name}"
@@ -367,11 +365,11 @@ class _Fields:
             raise _Unusable(name, "is not an address") from None
 
     def media(self) -> tuple[Media, ...]:
-        """What is there, in the order of its index; `NumMedia` may say something else."""
-        found = [name for name in self._first if name.startswith("MediaUrl")]
-        numbers = sorted(int(match[1]) for name in found if (match := _MEDIA_URL.fullmatch(name)))
-        attached = ((self.text(f"MediaUrl{number}"), self.text(f"MediaContentType{number}")) for number in numbers)
-        return tuple(Media(url, content_type) for url, content_type in attached if url)
+        """What is there, whatever `NumMedia` says; the indexes count from zero without a gap."""
+        found: list[Media] = []
+        while url := self.text(f"MediaUrl{len(found)}"):
+            found.append(Media(url, self.text(f"MediaContentType{len(found)}")))
+        return tuple(found)
 
     def button(self) -> Button | None:
         text, payload = self.text("ButtonText"), self.text("ButtonPayload")
