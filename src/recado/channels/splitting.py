@@ -117,8 +117,3 @@ def normalised(text: str) -> str:
     folded = unicodedata.normalize("NFC", text).translate(_LOOK_ALIKES)
     lines = folded.replace("\r\n", "\n").replace("\r", "\n").split("\n")
     return "\n".join(line.rstrip() for line in lines).strip()
-
-
-def same_text(one: str, other: str) -> bool:
-    """Whether a reader would take the two for the same message."""
-    return normalised(one) == normalised(other)
