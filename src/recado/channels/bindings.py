@@ -2,7 +2,7 @@
 
 A SID reaches us from the create call's answer, from a callback that bears the attempt's id, or from the provider's
 list; in any order, and more than once. UNIQUE(account, SID) says whose it is; when a callback and the list disagree,
-the callback wins. A second SID on one part is stored: it is the violation `sent_twice`, and hiding it would help nobody.
+the callback wins. A second SID on one part is stored: it is the violation `sent_twice`, and hiding it helps nobody.
 """
 
 from collections.abc import Callable, Sequence

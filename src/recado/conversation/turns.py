@@ -38,7 +38,7 @@ from recado.core.queue import store
 from recado.core.queue.crash import CrashPoint, never
 from recado.core.queue.job import Done, Job, JobResult, NewJob, Replayed, ReplayRefused, RetryIn
 from recado.core.queue.service import Backoff
-from recado.identity.service import owner_in
+from recado.identity.repository import owner_in
 
 log = structlog.get_logger(__name__)
 

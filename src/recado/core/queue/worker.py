@@ -10,7 +10,6 @@ from datetime import timedelta
 
 import structlog
 
-from recado.core.clock import Clock
 from recado.core.database.engine import Database
 from recado.core.errors import Busy, DomainError, StorageUnavailable
 from recado.core.queue import store
@@ -39,7 +38,6 @@ class Worker:
         heartbeat: Heartbeat,
         suspects: SuspectRunner,
         database: Database,
-        clock: Clock,
         *,
         concurrency: int = 64,
         grace_seconds: float = 10.0,
@@ -51,7 +49,6 @@ class Worker:
         self._heartbeat = heartbeat
         self._suspects = suspects
         self._database = database
-        self._clock = clock
         self._concurrency = concurrency
         self._grace = grace_seconds
         self._crash = crash

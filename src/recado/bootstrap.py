@@ -1,0 +1,259 @@
+"""Puts the product together: the only place that knows every concrete class.
+
+API, worker, command line and demo all start from this container; nothing below imports it, and nothing is injected by
+magic: classes take what they need in their constructors. A test hands in its own with `container.clock.override(…)`.
+
+What costs a noticeable time to import (the HTTP client of the sender, the agents) is imported when it is first needed,
+so that a process pays only for what it does.
+"""
+
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from dependency_injector import containers, providers
+from sqlalchemy import MetaData
+
+from recado.channels.bindings import DeliveryReports
+from recado.channels.sending import SendHandler
+from recado.channels.splitting import split
+from recado.channels.twilio.callbacks import callback_ref
+from recado.channels.twilio.directory import Directory
+from recado.channels.twilio.dtos import advances
+from recado.channels.twilio.numbers import NumberService
+from recado.channels.twilio.orphans import OrphanService
+from recado.channels.twilio.repository import AccountPauses
+from recado.channels.twilio.webhook_service import TwilioWebhookService
+from recado.conversation.accept import AcceptService, BurstWindow
+from recado.conversation.handoff import HandOffService
+from recado.conversation.ports import Agents, Channel
+from recado.conversation.turns import ReplyHandler, ReplyLimits
+from recado.core.clock import Clock, SystemClock
+from recado.core.database.engine import Database, SqliteDatabase
+from recado.core.errors import ConfigurationError
+from recado.core.ids import Chance, Ids, UuidV7, system_chance
+from recado.core.queue.crash import crash_at
+from recado.core.queue.deliveries.sqlite import SqliteDelivery
+from recado.core.queue.delivery import Delivery
+from recado.core.queue.heartbeat import Heartbeat
+from recado.core.queue.job import Handler
+from recado.core.queue.relay import Relay
+from recado.core.queue.service import QueueService
+from recado.core.queue.suspects import SuspectRunner
+from recado.core.queue.worker import Worker
+from recado.core.sealing import Sealer
+from recado.identity.passwords import Passwords
+from recado.identity.service import IdentityService
+from recado.operations.verify import Verifier
+from recado.settings import Settings
+
+if TYPE_CHECKING:
+    from recado.agents.knowledge import KnowledgeService
+    from recado.agents.registry import AgentRegistry
+    from recado.agents.service import AgentService
+
+
+def metadata() -> MetaData:
+    """Every table of the product; migrations compare it with the database."""
+    import recado.agents.tables
+    import recado.channels.twilio.tables
+    import recado.conversation.tables
+    import recado.core.queue.tables
+    import recado.identity.tables  # noqa: F401 - importing registers the tables
+    from recado.core.database.types import metadata as registered
+
+    return registered
+
+
+# --- Made when first needed -------------------------------------------------------------------------------------------
+
+
+def _sealer(secret_key: bytes | None) -> Sealer:
+    if secret_key is None:
+        raise ConfigurationError("RECADO_SECRET_KEY is missing; `recado doctor` shows how to make one")
+    return Sealer(secret_key)
+
+
+def _channel(directory: Directory, twilio_api_url: str, public_url: str | None) -> Channel:
+    from recado.channels.twilio.client import TwilioApi
+    from recado.channels.twilio.sender import TwilioSender
+    from recado.channels.twilio.transport import Transport
+
+    return TwilioSender(directory, TwilioApi(Transport(twilio_api_url)), _public(public_url))
+
+
+def _registry() -> "AgentRegistry":
+    from recado.agents.registry import AgentRegistry
+
+    return AgentRegistry()
+
+
+def _knowledge(database: Database, clock: Clock, ids: Ids) -> "KnowledgeService":
+    from recado.agents.knowledge import KnowledgeService
+
+    return KnowledgeService(database, clock, ids)
+
+
+def _agent_service(database: Database, registry: "AgentRegistry", sealer: Sealer, clock: Clock) -> "AgentService":
+    from recado.agents.service import AgentService
+
+    return AgentService(database, registry, sealer, clock)
+
+
+def _agents(service: "AgentService", registry: "AgentRegistry", knowledge: "KnowledgeService", clock: Clock) -> Agents:
+    from recado.agents.runner import AgentRunner
+
+    return AgentRunner(service, registry, knowledge, clock)
+
+
+def _public(public_url: str | None) -> str:
+    if public_url is None:
+        raise ConfigurationError("RECADO_PUBLIC_URL is missing: the address at which Twilio reaches this server")
+    return public_url
+
+
+def _callback_key(sealer: Sealer) -> bytes:
+    return sealer.derive("twilio callbacks")
+
+
+def _limits(settings: Settings) -> ReplyLimits:
+    return ReplyLimits(
+        agent=timedelta(seconds=settings.agent_timeout_seconds),
+        answer=timedelta(seconds=settings.answer_deadline_seconds),
+        burst=timedelta(seconds=settings.max_wait_seconds),
+    )
+
+
+def _window(settings: Settings) -> BurstWindow:
+    return BurstWindow(timedelta(seconds=settings.quiet_seconds), timedelta(seconds=settings.max_wait_seconds))
+
+
+def _replies(
+    database: Database, clock: Clock, ids: Ids, chance: Chance, agents: Agents, settings: Settings
+) -> ReplyHandler:
+    return ReplyHandler(
+        database, clock, ids, chance, agents, split, _limits(settings), crash=crash_at(settings.crash_at)
+    )
+
+
+def _sends(
+    database: Database,
+    clock: Clock,
+    ids: Ids,
+    chance: Chance,
+    channel: Channel,
+    callback_key: bytes,
+    settings: Settings,
+) -> SendHandler:
+    return SendHandler(
+        database,
+        clock,
+        ids,
+        chance,
+        channel,
+        AccountPauses(),
+        lambda attempt_id: callback_ref(attempt_id, callback_key),
+        apology_quiet=timedelta(minutes=settings.apology_quiet_minutes),
+        crash=crash_at(settings.crash_at),
+    )
+
+
+def _webhooks(
+    directory: Directory,
+    acceptance: AcceptService,
+    reports: DeliveryReports,
+    database: Database,
+    clock: Clock,
+    ids: Ids,
+    callback_key: bytes,
+    settings: Settings,
+) -> TwilioWebhookService:
+    return TwilioWebhookService(
+        directory,
+        acceptance,
+        reports,
+        database,
+        clock,
+        ids,
+        _public(settings.public_url),
+        callback_key,
+        crash=crash_at(settings.crash_at),
+    )
+
+
+def _queue(
+    database: Database, clock: Clock, ids: Ids, chance: Chance, handlers: Sequence[Handler], settings: Settings
+) -> QueueService:
+    return QueueService(database, clock, ids, chance, handlers, lease=timedelta(seconds=settings.lease_seconds))
+
+
+def _worker(
+    queue: QueueService,
+    delivery: Delivery,
+    relay: Relay,
+    heartbeat: Heartbeat,
+    suspects: SuspectRunner,
+    database: Database,
+    settings: Settings,
+) -> Worker:
+    return Worker(
+        queue,
+        delivery,
+        relay,
+        heartbeat,
+        suspects,
+        database,
+        concurrency=settings.worker_concurrency,
+        crash=crash_at(settings.crash_at),
+    )
+
+
+# --- The container ----------------------------------------------------------------------------------------------------
+
+
+class Container(containers.DeclarativeContainer):
+    """One of each; hand in `settings`, take out what an entry point needs."""
+
+    settings: providers.Dependency[Settings] = providers.Dependency(instance_of=Settings)
+
+    clock = providers.Singleton(SystemClock)
+    ids = providers.Singleton(UuidV7, clock)
+    chance = providers.Singleton(system_chance)
+    database = providers.Singleton(SqliteDatabase, settings.provided.database_url)
+    sealer = providers.Singleton(_sealer, settings.provided.secret_key)
+    callback_key = providers.Singleton(_callback_key, sealer)
+
+    identity = providers.Singleton(IdentityService, database, clock, ids, providers.Singleton(Passwords))
+
+    window = providers.Singleton(_window, settings)
+    acceptance = providers.Singleton(AcceptService, database, ids, window, settings.provided.max_attempts)
+    reports = providers.Singleton(DeliveryReports, database, clock, ids, providers.Object(advances))
+
+    directory = providers.Singleton(Directory, database, sealer, clock)
+    numbers = providers.Singleton(NumberService, database, sealer, clock, ids)
+    orphans = providers.Singleton(OrphanService, directory, acceptance, database, clock, ids)
+    channel = providers.Singleton(_channel, directory, settings.provided.twilio_api_url, settings.provided.public_url)
+    webhooks = providers.Singleton(
+        _webhooks, directory, acceptance, reports, database, clock, ids, callback_key, settings
+    )
+
+    registry = providers.Singleton(_registry)
+    knowledge = providers.Singleton(_knowledge, database, clock, ids)
+    agent_service = providers.Singleton(_agent_service, database, registry, sealer, clock)
+    agents = providers.Singleton(_agents, agent_service, registry, knowledge, clock)
+
+    replies = providers.Singleton(_replies, database, clock, ids, chance, agents, settings)
+    sends = providers.Singleton(_sends, database, clock, ids, chance, channel, callback_key, settings)
+    handoff = providers.Singleton(
+        HandOffService, database, clock, ids, providers.Object(split), replies, settings.provided.max_attempts
+    )
+
+    handlers = providers.List(replies, sends)
+    queue = providers.Singleton(_queue, database, clock, ids, chance, handlers, settings)
+    delivery = providers.Singleton(SqliteDelivery, database, clock)
+    relay = providers.Singleton(Relay, queue, clock)
+    heartbeat = providers.Singleton(Heartbeat, database, clock, queue.provided.lease)
+    suspects = providers.Singleton(SuspectRunner, queue, heartbeat)
+    worker = providers.Singleton(_worker, queue, delivery, relay, heartbeat, suspects, database, settings)
+
+    verifier = providers.Singleton(Verifier, database, clock, settings.provided.answer_deadline_seconds)

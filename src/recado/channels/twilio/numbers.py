@@ -1,0 +1,95 @@
+"""Adds numbers of ours and the accounts behind them."""
+
+from dataclasses import dataclass
+from uuid import UUID
+
+from sqlalchemy.exc import IntegrityError
+
+from recado.channels.twilio.directory import TOKEN_FIELD
+from recado.channels.twilio.models import ChannelAddress, TwilioAccount
+from recado.channels.twilio.repository import ChannelAddresses, EveryAddress, TwilioAccounts
+from recado.conversation.values import AccountSid, Address
+from recado.core.clock import Clock
+from recado.core.database.engine import Database
+from recado.core.database.unit_of_work import UnitOfWork
+from recado.core.errors import Conflict, InvalidInput
+from recado.core.ids import Ids
+from recado.core.sealing import Sealer
+from recado.identity.repository import owner_in
+
+
+@dataclass(frozen=True, slots=True)
+class NewNumber:
+    """A number to be added; the token is sealed before it is stored."""
+
+    account_sid: AccountSid
+    auth_token: str
+    address: Address
+
+
+class NumberService:
+    """Numbers of owners."""
+
+    def __init__(self, database: Database, sealer: Sealer, clock: Clock, ids: Ids) -> None:
+        self._database = database
+        self._sealer = sealer
+        self._clock = clock
+        self._ids = ids
+
+    async def add(self, owner_id: UUID, number: NewNumber) -> ChannelAddress:
+        """Add a number, or give its account a new token (the old one stays valid for signatures: rotation takes time).
+
+        Raises `Conflict` when the number belongs to another owner.
+        """
+        if not number.auth_token.strip():
+            raise InvalidInput("the auth token is empty; put it into the variable that --auth-token-env names")
+        try:
+            return await self._database.write(lambda uow: self._add(uow, owner_id, number), owner=owner_id)
+        except IntegrityError as error:
+            raise Conflict(f"{number.address} was added by somebody else at the same moment") from error
+
+    async def list(self, owner_id: UUID) -> list[ChannelAddress]:
+        return await self._database.read(lambda uow: ChannelAddresses(uow).all(), owner=owner_id)
+
+    def _add(self, uow: UnitOfWork, owner_id: UUID, number: NewNumber) -> ChannelAddress:
+        owner_in(uow, owner_id)
+        account = self._account(uow, owner_id, number)
+        known = EveryAddress(uow).by_address(number.address.value)
+        if known is not None and known.owner_id != owner_id:
+            raise Conflict(f"{number.address} belongs to another owner; a number has exactly one")
+        addresses = ChannelAddresses(uow)
+        if known is not None:
+            addresses.change(known.id, account_id=account.id)
+            return addresses.require(known.id)
+        return addresses.add(
+            ChannelAddress(self._ids.new(), owner_id, account.id, number.address.value, self._clock.now())
+        )
+
+    def _account(self, uow: UnitOfWork, owner_id: UUID, number: NewNumber) -> TwilioAccount:
+        accounts, now = TwilioAccounts(uow), self._clock.now()
+        account = accounts.by_sid(number.account_sid.value)
+        sealed = self._sealer.seal(number.auth_token, owner=owner_id, field=TOKEN_FIELD)
+        if account is None:
+            return accounts.add(
+                TwilioAccount(
+                    id=self._ids.new(),
+                    owner_id=owner_id,
+                    account_sid=number.account_sid.value,
+                    auth_token_sealed=sealed,
+                    previous_token_sealed=None,
+                    paused_until=None,
+                    paused_why=None,
+                    created_at=now,
+                    updated_at=now,
+                )
+            )
+        current = self._sealer.open(account.auth_token_sealed, owner=owner_id, field=TOKEN_FIELD)
+        if current != number.auth_token:
+            accounts.change(
+                account.id,
+                auth_token_sealed=sealed,
+                previous_token_sealed=account.auth_token_sealed,
+                paused_until=None,
+                updated_at=now,
+            )
+        return account

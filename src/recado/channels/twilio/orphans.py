@@ -1,0 +1,74 @@
+"""Messages to numbers that belonged to nobody, given to an owner by an operator.
+
+A message is accepted only when it is assigned: the number must by then be one of that owner's, in the account that
+signed. From there it takes the same road as any other.
+"""
+
+from dataclasses import replace
+from uuid import UUID
+
+from recado.channels.twilio import form as forms
+from recado.channels.twilio.directory import Directory
+from recado.channels.twilio.dtos import FormProblem, InboundForm
+from recado.channels.twilio.models import KnownAddress, Orphan
+from recado.channels.twilio.repository import Orphans
+from recado.channels.twilio.webhook_service import inbound_of
+from recado.conversation.accept import STALE, Accepted, AcceptService, Duplicate
+from recado.core.clock import Clock
+from recado.core.database.engine import Database
+from recado.core.database.unit_of_work import UnitOfWork
+from recado.core.errors import Conflict, InvalidInput, NotFound
+from recado.core.ids import Ids
+
+
+class OrphanService:
+    """Lists and assigns orphans."""
+
+    def __init__(
+        self, directory: Directory, acceptance: AcceptService, database: Database, clock: Clock, ids: Ids
+    ) -> None:
+        self._directory = directory
+        self._acceptance = acceptance
+        self._database = database
+        self._clock = clock
+        self._ids = ids
+
+    async def list(self) -> list[Orphan]:
+        return await self._database.read(lambda uow: Orphans(uow).waiting(), owner=None)
+
+    async def assign(self, message_sid: str, owner_id: UUID, account_sid: str | None = None) -> Accepted | Duplicate:
+        """Accept an orphan for an owner; older than 24 hours it is accepted as stale, and gets no agent."""
+        orphan = await self._one(message_sid, account_sid)
+        address = await self._directory.lookup(orphan.to_address, fresh=True)
+        if address is None or address.owner_id != owner_id or address.account_sid != orphan.account_sid:
+            raise Conflict(
+                f"the number it was sent to is not this owner's in account {orphan.account_sid}; "
+                "add the number first: recado numbers add"
+            )
+        return await self._database.write(lambda uow: self._accept(uow, orphan, address), owner=None)
+
+    async def _one(self, message_sid: str, account_sid: str | None) -> Orphan:
+        found = await self._database.read(lambda uow: Orphans(uow).bearing(message_sid), owner=None)
+        waiting = [orphan for orphan in found if account_sid in (None, orphan.account_sid)]
+        if not waiting:
+            raise NotFound(f"there is no orphan {message_sid}; `recado orphans list` shows them")
+        if len(waiting) > 1:
+            raise InvalidInput(f"{len(waiting)} accounts sent a message {message_sid}; choose one with --account-sid")
+        if waiting[0].assigned_at is not None:
+            raise Conflict(f"orphan {message_sid} was assigned before")
+        return waiting[0]
+
+    def _accept(self, uow: UnitOfWork, orphan: Orphan, address: KnownAddress) -> Accepted | Duplicate:
+        pairs = forms.parse(orphan.raw)
+        form = None if isinstance(pairs, forms.TooManyFields) else InboundForm.parse(pairs)
+        if form is None or isinstance(form, FormProblem):
+            raise Conflict(f"what is stored of orphan {orphan.message_sid} cannot be read any more")
+        now = self._clock.now()
+        inbound = replace(
+            inbound_of(form, address, self._ids, self._clock, orphan.raw),
+            source="orphan",
+            stale=now - orphan.received_at > STALE,
+        )
+        [accepted] = self._acceptance.accept_many(uow, [inbound])
+        Orphans(uow).assign(orphan.id, address.owner_id, now)
+        return accepted

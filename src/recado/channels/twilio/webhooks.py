@@ -1,0 +1,126 @@
+"""What Twilio calls: two plain ASGI endpoints.
+
+They are not routes of the web framework: ten thousand of these a second share one core with everything else, and what a
+framework does around a handler costs as much as storing the message.
+"""
+
+from collections.abc import Awaitable, Callable
+from typing import Final, TypeAlias
+
+import structlog
+from starlette.types import Message, Receive, Scope, Send
+
+from recado.channels.twilio.webhook_service import (
+    Forbidden,
+    Orphaned,
+    Reception,
+    Reported,
+    SignedRequest,
+    TwilioWebhookService,
+    Unusable,
+)
+from recado.conversation.accept import Accepted, Duplicate
+from recado.core.errors import Busy, StorageUnavailable
+
+log = structlog.get_logger(__name__)
+
+MESSAGES_PATH: Final = "/webhooks/twilio/messages"
+STATUS_PREFIX: Final = "/webhooks/twilio/status/"
+MAX_BODY: Final = 256 * 1024
+"""A signed form is a few kilobytes; a filled-in WhatsApp Flow may be larger."""
+
+_TWIML: Final = b'<?xml version="1.0" encoding="UTF-8"?><Response/>'
+
+Next: TypeAlias = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+
+def _answer(
+    status: int, body: bytes = b"", content_type: bytes = b"text/plain; charset=utf-8"
+) -> tuple[Message, Message]:
+    headers = [(b"content-length", str(len(body)).encode())]
+    if body:
+        headers.append((b"content-type", content_type))
+    if status == 503:
+        headers.append((b"retry-after", b"1"))
+    return (
+        {"type": "http.response.start", "status": status, "headers": headers},
+        {"type": "http.response.body", "body": body},
+    )
+
+
+# An empty TwiML document says "no reply"; text/plain would be sent to the customer as one.
+_OK: Final = _answer(200, _TWIML, b"text/xml; charset=utf-8")
+_NO_CONTENT: Final = _answer(204)
+_BAD: Final = _answer(400, b"this form cannot be read as a message\n")
+_FORBIDDEN: Final = _answer(403, b"the signature does not fit\n")
+_NOT_ALLOWED: Final = _answer(405, b"POST only\n")
+_TOO_LARGE: Final = _answer(413, b"the body is too large\n")
+_UNAVAILABLE: Final = _answer(503, b"nothing was stored; try again\n")
+
+
+class TwilioWebhooks:
+    """Answers Twilio's calls and passes every other request on."""
+
+    def __init__(self, service: TwilioWebhookService, rest: Next) -> None:
+        self._service = service
+        self._rest = rest
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        path = scope.get("path", "")
+        if scope["type"] != "http" or not path.startswith("/webhooks/twilio/"):
+            await self._rest(scope, receive, send)
+            return
+        if path == MESSAGES_PATH or path.startswith(STATUS_PREFIX):
+            start, body = await self._answer(scope, receive, path)
+            await send(start)
+            await send(body)
+        else:
+            await self._rest(scope, receive, send)
+
+    async def _answer(self, scope: Scope, receive: Receive, path: str) -> tuple[Message, Message]:
+        if scope["method"] != "POST":
+            return _NOT_ALLOWED
+        raw = await _body(receive)
+        if raw is None:
+            return _TOO_LARGE
+        request = SignedRequest(raw, scope["raw_path"].partition(b"?")[0], scope["query_string"], _signature(scope))
+        try:
+            if path == MESSAGES_PATH:
+                return _of(await self._service.receive_message(request))
+            return _of(await self._service.receive_status(request, path.removeprefix(STATUS_PREFIX)))
+        except (Busy, StorageUnavailable) as error:
+            log.warning("webhook.not_stored", error=str(error))
+            return _UNAVAILABLE
+
+
+def _of(reception: Reception) -> tuple[Message, Message]:
+    match reception:
+        case Accepted() | Duplicate() | Orphaned():
+            return _OK
+        case Reported():
+            return _NO_CONTENT
+        case Forbidden():
+            return _FORBIDDEN
+        case Unusable():
+            return _BAD
+
+
+def _signature(scope: Scope) -> str:
+    for name, value in scope["headers"]:
+        if name == b"x-twilio-signature":
+            return bytes(value).decode("latin-1")
+    return ""
+
+
+async def _body(receive: Receive) -> bytes | None:
+    """The whole body; None when there is more of it than anybody signs."""
+    message = await receive()
+    body: bytes = message.get("body", b"")
+    if not message.get("more_body"):
+        return body if len(body) <= MAX_BODY else None
+    pieces, size = [body], len(body)
+    while message.get("more_body") and size <= MAX_BODY:
+        message = await receive()
+        pieces.append(message.get("body", b""))
+        size += len(pieces[-1])
+    return b"".join(pieces) if size <= MAX_BODY else None
