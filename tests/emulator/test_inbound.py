@@ -208,6 +208,11 @@ def test_stop_ends_and_start_reopens_an_sms_conversation(
     assert len(emulator.messages(direction="outbound-reply", to=BOB)) == 2
 
 
+def test_a_customer_who_says_yes_is_not_answered_by_twilio(emulator: EmulatorClient) -> None:
+    emulator.send(BOB, SHOP, "Yes", account_sid=SID)
+    assert emulator.messages(direction="outbound-reply") == []
+
+
 def test_advanced_opt_out_tells_the_application_and_fails_later(
     twilio: Client, emulator: EmulatorClient, inbox: Application
 ) -> None:

@@ -31,6 +31,7 @@ _BACKLOG = 2048
 
 
 def build_app(settings: EmulatorSettings) -> Starlette:
+    """For another server or none; without `settings.base_url` it cannot know the host of its media links."""
     return _app_of(Emulator(settings))
 
 
@@ -128,6 +129,7 @@ def _server(settings: EmulatorSettings, listener: socket.socket, host: str, read
         log_config=None,
         log_level="critical",
         access_log=False,
+        proxy_headers=False,
         server_header=False,
         backlog=_BACKLOG,
         timeout_graceful_shutdown=1,

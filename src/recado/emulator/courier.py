@@ -7,9 +7,11 @@ application loses here stays lost unless it has a fallback URL or asks the API l
 import asyncio
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from urllib.parse import parse_qsl, urlencode, urljoin, urlsplit
+from functools import lru_cache
+from urllib.parse import parse_qsl, quote_plus, urljoin, urlsplit
 
 from recado.emulator.clock import Ids
+from recado.emulator.forms import Form
 from recado.emulator.signature import sign
 from recado.emulator.store import Outgoing, Store
 from recado.emulator.twiml import Redirect, Reply, Unreadable, read_answer
@@ -41,7 +43,12 @@ class Overrides:
                 return f"{status // 100}xx" in self.retry_on
 
 
+_DEFAULTS = Overrides()
+
+
 def read_overrides(url: str) -> Overrides:
+    if "#" not in url:
+        return _DEFAULTS
     given = dict(parse_qsl(urlsplit(url).fragment))
     return Overrides(
         connect=_within(given.get("ct"), 100, 10_000, 5000),
@@ -126,7 +133,7 @@ class Courier:
         loop = asyncio.get_running_loop()
         deadline = loop.time() + overrides.total / 1000
         headers = self._headers(outgoing)
-        body = urlencode(outgoing.form).encode()
+        body = _urlencoded(outgoing.form)
         outcome: Outcome = Unreached()
         for attempt in range(1, overrides.retries + 2):
             outcome = await self._within(deadline, outgoing.url, headers, body, overrides)
@@ -156,6 +163,14 @@ class Courier:
             "I-Twilio-Idempotency-Token": self._ids.token(),
             "X-Twilio-Signature": sign(token, outgoing.url, outgoing.form),
         }
+
+
+# The same names, addresses and statuses are quoted over and over: without this it is a sixth of a callback.
+_quoted = lru_cache(maxsize=8192)(quote_plus)
+
+
+def _urlencoded(form: Form) -> bytes:
+    return "&".join([f"{_quoted(name)}={_quoted(value)}" for name, value in form]).encode()
 
 
 def _error(outcome: Outcome) -> int | None:

@@ -10,7 +10,7 @@ import binascii
 import json
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
-from urllib.parse import parse_qsl
+from urllib.parse import unquote_to_bytes
 
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
@@ -32,8 +32,9 @@ from recado.emulator.rules import read_draft
 from recado.emulator.service import Emulator
 from recado.emulator.store import Store
 
-Handler = Callable[[Request, str], Awaitable[Response]]
 Answer = Response | Refusal
+Handler = Callable[[Request, str], Awaitable[Answer]]
+Endpoint = Callable[[Request], Awaitable[Response]]
 
 _ACCOUNT = f"/{API_VERSION}/Accounts/{{account}}"
 _MESSAGE = f"{_ACCOUNT}/Messages/{{message}}"
@@ -67,33 +68,25 @@ class Rest:
         self._store = emulator.store
         self._running: Counter[str] = Counter()
 
-    def owned(self, handler: Callable[[Request, str], Awaitable[Answer]]) -> Callable[[Request], Awaitable[Response]]:
+    def owned(self, handler: Handler) -> Endpoint:
         """The account of the path must be the one that signed in; others do not exist for it."""
+        return self._guarded(handler, lambda request, owner: request.path_params["account"] == owner)
 
+    def any_owner(self, handler: Handler) -> Endpoint:
+        return self._guarded(handler, lambda _request, _owner: True)
+
+    def _guarded(self, handler: Handler, may: Callable[[Request, str], bool]) -> Endpoint:
         async def guarded(request: Request) -> Response:
             owner = authenticate(self._store, request.headers.get("authorization"))
             if owner is None:
                 return self._say(UNAUTHENTICATED, "")
-            if owner != request.path_params["account"]:
+            if not may(request, owner):
                 return self._say(NOT_FOUND, owner)
             return await self._counted(handler, request, owner)
 
         return guarded
 
-    def any_owner(
-        self, handler: Callable[[Request, str], Awaitable[Answer]]
-    ) -> Callable[[Request], Awaitable[Response]]:
-        async def guarded(request: Request) -> Response:
-            owner = authenticate(self._store, request.headers.get("authorization"))
-            if owner is None:
-                return self._say(UNAUTHENTICATED, "")
-            return await self._counted(handler, request, owner)
-
-        return guarded
-
-    async def _counted(
-        self, handler: Callable[[Request, str], Awaitable[Answer]], request: Request, owner: str
-    ) -> Response:
+    async def _counted(self, handler: Handler, request: Request, owner: str) -> Response:
         limit = self._store.policies.max_concurrency
         if limit and self._running[owner] >= limit:
             return self._say(THROTTLED, owner)
@@ -105,7 +98,7 @@ class Rest:
             self._running[owner] -= 1
 
     def _say(self, answer: Answer, owner: str) -> Response:
-        response = _refused(answer) if isinstance(answer, Refusal) else answer
+        response = refuse(answer) if isinstance(answer, Refusal) else answer
         response.raw_headers += (
             (b"twilio-request-id", self._emulator.ids.sid("RQ").encode()),
             (b"twilio-concurrent-requests", str(max(self._running[owner], 1)).encode()),
@@ -287,7 +280,21 @@ async def _wait_for_hang_up(request: Request, seconds: float) -> None:
 async def _form(request: Request) -> list[tuple[str, str]]:
     if request.headers.get("content-type", "").startswith("multipart/"):
         return [(name, value) for name, value in (await request.form()).multi_items() if isinstance(value, str)]
-    return parse_qsl((await request.body()).decode("utf-8", "replace"), keep_blank_values=True)
+    return parse_form(await request.body())
+
+
+def parse_form(raw: bytes) -> list[tuple[str, str]]:
+    """What `parse_qsl` gives, at a third of its cost: it took a quarter of a create."""
+    pairs: list[tuple[str, str]] = []
+    for part in raw.split(b"&"):
+        if part:
+            name, _, value = part.partition(b"=")
+            pairs.append((_unquoted(name), _unquoted(value)))
+    return pairs
+
+
+def _unquoted(text: bytes) -> str:
+    return unquote_to_bytes(text.replace(b"+", b" ")).decode("utf-8", "replace")
 
 
 async def _fields(request: Request) -> dict[str, str]:
@@ -324,13 +331,8 @@ def _json(resource: JsonObject, status: int = 200) -> Response:
     return Response(json.dumps(resource), status, media_type="application/json")
 
 
-def _refused(refusal: Refusal) -> Response:
+def refuse(refusal: Refusal) -> Response:
     response = _json(refusal.resource(), refusal.status)
     if refusal.status == 401:
         response.headers["WWW-Authenticate"] = 'Basic realm="Twilio API"'
     return response
-
-
-def refuse(refusal: Refusal) -> Response:
-    """For what never reaches a handler: an unknown path, a method nobody takes."""
-    return _refused(refusal)

@@ -14,10 +14,9 @@ from recado.emulator.messages import channel_of, units
 from recado.emulator.refusals import Refusal
 
 _E164 = r"\+[1-9]\d{6,14}"
-_PHONE = re.compile(_E164)
-_WHATSAPP = re.compile(rf"whatsapp:({_E164}|[A-Z]{{2}}\.(ENT\.)?[A-Za-z0-9]{{1,128}})")
-_SENDER = re.compile(rf"{_E164}|\d{{3,8}}|(?=.*[A-Za-z])[A-Za-z0-9 ]{{1,11}}")
-_RCS = re.compile(r"rcs:\S+")
+_CHANNEL = rf"whatsapp:(?:{_E164}|[A-Z]{{2}}\.(?:ENT\.)?[A-Za-z0-9]{{1,128}})|rcs:\S+"
+_RECIPIENT = re.compile(rf"{_E164}|{_CHANNEL}")
+_SENDER = re.compile(rf"{_E164}|\d{{3,8}}|(?=.*[A-Za-z])[A-Za-z0-9 ]{{1,11}}|{_CHANNEL}")
 _HOST = re.compile(r"[A-Za-z0-9.\-:\[\]]+")
 
 MAX_BODY = 1600
@@ -86,11 +85,11 @@ def misses(draft: Draft) -> Refusal | None:
 
 
 def misaddresses(draft: Draft) -> Refusal | None:
-    if not _valid_recipient(draft.to) or draft.to == draft.sender:
+    if not _RECIPIENT.fullmatch(draft.to) or draft.to == draft.sender:
         return Refusal(21211)
     if not draft.sender:
         return None
-    if not _valid_sender(draft.sender):
+    if not _SENDER.fullmatch(draft.sender):
         return Refusal(21212)
     if channel_of(draft.to) != channel_of(draft.sender):
         return Refusal(21910)
@@ -137,14 +136,6 @@ def moment_of(text: str) -> float | None:
 
 def _phone(address: str) -> str:
     return address.rpartition(":")[2]
-
-
-def _valid_recipient(address: str) -> bool:
-    return any(kind.fullmatch(address) for kind in (_PHONE, _WHATSAPP, _RCS))
-
-
-def _valid_sender(address: str) -> bool:
-    return any(kind.fullmatch(address) for kind in (_SENDER, _WHATSAPP, _RCS))
 
 
 def _valid_url(url: str) -> bool:

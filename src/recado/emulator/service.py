@@ -12,8 +12,9 @@ from recado.emulator.store import Store
 
 Found = TypeVar("Found")
 
-# News comes thousands of times a second under load; those who wait look at it together.
-_RING_SECONDS = 0.002
+# News comes thousands of times a second under load; those who wait look at it together, and what falls due within the
+# same moment is done together.
+_MOMENT_SECONDS = 0.002
 
 
 class Emulator:
@@ -63,14 +64,14 @@ class Emulator:
             return
         if self._waiters and not self._ring_planned:
             self._ring_planned = True
-            self._loop.call_later(_RING_SECONDS, self._ring)
+            self._loop.call_later(_MOMENT_SECONDS, self._ring)
         due = self.store.next_due()
         if due is None or (self._timer is not None and self._timer_due <= due):
             return
         if self._timer is not None:
             self._timer.cancel()
         self._timer_due = due
-        self._timer = self._loop.call_later(max(0.0, due - self._now()), self._tick)
+        self._timer = self._loop.call_later(max(_MOMENT_SECONDS, due - self._now()), self._tick)
 
     def _tick(self) -> None:
         self._timer = None

@@ -17,6 +17,7 @@ from recado.emulator.clock import Ids, Now
 from recado.emulator.faults import INBOUND, LATER, Fault, Faults
 from recado.emulator.forms import Attachment, Form, Inbound, callback_form, inbound_form, keyword_of
 from recado.emulator.journal import Journal
+from recado.emulator.lives import Life, Step, disturb, happens, plan
 from recado.emulator.messages import UNFINISHED, Media, Message, channel_of
 from recado.emulator.refusals import NOT_FOUND, Refusal, text_of
 from recado.emulator.rules import Draft, magic, misaddresses, misfits, misses, moment_of
@@ -54,17 +55,6 @@ class Delivery:
     status: int | None
     error: int | None
     at: float
-
-
-@dataclass(frozen=True, slots=True)
-class Step:
-    """A change of a message that is still to come, and the statuses announced with it (not always its own)."""
-
-    message: Message
-    status: str
-    announced: tuple[str, ...]
-    error_code: int | None = None
-    sender: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,8 +111,8 @@ class Store:
         self._by_to: defaultdict[tuple[str, str], deque[Message]] = defaultdict(deque)
         self._deliveries: deque[Delivery] = deque(maxlen=settings.keep)
         self._heard: dict[tuple[str, str], float] = {}
-        self._early: dict[str, Step] = {}
-        self._agenda: list[tuple[float, int, Step | Outgoing]] = []
+        self._early: dict[str, Life] = {}
+        self._agenda: list[tuple[float, int, Life | Outgoing]] = []
         self._order = count()
         self._seq = 0
         self._delivery_seq = 0
@@ -196,28 +186,21 @@ class Store:
     # What becomes of a message.
 
     def _plan(self, message: Message, sender: str | None, start: float, fault: Fault | None) -> None:
+        policies = self.policies
         kind = None if fault is None else fault.kind
-        life = self._life(message, sender, fault)
-        announced = self._announcements([status for status, _ in life], kind)
-        steps = [
-            Step(message, status, said, error, sender) for (status, error), said in zip(life, announced, strict=True)
-        ]
-        if kind == "callback_early" or self._happens(self.policies.callback_early):
-            self._early[message.sid] = steps.pop(0)
-        for index, step in enumerate(steps, start=1):
-            self._at(start + index * self.policies.callback_delay, step)
+        read = policies.read_receipts and message.channel != "sms"
+        steps = plan(message, fault, self._late_refusal(message, sender or ""), read=read)
+        steps = disturb(steps, kind, policies, self._chance)
+        life = Life(message, sender, steps, start, policies.callback_delay)
+        if kind == "callback_early" or happens(policies.callback_early, self._chance):
+            self._early[message.sid] = life
+        else:
+            self._await_next_step(life)
 
-    def _life(self, message: Message, sender: str | None, fault: Fault | None) -> list[tuple[str, int | None]]:
-        chosen: list[tuple[str, int | None]] = [] if message.status == "queued" else [("queued", None)]
-        if fault is not None and fault.kind == "fail":
-            return [*chosen, ("failed", fault.code or 30008)]
-        if fault is not None and fault.kind == "undelivered":
-            return [*chosen, ("sent", None), ("undelivered", fault.code or 30003)]
-        code = self._late_refusal(message, sender or "")
-        if code is not None:
-            return [*chosen, ("failed", code)]
-        read = message.channel != "sms" and self.policies.read_receipts
-        return [*chosen, ("sent", None), ("delivered", None)] + ([("read", None)] if read else [])
+    def _await_next_step(self, life: Life) -> None:
+        if life.taken < len(life.steps):
+            life.due += life.delay
+            self._at(life.due, life)
 
     def _late_refusal(self, message: Message, sender: str) -> int | None:
         if message.direction == "outbound-api" and (sender, message.to) in self.opted_out:
@@ -227,27 +210,10 @@ class Store:
         heard = self._heard.get((sender, message.to))
         return None if heard is not None and self._now() - heard < WINDOW_SECONDS else 63016
 
-    def _announcements(self, life: list[str], kind: str | None) -> list[tuple[str, ...]]:
-        policies = self.policies
-        said = life
-        if kind == "callbacks_reordered" or self._happens(policies.callback_reorder):
-            said = life[1:] + life[:1]
-        twice = kind == "callbacks_duplicated"
-        never = kind == "callbacks_dropped"
-        return [
-            () if never or self._happens(policies.callback_drop)
-            else (status, status) if twice or self._happens(policies.callback_duplicate)
-            else (status,)
-            for status in said
-        ]  # fmt: skip
-
-    def _happens(self, likelihood: float) -> bool:
-        return likelihood > 0 and self._chance.random() < likelihood
-
     def hurry(self, message: Message) -> list[Outgoing]:
         """The callbacks that must arrive before the answer to the create does; usually none."""
-        step = self._early.pop(message.sid, None)
-        return [] if step is None else list(self._take(step))
+        life = self._early.pop(message.sid, None)
+        return [] if life is None else list(self._take_step(life))
 
     def next_due(self) -> float | None:
         return self._agenda[0][0] if self._agenda else None
@@ -261,30 +227,33 @@ class Store:
             if isinstance(item, Outgoing):
                 told.append(item)
             else:
-                told.extend(self._take(item))
-        if told:
-            self._changed()
+                told.extend(self._take_step(item))
         return told
 
-    def _at(self, due: float, item: Step | Outgoing) -> None:
+    def _at(self, due: float, item: Life | Outgoing) -> None:
         heapq.heappush(self._agenda, (due, next(self._order), item))
 
-    def _take(self, step: Step) -> Iterator[Outgoing]:
-        message = step.message
+    def _take_step(self, life: Life) -> Iterator[Outgoing]:
+        message = life.message
         if message.deleted or message.status == "canceled":
             return
-        now = self._now()
-        message.sender = message.sender or step.sender
-        message.status, message.updated = step.status, now
+        step = life.steps[life.taken]
+        life.taken += 1
+        self._await_next_step(life)
+        self._become(message, step, life.sender)
+        if message.status_callback is not None:
+            for status in step.announced:
+                form = callback_form(message, status, message.updated)
+                yield Outgoing("callback", message, message.status_callback, form)
+
+    def _become(self, message: Message, step: Step, sender: str | None) -> None:
+        message.status, message.updated = step.status, self._now()
+        message.sender = message.sender or sender
         if step.status == "sent":
-            message.sent = now
+            message.sent = message.updated
         if step.error_code is not None:
             message.error_code, message.error_message = step.error_code, text_of(step.error_code)
         self._changed()
-        if message.status_callback is not None:
-            for status in step.announced:
-                form = callback_form(message, status, now)
-                yield Outgoing("callback", message, message.status_callback, form)
 
     # Inbound.
 
@@ -354,11 +323,13 @@ class Store:
         if heard is None:
             return None
         pair = (message.to, inbound.sender)
+        # "Yes" is a start word too: it is confirmed only to somebody who had stopped, or every yes would be answered.
+        answered = heard in _KEYWORD_REPLIES and (heard != "START" or pair in self.opted_out)
         if heard == "STOP":
             self.opted_out.add(pair)
         elif heard == "START":
             self.opted_out.discard(pair)
-        if heard in _KEYWORD_REPLIES:
+        if answered:
             self.reply(message, _KEYWORD_REPLIES[heard])
         return heard if advanced or inbound.opt_out_type else None
 
