@@ -1,6 +1,6 @@
 """What the agents' tests share: an owner, turns, and the services over a real database."""
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from datetime import timedelta
 from uuid import UUID
 
@@ -16,6 +16,7 @@ from recado.core.database.engine import SqliteDatabase
 from recado.core.ids import UuidV7
 from recado.core.sealing import Sealer
 from tests.agents.fakes import ONE_BY_ONE
+from tests.agents.loopback import Loopback, listening
 
 OWNER = UUID(int=1)
 Turns = Callable[..., TurnContext]
@@ -52,6 +53,19 @@ def turn_of(clock: FrozenClock, owner: UUID) -> Turns:
         )
 
     return make
+
+
+@pytest.fixture(scope="session")
+def running_server() -> Iterator[Loopback]:
+    with listening() as loopback:
+        yield loopback
+
+
+@pytest.fixture
+def server(running_server: Loopback) -> Loopback:
+    """A server on loopback that has been asked nothing yet."""
+    running_server.forget()
+    return running_server
 
 
 @pytest.fixture

@@ -22,7 +22,7 @@ _UNDERLINE = re.compile(r"(=|-)\1{2,}[ \t]*")
 _FENCE = re.compile(r"[ \t]*(```|~~~)")
 _ASKED = re.compile(r"(?:P|Q|Pergunta|Question|Pregunta)[ \t]*:[ \t]*(.+)", re.IGNORECASE)
 _ANSWERED = re.compile(r"(?:R|A|Resposta|Answer|Respuesta)[ \t]*:[ \t]*(.*)", re.IGNORECASE)
-_BULLET = re.compile(r"(?:[-*+•]|\d{1,3}[.)])[ \t]+")
+_BULLET = re.compile(r"\A(?:[-*+•]|\d{1,3}[.)])[ \t]+")
 _LINK = re.compile(r"!?\[([^\]\n]{1,300})\]\((\S{1,1000}?)\)")
 _BOLD = re.compile(r"(\*\*|__)(?=\S)(.{1,500}?)(?<=\S)\1")
 _TABLE_RULE = re.compile(r"[ \t]*\|?[ \t:|-]*-{3}[ \t:|-]*\|?[ \t]*")
@@ -74,9 +74,9 @@ def pieces_of(name: str, text: str) -> list[Piece]:
     splitter = _Splitter()
     for line in _COMMENT.sub("", text).split("\n"):
         splitter.read(line)
-        if len(splitter.pieces) > MAX_PIECES:
-            raise DocumentRefused(f"{name!r} has more than {MAX_PIECES} passages; split it into smaller documents")
     splitter.end_section()
+    if len(splitter.pieces) > MAX_PIECES:
+        raise DocumentRefused(f"{name!r} has more than {MAX_PIECES} passages; split it into smaller documents")
     if not splitter.pieces:
         raise DocumentRefused(f"{name!r} holds no text to answer from")
     return splitter.pieces
@@ -152,7 +152,7 @@ class _Splitter:
 
 def _bare(line: str) -> str:
     """A line without bullet, number and emphasis."""
-    return _BULLET.sub("", line.strip(), count=1).strip("*_ \t")
+    return _BULLET.sub("", line.strip(), count=1).replace("**", "").replace("__", "").strip("*_ \t")
 
 
 def _plain(line: str) -> str:

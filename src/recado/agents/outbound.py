@@ -71,8 +71,8 @@ def names_private_address(url: str) -> bool:
     return address is not None and not is_public(address)
 
 
-def checked_url(name: str, url: str) -> str:
-    """`url` if an agent may be given it: http(s), a host, no password; plain http on loopback only."""
+def checked_url(name: str, url: str, *, private: bool) -> str:
+    """`url` if an agent may be given it: http(s), a host, no password; plain http within a private network only."""
     try:
         parts = urlsplit(url)
         port_is_fine = parts.port is None or parts.port > 0
@@ -83,8 +83,8 @@ def checked_url(name: str, url: str) -> str:
     if parts.username is not None or parts.password is not None or " " in url:
         raise InvalidInput(f"{name} must not hold a user name, a password or spaces")
     address = literal_address(parts.hostname)
-    if parts.scheme == "http" and not (address is not None and address.is_loopback):
-        raise InvalidInput(f"{name} must start with https://; plain http is for loopback only")
+    if parts.scheme == "http" and not private and not (address is not None and address.is_loopback):
+        raise InvalidInput(f"{name} must start with https://; plain http is for loopback and private networks only")
     return url
 
 

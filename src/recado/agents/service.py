@@ -201,9 +201,11 @@ def _may_go_private(old: AgentSettings, new: AgentSettings, form: AgentForm, *, 
 
 def _check(settings: AgentSettings, *, operator: bool) -> None:
     for name, url in (("base_url", settings.base_url), ("url", settings.url)):
-        if url is not None and len(url) > 2_000:
+        if url is None:
+            continue
+        if len(checked_url(name, url, private=settings.allow_private)) > 2_000:
             raise InvalidInput(f"{name} is too long")
-        if url is not None and names_private_address(checked_url(name, url)) and not settings.allow_private:
+        if names_private_address(url) and not settings.allow_private:
             raise InvalidInput(f"{name} is a private address, which only the operator may allow (`recado agents set`)")
     if not 0 <= settings.history_limit <= MAX_HISTORY:
         raise InvalidInput(f"history_limit must be between 0 and {MAX_HISTORY}")

@@ -79,7 +79,8 @@ class Word:
 
 def fold(text: str) -> str:
     """Lower case without accents; ligatures and wide letters become plain ones."""
-    letters = unicodedata.normalize("NFKD", text.casefold())
+    # Decomposing first: the sign ℠ hides two capitals.
+    letters = unicodedata.normalize("NFKD", unicodedata.normalize("NFKD", text).casefold())
     return "".join(letter for letter in letters if unicodedata.category(letter) != "Mn")
 
 
