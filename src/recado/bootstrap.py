@@ -50,7 +50,9 @@ from recado.settings import Settings
 if TYPE_CHECKING:
     from recado.agents.knowledge import KnowledgeService
     from recado.agents.registry import AgentRegistry
+    from recado.agents.runner import AgentRunner
     from recado.agents.service import AgentService
+    from recado.channels.twilio.sender import TwilioSender
 
 
 def metadata() -> MetaData:
@@ -74,7 +76,7 @@ def _sealer(secret_key: bytes | None) -> Sealer:
     return Sealer(secret_key)
 
 
-def _channel(directory: Directory, twilio_api_url: str, public_url: str | None) -> Channel:
+def _channel(directory: Directory, twilio_api_url: str, public_url: str | None) -> "TwilioSender":
     from recado.channels.twilio.client import TwilioApi
     from recado.channels.twilio.sender import TwilioSender
     from recado.channels.twilio.transport import Transport
@@ -100,7 +102,9 @@ def _agent_service(database: Database, registry: "AgentRegistry", sealer: Sealer
     return AgentService(database, registry, sealer, clock)
 
 
-def _agents(service: "AgentService", registry: "AgentRegistry", knowledge: "KnowledgeService", clock: Clock) -> Agents:
+def _agents(
+    service: "AgentService", registry: "AgentRegistry", knowledge: "KnowledgeService", clock: Clock
+) -> "AgentRunner":
     from recado.agents.runner import AgentRunner
 
     return AgentRunner(service, registry, knowledge, clock)
@@ -194,6 +198,7 @@ def _worker(
     heartbeat: Heartbeat,
     suspects: SuspectRunner,
     database: Database,
+    agents: "AgentRunner",
     settings: Settings,
 ) -> Worker:
     return Worker(
@@ -204,6 +209,7 @@ def _worker(
         suspects,
         database,
         concurrency=settings.worker_concurrency,
+        worn_out=lambda: agents.abandoned > 0,
         crash=crash_at(settings.crash_at),
     )
 
@@ -254,6 +260,6 @@ class Container(containers.DeclarativeContainer):
     relay = providers.Singleton(Relay, queue, clock)
     heartbeat = providers.Singleton(Heartbeat, database, clock, queue.provided.lease)
     suspects = providers.Singleton(SuspectRunner, queue, heartbeat)
-    worker = providers.Singleton(_worker, queue, delivery, relay, heartbeat, suspects, database, settings)
+    worker = providers.Singleton(_worker, queue, delivery, relay, heartbeat, suspects, database, agents, settings)
 
     verifier = providers.Singleton(Verifier, database, clock, settings.provided.answer_deadline_seconds)

@@ -5,8 +5,9 @@ An attempt row is committed before each create call. What the call may end in:
     accepted   the provider named it
     refused    it surely will not be sent; final
     retry      it surely never got in; again later, until the 24 hours are over
-    unknown    nobody can tell yet: a callback with the attempt's id settles it, or the provider's list. Not listed in three
-               complete looks, the last two minutes after the attempt's deadline, it is `absent` and sent once more
+    unknown    nobody can tell yet: a callback with the attempt's id settles it, or the provider's list. Not listed in
+               three complete looks, the last two minutes after the attempt's deadline, it is `absent` and sent once
+               more
 
 While an attempt is `sending` or `unknown` nothing else goes to that pair of addresses: the send lane is serial, and a
 unique index is the wall behind it. A process that died in a call leaves `sending` behind: `unknown` to the next one.

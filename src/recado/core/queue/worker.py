@@ -6,6 +6,7 @@ elsewhere (agents/runner.py), so nothing here may block.
 
 import asyncio
 import contextlib
+from collections.abc import Callable
 from datetime import timedelta
 
 import structlog
@@ -41,6 +42,7 @@ class Worker:
         *,
         concurrency: int = 64,
         grace_seconds: float = 10.0,
+        worn_out: Callable[[], bool] = lambda: False,
         crash: CrashPoint = never,
     ) -> None:
         self._queue = queue
@@ -55,8 +57,12 @@ class Worker:
         self._running: dict[asyncio.Task[None], Job] = {}
         self._bell = asyncio.Event()
         self._stopping = asyncio.Event()
-        self.recycle = False
-        """Set by whoever finds that this process should be replaced (an abandoned agent run)."""
+        self._worn_out = worn_out
+
+    @property
+    def worn_out(self) -> bool:
+        """This process should be replaced: an agent's run that cannot be stopped lives on in it."""
+        return self._worn_out()
 
     def stop(self) -> None:
         """Claim no more; what runs gets its grace, then goes back unharmed."""
@@ -64,11 +70,11 @@ class Worker:
         self._bell.set()
 
     async def run(self, *, drain: bool = False) -> None:
-        """Work until `stop`, or until nothing is left when draining, or until the process should be recycled."""
+        """Work until `stop`, or until nothing is left when draining, or until the process is worn out."""
         helpers = [asyncio.create_task(self._listen()), asyncio.create_task(self._relay.run(self._tell_of_newcomers))]
         self._bell.set()
         try:
-            while not self._stopping.is_set() and not self.recycle:
+            while not self._stopping.is_set() and not self._worn_out():
                 self._bell.clear()
                 await self._claim_what_fits()
                 if drain and not self._running and await self._is_drained():

@@ -1,0 +1,73 @@
+"""The HTTP server: Twilio's webhooks in front, everything for people and machines behind.
+
+Run it with `recado serve`; tests build the app from a container of their own.
+"""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+
+from fastapi import FastAPI, Response
+from fastapi.requests import Request
+from fastapi.responses import JSONResponse
+from pydantic import BaseModel
+from sqlalchemy import text
+from starlette.types import ASGIApp
+
+from recado.channels.twilio.webhooks import TwilioWebhooks
+from recado.core.database.engine import Database
+from recado.core.errors import DomainError
+
+if TYPE_CHECKING:
+    from recado.bootstrap import Container
+
+
+class Health(BaseModel):
+    """Whether the process lives, or can serve, and if not, why."""
+
+    status: str
+    why: str | None = None
+
+
+def build_app(container: "Container") -> ASGIApp:
+    """The whole server. It closes the container's database when it is shut down."""
+    database: Database = container.database()
+
+    @asynccontextmanager
+    async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
+        yield
+        await database.close()
+
+    app = FastAPI(
+        title="Recado",
+        summary="Receives WhatsApp and SMS messages, has agents answer them, and never loses or doubles one.",
+        lifespan=lifespan,
+        docs_url=None,
+        redoc_url=None,
+        telemetry={"tracing": False, "metrics": False, "logs": False},
+    )
+    app.add_exception_handler(DomainError, _as_json)
+    _add_health(app, database)
+    return TwilioWebhooks(container.webhooks(), app)
+
+
+def _add_health(app: FastAPI, database: Database) -> None:
+    @app.get("/healthz", tags=["operations"], summary="The process lives")
+    async def healthz() -> Health:
+        return Health(status="ok")
+
+    @app.get("/readyz", tags=["operations"], summary="It can serve", responses={503: {"model": Health}})
+    async def readyz(response: Response) -> Health:
+        try:
+            await database.read(lambda uow: uow.first(text("SELECT lane FROM lanes LIMIT 1")), owner=None)
+        except DomainError as error:
+            response.status_code = 503
+            return Health(status="unready", why=str(error))
+        return Health(status="ready")
+
+
+async def _as_json(_request: Request, error: Exception) -> JSONResponse:
+    """Errors that callers can understand, in one shape; anything else is a 500 that says nothing."""
+    if not isinstance(error, DomainError):
+        raise error
+    return JSONResponse({"error": {"code": error.code, "message": str(error)}}, status_code=error.status)

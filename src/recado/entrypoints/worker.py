@@ -1,0 +1,68 @@
+"""The worker process: the loop of `core.queue.worker`, signals, and the life of a suspect's own process."""
+
+import asyncio
+import os
+import signal
+import sys
+from enum import Enum
+from typing import TYPE_CHECKING
+from uuid import UUID
+
+import structlog
+
+from recado.core.queue.suspects import GAVE_BACK, die_with_parent
+
+if TYPE_CHECKING:
+    from recado.bootstrap import Container
+
+log = structlog.get_logger(__name__)
+
+
+class Ending(Enum):
+    """Why a worker stopped working."""
+
+    STOPPED = "stopped"
+    WORN_OUT = "worn out"
+
+
+async def work(container: "Container", *, drain: bool = False) -> Ending:
+    """Work until SIGTERM or SIGINT, until drained, or until the process should be replaced."""
+    worker = container.worker()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, worker.stop)
+    try:
+        await worker.run(drain=drain)
+    finally:
+        await close(container)
+    return Ending.WORN_OUT if worker.worn_out else Ending.STOPPED
+
+
+async def work_on(container: "Container", job_id: UUID, lease_token: UUID) -> int:
+    """Run the one job that a parent worker has claimed for this process; the exit status."""
+    die_with_parent()
+    job = await container.queue().claim_this(job_id, lease_token)
+    if job is None:
+        return 0
+    task = asyncio.create_task(container.worker().run_one(job))
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, task.cancel)
+    await asyncio.wait({task})
+    await close(container)
+    return GAVE_BACK if task.cancelled() else 0
+
+
+async def close(container: "Container") -> None:
+    """Stop the threads of this process in the order in which they need each other."""
+    container.heartbeat().close()
+    await container.agents().aclose()
+    await container.channel().aclose()
+    await container.delivery().close()
+    await container.database().close()
+
+
+def replace_process() -> None:
+    """Start this very command anew in the same process: threads that cannot be stopped end with the old program."""
+    log.warning("worker.recycled")
+    os.execv(sys.executable, [sys.executable, "-m", "recado", *sys.argv[1:]])  # noqa: S606 - our own command
