@@ -4,6 +4,7 @@ The row in `message_queue` is the job; everything a broker carries is a bell. Pa
 """
 
 import asyncio
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Literal, Protocol, TypeAlias
@@ -29,7 +30,7 @@ class NewJob:
     due_at: datetime
     lane: str | None = None
     message_sid: str | None = None
-    payload: JsonValue = None
+    payload: Mapping[str, JsonValue] = field(default_factory=dict)
     priority: int = 5
     window_ends_at: datetime | None = None
     turn_id: UUID | None = None
