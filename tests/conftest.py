@@ -1,6 +1,5 @@
 """What nearly every test is handed: a clock that stands still, ids that repeat, and a real database in a file."""
 
-import importlib
 import random
 import shutil
 from collections.abc import AsyncIterator
@@ -10,10 +9,9 @@ from pathlib import Path
 import pytest
 from sqlalchemy import make_url
 
-import recado
+from recado.bootstrap import metadata
 from recado.core.clock import FrozenClock
 from recado.core.database.engine import SqliteDatabase, sqlite_engine
-from recado.core.database.types import metadata
 from recado.core.ids import UuidV7
 
 NOON = datetime(2026, 3, 14, 12, 0, tzinfo=UTC)
@@ -32,13 +30,10 @@ def ids(clock: FrozenClock) -> UuidV7:
 @pytest.fixture(scope="session")
 def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A file with every table the product has; made once, since copying is faster than creating."""
-    package = Path(recado.__file__).parent
-    for tables in sorted(package.rglob("tables.py")):
-        importlib.import_module(".".join(("recado", *tables.relative_to(package).with_suffix("").parts)))
     path = tmp_path_factory.mktemp("database") / "empty.db"
     engine = sqlite_engine(make_url(f"sqlite:///{path}"))
     with engine.begin() as connection:
-        metadata.create_all(connection)
+        metadata().create_all(connection)
     engine.dispose()
     return path
 

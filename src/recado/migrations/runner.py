@@ -1,0 +1,231 @@
+"""Bring a SQLite file to this release's schema, at every start, whoever else starts at the same moment.
+
+Nearly every start finds the schema as it should be, so that is asked first, with one query and without loading Alembic
+or a single table. Otherwise one process at a time (a lock beside the file) opens one transaction that nobody can write
+in between, asks again, and migrates: of two that start on a fresh file exactly one does the work.
+"""
+
+import fcntl
+import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import structlog
+from sqlalchemy import Connection, Engine, MetaData, create_engine, event, text
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import OperationalError
+from sqlalchemy.pool import NullPool
+
+from recado.core.database.engine import sqlite_module
+from recado.core.database.unit_of_work import UnitOfWork
+from recado.core.errors import Busy, ConfigurationError
+from recado.migrations import HEAD
+
+if TYPE_CHECKING:
+    from alembic.config import Config
+
+log = structlog.get_logger(__name__)
+
+SCRIPTS: Final = Path(__file__).parent
+VERSIONS: Final = SCRIPTS / "versions"
+WAIT_SECONDS: Final = 30.0
+"""How long a migration waits for another process to finish its write."""
+
+_HAS_REVISION: Final = "SELECT 1 FROM sqlite_master WHERE name = 'alembic_version'"
+_REVISION: Final = "SELECT version_num FROM alembic_version"
+
+
+class SchemaTooNew(ConfigurationError):
+    """A release more than one step newer has migrated the database, so this one cannot know how to use it."""
+
+    code = "migrations.schema_too_new"
+
+
+class ReferencesBroken(ConfigurationError):
+    """Rows would refer to rows that are not there; the migration was undone."""
+
+    code = "migrations.references_broken"
+
+
+@dataclass(frozen=True, slots=True)
+class MigrationResult:
+    """The revision before and after; `migrated` is whether this process did the work."""
+
+    before: str | None
+    after: str | None
+    migrated: bool
+
+
+def migrate_sqlite(
+    database_url: str,
+    metadata_loader: Callable[[], MetaData],
+    *,
+    versions: Path = VERSIONS,
+    head: str | None = HEAD,
+    wait_seconds: float = WAIT_SECONDS,
+) -> MigrationResult:
+    """Bring the file behind `database_url` to `head`; `metadata_loader` is called only if there is something to do.
+
+    Raises `Busy` when another process writes for longer than `wait_seconds`, `SchemaTooNew` for a later release's file.
+    """
+    path = file_of(database_url)
+    found = revision_of(path)
+    if not _is_behind(found, head):
+        return MigrationResult(found, found, migrated=False)
+    with _alone(path):
+        return _migrate(_exclusive_engine(database_url, wait_seconds), path, metadata_loader, versions, head)
+
+
+def revision_of(path: Path) -> str | None:
+    """The revision of the file at `path`; None when there is no file or nothing in it."""
+    if not path.exists():
+        return None
+    with closing(_connect(path)) as connection:
+        try:
+            if connection.execute(_HAS_REVISION).fetchone() is None:
+                return None
+            row: tuple[str] | None = connection.execute(_REVISION).fetchone()
+        except sqlite_module().DatabaseError as error:
+            raise _in_our_words(error, path) from error
+    return None if row is None else row[0]
+
+
+def file_of(database_url: str) -> Path:
+    """The file a URL names, in a directory that exists."""
+    name = make_url(database_url).database
+    if name in {None, "", ":memory:"}:
+        raise ConfigurationError("a database in memory cannot be migrated; use create_schema on its unit of work")
+    path = Path(str(name))
+    if not path.parent.is_dir():
+        raise ConfigurationError(f"RECADO_DATABASE_URL names a file in {path.parent}, and there is no such directory")
+    return path
+
+
+def create_schema(uow: UnitOfWork, metadata: MetaData) -> None:
+    """Every table at once, without revisions: for databases in memory, which live and die with their process."""
+    # Some tables bring along what SQLAlchemy cannot describe (an index for full text), by listeners on a connection.
+    metadata.create_all(uow.execute(text("SELECT 1")).connection)
+
+
+def alembic_config(connection: Connection | None, metadata: MetaData | None, versions: Path) -> "Config":
+    """Alembic's configuration, in code: there is no file to keep, and nothing for env.py to open."""
+    from alembic.config import Config
+
+    config = Config(attributes={"connection": connection, "metadata": metadata})
+    config.set_main_option("script_location", _literal(SCRIPTS))
+    config.set_main_option("path_separator", "newline")
+    config.set_main_option("version_locations", _literal(versions))
+    return config
+
+
+def _literal(path: Path) -> str:
+    # A percent sign begins an interpolation in configuration files.
+    return str(path).replace("%", "%%")
+
+
+def _is_behind(found: str | None, head: str | None) -> bool:
+    """Whether there is something to migrate; raises `SchemaTooNew` when this program is more than one step behind."""
+    ahead = _number(found) - _number(head)
+    if ahead > 1:
+        raise SchemaTooNew(
+            f"the database is at schema {found} and this release knows {head or 'none'}: "
+            "start the release that migrated it, or restore a backup made before"
+        )
+    return ahead < 0
+
+
+def _number(revision: str | None) -> int:
+    if revision is None:
+        return 0
+    if not revision.isdecimal():
+        raise SchemaTooNew(f"the database is at schema {revision!r}, which is none of Recado's: use another file")
+    return int(revision)
+
+
+@contextmanager
+def _alone(path: Path) -> Iterator[None]:
+    """Only one process at a time. The lock's file stays: whoever deletes it lets two in."""
+    with Path(f"{path}.lock").open("a") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            log.info("migrations.waiting_for_another_process")
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def _migrate(
+    engine: Engine, path: Path, metadata_loader: Callable[[], MetaData], versions: Path, head: str | None
+) -> MigrationResult:
+    try:
+        with engine.begin() as connection:
+            before = _revision_in(connection)
+            if not _is_behind(before, head):
+                return MigrationResult(before, before, migrated=False)
+            _upgrade(connection, metadata_loader(), versions, head)
+            after = _revision_in(connection)
+    except OperationalError as error:
+        raise _in_our_words(error.orig, path) from error
+    finally:
+        engine.dispose()
+    log.info("migrations.done", before=before, after=after)
+    return MigrationResult(before, after, migrated=True)
+
+
+def _upgrade(connection: Connection, metadata: MetaData, versions: Path, head: str | None) -> None:
+    from alembic import command
+
+    command.upgrade(alembic_config(connection, metadata, versions), head or "head")
+    broken = connection.exec_driver_sql("PRAGMA foreign_key_check").fetchone()
+    if broken is not None:
+        raise ReferencesBroken(f"after the migration a row of {broken[0]} would refer to a missing row of {broken[2]}")
+
+
+def _revision_in(connection: Connection) -> str | None:
+    if connection.exec_driver_sql(_HAS_REVISION).first() is None:
+        return None
+    row = connection.exec_driver_sql(_REVISION).first()
+    return None if row is None else str(row[0])
+
+
+def _exclusive_engine(database_url: str, wait_seconds: float) -> Engine:
+    engine = create_engine(
+        database_url,
+        module=sqlite_module(),
+        poolclass=NullPool,
+        connect_args={"isolation_level": None, "timeout": wait_seconds},
+    )
+
+    @event.listens_for(engine, "connect")
+    def _connected(dbapi: sqlite3.Connection, _record: object) -> None:
+        dbapi.execute("PRAGMA journal_mode=WAL")
+        dbapi.execute("PRAGMA synchronous=FULL")
+        # SQLite changes a table by copying it and dropping the old one; with this on, the drop would take along every
+        # row that refers to it. It cannot be switched inside a transaction; `_upgrade` checks the references instead.
+        dbapi.execute("PRAGMA foreign_keys=OFF")
+
+    @event.listens_for(engine, "begin")
+    def _begun(connection: Connection) -> None:
+        connection.exec_driver_sql("BEGIN EXCLUSIVE")
+
+    return engine
+
+
+def _connect(path: Path) -> sqlite3.Connection:
+    try:
+        connection: sqlite3.Connection = sqlite_module().connect(path, isolation_level=None, timeout=WAIT_SECONDS)
+    except sqlite_module().DatabaseError as error:
+        raise _in_our_words(error, path) from error
+    return connection
+
+
+def _in_our_words(error: BaseException | None, path: Path) -> BaseException:
+    said = str(error)
+    if "locked" in said:
+        return Busy(f"another process has held {path} for too long; stop it, or try again")
+    if "not a database" in said or "malformed" in said:
+        return ConfigurationError(f"{path} is not a database: set RECADO_DATABASE_URL to another file, or restore it")
+    return error or ConfigurationError(f"{path} cannot be opened")
