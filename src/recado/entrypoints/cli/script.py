@@ -1,0 +1,80 @@
+"""A conversation written down: what a customer says, and what must come back.
+
+    customer: {name: Ana, address: "whatsapp:+5511987654321"}
+    steps:
+      - say: Oi, bom dia!
+      - say: [Vocês abrem domingo?, E entregam?, Qual é a taxa?]     # a burst: answered once
+        expect: [domingo, taxa]
+
+A step waits for `answers` messages (one if not said) that between them contain every text of `expect`; capitals and
+accents do not matter.
+"""
+
+import unicodedata
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import yaml
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+
+from recado.core.errors import InvalidInput
+
+
+def _listed(value: object) -> object:
+    return [value] if isinstance(value, str) else value
+
+
+Texts = Annotated[list[str], BeforeValidator(_listed)]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Customer(_Strict):
+    """Who writes."""
+
+    name: str = "Ana"
+    address: str = "whatsapp:+5511987654321"
+
+
+class Step(_Strict):
+    """What the customer says at once, and what answers it."""
+
+    say: Annotated[Texts, Field(min_length=1)]
+    answers: Annotated[int, Field(ge=0, le=20)] = 1
+    expect: Texts = []
+
+
+class Script(_Strict):
+    """A whole conversation."""
+
+    customer: Customer = Customer()
+    steps: Annotated[list[Step], Field(min_length=1)]
+
+
+def read_script(path: Path) -> Script:
+    """The conversation in a file; raises `InvalidInput` with the place of the mistake."""
+    try:
+        loaded: Any = yaml.safe_load(path.read_text(encoding="utf-8"))
+        return Script.model_validate(loaded)
+    except OSError as error:
+        raise InvalidInput(f"{path} cannot be read: {error.strerror}") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise InvalidInput(f"{path} is not YAML: {error}") from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(str(part) for part in first["loc"]) or "the file"
+        raise InvalidInput(f"{path}: {place}: {first['msg'].lower()}") from error
+
+
+def missing(expected: Sequence[str], answers: Sequence[str]) -> list[str]:
+    """What of the expected is in none of the answers."""
+    said = _folded("\n".join(answers))
+    return [text for text in expected if _folded(text) not in said]
+
+
+def _folded(text: str) -> str:
+    decomposed = unicodedata.normalize("NFKD", text.casefold())
+    return "".join(character for character in decomposed if not unicodedata.combining(character))
