@@ -1,0 +1,589 @@
+"""The road: owners, messages, turns, answers, the queue, and the full-text index of what agents know."""
+
+import sqlalchemy as sa
+from alembic import op
+
+from recado.core.database import types
+
+revision = "0001"
+down_revision = None
+
+
+# Alembic compares tables only; the full-text index and the triggers that keep it in step are written here by hand.
+_FULL_TEXT = (
+    """
+CREATE VIRTUAL TABLE knowledge_fts USING fts5(
+    owner, heading, body, loose, tokenize = 'unicode61 remove_diacritics 2', prefix = '2 3'
+)
+""",
+    """
+CREATE TRIGGER knowledge_chunks_added AFTER INSERT ON knowledge_chunks BEGIN
+    INSERT INTO knowledge_fts(rowid, owner, heading, body, loose)
+    VALUES (new.number, 'o' || lower(hex(new.owner_id)), new.heading_terms, new.body_terms, new.loose_terms);
+END
+""",
+    """
+CREATE TRIGGER knowledge_chunks_removed AFTER DELETE ON knowledge_chunks BEGIN
+    DELETE FROM knowledge_fts WHERE rowid = old.number;
+END
+""",
+)
+
+
+def upgrade() -> None:
+    op.create_table(
+        "agent_settings",
+        sa.Column("owner_id", types.Id(), nullable=False),
+        sa.Column("agent", sa.String(length=60), nullable=False),
+        sa.Column("active", sa.Boolean(), nullable=False),
+        sa.Column("model", sa.String(length=200), nullable=True),
+        sa.Column("base_url", sa.String(length=2000), nullable=True),
+        sa.Column("url", sa.String(length=2000), nullable=True),
+        sa.Column("prompt", sa.Text(), nullable=True),
+        sa.Column("history_limit", sa.Integer(), nullable=False),
+        sa.Column("allow_private", sa.Boolean(), nullable=False),
+        sa.Column("api_key_sealed", sa.LargeBinary(), nullable=True),
+        sa.Column("secret_sealed", sa.LargeBinary(), nullable=True),
+        sa.Column("created_at", types.Moment(), nullable=False),
+        sa.Column("updated_at", types.Moment(), nullable=False),
+        sa.PrimaryKeyConstraint("owner_id", "agent", name=op.f("pk_agent_settings")),
+    )
+    with op.batch_alter_table("agent_settings", schema=None) as batch_op:
+        batch_op.create_index(
+            "uq_agent_settings_active",
+            ["owner_id"],
+            unique=True,
+            sqlite_where=sa.text("active"),
+            postgresql_where=sa.text("active"),
+        )
+
+    op.create_table(
+        "contacts",
+        sa.Column("id", types.Id(), nullable=False),
+        sa.Column("owner_id", types.Id(), nullable=False),
+        sa.Column("name", sa.String(), nullable=True),
+        sa.Column("opted_out_at", types.Moment(), nullable=True),
+        sa.Column("created_at", types.Moment(), nullable=False),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_contacts")),
+    )
+    with op.batch_alter_table("contacts", schema=None) as batch_op:
+        batch_op.create_index("ix_contacts_owner", ["owner_id"], unique=False)
+
+    op.create_table(
+        "knowledge_chunks",
+        sa.Column("number", sa.Integer(), nullable=False),
+        sa.Column("owner_id", types.Id(), nullable=False),
+        sa.Column("document_id", types.Id(), nullable=False),
+        sa.Column("revision", types.Id(), nullable=False),
+        sa.Column("position", sa.Integer(), nullable=False),
+        sa.Column("heading", sa.Text(), nullable=False),
+        sa.Column("body", sa.Text(), nullable=False),
+        sa.Column("heading_terms", sa.Text(), nullable=False),
+        sa.Column("body_terms", sa.Text(), nullable=False),
+        sa.Column("loose_terms", sa.Text(), nullable=False),
+        sa.PrimaryKeyConstraint("number", name=op.f("pk_knowledge_chunks")),
+    )
+    with op.batch_alter_table("knowledge_chunks", schema=None) as batch_op:
+        batch_op.create_index("ix_knowledge_chunks_document_revision", ["document_id", "revision"], unique=False)
+        batch_op.create_index("ix_knowledge_chunks_owner", ["owner_id"], unique=False)
+
+    op.create_table(
+        "knowledge_documents",
+        sa.Column("id", types.Id(), nullable=False),
+        sa.Column("owner_id", types.Id(), nullable=False),
+        sa.Column("name", sa.String(length=200), nullable=False),
+        sa.Column("sha", sa.LargeBinary(length=32), nullable=False),
+        sa.Column("revision", types.Id(), nullable=False),
+        sa.Column("chunks", sa.Integer(), nullable=False),
+        sa.Column("added_at", types.Moment(), nullable=False),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_knowledge_documents")),
+        sa.UniqueConstraint("owner_id", "name", name=op.f("uq_knowledge_documents_owner_id_name")),
+    )
+    op.create_table(
+        "lanes",
+        sa.Column("lane", sa.String(), nullable=False),
+        sa.Column("owner_id", types.Id(), nullable=False),
+        sa.Column("head_job", types.Id(), nullable=True),
+        sa.Column("next_due_at", types.Moment(), nullable=True),
+        sa.Column("next_priority", sa.Integer(), nullable=True),
+        sa.Column("suspect", sa.Boolean(), nullable=True),
+        sa.PrimaryKeyConstraint("lane", name=op.f("pk_lanes")),
+    )
+    with op.batch_alter_table("lanes", schema=None) as batch_op:
+        batch_op.create_index(
+            "ix_lanes_due", ["next_due_at"], unique=False, sqlite_where=sa.text("next_due_at IS NOT NULL")
+        )
+        batch_op.create_index(
+            "ix_lanes_ready",
+            ["next_priority", "owner_id", "next_due_at"],
+            unique=False,
+            sqlite_where=sa.text("next_due_at IS NOT NULL"),
+        )
+
+    op.create_table(
+        "message_queue",
+        sa.Column("id", types.Id(), nullable=False),
+        sa.Column("name", sa.String(length=64), nullable=False),
+        sa.Column("message_sid", sa.String(length=64), nullable=True),
+        sa.Column("payload", types.Json(), nullable=False),
+        sa.Column("status", sa.String(length=16), nullable=False),
+        sa.Column("attempts", sa.Integer(), nullable=False),
+        sa.Column("created_at", types.Moment(), nullable=False),
+        sa.Column("owner_id", types.Id(), nullable=False),
+        sa.Column("lane", sa.String(), nullable=False),
+        sa.Column("priority", sa.Integer(), nullable=False),
+        sa.Column("due_at", types.Moment(), nullable=False),
+        sa.Column("window_ends_at", types.Moment(), nullable=True),
+        sa.Column("turn_id", types.Id(), nullable=True),
+        sa.Column("max_attempts", sa.Integer(), nullable=False),
+        sa.Column("crashes", sa.Integer(), nullable=False),
+        sa.Column("crashes_alone", sa.Integer(), nullable=False),
+        sa.Column("lease_token", types.Id(), nullable=True),
+        sa.Column("leased_until", types.Moment(), nullable=True),
+        sa.Column("dispatched_at", types.Moment(), nullable=True),
+        sa.Column("dispatches", sa.Integer(), nullable=False),
+        sa.Column("last_error", sa.String(), nullable=True),
+        sa.Column("replayed_by", types.Id(), nullable=True),
+        sa.Column("discarded_at", types.Moment(), nullable=True),
+        sa.Column("finished_at", types.Moment(), nullable=True),
+        sa.Column("trace", sa.String(length=64), nullable=True),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_message_queue")),
+    )
+    with op.batch_alter_table("message_queue", schema=None) as batch_op:
+        batch_op.create_index("ix_message_queue_dead", ["id"], unique=False, sqlite_where=sa.text("status='dead'"))
+        batch_op.create_index(
+            "ix_message_queue_finished",
+            ["finished_at"],
+            unique=False,
+            sqlite_where=sa.text("status IN ('done','discarded')"),
+        )
+        batch_op.create_index(
+            "ix_message_queue_leased", ["leased_until"], unique=False, sqlite_where=sa.text("status='running'")
+        )
+        batch_op.create_index(
+            "ix_message_queue_turn", ["turn_id"], unique=False, sqlite_where=sa.text("turn_id IS NOT NULL")
+        )
+        batch_op.create_index(
+            "ix_message_queue_unfinished",
+            ["lane", "id"],
+            unique=False,
+            sqlite_where=sa.text("status IN ('collecting','waiting','running')"),
+        )
+        batch_op.create_index(
+            "uq_message_queue_collecting", ["lane"], unique=True, sqlite_where=sa.text("status='collecting'")
+        )
+        batch_op.create_index(
+            "uq_message_queue_running", ["lane"], unique=True, sqlite_where=sa.text("status='running'")
+        )
+
+    op.create_table(
+        "messages",
+        sa.Column("id", types.Id(), nullable=False),
+        sa.Column("owner_id", types.Id(), nullable=False),
+        sa.Column("lane", sa.String(), nullable=False),
+        sa.Column("address_id", types.Id(), nullable=False),
+        sa.Column("account_sid", types.Sid(), nullable=False),
+        sa.Column("message_sid", types.Sid(), nullable=False),
+        sa.Column("from_address", sa.String(), nullable=False),
+        sa.Column("to_address", sa.String(), nullable=False),
+        sa.Column("text", sa.String(), nullable=False),
+        sa.Column("kind", sa.String(length=16), nullable=False),
+        sa.Column("opt_out_type", sa.String(length=16), nullable=True),
+        sa.Column("profile_name", sa.String(), nullable=True),
+        sa.Column("raw", sa.LargeBinary(), nullable=True),
+        sa.Column("source", sa.String(length=16), nullable=False),
+        sa.Column("received_at", types.Moment(), nullable=False),
+        sa.Column("contact_id", types.Id(), nullable=True),
+        sa.Column("conversation_id", types.Id(), nullable=True),
+        sa.Column("turn_id", types.Id(), nullable=True),
+        sa.Column("outcome", sa.String(length=16), nullable=True),
+        sa.Column("outcome_reason", sa.String(length=32), nullable=True),
+        sa.Column("outcome_at", types.Moment(), nullable=True),
+        sa.Column("answered_by", types.Id(), nullable=True),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_messages")),
+        sa.UniqueConstraint("account_sid", "message_sid", name=op.f("uq_messages_account_sid_message_sid")),
+    )
+    with op.batch_alter_table("messages", schema=None) as batch_op:
+        batch_op.create_index(
+            "ix_messages_conversation",
+            ["conversation_id", "id"],
+            unique=False,
+            sqlite_where=sa.text("conversation_id IS NOT NULL"),
+        )
+        batch_op.create_index(
+            "ix_messages_handed_off", ["lane", "id"], unique=False, sqlite_where=sa.text("outcome='handed_off'")
+        )
+        batch_op.create_index(
+            "ix_messages_turn", ["turn_id"], unique=False, sqlite_where=sa.text("turn_id IS NOT NULL")
+        )
+        batch_op.create_index(
+            "ix_messages_unturned",
+            ["lane", "id"],
+            unique=False,
+            sqlite_where=sa.text("turn_id IS NULL AND outcome IS NULL"),
+        )
+
+    op.create_table(
+        "orphans",
+        sa.Column("id", types.Id(), nullable=False),
+        sa.Column("account_sid", types.Sid(), nullable=False),
+        sa.Column("message_sid", types.Sid(), nullable=False),
+        sa.Column("from_address", sa.String(), nullable=False),
+        sa.Column("to_address", sa.String(), nullable=False),
+        sa.Column("raw", sa.LargeBinary(), nullable=False),
+        sa.Column("received_at", types.Moment(), nullable=False),
+        sa.Column("assigned_at", types.Moment(), nullable=True),
+        sa.Column("owner_id", types.Id(), nullable=True),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_orphans")),
+        sa.UniqueConstraint("account_sid", "message_sid", name=op.f("uq_orphans_account_sid_message_sid")),
+    )
+    with op.batch_alter_table("orphans", schema=None) as batch_op:
+        batch_op.create_index("ix_orphans_sid", ["message_sid"], unique=False)
+        batch_op.create_index(
+            "ix_orphans_waiting", ["received_at"], unique=False, sqlite_where=sa.text("assigned_at IS NULL")
+        )
+
+    op.create_table(
+        "owners",
+        sa.Column("id", types.Id(), nullable=False),
+        sa.Column("name", sa.String(length=200), nullable=False),
+        sa.Column("email", sa.String(length=254), nullable=False),
+        sa.Column("locale", sa.String(length=16), nullable=False),
+        sa.Column("apology_text", sa.String(), nullable=True),
+        sa.Column("handoff_text", sa.String(), nullable=True),
+        sa.Column("send_policy", sa.String(length=16), nullable=False),
+        sa.Column("stop_words", types.Json(), nullable=True),
+        sa.Column("start_words", types.Json(), nullable=True),
+        sa.Column("closed_at", types.Moment(), nullable=True),
+        sa.Column("created_at", types.Moment(), nullable=False),
+        sa.CheckConstraint("send_policy IN ('prefer_silence', 'prefer_delivery')", name=op.f("ck_owners_send_policy")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_owners")),
+        sa.UniqueConstraint("email", name=op.f("uq_owners_email")),
+    )
+    op.create_table(
+        "queue_owners",
+        sa.Column("owner_id", types.Id(), nullable=False),
+        sa.Column("served_at", types.Moment(), nullable=False),
+        sa.Column("max_running", sa.Integer(), nullable=True),
+        sa.PrimaryKeyConstraint("owner_id", name=op.f("pk_queue_owners")),
+    )
+    op.create_table(
+        "contact_addresses",
+        sa.Column("id", types.Id(), nullable=False),
+        sa.Column("owner_id", types.Id(), nullable=False),
+        sa.Column("contact_id", types.Id(), nullable=False),
+        sa.Column("address", sa.String(), nullable=False),
+        sa.Column("match_key", sa.String(), nullable=False),
+        sa.Column("created_at", types.Moment(), nullable=False),
+        sa.ForeignKeyConstraint(["contact_id"], ["contacts.id"], name=op.f("fk_contact_addresses_contact_id")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_contact_addresses")),
+        sa.UniqueConstraint("owner_id", "address", name=op.f("uq_contact_addresses_owner_id_address")),
+    )
+    with op.batch_alter_table("contact_addresses", schema=None) as batch_op:
+        batch_op.create_index("ix_contact_addresses_contact", ["contact_id"], unique=False)
+        batch_op.create_index("ix_contact_addresses_match", ["owner_id", "match_key"], unique=False)
+
+    op.create_table(
+        "conversations",
+        sa.Column("id", types.Id(), nullable=False),
+        sa.Column("owner_id", types.Id(), nullable=False),
+        sa.Column("lane", sa.String(), nullable=False),
+        sa.Column("contact_id", types.Id(), nullable=False),
+        sa.Column("address_id", types.Id(), nullable=False),
+        sa.Column("status", sa.String(length=16), nullable=False),
+        sa.Column("held_by", sa.String(length=16), nullable=False),
+        sa.Column("version", sa.Integer(), nullable=False),
+        sa.Column("previous_id", types.Id(), nullable=True),
+        sa.Column("opened_at", types.Moment(), nullable=False),
+        sa.Column("held_since", types.Moment(), nullable=False),
+        sa.Column("last_activity_at", types.Moment(), nullable=False),
+        sa.Column("closed_at", types.Moment(), nullable=True),
+        sa.Column("closed_by", sa.String(length=16), nullable=True),
+        sa.Column("closed_reason", sa.String(), nullable=True),
+        sa.ForeignKeyConstraint(["contact_id"], ["contacts.id"], name=op.f("fk_conversations_contact_id")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_conversations")),
+    )
+    with op.batch_alter_table("conversations", schema=None) as batch_op:
+        batch_op.create_index("ix_conversations_lane", ["lane", "opened_at"], unique=False)
+        batch_op.create_index("ix_conversations_owner", ["owner_id", "last_activity_at"], unique=False)
+        batch_op.create_index("uq_conversations_open", ["lane"], unique=True, sqlite_where=sa.text("status<>'closed'"))
+
+    op.create_table(
+        "outcome_changes",
+        sa.Column("id", types.Id(), nullable=False),
+        sa.Column("owner_id", types.Id(), nullable=False),
+        sa.Column("message_id", types.Id(), nullable=False),
+        sa.Column("before", sa.String(length=48), nullable=False),
+        sa.Column("after", sa.String(length=48), nullable=False),
+        sa.Column("because", sa.String(length=32), nullable=False),
+        sa.Column("at", types.Moment(), nullable=False),
+        sa.ForeignKeyConstraint(["message_id"], ["messages.id"], name=op.f("fk_outcome_changes_message_id")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_outcome_changes")),
+    )
+    with op.batch_alter_table("outcome_changes", schema=None) as batch_op:
+        batch_op.create_index("ix_outcome_changes_message", ["message_id"], unique=False)
+
+    op.create_table(
+        "twilio_accounts",
+        sa.Column("id", types.Id(), nullable=False),
+        sa.Column("owner_id", types.Id(), nullable=False),
+        sa.Column("account_sid", types.Sid(), nullable=False),
+        sa.Column("auth_token_sealed", sa.LargeBinary(), nullable=False),
+        sa.Column("previous_token_sealed", sa.LargeBinary(), nullable=True),
+        sa.Column("paused_until", types.Moment(), nullable=True),
+        sa.Column("paused_why", sa.String(length=32), nullable=True),
+        sa.Column("created_at", types.Moment(), nullable=False),
+        sa.Column("updated_at", types.Moment(), nullable=False),
+        sa.ForeignKeyConstraint(["owner_id"], ["owners.id"], name=op.f("fk_twilio_accounts_owner_id")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_twilio_accounts")),
+        sa.UniqueConstraint("owner_id", "account_sid", name=op.f("uq_twilio_accounts_owner_id_account_sid")),
+    )
+    with op.batch_alter_table("twilio_accounts", schema=None) as batch_op:
+        batch_op.create_index("ix_twilio_accounts_sid", ["account_sid"], unique=False)
+
+    op.create_table(
+        "users",
+        sa.Column("id", types.Id(), nullable=False),
+        sa.Column("owner_id", types.Id(), nullable=False),
+        sa.Column("email", sa.String(length=254), nullable=False),
+        sa.Column("role", sa.String(length=16), nullable=False),
+        sa.Column("password_hash", sa.String(length=255), nullable=False),
+        sa.Column("active", sa.Boolean(), nullable=False),
+        sa.Column("created_at", types.Moment(), nullable=False),
+        sa.Column("last_login_at", types.Moment(), nullable=True),
+        sa.CheckConstraint("role IN ('admin', 'operator', 'viewer')", name=op.f("ck_users_role")),
+        sa.ForeignKeyConstraint(["owner_id"], ["owners.id"], name=op.f("fk_users_owner_id")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_users")),
+        sa.UniqueConstraint("email", name=op.f("uq_users_email")),
+    )
+    with op.batch_alter_table("users", schema=None) as batch_op:
+        batch_op.create_index("ix_users_owner_id", ["owner_id"], unique=False)
+
+    op.create_table(
+        "channel_addresses",
+        sa.Column("id", types.Id(), nullable=False),
+        sa.Column("owner_id", types.Id(), nullable=False),
+        sa.Column("account_id", types.Id(), nullable=False),
+        sa.Column("address", sa.String(), nullable=False),
+        sa.Column("created_at", types.Moment(), nullable=False),
+        sa.ForeignKeyConstraint(["account_id"], ["twilio_accounts.id"], name=op.f("fk_channel_addresses_account_id")),
+        sa.ForeignKeyConstraint(["owner_id"], ["owners.id"], name=op.f("fk_channel_addresses_owner_id")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_channel_addresses")),
+        sa.UniqueConstraint("address", name=op.f("uq_channel_addresses_address")),
+    )
+    with op.batch_alter_table("channel_addresses", schema=None) as batch_op:
+        batch_op.create_index("ix_channel_addresses_account", ["account_id"], unique=False)
+        batch_op.create_index("ix_channel_addresses_owner", ["owner_id"], unique=False)
+
+    op.create_table(
+        "conversation_events",
+        sa.Column("id", types.Id(), nullable=False),
+        sa.Column("owner_id", types.Id(), nullable=False),
+        sa.Column("conversation_id", types.Id(), nullable=False),
+        sa.Column("what", sa.String(length=32), nullable=False),
+        sa.Column("before", sa.String(length=32), nullable=True),
+        sa.Column("after", sa.String(length=32), nullable=True),
+        sa.Column("by", sa.String(length=16), nullable=False),
+        sa.Column("reason", sa.String(), nullable=True),
+        sa.Column("at", types.Moment(), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["conversation_id"], ["conversations.id"], name=op.f("fk_conversation_events_conversation_id")
+        ),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_conversation_events")),
+    )
+    with op.batch_alter_table("conversation_events", schema=None) as batch_op:
+        batch_op.create_index("ix_conversation_events_conversation", ["conversation_id"], unique=False)
+
+    op.create_table(
+        "turns",
+        sa.Column("id", types.Id(), nullable=False),
+        sa.Column("owner_id", types.Id(), nullable=False),
+        sa.Column("lane", sa.String(), nullable=False),
+        sa.Column("conversation_id", types.Id(), nullable=False),
+        sa.Column("generation", sa.Integer(), nullable=False),
+        sa.Column("replay_of", types.Id(), nullable=True),
+        sa.Column("resumes", sa.Boolean(), nullable=False),
+        sa.Column("version", sa.Integer(), nullable=False),
+        sa.Column("created_at", types.Moment(), nullable=False),
+        sa.Column("deadline_at", types.Moment(), nullable=False),
+        sa.Column("settled_at", types.Moment(), nullable=True),
+        sa.ForeignKeyConstraint(["conversation_id"], ["conversations.id"], name=op.f("fk_turns_conversation_id")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_turns")),
+    )
+    with op.batch_alter_table("turns", schema=None) as batch_op:
+        batch_op.create_index("ix_turns_conversation", ["conversation_id"], unique=False)
+        batch_op.create_index(
+            "ix_turns_unsettled", ["deadline_at"], unique=False, sqlite_where=sa.text("settled_at IS NULL")
+        )
+
+    op.create_table(
+        "agent_runs",
+        sa.Column("id", types.Id(), nullable=False),
+        sa.Column("owner_id", types.Id(), nullable=False),
+        sa.Column("turn_id", types.Id(), nullable=False),
+        sa.Column("result", sa.String(length=16), nullable=False),
+        sa.Column("model", sa.String(), nullable=True),
+        sa.Column("input_tokens", sa.Integer(), nullable=False),
+        sa.Column("output_tokens", sa.Integer(), nullable=False),
+        sa.Column("started_at", types.Moment(), nullable=False),
+        sa.Column("finished_at", types.Moment(), nullable=False),
+        sa.ForeignKeyConstraint(["turn_id"], ["turns.id"], name=op.f("fk_agent_runs_turn_id")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_agent_runs")),
+    )
+    with op.batch_alter_table("agent_runs", schema=None) as batch_op:
+        batch_op.create_index("ix_agent_runs_turn", ["turn_id"], unique=False)
+
+    op.create_table(
+        "answers",
+        sa.Column("id", types.Id(), nullable=False),
+        sa.Column("owner_id", types.Id(), nullable=False),
+        sa.Column("lane", sa.String(), nullable=False),
+        sa.Column("conversation_id", types.Id(), nullable=False),
+        sa.Column("turn_id", types.Id(), nullable=True),
+        sa.Column("author", sa.String(length=16), nullable=False),
+        sa.Column("address_id", types.Id(), nullable=False),
+        sa.Column("from_address", sa.String(), nullable=False),
+        sa.Column("to_address", sa.String(), nullable=False),
+        sa.Column("state", sa.String(length=16), nullable=False),
+        sa.Column("reason", sa.String(length=32), nullable=True),
+        sa.Column("error_code", sa.String(length=16), nullable=True),
+        sa.Column("created_at", types.Moment(), nullable=False),
+        sa.Column("settled_at", types.Moment(), nullable=True),
+        sa.ForeignKeyConstraint(["conversation_id"], ["conversations.id"], name=op.f("fk_answers_conversation_id")),
+        sa.ForeignKeyConstraint(["turn_id"], ["turns.id"], name=op.f("fk_answers_turn_id")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_answers")),
+        sa.UniqueConstraint("turn_id", name=op.f("uq_answers_turn_id")),
+    )
+    with op.batch_alter_table("answers", schema=None) as batch_op:
+        batch_op.create_index(
+            "ix_answers_apologies", ["lane", "settled_at"], unique=False, sqlite_where=sa.text("author='apology'")
+        )
+        batch_op.create_index("ix_answers_conversation", ["conversation_id", "id"], unique=False)
+        batch_op.create_index("ix_answers_unsettled", ["id"], unique=False, sqlite_where=sa.text("settled_at IS NULL"))
+
+    op.create_table(
+        "drafts",
+        sa.Column("id", types.Id(), nullable=False),
+        sa.Column("owner_id", types.Id(), nullable=False),
+        sa.Column("turn_id", types.Id(), nullable=False),
+        sa.Column("text", sa.String(), nullable=False),
+        sa.Column("why", sa.String(), nullable=False),
+        sa.Column("created_at", types.Moment(), nullable=False),
+        sa.ForeignKeyConstraint(["turn_id"], ["turns.id"], name=op.f("fk_drafts_turn_id")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_drafts")),
+    )
+    with op.batch_alter_table("drafts", schema=None) as batch_op:
+        batch_op.create_index("ix_drafts_turn", ["turn_id"], unique=False)
+
+    op.create_table(
+        "inbox_items",
+        sa.Column("id", types.Id(), nullable=False),
+        sa.Column("owner_id", types.Id(), nullable=False),
+        sa.Column("conversation_id", types.Id(), nullable=False),
+        sa.Column("turn_id", types.Id(), nullable=True),
+        sa.Column("reason", sa.String(), nullable=False),
+        sa.Column("created_at", types.Moment(), nullable=False),
+        sa.Column("read_at", types.Moment(), nullable=True),
+        sa.Column("resolved_at", types.Moment(), nullable=True),
+        sa.ForeignKeyConstraint(["conversation_id"], ["conversations.id"], name=op.f("fk_inbox_items_conversation_id")),
+        sa.ForeignKeyConstraint(["turn_id"], ["turns.id"], name=op.f("fk_inbox_items_turn_id")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_inbox_items")),
+    )
+    with op.batch_alter_table("inbox_items", schema=None) as batch_op:
+        batch_op.create_index("ix_inbox_items_conversation", ["conversation_id"], unique=False)
+        batch_op.create_index(
+            "ix_inbox_items_open", ["owner_id", "created_at"], unique=False, sqlite_where=sa.text("resolved_at IS NULL")
+        )
+        batch_op.create_index("ix_inbox_items_turn", ["turn_id"], unique=False)
+
+    op.create_table(
+        "tool_effects",
+        sa.Column("key", sa.String(), nullable=False),
+        sa.Column("owner_id", types.Id(), nullable=False),
+        sa.Column("turn_id", types.Id(), nullable=False),
+        sa.Column("result", types.Json(), nullable=True),
+        sa.Column("started_at", types.Moment(), nullable=False),
+        sa.Column("finished_at", types.Moment(), nullable=True),
+        sa.ForeignKeyConstraint(["turn_id"], ["turns.id"], name=op.f("fk_tool_effects_turn_id")),
+        sa.PrimaryKeyConstraint("key", name=op.f("pk_tool_effects")),
+    )
+    with op.batch_alter_table("tool_effects", schema=None) as batch_op:
+        batch_op.create_index("ix_tool_effects_turn", ["turn_id"], unique=False)
+
+    op.create_table(
+        "answer_parts",
+        sa.Column("id", types.Id(), nullable=False),
+        sa.Column("owner_id", types.Id(), nullable=False),
+        sa.Column("answer_id", types.Id(), nullable=False),
+        sa.Column("part_no", sa.Integer(), nullable=False),
+        sa.Column("text", sa.String(), nullable=False),
+        sa.Column("state", sa.String(length=16), nullable=False),
+        sa.ForeignKeyConstraint(["answer_id"], ["answers.id"], name=op.f("fk_answer_parts_answer_id")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_answer_parts")),
+        sa.UniqueConstraint("answer_id", "part_no", name=op.f("uq_answer_parts_answer_id_part_no")),
+    )
+    op.create_table(
+        "attempts",
+        sa.Column("id", types.Id(), nullable=False),
+        sa.Column("owner_id", types.Id(), nullable=False),
+        sa.Column("answer_id", types.Id(), nullable=False),
+        sa.Column("part_id", types.Id(), nullable=False),
+        sa.Column("lane", sa.String(), nullable=False),
+        sa.Column("number", sa.Integer(), nullable=False),
+        sa.Column("state", sa.String(length=16), nullable=False),
+        sa.Column("worker", types.Id(), nullable=False),
+        sa.Column("started_at", types.Moment(), nullable=False),
+        sa.Column("deadline_at", types.Moment(), nullable=False),
+        sa.Column("pulls", sa.Integer(), nullable=False),
+        sa.Column("last_pull_at", types.Moment(), nullable=True),
+        sa.Column("code", sa.String(length=16), nullable=True),
+        sa.Column("detail", sa.String(), nullable=True),
+        sa.Column("finished_at", types.Moment(), nullable=True),
+        sa.ForeignKeyConstraint(["answer_id"], ["answers.id"], name=op.f("fk_attempts_answer_id")),
+        sa.ForeignKeyConstraint(["part_id"], ["answer_parts.id"], name=op.f("fk_attempts_part_id")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_attempts")),
+        sa.UniqueConstraint("part_id", "number", name=op.f("uq_attempts_part_id_number")),
+    )
+    with op.batch_alter_table("attempts", schema=None) as batch_op:
+        batch_op.create_index("ix_attempts_answer", ["answer_id"], unique=False)
+        batch_op.create_index(
+            "uq_attempts_in_flight", ["lane"], unique=True, sqlite_where=sa.text("state IN ('sending','unknown')")
+        )
+
+    op.create_table(
+        "delivery_events",
+        sa.Column("id", types.Id(), nullable=False),
+        sa.Column("owner_id", types.Id(), nullable=False),
+        sa.Column("attempt_id", types.Id(), nullable=False),
+        sa.Column("sid", types.Sid(), nullable=False),
+        sa.Column("status", sa.String(length=24), nullable=False),
+        sa.Column("error_code", sa.String(length=16), nullable=True),
+        sa.Column("at", types.Moment(), nullable=False),
+        sa.ForeignKeyConstraint(["attempt_id"], ["attempts.id"], name=op.f("fk_delivery_events_attempt_id")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_delivery_events")),
+    )
+    with op.batch_alter_table("delivery_events", schema=None) as batch_op:
+        batch_op.create_index("ix_delivery_events_attempt", ["attempt_id"], unique=False)
+
+    op.create_table(
+        "sent_messages",
+        sa.Column("account_sid", types.Sid(), nullable=False),
+        sa.Column("sid", types.Sid(), nullable=False),
+        sa.Column("owner_id", types.Id(), nullable=False),
+        sa.Column("attempt_id", types.Id(), nullable=False),
+        sa.Column("part_id", types.Id(), nullable=False),
+        sa.Column("found_by", sa.String(length=16), nullable=False),
+        sa.Column("status", sa.String(length=24), nullable=False),
+        sa.Column("error_code", sa.String(length=16), nullable=True),
+        sa.Column("created_at", types.Moment(), nullable=False),
+        sa.Column("updated_at", types.Moment(), nullable=False),
+        sa.ForeignKeyConstraint(["attempt_id"], ["attempts.id"], name=op.f("fk_sent_messages_attempt_id")),
+        sa.ForeignKeyConstraint(["part_id"], ["answer_parts.id"], name=op.f("fk_sent_messages_part_id")),
+        sa.PrimaryKeyConstraint("account_sid", "sid", name=op.f("pk_sent_messages")),
+    )
+    with op.batch_alter_table("sent_messages", schema=None) as batch_op:
+        batch_op.create_index("ix_sent_messages_attempt", ["attempt_id"], unique=False)
+        batch_op.create_index("ix_sent_messages_part", ["part_id"], unique=False)
+
+    for statement in _FULL_TEXT:
+        op.execute(sa.DDL(statement))
