@@ -12,7 +12,6 @@ from recado.migrations import HEAD
 from recado.migrations.new import newest_revision
 from recado.migrations.runner import migrate_sqlite
 
-
 _WALLS = "SELECT sql FROM sqlite_master WHERE type IN ('index', 'trigger') AND sql IS NOT NULL"
 
 

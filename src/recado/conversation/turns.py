@@ -129,6 +129,7 @@ class ReplyHandler:
             opened = await self._write(job, lambda uow: self._open(uow, job, self._clock.now()))
             if isinstance(opened, _Over):
                 return Done(recorded=True)
+            job.turn_id = opened.turn.id
             try:
                 result = await self._run_agent(job, opened)
             except AgentFailed as error:
@@ -184,7 +185,6 @@ class ReplyHandler:
         turn = turns.add(self._new_turn(conversation, now))
         messages.join([message.id for message in group], turn_id=turn.id)
         store.set_turn(uow, job, turn.id)
-        job.turn_id = turn.id
         return turn, group
 
     def _new_turn(
@@ -288,6 +288,7 @@ class ReplyHandler:
         while not job.lost.is_set():
             joined = await self._write(job, lambda uow: self._join(uow, job, turn, self._clock.now()))
             if isinstance(joined, bool):
+                job.newcomer.clear()
                 return joined
             await asyncio.sleep(max(0.0, (joined - self._clock.now()).total_seconds()))
         return False
@@ -308,7 +309,6 @@ class ReplyHandler:
             Messages(uow).join([message.id for message in group], turn_id=turn.id)
             Turns(uow).change(turn.id, version=turn.version + 1)
         store.remove(uow, collecting, job.lane)
-        job.newcomer.clear()
         return True
 
     # --- Commit -------------------------------------------------------------------------------------------------------
