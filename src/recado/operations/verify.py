@@ -1,19 +1,37 @@
 """Proves the promise on the database as it stands: every accepted message ended in exactly one outcome, or will.
 
 `recado verify` runs this. Each violation names the message and says what is wrong with it, so that it can be looked at.
+All questions see one snapshot, so a message that moves meanwhile is never half-way.
+
+What it costs with n messages: what is open is found through partial indexes that hold nothing else (unturned messages,
+unsettled turns and answers, attempts in flight, hand-offs). What has ended is read in order, a handful of times (the
+counts, and one pass for each check marked `SCAN`), with lookups by primary key or index beside it; nothing is sorted,
+and no join grows faster than n. A million messages take some ten seconds on a small machine, and no writer waits:
+readers have connections of their own.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Final, get_args
+from uuid import UUID
 
+from sqlalchemy import TextClause, bindparam, text
+
+from recado.channels.twilio.dtos import FAILED
+from recado.conversation.models import OUTCOMES, Suppression
 from recado.core.clock import Clock
 from recado.core.database.engine import Database
+from recado.core.database.types import Id, Moment, Sid
 from recado.core.database.unit_of_work import UnitOfWork
 
 LATE: Final = timedelta(seconds=60)
+"""How long after a turn's deadline its answer may still be on the way into the database."""
+SENDING_TOO_LONG: Final = timedelta(seconds=60)
+"""How long after its deadline a create call may still be `sending`: its worker's lease has ended by then."""
 UNKNOWN_TOO_LONG: Final = timedelta(minutes=15)
+MOST: Final = 1_000
+"""How many violations are listed; of more there is only the number."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,16 +44,224 @@ class Violation:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What `recado verify` says. The last three are not violations, but somebody should know."""
+    """What `recado verify` says. What follows `more` is no violation, but somebody should know."""
 
     accepted: int
     open: int
     outcomes: Mapping[str, int]
     violations: Sequence[Violation]
+    more: int = 0
+    """Violations beyond those listed."""
     orphans: int = 0
     paused_accounts: int = 0
     undelivered: int = 0
-    unknown_sends: int = field(default=0)
+    """Provider messages that were accepted and did not arrive."""
+    unknown_sends: int = 0
+    unclaimed: int = 0
+    """Messages that no worker has begun with for longer than an answer may take: is one running?"""
+
+    @property
+    def kept(self) -> bool:
+        """Whether the promise is."""
+        return not self.violations
+
+    def document(self) -> dict[str, object]:
+        """The report as `--json` prints it."""
+        return {
+            "accepted": self.accepted,
+            "open": self.open,
+            "outcomes": dict(self.outcomes),
+            "violations": [{"message_sid": found.message_sid, "why": found.why} for found in self.violations],
+            "more": self.more,
+            "orphans": self.orphans,
+            "paused_accounts": self.paused_accounts,
+            "undelivered": self.undelivered,
+            "unknown_sends": self.unknown_sends,
+            "unclaimed": self.unclaimed,
+        }
+
+
+# --- The questions ----------------------------------------------------------------------------------------------------
+
+# Every statement has one column, the SID to name; these become TRUE when all owners are asked about.
+_MINE: Final = {"{mine}": "m.owner_id = :owner", "{its}": "a.owner_id = :owner"}
+_UNFINISHED = "status IN ('collecting', 'waiting', 'running')"
+_OUTCOMES = ", ".join(f"'{outcome}'" for outcome in OUTCOMES)
+_REASONS = ", ".join(f"'{reason}'" for reason in get_args(Suppression))
+
+# An answer is named by a message of its turn; one that answers no turn (or whose messages a replay has taken along) by
+# the newest message of its conversation.
+_NAMED_BY = """coalesce(
+    (SELECT message_sid FROM messages WHERE turn_id = a.turn_id ORDER BY id DESC LIMIT 1),
+    (SELECT message_sid FROM messages WHERE conversation_id = a.conversation_id ORDER BY id DESC LIMIT 1))"""
+
+# Ids are bytes on SQLite, and text with hyphens in a job's payload.
+_CARRIES = "replace(j.payload, '-', '') LIKE '%' || lower(hex(a.id)) || '%'"
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One way to break the promise: the sentence people read, and the statement that finds whose message it was."""
+
+    name: str
+    why: str
+    sql: str
+
+
+CHECKS: Final = (
+    Check(
+        "unturned",
+        "it has no outcome, and no unfinished job of its lane will give it one",
+        f"""SELECT m.message_sid FROM messages m
+            WHERE m.turn_id IS NULL AND m.outcome IS NULL AND {{mine}} AND NOT EXISTS (
+                SELECT 1 FROM message_queue j WHERE j.lane = m.lane AND j.{_UNFINISHED} AND j.turn_id IS NULL)""",
+    ),
+    Check(  # SCAN; the answer's send job bears the turn too.
+        "turned",
+        "it has no outcome, and no unfinished job of its turn or answer will give it one",
+        f"""SELECT m.message_sid FROM messages m
+            WHERE m.turn_id IS NOT NULL AND m.outcome IS NULL AND {{mine}} AND NOT EXISTS (
+                SELECT 1 FROM message_queue j WHERE j.turn_id = m.turn_id AND j.{_UNFINISHED})""",
+    ),
+    Check(  # A suspect waits at nobody's expense until it is claimed; a replay's or a release's time begins there.
+        "late",
+        "its turn has no answer a minute after the answer's deadline",
+        """SELECT m.message_sid FROM turns t JOIN messages m ON m.turn_id = t.id
+            WHERE t.settled_at IS NULL AND t.deadline_at < :late AND {mine}
+                AND NOT EXISTS (SELECT 1 FROM answers a WHERE a.turn_id = t.id)
+                AND NOT EXISTS (SELECT 1 FROM message_queue j WHERE j.turn_id = t.id AND j.status = 'waiting' AND (
+                    (j.crashes > 0 AND j.due_at <= t.deadline_at)
+                    OR (j.crashes = 0 AND j.attempts = 0 AND (t.replay_of IS NOT NULL OR t.resumes))))""",
+    ),
+    Check(
+        "unsent",
+        "an answer to it has no final state, and no unfinished job will send it",
+        f"""SELECT {_NAMED_BY} FROM answers a WHERE a.settled_at IS NULL AND {{its}} AND NOT EXISTS (
+                SELECT 1 FROM message_queue j WHERE j.lane = 'send:' || a.lane AND j.{_UNFINISHED} AND {_CARRIES})""",
+    ),
+    Check(
+        "sending",
+        "a send to its lane is `sending` past its worker's lease",
+        f"""SELECT {_NAMED_BY} FROM attempts x JOIN answers a ON a.id = x.answer_id
+            WHERE x.state IN ('sending', 'unknown') AND x.state = 'sending' AND x.deadline_at < :sending AND {{its}}""",
+    ),
+    Check(
+        "unknown",
+        "a send to its lane has been `unknown` for more than 15 minutes",
+        f"""SELECT {_NAMED_BY} FROM attempts x JOIN answers a ON a.id = x.answer_id
+            WHERE x.state IN ('sending', 'unknown') AND x.state = 'unknown' AND x.started_at < :unknown AND {{its}}""",
+    ),
+    Check(  # Reads the turns once: an answer is unique in its turn, but a replay is a turn of its own.
+        "replayed_twice",
+        "it was answered twice: by its turn and by a replay",
+        """WITH RECURSIVE chain(turn_id, earlier_id) AS (
+                SELECT id, replay_of FROM turns WHERE replay_of IS NOT NULL
+                UNION ALL
+                SELECT chain.turn_id, t.replay_of FROM chain JOIN turns t ON t.id = chain.earlier_id
+                WHERE t.replay_of IS NOT NULL)
+            SELECT m.message_sid FROM chain
+            JOIN answers a ON a.turn_id = chain.turn_id AND a.author = 'agent' AND a.state = 'accepted'
+            JOIN answers b ON b.turn_id = chain.earlier_id AND b.author = 'agent' AND b.state = 'accepted'
+            JOIN messages m ON m.turn_id = chain.turn_id WHERE {mine}""",
+    ),
+    Check(  # SCAN
+        "person_and_agent",
+        "it was answered twice: by a person and by the agent",
+        """SELECT m.message_sid FROM messages m
+            JOIN answers p ON p.id = m.answered_by AND p.author = 'person'
+            JOIN answers a ON a.turn_id = m.turn_id AND a.author = 'agent' AND a.state = 'accepted'
+            WHERE m.outcome IN ('answered', 'superseded') AND {mine}""",
+    ),
+    Check(  # Reads one small index.
+        "sent_twice",
+        "sent_twice: one part of an answer to it went out under two SIDs",
+        f"""SELECT {_NAMED_BY} FROM (SELECT part_id FROM sent_messages GROUP BY part_id HAVING count(*) > 1) twice
+            JOIN answer_parts p ON p.id = twice.part_id JOIN answers a ON a.id = p.answer_id WHERE {{its}}""",
+    ),
+    Check(  # SCAN
+        "answered_by_nothing",
+        "it is `answered`, but by no accepted answer",
+        """SELECT m.message_sid FROM messages m WHERE m.outcome = 'answered' AND {mine} AND NOT EXISTS (
+                SELECT 1 FROM answers a
+                WHERE a.id = m.answered_by AND a.author IN ('agent', 'person') AND a.state = 'accepted')""",
+    ),
+    Check(  # SCAN
+        "answered_in_part",
+        "it is `answered`, but not every part of the answer was accepted",
+        """SELECT m.message_sid FROM messages m JOIN answers a ON a.id = m.answered_by
+            WHERE m.outcome = 'answered' AND {mine} AND (
+                NOT EXISTS (SELECT 1 FROM answer_parts p WHERE p.answer_id = a.id)
+                OR EXISTS (SELECT 1 FROM answer_parts p WHERE p.answer_id = a.id AND (p.state <> 'accepted'
+                    OR NOT EXISTS (SELECT 1 FROM sent_messages s WHERE s.part_id = p.id))))""",
+    ),
+    Check(  # SCAN
+        "apologised_without_apology",
+        "it is `apologised`, but no apology was accepted",
+        """SELECT m.message_sid FROM messages m WHERE m.outcome = 'apologised' AND {mine} AND NOT EXISTS (
+                SELECT 1 FROM answers a
+                WHERE a.id = m.answered_by AND a.author = 'apology' AND a.state = 'accepted')""",
+    ),
+    Check(  # SCAN; after a replay the apology still knows the turn that failed.
+        "apologised_without_dead_letter",
+        "it is `apologised`, but there is no dead letter",
+        """SELECT m.message_sid FROM messages m JOIN answers a ON a.id = m.answered_by
+            WHERE m.outcome = 'apologised' AND {mine} AND NOT EXISTS (
+                SELECT 1 FROM message_queue j WHERE j.turn_id = a.turn_id AND j.status = 'dead')""",
+    ),
+    Check(  # SCAN; a person's answer covers what waited in the whole lane, whatever turns that were.
+        "superseded_by_nothing",
+        "it is `superseded`, but no message of its turn is answered",
+        """SELECT m.message_sid FROM messages m WHERE m.outcome = 'superseded' AND {mine}
+            AND NOT EXISTS (SELECT 1 FROM messages n WHERE n.turn_id = m.turn_id AND n.outcome = 'answered')
+            AND NOT EXISTS (
+                SELECT 1 FROM answers a JOIN conversations c ON c.lane = a.lane
+                JOIN messages n ON n.conversation_id = c.id
+                WHERE a.id = m.answered_by AND a.author = 'person' AND n.outcome = 'answered'
+                    AND n.answered_by = a.id)""",
+    ),
+    Check(  # While a released turn's job is unfinished the agent has it, not a person.
+        "handed_off_to_nobody",
+        "it is `handed_off`, but in nobody's inbox",
+        f"""SELECT m.message_sid FROM messages m WHERE m.outcome = 'handed_off' AND {{mine}}
+            AND NOT EXISTS (SELECT 1 FROM inbox_items i WHERE i.turn_id = m.turn_id AND i.resolved_at IS NULL)
+            AND NOT EXISTS (SELECT 1 FROM turns t JOIN message_queue j ON j.turn_id = t.id
+                WHERE t.id = m.turn_id AND t.settled_at IS NULL AND j.{_UNFINISHED})""",
+    ),
+    Check(  # SCAN
+        "unheard_of",
+        "its outcome or the reason for it is none of ours",
+        f"""SELECT m.message_sid FROM messages m WHERE {{mine}} AND m.outcome IS NOT NULL AND (
+                m.outcome NOT IN ({_OUTCOMES})
+                OR (m.outcome = 'suppressed' AND coalesce(m.outcome_reason, '') NOT IN ({_REASONS}))
+                OR (m.outcome <> 'suppressed' AND m.outcome_reason IS NOT NULL))""",
+    ),
+)
+
+_COUNTS: Final[Mapping[str, str]] = {
+    "orphans": "SELECT count(*) FROM orphans m WHERE assigned_at IS NULL AND {mine}",
+    "paused_accounts": "SELECT count(*) FROM twilio_accounts m WHERE paused_until > :now AND {mine}",
+    "undelivered": f"""SELECT count(*) FROM sent_messages m
+        WHERE status IN ({", ".join(f"'{status}'" for status in sorted(FAILED))}) AND {{mine}}""",
+    "unknown_sends": """SELECT count(*) FROM attempts m
+        WHERE state IN ('sending', 'unknown') AND state = 'unknown' AND {mine}""",
+    "unclaimed": """SELECT count(*) FROM messages m
+        WHERE turn_id IS NULL AND outcome IS NULL AND received_at < :unclaimed AND {mine}""",
+}
+
+
+# --- Asking them ------------------------------------------------------------------------------------------------------
+
+
+@dataclass(slots=True)
+class _Findings:
+    """What was found so far; the list has an end, the count has none."""
+
+    listed: list[Violation] = field(default_factory=list)
+    more: int = 0
+
+    @property
+    def room(self) -> int:
+        return MOST - len(self.listed)
 
 
 class Verifier:
@@ -46,10 +272,56 @@ class Verifier:
         self._clock = clock
         self._deadline = timedelta(seconds=answer_deadline_seconds)
 
-    async def verify(self) -> Report:
-        """Everything at one moment: a single snapshot."""
-        now = self._clock.now()
-        return await self._database.read(lambda uow: self._report(uow, now), owner=None)
+    async def verify(self, owner_id: UUID | None = None) -> Report:
+        """Everything at one moment, of one owner or of all: a single snapshot."""
+        asked = _Questions(self._clock.now(), self._deadline, owner_id)
+        return await self._database.read(asked.report, owner=owner_id)
 
-    def _report(self, uow: UnitOfWork, now: datetime) -> Report:
-        raise NotImplementedError
+
+class _Questions:
+    """The questions of one moment."""
+
+    def __init__(self, now: datetime, deadline: timedelta, owner_id: UUID | None) -> None:
+        self._values: dict[str, object] = {
+            "now": now,
+            "late": now - LATE,
+            "sending": now - SENDING_TOO_LONG,
+            "unknown": now - UNKNOWN_TOO_LONG,
+            "unclaimed": now - deadline,
+            "owner": owner_id,
+        }
+
+    def report(self, uow: UnitOfWork) -> Report:
+        outcomes = self._outcomes(uow)
+        findings = _Findings()
+        for check in CHECKS:
+            self._ask(uow, check, findings)
+        counts = {name: int(uow.execute(self._statement(sql)).scalar_one()) for name, sql in _COUNTS.items()}
+        return Report(
+            accepted=sum(outcomes.values()),
+            open=outcomes.pop(None, 0),
+            outcomes={outcome: n for outcome, n in outcomes.items() if outcome is not None},
+            violations=findings.listed,
+            more=findings.more,
+            **counts,
+        )
+
+    def _outcomes(self, uow: UnitOfWork) -> dict[str | None, int]:
+        sql = "SELECT m.outcome, count(*) AS n FROM messages m WHERE {mine} GROUP BY m.outcome ORDER BY m.outcome"
+        return {row["outcome"]: int(row["n"]) for row in uow.all(self._statement(sql))}
+
+    def _ask(self, uow: UnitOfWork, check: Check, findings: _Findings) -> None:
+        limited = self._statement(f"SELECT * FROM ({check.sql}) AS found LIMIT {findings.room + 1}")
+        rows = uow.execute(limited.columns(message_sid=Sid())).all()
+        if len(rows) > findings.room:
+            counted = uow.execute(self._statement(f"SELECT count(*) FROM ({check.sql}) AS found"))
+            findings.more += int(counted.scalar_one()) - findings.room
+        findings.listed.extend(Violation(row[0], check.why) for row in rows[: findings.room])
+
+    def _statement(self, sql: str) -> TextClause:
+        """The statement for whoever asks, with its moments and ids as the database stores them."""
+        for token, mine in _MINE.items():
+            sql = sql.replace(token, "TRUE" if self._values["owner"] is None else mine)
+        asked = {name: value for name, value in self._values.items() if f":{name}" in sql}
+        typed = [bindparam(name, value, type_=Id() if name == "owner" else Moment()) for name, value in asked.items()]
+        return text(sql).bindparams(*typed)
