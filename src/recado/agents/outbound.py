@@ -10,6 +10,7 @@ share one client per event loop and one context in all.
 """
 
 import asyncio
+import functools
 import ipaddress
 import ssl
 import threading
@@ -27,6 +28,8 @@ Reach: TypeAlias = Literal["public", "anywhere", "provider"]
 """Where a client may go: public addresses only; private ones too; a known provider (through proxies if there are)."""
 
 CONNECT_SECONDS = 3.0
+READ_SECONDS = 300.0
+"""A last resort: whoever asks keeps the turn's deadline."""
 _IDLE_CONNECTIONS = 100
 _NAT64 = ipaddress.ip_network("64:ff9b::/96")
 
@@ -67,8 +70,20 @@ def literal_address(host: str) -> IpAddress | None:
 
 def names_private_address(url: str) -> bool:
     """Whether a URL says by itself, without asking DNS, that it leads to a private address."""
-    address = literal_address(urlsplit(url).hostname or "")
+    try:
+        address = literal_address(urlsplit(url).hostname or "")
+    except ValueError:  # No URL at all; `checked_url` says so in words.
+        return False
     return address is not None and not is_public(address)
+
+
+def origin(url: str) -> str:
+    """Scheme, host and port: who gets what is sent to `url`."""
+    try:
+        parts = urlsplit(url)
+        return f"{parts.scheme}://{parts.netloc}".lower()
+    except ValueError:
+        return ""
 
 
 def checked_url(name: str, url: str, *, private: bool) -> str:
@@ -214,12 +229,17 @@ def _translated(error: Exception) -> httpx2.TransportError:
 # --- Sharing ----------------------------------------------------------------------------------------------------------
 
 
+@functools.cache
+def _tls() -> ssl.SSLContext:
+    """The process's one client context: reading the system's certificates takes long, and nothing here differs."""
+    return httpx2.create_ssl_context()
+
+
 class HttpClients:
     """One client per event loop and reach, made when first asked for; whoever owns a loop closes its clients."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._context: ssl.SSLContext | None = None
         self._clients: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, dict[Reach, httpx2.AsyncClient]]
         self._clients = weakref.WeakKeyDictionary()
 
@@ -240,14 +260,12 @@ class HttpClients:
             await client.aclose()
 
     def _make(self, reach: Reach) -> httpx2.AsyncClient:
-        if self._context is None:
-            self._context = httpx2.create_ssl_context()
-        timeout = httpx2.Timeout(60.0, connect=CONNECT_SECONDS, pool=None)
+        timeout = httpx2.Timeout(READ_SECONDS, connect=CONNECT_SECONDS, pool=None)
         if reach == "public":
-            transport = GuardedTransport(self._context)
+            transport = GuardedTransport(_tls())
             return httpx2.AsyncClient(transport=transport, timeout=timeout, trust_env=False, follow_redirects=False)
         return httpx2.AsyncClient(
-            verify=self._context,
+            verify=_tls(),
             timeout=timeout,
             limits=httpx2.Limits(max_connections=None, max_keepalive_connections=_IDLE_CONNECTIONS),
             trust_env=reach == "provider",

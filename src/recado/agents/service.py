@@ -9,7 +9,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import datetime
 from functools import partial
-from urllib.parse import urlsplit
 from uuid import UUID
 
 from recado.agents.models import (
@@ -20,7 +19,7 @@ from recado.agents.models import (
     AgentSettings,
     Credentials,
 )
-from recado.agents.outbound import checked_url, names_private_address
+from recado.agents.outbound import checked_url, names_private_address, origin
 from recado.agents.registry import AgentRegistry
 from recado.agents.repository import AgentSettingsRepository
 from recado.core.clock import Clock
@@ -182,9 +181,8 @@ def _chosen(given: str | None, stored: str | None) -> str | None:
 
 def _destination(settings: AgentSettings) -> tuple[str, str]:
     """Where an agent's key is sent: the origin of the base URL, else the provider's name."""
-    parts = urlsplit(settings.base_url or "")
     provider = "" if settings.base_url else (settings.model or "").partition(":")[0]
-    return (f"{parts.scheme}://{parts.netloc}".lower(), provider)
+    return (origin(settings.base_url or ""), provider)
 
 
 def _may_go_private(old: AgentSettings, new: AgentSettings, form: AgentForm, *, operator: bool) -> bool:

@@ -1,0 +1,45 @@
+"""Answers with a language model.
+
+The library that speaks to models takes seconds and tens of megabytes to import, so it is imported by the first turn
+that needs it (`llm_engine.py`), in a thread, and a worker without such an owner never pays.
+"""
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from recado.agents.registry import AgentSetup
+from recado.conversation.errors import AgentFailed
+from recado.conversation.ports import AgentResult, TurnContext
+
+if TYPE_CHECKING:
+    from recado.agents.builtin.llm_engine import Engine
+
+
+class LlmAgent:
+    """A model of the owner's choice, with the owner's documents at hand."""
+
+    cooperative = True
+
+    def __init__(self, setup: AgentSetup) -> None:
+        if not setup.settings.model:
+            raise AgentFailed("the llm agent has no model; set it again", retryable=False)
+        self._setup = setup
+        self._engine: Engine | None = None
+
+    async def respond(self, turn: TurnContext) -> AgentResult:
+        left = (turn.deadline - self._setup.clock.now()).total_seconds()
+        try:
+            async with asyncio.timeout(max(0.0, left)):
+                if self._engine is None:
+                    self._engine = await asyncio.to_thread(_engine_of, self._setup)
+                return await self._engine.respond(turn)
+        except TimeoutError:
+            raise AgentFailed("the model took too long") from None
+
+
+def _engine_of(setup: AgentSetup) -> "Engine":
+    try:
+        from recado.agents.builtin.llm_engine import Engine
+    except ImportError:
+        raise AgentFailed("the llm agent needs the extra: pip install 'recado[llm]'", retryable=False) from None
+    return Engine(setup)
