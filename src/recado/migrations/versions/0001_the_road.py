@@ -586,4 +586,4 @@ def upgrade() -> None:
         batch_op.create_index("ix_sent_messages_part", ["part_id"], unique=False)
 
     for statement in _FULL_TEXT:
-        op.execute(sa.DDL(statement))
+        op.execute(sa.text(statement))
