@@ -29,12 +29,17 @@ from recado.operations.verify import Report
 
 ANSWER_SECONDS: Final = 60.0
 SETTLE_SECONDS: Final = 30.0
+_CLEAR_LINE: Final = "\r\x1b[2K"
+"""Takes the prompt away before an answer is printed; a new one follows it."""
 
 _PT: Final[Mapping[str, str]] = {
     "starting": "Abrindo a padaria: servidor, worker e um Twilio de mentira …",
     "welcome": "Você é [b]{customer}[/b], cliente da [b]{business}[/b]. Escreva e tecle Enter; uma linha vazia sai.\n"
     "Pergunte pelo horário, pela entrega, por bolos … ou peça para falar com uma pessoa.\n"
-    "Em outro terminal: [b]source {env}[/b] e depois, por exemplo, [b]recado conversations list --owner {owner}[/b]",
+    "Em outro terminal:\n"
+    "[b]source {env}[/b]\n"
+    "[b]recado conversations list --owner {owner}[/b]",
+    "closing": "Fechando a padaria …",
     "llm": "OPENAI_API_KEY está definida. Para a padaria responder com um modelo, em outro terminal:\n"
     "[b]source {env}[/b]\n"
     "[b]recado agents set --owner {owner} --agent llm --model openai-chat:gpt-4.1-mini "
@@ -54,7 +59,10 @@ _EN: Final[Mapping[str, str]] = {
     "Type and press Enter; an empty line leaves.\n"
     "Ask for the opening hours ([i]que horas abrem?[/i]), delivery ([i]vocês entregam?[/i]), cakes "
     "([i]quanto custa o bolo?[/i]) … or for a person ([i]quero falar com uma pessoa[/i]).\n"
-    "In another terminal: [b]source {env}[/b], then for example [b]recado conversations list --owner {owner}[/b]",
+    "In another terminal:\n"
+    "[b]source {env}[/b]\n"
+    "[b]recado conversations list --owner {owner}[/b]",
+    "closing": "Closing the bakery …",
     "llm": "OPENAI_API_KEY is set. To let a model answer for the bakery, in another terminal:\n"
     "[b]source {env}[/b]\n"
     "[b]recado agents set --owner {owner} --agent llm --model openai-chat:gpt-4.1-mini "
@@ -207,6 +215,7 @@ def _chat(stage: Stage, console: Console, words: Mapping[str, str]) -> None:
             stage.check()
             stage.twilio.send(customer.address, NUMBER, text, profile_name=customer.name)
     stopping.set()
+    console.print(words["closing"], style="dim")
 
 
 def _listen(stage: Stage, console: Console, customer: Customer, stopping: threading.Event) -> None:
@@ -218,7 +227,8 @@ def _listen(stage: Stage, console: Console, customer: Customer, stopping: thread
             return
         for message in seen:
             cursor = max(cursor, message.seq)
-            console.print("\r", end="")
+            if console.is_terminal:
+                console.file.write(_CLEAR_LINE)
             _say(console, stage.business, message.body, "green")
         if seen and not stopping.is_set():
             console.print("[cyan]› [/cyan]", end="")

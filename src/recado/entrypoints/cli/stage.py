@@ -136,6 +136,7 @@ async def _verify(variables: Mapping[str, str]) -> Report:
 
 def _write_env(path: Path, variables: Mapping[str, str]) -> None:
     lines = [f"export {name}={shlex.quote(value)}\n" for name, value in variables.items()]
+    lines.append(f'export PATH={shlex.quote(str(Path(sys.executable).parent))}:"$PATH"\n')
     path.touch(mode=0o600)
     path.write_text("".join(lines), encoding="utf-8")
 
