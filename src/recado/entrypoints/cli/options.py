@@ -1,0 +1,41 @@
+"""What several commands take."""
+
+import os
+from collections.abc import Sequence
+from typing import Annotated, TypeAlias
+from uuid import UUID
+
+import typer
+
+from recado.core.errors import InvalidInput
+
+
+def read_id(text: str) -> UUID:
+    """An id as people paste it; another text gets a sentence."""
+    try:
+        return UUID(text.strip())
+    except ValueError:
+        raise typer.BadParameter(
+            f"{text[:60]!r} is not an id; ids look like 0197c2f4-8e5a-7c3b-9d21-4f6a8b0c1d2e"
+        ) from None
+
+
+AsJson: TypeAlias = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of words.")]
+OwnerId: TypeAlias = Annotated[
+    UUID,
+    typer.Option("--owner", metavar="ID", parser=read_id, help="The organisation; `recado org list` shows their ids."),
+]
+
+
+def from_variable(variable: str, option: str) -> str:
+    """A secret that was put into an environment variable, so that no process list and no shell history shows it."""
+    value = os.environ.get(variable)
+    if not value:
+        raise InvalidInput(f"the environment variable {variable}, which {option} names, is not set")
+    return value
+
+
+def listed(text: str | None) -> Sequence[str] | None:
+    """What was typed with commas between; an empty text means: back to the product's own."""
+    words = [word.strip() for word in (text or "").split(",")]
+    return [word for word in words if word] or None

@@ -1,0 +1,73 @@
+"""Opens what a command works with, runs the command, and closes everything again.
+
+Commands act on the same database as servers and workers, which may be running or not: what they start (a retry, a
+person's reply) is stored, and a worker sends it. So no command needs to know how to reach Twilio.
+"""
+
+import asyncio
+import os
+import sys
+from collections.abc import Awaitable, Callable, Collection
+from typing import TYPE_CHECKING, NoReturn, TypeVar
+from uuid import UUID
+
+from recado.core.clock import SystemClock
+from recado.settings import Purpose, Settings, load_settings
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from recado.bootstrap import Container
+    from recado.conversation.ports import OutboundText
+
+T = TypeVar("T")
+
+
+def run(
+    work: "Callable[[Container], Awaitable[T]]", purpose: Purpose = "cli", *, besides: Collection[str | None] = ()
+) -> T:
+    """What `work` gives for a container over the configured database, whose schema is brought up first.
+
+    `besides` are variables that options name for secrets: theirs to choose, even where they look like settings.
+    """
+    settings = settings_for(purpose, besides=besides)
+    from recado.bootstrap import Container, metadata
+    from recado.migrations.runner import migrate_sqlite
+
+    migrate_sqlite(settings.database_url, metadata)
+    container = Container(settings=settings)
+    if purpose == "cli":
+        container.channel.override(NobodySends())
+    return asyncio.run(_closing(container, work))
+
+
+def settings_for(purpose: Purpose, *, besides: Collection[str | None] = ()) -> Settings:
+    """The settings of this environment, and logs on standard error: for commands only what is worth a person's eye."""
+    from recado.core.telemetry import configure_logging
+
+    settings = load_settings({name: text for name, text in os.environ.items() if name not in besides}, purpose=purpose)
+    level = settings.log_level if "RECADO_LOG_LEVEL" in os.environ else "warning"
+    configure_logging(level, sys.stderr, SystemClock())
+    return settings
+
+
+async def known(container: "Container", owner_id: UUID) -> UUID:
+    """The id of an owner that exists; raises `NotFound`."""
+    return (await container.identity().owner(owner_id)).id
+
+
+class NobodySends:
+    """The channel of a command: workers send."""
+
+    async def send(self, message: "OutboundText") -> NoReturn:
+        raise NotImplementedError(f"a command was about to send for {message.owner_id}")
+
+    async def find(self, message: "OutboundText", *, created_after: "datetime", created_before: "datetime") -> NoReturn:
+        raise NotImplementedError(f"a command looked for what was sent {created_after} to {created_before}")
+
+
+async def _closing(container: "Container", work: "Callable[[Container], Awaitable[T]]") -> T:
+    try:
+        return await work(container)
+    finally:
+        await container.database().close()
