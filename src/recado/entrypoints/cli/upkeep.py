@@ -1,0 +1,156 @@
+"""`recado verify`, `recado doctor` and `recado migrate`: is everything as it should be, and what to do if not."""
+
+import os
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+
+from recado.core.errors import DomainError
+from recado.entrypoints.cli.options import AsJson
+from recado.entrypoints.cli.output import Item, answer, document, sentence, table
+from recado.entrypoints.cli.running import run, settings_for
+
+if TYPE_CHECKING:
+    from recado.operations.verify import Report
+    from recado.settings import Settings
+
+
+def verify(as_json: AsJson = False) -> None:
+    """Prove that every accepted message has exactly one outcome, or is on its way to one. Violations: exit 1."""
+    report = run(lambda container: container.verifier().verify())
+    if as_json:
+        document(_report(report))
+    else:
+        _tell(report)
+    if report.violations:
+        count = len(report.violations)
+        typer.echo(f"Error: {count} violation{'s' * (count != 1)} of the promise", err=True)
+        raise typer.Exit(1)
+
+
+def _report(report: "Report") -> Item:
+    return {
+        "accepted": report.accepted,
+        "open": report.open,
+        "outcomes": dict(report.outcomes),
+        "violations": [{"message_sid": each.message_sid, "why": each.why} for each in report.violations],
+        "orphans": report.orphans,
+        "paused_accounts": report.paused_accounts,
+        "undelivered": report.undelivered,
+        "unknown_sends": report.unknown_sends,
+    }
+
+
+def _tell(report: "Report") -> None:
+    outcomes = [[outcome, str(count)] for outcome, count in report.outcomes.items()]
+    apart = {
+        "orphans": report.orphans,
+        "paused accounts": report.paused_accounts,
+        "undelivered": report.undelivered,
+        "unknown sends": report.unknown_sends,
+    }
+    counted = [[name, str(count)] for name, count in apart.items() if count]
+    table(None, [["accepted", str(report.accepted)], ["open", str(report.open)], *outcomes, *counted])
+    if report.violations:
+        table(["Message", "Violation"], [[each.message_sid, each.why] for each in report.violations])
+    else:
+        sentence("No violations.")
+
+
+def migrate(as_json: AsJson = False) -> None:
+    """Bring the database to this release's schema. On SQLite every start does it by itself."""
+    settings = settings_for("cli")
+    from recado.bootstrap import metadata
+    from recado.migrations.runner import migrate_sqlite
+
+    result = migrate_sqlite(settings.database_url, metadata)
+    words = f"The database was at schema {result.before or 'none'} and is at {result.after} now."
+    if not result.migrated:
+        words = f"The database is at schema {result.after}: nothing was to be done."
+    answer(asdict(result), words, as_json=as_json)
+
+
+# --- Doctor -----------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that was looked at."""
+
+    name: str
+    ok: bool
+    says: str
+
+
+def doctor(as_json: AsJson = False) -> None:
+    """Look at the settings, SQLite and the database. Whatever keeps Recado from serving: exit 1."""
+    findings = _examine()
+    wrong = [each for each in findings if not each.ok]
+    if as_json:
+        document({"ok": not wrong, "findings": [asdict(each) for each in findings]})
+    else:
+        for each in findings:
+            if each.ok:
+                sentence(f"{each.name}: {each.says}")
+    for each in wrong:
+        typer.echo(f"Error: {each.says}", err=True)
+    if wrong:
+        raise typer.Exit(1)
+
+
+def _examine() -> list[Finding]:
+    settings, findings = _settings()
+    findings.append(_sqlite())
+    if settings is not None:
+        findings.append(_database(settings))
+    return findings
+
+
+def _settings() -> "tuple[Settings | None, list[Finding]]":
+    """As for serving, which asks for most."""
+    from recado.settings import InvalidSettings, load_settings
+
+    try:
+        settings = load_settings(os.environ, purpose="serve")
+    except InvalidSettings as error:
+        return None, [Finding("settings", False, problem.sentence) for problem in error.problems]
+    return settings, [Finding("settings", True, "complete, as far as can be told without trying them")]
+
+
+def _sqlite() -> Finding:
+    from recado.core.database.engine import SAFE_SQLITE, sqlite_is_safe, sqlite_module
+
+    version = sqlite_module().sqlite_version
+    if sqlite_is_safe():
+        return Finding("sqlite", True, f"version {version}")
+    least = ".".join(str(number) for number in SAFE_SQLITE)
+    return Finding(
+        "sqlite", False, f"SQLite {version} can corrupt a database that several processes write: use {least}"
+    )
+
+
+def _database(settings: "Settings") -> Finding:
+    from recado.migrations import HEAD
+    from recado.migrations.runner import file_of, revision_of
+
+    try:
+        path = file_of(settings.database_url)
+        found = revision_of(path)
+    except DomainError as error:
+        return Finding("database", False, str(error))
+    if not path.exists():
+        return _to_be_made(path)
+    if not os.access(path, os.W_OK):
+        return Finding("database", False, f"{path} cannot be written by this user: change its owner or its mode")
+    if found != HEAD:
+        schema = found or "none"
+        return Finding("database", False, f"{path} is at schema {schema} instead of {HEAD}: run recado migrate")
+    return Finding("database", True, f"{path} is at schema {found}")
+
+
+def _to_be_made(path: Path) -> Finding:
+    if not os.access(path.parent, os.W_OK):
+        return Finding("database", False, f"{path} cannot be made by this user: {path.parent} is not writable")
+    return Finding("database", True, f"{path} is not there yet; the first start makes it")
