@@ -93,7 +93,8 @@ _REASONS = ", ".join(f"'{reason}'" for reason in get_args(Suppression))
 # the newest message of its conversation.
 _NAMED_BY = """coalesce(
     (SELECT message_sid FROM messages WHERE turn_id = a.turn_id ORDER BY id DESC LIMIT 1),
-    (SELECT message_sid FROM messages WHERE conversation_id = a.conversation_id ORDER BY id DESC LIMIT 1))"""
+    (SELECT message_sid FROM messages WHERE conversation_id = a.conversation_id ORDER BY id DESC LIMIT 1)
+) AS message_sid"""
 
 # Ids are bytes on SQLite, and text with hyphens in a job's payload.
 _CARRIES = "replace(j.payload, '-', '') LIKE '%' || lower(hex(a.id)) || '%'"

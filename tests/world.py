@@ -1,0 +1,396 @@
+"""A small world to try the product in: the real road from accept to settle, with fakes only where it leaves us.
+
+    world = await World.open(database, clock, ids)
+    sid = await world.receives("oi")
+    await world.passes(2)
+    assert world.sent_texts() == ["echo: oi"]
+
+Time moves only here. `advance` moves the clock and nothing happens; `passes` lets everything happen that falls due on
+the way. `work` does what a worker does, one job after the other, and lets surprises through instead of trying again.
+"""
+
+import random
+from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import TypeAlias
+from uuid import UUID
+
+from argon2 import PasswordHasher
+from sqlalchemy import RowMapping, TextClause, func, select, text
+
+from recado.channels.bindings import DeliveryReports, Recorded, Report
+from recado.channels.sending import SendHandler
+from recado.channels.splitting import split
+from recado.channels.twilio.dtos import advances
+from recado.channels.twilio.numbers import NewNumber, NumberService
+from recado.channels.twilio.repository import AccountPauses
+from recado.conversation.accept import Accepted, AcceptService, BurstWindow, Duplicate, Inbound
+from recado.conversation.handoff import HandOffService
+from recado.conversation.models import Conversation, Message
+from recado.conversation.ports import (
+    Agent,
+    AgentResult,
+    ListedMessage,
+    OutboundText,
+    Pull,
+    Reply,
+    SendResult,
+    Sent,
+    TurnContext,
+    Unknown,
+)
+from recado.conversation.repository import Conversations, Messages
+from recado.conversation.tables import messages
+from recado.conversation.turns import ReplyHandler, ReplyLimits
+from recado.conversation.values import AccountSid, Address, MessageSid
+from recado.core.clock import FrozenClock
+from recado.core.database.engine import SqliteDatabase
+from recado.core.ids import UuidV7
+from recado.core.queue.job import Done, Job
+from recado.core.queue.service import QueueService
+from recado.core.queue.tables import lanes
+from recado.core.sealing import Sealer
+from recado.identity.passwords import Passwords
+from recado.identity.service import IdentityService, OwnerChanges, Registration
+from recado.operations.verify import Report as Verdict
+from recado.operations.verify import Verifier
+
+ACCOUNT = AccountSid("AC" + "a" * 32)
+OURS = Address("whatsapp:+5511900000000")
+ANA = Address("whatsapp:+5511987654321")
+BRUNO = Address("whatsapp:+5521987650000")
+
+LEASE = timedelta(seconds=30)
+DEADLINE = timedelta(seconds=300)
+
+Step: TypeAlias = AgentResult | Exception | Callable[[TurnContext], Awaitable[AgentResult]]
+
+
+class WorkerDied(BaseException):
+    """What kill -9 looks like from inside: nothing catches it, and nothing is tidied up."""
+
+
+# --- The fakes at the ports -------------------------------------------------------------------------------------------
+
+
+class ScriptedAgents:
+    """Answers from a script; when that is over, with an echo. A function in the script is the run itself."""
+
+    def __init__(self) -> None:
+        self._script: deque[Step] = deque()
+        self.turns: list[TurnContext] = []
+        """What every run was given."""
+
+    def will(self, *steps: Step) -> None:
+        self._script.extend(steps)
+
+    async def agent_for(self, owner_id: UUID) -> Agent:  # noqa: ARG002 - the port's name
+        return self
+
+    async def run(self, agent: Agent, turn: TurnContext, timeout: float) -> AgentResult:  # noqa: ARG002
+        return await agent.respond(turn)
+
+    async def respond(self, turn: TurnContext) -> AgentResult:
+        self.turns.append(turn)
+        step = self._script.popleft() if self._script else Reply(f"echo: {turn.text}")
+        if isinstance(step, Exception):
+            raise step
+        return await step(turn) if callable(step) else step
+
+
+@dataclass(slots=True)
+class Taken:
+    """A message the provider has taken, whatever it answered us; `listed` says whether its list shows it."""
+
+    message: OutboundText
+    sid: MessageSid
+    at: datetime
+    listed: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """The provider took the message, and its answer was lost on the way to us."""
+
+    listed: bool = True
+
+
+Ending: TypeAlias = SendResult | Lost
+Happening: TypeAlias = Callable[[Taken | None], Awaitable[object]]
+
+
+class ScriptedChannel:
+    """A provider that takes everything and remembers it, unless its script says otherwise.
+
+    `Unknown` in the script is a call that failed before the provider took the message, `Lost` one that failed after.
+    """
+
+    def __init__(self, clock: FrozenClock) -> None:
+        self._clock = clock
+        self._script: deque[Ending] = deque()
+        self._meanwhile: deque[Happening] = deque()
+        self.taken: list[Taken] = []
+        self.calls = 0
+        self.looks = 0
+        self.complete = True
+        """Whether its list can be read to the end."""
+
+    def will(self, *endings: Ending) -> None:
+        self._script.extend(endings)
+
+    def meanwhile(self, happening: Happening) -> None:
+        """Let something happen during the next call, after the provider took the message and before it answers."""
+        self._meanwhile.append(happening)
+
+    async def send(self, message: OutboundText) -> SendResult:
+        self.calls += 1
+        ending = self._script.popleft() if self._script else None
+        taken = self._take(message, ending)
+        if self._meanwhile:
+            await self._meanwhile.popleft()(taken)
+        if isinstance(ending, Lost):
+            return Unknown("timeout", "the answer never came")
+        return Sent(ACCOUNT, taken.sid) if ending is None and taken else ending or Unknown("", "")
+
+    async def find(self, message: OutboundText, *, created_after: datetime, created_before: datetime) -> Pull:
+        self.looks += 1
+        spellings = {spelling.value for spelling in message.to_address.spellings}
+        found = [
+            ListedMessage(
+                ACCOUNT,
+                taken.sid,
+                taken.message.to_address.value,
+                OURS.value,
+                taken.message.text,
+                taken.at,
+                "sent",
+                None,
+            )
+            for taken in self.taken
+            if taken.listed
+            and taken.message.to_address.value in spellings
+            and created_after <= taken.at <= created_before
+        ]
+        return Pull(found, self.complete)
+
+    def _take(self, message: OutboundText, ending: Ending | None) -> Taken | None:
+        if ending is not None and not isinstance(ending, Sent | Lost):
+            return None
+        sid = ending.sid if isinstance(ending, Sent) else MessageSid(f"SM{len(self.taken) + 1:032x}")
+        taken = Taken(message, sid, self._clock.now(), ending.listed if isinstance(ending, Lost) else True)
+        self.taken.append(taken)
+        return taken
+
+
+# --- The world --------------------------------------------------------------------------------------------------------
+
+
+@dataclass(slots=True)
+class World:
+    """One owner with one number, its customers, a worker, and everything between them."""
+
+    database: SqliteDatabase
+    clock: FrozenClock
+    ids: UuidV7
+    window: BurstWindow = field(default_factory=BurstWindow)
+    owner_id: UUID = field(init=False)
+    address_id: UUID = field(init=False)
+    dies_at: str | None = None
+    """The crash point at which the worker dies, once."""
+
+    agents: ScriptedAgents = field(init=False)
+    channel: ScriptedChannel = field(init=False)
+    identity: IdentityService = field(init=False)
+    numbers: NumberService = field(init=False)
+    acceptance: AcceptService = field(init=False)
+    reports: DeliveryReports = field(init=False)
+    replies: ReplyHandler = field(init=False)
+    sends: SendHandler = field(init=False)
+    handoff: HandOffService = field(init=False)
+    queue: QueueService = field(init=False)
+    verifier: Verifier = field(init=False)
+    _received: int = 0
+    _running: Job | None = None
+
+    @classmethod
+    async def open(
+        cls, database: SqliteDatabase, clock: FrozenClock, ids: UuidV7, window: BurstWindow | None = None
+    ) -> "World":
+        world = cls(database, clock, ids, window or BurstWindow())
+        await world.given_owner()
+        return world
+
+    def __post_init__(self) -> None:
+        database, clock, ids = self.database, self.clock, self.ids
+        chance = random.Random(7)  # noqa: S311 - jitter that repeats is the point
+        self.agents, self.channel = ScriptedAgents(), ScriptedChannel(clock)
+        weak = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
+        self.identity = IdentityService(database, clock, ids, Passwords(weak))
+        self.numbers = NumberService(database, Sealer(bytes(32)), clock, ids)
+        self.acceptance = AcceptService(database, ids, self.window, max_attempts=3)
+        self.reports = DeliveryReports(database, clock, ids, advances)
+        limits = ReplyLimits(answer=DEADLINE, burst=self.window.most)
+        self.replies = ReplyHandler(database, clock, ids, chance, self.agents, split, limits, crash=self._crash)
+        self.sends = SendHandler(
+            database, clock, ids, chance, self.channel, AccountPauses(), lambda ref: ref.hex, crash=self._crash
+        )
+        self.handoff = HandOffService(database, clock, ids, split, self.replies, 3)
+        self.queue = QueueService(database, clock, ids, chance, (self.replies, self.sends), lease=LEASE)
+        self.verifier = Verifier(database, clock, DEADLINE.total_seconds())
+
+    # --- What is given ------------------------------------------------------------------------------------------------
+
+    async def given_owner(self, **changes: str) -> None:
+        """The owner, with a number; or the owner as it is from now on."""
+        if not hasattr(self, "owner_id"):
+            form = Registration("Padaria", "dona@padaria.example", "pão quente às seis")
+            self.owner_id = (await self.identity.register_organization(form)).owner_id
+            self.address_id = (await self.numbers.add(self.owner_id, NewNumber(ACCOUNT, "token", OURS))).id
+        if changes:
+            await self.identity.set_owner(self.owner_id, OwnerChanges(**changes))
+
+    async def receives(
+        self, text: str, from_: Address = ANA, *, sid: str | None = None, kind: str = "text", opt: str | None = None
+    ) -> str:
+        """A customer's message reaches us; its SID. The running job hears of it, as a worker's relay would tell it."""
+        self._received += 1
+        sid = sid or f"SM{0xABC0000 + self._received:032x}"
+        inbound = Inbound(
+            id=self.ids.new(),
+            owner_id=self.owner_id,
+            address_id=self.address_id,
+            account_sid=ACCOUNT.value,
+            message_sid=sid,
+            from_address=from_,
+            to_address=OURS,
+            text=text,
+            kind=kind,
+            received_at=self.clock.now(),
+            raw=b"",
+            opt_out_type=opt,
+        )
+        accepted: Accepted | Duplicate = await self.acceptance.accept(inbound)
+        if isinstance(accepted, Accepted) and self._running and self._running.lane == inbound.lane:
+            self._running.newcomer.set()
+        return sid
+
+    async def says(self, text: str, from_: Address = ANA) -> str:
+        """A customer's message, and all that comes of it within two seconds."""
+        sid = await self.receives(text, from_)
+        await self.passes(2)
+        return sid
+
+    # --- Time and work ------------------------------------------------------------------------------------------------
+
+    def advance(self, seconds: float) -> None:
+        self.clock.advance(timedelta(seconds=seconds))
+
+    async def passes(self, seconds: float) -> None:
+        """Let time go by, working off whatever falls due on the way."""
+        until = self.clock.now() + timedelta(seconds=seconds)
+        await self.work()
+        while (due := await self._next_due()) is not None and due <= until:
+            self.clock.advance(max(due - self.clock.now(), timedelta()))
+            await self.work()
+        self.clock.advance(max(until - self.clock.now(), timedelta()))
+
+    async def work(self) -> None:
+        """Claim and run what is due, one job after the other, until nothing is; a dead worker leaves its job behind."""
+        while jobs := await self.queue.claim(1, suspects=4):
+            for job in jobs:
+                try:
+                    await self._attempt(job)
+                except WorkerDied:
+                    return
+
+    async def lease_runs_out(self) -> None:
+        """The dead worker's job goes back to the line."""
+        self.clock.advance(LEASE + timedelta(seconds=1))
+        await self.queue.free_ended_leases()
+
+    async def _attempt(self, job: Job) -> None:
+        self._running = job
+        try:
+            self._crash("after_claim")
+            result = await self.queue.handler(job.name).run(job)
+        finally:
+            self._running = None
+        if not (isinstance(result, Done) and result.recorded):
+            await self.queue.finish(job, result)
+
+    async def _next_due(self) -> datetime | None:
+        due: datetime | None = await self.database.read(
+            lambda uow: uow.execute(select(func.min(lanes.c.next_due_at))).scalar(), owner=None
+        )
+        return due
+
+    def _crash(self, point: str) -> None:
+        if point == self.dies_at:
+            self.dies_at = None
+            raise WorkerDied(point)
+
+    # --- What people do -----------------------------------------------------------------------------------------------
+
+    async def take(self, from_: Address = ANA) -> Conversation:
+        return await self.handoff.take(self.owner_id, (await self.conversation(from_)).id)
+
+    async def person_says(self, text: str, from_: Address = ANA) -> None:
+        await self.handoff.reply(self.owner_id, (await self.conversation(from_)).id, text)
+
+    async def release(self, from_: Address = ANA) -> UUID | None:
+        return (await self.handoff.release(self.owner_id, (await self.conversation(from_)).id)).job_id
+
+    async def calls_back(self, taken: Taken, status: str = "sent", *, error: str | None = None) -> Recorded:
+        """The provider reports on a message it has taken."""
+        attempt = UUID(hex=taken.message.callback_ref)
+        return await self.reports.record(Report(attempt, ACCOUNT.value, taken.sid.value, status, error))
+
+    # --- What can be seen ---------------------------------------------------------------------------------------------
+
+    def sent_texts(self, to: Address = ANA) -> list[str]:
+        """What a customer's phone shows."""
+        return [taken.message.text for taken in self.channel.taken if taken.message.to_address == to]
+
+    async def message(self, sid: str) -> Message:
+        def find(row: RowMapping | None) -> UUID:
+            assert row is not None, f"there is no message {sid}"
+            id_: UUID = row["id"]
+            return id_
+
+        id_ = await self.database.read(
+            lambda uow: find(uow.first(select(messages.c.id).where(messages.c.message_sid == sid))), owner=None
+        )
+        return await self.database.read(lambda uow: Messages(uow).require(id_), owner=self.owner_id)
+
+    async def outcome_of(self, sid: str) -> str | None:
+        """`answered`, `suppressed:opt_out`, …; None while it is open."""
+        return (await self.message(sid)).verdict
+
+    async def outcomes_of(self, *sids: str) -> list[str | None]:
+        return [await self.outcome_of(sid) for sid in sids]
+
+    async def conversation(self, from_: Address = ANA) -> Conversation:
+        lane = f"{self.address_id.hex}:{from_.match_key}"
+        found = await self.database.read(lambda uow: Conversations(uow).latest(lane), owner=self.owner_id)
+        assert found is not None, f"nobody has talked with {from_} yet"
+        return found
+
+    async def rows(self, sql: str, **values: object) -> Sequence[RowMapping]:
+        """What is stored, for a look behind the scenes."""
+        return await self.database.read(lambda uow: uow.all(text(sql), values), owner=None)
+
+    async def dead(self) -> list[Job]:
+        """The dead letters that nobody has dealt with."""
+        return await self.queue.dead()
+
+    async def verify(self) -> Verdict:
+        return await self.verifier.verify()
+
+    # --- Sabotage -----------------------------------------------------------------------------------------------------
+
+    async def breaks(self, sql: str, **values: object) -> None:
+        """Change what is stored behind the product's back."""
+        statement: TextClause = text(sql)
+        await self.database.write(lambda uow: uow.execute(statement, values).close(), owner=None)
