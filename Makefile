@@ -22,7 +22,7 @@ demo: $(STAMP)  ## Talk to a sample bakery in this terminal (SCRIPT=file.yaml pl
 	@$(BIN)/recado demo $(if $(SCRIPT),--script $(SCRIPT))
 
 test: $(STAMP)  ## The fast suite (under three minutes)
-	@$(BIN)/python -m pytest -m "not slow" $(ARGS)
+	@$(BIN)/python -m pytest -m "not slow" -n auto --dist loadfile $(ARGS)
 
 test-slow: $(STAMP)  ## The long tests
 	@$(BIN)/python -m pytest -m slow $(ARGS)
