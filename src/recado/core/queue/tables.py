@@ -70,3 +70,10 @@ queue_owners = Table(
     Column("served_at", Moment, nullable=False),
     Column("max_running", Integer),
 )
+
+cron_slots = Table(
+    "cron_slots",
+    metadata,
+    Column("name", String(64), primary_key=True),
+    Column("slot", Moment, primary_key=True),
+)

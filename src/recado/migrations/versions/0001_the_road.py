@@ -585,5 +585,11 @@ def upgrade() -> None:
         batch_op.create_index("ix_sent_messages_attempt", ["attempt_id"], unique=False)
         batch_op.create_index("ix_sent_messages_part", ["part_id"], unique=False)
 
+    op.create_table(
+        "cron_slots",
+        sa.Column("name", sa.String(length=64), nullable=False),
+        sa.Column("slot", types.Moment(), nullable=False),
+        sa.PrimaryKeyConstraint("name", "slot", name=op.f("pk_cron_slots")),
+    )
     for statement in _FULL_TEXT:
         op.execute(sa.text(statement))
