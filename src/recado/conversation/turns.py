@@ -174,9 +174,10 @@ class ReplyHandler:
         turns, messages = Turns(uow), Messages(uow)
         if job.turn_id is not None:
             turn = turns.require(job.turn_id)
-            if job.suspect:  # Waiting as a suspect does not run the answer's deadline.
-                turn = replace(turn, deadline_at=turn.deadline_at + max(now - job.due_at, timedelta()))
-                turns.change(turn.id, deadline_at=turn.deadline_at)
+            deadline_at = self._deadline_of(turn, job, now)
+            if deadline_at != turn.deadline_at:
+                turn = replace(turn, deadline_at=deadline_at)
+                turns.change(turn.id, deadline_at=deadline_at)
             return turn, messages.of_turn(turn.id)
         group = messages.unturned(job.lane)
         if not group:
@@ -186,6 +187,14 @@ class ReplyHandler:
         messages.join([message.id for message in group], turn_id=turn.id)
         store.set_turn(uow, job, turn.id)
         return turn, group
+
+    def _deadline_of(self, turn: Turn, job: Job, now: datetime) -> datetime:
+        """Waiting as a suspect does not run it, and that of a replay or a release begins when it is first claimed."""
+        if job.suspect:
+            return turn.deadline_at + max(now - job.due_at, timedelta())
+        if job.attempts == 0 and (turn.replay_of is not None or turn.resumes):
+            return max(turn.deadline_at, now + self._limits.answer)
+        return turn.deadline_at
 
     def _new_turn(
         self, conversation: Conversation, now: datetime, *, replay_of: Turn | None = None, resumes: bool = False
