@@ -1,7 +1,8 @@
 """Periodic work goes through the queue: a slot of a schedule becomes exactly one job, whoever notices it first.
 
-The PRIMARY KEY of `cron_slots` decides, in the transaction that stores the job, so any number of workers may look at the
-same moment. A slot in the clock's future is never inserted, and of several missed ones only the latest is made up for.
+The PRIMARY KEY of `cron_slots` decides, in the transaction that stores the job, so any number of workers may look at
+the same moment. A slot in the clock's future is never inserted, and of several missed ones only the latest is made up
+for.
 """
 
 from collections.abc import Awaitable, Callable, Sequence
