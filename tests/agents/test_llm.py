@@ -4,6 +4,7 @@ import asyncio
 import json
 import threading
 from collections.abc import Sequence
+from dataclasses import replace
 from uuid import UUID
 
 import pytest
@@ -12,9 +13,11 @@ from pydantic_ai.models.function import AgentInfo, FunctionModel
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
+from recado.agents.builtin.llm import LlmAgent
 from recado.agents.builtin.llm_engine import Engine
 from recado.agents.knowledge import KnowledgeService
 from recado.agents.models import AgentForm
+from recado.agents.outbound import PREPARING
 from recado.agents.runner import AgentRunner
 from recado.agents.service import AgentService
 from recado.conversation.errors import AgentFailed
@@ -308,3 +311,29 @@ async def test_a_hostile_model_reaches_nothing_of_others(
     engine = Engine(runner.setup_of(saved.settings), FunctionModel(hostile))
     assert isinstance(await engine.respond(turn_of("segredo?")), Reply)
     assert "fundos" not in "".join(shown)
+
+
+async def test_waiting_for_a_slow_model_holds_up_nobody_else(model: Model, turn_of: Turns) -> None:
+    many = 2 * PREPARING
+    all_are_here = asyncio.Event()  # Of the server's loop: only its handlers touch it.
+
+    async def answer_together(_request: Request) -> Response:
+        if len(model.server.asked) == many:
+            all_are_here.set()
+        await all_are_here.wait()
+        return JSONResponse(completion("Oi"))
+
+    model.server.says(answer_together)
+    answers = await asyncio.gather(*(model.answer(turn_of("oi")) for _ in range(many)))
+    assert answers == [Reply("Oi", Usage("little", 11, 7))] * many
+
+
+async def test_a_refused_address_is_named(
+    runner: AgentRunner, service: AgentService, owner: UUID, turn_of: Turns, server: Loopback
+) -> None:
+    form = AgentForm("llm", model="little", base_url=f"{server.url}/v1")
+    saved = await service.set(owner, form, operator=True)
+    agent = LlmAgent(runner.setup_of(replace(saved.settings, allow_private=False)))
+    with pytest.raises(AgentFailed, match="not public") as failure:
+        await runner.run(agent, turn_of("oi", seconds=20), 20)
+    assert (failure.value.retryable, server.asked) == (False, [])

@@ -10,12 +10,14 @@ share one client per event loop and one context in all.
 """
 
 import asyncio
+import contextlib
 import functools
 import ipaddress
 import ssl
 import threading
 import weakref
 from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable
+from contextvars import ContextVar
 from typing import Literal, TypeAlias
 from urllib.parse import urlsplit
 
@@ -229,6 +231,20 @@ def _translated(error: Exception) -> httpx2.TransportError:
 # --- Sharing ----------------------------------------------------------------------------------------------------------
 
 
+PREPARING = 4
+_departing: ContextVar[Callable[[], None] | None] = ContextVar("recado_departing", default=None)
+
+
+async def _on_departure(_request: httpx2.Request) -> None:
+    release = _departing.get()
+    if release is not None:
+        release()
+
+
+def _hooks() -> dict[str, list[Callable[[httpx2.Request], Awaitable[None]]]]:
+    return {"request": [_on_departure]}
+
+
 @functools.cache
 def _tls() -> ssl.SSLContext:
     """The process's one client context: reading the system's certificates takes long, and nothing here differs."""
@@ -242,6 +258,8 @@ class HttpClients:
         self._lock = threading.Lock()
         self._clients: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, dict[Reach, httpx2.AsyncClient]]
         self._clients = weakref.WeakKeyDictionary()
+        self._gates: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Semaphore]
+        self._gates = weakref.WeakKeyDictionary()
 
     def here(self, reach: Reach) -> httpx2.AsyncClient:
         """The running loop's client; not to be closed by whoever borrows it."""
@@ -251,6 +269,29 @@ class HttpClients:
             if reach not in mine:
                 mine[reach] = self._make(reach)
             return mine[reach]
+
+    @contextlib.asynccontextmanager
+    async def preparing(self) -> AsyncIterator[None]:
+        """Hold one of few places until the block's first request leaves through one of our clients, or the block ends.
+
+        Preparing a model's request costs ten milliseconds of work. A thousand prepared side by side would all leave
+        after ten seconds; a few at a time, the first leaves at once and the others only as late as before.
+        """
+        with self._lock:
+            gate = self._gates.setdefault(asyncio.get_running_loop(), asyncio.Semaphore(PREPARING))
+        await gate.acquire()
+        held = [gate]
+
+        def release() -> None:
+            if held:
+                held.pop().release()
+
+        token = _departing.set(release)
+        try:
+            yield
+        finally:
+            _departing.reset(token)
+            release()
 
     async def close_here(self) -> None:
         """Close what the running loop has open."""
@@ -263,11 +304,11 @@ class HttpClients:
         timeout = httpx2.Timeout(READ_SECONDS, connect=CONNECT_SECONDS, pool=None)
         if reach == "public":
             transport = GuardedTransport(_tls())
-            return httpx2.AsyncClient(transport=transport, timeout=timeout, trust_env=False, follow_redirects=False)
+            return httpx2.AsyncClient(transport=transport, timeout=timeout, trust_env=False, event_hooks=_hooks())
         return httpx2.AsyncClient(
             verify=_tls(),
             timeout=timeout,
             limits=httpx2.Limits(max_connections=None, max_keepalive_connections=_IDLE_CONNECTIONS),
             trust_env=reach == "provider",
-            follow_redirects=False,
+            event_hooks=_hooks(),
         )

@@ -9,6 +9,7 @@ import os
 os.environ.setdefault("PYDANTIC_AI_NO_BANNER", "1")  # Read while pydantic-ai is imported and at its first run.
 
 import asyncio
+import contextlib
 import inspect
 import re
 from collections.abc import Callable, Sequence
@@ -113,21 +114,24 @@ class Engine:
         self._setup = setup
         self._given = model
         self._built: tuple[asyncio.AbstractEventLoop, Model] | None = None
+        self._leaves_through_us = False
 
     async def respond(self, turn: TurnContext) -> AgentResult:
         settings = self._setup.settings
         history = turn.history[-settings.history_limit :] if settings.history_limit else ()
         earlier, person_is_on = _earlier(history, turn.locale)
+        model = self.model()
         try:
-            run = await _AGENT.run(
-                self._present(turn, person_was_on=person_is_on),
-                model=self.model(),
-                message_history=earlier,
-                instructions=system_prompt(turn.locale, settings.prompt),
-                deps=_Deps(turn, self._setup.knowledge),
-                usage_limits=_LIMITS,
-                infer_name=False,
-            )
+            async with self._setup.http.preparing() if self._leaves_through_us else contextlib.nullcontext():
+                run = await _AGENT.run(
+                    self._present(turn, person_was_on=person_is_on),
+                    model=model,
+                    message_history=earlier,
+                    instructions=system_prompt(turn.locale, settings.prompt),
+                    deps=_Deps(turn, self._setup.knowledge),
+                    usage_limits=_LIMITS,
+                    infer_name=False,
+                )
         except (AgentRunError, UserError) as error:
             raise _as_failure(error) from None
         usage = Usage((settings.model or "")[:200], run.usage.input_tokens, run.usage.output_tokens)
@@ -155,6 +159,7 @@ class Engine:
         settings, key = self._setup.settings, self._setup.credentials.api_key
         if settings.base_url is None:
             return infer_model(settings.model or "", self._provider)
+        self._leaves_through_us = True
         reach: Reach = "anywhere" if settings.allow_private else "public"
         client = AsyncOpenAI(
             base_url=settings.base_url,
@@ -181,6 +186,7 @@ class Engine:
             raise AgentFailed(f"the provider {name[:60]!r} takes no API key", retryable=False)
         given: dict[str, object] = {} if key is None else {"api_key": key}
         if "http_client" in takes:
+            self._leaves_through_us = True
             given["http_client"] = self._setup.http.here("provider")
         return make(**given)
 
