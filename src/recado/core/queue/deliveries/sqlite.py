@@ -58,7 +58,9 @@ class SqliteDelivery:
         give_up = self._clock.monotonic() + patience
         while (left := give_up - self._clock.monotonic()) > 0:
             try:
-                await asyncio.wait_for(committed.wait(), min(POLL_SECONDS, left))
+                # Not `wait_for`: it loses a cancellation that comes together with the commit, and nobody asks twice.
+                async with asyncio.timeout(min(POLL_SECONDS, left)):
+                    await committed.wait()
             except TimeoutError:
                 if self._look("PRAGMA data_version") != version:
                     return
