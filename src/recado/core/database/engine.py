@@ -76,7 +76,7 @@ class Database(Protocol):
         ...
 
     def on_commit(self, listener: Callable[[], None]) -> None:
-        """Call `listener` after each commit of this process, from the writer's thread."""
+        """Call `listener` after each commit of this process that changed a row, from the writer's thread."""
         ...
 
     def connect_apart(self) -> stdlib_sqlite3.Connection:
@@ -261,8 +261,9 @@ class SqliteWriter:
         done: list[_Item[Any]] = []
         hooks: list[Callable[[], None]] = []
         failure: BaseException | None = None
+        changed = False
         try:
-            self._transaction(take, done, hooks)
+            changed = self._transaction(take, done, hooks)
         except Exception as error:  # noqa: BLE001 - the outermost loop of every write: each waiting future gets the error
             failure = _as_storage_error(error)
             self._forget_connection()
@@ -273,7 +274,7 @@ class SqliteWriter:
             for hook in hooks:
                 hook()
         _hand_out(done)
-        if failure is None:
+        if changed:
             for listener in self._listeners:
                 listener()
 
@@ -282,10 +283,13 @@ class SqliteWriter:
 
     def _transaction(
         self, take: "Callable[[], list[_Item[Any]]]", done: "list[_Item[Any]]", hooks: list[Callable[[], None]]
-    ) -> None:
+    ) -> bool:
+        """Whether any row was changed: a claim that found nothing to take is no news, and must not ring for another."""
         group = take()
         done.extend(group)
         connection = self._open()
+        raw = _driver(connection)
+        changes = raw.total_changes
         transaction = _retry_locked(connection.begin)
         try:
             started, count = time.monotonic(), 0
@@ -300,11 +304,11 @@ class SqliteWriter:
         except BaseException:
             transaction.rollback()
             raise
+        return bool(raw.total_changes != changes)
 
     def _group(self, connection: Connection, group: "list[_Item[Any]]", hooks: list[Callable[[], None]]) -> None:
         """Run a group in its own savepoint; if several inputs fail together, halve until only the bad one fails."""
-        raw = connection.connection.driver_connection
-        assert raw is not None  # noqa: S101 - narrows the type: a live connection has a driver's connection
+        raw = _driver(connection)
         raw.execute("SAVEPOINT f")
         uow = UnitOfWork(connection, group[0].owner)
         try:
@@ -341,6 +345,13 @@ class SqliteWriter:
                 connection.close()
             except DBAPIError as error:
                 log.warning("database.close_failed", error=str(error.orig))
+
+
+def _driver(connection: Connection) -> Any:
+    """The driver's own connection, which alone can say what has become of the transaction."""
+    raw = connection.connection.driver_connection
+    assert raw is not None  # noqa: S101 - narrows the type: a live connection has a driver's connection
+    return raw
 
 
 def _lost(error: BaseException) -> BaseException:
