@@ -71,7 +71,11 @@ class Worker:
 
     async def run(self, *, drain: bool = False) -> None:
         """Work until `stop`, or until nothing is left when draining, or until the process is worn out."""
-        helpers = [asyncio.create_task(self._listen()), asyncio.create_task(self._relay.run(self._tell_of_newcomers))]
+        # The last job may end in another worker, which rings no bell here: a drained line is noticed by looking.
+        each_pass = self._look_around if drain else self._tell_of_newcomers
+        helpers = [asyncio.create_task(self._listen()), asyncio.create_task(self._relay.run(each_pass))]
+        for helper in helpers:
+            helper.add_done_callback(lambda _: self._bell.set())
         self._bell.set()
         try:
             while not self._stopping.is_set() and not self._worn_out():
@@ -122,6 +126,10 @@ class Worker:
         self._bell.set()
         if not task.cancelled() and (error := task.exception()) is not None:
             log.error("queue.job_crashed", error=repr(error))
+
+    async def _look_around(self) -> None:
+        self._bell.set()
+        await self._tell_of_newcomers()
 
     async def _tell_of_newcomers(self) -> None:
         """A newer message cancels a run early; one that is missed here is seen by the fence when the run commits."""
