@@ -7,7 +7,7 @@ What costs a noticeable time to import (the HTTP client of the sender, the agent
 so that a process pays only for what it does.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
@@ -26,6 +26,7 @@ from recado.channels.twilio.repository import AccountPauses
 from recado.channels.twilio.webhook_service import TwilioWebhookService
 from recado.conversation.accept import AcceptService, BurstWindow
 from recado.conversation.handoff import HandOffService
+from recado.conversation.overdue import Overdue
 from recado.conversation.ports import Agents, Channel
 from recado.conversation.turns import ReplyHandler, ReplyLimits
 from recado.core.clock import Clock, SystemClock
@@ -33,6 +34,7 @@ from recado.core.database.engine import Database, SqliteDatabase
 from recado.core.errors import ConfigurationError
 from recado.core.ids import Chance, Ids, UuidV7, system_chance
 from recado.core.queue.crash import crash_at
+from recado.core.queue.cron import Cron, Schedule, Sweep
 from recado.core.queue.deliveries.sqlite import SqliteDelivery
 from recado.core.queue.delivery import Delivery
 from recado.core.queue.heartbeat import Heartbeat
@@ -44,6 +46,7 @@ from recado.core.queue.worker import Worker
 from recado.core.sealing import Sealer
 from recado.identity.passwords import Passwords
 from recado.identity.service import IdentityService
+from recado.operations.pruning import Pruning
 from recado.operations.verify import Verifier
 from recado.settings import Settings
 
@@ -52,6 +55,8 @@ if TYPE_CHECKING:
     from recado.agents.registry import AgentRegistry
     from recado.agents.runner import AgentRunner
     from recado.agents.service import AgentService
+    from recado.channels.twilio.client import TwilioApi
+    from recado.channels.twilio.reconcile import GapSweep
     from recado.channels.twilio.sender import TwilioSender
 
 
@@ -76,12 +81,25 @@ def _sealer(secret_key: bytes | None) -> Sealer:
     return Sealer(secret_key)
 
 
-def _channel(directory: Directory, twilio_api_url: str, public_url: str | None) -> "TwilioSender":
+def _twilio_api(twilio_api_url: str) -> "TwilioApi":
     from recado.channels.twilio.client import TwilioApi
-    from recado.channels.twilio.sender import TwilioSender
     from recado.channels.twilio.transport import Transport
 
-    return TwilioSender(directory, TwilioApi(Transport(twilio_api_url)), _public(public_url))
+    return TwilioApi(Transport(twilio_api_url))
+
+
+def _channel(directory: Directory, api: "TwilioApi", public_url: str | None) -> "TwilioSender":
+    from recado.channels.twilio.sender import TwilioSender
+
+    return TwilioSender(directory, api, _public(public_url))
+
+
+def _gap_sweep(
+    directory: Directory, api: "TwilioApi", acceptance: AcceptService, database: Database, clock: Clock, ids: Ids
+) -> "GapSweep":
+    from recado.channels.twilio.reconcile import GapSweep
+
+    return GapSweep(directory, api, acceptance, database, clock, ids)
 
 
 def _registry() -> "AgentRegistry":
@@ -185,6 +203,28 @@ def _webhooks(
     )
 
 
+SCHEDULES = (
+    Schedule("sweep.turns", timedelta(seconds=30)),
+    Schedule("sweep.gaps", timedelta(minutes=5)),
+    Schedule("sweep.prune", timedelta(hours=1)),
+)
+"""Everything that comes round; each name has its handler in `_sweeps`."""
+
+
+def _sweeps(
+    overdue: Callable[[], Overdue], gaps: Callable[[], "GapSweep"], pruning: Callable[[], Pruning]
+) -> Sequence[Handler]:
+    return (
+        Sweep("sweep.turns", lambda: overdue().move()),
+        Sweep("sweep.gaps", lambda: gaps().sweep()),
+        Sweep("sweep.prune", lambda: pruning().prune()),
+    )
+
+
+def _handlers(replies: ReplyHandler, sends: SendHandler, sweeps: Sequence[Handler]) -> Sequence[Handler]:
+    return (replies, sends, *sweeps)
+
+
 def _queue(
     database: Database, clock: Clock, ids: Ids, chance: Chance, handlers: Sequence[Handler], settings: Settings
 ) -> QueueService:
@@ -238,7 +278,9 @@ class Container(containers.DeclarativeContainer):
     directory = providers.Singleton(Directory, database, sealer, clock)
     numbers = providers.Singleton(NumberService, database, sealer, clock, ids)
     orphans = providers.Singleton(OrphanService, directory, acceptance, database, clock, ids)
-    channel = providers.Singleton(_channel, directory, settings.provided.twilio_api_url, settings.provided.public_url)
+    twilio_api = providers.Singleton(_twilio_api, settings.provided.twilio_api_url)
+    channel = providers.Singleton(_channel, directory, twilio_api, settings.provided.public_url)
+    gap_sweep = providers.Singleton(_gap_sweep, directory, twilio_api, acceptance, database, clock, ids)
     webhooks = providers.Singleton(
         _webhooks, directory, acceptance, reports, database, clock, ids, callback_key, settings
     )
@@ -254,10 +296,15 @@ class Container(containers.DeclarativeContainer):
         HandOffService, database, clock, ids, providers.Object(split), replies, settings.provided.max_attempts
     )
 
-    handlers = providers.List(replies, sends)
+    overdue = providers.Singleton(Overdue, database, clock, ids, replies, settings.provided.max_attempts)
+    pruning = providers.Singleton(Pruning, database, clock)
+    sweeps = providers.Singleton(_sweeps, overdue.provider, gap_sweep.provider, pruning.provider)
+
+    handlers = providers.Singleton(_handlers, replies, sends, sweeps)
     queue = providers.Singleton(_queue, database, clock, ids, chance, handlers, settings)
     delivery = providers.Singleton(SqliteDelivery, database, clock)
-    relay = providers.Singleton(Relay, queue, clock)
+    cron = providers.Singleton(Cron, database, clock, ids, providers.Object(SCHEDULES))
+    relay = providers.Singleton(Relay, queue, cron, clock)
     heartbeat = providers.Singleton(Heartbeat, database, clock, queue.provided.lease)
     suspects = providers.Singleton(SuspectRunner, queue, heartbeat)
     worker = providers.Singleton(_worker, queue, delivery, relay, heartbeat, suspects, database, agents, settings)

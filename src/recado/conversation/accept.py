@@ -10,6 +10,8 @@ from datetime import datetime, timedelta
 from typing import Literal
 from uuid import UUID
 
+from sqlalchemy import and_, update
+
 from recado.conversation.tables import messages
 from recado.conversation.values import Address
 from recado.core.database.engine import Database
@@ -91,6 +93,8 @@ class AcceptService:
         insert = uow.insert(messages).on_conflict_do_nothing().returning(messages.c.id)
         stored = {row[0] for row in uow.execute(insert, [_row(inbound) for inbound in inbounds]).all()}
         new = [inbound for inbound in inbounds if inbound.id in stored]
+        if len(new) < len(inbounds):
+            _fill_in(uow, [inbound for inbound in inbounds if inbound.id not in stored])
         to_answer = [inbound for inbound in new if not inbound.stale]
         newest_of_lane = {inbound.lane: inbound for inbound in to_answer}
         jobs = [self._job(inbound) for inbound in newest_of_lane.values()]
@@ -113,6 +117,19 @@ class AcceptService:
             max_attempts=self._max_attempts,
             collecting=True,
         )
+
+
+def _fill_in(uow: UnitOfWork, repeated: Sequence[Inbound]) -> None:
+    """A webhook that comes after the sweep found its message brings the raw form; nothing else changes."""
+    late = [inbound for inbound in repeated if inbound.source == "webhook"]
+    for inbound in late:
+        found = and_(
+            messages.c.account_sid == inbound.account_sid,
+            messages.c.message_sid == inbound.message_sid,
+            messages.c.source == "sweep",
+            messages.c.raw == b"",
+        )
+        uow.execute(update(messages).where(found).values(raw=inbound.raw))
 
 
 def _row(inbound: Inbound) -> dict[str, object]:

@@ -55,6 +55,12 @@ class Directory:
             self._known[to] = _Remembered(found, self._clock.monotonic() + REMEMBER_SECONDS)
         return found
 
+    async def mark_webhook(self, address: KnownAddress) -> None:
+        """Remember that a number's first verified webhook has come."""
+        now = self._clock.now()
+        await self._database.write(lambda uow: EveryAddress(uow).mark_webhook(address.address_id, now), owner=None)
+        self._known.clear()
+
     async def tokens_of(self, account_sid: str) -> tuple[str, ...]:
         """Every token, current and previous, that any owner has stored for the account."""
         accounts = await self._database.read(lambda uow: EveryAccount(uow).bearing(account_sid), owner=None)
@@ -77,7 +83,9 @@ class Directory:
             return None
         account = EveryAccount(uow).require(address.account_id)
         locale = uow.execute(select(owners.c.locale).where(owners.c.id == address.owner_id)).scalar_one()
-        return KnownAddress(address.id, address.owner_id, account.account_sid, self._tokens(account), locale)
+        had_webhook = address.first_webhook_at is not None
+        tokens = self._tokens(account)
+        return KnownAddress(address.id, address.owner_id, account.account_sid, tokens, locale, had_webhook)
 
     def _account_of(self, uow: UnitOfWork, address_id: UUID) -> TwilioAccount | None:
         address = EveryAddress(uow).get(address_id)

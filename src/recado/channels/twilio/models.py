@@ -29,6 +29,8 @@ class ChannelAddress:
     account_id: UUID
     address: str
     created_at: datetime
+    first_webhook_at: datetime | None = None
+    swept_until: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,3 +57,4 @@ class KnownAddress:
     account_sid: str
     tokens: tuple[str, ...] = field(repr=False)
     locale: str
+    had_webhook: bool = False

@@ -50,6 +50,16 @@ class EveryAddress(Repository[ChannelAddress]):
     def by_address(self, address: str) -> ChannelAddress | None:
         return self._one(self._select().where(channel_addresses.c.address == address))
 
+    def with_webhooks(self) -> list[ChannelAddress]:
+        return self._many(self._select().where(channel_addresses.c.first_webhook_at.is_not(None)))
+
+    def mark_webhook(self, id_: UUID, at: datetime) -> None:
+        """Remember the first verified webhook of a number: from here on its gaps are ours to find."""
+        first = update(channel_addresses).where(
+            channel_addresses.c.id == id_, channel_addresses.c.first_webhook_at.is_(None)
+        )
+        self._uow.execute(first.values(first_webhook_at=at))
+
 
 class Orphans(Repository[Orphan]):
     """Messages that belong to nobody; they have no owner, so only operators see them."""

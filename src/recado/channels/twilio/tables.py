@@ -28,6 +28,8 @@ channel_addresses = Table(
     Column("account_id", Id, ForeignKey("twilio_accounts.id"), nullable=False),
     Column("address", String, nullable=False, unique=True),
     Column("created_at", Moment, nullable=False),
+    Column("first_webhook_at", Moment),
+    Column("swept_until", Moment),
     Index("ix_channel_addresses_owner", "owner_id"),
     Index("ix_channel_addresses_account", "account_id"),
 )

@@ -108,6 +108,8 @@ class TwilioWebhookService:
             return Unusable(form)
         if address is None:
             return await self._keep_orphan(self._orphan(form, request.raw))
+        if not address.had_webhook:
+            await self._directory.mark_webhook(address)
         accepted = await self._acceptance.accept(inbound_of(form, address, self._ids, self._clock, request.raw))
         self._crash("after_accept")
         return accepted

@@ -11,6 +11,7 @@ import structlog
 
 from recado.core.clock import Clock
 from recado.core.errors import DomainError
+from recado.core.queue.cron import Cron
 from recado.core.queue.service import QueueService
 
 log = structlog.get_logger(__name__)
@@ -19,10 +20,11 @@ PASS_SECONDS = 1.0
 
 
 class Relay:
-    """Frees ended leases, once a second."""
+    """Frees ended leases and inserts due cron slots, once a second."""
 
-    def __init__(self, queue: QueueService, clock: Clock) -> None:
+    def __init__(self, queue: QueueService, cron: Cron, clock: Clock) -> None:
         self._queue = queue
+        self._cron = cron
         self._clock = clock
         self._last_pass: float | None = None
         self._patient_until = 0.0
@@ -51,6 +53,7 @@ class Relay:
         freed = 0
         if now >= self._patient_until:
             freed = await self._queue.free_ended_leases()
+        await self._cron.insert_slots()
         self._last_pass = now
         if freed:
             log.warning("queue.leases_freed", jobs=freed, lease=str(timedelta(seconds=lease)))

@@ -322,6 +322,30 @@ def bury(uow: UnitOfWork, job: Job, now: datetime, error: str) -> bool:
     return complete(uow, job, now, status="dead", error=error)
 
 
+def kill(uow: UnitOfWork, job: Job, now: datetime, error: str) -> None:
+    """Make a dead letter of a job whoever holds it: its worker's fence will not let it store anything any more."""
+    values: dict[str, object] = {
+        "status": "dead",
+        "lease_token": None,
+        "leased_until": None,
+        "finished_at": now,
+        "last_error": error,
+    }
+    uow.execute(update(message_queue).where(message_queue.c.id == job.id).values(**values))
+    refresh_lanes(uow, [job.lane])
+
+
+def prune(uow: UnitOfWork, before: datetime) -> int:
+    """Forget some of the jobs that ended well before a moment; what they did is in messages, turns and answers."""
+    old = (
+        select(message_queue.c.id)
+        .where(text("status IN ('done','discarded')"), message_queue.c.finished_at < before)
+        .order_by(message_queue.c.finished_at)
+        .limit(STEP)
+    )
+    return uow.changed(delete(message_queue).where(message_queue.c.id.in_(old)))
+
+
 def set_payload(uow: UnitOfWork, job_id: UUID, payload: Mapping[str, Any]) -> None:
     """Replace what a job carries (a dead letter keeps its own list of messages)."""
     uow.execute(update(message_queue).where(message_queue.c.id == job_id).values(payload=dict(payload)))

@@ -366,6 +366,8 @@ def upgrade() -> None:
         sa.Column("account_id", types.Id(), nullable=False),
         sa.Column("address", sa.String(), nullable=False),
         sa.Column("created_at", types.Moment(), nullable=False),
+        sa.Column("first_webhook_at", types.Moment(), nullable=True),
+        sa.Column("swept_until", types.Moment(), nullable=True),
         sa.ForeignKeyConstraint(["account_id"], ["twilio_accounts.id"], name=op.f("fk_channel_addresses_account_id")),
         sa.ForeignKeyConstraint(["owner_id"], ["owners.id"], name=op.f("fk_channel_addresses_owner_id")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_channel_addresses")),

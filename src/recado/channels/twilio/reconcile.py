@@ -1,0 +1,141 @@
+"""Asks Twilio for the messages whose webhooks never reached us.
+
+Twilio calls twice at most and then forgets, but it lists every message it received. So each number is looked through
+from the last look on, with an hour of overlap, and what is missing takes the same road as any other message. A number
+is swept only from its first verified webhook on: what came before belongs to another system's time.
+
+Messages younger than two minutes are left to their webhook. One that arrives after the sweep all the same fills in the
+raw form, and makes no second job.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final
+
+import structlog
+
+from recado.channels.twilio.client import MessageRecord, MessagesPage, TwilioApi, TwilioCredentials
+from recado.channels.twilio.directory import Directory
+from recado.channels.twilio.models import ChannelAddress
+from recado.channels.twilio.repository import EveryAddress
+from recado.channels.twilio.sender import NoCredentials
+from recado.conversation.accept import STALE, Accepted, AcceptService, Inbound
+from recado.conversation.values import Address
+from recado.core.clock import Clock
+from recado.core.database.engine import Database
+from recado.core.errors import InvalidInput
+from recado.core.ids import Ids
+
+log = structlog.get_logger(__name__)
+
+OVERLAP: Final = timedelta(hours=1)
+LEFT_TO_WEBHOOKS: Final = timedelta(seconds=120)
+MAX_PAGES: Final = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Swept:
+    """One round: numbers looked through, messages that had been missed, numbers that could not be read."""
+
+    numbers: int = 0
+    found: int = 0
+    failed: int = 0
+
+
+class GapSweep:
+    """Looks through every number that has ever had a webhook."""
+
+    def __init__(
+        self,
+        directory: Directory,
+        api: TwilioApi,
+        acceptance: AcceptService,
+        database: Database,
+        clock: Clock,
+        ids: Ids,
+    ) -> None:
+        self._directory = directory
+        self._api = api
+        self._acceptance = acceptance
+        self._database = database
+        self._clock = clock
+        self._ids = ids
+
+    async def sweep(self) -> Swept:
+        """One round over all numbers; what could not be read now is read in the next round."""
+        addresses = await self._database.read(lambda uow: EveryAddress(uow).with_webhooks(), owner=None)
+        found = failed = 0
+        for address in addresses:
+            missed = await self._sweep_number(address)
+            if missed is None:
+                failed += 1
+            else:
+                found += missed
+        if found or failed:
+            log.warning("twilio.gaps", numbers=len(addresses), found=found, failed=failed)
+        return Swept(len(addresses), found, failed)
+
+    async def _sweep_number(self, address: ChannelAddress) -> int | None:
+        """How many messages had been missed; None when the list could not be read to its end."""
+        now = self._clock.now()
+        since = max(filter(None, (address.first_webhook_at, address.swept_until)), default=now)
+        since = max(since - OVERLAP, address.first_webhook_at or now)
+        credentials = await self._directory.account_for(address.id)
+        if isinstance(credentials, NoCredentials):
+            return None
+        records = await self._listed(credentials, address, since)
+        if records is None:
+            return None
+        missed = 0
+        for record in records:
+            if since <= record.created_at <= now - LEFT_TO_WEBHOOKS:
+                missed += await self._accept(address, record, now)
+        swept_until = now - LEFT_TO_WEBHOOKS
+        await self._database.write(
+            lambda uow: EveryAddress(uow).change(address.id, swept_until=swept_until), owner=None
+        )
+        return missed
+
+    async def _listed(
+        self, credentials: TwilioCredentials, address: ChannelAddress, since: datetime
+    ) -> Iterable[MessageRecord] | None:
+        records: list[MessageRecord] = []
+        next_url: str | None = None
+        for _ in range(MAX_PAGES):
+            page = await self._api.list_messages(
+                credentials, to=address.address, sent_after=since - timedelta(days=1), next_url=next_url
+            )
+            if not isinstance(page, MessagesPage):
+                return None
+            records += [record for record in page.records if record.direction == "inbound" and _arrived(record)]
+            next_url = page.next_url
+            if next_url is None:
+                return sorted(records, key=lambda record: record.created_at)
+        return None
+
+    async def _accept(self, address: ChannelAddress, record: MessageRecord, now: datetime) -> bool:
+        try:
+            sender = Address(record.from_address)
+        except InvalidInput:
+            return False
+        inbound = Inbound(
+            id=self._ids.new(),
+            owner_id=address.owner_id,
+            address_id=address.id,
+            account_sid=record.account_sid.value,
+            message_sid=record.sid.value,
+            from_address=sender,
+            to_address=Address(address.address),
+            text=record.body,
+            kind="text" if record.body else "unknown",
+            received_at=now,
+            raw=b"",
+            source="sweep",
+            stale=now - record.created_at > STALE,
+        )
+        return isinstance(await self._acceptance.accept(inbound), Accepted)
+
+
+def _arrived(record: MessageRecord) -> bool:
+    return record.status in ("received", "receiving", "delivered", "")

@@ -1,0 +1,147 @@
+"""What nobody moves is moved here: turns past their deadline, and work whose job is gone.
+
+The second kind should not exist: every row that has to go somewhere is stored in the transaction that stores its job.
+If an operator's SQL, a restored backup or a mistake of ours made one all the same, it gets a new job within a minute
+instead of waiting for somebody to read the violations of `recado verify`.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from uuid import UUID
+
+import structlog
+from sqlalchemy import Select, exists, select, text
+
+from recado.conversation.accept import REPLY
+from recado.conversation.answers import Outbox, send_lane
+from recado.conversation.repository import Answers
+from recado.conversation.tables import answers, messages, turns
+from recado.conversation.turns import ReplyHandler
+from recado.core.clock import Clock
+from recado.core.database.engine import Database
+from recado.core.database.unit_of_work import UnitOfWork
+from recado.core.ids import Ids
+from recado.core.queue import store
+from recado.core.queue.job import NewJob
+from recado.core.queue.tables import message_queue
+
+log = structlog.get_logger(__name__)
+
+STEP = 100
+SETTLED_BY_NOW = timedelta(minutes=1)
+"""Younger rows may belong to a transaction's reader that is a moment behind; nobody mends those."""
+
+_UNFINISHED = text("message_queue.status IN ('collecting','waiting','running')")
+
+
+@dataclass(frozen=True, slots=True)
+class Moved:
+    """What one round found and moved."""
+
+    overdue_turns: int = 0
+    lanes_without_job: int = 0
+    answers_without_job: int = 0
+
+
+class Overdue:
+    """One round looks at a few indexes that are empty when all is well."""
+
+    def __init__(self, database: Database, clock: Clock, ids: Ids, replies: ReplyHandler, max_attempts: int) -> None:
+        self._database = database
+        self._clock = clock
+        self._ids = ids
+        self._replies = replies
+        self._max_attempts = max_attempts
+
+    async def move(self) -> Moved:
+        now = self._clock.now()
+        overdue = await self._database.read(lambda uow: _ids_of(uow, _overdue(now)), owner=None)
+        settled = [await self._settle(turn_id) for turn_id in overdue]
+        moved = await self._database.write(lambda uow: self._revive(uow, now), owner=None)
+        found = Moved(sum(settled), *moved)
+        if found != Moved():
+            log.warning("conversation.moved", turns=found.overdue_turns, lanes=moved[0], answers=moved[1])
+        return found
+
+    async def _settle(self, turn_id: UUID) -> bool:
+        now = self._clock.now()
+        return await self._database.write(lambda uow: self._give_up(uow, turn_id, now), owner=None)
+
+    def _give_up(self, uow: UnitOfWork, turn_id: UUID, now: datetime) -> bool:
+        """The job dies and the lease of whoever runs it is worth nothing any more, in one transaction."""
+        found = _ids_of(uow, select(message_queue.c.id).where(message_queue.c.turn_id == turn_id, _UNFINISHED))
+        job = store.find(uow, found[0]) if found else None
+        if job is None or job.name != REPLY or (job.suspect and job.status == "waiting"):
+            return False
+        store.kill(uow, job, now, "no answer before the deadline")
+        self._replies.exhausted(uow, job, "no answer before the deadline")
+        return True
+
+    def _revive(self, uow: UnitOfWork, now: datetime) -> tuple[int, int]:
+        """New jobs for what has lost its own."""
+        lanes = uow.all(_lanes_without_job(now - SETTLED_BY_NOW))
+        store.add(uow, [self._reply_job(row["owner_id"], row["lane"], None, now) for row in lanes])
+        orphaned = uow.all(_turns_without_job(now - SETTLED_BY_NOW))
+        store.add(uow, [self._reply_job(row["owner_id"], row["lane"], row["id"], now) for row in orphaned])
+        unsent = uow.all(_answers_without_job(now - SETTLED_BY_NOW))
+        for row in unsent:
+            mine = uow.for_owner(row["owner_id"])
+            Outbox(mine, self._ids, now, lambda whole: [whole]).send(Answers(mine).require(row["id"]))
+        return len(lanes) + len(orphaned), len(unsent)
+
+    def _reply_job(self, owner_id: UUID, lane: str, turn_id: UUID | None, now: datetime) -> NewJob:
+        return NewJob(
+            id=self._ids.new(),
+            name=REPLY,
+            owner_id=owner_id,
+            created_at=now,
+            due_at=now,
+            lane=lane,
+            turn_id=turn_id,
+            max_attempts=self._max_attempts,
+        )
+
+
+def _ids_of(uow: UnitOfWork, statement: Select[UUID]) -> Sequence[UUID]:
+    return [row["id"] for row in uow.all(statement)]
+
+
+def _overdue(now: datetime) -> Select[UUID]:
+    answered = exists().where(answers.c.turn_id == turns.c.id)
+    return (
+        select(turns.c.id)
+        .where(turns.c.settled_at.is_(None), turns.c.deadline_at < now, ~answered)
+        .order_by(turns.c.deadline_at)
+        .limit(STEP)
+    )
+
+
+def _lanes_without_job(before: datetime) -> Select[UUID, str]:
+    working = exists().where(message_queue.c.lane == messages.c.lane, _UNFINISHED)
+    return (
+        select(messages.c.owner_id, messages.c.lane)
+        .where(messages.c.turn_id.is_(None), messages.c.outcome.is_(None), messages.c.received_at < before, ~working)
+        .distinct()
+        .limit(STEP)
+    )
+
+
+def _turns_without_job(before: datetime) -> Select[UUID, UUID, str]:
+    working = exists().where(message_queue.c.lane == turns.c.lane, _UNFINISHED)
+    answered = exists().where(answers.c.turn_id == turns.c.id)
+    return (
+        select(turns.c.id, turns.c.owner_id, turns.c.lane)
+        .where(turns.c.settled_at.is_(None), turns.c.created_at < before, ~working, ~answered)
+        .limit(STEP)
+    )
+
+
+def _answers_without_job(before: datetime) -> Select[UUID, UUID]:
+    lane = text(f"message_queue.lane = '{send_lane('')}' || answers.lane")
+    working = exists().where(lane, _UNFINISHED).select_from(message_queue)
+    return (
+        select(answers.c.id, answers.c.owner_id)
+        .where(answers.c.settled_at.is_(None), answers.c.created_at < before, ~working)
+        .limit(STEP)
+    )

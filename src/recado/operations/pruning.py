@@ -1,0 +1,42 @@
+"""Forgets what nobody needs any more, in small steps so that nobody waits for the lock.
+
+Jobs that ended well go after a week: what they did stays in messages, turns and answers. Dead letters stay.
+"""
+
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Final
+
+from recado.core.clock import Clock
+from recado.core.database.engine import Database
+from recado.core.queue import cron, store
+
+KEEP_JOBS: Final = timedelta(days=7)
+KEEP_SLOTS: Final = timedelta(days=2)
+MAX_STEPS: Final = 200
+"""A hundred thousand rows a round; the next round goes on."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pruned:
+    """One round: finished jobs forgotten."""
+
+    jobs: int
+
+
+class Pruning:
+    """Prunes the queue."""
+
+    def __init__(self, database: Database, clock: Clock) -> None:
+        self._database = database
+        self._clock = clock
+
+    async def prune(self) -> Pruned:
+        now, jobs = self._clock.now(), 0
+        await self._database.write(lambda uow: cron.forget_slots(uow, now - KEEP_SLOTS), owner=None)
+        for _ in range(MAX_STEPS):
+            step = await self._database.write(lambda uow: store.prune(uow, now - KEEP_JOBS), owner=None)
+            jobs += step
+            if step < store.STEP:
+                break
+        return Pruned(jobs)
