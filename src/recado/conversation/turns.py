@@ -461,16 +461,21 @@ class ReplyHandler:
     def _why_not_replay(self, uow: UnitOfWork, group: list[Message], now: datetime, *, force: bool) -> str | None:
         newest = group[-1]
         later = Messages(uow).later_outcomes(newest.lane, newest.id)
+        answered = bool(later & {"answered", "superseded"})
         current = Conversations(uow).current(newest.lane)
-        if None in later:
-            return "a later message of the same customer is being answered"
-        if later & {"answered", "superseded"} and not force:
-            return "a later message of the same customer was answered; --force answers this one all the same"
-        if current is not None and current.held_by == "person":
-            return "a person holds the conversation"
-        if now - newest.received_at >= timedelta(hours=24):
-            return "the 24-hour window closed"
-        return None
+        refusals = {
+            # A replay would take away the messages that the apology is still to settle.
+            "its apology is still on the way": any(message.outcome is None for message in group),
+            "it is in a person's inbox; release the conversation, and the agent answers": newest.outcome
+            == "handed_off",
+            "a later message of the same customer is being answered": None in later,
+            "a later message of the same customer was answered; --force answers this one all the same": (
+                answered and not force
+            ),
+            "a person holds the conversation": current is not None and current.held_by == "person",
+            "the 24-hour window closed": now - newest.received_at >= timedelta(hours=24),
+        }
+        return next((why for why, holds in refusals.items() if holds), None)
 
     def discarded(self, uow: UnitOfWork, job: Job) -> str | None:
         """Messages of a job that a person took out of the line."""
