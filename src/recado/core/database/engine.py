@@ -304,7 +304,7 @@ class SqliteWriter:
         except BaseException:
             transaction.rollback()
             raise
-        return bool(raw.total_changes != changes)
+        return raw.total_changes != changes
 
     def _group(self, connection: Connection, group: "list[_Item[Any]]", hooks: list[Callable[[], None]]) -> None:
         """Run a group in its own savepoint; if several inputs fail together, halve until only the bad one fails."""
@@ -347,9 +347,9 @@ class SqliteWriter:
                 log.warning("database.close_failed", error=str(error.orig))
 
 
-def _driver(connection: Connection) -> Any:
+def _driver(connection: Connection) -> stdlib_sqlite3.Connection:
     """The driver's own connection, which alone can say what has become of the transaction."""
-    raw = connection.connection.driver_connection
+    raw: stdlib_sqlite3.Connection | None = connection.connection.driver_connection
     assert raw is not None  # noqa: S101 - narrows the type: a live connection has a driver's connection
     return raw
 
