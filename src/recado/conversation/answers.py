@@ -4,7 +4,7 @@ Whoever calls holds the fence already. UNIQUE(turn) is the wall behind it: a rep
 both exist, whatever the code above believes.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TypeAlias
@@ -16,6 +16,7 @@ from recado.conversation.models import (
     Author,
     Conversation,
     InboxItem,
+    Message,
     Outcome,
     Part,
     Suppression,
@@ -173,8 +174,12 @@ class Settlement:
         Answers(self._uow).change(answer.id, state=state, reason=reason, error_code=code, settled_at=self._now)
 
     def _person_answered(self, answer: Answer) -> None:
-        """What the lane had waiting for a person before this answer has been dealt with by it."""
-        waiting = [m for m in Messages(self._uow).handed_off_in(answer.lane) if m.received_at <= answer.created_at]
-        self._outcomes.settle(waiting, Verdict("answered", None, answer.id), ["person"])
-        for conversation_id in {m.conversation_id for m in waiting if m.conversation_id is not None}:
-            InboxItems(self._uow).resolve(conversation_id, self._now)
+        """What the lane had waiting for a person before this answer was written has been dealt with by it."""
+        waiting = Messages(self._uow).handed_off_in(answer.lane)
+        heard = [message for message in waiting if message.received_at <= answer.created_at]
+        self._outcomes.settle(heard, Verdict("answered", None, answer.id), ["person"])
+        InboxItems(self._uow).resolve(_turns(heard) - _turns(m for m in waiting if m not in heard), self._now)
+
+
+def _turns(group: Iterable[Message]) -> set[UUID]:
+    return {message.turn_id for message in group if message.turn_id is not None}

@@ -12,7 +12,7 @@ from sqlalchemy import select
 from recado.conversation.answers import Outbox, Split
 from recado.conversation.lifecycle import Lifecycle
 from recado.conversation.models import Answer, Conversation
-from recado.conversation.repository import Conversations, InboxItems
+from recado.conversation.repository import Conversations
 from recado.conversation.tables import conversations
 from recado.conversation.turns import ReplyHandler
 from recado.core.clock import Clock
@@ -86,7 +86,6 @@ class HandOffService:
             conversation = Conversations(uow).require(conversation_id)
             released = Lifecycle(uow, self._ids, now).hand_to(conversation, "agent", "person", None)
             job_id = self._replies.resume(uow, released, now, self._max_attempts)
-            InboxItems(uow).resolve(conversation_id, now)
             return Released(released, job_id)
 
         return await self._database.write(work, owner=owner_id)

@@ -4,7 +4,7 @@ Everything here is reached through a unit of work that has an owner. Handlers of
 row, which our own code wrote.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import TypeVar
 from uuid import UUID
@@ -179,6 +179,14 @@ class Answers(OwnedRepository[models.Answer]):
             texts.setdefault(row["answer_id"], []).append(row["text"])
         return [(answer, "\n".join(texts.get(answer.id, []))) for answer in found]
 
+    def person_spoke_at(self, lane: str) -> datetime | None:
+        """When the newest of the people's answers was written that are still on their way."""
+        statement = select(func.max(answers.c.created_at)).where(
+            answers.c.lane == lane, answers.c.author == text("'person'"), answers.c.settled_at.is_(None)
+        )
+        at: datetime | None = self._uow.execute(statement).scalar()
+        return at
+
     def latest_apology(self, lane: str, since: datetime) -> models.Answer | None:
         """An apology of the lane that was accepted since a moment."""
         return self._one(
@@ -223,13 +231,13 @@ class InboxItems(OwnedRepository[models.InboxItem]):
 
     table, entity, noun = inbox_items, models.InboxItem, "inbox item"
 
-    def resolve(self, conversation_id: UUID, at: datetime) -> None:
-        """A person or the agent has dealt with the conversation."""
+    def resolve(self, turn_ids: Iterable[UUID], at: datetime) -> None:
+        """A person or the agent deals with what these turns left for a person."""
         self._uow.execute(
             update(inbox_items)
             .where(
                 inbox_items.c.owner_id == self.owner,
-                inbox_items.c.conversation_id == conversation_id,
+                inbox_items.c.turn_id.in_(sorted(turn_ids)),
                 inbox_items.c.resolved_at.is_(None),
             )
             .values(resolved_at=at, read_at=func.coalesce(inbox_items.c.read_at, at))

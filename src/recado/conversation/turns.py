@@ -28,7 +28,7 @@ from recado.conversation.lifecycle import Lifecycle
 from recado.conversation.models import Author, Contact, Conversation, Draft, Message, Turn
 from recado.conversation.outcomes import Outcomes, Verdict
 from recado.conversation.ports import AgentResult, Agents, HandOff, HistoryEntry, Incoming, NoReply, Reply, TurnContext
-from recado.conversation.repository import Answers, Contacts, Conversations, Drafts, Messages, Turns
+from recado.conversation.repository import Answers, Contacts, Conversations, Drafts, InboxItems, Messages, Turns
 from recado.conversation.tables import agent_runs
 from recado.core.clock import Clock
 from recado.core.database.engine import Database
@@ -433,9 +433,13 @@ class ReplyHandler:
 
     def resume(self, uow: UnitOfWork, conversation: Conversation, now: datetime, max_attempts: int) -> UUID | None:
         """Released to the agent: what still waits for a person gets a new turn; None when nothing does."""
-        group = Messages(uow).handed_off_in(conversation.lane)
+        spoken_at = Answers(uow).person_spoke_at(conversation.lane)
+        waiting = Messages(uow).handed_off_in(conversation.lane)
+        # What a person has answered is not answered again, though that answer is still on its way.
+        group = [message for message in waiting if spoken_at is None or message.received_at > spoken_at]
         if not group:
             return None
+        InboxItems(uow).resolve({message.turn_id for message in group if message.turn_id is not None}, now)
         Messages(uow).join([message.id for message in group], conversation_id=conversation.id)
         turn = Turns(uow).add(self._new_turn(conversation, now, resumes=True))
         return self._carry(uow, turn, group, now, max_attempts)
