@@ -38,7 +38,7 @@ class Seen:
 
 @app.command("list")
 def list_(owner: OwnerId, as_json: AsJson = False) -> None:
-    """Conversations that are not closed or wait for a person, the liveliest first."""
+    """List what is open or waits for a person, the liveliest first."""
 
     async def work(container: "Container") -> list[Item]:
         found = await container.handoff().list(await known(container, owner))
@@ -61,7 +61,10 @@ def _waits(item: Item) -> str:
 
 @app.command()
 def take(conversation_id: ConversationId, as_json: AsJson = False) -> None:
-    """Speak in the agent's place: from now on no answer of the agent goes out."""
+    """Hold a conversation in the agent's place.
+
+    From now on no answer of the agent goes out.
+    """
     found = _act(conversation_id, lambda service, owner: service.take(owner, conversation_id))
     _tell(found, "A person holds the conversation now.", as_json=as_json)
 
@@ -79,7 +82,10 @@ def reply(
 
 @app.command()
 def release(conversation_id: ConversationId, as_json: AsJson = False) -> None:
-    """Give the conversation back to the agent, with whatever was not answered yet."""
+    """Give a conversation back to the agent.
+
+    The agent answers whatever nobody has answered yet.
+    """
     found = _act(conversation_id, lambda service, owner: service.release(owner, conversation_id))
     _tell(found, "The agent holds the conversation again.", as_json=as_json)
 

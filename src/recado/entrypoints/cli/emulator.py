@@ -59,7 +59,10 @@ def emulator(
 
     numbers = tuple(Number(address, account_sid, webhook) for address in number or ())
     settings = EmulatorSettings(accounts={account_sid: token}, numbers=numbers, seed=seed, journal=journal)
-    run(settings, host, port, ready=lambda url: _ready(url, account_sid, as_json=as_json))
+    try:
+        run(settings, host, port, ready=lambda url: _ready(url, account_sid, as_json=as_json))
+    except OSError as error:
+        raise Conflict(f"the emulator cannot listen at {host}, port {port}: {error.strerror}") from error
 
 
 def _ready(url: str, account_sid: str, *, as_json: bool) -> None:

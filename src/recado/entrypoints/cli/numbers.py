@@ -131,7 +131,11 @@ def assign(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Accept a message for an organisation that has its number by now; from there it goes the road of any other."""
+    """Accept a message for an organisation.
+
+    The number it was sent to must be that organisation's by now. From there it goes the road of any other message; if
+    it is older than a day, no agent answers it.
+    """
 
     async def work(container: "Container") -> UUID:
         await container.orphans().assign(message_sid, await known(container, owner), account_sid)

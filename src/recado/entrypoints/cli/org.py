@@ -31,7 +31,10 @@ def register(
     locale: Annotated[str, typer.Option(help="The language of the product's own texts: pt-BR, es or en.")] = "pt-BR",
     as_json: AsJson = False,
 ) -> None:
-    """Register an organisation and its first user, who can sign in at once."""
+    """Register an organisation and its first user.
+
+    The user can sign in at once, and may do everything.
+    """
     password = _asked() if password_env is None else from_variable(password_env, "--password-env")
     from recado.identity.service import Registration
 

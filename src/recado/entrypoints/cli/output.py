@@ -16,7 +16,7 @@ Json: TypeAlias = bool | int | float | str | Sequence["Json"] | Mapping[str, "Js
 Item: TypeAlias = Mapping[str, Json]
 
 
-def document(value: Json) -> None:
+def document(value: Json | Mapping[str, object]) -> None:
     """The one JSON document on standard output."""
     sys.stdout.write(json.dumps(value, ensure_ascii=False) + "\n")
 

@@ -70,7 +70,7 @@ class Retried:
 @app.command()
 def retry(
     job_id: Annotated[
-        UUID | None, typer.Argument(metavar="[ID]", parser=read_id, help="As `recado queue dead` shows it.")
+        UUID | None, typer.Argument(metavar="ID", parser=read_id, help="As `recado queue dead` shows it.")
     ] = None,
     every: Annotated[bool, typer.Option("--all", help="Every dead letter.")] = False,
     force: Annotated[bool, typer.Option("--force", help="Even if a later message was answered meanwhile.")] = False,

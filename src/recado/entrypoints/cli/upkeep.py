@@ -1,15 +1,16 @@
 """`recado verify`, `recado doctor` and `recado migrate`: is everything as it should be, and what to do if not."""
 
 import os
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import typer
 
 from recado.core.errors import DomainError
 from recado.entrypoints.cli.options import AsJson
-from recado.entrypoints.cli.output import Item, answer, document, sentence, table
+from recado.entrypoints.cli.output import answer, document, sentence, table
 from recado.entrypoints.cli.running import run, settings_for
 
 if TYPE_CHECKING:
@@ -21,38 +22,31 @@ def verify(as_json: AsJson = False) -> None:
     """Prove that every accepted message has exactly one outcome, or is on its way to one. Violations: exit 1."""
     report = run(lambda container: container.verifier().verify())
     if as_json:
-        document(_report(report))
+        document(report.document())
     else:
         _tell(report)
-    if report.violations:
-        count = len(report.violations)
+    if not report.kept:
+        count = len(report.violations) + report.more
         typer.echo(f"Error: {count} violation{'s' * (count != 1)} of the promise", err=True)
         raise typer.Exit(1)
 
 
-def _report(report: "Report") -> Item:
-    return {
-        "accepted": report.accepted,
-        "open": report.open,
-        "outcomes": dict(report.outcomes),
-        "violations": [{"message_sid": each.message_sid, "why": each.why} for each in report.violations],
-        "orphans": report.orphans,
-        "paused_accounts": report.paused_accounts,
-        "undelivered": report.undelivered,
-        "unknown_sends": report.unknown_sends,
-    }
+_APART: Final[Mapping[str, str]] = {
+    "more": "more violations",
+    "orphans": "orphans",
+    "paused_accounts": "paused accounts",
+    "undelivered": "undelivered",
+    "unknown_sends": "unknown sends",
+    "unclaimed": "taken up by no worker",
+}
 
 
 def _tell(report: "Report") -> None:
-    outcomes = [[outcome, str(count)] for outcome, count in report.outcomes.items()]
-    apart = {
-        "orphans": report.orphans,
-        "paused accounts": report.paused_accounts,
-        "undelivered": report.undelivered,
-        "unknown sends": report.unknown_sends,
-    }
-    counted = [[name, str(count)] for name, count in apart.items() if count]
-    table(None, [["accepted", str(report.accepted)], ["open", str(report.open)], *outcomes, *counted])
+    counts = report.document()
+    rows = [["accepted", str(report.accepted)], ["open", str(report.open)]]
+    rows += [[outcome, str(count)] for outcome, count in report.outcomes.items()]
+    rows += [[words, str(counts[name])] for name, words in _APART.items() if counts[name]]
+    table(None, rows)
     if report.violations:
         table(["Message", "Violation"], [[each.message_sid, each.why] for each in report.violations])
     else:
