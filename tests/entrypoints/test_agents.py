@@ -1,0 +1,94 @@
+from pathlib import Path
+
+import pytest
+
+from .conftest import Recado
+from .test_org import NOBODY
+
+
+@pytest.fixture
+def opening_hours(tmp_path: Path) -> Path:
+    file = tmp_path / "horarios.md"
+    file.write_text("# Horários\n\nAbrimos às 8h e fechamos às 20h.\n", "utf-8")
+    return file
+
+
+class TestSet:
+    def test_shows_the_settings_and_never_the_key(self, recado: Recado, owner: str, tmp_path: Path) -> None:
+        prompt = tmp_path / "prompt.txt"
+        prompt.write_text("Você é o padeiro.", "utf-8")
+        words = ["--agent", "llm", "--model", "small", "--base-url", "https://models.example/v1"]
+        words += ["--api-key-env", "KEY", "--prompt-file", str(prompt), "--history", "5"]
+        assert recado.one("agents", "set", "--owner", owner, *words, KEY="sk-1") == {
+            "agent": "llm",
+            "active": True,
+            "model": "small",
+            "base_url": "https://models.example/v1",
+            "url": None,
+            "prompt": "Você é o padeiro.",
+            "history": 5,
+            "allow_private": False,
+            "has_api_key": True,
+            "has_secret": False,
+        }
+
+    def test_the_last_one_set_is_active(self, recado: Recado, owner: str) -> None:
+        for agent in ("faq", "echo"):
+            recado.one("agents", "set", "--owner", owner, "--agent", agent)
+        found = {agent["agent"]: agent["active"] for agent in recado.many("agents", "list", "--owner", owner)}
+        assert found == {"faq": False, "echo": True}
+        assert "echo   yes" in recado.says("agents", "list", "--owner", owner)
+
+    def test_an_agent_of_ones_own_shows_its_secret_once(self, recado: Recado, owner: str) -> None:
+        words = ["agents", "set", "--owner", owner, "--agent", "http", "--url", "http://127.0.0.1:9/answer"]
+        first = recado.one(*words, "--allow-private")
+        assert str(first["secret"]).startswith("whsec_")
+        assert "secret" not in recado.one(*words)
+
+    @pytest.mark.parametrize(
+        ("words", "sentence"),
+        [
+            (["--agent", "eco"], "no agent is called 'eco'; installed are: echo, faq, http, llm"),
+            (["--agent", "llm"], "the llm agent needs a model"),
+            (["--agent", "llm", "--api-key-env", "KEY"], "KEY, which --api-key-env names, is not set"),
+        ],
+    )
+    def test_what_cannot_work_gets_a_sentence(
+        self, recado: Recado, owner: str, words: list[str], sentence: str
+    ) -> None:
+        assert sentence in recado.refuses("agents", "set", "--owner", owner, *words)
+
+    def test_an_unknown_owner_gets_a_sentence(self, recado: Recado) -> None:
+        sentence = recado.refuses("agents", "set", "--owner", NOBODY, "--agent", "echo")
+        assert sentence == f"Error: there is no owner {NOBODY}\n"
+
+
+class TestKnowledge:
+    def test_documents_are_added_listed_found_and_removed(
+        self, recado: Recado, owner: str, opening_hours: Path
+    ) -> None:
+        mine = ["--owner", owner]
+        assert recado.one("knowledge", "add", *mine, opening_hours) == {"documents": 1, "chunks": 1}
+        [document] = recado.many("knowledge", "list", *mine)
+        assert (document["name"], document["chunks"]) == ("horarios.md", 1)
+        [passage] = recado.many("knowledge", "search", *mine, "a que horas abre?")
+        assert "Abrimos às 8h" in str(passage["text"])
+        assert recado.one("knowledge", "remove", *mine, "horarios.md") == {"removed": "horarios.md"}
+        assert recado.says("knowledge", "search", *mine, "abre?") == "No passage speaks of that.\n"
+
+    def test_a_file_that_is_not_there_gets_a_sentence(self, recado: Recado, owner: str, tmp_path: Path) -> None:
+        sentence = recado.refuses("knowledge", "add", "--owner", owner, tmp_path / "none.md", status=2)
+        assert "does not exist" in sentence
+
+    def test_a_file_that_is_no_text_gets_a_sentence(self, recado: Recado, owner: str, tmp_path: Path) -> None:
+        (tmp_path / "photo.png").write_bytes(b"\x89PNG\x00\x01")
+        sentence = recado.refuses("knowledge", "add", "--owner", owner, tmp_path / "photo.png")
+        assert sentence.startswith("Error: ")
+        assert "photo.png" in sentence
+
+    def test_removing_what_is_not_there_gets_a_sentence(self, recado: Recado, owner: str) -> None:
+        assert "there is no document 'x.md'" in recado.refuses("knowledge", "remove", "--owner", owner, "x.md")
+
+    def test_an_unknown_owner_gets_a_sentence(self, recado: Recado, opening_hours: Path) -> None:
+        sentence = recado.refuses("knowledge", "add", "--owner", NOBODY, opening_hours)
+        assert sentence == f"Error: there is no owner {NOBODY}\n"

@@ -1,0 +1,103 @@
+from collections.abc import Iterator
+
+import pytest
+
+from recado.emulator.app import running
+from recado.emulator.settings import EmulatorSettings
+from tests.world import ACCOUNT
+
+from .conftest import NOBODYS, ORPHAN_SID, TOKEN, Recado
+from .test_org import NOBODY
+
+ADDRESS = "whatsapp:+55 (11) 98888-7777"
+
+
+@pytest.fixture(scope="module")
+def twilio() -> Iterator[str]:
+    with running(EmulatorSettings(accounts={ACCOUNT.value: TOKEN})) as url:
+        yield url
+
+
+def add(owner: str, address: str = ADDRESS, *, account: str = ACCOUNT.value) -> list[str]:
+    return ["numbers", "add", "--owner", owner, "--account-sid", account, "--auth-token-env", "T", "--address", address]
+
+
+class TestAdd:
+    def test_gives_the_id_under_which_it_is_listed(self, recado: Recado, owner: str) -> None:
+        added = recado.one(*add(owner), T=TOKEN)
+        listed = {number["address_id"]: number for number in recado.many("numbers", "list", "--owner", owner)}
+        assert listed[added["address_id"]] == {
+            **added,
+            "address": "whatsapp:+5511988887777",
+            "account_sid": ACCOUNT.value,
+            "problem": None,
+        }
+
+    @pytest.mark.parametrize(
+        ("address", "account", "sentence"),
+        [
+            ("padaria", ACCOUNT.value, "'padaria' is not a phone number"),
+            (ADDRESS, "AC1", "'AC1' is not an account SID"),
+        ],
+    )
+    def test_what_is_no_number_or_account_gets_a_sentence(
+        self, recado: Recado, owner: str, address: str, account: str, sentence: str
+    ) -> None:
+        assert sentence in recado.refuses(*add(owner, address, account=account), T=TOKEN)
+
+    def test_needs_the_token_in_a_variable(self, recado: Recado, owner: str) -> None:
+        assert "T, which --auth-token-env names, is not set" in recado.refuses(*add(owner))
+
+    def test_a_number_has_one_owner(self, recado: Recado, our_number: str) -> None:
+        words = ["org", "register", "--name", "L", "--email", "d@l.example", "--password-env", "PW"]
+        other = str(recado.one(*words, PW="cavalo correto bateria")["owner_id"])
+        assert "belongs to another owner" in recado.refuses(*add(other, our_number), T=TOKEN)
+
+    def test_an_unknown_owner_gets_a_sentence(self, recado: Recado) -> None:
+        assert recado.refuses(*add(NOBODY), T=TOKEN) == f"Error: there is no owner {NOBODY}\n"
+
+
+class TestCheck:
+    def test_right_credentials_are_stored(self, recado: Recado, owner: str, twilio: str) -> None:
+        assert "is ready" in recado.says(*add(owner), "--check", T=TOKEN, RECADO_TWILIO_API_URL=twilio)
+
+    def test_wrong_ones_are_not(self, recado: Recado, owner: str, twilio: str) -> None:
+        sentence = recado.refuses(*add(owner), "--check", T="another", RECADO_TWILIO_API_URL=twilio)
+        assert sentence == f"Error: Twilio does not accept this auth token for {ACCOUNT}; nothing was stored\n"
+        assert len(recado.many("numbers", "list", "--owner", owner)) == 1
+
+    def test_nobody_there_gets_a_sentence(self, recado: Recado, owner: str) -> None:
+        sentence = recado.refuses(*add(owner), "--check", T=TOKEN, RECADO_TWILIO_API_URL="http://127.0.0.1:1")
+        assert "Twilio could not be asked at http://127.0.0.1:1" in sentence
+
+
+class TestList:
+    def test_fits_on_a_terminal(self, recado: Recado, owner: str, our_number: str) -> None:
+        shown = recado.says("numbers", "list", "--owner", owner)
+        assert our_number in shown
+        assert max(len(line) for line in shown.splitlines()) <= 80
+
+    def test_a_key_that_does_not_fit_is_told_beside_the_number(self, recado: Recado, owner: str) -> None:
+        [number] = recado.many("numbers", "list", "--owner", owner, RECADO_SECRET_KEY="B" * 42 + "A")
+        assert "RECADO_SECRET_KEY is not the key that sealed it" in str(number["problem"])
+
+
+class TestOrphans:
+    def test_are_listed_without_what_they_say(self, recado: Recado) -> None:
+        [orphan] = recado.many("orphans", "list")
+        assert (orphan["message_sid"], orphan["to"]) == (ORPHAN_SID, NOBODYS)
+        assert str(orphan["received_at"]).endswith("+00:00")
+        assert ORPHAN_SID in recado.says("orphans", "list")
+
+    def test_are_assigned_once_their_number_is_there(self, recado: Recado, owner: str) -> None:
+        assign = ["orphans", "assign", ORPHAN_SID, "--owner", owner]
+        assert "add the number first" in recado.refuses(*assign)
+        recado.one(*add(owner, NOBODYS), T=TOKEN)
+        assert recado.one(*assign) == {"message_sid": ORPHAN_SID, "owner_id": owner}
+        assert recado.many("orphans", "list") == []
+        assert recado.one("queue", "stats")["waiting"] == 1
+        assert "was assigned before" in recado.refuses(*assign)
+
+    def test_an_unknown_one_gets_a_sentence(self, recado: Recado, owner: str) -> None:
+        sentence = recado.refuses("orphans", "assign", "SM1", "--owner", owner)
+        assert sentence == "Error: there is no orphan SM1; `recado orphans list` shows them\n"

@@ -1,0 +1,82 @@
+import json
+import sqlite3
+from pathlib import Path
+
+import pytest
+
+from recado.migrations import HEAD
+
+from .conftest import Recado
+
+PUBLIC = "https://recado.example"
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    return tmp_path / "recado.db"
+
+
+def spoil(file: Path, sql: str) -> None:
+    with sqlite3.connect(file) as connection:
+        connection.execute(sql)
+    connection.close()
+
+
+class TestVerify:
+    def test_a_sound_database_has_no_violations(self, recado: Recado) -> None:
+        report = recado.one("verify")
+        assert (report["accepted"], report["open"], report["violations"], report["orphans"]) == (5, 0, [], 1)
+        assert isinstance(report["outcomes"], dict)
+        outcomes = {outcome: count for outcome, count in report["outcomes"].items() if count}
+        assert outcomes == {"answered": 2, "apologised": 2, "handed_off": 1}
+        assert "No violations." in recado.says("verify")
+
+    def test_a_broken_promise_fails_and_names_the_message(self, recado: Recado, file: Path) -> None:
+        spoil(file, "DELETE FROM inbox_items")
+        ended = recado("verify", "--json")
+        [violation] = json.loads(ended.stdout)["violations"]
+        assert (ended.exit_code, ended.stderr) == (1, "Error: 1 violation of the promise\n")
+        assert violation["message_sid"] in recado("verify").stdout
+
+
+class TestMigrate:
+    def test_makes_a_database_and_finds_it_done_the_second_time(self, recado: Recado, tmp_path: Path) -> None:
+        fresh = f"sqlite:///{tmp_path / 'fresh.db'}"
+        first = recado.one("migrate", RECADO_DATABASE_URL=fresh)
+        assert first == {"before": None, "after": HEAD, "migrated": True}
+        second = recado.says("migrate", RECADO_DATABASE_URL=fresh)
+        assert second == f"The database is at schema {HEAD}: nothing was to be done.\n"
+
+    def test_a_database_of_a_later_release_gets_a_sentence(self, recado: Recado, file: Path) -> None:
+        spoil(file, "UPDATE alembic_version SET version_num = '9999'")
+        assert "the database is at schema 9999" in recado.refuses("migrate", status=2)
+
+
+class TestDoctor:
+    def test_finds_nothing_where_nothing_is_wrong(self, recado: Recado, file: Path) -> None:
+        examined = recado.one("doctor", RECADO_PUBLIC_URL=PUBLIC)
+        assert examined["ok"] is True
+        assert f"database: {file} is at schema {HEAD}" in recado.says("doctor", RECADO_PUBLIC_URL=PUBLIC)
+
+    def test_tells_every_setting_that_keeps_it_from_serving(self, recado: Recado) -> None:
+        ended = recado("doctor", RECADO_SECRET_KEY=None)
+        assert ended.exit_code == 1
+        assert "Error: RECADO_PUBLIC_URL is not set" in ended.stderr
+        assert "make one with python3 -c" in ended.stderr
+
+    def test_tells_of_a_schema_that_is_not_this_release_s(self, recado: Recado, file: Path) -> None:
+        spoil(file, "DELETE FROM alembic_version")
+        ended = recado("doctor", "--json", RECADO_PUBLIC_URL=PUBLIC)
+        assert (ended.exit_code, json.loads(ended.stdout)["ok"]) == (1, False)
+        assert ended.stderr == f"Error: {file} is at schema none instead of {HEAD}: run recado migrate\n"
+
+    def test_a_file_that_is_no_database_gets_a_sentence(self, recado: Recado, file: Path) -> None:
+        file.write_text("a shopping list, which is longer than the header of any database", "utf-8")
+        ended = recado("doctor", RECADO_PUBLIC_URL=PUBLIC)
+        assert f"Error: {file} is not a database" in ended.stderr
+
+    def test_a_database_to_be_made_is_fine(self, recado: Recado, tmp_path: Path) -> None:
+        fresh = f"sqlite:///{tmp_path / 'fresh.db'}"
+        shown = recado.says("doctor", RECADO_PUBLIC_URL=PUBLIC, RECADO_DATABASE_URL=fresh)
+        assert "is not there yet; the first start makes it" in shown
+        assert not (tmp_path / "fresh.db").exists()
