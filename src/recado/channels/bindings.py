@@ -48,15 +48,15 @@ class Bindings:
     ) -> None:
         """The attempt was accepted under this SID, and its part with it."""
         other = self._attempt_of(account_sid, sid)
-        if other is not None and other != attempt.id:
-            if found_by != "callback":
-                return
-            self._take_from(other, account_sid, sid, attempt)
-        elif other is None:
-            self._store(attempt, account_sid, sid, found_by, status)
+        if other is not None and other != attempt.id and found_by != "callback":
+            return
         if attempt.state != "accepted":
             Attempts(self._uow).change(attempt.id, state="accepted", finished_at=self._now)
         Parts(self._uow).change(attempt.part_id, state="accepted")
+        if other is None:
+            self._store(attempt, account_sid, sid, found_by, status)
+        elif other != attempt.id:
+            self._take_from(other, account_sid, sid, attempt)
 
     def _attempt_of(self, account_sid: str, sid: str) -> UUID | None:
         row = self._uow.first(select(sent_messages.c.attempt_id).where(_names(account_sid, sid)))
@@ -84,6 +84,9 @@ class Bindings:
         other = Attempts(self._uow).require(other_id)
         still = select(sent_messages.c.sid).where(sent_messages.c.attempt_id == other_id)
         if self._uow.first(still) is not None or Attempts(self._uow).in_flight(other.lane) is not None:
+            return
+        if other.part_id == attempt.part_id:  # The part has arrived; nothing has to wait for the other attempt's fate.
+            Attempts(self._uow).change(other_id, state="unconfirmed")
             return
         Attempts(self._uow).change(other_id, state="unknown", finished_at=None)
         Parts(self._uow).change(other.part_id, state="waiting")

@@ -183,7 +183,9 @@ class SendHandler:
         if answer.state != "waiting":
             store.complete(uow, job, now)
             return _Over()
-        part = next((part for part in Parts(uow).of(answer.id) if part.state != "accepted"), None)
+        parts = Parts(uow).of(answer.id)
+        self._free_pair(uow, answer, parts, now)
+        part = next((part for part in parts if part.state != "accepted"), None)
         if part is None:
             self._settle(uow, job, now, lambda settlement: settlement.accepted(answer))
             return _Over()
@@ -194,6 +196,13 @@ class SendHandler:
         if last is not None and last.state == "unknown":
             return self._next_look(answer, part, last, now)
         return self._next_call(uow, job, answer, part, tried, now)
+
+    def _free_pair(self, uow: UnitOfWork, answer: Answer, parts: Sequence[Part], now: datetime) -> None:
+        """A second attempt whose part turned out to have been accepted by the first holds up nobody any more."""
+        accepted = {part.id for part in parts if part.state == "accepted"}
+        busy = Attempts(uow).in_flight(answer.lane)
+        if busy is not None and busy.part_id in accepted:
+            self._change(uow, busy, "unconfirmed", now)
 
     def _next_look(self, answer: Answer, part: Part, attempt: Attempt, now: datetime) -> _Step:
         due_at = _next_pull_at(attempt)
