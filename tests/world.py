@@ -9,6 +9,7 @@ Time moves only here. `advance` moves the clock and nothing happens; `passes` le
 the way. `work` does what a worker does, one job after the other, and lets surprises through instead of trying again.
 """
 
+import asyncio
 import random
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
@@ -298,12 +299,21 @@ class World:
 
     async def work(self) -> None:
         """Claim and run what is due, one job after the other, until nothing is; a dead worker leaves its job behind."""
-        while jobs := await self.queue.claim(1, suspects=4):
-            for job in jobs:
+        while (due := await self._next_due()) is not None and due <= self.clock.now():
+            for job in await self.queue.claim(1, suspects=4):
                 try:
                     await self._attempt(job)
                 except WorkerDied:
                     return
+
+    async def works_once(self) -> None:
+        """One job and no more."""
+        for job in await self.queue.claim(1, suspects=4):
+            await self._attempt(job)
+
+    def rings_in(self, seconds: float, bell: Callable[[], None]) -> None:
+        """Call `bell` after real seconds: for code that sleeps on the event loop, which knows no frozen clock."""
+        asyncio.get_running_loop().call_later(seconds, bell)
 
     async def lease_runs_out(self) -> None:
         """The dead worker's job goes back to the line."""
@@ -387,6 +397,11 @@ class World:
 
     async def verify(self) -> Verdict:
         return await self.verifier.verify()
+
+    @staticmethod
+    def uuid(stored: bytes) -> UUID:
+        """An id as `rows` gives it."""
+        return UUID(bytes=stored)
 
     # --- Sabotage -----------------------------------------------------------------------------------------------------
 
