@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import resource
 import signal
 import sys
 from enum import Enum
@@ -27,6 +28,7 @@ class Ending(Enum):
 
 async def work(container: "Container", *, drain: bool = False) -> Ending:
     """Work until SIGTERM or SIGINT, until drained, or until the process should be replaced."""
+    allow_many_files()
     worker = container.worker()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -36,6 +38,14 @@ async def work(container: "Container", *, drain: bool = False) -> Ending:
     finally:
         await close(container)
     return Ending.WORN_OUT if worker.worn_out else Ending.STOPPED
+
+
+def allow_many_files() -> None:
+    """Each waiting conversation may hold a connection; the usual soft limit of 1,024 is for programs that use select."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = 65_536 if hard == resource.RLIM_INFINITY else min(hard, 65_536)
+    if soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 async def work_on(container: "Container", job_id: UUID, lease_token: UUID) -> int:

@@ -7,6 +7,7 @@ elsewhere (agents/runner.py), so nothing here may block.
 import asyncio
 import contextlib
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import timedelta
 
 import structlog
@@ -23,6 +24,18 @@ from recado.core.queue.service import QueueService
 from recado.core.queue.suspects import SUSPECTS_AT_ONCE, SuspectRunner
 
 log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Ticked:
+    """What one round did: leases of dead workers freed, jobs run."""
+
+    leases_freed: int
+    jobs: int
+
+
+TICK_JOBS = 16
+"""How many jobs a tick takes at a time: few enough to finish within its budget."""
 
 STORAGE_PAUSE = 0.5
 """Seconds to wait when the database cannot be reached, before looking again."""
@@ -96,6 +109,22 @@ class Worker:
     async def run_one(self, job: Job) -> None:
         """Run one claimed job here (the life of a suspect's own process)."""
         await self._attempt(job)
+
+    async def tick(self, seconds: float) -> Ticked:
+        """One round for those who have no running worker: the relay's pass, then what is due, within a time budget."""
+        loop = asyncio.get_running_loop()
+        give_up = loop.time() + seconds
+        freed, ran = await self._relay.step(), 0
+        while (left := give_up - loop.time()) > 0:
+            jobs = await self._queue.claim(min(self._concurrency, TICK_JOBS), suspects=SUSPECTS_AT_ONCE)
+            if not jobs:
+                break
+            for job in jobs:
+                self._start(job)
+            ran += len(jobs)
+            await asyncio.wait(list(self._running), timeout=left)
+        await self._wind_down()
+        return Ticked(freed, ran)
 
     async def _listen(self) -> None:
         async for _ in self._delivery.receive():
