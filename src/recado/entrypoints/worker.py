@@ -41,7 +41,7 @@ async def work(container: "Container", *, drain: bool = False) -> Ending:
 
 
 def allow_many_files() -> None:
-    """Each waiting conversation may hold a connection; the usual soft limit of 1,024 is for programs that use select."""
+    """Each waiting conversation may hold a connection; the usual soft limit of 1,024 is for users of `select`."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = 65_536 if hard == resource.RLIM_INFINITY else min(hard, 65_536)
     if soft < wanted:

@@ -11,8 +11,9 @@ from uuid import UUID
 import pytest
 from aiohttp.abc import AbstractResolver, ResolveResult
 
-from recado.channels.twilio.client import TwilioApi, TwilioCredentials
-from recado.channels.twilio.sender import NoCredentials, TwilioSender
+from recado.channels.twilio.client import TwilioApi
+from recado.channels.twilio.models import NoCredentials, TwilioCredentials
+from recado.channels.twilio.sender import TwilioSender
 from recado.channels.twilio.transport import Transport
 from recado.conversation.ports import Channel, ListedMessage, NotProcessed, OutboundText, Pull, Refused, Sent, Unknown
 from recado.conversation.values import AccountSid, Address, MessageSid

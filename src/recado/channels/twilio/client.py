@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from twilio.base.exceptions import TwilioException
 
 from recado.channels.twilio.form import storable
+from recado.channels.twilio.models import TwilioCredentials
 from recado.channels.twilio.transport import CallEnded, CallProblem, Transport, Uncertain
 from recado.conversation.values import AccountSid, MessageSid
 from recado.core.errors import InvalidInput
@@ -20,22 +21,6 @@ from recado.core.errors import InvalidInput
 if TYPE_CHECKING:
     from twilio.rest import Client
     from twilio.rest.api.v2010.account.message import MessageInstance, MessageList
-
-
-@dataclass(frozen=True, slots=True)
-class TwilioCredentials:
-    """What an account signs in with: its API key where there is one, else its auth token."""
-
-    account_sid: AccountSid
-    auth_token: str = field(repr=False)
-    api_key_sid: str | None = None
-    api_key_secret: str | None = field(default=None, repr=False)
-
-    @property
-    def basic_auth(self) -> tuple[str, str]:
-        if self.api_key_sid and self.api_key_secret:
-            return self.api_key_sid, self.api_key_secret
-        return self.account_sid.value, self.auth_token
 
 
 # --- How a call may end -----------------------------------------------------------------------------------------------

@@ -9,10 +9,8 @@ from uuid import UUID
 
 from sqlalchemy import select
 
-from recado.channels.twilio.client import TwilioCredentials
-from recado.channels.twilio.models import KnownAddress, TwilioAccount
+from recado.channels.twilio.models import KnownAddress, NoCredentials, TwilioAccount, TwilioCredentials
 from recado.channels.twilio.repository import EveryAccount, EveryAddress
-from recado.channels.twilio.sender import NoCredentials
 from recado.conversation.values import AccountSid
 from recado.core.clock import Clock
 from recado.core.database.engine import Database

@@ -4,6 +4,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from uuid import UUID
 
+from recado.conversation.values import AccountSid
+
 
 @dataclass(frozen=True, slots=True)
 class TwilioAccount:
@@ -58,3 +60,27 @@ class KnownAddress:
     tokens: tuple[str, ...] = field(repr=False)
     locale: str
     had_webhook: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class TwilioCredentials:
+    """What an account signs in with: its API key where there is one, else its auth token."""
+
+    account_sid: AccountSid
+    auth_token: str = field(repr=False)
+    api_key_sid: str | None = None
+    api_key_secret: str | None = field(default=None, repr=False)
+
+    @property
+    def basic_auth(self) -> tuple[str, str]:
+        if self.api_key_sid and self.api_key_secret:
+            return self.api_key_sid, self.api_key_secret
+        return self.account_sid.value, self.auth_token
+
+
+@dataclass(frozen=True, slots=True)
+class NoCredentials:
+    """There is nothing to sign in with: the address or its account is gone, or its token cannot be unsealed."""
+
+    detail: str
+    code: str = "no_credentials"

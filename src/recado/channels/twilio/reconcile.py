@@ -15,11 +15,10 @@ from typing import Final
 
 import structlog
 
-from recado.channels.twilio.client import MessageRecord, MessagesPage, TwilioApi, TwilioCredentials
+from recado.channels.twilio.client import MessageRecord, MessagesPage, TwilioApi
 from recado.channels.twilio.directory import Directory
-from recado.channels.twilio.models import ChannelAddress
+from recado.channels.twilio.models import ChannelAddress, NoCredentials, TwilioCredentials
 from recado.channels.twilio.repository import EveryAddress
-from recado.channels.twilio.sender import NoCredentials
 from recado.conversation.accept import STALE, Accepted, AcceptService, Inbound
 from recado.conversation.values import Address
 from recado.core.clock import Clock

@@ -5,15 +5,15 @@ A message is never sent twice from here: each `send` is one create call, and its
 
 import asyncio
 from collections.abc import Iterator
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 from uuid import UUID
 
 from recado.channels.twilio.callbacks import callback_url
-from recado.channels.twilio.client import Created, MessageRecord, MessagesPage, TwilioApi, TwilioCredentials
+from recado.channels.twilio.client import Created, MessageRecord, MessagesPage, TwilioApi
 from recado.channels.twilio.errors import classify_refusal
 from recado.channels.twilio.form import storable
+from recado.channels.twilio.models import NoCredentials, TwilioCredentials
 from recado.channels.twilio.transport import CallProblem, Declined, NeverSent
 from recado.conversation.ports import (
     ListedMessage,
@@ -31,14 +31,6 @@ from recado.core.errors import DomainError, InvalidInput
 _TRIAL_PREFIX = "Sent from your Twilio trial account - "
 
 _NO_CREDENTIALS_RETRY = 60.0
-
-
-@dataclass(frozen=True, slots=True)
-class NoCredentials:
-    """There is nothing to sign in with: the address or its account is gone, or its token cannot be unsealed."""
-
-    detail: str
-    code: str = "no_credentials"
 
 
 class AccountDirectory(Protocol):

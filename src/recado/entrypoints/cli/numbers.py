@@ -53,7 +53,8 @@ def add(
 
 async def _check(twilio_api_url: str, number: "NewNumber") -> None:
     """Read one entry of the message list, which only the right token may; raises `Conflict` otherwise."""
-    from recado.channels.twilio.client import MessagesPage, TwilioApi, TwilioCredentials
+    from recado.channels.twilio.client import MessagesPage, TwilioApi
+    from recado.channels.twilio.models import TwilioCredentials
     from recado.channels.twilio.transport import Declined, Transport
 
     api = TwilioApi(Transport(twilio_api_url))
@@ -91,7 +92,7 @@ def _account(item: Item) -> str:
 
 
 async def _view(container: "Container", number: "ChannelAddress") -> Item:
-    from recado.channels.twilio.client import TwilioCredentials
+    from recado.channels.twilio.models import TwilioCredentials
 
     account = await container.directory().account_for(number.id)
     return {
