@@ -1,0 +1,323 @@
+"""What every bench shares: rounds, medians, tables, processes that end with the bench, and a product to measure.
+
+A figure alone says more about the machine than about the code, so every bench runs its contestants in turn, round after
+round, and shows the median of each with the ratio of the two. Everything lives in a temporary directory and on
+loopback, and is gone when the bench ends, however it ends.
+"""
+
+import argparse
+import asyncio
+import base64
+import contextlib
+import http.client
+import math
+import os
+import shutil
+import signal
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, NoReturn
+from urllib.parse import urlsplit
+
+from rich.console import Console
+from rich.table import Table
+
+if TYPE_CHECKING:
+    from recado.bootstrap import Container
+
+BENCH = Path(__file__).parent
+RECADO = (sys.executable, "-m", "recado")
+SECRET_KEY = base64.urlsafe_b64encode(b"k" * 32).decode()
+ACCOUNT_SID = "AC" + "1" * 32
+AUTH_TOKEN = "t" * 32
+NUMBER = "whatsapp:+14155238886"
+MESSAGES_PATH = "/webhooks/twilio/messages"
+
+
+# --- What is asked of a bench -----------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """`rounds` is how often everything is measured; `quick` is for trying the bench itself, not for figures."""
+
+    rounds: int
+    quick: bool
+
+
+def options(doc: str | None) -> Options:
+    """Read the command line; a bench's docstring is its help."""
+    parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=5, help="how often each contestant is measured (default 5)")
+    parser.add_argument("--quick", action="store_true", help="small loads and two rounds: does the bench still run?")
+    given = parser.parse_args()
+    return Options(rounds=min(given.rounds, 2) if given.quick else max(1, given.rounds), quick=given.quick)
+
+
+def give_up(sentence: str) -> NoReturn:
+    """End the bench with one clear sentence."""
+    raise SystemExit(sentence)
+
+
+# --- Figures ----------------------------------------------------------------------------------------------------------
+
+
+def median(values: Sequence[float]) -> float:
+    return statistics.median(values)
+
+
+def percentile(values: Sequence[float], percent: float) -> float:
+    """The value that `percent` of all are not above (nearest rank: with few samples it never flatters)."""
+    ordered = sorted(values)
+    return ordered[max(0, math.ceil(len(ordered) * percent / 100) - 1)]
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """One line of the result: what was measured, the median, how far the rounds were apart, and the target."""
+
+    what: str
+    values: Sequence[float]
+    unit: str
+    target: str = ""
+    met: bool | None = None
+    digits: int = 0
+    note: str = ""
+
+    @property
+    def median(self) -> float:
+        return median(self.values)
+
+    def shown(self, value: float) -> str:
+        return f"{value:,.{self.digits}f} {self.unit}".strip()
+
+
+def at_least(what: str, values: Sequence[float], least: float, unit: str = "x", digits: int = 2) -> Figure:
+    """A figure that should not be below `least`."""
+    met = median(values) >= least
+    return Figure(what, values, unit, f"≥ {least:g} {unit}", met, digits)
+
+
+def at_most(what: str, values: Sequence[float], most: float, unit: str, digits: int = 0) -> Figure:
+    """A figure that should not be above `most`."""
+    return Figure(what, values, unit, f"≤ {most:g} {unit}", median(values) <= most, digits)
+
+
+def show(title: str, figures: Sequence[Figure], *, remarks: Sequence[str] = ()) -> None:
+    """Print the table, then say in words what missed its target."""
+    console = Console(width=None if sys.stdout.isatty() else 120, highlight=False)
+    table = Table(title=title, title_justify="left", title_style="bold")
+    for column, justify in (("", "left"), ("median", "right"), ("lowest – highest", "right"), ("target", "left")):
+        table.add_column(column, justify="right" if justify == "right" else "left")
+    table.add_column("")
+    for figure in figures:
+        spread = f"{figure.shown(min(figure.values))} – {figure.shown(max(figure.values))}"
+        verdict = {True: "met", False: "MISSED", None: ""}[figure.met]
+        table.add_row(figure.what, figure.shown(figure.median), spread, figure.target, verdict or figure.note)
+    console.print(table)
+    for remark in remarks:
+        console.print(f"  {remark}", markup=False)
+    for figure in figures:
+        if figure.met is False:
+            console.print(f"  Target missed: {figure.what} is {figure.shown(figure.median)}, not {figure.target}.")
+    console.print()
+
+
+def progress(text: str) -> None:
+    """A line for whoever waits; the table is on standard output, this is not."""
+    print(f"  {text}", file=sys.stderr, flush=True)
+
+
+# --- Processes, ports and files that end with the bench ---------------------------------------------------------------
+
+
+@dataclass(slots=True)
+class Workbench:
+    """A temporary directory and the processes started in it."""
+
+    home: Path
+    _processes: list["subprocess.Popen[bytes]"] = field(default_factory=list)
+    _logs: int = 0
+
+    def start(self, command: Sequence[str], env: Mapping[str, str]) -> "subprocess.Popen[bytes]":
+        """Start a process; what it writes goes to a log that is shown if it ends too early."""
+        self._logs += 1
+        with (self.home / f"log-{self._logs}.txt").open("wb") as log:
+            process = subprocess.Popen(command, env=dict(env), stdout=log, stderr=log, cwd=self.home)
+        self._processes.append(process)
+        return process
+
+    def stop(self, process: "subprocess.Popen[bytes]", patience: float = 15.0) -> None:
+        """Ask it to stop, then insist. By its own id, never by name."""
+        if process.poll() is None:
+            process.terminate()
+            try:
+                process.wait(patience)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+        if process in self._processes:
+            self._processes.remove(process)
+
+    def stop_all(self) -> None:
+        for process in reversed(list(self._processes)):
+            self.stop(process)
+
+    def complain(self, process: "subprocess.Popen[bytes]") -> NoReturn:
+        """End the bench because a process did; show the end of its log."""
+        logs = sorted(self.home.glob("log-*.txt"), key=lambda path: path.stat().st_mtime)
+        tail = logs[-1].read_text(errors="replace")[-2000:] if logs else ""
+        give_up(f"a process of the bench did not become ready (exit status {process.poll()}):\n{tail}")
+
+
+@contextlib.contextmanager
+def workbench() -> Iterator[Workbench]:
+    """A place to work in, cleaned away at the end; SIGTERM counts as an end."""
+    signal.signal(signal.SIGTERM, _interrupted)
+    home = Path(tempfile.mkdtemp(prefix="recado-bench-"))
+    bench = Workbench(home)
+    try:
+        yield bench
+    finally:
+        bench.stop_all()
+        shutil.rmtree(home, ignore_errors=True)
+
+
+def _interrupted(_number: int, _frame: FrameType | None) -> NoReturn:
+    raise SystemExit("stopped")
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port: int = listener.getsockname()[1]
+        return port
+
+
+def wait_until(condition: Callable[[], bool], seconds: float, pause: float = 0.005) -> bool:
+    """Whether `condition` came true within `seconds`."""
+    give_up_at = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() >= give_up_at:
+            return False
+        time.sleep(pause)
+    return True
+
+
+def answers(url: str) -> bool:
+    """Whether a GET of `url` is answered with 200 now."""
+    parts = urlsplit(url)
+    connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=2)
+    try:
+        connection.request("GET", parts.path or "/")
+        return connection.getresponse().status == 200
+    except OSError:
+        return False
+    finally:
+        connection.close()
+
+
+# --- The product as it is installed -----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Agent:
+    """What answers; the fields are those of `recado agents set`."""
+
+    name: str = "echo"
+    model: str | None = None
+    base_url: str | None = None
+    url: str | None = None
+
+
+def environment(database: Path, public_url: str, **settings: object) -> dict[str, str]:
+    """The variables of one installation; nothing of the caller's own installation leaks in."""
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("RECADO_")}
+    ours = {
+        "DATABASE_URL": f"sqlite:///{database}",
+        "PUBLIC_URL": public_url,
+        "SECRET_KEY": SECRET_KEY,
+        "LOG_LEVEL": "warning",
+        **{name.upper(): str(value) for name, value in settings.items()},
+    }
+    return inherited | {f"RECADO_{name}": value for name, value in ours.items()}
+
+
+def install(env: Mapping[str, str], agent: Agent | None = None) -> None:
+    """Make the database: one organisation with one number and one agent."""
+    from recado.bootstrap import Container, metadata
+    from recado.migrations.runner import migrate_sqlite
+    from recado.settings import load_settings
+
+    settings = load_settings(env, purpose="serve")
+    migrate_sqlite(settings.database_url, metadata)
+    asyncio.run(_furnish(Container(settings=settings), agent or Agent()))
+
+
+async def _furnish(container: "Container", agent: Agent) -> None:
+    from recado.agents.models import AgentForm
+    from recado.channels.twilio.numbers import NewNumber
+    from recado.conversation.values import AccountSid, Address
+    from recado.identity.service import Registration
+
+    registered = await container.identity().register_organization(
+        Registration("Padaria Aurora", "ana@example.com", "uma senha boa 123")
+    )
+    number = NewNumber(AccountSid(ACCOUNT_SID), AUTH_TOKEN, Address(NUMBER))
+    await container.numbers().add(registered.owner_id, number)
+    form = AgentForm(
+        agent.name,
+        model=agent.model,
+        base_url=agent.base_url,
+        url=agent.url,
+        allow_private=agent.base_url is not None or agent.url is not None or None,
+    )
+    await container.agent_service().set(registered.owner_id, form)
+    await container.database().close()
+
+
+def copied(template: Path, target: Path) -> Path:
+    """A fresh database for a round; the template was closed, so one file is all there is of it."""
+    assert not Path(f"{template}-wal").exists(), "the template is still open"
+    for suffix in ("", "-wal", "-shm", ".lock"):
+        Path(f"{target}{suffix}").unlink(missing_ok=True)
+    return Path(shutil.copy(template, target))
+
+
+class Serving:
+    """A server in a process of its own, entered when it is ready and stopped when it is left."""
+
+    def __init__(self, bench: Workbench, command: Sequence[str], env: Mapping[str, str], port: int) -> None:
+        self._bench, self._command, self._env, self._port = bench, command, env, port
+
+    def __enter__(self) -> "subprocess.Popen[bytes]":
+        self._process = process = self._bench.start(self._command, self._env)
+        ready = f"http://127.0.0.1:{self._port}/readyz"
+        if not wait_until(lambda: process.poll() is not None or answers(ready), 30) or process.poll() is not None:
+            self._bench.complain(process)
+        return process
+
+    def __exit__(self, *_error: object) -> None:
+        self._bench.stop(self._process)
+
+
+def serving(bench: Workbench, env: Mapping[str, str], port: int) -> Serving:
+    """`recado serve`."""
+    return Serving(bench, [*RECADO, "serve", "--port", str(port)], env, port)
+
+
+@contextlib.contextmanager
+def working(bench: Workbench, env: Mapping[str, str]) -> Iterator["subprocess.Popen[bytes]"]:
+    """`recado worker`."""
+    process = bench.start([*RECADO, "worker"], env)
+    try:
+        yield process
+    finally:
+        bench.stop(process, patience=25.0)
