@@ -46,6 +46,7 @@ COMMANDS: Final[Mapping[str, Entry]] = {
     "queue": Entry("What waits, and what was given up.", f"{_HERE}.queue:app"),
     "orphans": Entry("Messages to numbers that belonged to nobody.", f"{_HERE}.numbers:orphans"),
     "verify": Entry("Prove that no message was lost and none answered twice.", f"{_HERE}.upkeep:verify"),
+    "tick": Entry("Do one round of what is due, without a running worker.", f"{_HERE}.upkeep:tick"),
     "doctor": Entry("Say what is wrong with the settings and the database.", f"{_HERE}.upkeep:doctor"),
     "migrate": Entry("Bring the database to this release's schema.", f"{_HERE}.upkeep:migrate"),
 }

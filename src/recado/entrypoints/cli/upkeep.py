@@ -4,7 +4,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
@@ -14,6 +14,8 @@ from recado.entrypoints.cli.output import answer, document, sentence, table
 from recado.entrypoints.cli.running import run, settings_for
 
 if TYPE_CHECKING:
+    from recado.bootstrap import Container
+    from recado.core.queue.worker import Ticked
     from recado.operations.verify import Report
     from recado.settings import Settings
 
@@ -51,6 +53,24 @@ def _tell(report: "Report") -> None:
         table(["Message", "Violation"], [[each.message_sid, each.why] for each in report.violations])
     else:
         sentence("No violations.")
+
+
+def tick(
+    seconds: Annotated[float, typer.Option(help="How long the round may take.")] = 25.0, as_json: AsJson = False
+) -> None:
+    """Do one round: free the leases of dead workers, start what is scheduled, run what is due. For timers and tests."""
+    ticked = run(lambda container: _one_round(container, seconds), purpose="worker")
+    counts = asdict(ticked)
+    answer(counts, f"{ticked.jobs} jobs run, {ticked.leases_freed} leases freed.", as_json=as_json)
+
+
+async def _one_round(container: "Container", seconds: float) -> "Ticked":
+    from recado.entrypoints.worker import close
+
+    try:
+        return await container.worker().tick(seconds)
+    finally:
+        await close(container)
 
 
 def migrate(as_json: AsJson = False) -> None:
