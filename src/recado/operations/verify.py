@@ -6,8 +6,8 @@ All questions see one snapshot, so a message that moves meanwhile is never half-
 What it costs with n messages: what is open is found through partial indexes that hold nothing else (unturned messages,
 unsettled turns and answers, attempts in flight, hand-offs). What has ended is read in order, a handful of times (the
 counts, and one pass for each check marked `SCAN`), with lookups by primary key or index beside it; nothing is sorted,
-and no join grows faster than n. A million messages take some ten seconds on a small machine, and no writer waits:
-readers have connections of their own.
+and no join grows faster than n. A million messages (1.6 GB) took twelve seconds on two cores. No writer waits for it,
+but the write-ahead log cannot be cut short while the snapshot lives.
 """
 
 from collections.abc import Mapping, Sequence
