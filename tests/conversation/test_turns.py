@@ -152,7 +152,7 @@ class TestAnAgentThatFails:
         sid = await given_an_apology(world)
         letters = await world.dead()
         assert (world.sent_texts(), await world.outcome_of(sid)) == ([APOLOGY], "apologised")
-        assert [(letter.message_sid, letter.attempts) for letter in letters] == [(sid, 2)]
+        assert [(letter.message_sid, letter.last_error) for letter in letters] == [(sid, "no model")]
         assert await clean(world)
 
     async def test_the_owners_own_words_are_used(self, world: World) -> None:
