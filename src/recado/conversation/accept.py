@@ -10,12 +10,13 @@ from datetime import datetime, timedelta
 from typing import Literal
 from uuid import UUID
 
-from sqlalchemy import and_, update
+from sqlalchemy import bindparam, select, text, update
+from sqlalchemy.dialects import sqlite
 
 from recado.conversation.tables import messages
 from recado.conversation.values import Address
 from recado.core.database.engine import Database
-from recado.core.database.unit_of_work import UnitOfWork
+from recado.core.database.unit_of_work import Prepared, UnitOfWork
 from recado.core.ids import Ids
 from recado.core.queue import store
 from recado.core.queue.job import NewJob
@@ -79,6 +80,28 @@ class BurstWindow:
     most: timedelta = timedelta(seconds=8)
 
 
+_COLUMNS = (
+    "id", "owner_id", "lane", "address_id", "account_sid", "message_sid", "from_address", "to_address", "text", "kind",
+    "opt_out_type", "profile_name", "raw", "source", "received_at", "outcome", "outcome_reason", "outcome_at",
+)  # fmt: skip
+_INSERT = Prepared(
+    sqlite.insert(messages)
+    .values({name: bindparam(name, type_=messages.c[name].type) for name in _COLUMNS})
+    .on_conflict_do_nothing()
+)
+_STORED = select(messages.c.id).where(messages.c.id.in_(bindparam("ids", expanding=True)))
+_FILL_IN = Prepared(
+    update(messages)
+    .where(
+        messages.c.account_sid == bindparam("account", type_=messages.c.account_sid.type),
+        messages.c.message_sid == bindparam("sid", type_=messages.c.message_sid.type),
+        messages.c.source == text("'sweep'"),
+        messages.c.raw == text("x''"),
+    )
+    .values(raw=bindparam("raw", type_=messages.c.raw.type))
+)
+
+
 class AcceptService:
     """Accepts messages, many in one commit."""
 
@@ -90,20 +113,21 @@ class AcceptService:
 
     def accept_many(self, uow: UnitOfWork, inbounds: Sequence[Inbound]) -> list[Accepted | Duplicate]:
         """Store what is new, and open or extend one burst window per lane."""
-        insert = uow.insert(messages).on_conflict_do_nothing().returning(messages.c.id)
-        stored = {row[0] for row in uow.execute(insert, [_row(inbound) for inbound in inbounds]).all()}
-        new = [inbound for inbound in inbounds if inbound.id in stored]
-        if len(new) < len(inbounds):
+        lanes = {inbound.id: inbound.lane for inbound in inbounds}
+        stored = set(lanes)
+        if uow.run_many(_INSERT, [_row(inbound, lanes[inbound.id]) for inbound in inbounds]) < len(inbounds):
+            stored = {row[0] for row in uow.execute(_STORED, {"ids": list(lanes)}).all()}
             _fill_in(uow, [inbound for inbound in inbounds if inbound.id not in stored])
+        new = [inbound for inbound in inbounds if inbound.id in stored]
         to_answer = [inbound for inbound in new if not inbound.stale]
-        newest_of_lane = {inbound.lane: inbound for inbound in to_answer}
-        jobs = [self._job(inbound) for inbound in newest_of_lane.values()]
-        store.collect(uow, jobs, due_at_once=frozenset(inbound.lane for inbound in to_answer if inbound.hurried))
+        newest_of_lane = {lanes[inbound.id]: inbound for inbound in to_answer}
+        jobs = [self._job(inbound, lane) for lane, inbound in newest_of_lane.items()]
+        store.collect(uow, jobs, due_at_once=frozenset(lanes[inbound.id] for inbound in to_answer if inbound.hurried))
         return [
             Accepted(inbound.id) if inbound.id in stored else Duplicate(inbound.message_sid) for inbound in inbounds
         ]
 
-    def _job(self, inbound: Inbound) -> NewJob:
+    def _job(self, inbound: Inbound, lane: str) -> NewJob:
         now = inbound.received_at
         return NewJob(
             id=self._ids.new(),
@@ -112,7 +136,7 @@ class AcceptService:
             created_at=now,
             due_at=now if inbound.hurried else now + min(self._window.quiet, self._window.most),
             window_ends_at=now if inbound.hurried else now + self._window.most,
-            lane=inbound.lane,
+            lane=lane,
             message_sid=inbound.message_sid,
             max_attempts=self._max_attempts,
             collecting=True,
@@ -121,22 +145,21 @@ class AcceptService:
 
 def _fill_in(uow: UnitOfWork, repeated: Sequence[Inbound]) -> None:
     """A webhook that comes after the sweep found its message brings the raw form; nothing else changes."""
-    late = [inbound for inbound in repeated if inbound.source == "webhook"]
-    for inbound in late:
-        found = and_(
-            messages.c.account_sid == inbound.account_sid,
-            messages.c.message_sid == inbound.message_sid,
-            messages.c.source == "sweep",
-            messages.c.raw == b"",
-        )
-        uow.execute(update(messages).where(found).values(raw=inbound.raw))
+    uow.run_many(
+        _FILL_IN,
+        [
+            {"account": inbound.account_sid, "sid": inbound.message_sid, "raw": inbound.raw}
+            for inbound in repeated
+            if inbound.source == "webhook"
+        ],
+    )
 
 
-def _row(inbound: Inbound) -> dict[str, object]:
+def _row(inbound: Inbound, lane: str) -> dict[str, object]:
     row: dict[str, object] = {
         "id": inbound.id,
         "owner_id": inbound.owner_id,
-        "lane": inbound.lane,
+        "lane": lane,
         "address_id": inbound.address_id,
         "account_sid": inbound.account_sid,
         "message_sid": inbound.message_sid,

@@ -11,9 +11,10 @@ from typing import Any
 from uuid import UUID
 
 from sqlalchemy import ColumnElement, and_, bindparam, case, delete, exists, func, literal_column, select, text, update
+from sqlalchemy.dialects import sqlite
 from sqlalchemy.engine import RowMapping
 
-from recado.core.database.unit_of_work import UnitOfWork
+from recado.core.database.unit_of_work import Prepared, UnitOfWork
 from recado.core.queue.job import Job, NewJob
 from recado.core.queue.tables import UNFINISHED, lanes, message_queue, queue_owners
 
@@ -44,21 +45,33 @@ def collect(uow: UnitOfWork, jobs: Sequence[NewJob], *, due_at_once: frozenset[s
     """
     if not jobs:
         return
-    insert = uow.insert(message_queue)
-    upsert = insert.on_conflict_do_update(
-        index_elements=["lane"],
-        index_where=text("status='collecting'"),
-        set_={
-            "due_at": func.min(insert.excluded.due_at, message_queue.c.window_ends_at),
-            "message_sid": insert.excluded.message_sid,
-        },
-    )
-    uow.execute(upsert, [_row(job) for job in jobs])
+    uow.run_many(_COLLECT, [_row(job) for job in jobs])
     if due_at_once:
         now = max(job.created_at for job in jobs)
         at_once = and_(message_queue.c.lane.in_(sorted(due_at_once)), message_queue.c.status == text("'collecting'"))
         uow.execute(update(message_queue).where(at_once).values(due_at=now, window_ends_at=now))
     touch_lanes(uow, {_lane(job): job.owner_id for job in jobs})
+
+
+_new = sqlite.insert(message_queue).values(
+    {
+        name: bindparam(name, type_=message_queue.c[name].type)
+        for name in (
+            "id", "name", "message_sid", "payload", "status", "attempts", "created_at", "owner_id", "lane", "priority",
+            "due_at", "window_ends_at", "turn_id", "max_attempts", "crashes", "crashes_alone", "dispatches", "trace",
+        )
+    }
+)  # fmt: skip
+_COLLECT = Prepared(
+    _new.on_conflict_do_update(
+        index_elements=["lane"],
+        index_where=text("status='collecting'"),
+        set_={
+            "due_at": func.min(_new.excluded.due_at, message_queue.c.window_ends_at),
+            "message_sid": _new.excluded.message_sid,
+        },
+    )
+)
 
 
 def _lane(job: NewJob) -> str:
@@ -93,9 +106,25 @@ def _row(job: NewJob) -> dict[str, object]:
 
 def touch_lanes(uow: UnitOfWork, owners: Mapping[str, UUID]) -> None:
     """Make the lanes that are new, then refresh their heads. In lane order, so that two writers cannot deadlock."""
-    rows = [{"lane": lane, "owner_id": owner} for lane, owner in sorted(owners.items())]
-    uow.execute(uow.insert(lanes).on_conflict_do_nothing(), rows)
-    refresh_lanes(uow, [str(row["lane"]) for row in rows])
+    uow.run_many(_TOUCH, [{"lane": lane, "owner_id": owner} for lane, owner in sorted(owners.items())])
+
+
+_TOUCH = Prepared(
+    text(
+        """
+INSERT INTO lanes (lane, owner_id, head_job, next_due_at, next_priority, suspect)
+SELECT :lane, :owner_id, head.id,
+    CASE WHEN EXISTS (SELECT 1 FROM message_queue r WHERE r.lane = head.lane AND r.status = 'running')
+        THEN NULL ELSE head.due_at END,
+    head.priority, head.crashes > 0
+FROM message_queue AS head
+WHERE head.lane = :lane AND head.status IN ('collecting', 'waiting', 'running') AND head.status <> 'running'
+ORDER BY head.id LIMIT 1
+ON CONFLICT (lane) DO UPDATE SET head_job = excluded.head_job, next_due_at = excluded.next_due_at,
+    next_priority = excluded.next_priority, suspect = excluded.suspect
+"""
+    ).bindparams(bindparam("owner_id", type_=lanes.c.owner_id.type))
+)
 
 
 _runs = exists().where(message_queue.c.lane == lanes.c.lane, message_queue.c.status == text("'running'"))
