@@ -26,8 +26,8 @@ class Ids(Protocol):
 class UuidV7:
     """UUIDv7 with the 12 bits after the milliseconds used as a counter, so ids of one process never go backwards.
 
-    A clock that jumps back keeps counting from the latest millisecond seen. Ids are unique, not secret: whatever must not
-    be guessed carries a MAC, so the random bits come from a generator seeded once instead of a system call each.
+    A clock that jumps back keeps counting from the latest millisecond seen. Ids are unique, not secret: whatever must
+    not be guessed carries a MAC, so the random bits come from a generator seeded once instead of a system call each.
     """
 
     def __init__(self, clock: Clock, random_bits: Callable[[int], int] | None = None) -> None:
