@@ -442,6 +442,8 @@ class SendHandler:
             self._change(uow, busy, "unconfirmed", now)
             Parts(uow).change(busy.part_id, state="unconfirmed")
             settlement.failed(answer, "unconfirmed", "unconfirmed")
+        elif len(arrived) == len(parts):
+            settlement.accepted(answer)
         else:
             settlement.failed(answer, "refused", "unreachable")
         log.error("send.exhausted", answer=str(answer.id), error=error)
@@ -506,5 +508,7 @@ def _next_pull_at(attempt: Attempt) -> datetime:
     if attempt.last_pull_at is None:
         return attempt.started_at + PULLS_AFTER[0]
     if attempt.pulls < len(PULLS_AFTER):
-        return max(attempt.started_at + PULLS_AFTER[attempt.pulls], attempt.last_pull_at + PULLS_AFTER[0])
+        # A list that cannot be read is asked less and less often.
+        pause = min(max(PULLS_AFTER[0], attempt.last_pull_at - attempt.started_at), PULL_PAUSE)
+        return max(attempt.started_at + PULLS_AFTER[attempt.pulls], attempt.last_pull_at + pause)
     return max(attempt.deadline_at + ABSENT_AFTER, attempt.last_pull_at + PULL_PAUSE)

@@ -1,7 +1,7 @@
 """Before any agent: may this turn be answered at all, and by whom?
 
-The order is fixed: a closed account, then opt-outs, then who holds the conversation. Twilio answers STOP, START and
-HELP by itself when it tells us `OptOutType`, so we say nothing then.
+The order is fixed: a closed account, a closed conversation, opt-outs, then who holds the conversation. Twilio answers
+STOP, START and HELP by itself when it tells us `OptOutType`, so we say nothing then.
 """
 
 from collections.abc import Sequence
@@ -45,6 +45,8 @@ def who_answers(
     """Decide, and store an opt-out or its end on the way."""
     if owner.closed_at is not None:
         return Suppress("closed_account")
+    if conversation.status == "closed":
+        return Suppress("discarded")
     opted_out = _opted_out(uow, owner, contact, group, now)
     if opted_out:
         return Suppress("opt_out")

@@ -25,7 +25,7 @@ from recado.conversation.effects import StoredEffects, effects_ran
 from recado.conversation.errors import AgentFailed
 from recado.conversation.gate import Suppress, ToAgent, ToPerson, who_answers
 from recado.conversation.lifecycle import Lifecycle
-from recado.conversation.models import Author, Contact, Conversation, Draft, Message, Turn
+from recado.conversation.models import OUTCOME_CHANGES, Author, Contact, Conversation, Draft, Message, Turn
 from recado.conversation.outcomes import Outcomes, Verdict
 from recado.conversation.ports import AgentResult, Agents, HandOff, HistoryEntry, Incoming, NoReply, Reply, TurnContext
 from recado.conversation.repository import Answers, Contacts, Conversations, Drafts, InboxItems, Messages, Turns
@@ -397,7 +397,6 @@ class ReplyHandler:
         if turn is None or turn.settled_at is not None or Answers(uow).of_turn(turn.id) is not None:
             return
         store.set_payload(uow, job.id, {"turn": str(turn.id), "messages": [str(message.id) for message in group]})
-        outcomes = Outcomes(uow, self._ids, now)
         if turn.replay_of is not None:  # The customer was told once; the first dead letter's outcome stands.
             Turns(uow).change(turn.id, settled_at=now)
             return
@@ -407,8 +406,6 @@ class ReplyHandler:
         decision = who_answers(uow, owner, contact, conversation, group, now)
         if isinstance(decision, ToAgent):
             Outbox(uow, self._ids, now, self._split).put(conversation, "apology", owner.apology, turn=turn)
-        elif conversation.status == "closed":
-            outcomes.settle_turn(turn, Verdict("suppressed", "discarded"))
         else:
             self._settle_unasked(uow, turn, decision, now)
 
@@ -470,6 +467,9 @@ class ReplyHandler:
         refusals = {
             # A replay would take away the messages that the apology is still to settle.
             "its apology is still on the way": any(message.outcome is None for message in group),
+            f"it ended as {newest.verdict}, which an answer would not change": (
+                newest.verdict not in {None, "handed_off", *OUTCOME_CHANGES["replay"]}
+            ),
             "it is in a person's inbox; release the conversation, and the agent answers": newest.outcome
             == "handed_off",
             "a later message of the same customer is being answered": None in later,

@@ -130,7 +130,7 @@ class QueueService:
 
         def record(uow: UnitOfWork) -> None:
             if crashes >= job.max_attempts:
-                self._bury(uow, job, now, f"it killed its own process {crashes} times ({how})")
+                self._bury(uow, job, now, f"it killed its own process {crashes} times ({how})", crashes_alone=crashes)
             else:
                 store.put_back(uow, job, now + delay, error=how, crashes_alone=crashes)
 
@@ -199,13 +199,13 @@ class QueueService:
             case RetryIn(delay, error, counts):
                 attempts = job.attempts + counts
                 if attempts >= job.max_attempts and counts:
-                    held = self._bury(uow, job, now, error)
+                    held = self._bury(uow, job, now, error, attempts=attempts)
                 else:
                     held = store.put_back(uow, job, now + delay, error=error or None, attempts=attempts)
         return Finished() if held else LeaseLost()
 
-    def _bury(self, uow: UnitOfWork, job: Job, now: datetime, error: str) -> bool:
-        if not store.bury(uow, job, now, error):
+    def _bury(self, uow: UnitOfWork, job: Job, now: datetime, error: str, **counted: int) -> bool:
+        if not store.bury(uow, job, now, error, **counted):
             return False
         self.handler(job.name).exhausted(uow, job, error)
         log.warning("queue.dead_letter", job=str(job.id), name=job.name, error=error)

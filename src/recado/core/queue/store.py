@@ -320,7 +320,9 @@ def set_turn(uow: UnitOfWork, job: Job, turn_id: UUID) -> None:
 # --- Endings ----------------------------------------------------------------------------------------------------------
 
 
-def complete(uow: UnitOfWork, job: Job, now: datetime, *, status: str = "done", error: str | None = None) -> bool:
+def complete(
+    uow: UnitOfWork, job: Job, now: datetime, *, status: str = "done", error: str | None = None, **counted: int
+) -> bool:
     """End a held job; False when the lease is lost, and then nothing was changed.
 
     This is the fence: a handler calls it first in the transaction that stores its result, and stops when it is False.
@@ -328,7 +330,7 @@ def complete(uow: UnitOfWork, job: Job, now: datetime, *, status: str = "done", 
     values: dict[str, object] = {"status": status, "lease_token": None, "leased_until": None, "finished_at": now}
     if error is not None:
         values["last_error"] = error
-    ended = uow.changed(update(message_queue).where(_held(job.id, job.lease_token)).values(**values)) == 1
+    ended = uow.changed(update(message_queue).where(_held(job.id, job.lease_token)).values(**values, **counted)) == 1
     if ended:
         refresh_lanes(uow, [job.lane])
     return ended
@@ -346,9 +348,9 @@ def put_back(uow: UnitOfWork, job: Job, due_at: datetime, *, error: str | None, 
     return True
 
 
-def bury(uow: UnitOfWork, job: Job, now: datetime, error: str) -> bool:
-    """Make a dead letter of a held job."""
-    return complete(uow, job, now, status="dead", error=error)
+def bury(uow: UnitOfWork, job: Job, now: datetime, error: str, **counted: int) -> bool:
+    """Make a dead letter of a held job; `counted` sets attempts or crashes_alone."""
+    return complete(uow, job, now, status="dead", error=error, **counted)
 
 
 def kill(uow: UnitOfWork, job: Job, now: datetime, error: str) -> None:

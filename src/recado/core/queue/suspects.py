@@ -74,7 +74,8 @@ def die_with_parent() -> None:
     """In the child: end at once when standard input ends, because then the parent is gone and so is the lease."""
 
     def watch() -> None:
-        while sys.stdin.buffer.read(1):
+        # The bare descriptor: a thread that waits inside Python's own reader holds its lock, and ending normally aborts.
+        while os.read(sys.stdin.fileno(), 1):
             pass
         os._exit(GAVE_BACK)
 
