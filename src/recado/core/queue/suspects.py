@@ -74,7 +74,7 @@ def die_with_parent() -> None:
     """In the child: end at once when standard input ends, because then the parent is gone and so is the lease."""
 
     def watch() -> None:
-        # The bare descriptor: a thread that waits inside Python's own reader holds its lock, and ending normally aborts.
+        # The bare descriptor: a thread that waits in Python's reader holds its lock, and a normal end would abort.
         while os.read(sys.stdin.fileno(), 1):
             pass
         os._exit(GAVE_BACK)
