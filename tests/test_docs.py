@@ -1,0 +1,242 @@
+"""The documentation says what there is: every setting, command, route, table and fault, and no link leads nowhere."""
+
+import importlib.util
+import re
+import tomllib
+from collections.abc import Iterator, Sequence
+from dataclasses import fields
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, get_args
+
+import httpx2
+import pytest
+import yaml
+from typer.main import get_command
+
+from recado.agents.builtin.http import signature
+from recado.bootstrap import Container, metadata
+from recado.channels.twilio.webhooks import MESSAGES_PATH, STATUS_PREFIX, TwilioWebhooks
+from recado.conversation import models
+from recado.core.queue.job import Status
+from recado.emulator import faults
+from recado.emulator.app import build_app as build_emulator
+from recado.emulator.settings import EmulatorSettings, Policies
+from recado.entrypoints.api import build_app
+from recado.entrypoints.cli.main import LazyGroup, app
+from recado.entrypoints.cli.script import Customer, Script, Step
+from recado.settings import load_settings, variables
+
+if TYPE_CHECKING:
+    from typer._click import Command
+
+ROOT: Final = Path(__file__).parents[1]
+DOCS: Final = ROOT / "docs"
+PAGES: Final = (*sorted(ROOT.glob("*.md")), *sorted(DOCS.rglob("*.md")))
+
+
+@cache
+def page(name: str) -> str:
+    return (DOCS / name).read_text("utf-8")
+
+
+def without_a_row(names: Sequence[str], name: str) -> list[str]:
+    """The names that begin no row of a table on a page; a row may begin with several."""
+    firsts = " ".join(line.split(" | ")[0] for line in page(name).splitlines() if line.startswith("| "))
+    return [each for each in names if f"`{each}`" not in firsts]
+
+
+# --- Settings ---------------------------------------------------------------------------------------------------------
+
+
+def test_every_setting_is_documented() -> None:
+    assert without_a_row(list(variables()), "reference/settings.md") == []
+
+
+def test_every_setting_in_the_documentation_exists() -> None:
+    named = {name for path in PAGES for name in re.findall(r"\bRECADO_[A-Z_]*[A-Z]\b", path.read_text("utf-8"))}
+    assert named - set(variables()) == set()
+
+
+# --- Commands ---------------------------------------------------------------------------------------------------------
+
+
+def commands() -> Iterator[tuple[str, "Command"]]:
+    """Every command under the words that are typed for it."""
+    root = get_command(app)
+    assert isinstance(root, LazyGroup)
+    context = root.make_context("recado", ["--help"], resilient_parsing=True)
+    yield "recado", root
+    for name in root.list_commands(context):
+        _, found, _ = root.resolve_command(context, [name])
+        assert found is not None
+        yield from family(name, found)
+
+
+def family(words: str, command: "Command") -> Iterator[tuple[str, "Command"]]:
+    yield words, command
+    for name, member in getattr(command, "commands", {}).items():
+        yield from family(f"{words} {name}", member)
+
+
+def sections(name: str) -> dict[str, str]:
+    """What stands under each heading of a page."""
+    parts = re.split(r"^#+ (.+)$", page(name), flags=re.MULTILINE)
+    return dict(zip(parts[1::2], parts[2::2], strict=True))
+
+
+@pytest.mark.parametrize(
+    ("words", "command"), list(commands()), ids=lambda value: value if isinstance(value, str) else ""
+)
+def test_every_command_and_option_is_documented(words: str, command: "Command") -> None:
+    section = sections("reference/cli.md")[words]
+    named = set(re.findall(r"`(--[a-z-]+)", section))
+    options = {name for each in command.params if not getattr(each, "hidden", False) for name in every_name(each)}
+    assert options - named == set()
+
+
+def every_name(parameter: object) -> list[str]:
+    names = [*getattr(parameter, "opts", []), *getattr(parameter, "secondary_opts", [])]
+    return [name for name in names if name.startswith("--") and name != "--help"]
+
+
+# --- HTTP -------------------------------------------------------------------------------------------------------------
+
+
+async def test_every_route_is_documented(tmp_path: Path) -> None:
+    environment = {
+        "RECADO_DATABASE_URL": f"sqlite:///{tmp_path / 'docs.db'}",
+        "RECADO_PUBLIC_URL": "https://recado.example.com",
+        "RECADO_SECRET_KEY": "A" * 43,
+    }
+    container = Container(settings=load_settings(environment, purpose="serve"))
+    served = build_app(container)
+    assert isinstance(served, TwilioWebhooks)
+    async with httpx2.AsyncClient(transport=httpx2.ASGITransport(served), base_url="http://recado") as client:
+        paths = (await client.get("/openapi.json")).json()["paths"]
+    await container.database().close()
+    missing = [path for path in (*paths, MESSAGES_PATH, STATUS_PREFIX) if f" {path}" not in page("reference/http.md")]
+    assert missing == []
+
+
+# --- Tables and states ------------------------------------------------------------------------------------------------
+
+
+def test_every_table_is_documented() -> None:
+    assert without_a_row(sorted(metadata().tables), "reference/tables.md") == []
+
+
+@pytest.mark.parametrize(
+    "states",
+    [
+        get_args(models.Outcome),
+        get_args(models.Suppression),
+        get_args(models.Author),
+        get_args(models.AnswerState),
+        get_args(models.AttemptState),
+        get_args(Status),
+    ],
+)
+def test_every_state_and_reason_is_documented(states: Sequence[str]) -> None:
+    assert without_a_row(states, "reference/tables.md") == []
+
+
+def test_every_status_and_holder_of_a_conversation_is_documented() -> None:
+    names = (*get_args(models.ConversationStatus), *get_args(models.Holder))
+    assert without_a_row(names, "explanation/conversations.md") == []
+
+
+def test_the_import_rules_are_documented_as_they_are_checked() -> None:
+    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["tool"]["importlinter"]["contracts"]
+    assert "```\n" + "\n".join(contracts[0]["layers"]) + "\n```" in page("explanation/architecture.md")
+
+
+# --- Demo and emulator ------------------------------------------------------------------------------------------------
+
+
+def test_every_key_of_a_demo_script_is_documented() -> None:
+    keys = [name for model in (Script, Customer, Step) for name in model.model_fields]
+    assert without_a_row(keys, "reference/demo-scripts.md") == []
+
+
+@pytest.mark.parametrize("name", ["README.md", "README.pt-BR.md"])
+def test_the_transcript_is_of_the_example(name: str) -> None:
+    script = yaml.safe_load((ROOT / "examples" / "bakery.yaml").read_text("utf-8"))
+    said = [
+        text for step in script["steps"] for text in ([step["say"]] if isinstance(step["say"], str) else step["say"])
+    ]
+    transcript = (ROOT / name).read_text("utf-8")
+    assert [text for text in said if f"Ana  {text}\n" not in transcript] == []
+
+
+def test_every_fault_of_the_emulator_is_documented() -> None:
+    assert without_a_row(sorted(faults.KINDS), "reference/emulator.md") == []
+
+
+def test_every_policy_of_the_emulator_is_documented() -> None:
+    assert without_a_row([policy.name for policy in fields(Policies)], "reference/emulator.md") == []
+
+
+def test_every_control_of_the_emulator_is_documented() -> None:
+    paths = {str(getattr(route, "path", "")) for route in build_emulator(EmulatorSettings(accounts={})).routes}
+    controls = {path for path in paths if path.startswith("/_emulator/")}
+    assert controls
+    assert [path for path in sorted(controls) if f" {path}`" not in page("reference/emulator.md")] == []
+
+
+# --- Agents over HTTP -------------------------------------------------------------------------------------------------
+
+
+def test_the_documented_receiver_knows_our_signature(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    [code] = [block for block in blocks("python", "how-to/write-an-agent.md") if "def is_from_recado" in block]
+    (tmp_path / "receiver.py").write_text(code, "utf-8")
+    monkeypatch.setenv("AGENT_SECRET", "whsec_made_up")
+    spec = importlib.util.spec_from_file_location("receiver", tmp_path / "receiver.py")
+    assert spec is not None
+    assert spec.loader is not None
+    receiver = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(receiver)
+    signed = signature(b"whsec_made_up", 1_000, b"{}")
+    assert receiver.is_from_recado(b"whsec_made_up", signed, b"{}", 1_010.0)
+    assert not receiver.is_from_recado(b"whsec_made_up", signed, b"[]", 1_010.0)
+    assert not receiver.is_from_recado(b"whsec_made_up", signed, b"{}", 9_000.0)
+
+
+def blocks(language: str, name: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```$", page(name), flags=re.MULTILINE | re.DOTALL)
+
+
+# --- Links ------------------------------------------------------------------------------------------------------------
+
+_LINK: Final = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
+
+
+def anchors(path: Path) -> set[str]:
+    """The fragments that headings of a page become on GitHub."""
+    headings = re.findall(r"^#+ (.+)$", path.read_text("utf-8"), flags=re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def is_broken(path: Path, link: str) -> bool:
+    target, _, fragment = link.partition("#")
+    if "://" in target:
+        return False
+    found = (path.parent / target).resolve() if target else path
+    return not found.exists() or (bool(fragment) and fragment not in anchors(found))
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_no_link_is_broken(path: Path) -> None:
+    assert [link for link in _LINK.findall(path.read_text("utf-8")) if is_broken(path, link)] == []
+
+
+def test_every_page_is_linked_from_an_index() -> None:
+    indexes = [DOCS / "README.md", DOCS / "explanation" / "decisions" / "README.md"]
+    linked = {(index.parent / link).resolve() for index in indexes for link in _LINK.findall(index.read_text("utf-8"))}
+    assert [path for path in DOCS.rglob("*.md") if path not in linked and path not in indexes] == []
+
+
+def test_no_page_names_a_file_that_is_not_there() -> None:
+    named = re.findall(r"`([a-z_]+/[a-z_/]+\.py)`", page("explanation/architecture.md"))
+    assert named
+    assert [name for name in named if not (ROOT / "src" / "recado" / name).is_file()] == []
