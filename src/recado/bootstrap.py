@@ -8,7 +8,7 @@ so that a process pays only for what it does.
 """
 
 from collections.abc import Callable, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from dependency_injector import containers, providers
@@ -27,7 +27,7 @@ from recado.channels.twilio.webhook_service import TwilioWebhookService
 from recado.conversation.accept import AcceptService, BurstWindow
 from recado.conversation.handoff import HandOffService
 from recado.conversation.overdue import Overdue
-from recado.conversation.ports import Agents, Channel
+from recado.conversation.ports import Agents, Channel, OutboundText, Pull, SendResult
 from recado.conversation.turns import ReplyHandler, ReplyLimits
 from recado.core.clock import Clock, SystemClock
 from recado.core.database.engine import Database, SqliteDatabase
@@ -81,25 +81,53 @@ def _sealer(secret_key: bytes | None) -> Sealer:
     return Sealer(secret_key)
 
 
-def _twilio_api(twilio_api_url: str) -> "TwilioApi":
-    from recado.channels.twilio.client import TwilioApi
-    from recado.channels.twilio.transport import Transport
+class LateTwilio:
+    """Connections to Twilio, made when they are first used and closed if they were."""
 
-    return TwilioApi(Transport(twilio_api_url))
+    def __init__(self, twilio_api_url: str) -> None:
+        self._url = twilio_api_url
+        self._api: TwilioApi | None = None
+
+    def api(self) -> "TwilioApi":
+        from recado.channels.twilio.client import TwilioApi
+        from recado.channels.twilio.transport import Transport
+
+        self._api = self._api or TwilioApi(Transport(self._url))
+        return self._api
+
+    async def aclose(self) -> None:
+        if self._api is not None:
+            await self._api.aclose()
 
 
-def _channel(directory: Directory, api: "TwilioApi", public_url: str | None) -> "TwilioSender":
+def _channel(directory: Directory, twilio: LateTwilio, public_url: str | None) -> "TwilioSender":
     from recado.channels.twilio.sender import TwilioSender
 
-    return TwilioSender(directory, api, _public(public_url))
+    return TwilioSender(directory, twilio.api(), _public(public_url))
+
+
+class _LateChannel:
+    """The channel, made when something is first sent: a process that only thinks or looks needs no HTTP client.
+
+    That also is why commands which look at the queue need no public URL.
+    """
+
+    def __init__(self, make: "Callable[[], TwilioSender]") -> None:
+        self._make = make
+
+    async def send(self, message: OutboundText) -> SendResult:
+        return await self._make().send(message)
+
+    async def find(self, message: OutboundText, *, created_after: datetime, created_before: datetime) -> Pull:
+        return await self._make().find(message, created_after=created_after, created_before=created_before)
 
 
 def _gap_sweep(
-    directory: Directory, api: "TwilioApi", acceptance: AcceptService, database: Database, clock: Clock, ids: Ids
+    directory: Directory, twilio: LateTwilio, acceptance: AcceptService, database: Database, clock: Clock, ids: Ids
 ) -> "GapSweep":
     from recado.channels.twilio.reconcile import GapSweep
 
-    return GapSweep(directory, api, acceptance, database, clock, ids)
+    return GapSweep(directory, twilio.api(), acceptance, database, clock, ids)
 
 
 def _registry() -> "AgentRegistry":
@@ -278,9 +306,10 @@ class Container(containers.DeclarativeContainer):
     directory = providers.Singleton(Directory, database, sealer, clock)
     numbers = providers.Singleton(NumberService, database, sealer, clock, ids)
     orphans = providers.Singleton(OrphanService, directory, acceptance, database, clock, ids)
-    twilio_api = providers.Singleton(_twilio_api, settings.provided.twilio_api_url)
-    channel = providers.Singleton(_channel, directory, twilio_api, settings.provided.public_url)
-    gap_sweep = providers.Singleton(_gap_sweep, directory, twilio_api, acceptance, database, clock, ids)
+    twilio = providers.Singleton(LateTwilio, settings.provided.twilio_api_url)
+    channel = providers.Singleton(_channel, directory, twilio, settings.provided.public_url)
+    late_channel = providers.Singleton(_LateChannel, channel.provider)
+    gap_sweep = providers.Singleton(_gap_sweep, directory, twilio, acceptance, database, clock, ids)
     webhooks = providers.Singleton(
         _webhooks, directory, acceptance, reports, database, clock, ids, callback_key, settings
     )
@@ -291,7 +320,7 @@ class Container(containers.DeclarativeContainer):
     agents = providers.Singleton(_agents, agent_service, registry, knowledge, clock)
 
     replies = providers.Singleton(_replies, database, clock, ids, chance, agents, settings)
-    sends = providers.Singleton(_sends, database, clock, ids, chance, channel, callback_key, settings)
+    sends = providers.Singleton(_sends, database, clock, ids, chance, late_channel, callback_key, settings)
     handoff = providers.Singleton(
         HandOffService, database, clock, ids, providers.Object(split), replies, settings.provided.max_attempts
     )

@@ -33,9 +33,11 @@ async def work(container: "Container", *, drain: bool = False) -> Ending:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, worker.stop)
+    warming = asyncio.create_task(container.twilio().api().warm_up())  # Or the first answer pays a quarter second.
     try:
         await worker.run(drain=drain)
     finally:
+        await asyncio.gather(warming, return_exceptions=True)
         await close(container)
     return Ending.WORN_OUT if worker.worn_out else Ending.STOPPED
 
@@ -67,7 +69,7 @@ async def close(container: "Container") -> None:
     """Stop the threads of this process in the order in which they need each other."""
     container.heartbeat().close()
     await container.agents().aclose()
-    await container.channel().aclose()
+    await container.twilio().aclose()
     await container.delivery().close()
     await container.database().close()
 

@@ -8,17 +8,14 @@ import asyncio
 import os
 import sys
 from collections.abc import Awaitable, Callable, Collection
-from typing import TYPE_CHECKING, NoReturn, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 from uuid import UUID
 
 from recado.core.clock import SystemClock
 from recado.settings import Purpose, Settings, load_settings
 
 if TYPE_CHECKING:
-    from datetime import datetime
-
     from recado.bootstrap import Container
-    from recado.conversation.ports import OutboundText
 
 T = TypeVar("T")
 
@@ -36,8 +33,6 @@ def run(
 
     migrate_sqlite(settings.database_url, metadata)
     container = Container(settings=settings)
-    if purpose == "cli":
-        container.channel.override(NobodySends())
     return asyncio.run(_closing(container, work))
 
 
@@ -54,16 +49,6 @@ def settings_for(purpose: Purpose, *, besides: Collection[str | None] = ()) -> S
 async def known(container: "Container", owner_id: UUID) -> UUID:
     """The id of an owner that exists; raises `NotFound`."""
     return (await container.identity().owner(owner_id)).id
-
-
-class NobodySends:
-    """The channel of a command: workers send."""
-
-    async def send(self, message: "OutboundText") -> NoReturn:
-        raise NotImplementedError(f"a command was about to send for {message.owner_id}")
-
-    async def find(self, message: "OutboundText", *, created_after: "datetime", created_before: "datetime") -> NoReturn:
-        raise NotImplementedError(f"a command looked for what was sent {created_after} to {created_before}")
 
 
 async def _closing(container: "Container", work: "Callable[[Container], Awaitable[T]]") -> T:
