@@ -1,0 +1,57 @@
+"""The container: every provider can be built, and a test can hand in its own."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from recado.bootstrap import Container
+from recado.core.clock import FrozenClock
+from recado.core.errors import ConfigurationError
+from recado.core.queue.worker import Worker
+from recado.entrypoints.worker import close
+from recado.settings import Settings
+
+
+@pytest.fixture
+async def container(tmp_path: Path) -> AsyncIterator[Container]:
+    settings = Settings(
+        database_url=f"sqlite:///{tmp_path}/recado.db", public_url="http://127.0.0.1:8000", secret_key=bytes(32)
+    )
+    container = Container(settings=settings)
+    yield container
+    await close(container)
+
+
+async def test_every_provider_can_be_built(container: Container) -> None:
+    built = {name: provider() for name, provider in container.providers.items()}
+
+    assert None not in built.values()
+    assert isinstance(built["worker"], Worker)
+
+
+async def test_everything_is_there_once(container: Container) -> None:
+    assert container.queue() is container.queue()
+    assert container.worker() is container.worker()
+
+
+async def test_a_test_can_hand_in_its_own_clock(container: Container, clock: FrozenClock) -> None:
+    with container.clock.override(clock):
+        first, second = container.ids().new(), container.ids().new()
+
+    milliseconds = int(clock.now().timestamp() * 1000)
+    assert [each.int >> 80 for each in (first, second)] == [milliseconds, milliseconds]
+
+
+def test_a_missing_secret_is_told_with_the_variable_that_mends_it(tmp_path: Path) -> None:
+    container = Container(settings=Settings(database_url=f"sqlite:///{tmp_path}/recado.db"))
+
+    with pytest.raises(ConfigurationError, match="RECADO_SECRET_KEY"):
+        container.sealer()
+
+
+def test_a_missing_public_url_is_told_with_the_variable_that_mends_it(tmp_path: Path) -> None:
+    settings = Settings(database_url=f"sqlite:///{tmp_path}/recado.db", secret_key=bytes(32))
+
+    with pytest.raises(ConfigurationError, match="RECADO_PUBLIC_URL"):
+        Container(settings=settings).webhooks()
