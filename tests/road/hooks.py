@@ -1,10 +1,9 @@
-"""Twilio's side of a webhook, byte by byte: what the emulator is too well-behaved to do, such as fifty times at once."""
+"""Twilio's side of a webhook, byte by byte: what a well-behaved emulator would not do, such as fifty at once."""
 
 import asyncio
 import itertools
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
-from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from urllib.parse import urlencode
 

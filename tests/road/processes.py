@@ -45,7 +45,7 @@ from recado.settings import load_settings
 
 T = TypeVar("T")
 
-PATIENCE = 30.0
+PATIENCE = 60.0
 """Seconds after which a test gives up; a machine that is busy with something else needs some of them."""
 
 UNRULY = {"broken": "BrokenAgent", "deadly": "DeadlyAgent"}
@@ -252,11 +252,12 @@ class Road:
         assert isinstance(count, int)
         return count
 
-    def quiet(self, accepted: int) -> None:
+    def quiet(self, accepted: int, seconds: float = PATIENCE) -> None:
         """Wait until so many messages were accepted, every one has its outcome, and no job is left."""
         state = """SELECT count(*), count(outcome), (SELECT count(*) FROM message_queue
             WHERE status IN ('collecting', 'waiting', 'running')) FROM messages"""
-        until(lambda: self.rows(state) == [(accepted, accepted, 0)], said=lambda: f"{self._open()}; {self.said}")
+        done = [(accepted, accepted, 0)]
+        until(lambda: self.rows(state) == done, seconds, said=lambda: f"{self._open()}; {self.said}")
 
     def accepted(self) -> int:
         """How many messages are stored."""

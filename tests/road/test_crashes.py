@@ -1,4 +1,4 @@
-"""A webhook that was answered 200 survives `kill -9` at every named point, and its customer is answered exactly once."""
+"""A webhook that was answered 200 survives `kill -9` at every named point, and is answered exactly once."""
 
 import itertools
 from collections.abc import Iterator

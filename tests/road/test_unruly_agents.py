@@ -8,7 +8,7 @@ import pytest
 
 from recado.core.queue.job import Replayed
 
-from .processes import BAKERY, FLORIST, Road, Shop, customer
+from .processes import BAKERY, FLORIST, PATIENCE, Road, Shop, customer
 from .unruly import MENDED, NEIGHBOURS, POISON
 
 APOLOGY = "Desculpe, estou indisponível no momento"
@@ -32,7 +32,7 @@ def test_a_poison_message_costs_its_neighbours_a_delay_and_no_apology(road: Road
 
     road.worker()
 
-    road.quiet(accepted=NEIGHBOURS + 1)
+    road.quiet(accepted=NEIGHBOURS + 1, seconds=3 * PATIENCE)
     heard = Counter((each.to, each.body) for each in road.answers())
     assert heard == Counter([(sender, APOLOGY), *((who, f"alone: {text}") for who, text in neighbours.items())])
     assert [error for _, error in _dead_letters(road)] == ["it killed its own process 2 times (signal 9)"]
