@@ -12,6 +12,7 @@ import contextlib
 import http.client
 import math
 import os
+import re
 import shutil
 import signal
 import socket
@@ -32,9 +33,12 @@ from rich.table import Table
 
 if TYPE_CHECKING:
     from recado.bootstrap import Container
+    from recado.emulator.client import EmulatorClient
 
 BENCH = Path(__file__).parent
-RECADO = (sys.executable, "-m", "recado")
+Condition = Callable[[], bool]
+PYTHON = (sys.executable,)
+RECADO = (*PYTHON, "-m", "recado")
 SECRET_KEY = base64.urlsafe_b64encode(b"k" * 32).decode()
 ACCOUNT_SID = "AC" + "1" * 32
 AUTH_TOKEN = "t" * 32
@@ -279,7 +283,7 @@ async def _furnish(container: "Container", agent: Agent) -> None:
         url=agent.url,
         allow_private=agent.base_url is not None or agent.url is not None or None,
     )
-    await container.agent_service().set(registered.owner_id, form)
+    await container.agent_service().set(registered.owner_id, form, operator=True)
     await container.database().close()
 
 
@@ -321,3 +325,67 @@ def working(bench: Workbench, env: Mapping[str, str]) -> Iterator["subprocess.Po
         yield process
     finally:
         bench.stop(process, patience=25.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Emulator:
+    """A Twilio of our own in a process of its own, and a tester's end of it."""
+
+    url: str
+    client: "EmulatorClient"
+
+
+@contextlib.contextmanager
+def emulating(bench: Workbench) -> Iterator[Emulator]:
+    """`recado emulator` with the bench's account and number."""
+    from recado.emulator.client import EmulatorClient
+
+    port = free_port()
+    command = [*RECADO, "emulator", "--port", str(port), "--account-sid", ACCOUNT_SID, "--number", NUMBER]
+    command += ["--auth-token-env", "BENCH_AUTH_TOKEN"]
+    process = bench.start(command, os.environ | {"BENCH_AUTH_TOKEN": AUTH_TOKEN})
+    url = f"http://127.0.0.1:{port}"
+    try:
+        if not wait_until(lambda: process.poll() is not None or answers(f"{url}/_emulator/messages"), 30):
+            bench.complain(process)
+        yield Emulator(url, EmulatorClient(url))
+    finally:
+        bench.stop(process)
+
+
+# --- Clients ----------------------------------------------------------------------------------------------------------
+
+
+def wall() -> float:
+    """Seconds since the epoch: the clock that every process of this machine shares."""
+    return time.time_ns() / 1e9
+
+
+class Posting:
+    """One connection that is kept open; posts are made one after the other."""
+
+    def __init__(self, port: int) -> None:
+        self._port = port
+
+    async def open(self) -> "Posting":
+        self._reader, self._writer = await asyncio.open_connection("127.0.0.1", self._port)
+        return self
+
+    async def post(self, request: bytes) -> None:
+        """Send a whole HTTP request; end the bench unless the answer is 200."""
+        self._writer.write(request)
+        head = await self._reader.readuntil(b"\r\n\r\n")
+        length = re.search(rb"content-length: (\d+)", head, re.IGNORECASE)
+        await self._reader.readexactly(int(length[1]) if length else 0)
+        status = head.partition(b"\r\n")[0].decode()
+        if " 200 " not in status:
+            give_up(f"a webhook was answered with {status}")
+
+    async def close(self) -> None:
+        self._writer.close()
+        await self._writer.wait_closed()
+
+    __aenter__ = open
+
+    async def __aexit__(self, *_error: object) -> None:
+        await self.close()

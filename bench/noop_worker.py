@@ -1,0 +1,58 @@
+"""A worker as `recado worker` is one, with one more handler: jobs that do nothing but say when they started.
+
+    python bench/noop_worker.py [SOCKET]
+
+Everything is the product's own: container, queue, delivery, heartbeat, relay. With a SOCKET each job sends the moment
+of its start there (the machine's monotonic clock, which all processes share).
+"""
+
+import asyncio
+import os
+import socket
+import sys
+import time
+from datetime import timedelta
+
+from recado.bootstrap import Container
+from recado.core.database.unit_of_work import UnitOfWork
+from recado.core.queue.job import Done, Job, JobResult, Replayed, ReplayRefused
+from recado.entrypoints.worker import work
+from recado.settings import load_settings
+
+NAME = "bench.noop"
+
+
+class Noop:
+    """Does nothing, durably."""
+
+    name = NAME
+    time_limit = timedelta(seconds=60)
+
+    def __init__(self, tell: str | None) -> None:
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) if tell else None
+        self._tell = tell or ""
+
+    async def run(self, _job: Job) -> JobResult:
+        if self._socket is not None:
+            self._socket.sendto(str(time.monotonic_ns()).encode(), self._tell)
+        return Done()
+
+    def exhausted(self, _uow: UnitOfWork, _job: Job, _error: str) -> None:
+        pass
+
+    def replay(self, _uow: UnitOfWork, job: Job, *, force: bool) -> Replayed | ReplayRefused:  # noqa: ARG002
+        return ReplayRefused(job.id, "it did nothing")
+
+    def discarded(self, _uow: UnitOfWork, _job: Job) -> str | None:
+        return None
+
+
+def container(tell: str | None = None) -> Container:
+    """The product's container with the handler added."""
+    made = Container(settings=load_settings(os.environ, purpose="worker"))
+    made.handlers.override([*made.handlers(), Noop(tell)])
+    return made
+
+
+if __name__ == "__main__":
+    asyncio.run(work(container(sys.argv[1] if len(sys.argv) > 1 else None)))
