@@ -97,7 +97,7 @@ class TestAGroupCommit:
             last = asyncio.ensure_future(things.write(lambda uow: add(uow, "last"), owner=None))
             await asyncio.sleep(0)
 
-        assert await asyncio.gather(first, last) == ["first", "last"]
+        assert (await first, await last) == ("first", "last")
         with pytest.raises(Refused):
             await bad
         assert await stored(things) == ["first", "last"]
