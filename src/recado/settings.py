@@ -356,7 +356,7 @@ def seconds_of_all_attempts(settings: Settings) -> float:
     """The longest that the attempts of one turn and the waits between them can take."""
     # The waits are those of the queue's `Backoff` at the far end of their jitter; a test holds the two together, since
     # importing the queue for three numbers would make every start slow.
-    waits = sum(min(2.0 * 3.0 ** min(failures, 10), 300) * 1.2 for failures in range(1, settings.max_attempts))
+    waits = sum(min(2.0 * 3.0 ** min(failures, 10), 300) * 1.2 for failures in range(settings.max_attempts - 1))
     return settings.max_attempts * settings.agent_timeout_seconds + waits
 
 

@@ -434,6 +434,7 @@ class SendHandler:
         if answer.state != "waiting":
             return
         parts = Parts(uow).of(answer.id)
+        self._free_pair(uow, answer, parts, now)
         arrived = [part.part_no for part in parts if part.state == "accepted"]
         store.set_payload(uow, job.id, _epitaph(answer, arrived, len(parts)))
         busy = Attempts(uow).in_flight(answer.lane)

@@ -85,7 +85,7 @@ class HandOffService:
             now = self._clock.now()
             conversation = Conversations(uow).require(conversation_id)
             released = Lifecycle(uow, self._ids, now).hand_to(conversation, "agent", "person", None)
-            job_id = self._replies.resume(uow, released, now, self._max_attempts)
+            job_id = self._replies.second_chances(uow, now).resume(released, self._max_attempts)
             return Released(released, job_id)
 
         return await self._database.write(work, owner=owner_id)

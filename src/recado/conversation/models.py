@@ -4,7 +4,7 @@ Each legal change is a row of a table here, so that nobody has to search the cod
 """
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Literal, TypeAlias
 from uuid import UUID
 
@@ -166,6 +166,32 @@ class Turn:
     created_at: datetime
     deadline_at: datetime
     settled_at: datetime | None
+
+    @classmethod
+    def begin(
+        cls,
+        id_: UUID,
+        conversation: Conversation,
+        now: datetime,
+        answer_within: timedelta,
+        *,
+        replay_of: "Turn | None" = None,
+        resumes: bool = False,
+    ) -> "Turn":
+        """A turn of a conversation that starts now."""
+        return cls(
+            id=id_,
+            owner_id=conversation.owner_id,
+            lane=conversation.lane,
+            conversation_id=conversation.id,
+            generation=replay_of.generation + 1 if replay_of else 1,
+            replay_of=replay_of.id if replay_of else None,
+            resumes=resumes,
+            version=1,
+            created_at=now,
+            deadline_at=now + answer_within,
+            settled_at=None,
+        )
 
 
 @dataclass(frozen=True, slots=True)

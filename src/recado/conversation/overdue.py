@@ -15,7 +15,7 @@ from sqlalchemy import Select, exists, select, text
 
 from recado.conversation.accept import REPLY
 from recado.conversation.answers import Outbox, send_lane
-from recado.conversation.repository import Answers
+from recado.conversation.repository import Answers, Turns
 from recado.conversation.tables import answers, messages, turns
 from recado.conversation.turns import ReplyHandler
 from recado.core.clock import Clock
@@ -72,8 +72,12 @@ class Overdue:
         """The job dies and the lease of whoever runs it is worth nothing any more, in one transaction."""
         found = _ids_of(uow, select(message_queue.c.id).where(message_queue.c.turn_id == turn_id, _UNFINISHED))
         job = store.find(uow, found[0]) if found else None
-        if job is None or job.name != REPLY or (job.suspect and job.status == "waiting"):
+        if job is None or job.name != REPLY:
             return False
+        turn = Turns(uow.for_owner(job.owner_id)).require(turn_id)
+        second_chance = turn.replay_of is not None or turn.resumes
+        if job.status == "waiting" and (job.suspect or (second_chance and job.attempts == 0)):
+            return False  # A suspect's wait does not count, and a second chance's time begins with its first claim.
         store.kill(uow, job, now, "no answer before the deadline")
         self._replies.exhausted(uow, job, "no answer before the deadline")
         return True

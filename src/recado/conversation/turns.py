@@ -14,7 +14,6 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Literal, TypeAlias, TypeVar
-from uuid import UUID
 
 import structlog
 
@@ -25,10 +24,11 @@ from recado.conversation.effects import StoredEffects, effects_ran
 from recado.conversation.errors import AgentFailed
 from recado.conversation.gate import Suppress, ToAgent, ToPerson, who_answers
 from recado.conversation.lifecycle import Lifecycle
-from recado.conversation.models import OUTCOME_CHANGES, Author, Contact, Conversation, Draft, Message, Turn
+from recado.conversation.models import Author, Contact, Conversation, Draft, Message, Turn
 from recado.conversation.outcomes import Outcomes, Verdict
 from recado.conversation.ports import AgentResult, Agents, HandOff, HistoryEntry, Incoming, NoReply, Reply, TurnContext
-from recado.conversation.repository import Answers, Contacts, Conversations, Drafts, InboxItems, Messages, Turns
+from recado.conversation.replays import Replays, was_forced
+from recado.conversation.repository import Answers, Contacts, Conversations, Drafts, Messages, Turns
 from recado.conversation.tables import agent_runs
 from recado.core.clock import Clock
 from recado.core.database.engine import Database
@@ -36,7 +36,7 @@ from recado.core.database.unit_of_work import UnitOfWork
 from recado.core.ids import Chance, Ids
 from recado.core.queue import store
 from recado.core.queue.crash import CrashPoint, never
-from recado.core.queue.job import Done, Job, JobResult, NewJob, Replayed, ReplayRefused, RetryIn
+from recado.core.queue.job import Done, Job, JobResult, Replayed, ReplayRefused, RetryIn
 from recado.core.queue.service import Backoff
 from recado.identity.repository import owner_in
 
@@ -183,7 +183,7 @@ class ReplyHandler:
         if not group:
             return None, []
         _, conversation = Reception(uow, self._ids, now).receive(group)
-        turn = turns.add(self._new_turn(conversation, now))
+        turn = turns.add(Turn.begin(self._ids.new(), conversation, now, self._limits.answer))
         messages.join([message.id for message in group], turn_id=turn.id)
         store.set_turn(uow, job, turn.id)
         return turn, group
@@ -195,23 +195,6 @@ class ReplyHandler:
         if job.attempts == 0 and (turn.replay_of is not None or turn.resumes):
             return max(turn.deadline_at, now + self._limits.answer)
         return turn.deadline_at
-
-    def _new_turn(
-        self, conversation: Conversation, now: datetime, *, replay_of: Turn | None = None, resumes: bool = False
-    ) -> Turn:
-        return Turn(
-            id=self._ids.new(),
-            owner_id=conversation.owner_id,
-            lane=conversation.lane,
-            conversation_id=conversation.id,
-            generation=replay_of.generation + 1 if replay_of else 1,
-            replay_of=replay_of.id if replay_of else None,
-            resumes=resumes,
-            version=1,
-            created_at=now,
-            deadline_at=now + self._limits.answer,
-            settled_at=None,
-        )
 
     def _history(self, uow: UnitOfWork, turn: Turn, conversation: Conversation) -> list[HistoryEntry]:
         """What was said before in this conversation, oldest first; earlier conversations are closed for a reason."""
@@ -346,9 +329,16 @@ class ReplyHandler:
         elif conversation.held_by != "agent":
             self._keep_draft(uow, turn, result, f"held by {conversation.held_by} meanwhile", now)
             self._settle_unasked(uow, turn, ToPerson(f"held by {conversation.held_by}"), now)
+        elif turn.replay_of is not None and (why := self._replay_too_late(uow, job, turn, now)):
+            self._keep_draft(uow, turn, result, why, now)
+            Turns(uow).change(turn.id, settled_at=now)
         else:
             self._store_result(uow, turn, conversation, result, now)
         return _Over()
+
+    def _replay_too_late(self, uow: UnitOfWork, job: Job, turn: Turn, now: datetime) -> str | None:
+        group = Messages(uow).of_turn(turn.id)
+        return self.second_chances(uow, now).too_late(group, force=was_forced(job))
 
     def _store_result(
         self,
@@ -412,74 +402,12 @@ class ReplyHandler:
     # --- For people ---------------------------------------------------------------------------------------------------
 
     def replay(self, uow: UnitOfWork, job: Job, *, force: bool) -> Replayed | ReplayRefused:
-        """A new turn over the dead letter's messages. Refused when it would come too late or beside a person."""
-        uow = uow.for_owner(job.owner_id)
-        now = self._clock.now()
-        group = Messages(uow).of_turn(job.turn_id) if job.turn_id else []
-        if not group or job.turn_id is None:
-            return ReplayRefused(job.id, "its messages belong to a newer turn")
-        refusal = self._why_not_replay(uow, group, now, force=force)
-        if refusal is not None:
-            return ReplayRefused(job.id, refusal)
-        old = Turns(uow).require(job.turn_id)
-        conversation = Conversations(uow).require(old.conversation_id)
-        if conversation.status == "closed":
-            _, conversation = Reception(uow, self._ids, now).receive(group)
-        turn = Turns(uow).add(self._new_turn(conversation, now, replay_of=old))
-        return Replayed(job.id, self._carry(uow, turn, group, now, job.max_attempts))
+        """See `replays.Replays.replay`."""
+        return self.second_chances(uow.for_owner(job.owner_id), self._clock.now()).replay(job, force=force)
 
-    def resume(self, uow: UnitOfWork, conversation: Conversation, now: datetime, max_attempts: int) -> UUID | None:
-        """Released to the agent: what still waits for a person gets a new turn; None when nothing does."""
-        spoken_at = Answers(uow).person_spoke_at(conversation.lane)
-        waiting = Messages(uow).handed_off_in(conversation.lane)
-        # What a person has answered is not answered again, though that answer is still on its way.
-        group = [message for message in waiting if spoken_at is None or message.received_at > spoken_at]
-        if not group:
-            return None
-        InboxItems(uow).resolve({message.turn_id for message in group if message.turn_id is not None}, now)
-        Messages(uow).join([message.id for message in group], conversation_id=conversation.id)
-        turn = Turns(uow).add(self._new_turn(conversation, now, resumes=True))
-        return self._carry(uow, turn, group, now, max_attempts)
-
-    def _carry(self, uow: UnitOfWork, turn: Turn, group: list[Message], now: datetime, max_attempts: int) -> UUID:
-        """Point messages to a turn, and put a job that carries it at the end of the lane's line."""
-        Messages(uow).join([message.id for message in group], turn_id=turn.id)
-        job_id = self._ids.new()
-        carrier = NewJob(
-            id=job_id,
-            name=REPLY,
-            owner_id=turn.owner_id,
-            created_at=now,
-            due_at=now,
-            lane=turn.lane,
-            message_sid=group[-1].message_sid,
-            turn_id=turn.id,
-            max_attempts=max_attempts,
-        )
-        store.add(uow, [carrier])
-        return job_id
-
-    def _why_not_replay(self, uow: UnitOfWork, group: list[Message], now: datetime, *, force: bool) -> str | None:
-        newest = group[-1]
-        later = Messages(uow).later_outcomes(newest.lane, newest.id)
-        answered = bool(later & {"answered", "superseded"})
-        current = Conversations(uow).current(newest.lane)
-        refusals = {
-            # A replay would take away the messages that the apology is still to settle.
-            "its apology is still on the way": any(message.outcome is None for message in group),
-            f"it ended as {newest.verdict}, which an answer would not change": (
-                newest.verdict not in {None, "handed_off", *OUTCOME_CHANGES["replay"]}
-            ),
-            "it is in a person's inbox; release the conversation, and the agent answers": newest.outcome
-            == "handed_off",
-            "a later message of the same customer is being answered": None in later,
-            "a later message of the same customer was answered; --force answers this one all the same": (
-                answered and not force
-            ),
-            "a person holds the conversation": current is not None and current.held_by == "person",
-            "the 24-hour window closed": now - newest.received_at >= timedelta(hours=24),
-        }
-        return next((why for why, holds in refusals.items() if holds), None)
+    def second_chances(self, uow: UnitOfWork, now: datetime) -> Replays:
+        """Replays and releases, with this handler's deadline."""
+        return Replays(uow, self._ids, now, self._limits.answer)
 
     def discarded(self, uow: UnitOfWork, job: Job) -> str | None:
         """Messages of a job that a person took out of the line."""

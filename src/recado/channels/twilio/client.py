@@ -47,6 +47,7 @@ class MessageRecord:
     created_at: datetime
     status: str
     error_code: str | None
+    num_media: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +83,7 @@ def _record(instance: "MessageInstance", account_sid: AccountSid) -> MessageReco
         created_at=instance.date_created,
         status=str(instance.status or ""),
         error_code=None if instance.error_code is None else str(instance.error_code),
+        num_media=int(instance.num_media or 0),
     )
 
 

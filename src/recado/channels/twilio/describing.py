@@ -68,6 +68,12 @@ def described(form: InboundForm, locale: str = "pt-BR") -> str:
     return f"{remark} {caption}".strip()
 
 
+def described_attachments(count: int, locale: str = "pt-BR") -> str:
+    """Attachments of which only the number is known."""
+    words = _LANGUAGES.get(locale.replace("_", "-").partition("-")[0].lower(), _ENGLISH)
+    return " ".join([_bracketed(words["media"])] * count)
+
+
 def _remark(form: InboundForm, kind: Kind, words: Mapping[Kind, str]) -> str:
     if kind == "location" and form.location:
         return _bracketed(words[kind], _place(form.location, form.body))

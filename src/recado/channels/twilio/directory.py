@@ -7,6 +7,7 @@ is known after that. Who is *unknown* is never remembered, and before a signatur
 from dataclasses import dataclass
 from uuid import UUID
 
+import structlog
 from sqlalchemy import select
 
 from recado.channels.twilio.models import KnownAddress, NoCredentials, TwilioAccount, TwilioCredentials
@@ -15,8 +16,11 @@ from recado.conversation.values import AccountSid
 from recado.core.clock import Clock
 from recado.core.database.engine import Database
 from recado.core.database.unit_of_work import UnitOfWork
+from recado.core.errors import StorageUnavailable
 from recado.core.sealing import SealBroken, Sealer
 from recado.identity.tables import owners
+
+log = structlog.get_logger(__name__)
 
 REMEMBER_SECONDS = 2.0
 _MOST = 10_000
@@ -83,6 +87,8 @@ class Directory:
         locale = uow.execute(select(owners.c.locale).where(owners.c.id == address.owner_id)).scalar_one()
         had_webhook = address.first_webhook_at is not None
         tokens = self._tokens(account)
+        if not tokens:  # Twilio's fallback and our gap sweep get another chance when the key is mended.
+            raise StorageUnavailable("the token of this number cannot be opened: is RECADO_SECRET_KEY the one it had?")
         return KnownAddress(address.id, address.owner_id, account.account_sid, tokens, locale, had_webhook)
 
     def _account_of(self, uow: UnitOfWork, address_id: UUID) -> TwilioAccount | None:
@@ -90,7 +96,12 @@ class Directory:
         return EveryAccount(uow).get(address.account_id) if address is not None else None
 
     def _tokens(self, account: TwilioAccount) -> tuple[str, ...]:
-        sealed = (account.auth_token_sealed, account.previous_token_sealed)
-        return tuple(
-            self._sealer.open(each, owner=account.owner_id, field=TOKEN_FIELD) for each in sealed if each is not None
-        )
+        """What can be opened of an account's tokens; one that cannot must not stop the other owners of the account."""
+        opened = []
+        for sealed in (account.auth_token_sealed, account.previous_token_sealed):
+            try:
+                if sealed is not None:
+                    opened.append(self._sealer.open(sealed, owner=account.owner_id, field=TOKEN_FIELD))
+            except SealBroken as error:
+                log.error("twilio.token_unreadable", account=account.account_sid, why=str(error))  # noqa: TRY400
+        return tuple(opened)

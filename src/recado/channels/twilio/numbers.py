@@ -84,12 +84,9 @@ class NumberService:
                 )
             )
         current = self._sealer.open(account.auth_token_sealed, owner=owner_id, field=TOKEN_FIELD)
-        if current != number.auth_token:
-            accounts.change(
-                account.id,
-                auth_token_sealed=sealed,
-                previous_token_sealed=account.auth_token_sealed,
-                paused_until=None,
-                updated_at=now,
-            )
+        rotated = {"auth_token_sealed": sealed, "previous_token_sealed": account.auth_token_sealed}
+        # Whoever adds a number again has mended what paused the account.
+        accounts.change(
+            account.id, paused_until=None, updated_at=now, **(rotated if current != number.auth_token else {})
+        )
         return account

@@ -67,6 +67,7 @@ class OrphanService:
         inbound = replace(
             inbound_of(form, address, self._ids, self._clock, orphan.raw),
             source="orphan",
+            received_at=orphan.received_at,  # The customer wrote then: the 24-hour window runs from there.
             stale=now - orphan.received_at > STALE,
         )
         [accepted] = self._acceptance.accept_many(uow, [inbound])

@@ -16,6 +16,7 @@ from typing import Final
 import structlog
 
 from recado.channels.twilio.client import MessageRecord, MessagesPage, TwilioApi
+from recado.channels.twilio.describing import described_attachments
 from recado.channels.twilio.directory import Directory
 from recado.channels.twilio.models import ChannelAddress, NoCredentials, TwilioCredentials
 from recado.channels.twilio.repository import EveryAddress
@@ -24,6 +25,7 @@ from recado.conversation.values import Address
 from recado.core.clock import Clock
 from recado.core.database.engine import Database
 from recado.core.errors import InvalidInput
+from recado.core.i18n import DEFAULT_LOCALE
 from recado.core.ids import Ids
 
 log = structlog.get_logger(__name__)
@@ -114,6 +116,8 @@ class GapSweep:
         return None
 
     async def _accept(self, address: ChannelAddress, record: MessageRecord, now: datetime) -> bool:
+        known = await self._directory.lookup(address.address)
+        locale = known.locale if known is not None else DEFAULT_LOCALE
         try:
             sender = Address(record.from_address)
         except InvalidInput:
@@ -126,9 +130,9 @@ class GapSweep:
             message_sid=record.sid.value,
             from_address=sender,
             to_address=Address(address.address),
-            text=record.body,
-            kind="text" if record.body else "unknown",
-            received_at=now,
+            text=f"{described_attachments(record.num_media, locale)} {record.body}".strip(),
+            kind="media" if record.num_media else "text",
+            received_at=record.created_at,
             raw=b"",
             source="sweep",
             stale=now - record.created_at > STALE,

@@ -14,7 +14,7 @@ import structlog
 from recado.core.clock import Clock
 from recado.core.database.engine import Database
 from recado.core.database.unit_of_work import UnitOfWork
-from recado.core.errors import Conflict, NotFound
+from recado.core.errors import Busy, Conflict, NotFound, StorageUnavailable
 from recado.core.ids import Chance, Ids, jittered
 from recado.core.queue import store
 from recado.core.queue.job import (
@@ -87,6 +87,10 @@ class QueueService:
         except KeyError:
             raise NotFound(f"no handler knows jobs named {name!r}") from None
 
+    def knows(self, name: str) -> bool:
+        """Whether this release can run jobs of that name."""
+        return name in self._handlers
+
     async def enqueue(self, jobs: Sequence[NewJob]) -> None:
         """Store jobs by themselves; whoever has something to store beside them uses `store.add` in its own unit."""
         await self._database.write(lambda uow: store.add(uow, jobs), owner=None, urgent=True)
@@ -101,8 +105,20 @@ class QueueService:
         jobs = await self._database.write(take, owner=None, urgent=True)
         for job in jobs:
             if why := job.used_up:
-                await self.give_up(job, why)
+                await self._give_up_surely(job, why)
         return [job for job in jobs if not job.used_up]
+
+    async def _give_up_surely(self, job: Job, why: str) -> None:
+        """Settle a used-up job, but let nothing that is wrong with one job stop the line for all."""
+        try:
+            await self.give_up(job, why)
+        except (Busy, StorageUnavailable) as error:  # Its lease ends, and the next claim tries again.
+            log.warning("queue.give_up_failed", job=str(job.id), error=str(error))
+        except Exception:
+            # A dead letter without its settlement is found by `recado verify`; a stopped line is found by customers.
+            log.exception("queue.give_up_failed", job=str(job.id))
+            now = self._clock.now()
+            await self._database.write(lambda uow: store.bury(uow, job, now, why), owner=None, urgent=True)
 
     async def claim_this(self, job_id: UUID, token: UUID) -> Job | None:
         """The job that another process of ours has claimed for this one (a suspect's own process)."""

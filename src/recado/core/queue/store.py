@@ -10,7 +10,20 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, and_, bindparam, case, delete, exists, func, literal_column, select, text, update
+from sqlalchemy import (
+    ColumnElement,
+    Integer,
+    and_,
+    bindparam,
+    case,
+    delete,
+    exists,
+    func,
+    literal_column,
+    select,
+    text,
+    update,
+)
 from sqlalchemy.dialects import sqlite
 from sqlalchemy.engine import RowMapping
 
@@ -164,6 +177,7 @@ class Ready:
     lane: str
     job_id: UUID
     owner_id: UUID
+    suspect: bool
 
 
 # All owners with something due at one priority, without reading their lines: each step jumps to the next owner in the
@@ -176,14 +190,14 @@ WITH RECURSIVE owner(id) AS (
     SELECT (SELECT min(owner_id) FROM lanes
             WHERE next_priority = :priority AND next_due_at IS NOT NULL AND owner_id > owner.id)
     FROM owner WHERE owner.id IS NOT NULL)
-SELECT owner.id FROM owner LEFT JOIN queue_owners served ON served.owner_id = owner.id
-WHERE owner.id IS NOT NULL
+SELECT owner.id, CASE WHEN served.max_running IS NULL THEN :most ELSE served.max_running - (
+       SELECT count(*) FROM message_queue WHERE status = 'running' AND owner_id = owner.id) END AS room
+FROM owner LEFT JOIN queue_owners served ON served.owner_id = owner.id
+WHERE owner.id IS NOT NULL AND room > 0
   AND EXISTS (SELECT 1 FROM lanes WHERE next_priority = :priority AND owner_id = owner.id AND next_due_at <= :now)
-  AND (served.max_running IS NULL OR served.max_running > (
-       SELECT count(*) FROM message_queue WHERE status = 'running' AND owner_id = owner.id))
 ORDER BY coalesce(served.served_at, 0) LIMIT :most
 """
-).columns(lanes.c.owner_id.label("id"))
+).columns(lanes.c.owner_id.label("id"), literal_column("room", Integer))
 _PRIORITY = select(func.min(lanes.c.next_priority)).where(
     lanes.c.next_due_at.is_not(None), lanes.c.next_priority > bindparam("above")
 )
@@ -192,7 +206,7 @@ _PRIORITY = select(func.min(lanes.c.next_priority)).where(
 def ready(uow: UnitOfWork, now: datetime, limit: int, suspects: int) -> list[Ready]:
     """Heads of lanes to claim: by priority, then the owner served longest ago, then the oldest due.
 
-    At most `suspects` of them are jobs that ran out of a lease before.
+    At most `suspects` of them are jobs that ran out of a lease before, and no owner gets more than its cap.
     """
     found: list[Ready] = []
     above = -1
@@ -201,36 +215,38 @@ def ready(uow: UnitOfWork, now: datetime, limit: int, suspects: int) -> list[Rea
         if priority is None:
             break
         above = priority
-        found.extend(_ready_at(uow, priority, now, limit - len(found), suspects))
+        heads = _ready_at(uow, priority, now, limit - len(found), suspects)
+        suspects -= sum(head.suspect for head in heads)
+        found += heads
     return found
 
 
 def _ready_at(uow: UnitOfWork, priority: int, now: datetime, limit: int, suspects: int) -> list[Ready]:
+    """The heads of one priority, one of each owner in turn."""
     moment = bindparam("now", now, type_=lanes.c.next_due_at.type)
-    owners = [row[0] for row in uow.execute(_OWNERS.bindparams(moment, priority=priority, most=limit)).all()]
-    lines = [_line(uow, priority, owner, now, 1 if len(owners) >= limit else limit) for owner in owners]
+    owners = uow.execute(_OWNERS.bindparams(moment, priority=priority, most=limit)).all()
+    fair = 1 if len(owners) >= limit else limit
+    lines = [_line(uow, priority, owner, now, min(fair, room), suspects) for owner, room in owners]
     found: list[Ready] = []
     for position in range(max(map(len, lines), default=0)):
         for line in lines:
-            if position < len(line) and len(found) < limit:
-                head, suspect = line[position]
-                if suspect and suspects <= 0:
-                    continue
-                suspects -= suspect
-                found.append(head)
+            if position < len(line) and len(found) < limit and suspects >= line[position].suspect:
+                suspects -= line[position].suspect
+                found.append(line[position])
     return found
 
 
-def _line(uow: UnitOfWork, priority: int, owner: UUID, now: datetime, limit: int) -> list[tuple[Ready, bool]]:
-    # A page of suspects at the front must not hide the healthy ones behind it, hence the two short reads.
-    statement = select(lanes.c.lane, lanes.c.head_job, lanes.c.suspect).where(
-        lanes.c.next_priority == priority, lanes.c.owner_id == owner, lanes.c.next_due_at <= now
+def _line(uow: UnitOfWork, priority: int, owner: UUID, now: datetime, limit: int, suspects: int) -> list[Ready]:
+    """An owner's due heads, healthy ones first: a page of suspects at the front must not hide those behind it."""
+    statement = (
+        select(lanes.c.lane, lanes.c.head_job, lanes.c.suspect)
+        .where(lanes.c.next_priority == priority, lanes.c.owner_id == owner, lanes.c.next_due_at <= now)
+        .order_by(lanes.c.next_due_at)
     )
-    rows = [
-        *uow.all(statement.where(lanes.c.suspect.is_(False)).order_by(lanes.c.next_due_at).limit(limit)),
-        *uow.all(statement.where(lanes.c.suspect.is_(True)).order_by(lanes.c.next_due_at).limit(limit)),
-    ]
-    return [(Ready(row["lane"], row["head_job"], owner), bool(row["suspect"])) for row in rows]
+    rows = [*uow.all(statement.where(lanes.c.suspect.is_(False)).limit(limit))]
+    if len(rows) < limit and suspects > 0:
+        rows += uow.all(statement.where(lanes.c.suspect.is_(True)).limit(min(limit - len(rows), suspects)))
+    return [Ready(row["lane"], row["head_job"], owner, bool(row["suspect"])) for row in rows]
 
 
 def lease(uow: UnitOfWork, heads: Sequence[Ready], token: UUID, now: datetime, until: datetime) -> list[Job]:

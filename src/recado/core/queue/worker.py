@@ -37,6 +37,9 @@ class Ticked:
 TICK_JOBS = 16
 """How many jobs a tick takes at a time: few enough to finish within its budget."""
 
+UNKNOWN_PAUSE = timedelta(minutes=1)
+"""How long a job of a name that this release does not know waits for another's worker."""
+
 STORAGE_PAUSE = 0.5
 """Seconds to wait when the database cannot be reached, before looking again."""
 
@@ -170,9 +173,14 @@ class Worker:
             waiting[lane].newcomer.set()
 
     async def _supervise(self, job: Job) -> None:
-        if not job.suspect:
+        if not self._queue.knows(job.name):  # A newer release's job; one of its workers will take it.
+            await self._store(job, RetryIn(UNKNOWN_PAUSE, f"no handler knows jobs named {job.name!r}", counts=False))
+        elif not job.suspect:
             await self._attempt(job)
-            return
+        else:
+            await self._alone(job)
+
+    async def _alone(self, job: Job) -> None:
         try:
             await self._suspects.run(job, self._queue.handler(job.name).time_limit)
         except asyncio.CancelledError:

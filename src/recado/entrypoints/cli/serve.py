@@ -1,10 +1,12 @@
 """`recado serve`: the HTTP server, with a worker beside it if asked."""
 
 import os
+import signal
 import subprocess
 import sys
 import threading
-from typing import Annotated
+from types import FrameType
+from typing import Annotated, NoReturn
 
 import structlog
 import typer
@@ -36,6 +38,8 @@ def serve(
     container = Container(settings=settings)
     beside = WorkerBeside() if with_worker else None
     try:
+        # When it has shut down, uvicorn raises the signal again, and by default nothing after it would run.
+        signal.signal(signal.SIGTERM, _leave)
         uvicorn.run(
             build_app(container),
             host=host,
@@ -51,6 +55,10 @@ def serve(
     finally:
         if beside is not None:
             beside.stop()
+
+
+def _leave(_number: int, _frame: FrameType | None) -> NoReturn:
+    raise SystemExit(0)
 
 
 class WorkerBeside:
