@@ -1,0 +1,100 @@
+"""What is done to which process, drawn from the seed: one blow a cycle, and now and then bad weather beside it.
+
+Weather is not counted as a cycle: the model's server is killed (it refuses connections until it is back) or stands
+still, and the emulator stands still. A process that was killed is started again at once.
+"""
+
+import random
+import signal
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from .leases import Kill
+from .processes import Process
+from .scene import WORKERS
+
+_BLOWS: Mapping[str, int] = {
+    "api": 22,
+    "worker-1": 27,
+    "worker-2": 27,
+    "both workers": 7,
+    "everything": 4,
+    "worker-1 SIGTERM": 4,
+    "worker-2 SIGTERM": 4,
+    "api SIGTERM": 5,
+}
+_WEATHER: Mapping[str, int] = {"none": 88, "model killed": 4, "model stands still": 4, "emulator stands still": 4}
+
+
+@dataclass(frozen=True, slots=True)
+class Blow:
+    """One cycle: how long to wait before it, whom it hits, how, and the weather."""
+
+    after: float
+    name: str
+    weather: str
+    lasts: float
+
+    @property
+    def targets(self) -> tuple[str, ...]:
+        match self.name:
+            case "both workers":
+                return WORKERS
+            case "everything":
+                return ("api", *WORKERS)
+        return (self.name.removesuffix(" SIGTERM"),)
+
+    @property
+    def signal(self) -> signal.Signals:
+        return signal.SIGTERM if self.name.endswith("SIGTERM") else signal.SIGKILL
+
+
+def blows(seed: int, cycles: int, every: tuple[float, float]) -> list[Blow]:
+    """The whole torture, known before it begins."""
+    chance = random.Random(f"blows {seed}")  # noqa: S311 - no secret
+    names, weights = list(_BLOWS), list(_BLOWS.values())
+    skies, likely = list(_WEATHER), list(_WEATHER.values())
+    return [
+        Blow(
+            chance.uniform(*every),
+            chance.choices(names, weights)[0],
+            chance.choices(skies, likely)[0],
+            chance.uniform(0.3, 4.0),
+        )
+        for _ in range(cycles)
+    ]
+
+
+class Executioner:
+    """Strikes, revives, and lets what stands still go on when its time is over."""
+
+    def __init__(self, processes: Mapping[str, Process], kills: list[Kill]) -> None:
+        self._processes = processes
+        self._kills = kills
+        self._still: dict[str, float] = {}
+        self.dealt: Counter[str] = Counter()
+
+    def strike(self, blow: Blow, now: float, monotonic: float) -> None:
+        for target in blow.targets:
+            if self._processes[target].strike(blow.signal) and target in WORKERS and blow.signal is signal.SIGKILL:
+                self._kills.append(Kill(target, now))
+        self.dealt[blow.name] += 1
+        who, _, what = blow.weather.partition(" ")
+        if what and who not in self._still:
+            self.dealt[blow.weather] += 1
+            self._processes[who].strike(signal.SIGKILL if what == "killed" else signal.SIGSTOP)
+            self._still[who] = monotonic + blow.lasts
+
+    def tend(self, monotonic: float) -> None:
+        """Start what has ended, unless it is meant to be away for a while."""
+        for who in [name for name, until in self._still.items() if until <= monotonic]:
+            del self._still[who]
+            self._processes[who].strike(signal.SIGCONT)
+        for name, process in self._processes.items():
+            if name not in self._still:
+                process.revive()
+
+    def clear_up(self) -> None:
+        """Fine weather from now on."""
+        self.tend(float("inf"))

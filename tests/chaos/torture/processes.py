@@ -1,0 +1,97 @@
+"""Starts, kills and revives processes; whatever happens, none is left behind.
+
+Each gets a session of its own, so that a Ctrl-C meant for the torture does not reach it, and so that what it has
+spawned can be ended with it. A kill hits the one process by its id: its children must find out by themselves.
+"""
+
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+GRACE_SECONDS = 20.0
+
+
+class Process:
+    """One of ours under its name, started again and again with the same environment."""
+
+    def __init__(self, name: str, command: Sequence[str], env: Mapping[str, str], log: Path) -> None:
+        self.name = name
+        self._command = [sys.executable, "-m", *command]
+        self._env = env
+        self._log = log
+        self._running: subprocess.Popen[bytes] | None = None
+        self._struck = False
+        self._sessions: list[int] = []
+        self.surprises: list[str] = []
+
+    def start(self) -> None:
+        with self._log.open("ab") as stream:
+            self._running = subprocess.Popen(
+                self._command,
+                env=self._env,
+                stdin=subprocess.DEVNULL,
+                stdout=stream,
+                stderr=stream,
+                start_new_session=True,
+            )
+        self._sessions.append(self._running.pid)
+        self._struck = False
+
+    @property
+    def lives(self) -> bool:
+        return self._running is not None and self._running.poll() is None
+
+    def strike(self, number: signal.Signals) -> bool:
+        """Send a signal; False when it was not running. An end after this surprises nobody."""
+        if not self.lives or self._running is None:
+            return False
+        if number is signal.SIGKILL or number is signal.SIGTERM:
+            self._struck = True
+        self._running.send_signal(number)
+        if number is signal.SIGKILL:
+            self._running.wait()
+        return True
+
+    def revive(self) -> bool:
+        """Start it again if it has ended; an end that nobody asked for is kept for the report."""
+        if self.lives:
+            return False
+        if not self._struck and self._running is not None:
+            self.surprises.append(f"{self.name} ended by itself with status {self._running.returncode}")
+        self.start()
+        return True
+
+    def stop(self) -> int | None:
+        """Ask it to end, insist after a while, and end whatever it has spawned."""
+        if self._running is None:
+            return None
+        with contextlib.suppress(ProcessLookupError):
+            self._running.send_signal(signal.SIGCONT)
+            self._running.terminate()
+        try:
+            status = self._running.wait(GRACE_SECONDS)
+        except subprocess.TimeoutExpired:
+            self._running.kill()
+            status = self._running.wait()
+        for session in self._sessions[-20:]:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(session, signal.SIGKILL)
+        return status
+
+    @property
+    def last_words(self) -> str:
+        """The end of its log."""
+        said = self._log.read_text(errors="replace") if self._log.exists() else ""
+        return f"{self.name} said: …{said[-2000:]}"
+
+
+def free_port() -> int:
+    """A port of loopback nobody listens on now."""
+    with contextlib.closing(socket.create_server(("127.0.0.1", 0))) as listener:
+        port: int = listener.getsockname()[1]
+        return port

@@ -1,0 +1,196 @@
+"""One torture from beginning to end: set up, strike and revive under load, let it settle, judge."""
+
+import json
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass
+from http.client import HTTPException
+from pathlib import Path
+from typing import Final
+
+from recado.core.clock import SystemClock
+
+from .blows import Executioner, blows
+from .journal import records
+from .leases import Recoveries, Watch
+from .ledger import Counts
+from .load import Load
+from .oracle import Twilio, judge
+from .processes import Process
+from .report import Outcome, Spans
+from .scene import APART, SHOPS, WORKERS, Scene, environment
+
+READY_SECONDS: Final = 60.0
+LOOK_SECONDS: Final = 0.05
+SETTLE_SECONDS: Final = 900.0
+"""Longest drain: two resends that each need two minutes of proof, and the leases before them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What was asked for."""
+
+    cycles: int
+    seed: int
+    lease: float
+    rate: float
+    every: tuple[float, float]
+    backend: str
+    database: str
+
+
+Say = Callable[[str], None]
+
+
+class Torture:
+    """The processes of one run; `play` may be called once."""
+
+    def __init__(self, plan: Plan, directory: Path, say: Say) -> None:
+        self._plan = plan
+        self._say = say
+        self._scene = Scene.at(directory, plan.seed, plan.lease, plan.backend)
+        self._clock = SystemClock()
+        self._begun = self._clock.monotonic()
+        self._recoveries = Recoveries(plan.lease, APART, WORKERS)
+        self._outcome = Outcome(plan.seed, 0, plan.backend, plan.database, plan.lease)
+        self._pause = threading.Event()
+        self._told_at = 0.0
+
+    def play(self) -> Outcome:
+        """Everything; processes are stopped whatever happens."""
+        with ExitStack() as stack:
+            processes = self._started(stack)
+            watch = Watch(self._scene.ledger, self._recoveries)
+            load = Load(self._scene, self._plan.rate)
+            watch.start()
+            load.start()
+            try:
+                self._strike(processes, load)
+                self._settle(load)
+            except KeyboardInterrupt:
+                self._outcome.interrupted = True
+                self._say("interrupted: judging what there is")
+            finally:
+                watch.close()
+            for failure in (watch.failure, load.failure):
+                if failure is not None:
+                    raise failure
+            self._outcome.surprises += [each for process in processes.values() for each in process.surprises]
+        return self._judged(load)
+
+    # --- Before -------------------------------------------------------------------------------------------------------
+
+    def _started(self, stack: ExitStack) -> dict[str, Process]:
+        scene = self._scene
+        scene.furnish()
+        (scene.directory / "env").write_text(environment(scene.env(scene.lease)))
+        provider, product = scene.provider(), scene.product()
+        for process in provider:
+            stack.callback(process.stop)
+            process.start()
+        self._until(lambda: self._answers(scene.introduce), provider[0])
+        for process in product:
+            stack.callback(process.stop)
+            process.start()
+        self._until(scene.serves, product[0])
+        return {process.name: process for process in (*provider, *product)}
+
+    def _answers(self, call: Callable[[], None]) -> bool:
+        try:
+            call()
+        except (OSError, HTTPException, json.JSONDecodeError):
+            return False
+        return True
+
+    def _until(self, done: Callable[[], bool], process: Process) -> None:
+        end = self._clock.monotonic() + READY_SECONDS
+        while not done():
+            if self._clock.monotonic() > end or not process.lives:
+                raise RuntimeError(f"{process.name} did not come up; {process.last_words}")
+            self._pause.wait(LOOK_SECONDS)
+
+    # --- The torture --------------------------------------------------------------------------------------------------
+
+    def _strike(self, processes: dict[str, Process], load: Load) -> None:
+        executioner = Executioner(processes, self._recoveries.kills)
+        self._outcome.blows = executioner.dealt
+        due = self._clock.monotonic()
+        with self._scene.ledger() as ledger:
+            for blow in blows(self._plan.seed, self._plan.cycles, self._plan.every):
+                due += blow.after
+                while (now := self._clock.monotonic()) < due:
+                    executioner.tend(now)
+                    self._progress(ledger.counts, load)
+                    self._pause.wait(min(LOOK_SECONDS, due - now))
+                executioner.strike(blow, self._clock.now().timestamp(), now)
+                executioner.tend(now)
+                self._outcome.cycles += 1
+                if load.failure is not None:
+                    return
+        executioner.clear_up()
+
+    def _settle(self, load: Load) -> None:
+        """Fine weather and two workers, until nothing is open; bounded, for what is stuck stays stuck."""
+        begun = self._clock.monotonic()
+        load.close(40.0)
+        self._scene.heal()
+        with self._scene.ledger() as ledger:
+            while not ledger.counts().quiet and self._clock.monotonic() < begun + SETTLE_SECONDS:
+                self._progress(ledger.counts, load, "settling")
+                self._pause.wait(0.2)
+            self._outcome.unfinished = ledger.unfinished()
+        self._outcome.drained_in = self._clock.monotonic() - begun
+
+    def _progress(self, counts: Callable[[], Counts], load: Load, doing: str = "") -> None:
+        now = self._clock.monotonic()
+        if now < self._told_at + 1.0:
+            return
+        self._told_at = now
+        found, elapsed = counts(), now - self._begun
+        done, left = self._outcome.cycles, self._plan.cycles - self._outcome.cycles
+        eta = left * sum(self._plan.every) / 2
+        self._say(
+            f"{doing or 'cycle'} {done}/{self._plan.cycles} · accepted {len(load.accepted)} · stored {found.stored} · "
+            f"open {found.open} · unknown sends {found.unknown} · orphaned jobs {self._recoveries.waiting} · "
+            f"{elapsed:.0f} s" + (f", about {eta:.0f} s to go" if left else "")
+        )
+
+    # --- After --------------------------------------------------------------------------------------------------------
+
+    def _judged(self, load: Load) -> Outcome:
+        """Every process has ended; what is written now is all there will ever be."""
+        outcome, scene = self._outcome, self._scene
+        twilio = Twilio.of(records(scene.twilio_journal))
+        outcome.written, outcome.unaccepted = load.written, load.given_up
+        outcome.statuses = twilio.statuses
+        with scene.ledger() as ledger:
+            prefers = {shop.number for shop in SHOPS if shop.prefers_delivery}
+            outcome.verdict = judge(twilio, ledger.messages(), prefers)
+            outcome.unknown = Spans.of(ledger.unknowns())
+            outcome.unknown_left = ledger.counts().unknown
+            outcome.sound = ledger.sound()
+        outcome.violations = self._violations()
+        outcome.recovery = Spans.of(self._recoveries.spans)
+        outcome.unrecovered = self._recoveries.waiting
+        outcome.unexplained = self._recoveries.unexplained
+        outcome.seconds = self._clock.monotonic() - self._begun
+        return outcome
+
+    def _violations(self) -> list[str]:
+        """What `recado verify` finds: the command itself, as an operator would type it."""
+        ran = subprocess.run(
+            [sys.executable, "-m", "recado", "verify", "--json"],
+            env=self._scene.env(self._scene.lease),
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=300,
+        )
+        try:
+            found = json.loads(ran.stdout)["violations"]
+        except (json.JSONDecodeError, KeyError):
+            return [f"recado verify failed: {ran.stderr[-500:]}"]
+        return [f"{each['message_sid']}: {each['why']}" for each in found]

@@ -1,0 +1,24 @@
+"""What customers write, so that whoever answers, and whoever judges, can read it again.
+
+Every message bears an order number of its own; it is the one thing that is looked for in what customers received.
+"""
+
+import re
+
+PERSON = "atendente"
+"""The model hands over to a person when it reads this."""
+POISON = "quebrado"
+"""The model's server refuses this for good, so the customer gets an apology."""
+STOP, START = "PARAR", "VOLTAR"
+
+_NUMBER = re.compile(r"\bq\d{7}w\b")
+
+
+def number_of(count: int) -> str:
+    """The order number of the n-th message of a run."""
+    return f"q{count:07d}w"
+
+
+def numbers_in(body: str) -> list[str]:
+    """The order numbers a text speaks of, each once."""
+    return list(dict.fromkeys(_NUMBER.findall(body)))
