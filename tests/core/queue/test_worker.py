@@ -1,0 +1,287 @@
+"""The worker over real SQLite and real time: it drains, stops, is replaced, and keeps poison away from the healthy."""
+
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from sqlalchemy import text
+
+from recado.bootstrap import Container, metadata
+from recado.core.clock import SystemClock
+from recado.core.database.engine import SqliteDatabase
+from recado.core.ids import UuidV7
+from recado.core.queue.cron import Cron
+from recado.core.queue.deliveries.sqlite import SqliteDelivery
+from recado.core.queue.heartbeat import Heartbeat
+from recado.core.queue.job import Job, JobResult, NewJob, RetryIn
+from recado.core.queue.relay import Relay
+from recado.core.queue.service import QueueService
+from recado.core.queue.suspects import Command, SuspectRunner
+from recado.core.queue.worker import Worker
+from recado.entrypoints.worker import Ending, work
+from recado.migrations.runner import migrate_sqlite
+from recado.settings import Settings
+from tests.contracts.queue import PADARIA, NoChance, ScriptedHandler
+
+PATIENCE = 20.0
+
+
+@dataclass(slots=True)
+class GatedHandler(ScriptedHandler):
+    """Its runs wait at a gate."""
+
+    gate: asyncio.Event = field(default_factory=asyncio.Event)
+    begun: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def run(self, job: Job) -> JobResult:
+        self.begun.set()
+        await self.gate.wait()
+        return await ScriptedHandler.run(self, job)
+
+
+def _nobody_is_suspected(_job: Job) -> Sequence[str]:
+    raise AssertionError("no job is suspected here")
+
+
+@dataclass(slots=True)
+class Workshop:
+    """Workers and jobs on one database."""
+
+    database: SqliteDatabase
+    clock: SystemClock = field(default_factory=SystemClock)
+    worn_out: bool = False
+
+    @property
+    def ids(self) -> UuidV7:
+        return UuidV7(self.clock)
+
+    def worker(
+        self,
+        handler: ScriptedHandler,
+        *,
+        command: Command = _nobody_is_suspected,
+        lease: timedelta = timedelta(seconds=30),
+        grace: float = PATIENCE,
+    ) -> Worker:
+        queue = QueueService(self.database, self.clock, self.ids, NoChance(), [handler], lease=lease)
+        heartbeat = Heartbeat(self.database, self.clock, lease)
+        relay = Relay(queue, Cron(self.database, self.clock, self.ids, []), self.clock)
+        return Worker(
+            queue,
+            SqliteDelivery(self.database, self.clock),
+            relay,
+            heartbeat,
+            SuspectRunner(queue, heartbeat, command),
+            self.database,
+            grace_seconds=grace,
+            worn_out=lambda: self.worn_out,
+        )
+
+    async def stores(self, *lanes: str, name: str = "reply", attempts: int = 3) -> None:
+        now = self.clock.now()
+        jobs = [NewJob(self.ids.new(), name, PADARIA, now, now, lane, max_attempts=attempts) for lane in lanes]
+        queue = QueueService(self.database, self.clock, self.ids, NoChance(), [])
+        await queue.enqueue(jobs)
+
+    async def breaks(self, sql: str) -> None:
+        """Change rows behind the queue's back."""
+        await self.database.write(lambda uow: uow.execute(text(sql)).close(), owner=None)
+
+    async def jobs(self, columns: str = "status") -> list[tuple[object, ...]]:
+        question = text(f"SELECT {columns} FROM message_queue ORDER BY id")
+        rows = await self.database.read(lambda uow: uow.all(question), owner=None)
+        return [tuple(row.values()) for row in rows]
+
+
+@pytest.fixture
+def workshop(database: SqliteDatabase) -> Workshop:
+    return Workshop(database)
+
+
+async def ends(running: "asyncio.Task[None]") -> None:
+    async with asyncio.timeout(PATIENCE):
+        await running
+
+
+class TestDraining:
+    async def test_ends_when_nothing_is_left(self, workshop: Workshop) -> None:
+        handler = ScriptedHandler()
+        await workshop.stores("ana", "ana", "bia")
+
+        await ends(asyncio.create_task(workshop.worker(handler).run(drain=True)))
+
+        assert len(handler.ran) == 3
+        assert await workshop.jobs() == [("done",)] * 3
+
+    async def test_ends_at_once_when_nothing_was_there(self, workshop: Workshop) -> None:
+        for _ in range(3):
+            await ends(asyncio.create_task(workshop.worker(ScriptedHandler()).run(drain=True)))
+
+    async def test_ends_when_another_worker_has_done_the_last_job(self, workshop: Workshop) -> None:
+        """Nothing rings here when a job ends elsewhere; the one who drains has to look."""
+        slow = GatedHandler()
+        await workshop.stores("ana")
+        other = workshop.worker(slow)
+        elsewhere = asyncio.create_task(other.run())
+        await slow.begun.wait()
+
+        draining = asyncio.create_task(workshop.worker(ScriptedHandler()).run(drain=True))
+        slow.gate.set()
+
+        await ends(draining)
+        other.stop()
+        await ends(elsewhere)
+        assert slow.ran
+
+
+class TestStopping:
+    async def test_lets_what_runs_come_to_its_end(self, workshop: Workshop) -> None:
+        handler = GatedHandler()
+        await workshop.stores("ana")
+        worker = workshop.worker(handler)
+        running = asyncio.create_task(worker.run())
+        await handler.begun.wait()
+        await workshop.stores("bia")
+
+        worker.stop()
+        handler.gate.set()
+
+        await ends(running)
+        assert await workshop.jobs() == [("done",), ("waiting",)]
+
+    async def test_gives_back_unharmed_what_does_not_end_in_time(self, workshop: Workshop) -> None:
+        handler = GatedHandler()
+        await workshop.stores("ana")
+        worker = workshop.worker(handler, grace=0.01)
+        running = asyncio.create_task(worker.run())
+        await handler.begun.wait()
+
+        worker.stop()
+
+        await ends(running)
+        assert await workshop.jobs("status, attempts, crashes") == [("waiting", 0, 0)]
+
+    async def test_is_what_a_worn_out_process_does_by_itself(self, workshop: Workshop) -> None:
+        workshop.worn_out = True
+        await workshop.stores("ana")
+
+        await ends(asyncio.create_task(workshop.worker(ScriptedHandler()).run()))
+
+        assert await workshop.jobs() == [("waiting",)]
+
+    @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+    async def test_is_what_a_signal_asks_for(self, tmp_path: Path, number: signal.Signals) -> None:
+        url = f"sqlite:///{tmp_path}/recado.db"
+        migrate_sqlite(url, metadata)
+        settings = Settings(database_url=url, public_url="http://127.0.0.1:1", secret_key=bytes(32))
+        working = asyncio.create_task(work(Container(settings=settings)))
+        asyncio.get_running_loop().call_soon(os.kill, os.getpid(), number)
+
+        async with asyncio.timeout(PATIENCE):
+            assert await working is Ending.STOPPED
+
+
+class TestAHandler:
+    async def test_that_raises_is_tried_again_later(self, workshop: Workshop) -> None:
+        handler = ScriptedHandler()
+        handler.script.append(RuntimeError("a bug"))
+        await workshop.stores("ana")
+        worker = workshop.worker(handler)
+        running = asyncio.create_task(worker.run())
+        await _until_jobs(workshop, "status, attempts, last_error", [("waiting", 1, "RuntimeError: a bug")])
+
+        worker.stop()
+        await ends(running)
+
+    async def test_that_always_raises_is_settled(self, workshop: Workshop) -> None:
+        handler = ScriptedHandler()
+        handler.script.append(RuntimeError("a bug"))
+        await workshop.stores("ana", attempts=1)
+
+        await ends(asyncio.create_task(workshop.worker(handler).run(drain=True)))
+
+        assert [error for _, error in handler.settled] == ["RuntimeError: a bug"]
+        assert await workshop.jobs() == [("dead",)]
+
+    async def test_that_waits_is_asked_again_when_it_is_due(self, workshop: Workshop) -> None:
+        handler = ScriptedHandler()
+        handler.script.append(RetryIn(timedelta(milliseconds=50), counts=False))
+        await workshop.stores("ana")
+
+        await ends(asyncio.create_task(workshop.worker(handler).run(drain=True)))
+
+        assert len(handler.ran) == 2
+
+    async def test_of_another_release_is_left_to_it(self, workshop: Workshop) -> None:
+        """A job whose name nobody here knows must not stop the line, nor be lost."""
+        handler = ScriptedHandler()
+        await workshop.stores("new", name="of.tomorrow")
+        await workshop.stores("ana")
+        worker = workshop.worker(handler)
+        running = asyncio.create_task(worker.run())
+        await _until_jobs(workshop, "name, status, attempts", [("of.tomorrow", "waiting", 0), ("reply", "done", 0)])
+
+        worker.stop()
+        await ends(running)
+
+
+class TestASuspect:
+    """The processes are tiny programs here; tests/road runs the real ones."""
+
+    @pytest.fixture
+    async def suspected(self, workshop: Workshop) -> Workshop:
+        await workshop.stores("ana", attempts=1)
+        await workshop.breaks("UPDATE message_queue SET crashes = 1")
+        await workshop.breaks("UPDATE lanes SET suspect = 1")
+        return workshop
+
+    async def test_that_kills_its_process_is_settled_and_its_worker_lives(self, suspected: Workshop) -> None:
+        handler = ScriptedHandler()
+        await suspected.stores("bia")
+        program = "import os, signal; os.kill(os.getpid(), signal.SIGKILL)"
+        worker = suspected.worker(handler, command=lambda _: (sys.executable, "-S", "-c", program))
+
+        await ends(asyncio.create_task(worker.run(drain=True)))
+
+        assert [error for _, error in handler.settled] == ["it killed its own process 1 times (signal 9)"]
+        assert await suspected.jobs() == [("dead",), ("done",)]
+        assert len(handler.ran) == 1
+
+    async def test_gets_a_process_that_inherits_no_file_of_the_database(
+        self, suspected: Workshop, tmp_path: Path
+    ) -> None:
+        seen = tmp_path / "descriptors"
+        program = f"import os; open({str(seen)!r}, 'w').write(','.join(sorted(os.listdir('/dev/fd')))); os.abort()"
+        worker = suspected.worker(ScriptedHandler(), command=lambda _: (sys.executable, "-S", "-c", program))
+
+        await ends(asyncio.create_task(worker.run(drain=True)))
+
+        # Standard input, output and error, the file just opened, and the directory that was being listed.
+        assert seen.read_text() == "0,1,2,3,4"
+
+    async def test_goes_back_unharmed_when_its_worker_is_stopped(self, suspected: Workshop, tmp_path: Path) -> None:
+        begun = tmp_path / "begun"
+        program = f"import pathlib, signal; pathlib.Path({str(begun)!r}).touch(); signal.pause()"
+        command = (sys.executable, "-S", "-c", program)
+        worker = suspected.worker(ScriptedHandler(), command=lambda _: command, grace=0.01)
+        running = asyncio.create_task(worker.run())
+        async with asyncio.timeout(PATIENCE):
+            while not begun.exists():
+                await asyncio.to_thread(os.stat, tmp_path)
+
+        worker.stop()
+
+        await ends(running)
+        assert await suspected.jobs("status, attempts, crashes_alone") == [("waiting", 0, 0)]
+
+
+async def _until_jobs(workshop: Workshop, columns: str, expected: list[tuple[object, ...]]) -> None:
+    async with asyncio.timeout(PATIENCE):
+        while await workshop.jobs(columns) != expected:
+            """Look again."""
