@@ -1,0 +1,403 @@
+"""The processes of the installation: an API, some workers, and the processes workers start for suspects.
+
+Each is wired as `recado.bootstrap` does it, from the product's own classes. Played are the ports (Twilio, agents), the
+bell, and what would need a thread or a real process: the heartbeat's thread is a task, a child process is a `Process`.
+"""
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from functools import partial
+from typing import Any, TypeVar, cast
+from uuid import UUID
+
+from recado.channels.bindings import DeliveryReports
+from recado.channels.sending import SendHandler
+from recado.channels.splitting import split
+from recado.channels.twilio.client import TwilioApi
+from recado.channels.twilio.directory import Directory
+from recado.channels.twilio.dtos import advances
+from recado.channels.twilio.reconcile import GapSweep
+from recado.channels.twilio.repository import AccountPauses
+from recado.conversation.accept import AcceptService, BurstWindow
+from recado.conversation.handoff import HandOffService
+from recado.conversation.overdue import Overdue
+from recado.conversation.turns import ReplyHandler, ReplyLimits
+from recado.core.database.types import to_microseconds
+from recado.core.errors import DomainError
+from recado.core.ids import UuidV7
+from recado.core.queue.cron import Cron, Schedule, Sweep
+from recado.core.queue.delivery import WakeUp
+from recado.core.queue.heartbeat import Heartbeat
+from recado.core.queue.relay import Relay
+from recado.core.queue.service import QueueService
+from recado.core.queue.suspects import GAVE_BACK, SuspectRunner
+from recado.core.queue.worker import Worker
+from recado.operations.pruning import Pruning
+from recado.operations.verify import Verifier
+from tests.chaos.simulator.agents import SimAgents
+from tests.chaos.simulator.loop import PROCESS, Process
+from tests.chaos.simulator.storage import ProcessDatabase, Storage
+from tests.chaos.simulator.twilio import InboundList, SimChannel, SimTwilio
+from tests.chaos.simulator.world import World
+
+T = TypeVar("T")
+
+MAX_ATTEMPTS = 3
+NET = (1.0, 8.0)
+"""Seconds after which a worker that heard no bell looks for itself."""
+
+
+# --- What is played ---------------------------------------------------------------------------------------------------
+
+
+class SimBell:
+    """A delivery that forgets, and rings for nothing."""
+
+    def __init__(self, world: World, storage: Storage) -> None:
+        self._world = world
+        self._storage = storage
+        self._rung = asyncio.Event()
+        self._hurry: float | None = None
+        storage.bells.append(self._ring)
+
+    async def publish(self, wakeups: Sequence[WakeUp]) -> None:
+        """The rows are the bell."""
+
+    def receive(self) -> AsyncIterator[WakeUp]:
+        return self
+
+    def __aiter__(self) -> AsyncIterator[WakeUp]:
+        return self
+
+    async def __anext__(self) -> WakeUp:
+        while True:
+            patience = self._world.chance.uniform(*NET)
+            next_due = self._storage.look("SELECT min(next_due_at) FROM lanes WHERE next_due_at > ?", self._now())
+            if next_due is not None:
+                patience = min(patience, max(0.0, (next_due - self._now()) / 1e6) + 0.001)
+            try:
+                async with asyncio.timeout(patience):
+                    await self._rung.wait()
+                self._rung.clear()
+            except TimeoutError:
+                pass
+            due = self._storage.look("SELECT 1 FROM lanes WHERE next_due_at <= ? LIMIT 1", self._now())
+            if due is not None or self._world.happens("bell for nothing"):
+                return WakeUp()
+
+    async def close(self) -> None:
+        """Nothing is held."""
+
+    def forget(self) -> None:
+        """Its process is gone."""
+        self._storage.bells.remove(self._ring)
+
+    def _ring(self) -> None:
+        if not self._rung.is_set() and not self._world.happens("bell forgotten"):
+            self._world.loop.later(self._world.chance.random() * 0.02, self._rung.set)
+
+    def _now(self) -> int:
+        return to_microseconds(self._world.clock.now())
+
+
+class SimHeartbeat(Heartbeat):
+    """The real one, beaten by a task instead of a thread."""
+
+    def __init__(self, world: World, database: ProcessDatabase, lease: timedelta) -> None:
+        super().__init__(database, world.clock, lease)
+        self._world = world
+        self._thread = threading.Thread()  # Never started: with one there, the real one starts none.
+
+    def close(self) -> None:
+        """There is no thread to be stopped."""
+
+    async def beat_for_ever(self) -> None:
+        while True:
+            await asyncio.sleep(self._lease.total_seconds() / 3)
+            if self._world.happens("heartbeat missed"):
+                self._world.hardship()
+                continue
+            try:
+                self.beat()
+            except DomainError as error:
+                self._world.trace(f"heartbeat failed: {error}")
+
+
+class SimRelay(Relay):
+    """The real pass, less often while nothing runs here: a day of idle passes is not worth its price."""
+
+    def __init__(self, world: World, queue: QueueService, cron: Cron, busy: Callable[[], bool]) -> None:
+        super().__init__(queue, cron, world.clock)
+        self._world = world
+        self._busy = busy
+
+    async def run(self, after_pass: Callable[[], Awaitable[None]]) -> None:
+        while True:
+            try:
+                await self.step()
+                await after_pass()
+            except DomainError as error:
+                self._world.trace(f"relay failed: {error}")
+            await asyncio.sleep(1.0 if self._busy() else self._world.chance.uniform(2.0, 8.0))
+
+
+class SimQueue(QueueService):
+    """The real one; a pass that would free nothing is known beforehand by a bare look, at a hundredth of its price."""
+
+    storage: Storage
+
+    async def free_ended_leases(self) -> int:
+        ended = "SELECT 1 FROM message_queue WHERE status = 'running' AND leased_until < ? LIMIT 1"
+        if self.storage.down or self.storage.look(ended, to_microseconds(self._clock.now())) is not None:
+            return await super().free_ended_leases()
+        return 0
+
+
+class SimChild(asyncio.SubprocessTransport):
+    """What a parent sees of the process it started for a suspect."""
+
+    def __init__(self, number: int, process: Process, terminate: Callable[[], object]) -> None:
+        super().__init__()
+        self._number = number
+        self._process = process
+        self._terminate = terminate
+        self._code: int | None = None
+        self.over = asyncio.Event()
+        process.ended = lambda: self.end(-9)
+
+    def end(self, code: int) -> None:
+        if self._code is None:
+            self._code = code
+            self.over.set()
+
+    def get_pid(self) -> int:
+        return self._number
+
+    def get_returncode(self) -> int | None:
+        return self._code
+
+    def get_pipe_transport(self, fd: int) -> None:  # noqa: ARG002 - it has no pipes
+        return None
+
+    async def _wait(self) -> int:
+        await self.over.wait()
+        assert self._code is not None
+        return self._code
+
+    def terminate(self) -> None:
+        self._terminate()
+
+    def kill(self) -> None:
+        self._process.kill()
+
+    def close(self) -> None:
+        """Nothing is held."""
+
+
+# --- One process ------------------------------------------------------------------------------------------------------
+
+
+@dataclass(eq=False)
+class Parts:
+    """The product, as one process has it."""
+
+    process: Process
+    agents: SimAgents
+    acceptance: AcceptService
+    reports: DeliveryReports
+    handoff: HandOffService
+    queue: QueueService
+    heartbeat: SimHeartbeat
+    bell: SimBell | None
+    worker: Worker | None
+    verifier: Verifier
+
+
+class Machine:
+    """Starts processes, and starts them again when they have ended."""
+
+    def __init__(self, world: World, storage: Storage, twilio: SimTwilio) -> None:
+        self.world = world
+        self.storage = storage
+        self.twilio = twilio
+        self.api: Parts
+        self.workers: dict[str, Parts] = {}
+        self._children: list[Parts] = []
+        self._born = 0
+        world.loop.spawn = self._spawn
+
+    # --- Wiring -------------------------------------------------------------------------------------------------------
+
+    def build(self, name: str, *, works: bool) -> Parts:
+        """A fresh process over the same database."""
+        world, plan = self.world, self.world.plan
+        self._born += 1
+        process = Process(f"{name}.{self._born}", world.loop.time(), hazard=self._hazard)
+        database = ProcessDatabase(self.storage, process)
+        ids = UuidV7(world.clock, world.chance.getrandbits)
+        window = BurstWindow()
+        acceptance = AcceptService(database, ids, window, MAX_ATTEMPTS)
+        agents = SimAgents(world)
+        cut = partial(split, limit=plan.part_limit)
+        limits = ReplyLimits(agent=timedelta(seconds=plan.agent_seconds), answer=plan.deadline, burst=window.most)
+        replies = ReplyHandler(database, world.clock, ids, world.chance, agents, cut, limits)
+        sends = SendHandler(
+            database, world.clock, ids, world.chance, SimChannel(self.twilio), AccountPauses(), lambda ref: ref.hex
+        )
+        outside = InboundList(world)
+        gaps = GapSweep(cast(Directory, outside), cast(TwilioApi, outside), acceptance, database, world.clock, ids)
+        sweeps = (
+            Sweep("sweep.turns", Overdue(database, world.clock, ids, replies, MAX_ATTEMPTS).move),
+            Sweep("sweep.gaps", gaps.sweep),
+            Sweep("sweep.prune", Pruning(database, world.clock).prune),
+        )
+        queue = SimQueue(database, world.clock, ids, world.chance, (replies, sends, *sweeps), lease=plan.lease)
+        queue.storage = self.storage
+        heartbeat = SimHeartbeat(world, database, plan.lease)
+        bell, worker = self._worker(database, ids, queue, heartbeat, agents) if works else (None, None)
+        return Parts(
+            process=process,
+            agents=agents,
+            acceptance=acceptance,
+            reports=DeliveryReports(database, world.clock, ids, advances),
+            handoff=HandOffService(database, world.clock, ids, cut, replies, MAX_ATTEMPTS),
+            queue=queue,
+            heartbeat=heartbeat,
+            bell=bell,
+            worker=worker,
+            verifier=Verifier(database, world.clock, plan.deadline.total_seconds()),
+        )
+
+    def _worker(
+        self,
+        database: ProcessDatabase,
+        ids: UuidV7,
+        queue: QueueService,
+        heartbeat: SimHeartbeat,
+        agents: SimAgents,
+    ) -> tuple[SimBell, Worker]:
+        schedules = (
+            Schedule("sweep.turns", self.world.plan.sweep_every),
+            Schedule("sweep.gaps", timedelta(minutes=5)),
+            Schedule("sweep.prune", timedelta(hours=1)),
+        )
+        bell = SimBell(self.world, self.storage)
+        held: list[Worker] = []
+        relay = SimRelay(
+            self.world, queue, Cron(database, self.world.clock, ids, schedules), lambda: bool(held[0]._running)
+        )
+        worker = Worker(
+            queue,
+            bell,
+            relay,
+            heartbeat,
+            SuspectRunner(queue, heartbeat),
+            database,
+            concurrency=8,
+            worn_out=lambda: agents.abandoned > 0,
+        )
+        held.append(worker)
+        return bell, worker
+
+    def _hazard(self) -> bool:
+        return self.world.happens("kill at an await")
+
+    # --- Lives --------------------------------------------------------------------------------------------------------
+
+    def start_api(self) -> None:
+        self.api = self.build("api", works=False)
+        self.api.process.ended = lambda: self._again(self.start_api)
+        self.world.trace("api starts")
+
+    def start_worker(self, name: str) -> None:
+        parts = self.build(name, works=True)
+        self.workers[name] = parts
+        again = partial(self.start_worker, name)
+
+        def ended() -> None:
+            assert parts.bell is not None
+            parts.bell.forget()
+            self._again(again)
+
+        parts.process.ended = ended
+        self.world.trace(f"{parts.process.name} starts")
+        self.world.loop.start_in(parts.process, parts.heartbeat.beat_for_ever())
+        self.world.loop.start_in(parts.process, self._live(parts))
+
+    async def _live(self, parts: Parts) -> None:
+        """A worker's life until it stops by itself: told to, or worn out."""
+        assert parts.worker is not None
+        await parts.worker.run()
+        self.world.trace(f"{parts.process.name} stops")
+        parts.process.kill()
+
+    def _again(self, start: Callable[[], None]) -> None:
+        """Something starts a process again soon after it has ended."""
+        chance = self.world.chance
+        self.world.trace("a process is gone")
+        self.world.loop.later(chance.uniform(0.1, 1.0) if chance.random() < 0.8 else chance.uniform(1.0, 40.0), start)
+
+    def everybody(self) -> list[Parts]:
+        """Every process there is now."""
+        self._children = [child for child in self._children if child.process.alive]
+        return [parts for parts in (self.api, *self.workers.values(), *self._children) if parts.process.alive]
+
+    # --- Asking the API -----------------------------------------------------------------------------------------------
+
+    async def ask(self, request: Callable[[Parts], Coroutine[Any, Any, T]], patience: float = 15.0) -> T:
+        """Let the API do something for somebody outside; `Unreachable` when no answer comes."""
+        parts = self.api
+        if not parts.process.alive:
+            raise Unreachable
+        task = self.world.loop.start_in(parts.process, request(parts))
+        await asyncio.wait({task}, timeout=patience)
+        if not task.done():
+            raise Unreachable
+        return task.result()
+
+    # --- Suspects -----------------------------------------------------------------------------------------------------
+
+    def _spawn(self, command: Sequence[str]) -> SimChild:
+        """What `recado worker --job … --lease-token …` would be."""
+        arguments = dict(zip(command[-4::2], command[-3::2], strict=True))
+        parts = self.build("child", works=True)
+        assert parts.bell is not None
+        parts.bell.forget()
+        parent = self._parent()
+        parent.children.append(parts.process)
+        self._children.append(parts)
+        tasks: list[asyncio.Task[None]] = []
+
+        def terminate() -> None:
+            for task in tasks:
+                task.cancel()
+
+        child = SimChild(self._born, parts.process, terminate)
+        life = self._run_suspect(parts, child, UUID(arguments["--job"]), UUID(arguments["--lease-token"]), tasks)
+        self.world.loop.start_in(parts.process, parts.heartbeat.beat_for_ever())
+        self.world.loop.start_in(parts.process, life)
+        return child
+
+    def _parent(self) -> Process:
+        parent = PROCESS.get()
+        assert parent is not None
+        return parent
+
+    async def _run_suspect(
+        self, parts: Parts, child: SimChild, job_id: UUID, token: UUID, tasks: "list[asyncio.Task[None]]"
+    ) -> None:
+        job = await parts.queue.claim_this(job_id, token)
+        code = 0
+        if job is not None and parts.worker is not None:
+            tasks.append(asyncio.create_task(parts.worker.run_one(job)))
+            await asyncio.wait(tasks)
+            code = GAVE_BACK if tasks[0].cancelled() else 0
+        child.end(code)
+        parts.process.kill()
+
+
+class Unreachable(Exception):
+    """The API is down, or did not answer in time."""

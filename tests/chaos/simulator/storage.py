@@ -1,0 +1,220 @@
+"""The product's own writer over one in-memory SQLite, driven by the loop instead of by a thread.
+
+Each write is a step of its process: killed before it, nothing is stored; killed after it, everything is stored and
+nobody learns of it. The engine is kept from world to world, since its compiled statements are what costs; the rows are
+replaced by those of an empty database.
+"""
+
+import asyncio
+import functools
+import sqlite3
+from collections.abc import Awaitable, Callable, Sequence
+from concurrent.futures import Future
+from typing import Any, TypeVar
+from uuid import UUID
+
+from sqlalchemy import Connection, Engine, make_url
+from sqlalchemy.exc import DBAPIError
+
+from recado.bootstrap import metadata
+from recado.core.database.engine import (
+    SqliteWriter,
+    _Item,
+    _LoopReply,
+    _ThreadReply,
+    sqlite_engine,
+    sqlite_module,
+)
+from recado.core.database.unit_of_work import UnitOfWork
+from recado.core.errors import StorageUnavailable
+from tests.chaos.simulator.loop import Process
+from tests.chaos.simulator.world import World
+
+T = TypeVar("T")
+I = TypeVar("I")  # noqa: E741 - input
+O = TypeVar("O")  # noqa: E741 - output
+
+Alteration = Callable[[sqlite3.Connection], None]
+
+
+_HISTORY = """
+CREATE TABLE played_history (attempt BLOB, state TEXT);
+CREATE TRIGGER played_remembers AFTER UPDATE OF state ON attempts
+BEGIN INSERT INTO played_history VALUES (new.id, new.state); END;
+"""
+"""What attempts have been called on the way: a late word may bind one that had been given up."""
+
+
+class Disk:
+    """The database file of this operating system process, emptied for every world."""
+
+    def __init__(self, alter: Alteration | None = None) -> None:
+        self.engine: Engine = sqlite_engine(make_url("sqlite://"))
+        with self.engine.begin() as connection:
+            metadata().create_all(connection)
+            self.raw = _driver(connection)
+        self.raw.executescript(_HISTORY)
+        if alter is not None:
+            alter(self.raw)
+        self._empty: sqlite3.Connection = sqlite_module().connect(":memory:")
+        self.raw.backup(self._empty)
+
+    def wipe(self) -> None:
+        self._empty.backup(self.raw)
+
+
+@functools.cache
+def disk() -> Disk:
+    """The ordinary one."""
+    return Disk()
+
+
+def _driver(connection: Connection) -> sqlite3.Connection:
+    raw: sqlite3.Connection | None = connection.connection.driver_connection
+    assert raw is not None
+    return raw
+
+
+class Storage:
+    """What all processes of one world share."""
+
+    def __init__(self, world: World, disk: Disk) -> None:
+        disk.wipe()
+        self.world = world
+        self.raw = disk.raw
+        self._engine = disk.engine
+        self._writer = SqliteWriter(disk.engine)
+        self._writer.on_commit(self._note_change)
+        self._reader = disk.engine.connect()
+        self._changed = False
+        self.down = False
+        self.bells: list[Callable[[], None]] = []
+        """Called after each commit that changed something."""
+
+    def commit(self, items: "list[_Item[Any]]") -> bool:
+        """One transaction; whether any row was changed."""
+        groups = [items, []]
+        self._changed = False
+        self._writer.run(lambda: groups.pop(0))
+        if self._changed:
+            for bell in list(self.bells):
+                bell()
+        return self._changed
+
+    def read(self, work: Callable[[UnitOfWork], T], owner: UUID | None) -> T:
+        with self._reader.begin():
+            return work(UnitOfWork(self._reader, owner))
+
+    def write_apart(self, work: Callable[[UnitOfWork], T]) -> T:
+        """What was stored before the world began."""
+        with self._reader.begin():
+            return work(UnitOfWork(self._reader))
+
+    def look(self, question: str, *values: object) -> int | None:
+        """A bare question, asked beside everybody's transactions."""
+        row = self.raw.execute(question, values).fetchone()
+        return None if row is None else row[0]
+
+    def rows(self, question: str, *values: object) -> list[tuple[Any, ...]]:
+        return self.raw.execute(question, values).fetchall()
+
+    def close(self) -> None:
+        self._writer.close()
+        self._reader.close()
+
+    def _note_change(self) -> None:
+        self._changed = True
+
+
+class ProcessDatabase:
+    """`Database` as one process sees it; its writes and results die with the process."""
+
+    def __init__(self, storage: Storage, process: Process) -> None:
+        self._storage = storage
+        self._world = storage.world
+        self._process = process
+        self._listeners: list[Callable[[], None]] = []
+        self._waiting: dict[object, list[_Item[Any]]] = {}
+
+    async def write(self, work: Callable[[UnitOfWork], T], *, owner: UUID | None, urgent: bool = False) -> T:  # noqa: ARG002
+        item, future = self._item(lambda uow, _: (work(uow),), None, owner)
+        self._world.loop.call_later(self._latency(), self._commit, [item], _name(work))
+        result: T = await future
+        return result
+
+    async def read(self, work: Callable[[UnitOfWork], T], *, owner: UUID | None) -> T:
+        await asyncio.sleep(self._world.chance.random() * 0.001)
+        try:
+            return self._storage.read(work, owner)
+        except DBAPIError as error:
+            raise StorageUnavailable(str(error)) from error
+
+    def batched(self, work: Callable[[UnitOfWork, Sequence[I]], Sequence[O]]) -> Callable[[I], Awaitable[O]]:
+        def submit(value: I) -> Awaitable[O]:
+            item, future = self._item(work, value, None, shared=True)
+            line = self._waiting.setdefault(work, [])
+            line.append(item)
+            if len(line) == 1:
+                self._world.loop.call_later(self._latency(), self._flush, work)
+            return future
+
+        return submit
+
+    def write_from_thread(self, work: Callable[[UnitOfWork], T]) -> "Future[T]":
+        """The caller blocks its thread, so the loop is not asked."""
+        future: Future[T] = Future()
+        self._store([_Item(lambda uow, _: (work(uow),), None, None, False, _ThreadReply(future), 0.0)], _name(work))
+        return future
+
+    def on_commit(self, listener: Callable[[], None]) -> None:
+        self._listeners.append(listener)
+
+    def connect_apart(self) -> sqlite3.Connection:
+        raise NotImplementedError("only the real bell looks at the file itself")
+
+    async def close(self) -> None:
+        """It belongs to the world."""
+
+    def _item(
+        self,
+        work: Callable[[UnitOfWork, Sequence[I]], Sequence[Any]],
+        value: I,
+        owner: UUID | None,
+        *,
+        shared: bool = False,
+    ) -> "tuple[_Item[I], asyncio.Future[Any]]":
+        reply = _LoopReply(self._world.loop, self._world.loop.create_future())
+        return _Item(work, value, owner, shared, reply, 0.0), reply.future
+
+    def _latency(self) -> float:
+        if self._world.happens("slow commit"):
+            return self._world.chance.uniform(0.1, 4.0)
+        return 0.0005 + self._world.chance.random() * 0.01
+
+    def _flush(self, work: object) -> None:
+        self._commit(self._waiting.pop(work), _name(work))
+
+    def _commit(self, items: "list[_Item[Any]]", name: str) -> None:
+        if self._world.happens("kill before a commit") or (
+            self._store(items, name) and self._world.happens("kill after a commit")
+        ):
+            self._process.kill()
+
+    def _store(self, items: "list[_Item[Any]]", name: str) -> bool:
+        """Whether any row was changed."""
+        if self._storage.down:
+            for item in items:
+                item.reply.give(None, StorageUnavailable("the database cannot store now (played); nothing was stored"))
+            return False
+        changed = self._storage.commit(items)
+        if changed:
+            self._world.trace(f"commit {name}" + (f" x{len(items)}" if len(items) > 1 else ""))
+            for listener in self._listeners:
+                listener()
+        return changed
+
+
+def _name(work: object) -> str:
+    """A unit of work's name as a reader of the code knows it."""
+    inner = getattr(work, "func", work)
+    return str(getattr(inner, "__qualname__", type(inner).__name__)).replace(".<locals>", "").replace(".<lambda>", "")
