@@ -123,7 +123,7 @@ class InboundForm:
     @classmethod
     def _from(cls, fields: "_Fields") -> Self:
         fields.refuse_contradictions(*_MESSAGE_IDENTITY)
-        media = fields.media()
+        media = () if fields.plain else fields.media()
         return cls(
             message_sid=fields.message_sid(),
             account_sid=fields.account_sid(),
@@ -133,10 +133,10 @@ class InboundForm:
             num_media=fields.count("NumMedia", otherwise=len(media)),
             media=media,
             message_type=fields.text("MessageType").lower(),
-            button=fields.button(),
-            interactive=fields.interactive(),
-            location=fields.location(),
-            referral=fields.referral(),
+            button=None if fields.plain else fields.button(),
+            interactive=None if fields.plain else fields.interactive(),
+            location=None if fields.plain else fields.location(),
+            referral=None if fields.plain else fields.referral(),
             profile_name=fields.optional("ProfileName"),
             wa_id=fields.optional("WaId"),
             external_user_id=fields.optional("ExternalUserId"),
@@ -302,13 +302,17 @@ _REFERRAL = tuple(
 )
 
 
+_RARE = frozenset(("MediaUrl0", "ButtonText", "ButtonPayload", "Latitude", *_INTERACTIVE, *_REFERRAL))
+
+
 class _Fields:
     """The fields by name: the first value of each, which is the only one Twilio sends."""
 
     def __init__(self, pairs: Iterable[tuple[str, str]]) -> None:
         self._pairs = tuple(pairs)
         self._first = dict(reversed(self._pairs))
-        self._texts = {name: storable(value) for name, value in self._first.items()}
+        self.plain = _RARE.isdisjoint(self._first)
+        """Nothing but a text, as nearly every message is."""
 
     def refuse_contradictions(self, *names: str) -> None:
         """Raises when one of these fields came twice with different values."""
@@ -319,10 +323,11 @@ class _Fields:
                 raise _Unusable(name, "came more than once with different values")
 
     def texts(self, names: Iterable[str]) -> list[str]:
-        return [self._texts.get(name, "") for name in names]
+        return [self.text(name) for name in names]
 
     def text(self, name: str) -> str:
-        return self._texts.get(name, "")
+        value = self._first.get(name)
+        return storable(value) if value else ""
 
     def optional(self, name: str) -> str | None:
         return self.text(name) or None

@@ -36,7 +36,14 @@ def parse(raw: bytes) -> Pairs | TooManyFields:
     except UnicodeDecodeError:
         return _parsed_leniently(raw)
     halves = [piece.partition("=") for piece in text.split("&") if piece]
-    return tuple([(_text(name), _text(value)) for name, _, value in halves])
+    if text.isascii():
+        return tuple([(name, value) for name, _, value in halves])
+    return tuple(
+        [
+            (name if name.isascii() else _text(name), value if value.isascii() else _text(value))
+            for name, _, value in halves
+        ]
+    )
 
 
 # An escaped delimiter must not split a field, so while the body is one piece it stands as a character beyond the 256
@@ -58,8 +65,6 @@ def _unescaped(raw: bytes) -> str:
 
 
 def _text(characters: str) -> str:
-    if characters.isascii():
-        return characters
     as_bytes = characters.replace(_AMPERSAND, "&").replace(_EQUALS, "=").encode("latin-1")
     return as_bytes.decode("utf-8", "surrogateescape")
 

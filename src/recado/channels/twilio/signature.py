@@ -29,12 +29,13 @@ def first_fitting(
     An account has two tokens while one is being rotated, and an orphan's account may be known to several owners.
     """
     given = signature.encode("utf-8", "surrogatepass")
-    messages = _signed_texts(urls, params)
+    tail = _signed_fields(params)
     for index, token in enumerate(tokens):
         if not token:
             continue  # Anybody can sign with an empty key.
         key = token.encode("utf-8")
-        for message in messages:
+        for url in urls:
+            message = url.encode("utf-8", "surrogateescape") + tail
             expected = binascii.b2a_base64(hmac.digest(key, message, "sha1"), newline=False)
             if hmac.compare_digest(expected, given):
                 return index
@@ -43,7 +44,7 @@ def first_fitting(
 
 def sign(token: str, url: str, params: Iterable[tuple[str, str]]) -> str:
     """What Twilio would send as the signature for exactly this URL."""
-    [message] = _signed_texts((url,), params)
+    message = url.encode("utf-8", "surrogateescape") + _signed_fields(params)
     return binascii.b2a_base64(hmac.digest(token.encode("utf-8"), message, "sha1"), newline=False).decode("ascii")
 
 
@@ -86,7 +87,6 @@ def _host_and_port(authority: str) -> tuple[str, str]:
     return host, port
 
 
-def _signed_texts(urls: Sequence[str], params: Iterable[tuple[str, str]]) -> list[bytes]:
+def _signed_fields(params: Iterable[tuple[str, str]]) -> bytes:
     fields = "".join(chain.from_iterable(sorted(set(params))))  # Twilio signs a field that came twice once.
-    tail = fields.encode("utf-8", "surrogateescape")
-    return [url.encode("utf-8", "surrogateescape") + tail for url in urls]
+    return fields.encode("utf-8", "surrogateescape")

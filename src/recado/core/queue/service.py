@@ -57,6 +57,10 @@ class _Ending:
     now: datetime
 
 
+class LeaseAmongThemLost(Exception):
+    """Raised inside a batch, to have it undone and tried in halves (see `Database.batched`)."""
+
+
 class QueueService:
     """Claims and ends jobs; one per process."""
 
@@ -78,6 +82,7 @@ class QueueService:
         self._handlers: Mapping[str, Handler] = {handler.name: handler for handler in handlers}
         self.lease = lease
         self._backoff = backoff or Backoff()
+        self._enqueue = database.batched(self._enqueue_many)
         self._finish = database.batched(self._finish_many)
 
     def handler(self, name: str) -> Handler:
@@ -93,7 +98,7 @@ class QueueService:
 
     async def enqueue(self, jobs: Sequence[NewJob]) -> None:
         """Store jobs by themselves; whoever has something to store beside them uses `store.add` in its own unit."""
-        await self._database.write(lambda uow: store.add(uow, jobs), owner=None, urgent=True)
+        await self._enqueue(jobs)
 
     async def claim(self, limit: int, *, suspects: int) -> list[Job]:
         """Take up to `limit` due jobs, at most `suspects` of them suspects. Used-up ones are settled, not returned."""
@@ -202,7 +207,17 @@ class QueueService:
 
     # --- Inside units of work -----------------------------------------------------------------------------------------
 
+    def _enqueue_many(self, uow: UnitOfWork, given: Sequence[Sequence[NewJob]]) -> list[None]:
+        store.add(uow, [job for jobs in given for job in jobs])
+        return [None for _ in given]
+
     def _finish_many(self, uow: UnitOfWork, endings: Sequence[_Ending]) -> list[Finished | LeaseLost]:
+        """Those that are simply done end together; one lost lease among them undoes it, and they end one by one."""
+        done = [ending for ending in endings if isinstance(ending.result, Done)]
+        if len(endings) > 1 and done:
+            if not store.complete_all(uow, [ending.job for ending in done], done[-1].now):
+                raise LeaseAmongThemLost
+            return [Finished() if isinstance(ending.result, Done) else self._end(uow, ending) for ending in endings]
         return [self._end(uow, ending) for ending in endings]
 
     def _end(self, uow: UnitOfWork, ending: _Ending) -> Finished | LeaseLost:

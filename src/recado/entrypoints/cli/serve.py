@@ -38,6 +38,8 @@ def serve(
     container = Container(settings=settings)
     beside = WorkerBeside() if with_worker else None
     try:
+        # The loop and the writer's thread take turns: with Python's usual 5 ms the writer waits that long for each row.
+        sys.setswitchinterval(0.0005)
         # When it has shut down, uvicorn raises the signal again, and by default nothing after it would run.
         signal.signal(signal.SIGTERM, _leave)
         uvicorn.run(

@@ -1,8 +1,8 @@
 """The bell that needs no broker: the database file itself.
 
-A connection of its own in autocommit reads `PRAGMA data_version` every 20 ms (1.7 µs each); only when another
-connection has committed does it look up the earliest due time, which is one indexed read. A timer covers jobs that
-*become* due, commits of this process ring at once, and a look each second is the net.
+A connection of its own in autocommit reads `PRAGMA data_version` every 10 ms (1.7 µs each, and some 40 for the timer);
+only when another connection has committed does it look up the earliest due time, which is one indexed read. A timer
+covers jobs that *become* due, commits of this process ring at once, and a look each second is the net.
 """
 
 import asyncio
@@ -14,7 +14,7 @@ from recado.core.database.engine import Database, sqlite_module
 from recado.core.database.types import to_microseconds
 from recado.core.queue.delivery import WakeUp
 
-POLL_SECONDS = 0.02
+POLL_SECONDS = 0.01
 NET_SECONDS = 1.0
 _DUE = "SELECT 1 FROM lanes WHERE next_due_at <= ? LIMIT 1"
 _NEXT = "SELECT next_due_at FROM lanes WHERE next_due_at > ? ORDER BY next_due_at LIMIT 1"
