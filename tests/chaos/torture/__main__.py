@@ -71,14 +71,14 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--backend", default="sqlite", help="who wakes the workers (default sqlite)")
     parser.add_argument("--database", default="sqlite", help="where everything is stored (default sqlite)")
     parser.add_argument("--lease", type=float, default=30.0, help="RECADO_LEASE_SECONDS (default 30, the product's)")
-    parser.add_argument("--rate", type=float, default=3.0, help="messages a second (default 3)")
+    parser.add_argument("--rate", type=float, default=3.0, help="messages per start of a process (default 3)")
     parser.add_argument(
         "--every",
         type=float,
         nargs=2,
-        default=(0.5, 2.5),
+        default=(0.3, 2.7),
         metavar=("LEAST", "MOST"),
-        help="seconds between two kills (default 0.5 2.5: a worker needs one to start)",
+        help="between two kills, in starts of a process (default 0.3 2.7); a start counts as a second at least",
     )
     parser.add_argument("--json", action="store_true", help="one JSON document on standard output")
     parser.add_argument("--keep", action="store_true", help="keep the directory of a run that went well")

@@ -7,12 +7,22 @@ still, and the emulator stands still. A process that was killed is started again
 import random
 import signal
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Final
+
+from recado.core.queue.crash import CRASH_POINTS
 
 from .leases import Kill
 from .processes import Process
 from .scene import WORKERS
+
+ARMED: Final = 0.2
+"""The share of starts after which a process kills itself at the first crash point it comes to."""
+POINTS: Final[Mapping[str, Sequence[str]]] = {
+    "api": ["after_accept"],
+    **{worker: [point for point in CRASH_POINTS if point != "after_accept"] for worker in WORKERS},
+}
 
 _BLOWS: Mapping[str, int] = {
     "api": 22,
@@ -69,10 +79,12 @@ def blows(seed: int, cycles: int, every: tuple[float, float]) -> list[Blow]:
 class Executioner:
     """Strikes, revives, and lets what stands still go on when its time is over."""
 
-    def __init__(self, processes: Mapping[str, Process], kills: list[Kill]) -> None:
+    def __init__(self, processes: Mapping[str, Process], kills: list[Kill], seed: int) -> None:
         self._processes = processes
+        self._chance = random.Random(f"arms {seed}")  # noqa: S311 - no secret
         self._kills = kills
         self._still: dict[str, float] = {}
+        self._peace = False
         self.dealt: Counter[str] = Counter()
 
     def strike(self, blow: Blow, now: float, monotonic: float) -> None:
@@ -86,15 +98,32 @@ class Executioner:
             self._processes[who].strike(signal.SIGKILL if what == "killed" else signal.SIGSTOP)
             self._still[who] = monotonic + blow.lasts
 
-    def tend(self, monotonic: float) -> None:
+    def tend(self, now: float, monotonic: float) -> None:
         """Start what has ended, unless it is meant to be away for a while."""
         for who in [name for name, until in self._still.items() if until <= monotonic]:
             del self._still[who]
             self._processes[who].strike(signal.SIGCONT)
         for name, process in self._processes.items():
-            if name not in self._still:
-                process.revive()
+            if name not in self._still and not process.lives:
+                if process.killed_itself:
+                    self._came_to_its_point(process, now)
+                process.revive(self._arms(name))
 
     def clear_up(self) -> None:
-        """Fine weather from now on."""
-        self.tend(float("inf"))
+        """Fine weather from now on; whoever is armed is started anew."""
+        for process in self._processes.values():
+            if process.armed is not None:
+                process.strike(signal.SIGTERM)
+        self._peace = True
+        self._still = dict.fromkeys(self._still, 0.0)
+
+    def _came_to_its_point(self, process: Process, now: float) -> None:
+        self.dealt[f"itself {process.armed}"] += 1
+        if process.name in WORKERS:
+            self._kills.append(Kill(process.name, now))
+
+    def _arms(self, name: str) -> str | None:
+        """The crash point a process is started with: at these places a random kill hardly ever hits."""
+        if self._peace or name not in POINTS or self._chance.random() >= ARMED:
+            return None
+        return self._chance.choice(POINTS[name])

@@ -5,11 +5,13 @@ still got no 200 is asked again here under the same SID, some times, seconds apa
 accepted; who gets no 200 after all that is forgotten by everybody, as at Twilio.
 """
 
+import heapq
 import json
 import random
 import threading
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 from http.client import HTTPException
 from typing import Final
 
@@ -18,12 +20,12 @@ from recado.emulator.client import EmulatorClient
 
 from .journal import Tail, text
 from .scene import SHOPS, Scene, Shop
-from .words import PERSON, POISON, START, STOP, number_of
+from .words import PERSON, POISON, START, STOP, number_of, numbers_in
 
 LANES: Final = {"Padaria": 160, "Oficina": 60, "Entregas": 80}
 """Customers of each shop; the first of a shop's also write to the others."""
-FAULTS: Final = ("accept_then_500", "accept_then_hang", "accept_then_reset", "refuse_500", "throttle", "no_sid")
-FAULTY: Final = 0.05
+FAULTS: Final = ("accept_then_500", "accept_then_hang", "accept_then_reset", "refuse_500", "throttle", "no_sid", "slow")
+FAULTY: Final = 0.06
 """The share of messages whose answer meets a fault of the create call."""
 DOUBLED: Final = 0.1
 ASK_AGAIN_SECONDS: Final = 4.0
@@ -77,6 +79,7 @@ class Load(threading.Thread):
         self._chance = random.Random(f"load {scene.seed}")  # noqa: S311 - no secret
         self._people = people(self._chance)
         self._rate = rate
+        self._planned: list[_Planned] = []
         self._waiting: dict[str, _Letter] = {}
         self._stopping = threading.Event()
         self._clock = SystemClock()
@@ -87,17 +90,20 @@ class Load(threading.Thread):
 
     def run(self) -> None:
         try:
+            begins = self._clock.monotonic()
             while not self._stopping.is_set():
-                burst = self._burst()
-                for body in burst.bodies:
-                    self._write(burst.person, body)
-                    self._stopping.wait(self._chance.uniform(0.0, 0.4))
+                now = self._clock.monotonic()
+                while begins <= now:
+                    begins += self._plan_burst(begins)
+                while self._planned and self._planned[0].due <= now:
+                    line = heapq.heappop(self._planned)
+                    self._write(line.person, line.body)
                 self._ask_again()
-                self._stopping.wait(self._chance.expovariate(self._rate / len(burst.bodies)))
+                self._stopping.wait(0.05)
         except Exception as error:  # noqa: BLE001 - whatever it is, the run must hear of it
             self.failure = error
 
-    def close(self, seconds: float) -> None:
+    def close(self, seconds: float, meanwhile: Callable[[], None]) -> None:
         """Write no more, and let what is on its way arrive or be given up."""
         self._stopping.set()
         self.join()
@@ -105,15 +111,20 @@ class Load(threading.Thread):
         pause = threading.Event()
         while self._waiting and self._clock.monotonic() < end:
             self._ask_again()
+            meanwhile()
             pause.wait(0.2)
         self._journal.close()
 
     # --- Writing ------------------------------------------------------------------------------------------------------
 
-    def _burst(self) -> "_Burst":
+    def _plan_burst(self, begins: float) -> float:
+        """Somebody writes a few lines from `begins` on; the seconds until the next one does."""
         person = self._chance.choice(self._people)
-        size = self._chance.choices((1, 2, 3, 4), (60, 20, 12, 8))[0]
-        return _Burst(person, list(self._bodies(person, size)))
+        bodies = list(self._bodies(person, self._chance.choices((1, 2, 3, 4), (60, 20, 12, 8))[0]))
+        for body in bodies:
+            heapq.heappush(self._planned, _Planned(begins, person, body))
+            begins += self._chance.uniform(0.0, 0.8)
+        return self._chance.expovariate(self._rate / len(bodies))
 
     def _bodies(self, person: Person, size: int) -> Iterator[str]:
         """One number a message; a word that means something to Twilio or us stands alone and has none."""
@@ -141,7 +152,9 @@ class Load(threading.Thread):
 
     def _spoil(self, body: str) -> None:
         """The create call of whatever answers this goes wrong."""
-        self._safely(lambda: self._twilio.fault(self._chance.choice(FAULTS), body=body.rsplit(maxsplit=1)[-1]))
+        kind = self._chance.choice(FAULTS)
+        for number in numbers_in(body):
+            self._safely(partial(self._twilio.fault, kind, body=number, seconds=3.0 if kind == "slow" else None))
 
     def _post(self, letter: _Letter, duplicates: int = 0) -> None:
         person = letter.person
@@ -183,7 +196,10 @@ class Load(threading.Thread):
             self._post(letter)
 
 
-@dataclass(frozen=True, slots=True)
-class _Burst:
-    person: Person
-    bodies: list[str]
+@dataclass(frozen=True, slots=True, order=True)
+class _Planned:
+    """A line that will be written."""
+
+    due: float
+    person: Person = field(compare=False)
+    body: str = field(compare=False)

@@ -25,22 +25,26 @@ class Process:
         self._env = env
         self._log = log
         self._running: subprocess.Popen[bytes] | None = None
-        self._struck = False
+        self._struck: signal.Signals | None = None
         self._sessions: list[int] = []
+        self.armed: str | None = None
         self.surprises: list[str] = []
 
-    def start(self) -> None:
+    def start(self, crash_at: str | None = None) -> None:
+        """Start it, perhaps so that it kills itself when it comes to a crash point."""
+        env = self._env if crash_at is None else {**self._env, "RECADO_CRASH_AT": crash_at}
+        self.armed = crash_at
         with self._log.open("ab") as stream:
             self._running = subprocess.Popen(
                 self._command,
-                env=self._env,
+                env=env,
                 stdin=subprocess.DEVNULL,
                 stdout=stream,
                 stderr=stream,
                 start_new_session=True,
             )
         self._sessions.append(self._running.pid)
-        self._struck = False
+        self._struck = None
 
     @property
     def lives(self) -> bool:
@@ -50,21 +54,24 @@ class Process:
         """Send a signal; False when it was not running. An end after this surprises nobody."""
         if not self.lives or self._running is None:
             return False
-        if number is signal.SIGKILL or number is signal.SIGTERM:
-            self._struck = True
+        if number in (signal.SIGKILL, signal.SIGTERM):
+            self._struck = number
         self._running.send_signal(number)
         if number is signal.SIGKILL:
             self._running.wait()
         return True
 
-    def revive(self) -> bool:
-        """Start it again if it has ended; an end that nobody asked for is kept for the report."""
-        if self.lives:
-            return False
-        if not self._struck and self._running is not None:
+    @property
+    def killed_itself(self) -> bool:
+        """It came to the crash point it was armed with."""
+        ended = self._running is not None and self._running.poll() == -signal.SIGKILL
+        return ended and self._struck is not signal.SIGKILL and self.armed is not None
+
+    def revive(self, crash_at: str | None = None) -> None:
+        """Start it again after it has ended; an end that nobody asked for is kept for the report."""
+        if not (self._struck or self.killed_itself) and self._running is not None:
             self.surprises.append(f"{self.name} ended by itself with status {self._running.returncode}")
-        self.start()
-        return True
+        self.start(crash_at)
 
     def stop(self) -> int | None:
         """Ask it to end, insist after a while, and end whatever it has spawned."""

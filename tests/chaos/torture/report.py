@@ -47,6 +47,8 @@ class Outcome:
     database: str
     lease: float
     seconds: float = 0.0
+    start: float = 1.0
+    """Seconds the API took to start beside two workers; the pace is measured in these."""
     drained_in: float = 0.0
     blows: Counter[str] = field(default_factory=Counter)
     written: int = 0
@@ -79,6 +81,7 @@ class Outcome:
             "database": self.database,
             "lease_seconds": self.lease,
             "seconds": round(self.seconds, 1),
+            "start_seconds": round(self.start, 2),
             "drained_in": round(self.drained_in, 1),
             "blows": dict(self.blows),
             "written": self.written,
@@ -120,10 +123,8 @@ def _rows(outcome: Outcome) -> list[list[str]]:
     rows = [
         ["seed", str(outcome.seed)],
         ["on", f"{outcome.backend} over {outcome.database}, lease {outcome.lease:g} s{_shortened(outcome.lease)}"],
-        [
-            "cycles",
-            f"{outcome.cycles} in {outcome.seconds:.0f} s, of which {outcome.drained_in:.0f} s to settle",
-        ],
+        ["cycles", f"{outcome.cycles} in {outcome.seconds:.0f} s, of which {outcome.drained_in:.0f} s to settle"],
+        ["pace", f"a process takes {outcome.start:.1f} s to start"],
         ["blows", ", ".join(f"{name} {count}" for name, count in sorted(outcome.blows.items()))],
         ["written", f"{outcome.written}, not accepted by anybody {outcome.unaccepted}"],
         ["webhooks", ", ".join(f"{_status(name)} {count}" for name, count in outcome.statuses.most_common())],

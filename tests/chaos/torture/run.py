@@ -25,8 +25,10 @@ from .scene import APART, SHOPS, WORKERS, Scene, environment
 
 READY_SECONDS: Final = 60.0
 LOOK_SECONDS: Final = 0.05
-SETTLE_SECONDS: Final = 900.0
-"""Longest drain: two resends that each need two minutes of proof, and the leases before them."""
+SETTLE_SECONDS: Final = 1800.0
+STANDSTILL_SECONDS: Final = 420.0
+"""The drain is given up when nothing has moved for so long: a send that needs two minutes of proof, twice, is no news
+for longer than anything else, and a lease may have to end before it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +40,7 @@ class Plan:
     lease: float
     rate: float
     every: tuple[float, float]
+    """Both are for a machine on which a process takes a second to start; `Torture` stretches them to this one."""
     backend: str
     database: str
 
@@ -58,18 +61,21 @@ class Torture:
         self._outcome = Outcome(plan.seed, 0, plan.backend, plan.database, plan.lease)
         self._pause = threading.Event()
         self._told_at = 0.0
+        self._start = 1.0
 
     def play(self) -> Outcome:
         """Everything; processes are stopped whatever happens."""
         with ExitStack() as stack:
             processes = self._started(stack)
             watch = Watch(self._scene.ledger, self._recoveries)
-            load = Load(self._scene, self._plan.rate)
+            load = Load(self._scene, self._plan.rate / self._start)
             watch.start()
             load.start()
             try:
-                self._strike(processes, load)
-                self._settle(load)
+                executioner = Executioner(processes, self._recoveries.kills, self._plan.seed)
+                self._outcome.blows = executioner.dealt
+                self._strike(executioner, load)
+                self._settle(executioner, load)
             except KeyboardInterrupt:
                 self._outcome.interrupted = True
                 self._say("interrupted: judging what there is")
@@ -95,7 +101,10 @@ class Torture:
         for process in product:
             stack.callback(process.stop)
             process.start()
+        begun = self._clock.monotonic()
         self._until(scene.serves, product[0])
+        self._start = max(1.0, self._clock.monotonic() - begun)
+        self._outcome.start = self._start
         return {process.name: process for process in (*provider, *product)}
 
     def _answers(self, call: Callable[[], None]) -> bool:
@@ -114,33 +123,38 @@ class Torture:
 
     # --- The torture --------------------------------------------------------------------------------------------------
 
-    def _strike(self, processes: dict[str, Process], load: Load) -> None:
-        executioner = Executioner(processes, self._recoveries.kills)
-        self._outcome.blows = executioner.dealt
+    def _strike(self, executioner: Executioner, load: Load) -> None:
         due = self._clock.monotonic()
+        least, most = self._plan.every
         with self._scene.ledger() as ledger:
-            for blow in blows(self._plan.seed, self._plan.cycles, self._plan.every):
+            for blow in blows(self._plan.seed, self._plan.cycles, (least * self._start, most * self._start)):
                 due += blow.after
                 while (now := self._clock.monotonic()) < due:
-                    executioner.tend(now)
+                    executioner.tend(self._clock.now().timestamp(), now)
                     self._progress(ledger.counts, load)
                     self._pause.wait(min(LOOK_SECONDS, due - now))
                 executioner.strike(blow, self._clock.now().timestamp(), now)
-                executioner.tend(now)
+                executioner.tend(self._clock.now().timestamp(), now)
                 self._outcome.cycles += 1
                 if load.failure is not None:
                     return
-        executioner.clear_up()
 
-    def _settle(self, load: Load) -> None:
+    def _settle(self, executioner: Executioner, load: Load) -> None:
         """Fine weather and two workers, until nothing is open; bounded, for what is stuck stays stuck."""
         begun = self._clock.monotonic()
-        load.close(40.0)
+        executioner.clear_up()
+        load.close(40.0, lambda: executioner.tend(self._clock.now().timestamp(), self._clock.monotonic()))
         self._scene.heal()
         with self._scene.ledger() as ledger:
-            while not ledger.counts().quiet and self._clock.monotonic() < begun + SETTLE_SECONDS:
+            before, moved = ledger.counts(), begun
+            while not before.quiet:
+                if (now := self._clock.monotonic()) > min(moved + STANDSTILL_SECONDS, begun + SETTLE_SECONDS):
+                    break
+                executioner.tend(self._clock.now().timestamp(), now)
                 self._progress(ledger.counts, load, "settling")
                 self._pause.wait(0.2)
+                if (counts := ledger.counts()) != before:
+                    before, moved = counts, now
             self._outcome.unfinished = ledger.unfinished()
         self._outcome.drained_in = self._clock.monotonic() - begun
 
@@ -151,7 +165,7 @@ class Torture:
         self._told_at = now
         found, elapsed = counts(), now - self._begun
         done, left = self._outcome.cycles, self._plan.cycles - self._outcome.cycles
-        eta = left * sum(self._plan.every) / 2
+        eta = left * sum(self._plan.every) / 2 * self._start
         self._say(
             f"{doing or 'cycle'} {done}/{self._plan.cycles} · accepted {len(load.accepted)} · stored {found.stored} · "
             f"open {found.open} · unknown sends {found.unknown} · orphaned jobs {self._recoveries.waiting} · "

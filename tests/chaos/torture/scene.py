@@ -107,6 +107,7 @@ class Scene:
             "TWILIO_API_URL": f"http://127.0.0.1:{self.twilio_port}",
             "LEASE_SECONDS": f"{lease:g}",
             "LOG_LEVEL": "warning",
+            "TESTING": "1",
         }
         inherited = {name: value for name, value in os.environ.items() if not name.startswith("RECADO_")}
         return inherited | {f"RECADO_{name}": value for name, value in ours.items()}
