@@ -30,7 +30,7 @@ from signed import webhook
 CONVERSATIONS = 1_000
 MOST_MB = 300
 CONNECTIONS = 16
-WAIT_SECONDS = 120.0
+WAIT_SECONDS = 240.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +81,6 @@ class Crowd:
 
     def round(self) -> Round:
         with self._running() as (emulator, model, worker):
-            time.sleep(2)
             idle = _memory(worker)
             asyncio.run(self._write_all())
             if not wait_until(lambda: model.waiting >= self._conversations, WAIT_SECONDS, pause=0.2):
@@ -107,8 +106,9 @@ class Crowd:
         model = SlowModel(model_port)
         command = [*harness.PYTHON, str(BENCH / "slow_model.py"), str(model_port)]
         with harness.emulating(self._bench) as emulator:
+            database = self._bench.home / f"recado-{self._number}.db"
             env = harness.environment(
-                self._bench.home / f"recado-{self._number}.db",
+                database,
                 self._url,
                 twilio_api_url=emulator.url,
                 quiet_seconds=0,
@@ -122,6 +122,8 @@ class Crowd:
                 harness.serving(self._bench, env, self._port),
                 harness.working(self._bench, env) as worker,
             ):
+                if not wait_until(lambda: harness.is_idle(database), 60, pause=0.1):
+                    self._bench.complain(worker)
                 yield emulator, model, worker.pid
 
     async def _write_all(self) -> None:

@@ -144,20 +144,13 @@ class _Worker:
 
     def __enter__(self) -> None:
         self._process = self._bench.start(self._command, self._env)
-        if not wait_until(lambda: self._process.poll() is not None or self._has_passed(), 30):
+        if not wait_until(lambda: self._process.poll() is not None or harness.is_idle(self._database), 30):
             self._bench.complain(self._process)
         if self._process.poll() is not None:
             self._bench.complain(self._process)
 
     def __exit__(self, *_error: object) -> None:
         self._bench.stop(self._process)
-
-    def _has_passed(self) -> bool:
-        """Its first pass has stored the cron slots, and the jobs these made are done: it is idle."""
-        with closing(sqlite3.connect(self._database, timeout=30)) as connection:
-            [slots] = connection.execute("SELECT count(*) FROM cron_slots").fetchone()
-            [left] = connection.execute("SELECT count(*) FROM message_queue WHERE status <> 'done'").fetchone()
-            return bool(slots) and not left
 
 
 def _container() -> "Container":

@@ -34,7 +34,7 @@ CONNECTIONS = 64
 DUPLICATES = 0.05
 CUSTOMERS = 20_000
 WARM_UP = 0.1
-LONGEST_SECONDS = 60
+LONGEST_SECONDS = 180
 OF_BARE = 0.5
 OF_ORM = 15.0
 
@@ -113,7 +113,10 @@ class Contest:
         output = subprocess.run(command, capture_output=True, text=True, timeout=LONGEST_SECONDS * 2, check=True).stdout
         seen: dict[str, float] = json.loads(output.strip().splitlines()[-1])
         if seen["answered"] < load.requests:
-            harness.give_up(f"only {seen['answered']:.0f} of {load.requests} requests were answered in time")
+            answered, refused = seen["answered"], seen["not_200"]
+            harness.give_up(
+                f"only {answered:.0f} of {load.requests} requests were answered in time ({refused:.0f} not with 200)"
+            )
         return seen | {"counted": load.requests * (1 - WARM_UP)}
 
     def _counted(self, seen: dict[str, float], load: Load, database: Path) -> Round:

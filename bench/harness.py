@@ -16,6 +16,7 @@ import re
 import shutil
 import signal
 import socket
+import sqlite3
 import statistics
 import subprocess
 import sys
@@ -257,9 +258,12 @@ def environment(database: Path, public_url: str, **settings: object) -> dict[str
 def install(env: Mapping[str, str], agent: Agent | None = None) -> None:
     """Make the database: one organisation with one number and one agent."""
     from recado.bootstrap import Container, metadata
+    from recado.core.clock import SystemClock
+    from recado.core.telemetry import configure_logging
     from recado.migrations.runner import migrate_sqlite
     from recado.settings import load_settings
 
+    configure_logging("warning", sys.stderr, SystemClock())  # Standard output is for the table.
     settings = load_settings(env, purpose="serve")
     migrate_sqlite(settings.database_url, metadata)
     asyncio.run(_furnish(Container(settings=settings), agent or Agent()))
@@ -325,6 +329,14 @@ def working(bench: Workbench, env: Mapping[str, str]) -> Iterator["subprocess.Po
         yield process
     finally:
         bench.stop(process, patience=25.0)
+
+
+def is_idle(database: Path) -> bool:
+    """Whether a worker has made its first pass (it stores the cron slots) and nothing is left to do."""
+    with contextlib.closing(sqlite3.connect(database, timeout=30)) as connection:
+        [slots] = connection.execute("SELECT count(*) FROM cron_slots").fetchone()
+        [left] = connection.execute("SELECT count(*) FROM message_queue WHERE status <> 'done'").fetchone()
+        return bool(slots) and not left
 
 
 @dataclass(frozen=True, slots=True)
