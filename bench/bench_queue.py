@@ -81,8 +81,10 @@ class Queues:
         try:
             if not wait_until(done.with_suffix(".ready").exists, 30):
                 self._bench.complain(consumer)
+            producer = self._bench.start([*script, "produce", *arguments], self._env)
+            if not wait_until(Path(f"{database}-producing").exists, 30, pause=0.001):
+                self._bench.complain(producer)
             started = time.monotonic()
-            self._bench.start([*script, "produce", *arguments], self._env)
             self._wait_for_the_last(done.exists)
             return self._jobs / (time.monotonic() - started)
         finally:
