@@ -27,6 +27,12 @@ test: $(STAMP)  ## The fast suite (under three minutes)
 test-slow: $(STAMP)  ## The long tests
 	@$(BIN)/python -m pytest -m slow $(ARGS)
 
+sim: $(STAMP)  ## Simulate days of faults in seconds (SEEDS=200, or SEED=n to replay one)
+	@$(BIN)/python -m tests.chaos.simulator $(if $(SEED),--seed $(SEED) --trace,--seeds $(or $(SEEDS),200))
+
+torture: $(STAMP)  ## Kill real processes and count what is lost (CYCLES=60, SEED=n)
+	@$(BIN)/python -m tests.chaos.torture --cycles $(or $(CYCLES),60) $(if $(SEED),--seed $(SEED)) $(if $(BACKEND),--backend $(BACKEND)) $(if $(DATABASE),--database $(DATABASE)) $(ARGS)
+
 check: $(STAMP)  ## Format, lint, types, imports, dependencies
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
@@ -46,4 +52,4 @@ lock:  ## Resolve the dependencies anew into requirements/
 	@$(PYTHON) -m pip install --quiet uv
 	@bash requirements/lock.sh
 
-.PHONY: help setup demo test test-slow check format bench lock
+.PHONY: help setup demo test test-slow sim torture check format bench lock

@@ -122,7 +122,7 @@ class DeliveryReports:
         self._clock = clock
         self._ids = ids
         self._advances = advances
-        self.record = database.batched(self.record_many)
+        self.record = database.batched(self.record_many, refusable=True)
 
     def record_many(self, uow: UnitOfWork, reports: Sequence[Report]) -> list[Recorded]:
         return [self._record(uow, report, self._clock.now()) for report in reports]

@@ -45,6 +45,7 @@ from recado.core.errors import InvalidInput
 from recado.core.ids import Chance, Ids
 from recado.core.queue import store
 from recado.core.queue.crash import CrashPoint, never
+from recado.core.queue.insist import insist
 from recado.core.queue.job import Done, Job, JobResult, Replayed, ReplayRefused, RetryIn
 from recado.core.queue.service import Backoff
 from recado.identity.repository import owner_in
@@ -161,7 +162,10 @@ class SendHandler:
         self._crash("before_send")
         result = await self._channel.send(message)
         self._crash("after_send")
-        settled = await self._write(job, lambda uow: self._record(uow, job, attempt, result, self._clock.now()))
+        settled = await insist(
+            job,
+            lambda: self._write(job, lambda uow: self._record(uow, job, attempt, result, self._clock.now())),
+        )
         if settled:
             self._crash("after_settle")
 

@@ -109,7 +109,7 @@ class AcceptService:
         self._ids = ids
         self._window = window
         self._max_attempts = max_attempts
-        self.accept = database.batched(self.accept_many)
+        self.accept = database.batched(self.accept_many, refusable=True)
 
     def accept_many(self, uow: UnitOfWork, inbounds: Sequence[Inbound]) -> list[Accepted | Duplicate]:
         """Store what is new, and open or extend one burst window per lane."""

@@ -36,6 +36,7 @@ from recado.core.database.unit_of_work import UnitOfWork
 from recado.core.ids import Chance, Ids
 from recado.core.queue import store
 from recado.core.queue.crash import CrashPoint, never
+from recado.core.queue.insist import insist
 from recado.core.queue.job import Done, Job, JobResult, Replayed, ReplayRefused, RetryIn
 from recado.core.queue.service import Backoff
 from recado.identity.repository import owner_in
@@ -137,7 +138,8 @@ class ReplyHandler:
                 return await self._failure(job, error)
             self._crash("after_agent")
             if not isinstance(result, _Newcomer | _Over):
-                result = await self._write(job, partial(self._commit, job=job, opened=opened, result=result))
+                commit = partial(self._commit, job=job, opened=opened, result=result)
+                result = await insist(job, partial(self._write, job, commit))
             if isinstance(result, _Over):
                 self._crash("after_commit")
                 return Done(recorded=True)

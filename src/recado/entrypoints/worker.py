@@ -1,4 +1,4 @@
-"""The worker process: the loop of `core.queue.worker`, signals, and the life of a suspect's own process."""
+"""The worker process: the loop of `core.queue.worker`, signals, and the life of a process for suspects."""
 
 import asyncio
 import os
@@ -11,7 +11,7 @@ from uuid import UUID
 
 import structlog
 
-from recado.core.queue.suspects import GAVE_BACK, die_with_parent
+from recado.core.queue.suspects import BEGUN, DONE, GAVE_BACK, Parent
 
 if TYPE_CHECKING:
     from recado.bootstrap import Container
@@ -38,6 +38,7 @@ async def work(container: "Container", *, drain: bool = False) -> Ending:
         await worker.run(drain=drain)
     finally:
         await asyncio.gather(warming, return_exceptions=True)
+        await container.suspects().aclose()
         await close(container)
     return Ending.WORN_OUT if worker.worn_out else Ending.STOPPED
 
@@ -50,19 +51,31 @@ def allow_many_files() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
-async def work_on(container: "Container", job_id: UUID, lease_token: UUID) -> int:
-    """Run the one job that a parent worker has claimed for this process; the exit status."""
-    die_with_parent()
-    job = await container.queue().claim_this(job_id, lease_token)
-    if job is None:
-        return 0
-    task = asyncio.create_task(container.worker().run_one(job))
+async def work_on_suspects(container: "Container") -> int:
+    """Run the jobs that a parent worker has claimed for this process, one at a time; the exit status."""
+    parent, worker, queue = Parent(), container.worker(), container.queue()
+    stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, task.cancel)
-    await asyncio.wait({task})
+        loop.add_signal_handler(number, stopping.set)
+    told_to_stop = asyncio.create_task(stopping.wait())
+    while not stopping.is_set() and not worker.worn_out:
+        handed = asyncio.create_task(parent.next())
+        await asyncio.wait({handed, told_to_stop}, return_when=asyncio.FIRST_COMPLETED)
+        if not handed.done():
+            break
+        job_id, lease_token = handed.result()
+        parent.tell(BEGUN)
+        job = await queue.claim_this(UUID(job_id), UUID(lease_token))
+        if job is not None:
+            running = asyncio.create_task(worker.run_one(job))
+            await asyncio.wait({running, told_to_stop}, return_when=asyncio.FIRST_COMPLETED)
+            running.cancel()  # Does nothing to a run that is over; one that is not gives its job back.
+            await asyncio.wait({running})
+        if not stopping.is_set():
+            parent.tell(DONE)
     await close(container)
-    return GAVE_BACK if task.cancelled() else 0
+    return GAVE_BACK
 
 
 async def close(container: "Container") -> None:

@@ -7,6 +7,7 @@ replaced by those of an empty database.
 
 import asyncio
 import functools
+import gc
 import sqlite3
 from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import Future
@@ -58,6 +59,9 @@ class Disk:
             alter(self.raw)
         self._empty: sqlite3.Connection = sqlite_module().connect(":memory:")
         self.raw.backup(self._empty)
+
+        gc.collect()
+        gc.freeze()  # What lives as long as the process need not be looked through after every world.
 
     def wipe(self) -> None:
         self._empty.backup(self.raw)
@@ -149,7 +153,9 @@ class ProcessDatabase:
         except DBAPIError as error:
             raise StorageUnavailable(str(error)) from error
 
-    def batched(self, work: Callable[[UnitOfWork, Sequence[I]], Sequence[O]]) -> Callable[[I], Awaitable[O]]:
+    def batched(
+        self, work: Callable[[UnitOfWork, Sequence[I]], Sequence[O]], *, refusable: bool = False
+    ) -> Callable[[I], Awaitable[O]]:
         def submit(value: I) -> Awaitable[O]:
             item, future = self._item(work, value, None, shared=True)
             line = self._waiting.setdefault(work, [])

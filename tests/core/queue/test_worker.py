@@ -45,7 +45,7 @@ class GatedHandler(ScriptedHandler):
         return await ScriptedHandler.run(self, job)
 
 
-def _nobody_is_suspected(_job: Job) -> Sequence[str]:
+def _nobody_is_suspected() -> Sequence[str]:
     raise AssertionError("no job is suspected here")
 
 
@@ -245,7 +245,7 @@ class TestASuspect:
         handler = ScriptedHandler()
         await suspected.stores("bia")
         program = "import os, signal; os.kill(os.getpid(), signal.SIGKILL)"
-        worker = suspected.worker(handler, command=lambda _: (sys.executable, "-S", "-c", program))
+        worker = suspected.worker(handler, command=lambda: (sys.executable, "-S", "-c", program))
 
         await ends(asyncio.create_task(worker.run(drain=True)))
 
@@ -258,7 +258,7 @@ class TestASuspect:
     ) -> None:
         seen = tmp_path / "descriptors"
         program = f"import os; open({str(seen)!r}, 'w').write(','.join(sorted(os.listdir('/dev/fd')))); os.abort()"
-        worker = suspected.worker(ScriptedHandler(), command=lambda _: (sys.executable, "-S", "-c", program))
+        worker = suspected.worker(ScriptedHandler(), command=lambda: (sys.executable, "-S", "-c", program))
 
         await ends(asyncio.create_task(worker.run(drain=True)))
 
@@ -269,7 +269,7 @@ class TestASuspect:
         begun = tmp_path / "begun"
         program = f"import pathlib, signal; pathlib.Path({str(begun)!r}).touch(); signal.pause()"
         command = (sys.executable, "-S", "-c", program)
-        worker = suspected.worker(ScriptedHandler(), command=lambda _: command, grace=0.01)
+        worker = suspected.worker(ScriptedHandler(), command=lambda: command, grace=0.01)
         running = asyncio.create_task(worker.run())
         async with asyncio.timeout(PATIENCE):
             while not begun.exists():

@@ -92,7 +92,7 @@ class TwilioWebhookService:
         self._public_url = public_url
         self._callback_key = callback_key
         self._crash = crash
-        self._keep_orphan = database.batched(self._keep_orphans)
+        self._keep_orphan = database.batched(self._keep_orphans, refusable=True)
 
     async def receive_message(self, request: SignedRequest) -> Reception:
         """A customer's message. Raises `Busy` or `StorageUnavailable` when it could not be stored."""

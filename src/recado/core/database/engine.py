@@ -64,10 +64,13 @@ class Database(Protocol):
         """Run `work` on a snapshot; it can write nothing."""
         ...
 
-    def batched(self, work: Callable[[UnitOfWork, Sequence[I]], Sequence[O]]) -> Callable[[I], Awaitable[O]]:
+    def batched(
+        self, work: Callable[[UnitOfWork, Sequence[I]], Sequence[O]], *, refusable: bool = False
+    ) -> Callable[[I], Awaitable[O]]:
         """Turn a function over many inputs into an awaitable one over a single input; those that wait share a commit.
 
-        If `work` raises for several inputs they are bisected, so that only the bad one fails.
+        If `work` raises for several inputs they are bisected, so that only the bad one fails. `refusable` inputs come
+        from outside and can be sent again: they alone are refused with `Busy` when too much waits already.
         """
         ...
 
@@ -411,8 +414,12 @@ class SqliteDatabase:
         result: T = await self._submit(lambda uow, _: (work(uow),), None, owner, urgent=urgent, shared=False)
         return result
 
-    def batched(self, work: Callable[[UnitOfWork, Sequence[I]], Sequence[O]]) -> Callable[[I], Awaitable[O]]:
+    def batched(
+        self, work: Callable[[UnitOfWork, Sequence[I]], Sequence[O]], *, refusable: bool = False
+    ) -> Callable[[I], Awaitable[O]]:
         def submit(value: I) -> Awaitable[O]:
+            if refusable:
+                self._refuse_when_full()
             return self._submit(work, value, None, urgent=True, shared=True)
 
         return submit
@@ -462,9 +469,6 @@ class SqliteDatabase:
 
     def _put(self, item: "_Item[Any]", urgent: bool) -> None:
         with self._condition:
-            oldest = self._inbox.oldest()
-            if len(self._inbox) >= INBOX_ITEMS or (oldest is not None and item.since - oldest > INBOX_SECONDS):
-                raise Busy("too many writes are waiting for the database; try again")
             if self._closing:
                 raise StorageUnavailable("the database is being closed")
             (self._inbox.urgent if urgent else self._inbox.rest).append(item)
@@ -472,6 +476,14 @@ class SqliteDatabase:
                 self._thread = threading.Thread(target=self._write_loop, name="recado-write", daemon=True)
                 self._thread.start()
             self._condition.notify()
+
+    def _refuse_when_full(self) -> None:
+        """What a worker has learned must be stored, however long it takes; what Twilio can send again need not be."""
+        with self._condition:
+            oldest = self._inbox.oldest()
+            late = oldest is not None and time.monotonic() - oldest > INBOX_SECONDS
+            if late or len(self._inbox) >= INBOX_ITEMS:
+                raise Busy("too many writes are waiting for the database; try again")
 
     def _write_loop(self) -> None:
         while True:

@@ -1,13 +1,19 @@
-"""Runs a job that may have killed its worker in a process of its own.
+"""Runs a job that may have killed its worker alone, in another process.
 
 Only the death of that process counts against the job, so one poison message costs the 63 jobs that ran beside it a
-delay and no apology. The child stops when its parent dies: its standard input is a pipe that ends then.
+delay and no apology. Such a process is spawned, never forked (no connection is carried over), has one job at a time,
+and stays for the next one while there are some: starting Python costs a hundred times what most suspects do, and a
+worker that dies leaves dozens of them. It ends when its parent dies, because its standard input ends then.
+
+    parent → child   <job> <lease token>\\n
+    child → parent   begun\\n … done\\n
 """
 
 import asyncio
 import os
 import sys
 import threading
+from asyncio.subprocess import PIPE, Process
 from collections.abc import Callable, Sequence
 from datetime import timedelta
 from typing import TypeAlias
@@ -23,60 +29,158 @@ log = structlog.get_logger(__name__)
 SUSPECTS_AT_ONCE = 4
 GAVE_BACK = 75
 """The child's exit status when it was asked to stop and returned its job (EX_TEMPFAIL)."""
+REST_SECONDS = 30.0
+"""How long a child waits for another suspect."""
 
-Command: TypeAlias = Callable[[Job], Sequence[str]]
+BEGUN, DONE = b"begun\n", b"done\n"
+
+Command: TypeAlias = Callable[[], Sequence[str]]
 
 
-def worker_command(job: Job) -> Sequence[str]:
-    """`recado worker` for one job."""
-    return (sys.executable, "-m", "recado", "worker", "--job", str(job.id), "--lease-token", str(job.lease_token))
+def worker_command() -> Sequence[str]:
+    """`recado worker`, for suspects."""
+    return (sys.executable, "-m", "recado", "worker", "--suspects")
+
+
+class Child:
+    """A process that runs suspects, one at a time."""
+
+    def __init__(self, process: Process) -> None:
+        self._process = process
+        self.used = False
+
+    @classmethod
+    async def spawn(cls, command: Sequence[str]) -> "Child":
+        return cls(await asyncio.create_subprocess_exec(*command, stdin=PIPE, stdout=PIPE))
+
+    @property
+    def lives(self) -> bool:
+        return self._process.returncode is None
+
+    async def begin(self, job: Job) -> bool:
+        """Hand it a job; False when it ended before it could take it."""
+        stdin = self._process.stdin
+        if stdin is None or not self.lives:
+            return False
+        try:
+            stdin.write(f"{job.id} {job.lease_token}\n".encode())
+            await stdin.drain()
+        except (BrokenPipeError, ConnectionResetError):
+            return False
+        return await self._says(BEGUN)
+
+    async def finished(self, limit: timedelta) -> str | None:
+        """None when the job came to an end; else how the process died in it."""
+        try:
+            if await asyncio.wait_for(self._says(DONE), limit.total_seconds()):
+                self.used = True
+                return None
+        except TimeoutError:
+            self._process.kill()
+            await self._process.wait()
+            return f"it did not end within {limit.total_seconds():.0f} s"
+        return await self.death()
+
+    async def death(self) -> str | None:
+        """How it ended; None when it was told to and gave its job back."""
+        code = await self._process.wait()
+        if code == GAVE_BACK:
+            return None
+        return f"signal {-code}" if code < 0 else f"exit status {code}"
+
+    async def stop(self) -> None:
+        """Ask it to give back what it has, and to end."""
+        if self.lives:
+            self._process.terminate()
+        await self._process.wait()
+
+    def retire(self) -> None:
+        """Nothing is left for it: its input ends."""
+        if self._process.stdin is not None:
+            self._process.stdin.close()
+
+    async def _says(self, word: bytes) -> bool:
+        return self._process.stdout is not None and await self._process.stdout.readline() == word
 
 
 class SuspectRunner:
-    """Starts and watches the processes of suspects."""
+    """Keeps the processes of suspects."""
 
     def __init__(self, queue: QueueService, heartbeat: Heartbeat, command: Command = worker_command) -> None:
         self._queue = queue
         self._heartbeat = heartbeat
         self._command = command
+        self._resting: list[Child] = []
 
     async def run(self, job: Job, time_limit: timedelta) -> None:
-        """Run the job to its end in a process spawned for it, never forked: no connection is carried over."""
+        """Run the job to its end in a process that runs nothing else meanwhile."""
         forget = self._heartbeat.keep(job, time_limit)
         try:
-            process = await asyncio.create_subprocess_exec(*self._command(job), stdin=asyncio.subprocess.PIPE)
-            try:
-                how = await self._ending(process, time_limit + GRACE)
-            except asyncio.CancelledError:
-                process.terminate()
-                await process.wait()
-                raise
+            how = await self._run(job, time_limit + GRACE)
         finally:
             forget()
         if how is not None:
             log.warning("queue.suspect_died", job=str(job.id), how=how)
             await self._queue.died_alone(job, how)
 
-    async def _ending(self, process: asyncio.subprocess.Process, limit: timedelta) -> str | None:
-        """None when the child came to an end by itself; else how it died."""
+    async def aclose(self) -> None:
+        """End the processes that wait for work."""
+        while self._resting:
+            child = self._resting.pop()
+            child.retire()
+            await child.stop()
+
+    async def _run(self, job: Job, limit: timedelta) -> str | None:
+        child = self._resting.pop() if self._resting else await Child.spawn(self._command())
         try:
-            code = await asyncio.wait_for(process.wait(), limit.total_seconds())
-        except TimeoutError:
-            process.kill()
-            await process.wait()
-            return f"it did not end within {limit.total_seconds():.0f} s"
-        if code in (0, GAVE_BACK):
-            return None
-        return f"signal {-code}" if code < 0 else f"exit status {code}"
+            begun = await child.begin(job)
+            if not begun and child.used:  # It died while it rested: that was not this job's doing.
+                child = await Child.spawn(self._command())
+                begun = await child.begin(job)
+            how = await child.finished(limit) if begun else await child.death()
+        except asyncio.CancelledError:
+            await child.stop()
+            raise
+        if how is None and child.lives:
+            self._rest(child)
+        return how
+
+    def _rest(self, child: Child) -> None:
+        self._resting.append(child)
+        asyncio.get_running_loop().call_later(REST_SECONDS, self._retire, child)
+
+    def _retire(self, child: Child) -> None:
+        """Let the longest resting one go; one that has worked since then has a later date."""
+        if child in self._resting:
+            self._resting.remove(child)
+            child.retire()
 
 
-def die_with_parent() -> None:
-    """In the child: end at once when standard input ends, because then the parent is gone and so is the lease."""
+class Parent:
+    """The child's end of the line."""
 
-    def watch() -> None:
+    def __init__(self) -> None:
+        # Agents may print: what they say must not be taken for our own words.
+        self._output = os.dup(1)
+        os.dup2(2, 1)
+        self._loop = asyncio.get_running_loop()
+        self._lines: asyncio.Queue[str] = asyncio.Queue()
+        threading.Thread(target=self._listen, name="recado-parent", daemon=True).start()
+
+    async def next(self) -> tuple[str, str]:
+        """The next job and its lease token."""
+        job, token = (await self._lines.get()).split()
+        return job, token
+
+    def tell(self, word: bytes) -> None:
+        os.write(self._output, word)
+
+    def _listen(self) -> None:
+        """End at once when standard input ends, because then the parent is gone and so is the lease."""
         # The bare descriptor: a thread that waits in Python's reader holds its lock, and a normal end would abort.
-        while os.read(sys.stdin.fileno(), 1):
-            pass
+        rest = b""
+        while piece := os.read(0, 4096):
+            *lines, rest = (rest + piece).split(b"\n")
+            for line in lines:
+                self._loop.call_soon_threadsafe(self._lines.put_nowait, line.decode())
         os._exit(GAVE_BACK)
-
-    threading.Thread(target=watch, name="recado-parent", daemon=True).start()

@@ -18,6 +18,7 @@ from recado.core.queue import store
 from recado.core.queue.crash import CrashPoint, never
 from recado.core.queue.delivery import Delivery
 from recado.core.queue.heartbeat import Heartbeat
+from recado.core.queue.insist import insist
 from recado.core.queue.job import Done, Job, JobResult, RetryIn
 from recado.core.queue.relay import Relay
 from recado.core.queue.service import QueueService
@@ -210,14 +211,8 @@ class Worker:
 
     async def _store(self, job: Job, result: JobResult) -> None:
         """A result that cannot be stored is tried until the lease is gone: then the next claim finds out by itself."""
-        while not job.lost.is_set():
-            try:
-                await self._queue.finish(job, result)
-            except (Busy, StorageUnavailable) as error:
-                log.warning("queue.finish_failed", job=str(job.id), error=str(error))
-                await asyncio.sleep(STORAGE_PAUSE)
-            else:
-                return
+        with contextlib.suppress(Busy, StorageUnavailable):
+            await insist(job, lambda: self._queue.finish(job, result))
 
     async def _is_drained(self) -> bool:
         try:

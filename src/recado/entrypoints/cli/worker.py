@@ -4,7 +4,6 @@ import asyncio
 import os
 import sys
 from typing import Annotated
-from uuid import UUID
 
 import typer
 
@@ -15,19 +14,18 @@ from recado.settings import load_settings
 
 def worker(
     drain: Annotated[bool, typer.Option("--drain", help="Stop when no job is left.")] = False,
-    job: Annotated[str | None, typer.Option(hidden=True)] = None,
-    lease_token: Annotated[str | None, typer.Option(hidden=True)] = None,
+    suspects: Annotated[bool, typer.Option("--suspects", hidden=True)] = False,
 ) -> None:
     """Run jobs until told to stop: SIGTERM finishes what runs, and gives back the rest unharmed."""
     settings = load_settings(os.environ, purpose="worker")
     configure_logging(settings.log_level, sys.stderr, SystemClock())
     from recado.bootstrap import Container, metadata
-    from recado.entrypoints.worker import Ending, replace_process, work, work_on
+    from recado.entrypoints.worker import Ending, replace_process, work, work_on_suspects
     from recado.migrations.runner import migrate_sqlite
 
     migrate_sqlite(settings.database_url, metadata)
     container = Container(settings=settings)
-    if job is not None and lease_token is not None:
-        raise typer.Exit(asyncio.run(work_on(container, UUID(job), UUID(lease_token))))
+    if suspects:
+        raise typer.Exit(asyncio.run(work_on_suspects(container)))
     if asyncio.run(work(container, drain=drain)) is Ending.WORN_OUT:
         replace_process()
