@@ -1,6 +1,7 @@
 """Agents that misbehave: installed into the workers of a test as a distribution of their own (see `processes.install`).
 
-A shared worker runs each of them in a thread of its own, so they may block. A suspect's own process bears `--job`.
+A shared worker, started without options, runs each of them in a thread of its own, so they may block; a process for
+suspects is told so on its command line, and runs one at a time.
 """
 
 import os
@@ -18,7 +19,7 @@ MENDED = "mended"
 POISON = "veneno"
 NEIGHBOURS = 30
 
-_ALONE = "--job" in sys.argv
+_ALONE = len(sys.argv) > len(("recado", "worker"))
 _all_in_flight = threading.Barrier(NEIGHBOURS + 1)
 
 
