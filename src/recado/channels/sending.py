@@ -61,12 +61,17 @@ WINDOW = timedelta(hours=24)
 
 PULLS_AFTER = (timedelta(seconds=5), timedelta(seconds=15), timedelta(seconds=45))
 """When to look into the provider's list after an unknown attempt began; the list may lag, so one look is no proof."""
+START_WITHIN = timedelta(seconds=5)
+"""A process that was frozen after it stored its attempt must not call when others may have settled that attempt."""
 ABSENT_PULLS = 3
 ABSENT_AFTER = timedelta(seconds=120)
 CLEAR_WITHIN = timedelta(minutes=10)
 CREATED_BEFORE_START = timedelta(seconds=5)
 CREATED_AFTER_DEADLINE = timedelta(seconds=60)
 PULL_PAUSE = timedelta(seconds=30)
+
+
+_LATE = NotProcessed("late", "the call was not made in time, so it was not made")
 
 
 class Accounts(Protocol):
@@ -160,7 +165,8 @@ class SendHandler:
 
     async def _call(self, job: Job, attempt: Attempt, message: OutboundText) -> None:
         self._crash("before_send")
-        result = await self._channel.send(message)
+        late = job.lost.is_set() or self._clock.now() - attempt.started_at > START_WITHIN
+        result = _LATE if late else await self._channel.send(message)
         self._crash("after_send")
         settled = await insist(
             job,
@@ -263,6 +269,9 @@ class SendHandler:
         if answer.author in ("agent", "apology") and conversation.held_by != "agent":
             why = f"held by {conversation.held_by} before it was sent"
             self._settle(uow, job, now, lambda settlement: settlement.taken_over(answer, why))
+            return True
+        if answer.turn_id is not None and Answers(uow).of_person_since(answer.lane, answer.created_at):
+            self._settle(uow, job, now, lambda settlement: settlement.taken_over(answer, "a person has spoken since"))
             return True
         if answer.author == "apology":
             first = Answers(uow).latest_apology(answer.lane, now - self._apology_quiet)

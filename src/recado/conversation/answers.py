@@ -151,9 +151,21 @@ class Settlement:
         """A person speaks now: what was not sent yet is theirs to say."""
         self._end(answer, "stopped", None, None)
         if answer.turn_id is not None:
-            turn = Turns(self._uow).require(answer.turn_id)
-            self._outcomes.settle_turn(turn, Verdict("handed_off"))
-            self.to_inbox(turn, why)
+            self.to_person(Turns(self._uow).require(answer.turn_id), why)
+
+    def to_person(self, turn: Turn, why: str) -> None:
+        """The turn is a person's: in the inbox, unless what they have said since then has answered it."""
+        spoken = self.spoken_since(turn)
+        if spoken is not None and spoken.state == "accepted":
+            self._outcomes.settle_turn(turn, Verdict("answered", None, spoken.id))
+            return
+        self._outcomes.settle_turn(turn, Verdict("handed_off"))
+        self.to_inbox(turn, why)
+
+    def spoken_since(self, turn: Turn) -> Answer | None:
+        """What a person has written since the turn's newest message."""
+        group = Messages(self._uow).of_turn(turn.id)
+        return Answers(self._uow).of_person_since(turn.lane, group[-1].received_at) if group else None
 
     def to_inbox(self, turn: Turn, why: str) -> None:
         """Put a turn where a person sees it."""

@@ -6,7 +6,6 @@ STOP, START and HELP by itself when it tells us `OptOutType`, so we say nothing 
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from typing import TypeAlias
 
 from recado.conversation.models import Contact, Conversation, Message, Suppression
@@ -40,15 +39,14 @@ Decision: TypeAlias = ToAgent | ToPerson | Suppress
 
 
 def who_answers(
-    uow: UnitOfWork, owner: Owner, contact: Contact, conversation: Conversation, group: Sequence[Message], now: datetime
+    uow: UnitOfWork, owner: Owner, contact: Contact, conversation: Conversation, group: Sequence[Message]
 ) -> Decision:
     """Decide, and store an opt-out or its end on the way."""
     if owner.closed_at is not None:
         return Suppress("closed_account")
     if conversation.status == "closed":
         return Suppress("discarded")
-    opted_out = _opted_out(uow, owner, contact, group, now)
-    if opted_out:
+    if _opted_out(uow, owner, contact, group):
         return Suppress("opt_out")
     spoken = [message for message in group if not _needs_no_answer(message)]
     if not spoken:
@@ -58,14 +56,17 @@ def who_answers(
     return ToAgent(spoken)
 
 
-def _opted_out(uow: UnitOfWork, owner: Owner, contact: Contact, group: Sequence[Message], now: datetime) -> bool:
-    """Read the turn's messages in order: the last STOP or START decides."""
+def _opted_out(uow: UnitOfWork, owner: Owner, contact: Contact, group: Sequence[Message]) -> bool:
+    """Read the turn's messages in order: the last STOP or START decides.
+
+    An old turn may be answered again after a later STOP, so a START lifts only what is older than itself.
+    """
     opted_out_at = contact.opted_out_at
     for message in group:
         if message.opt_out_type == "STOP" or owner.is_stop_word(message.text):
-            opted_out_at = opted_out_at or now
+            opted_out_at = opted_out_at or message.received_at
         elif message.opt_out_type == "START" or owner.is_start_word(message.text):
-            opted_out_at = None
+            opted_out_at = opted_out_at if opted_out_at and opted_out_at > message.received_at else None
     if opted_out_at != contact.opted_out_at:
         Contacts(uow).change(contact.id, opted_out_at=opted_out_at)
     return opted_out_at is not None

@@ -38,6 +38,8 @@ class Outcomes:
     def settle_turn(self, turn: Turn, verdict_: Verdict) -> None:
         """Give every message of the turn its outcome, and the turn its end."""
         because: list[Because] = ["late_sid"]
+        if verdict_.answered_by is not None:
+            because.append("person")
         if turn.replay_of is not None:
             because.append("replay")
         if turn.resumes:

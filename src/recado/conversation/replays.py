@@ -49,10 +49,10 @@ class Replays:
 
     def resume(self, conversation: Conversation, max_attempts: int) -> UUID | None:
         """Released to the agent: what still waits for a person gets a new turn; None when nothing does."""
-        spoken_at = Answers(self._uow).person_spoke_at(conversation.lane)
         waiting = Messages(self._uow).handed_off_in(conversation.lane)
+        spoken = Answers(self._uow).of_person_since(conversation.lane, waiting[0].received_at) if waiting else None
         # What a person has answered is not answered again, though that answer is still on its way.
-        group = [message for message in waiting if spoken_at is None or message.received_at > spoken_at]
+        group = [message for message in waiting if spoken is None or message.received_at > spoken.created_at]
         if not group:
             return None
         turns = {message.turn_id for message in group if message.turn_id is not None}

@@ -179,13 +179,19 @@ class Answers(OwnedRepository[models.Answer]):
             texts.setdefault(row["answer_id"], []).append(row["text"])
         return [(answer, "\n".join(texts.get(answer.id, []))) for answer in found]
 
-    def person_spoke_at(self, lane: str) -> datetime | None:
-        """When the newest of the people's answers was written that are still on their way."""
-        statement = select(func.max(answers.c.created_at)).where(
-            answers.c.lane == lane, answers.c.author == text("'person'"), answers.c.settled_at.is_(None)
+    def of_person_since(self, lane: str, at: datetime) -> models.Answer | None:
+        """The newest answer that a person has written in the lane since a moment, unless it could not be sent."""
+        return self._one(
+            self._select()
+            .where(
+                answers.c.lane == lane,
+                answers.c.author == text("'person'"),
+                answers.c.created_at >= at,
+                answers.c.state.in_(("waiting", "accepted")),
+            )
+            .order_by(answers.c.created_at.desc())
+            .limit(1)
         )
-        at: datetime | None = self._uow.execute(statement).scalar()
-        return at
 
     def latest_apology(self, lane: str, since: datetime) -> models.Answer | None:
         """An apology of the lane that was accepted since a moment."""

@@ -153,6 +153,7 @@ answers = Table(
     Column("settled_at", Moment),
     Index("ix_answers_unsettled", "id", sqlite_where=text("settled_at IS NULL")),
     Index("ix_answers_apologies", "lane", "settled_at", sqlite_where=text("author='apology'")),
+    Index("ix_answers_persons", "lane", "created_at", sqlite_where=text("author='person'")),
     Index("ix_answers_conversation", "conversation_id", "id"),
 )
 

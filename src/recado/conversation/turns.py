@@ -43,6 +43,8 @@ from recado.identity.repository import owner_in
 
 log = structlog.get_logger(__name__)
 
+A_PERSON_SPOKE = "a person has spoken since"
+
 HISTORY = 20
 """How many earlier messages an agent is given."""
 
@@ -163,7 +165,9 @@ class ReplyHandler:
             self.exhausted(uow, job, "no answer before the deadline")
             return _Over()
         owner = owner_in(uow, job.owner_id)
-        decision = who_answers(uow, owner, contact, conversation, group, now)
+        decision = who_answers(uow, owner, contact, conversation, group)
+        if isinstance(decision, ToAgent) and Settlement(uow, self._ids, now).spoken_since(turn):
+            decision = ToPerson(A_PERSON_SPOKE)
         if isinstance(decision, ToAgent):
             history = self._history(uow, turn, conversation)
             return _Opened(turn, conversation, contact, owner.locale, decision.messages, history, now)
@@ -211,12 +215,10 @@ class ReplyHandler:
         return sorted(heard + said, key=lambda entry: entry.at)[-HISTORY:]
 
     def _settle_unasked(self, uow: UnitOfWork, turn: Turn, decision: Suppress | ToPerson, now: datetime) -> None:
-        outcomes = Outcomes(uow, self._ids, now)
         if isinstance(decision, Suppress):
-            outcomes.settle_turn(turn, Verdict("suppressed", decision.reason))
+            Outcomes(uow, self._ids, now).settle_turn(turn, Verdict("suppressed", decision.reason))
         else:
-            outcomes.settle_turn(turn, Verdict("handed_off"))
-            Settlement(uow, self._ids, now).to_inbox(turn, decision.why)
+            Settlement(uow, self._ids, now).to_person(turn, decision.why)
 
     # --- Run ----------------------------------------------------------------------------------------------------------
 
@@ -331,6 +333,9 @@ class ReplyHandler:
         elif conversation.held_by != "agent":
             self._keep_draft(uow, turn, result, f"held by {conversation.held_by} meanwhile", now)
             self._settle_unasked(uow, turn, ToPerson(f"held by {conversation.held_by}"), now)
+        elif Settlement(uow, self._ids, now).spoken_since(turn):  # They have given it back since then.
+            self._keep_draft(uow, turn, result, A_PERSON_SPOKE, now)
+            self._settle_unasked(uow, turn, ToPerson(A_PERSON_SPOKE), now)
         elif turn.replay_of is not None and (why := self._replay_too_late(uow, job, turn, now)):
             self._keep_draft(uow, turn, result, why, now)
             Turns(uow).change(turn.id, settled_at=now)
@@ -395,7 +400,7 @@ class ReplyHandler:
         owner = owner_in(uow, job.owner_id)
         conversation = Conversations(uow).require(turn.conversation_id)
         contact = Contacts(uow).require(conversation.contact_id)
-        decision = who_answers(uow, owner, contact, conversation, group, now)
+        decision = who_answers(uow, owner, contact, conversation, group)
         if isinstance(decision, ToAgent):
             Outbox(uow, self._ids, now, self._split).put(conversation, "apology", owner.apology, turn=turn)
         else:

@@ -139,10 +139,10 @@ class QueueService:
         now = self._clock.now()
         return await self._database.write(lambda uow: self._bury(uow, job, now, error), owner=None, urgent=True)
 
-    async def give_back(self, job: Job) -> None:
+    async def give_back(self, job: Job, *, after: timedelta = timedelta(), why: str | None = None) -> None:
         """Return a held job unharmed: a graceful stop burns no attempt."""
-        now = self._clock.now()
-        await self._database.write(lambda uow: store.put_back(uow, job, now, error=None), owner=None, urgent=True)
+        due_at = self._clock.now() + after
+        await self._database.write(lambda uow: store.put_back(uow, job, due_at, error=why), owner=None, urgent=True)
 
     async def died_alone(self, job: Job, how: str) -> None:
         """A suspect killed the process that ran nothing else: that counts against it."""

@@ -15,6 +15,7 @@ import sys
 import threading
 from asyncio.subprocess import PIPE, Process
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import TypeAlias
 
@@ -31,6 +32,9 @@ GAVE_BACK = 75
 """The child's exit status when it was asked to stop and returned its job (EX_TEMPFAIL)."""
 REST_SECONDS = 30.0
 """How long a child waits for another suspect."""
+
+NOT_STARTED_PAUSE = timedelta(seconds=10)
+"""How long a job waits whose process could not be started: something is wrong here, and not with the job."""
 
 BEGUN, DONE = b"begun\n", b"done\n"
 
@@ -103,6 +107,14 @@ class Child:
         return self._process.stdout is not None and await self._process.stdout.readline() == word
 
 
+@dataclass(frozen=True, slots=True)
+class _Death:
+    """How a process ended. One that never began its job (a release half deployed, no memory) accuses nobody."""
+
+    how: str
+    begun: bool
+
+
 class SuspectRunner:
     """Keeps the processes of suspects."""
 
@@ -116,12 +128,16 @@ class SuspectRunner:
         """Run the job to its end in a process that runs nothing else meanwhile."""
         forget = self._heartbeat.keep(job, time_limit)
         try:
-            how = await self._run(job, time_limit + GRACE)
+            death = await self._run(job, time_limit + GRACE)
         finally:
             forget()
-        if how is not None:
-            log.warning("queue.suspect_died", job=str(job.id), how=how)
-            await self._queue.died_alone(job, how)
+        if death is None:
+            return
+        log.warning("queue.suspect_died", job=str(job.id), how=death.how, begun=death.begun)
+        if death.begun:
+            await self._queue.died_alone(job, death.how)
+        else:
+            await self._queue.give_back(job, after=NOT_STARTED_PAUSE, why=f"no process for it: {death.how}")
 
     async def aclose(self) -> None:
         """End the processes that wait for work."""
@@ -130,20 +146,23 @@ class SuspectRunner:
             child.retire()
             await child.stop()
 
-    async def _run(self, job: Job, limit: timedelta) -> str | None:
-        child = self._resting.pop() if self._resting else await Child.spawn(self._command())
+    async def _run(self, job: Job, limit: timedelta) -> _Death | None:
+        try:
+            child = self._resting.pop() if self._resting else await Child.spawn(self._command())
+        except OSError as error:
+            return _Death(f"{type(error).__name__}", begun=False)
         try:
             begun = await child.begin(job)
             if not begun and child.used:  # It died while it rested: that was not this job's doing.
                 child = await Child.spawn(self._command())
                 begun = await child.begin(job)
-            how = await child.finished(limit) if begun else await child.death()
+            how = await child.finished(limit) if begun else await child.death() or "told to stop"
         except asyncio.CancelledError:
             await child.stop()
             raise
         if how is None and child.lives:
             self._rest(child)
-        return how
+        return None if how is None else _Death(how, begun)
 
     def _rest(self, child: Child) -> None:
         self._resting.append(child)

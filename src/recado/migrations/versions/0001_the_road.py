@@ -460,6 +460,9 @@ def upgrade() -> None:
         batch_op.create_index(
             "ix_answers_apologies", ["lane", "settled_at"], unique=False, sqlite_where=sa.text("author='apology'")
         )
+        batch_op.create_index(
+            "ix_answers_persons", ["lane", "created_at"], unique=False, sqlite_where=sa.text("author='person'")
+        )
         batch_op.create_index("ix_answers_conversation", ["conversation_id", "id"], unique=False)
         batch_op.create_index("ix_answers_unsettled", ["id"], unique=False, sqlite_where=sa.text("settled_at IS NULL"))
 
