@@ -147,9 +147,9 @@ class TestStopping:
         worker = workshop.worker(handler)
         running = asyncio.create_task(worker.run())
         await handler.begun.wait()
-        await workshop.stores("bia")
 
         worker.stop()
+        await workshop.stores("bia")
         handler.gate.set()
 
         await ends(running)
@@ -244,7 +244,7 @@ class TestASuspect:
     async def test_that_kills_its_process_is_settled_and_its_worker_lives(self, suspected: Workshop) -> None:
         handler = ScriptedHandler()
         await suspected.stores("bia")
-        program = "import os, signal; os.kill(os.getpid(), signal.SIGKILL)"
+        program = f"{_BEGINS}; os.kill(os.getpid(), signal.SIGKILL)"
         worker = suspected.worker(handler, command=lambda: (sys.executable, "-S", "-c", program))
 
         await ends(asyncio.create_task(worker.run(drain=True)))
@@ -257,13 +257,30 @@ class TestASuspect:
         self, suspected: Workshop, tmp_path: Path
     ) -> None:
         seen = tmp_path / "descriptors"
-        program = f"import os; open({str(seen)!r}, 'w').write(','.join(sorted(os.listdir('/dev/fd')))); os.abort()"
+        listed = "','.join(sorted(os.listdir('/dev/fd')))"
+        program = f"{_BEGINS}; open({str(seen)!r}, 'w').write({listed}); os.abort()"
         worker = suspected.worker(ScriptedHandler(), command=lambda: (sys.executable, "-S", "-c", program))
 
         await ends(asyncio.create_task(worker.run(drain=True)))
 
         # Standard input, output and error, the file just opened, and the directory that was being listed.
         assert seen.read_text() == "0,1,2,3,4"
+
+    @pytest.mark.parametrize("command", [(sys.executable, "-S", "-c", "raise SystemExit(2)"), ("/no/such/program",)])
+    async def test_is_not_accused_by_a_process_that_could_not_be_started(
+        self, suspected: Workshop, command: Sequence[str]
+    ) -> None:
+        """As when a release is replaced under a living worker: its customers must not get an apology for that."""
+        handler = ScriptedHandler()
+        worker = suspected.worker(handler, command=lambda: command)
+        running = asyncio.create_task(worker.run())
+        columns = "status, attempts, crashes, crashes_alone, due_at > created_at + 9000000"
+        await _until_jobs(suspected, columns, [("waiting", 0, 1, 0, True)])
+
+        worker.stop()
+
+        await ends(running)
+        assert handler.settled == []
 
     async def test_goes_back_unharmed_when_its_worker_is_stopped(self, suspected: Workshop, tmp_path: Path) -> None:
         begun = tmp_path / "begun"
@@ -279,6 +296,10 @@ class TestASuspect:
 
         await ends(running)
         assert await suspected.jobs("status, attempts, crashes_alone") == [("waiting", 0, 0)]
+
+
+_BEGINS = "import os, signal; os.read(0, 4096); os.write(1, b'begun\\n')"
+"""A program that takes its job as the parent expects it."""
 
 
 async def _until_jobs(workshop: Workshop, columns: str, expected: list[tuple[object, ...]]) -> None:
