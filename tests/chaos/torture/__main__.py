@@ -3,6 +3,7 @@
 import argparse
 import random
 import shutil
+import signal
 import sys
 import tempfile
 from pathlib import Path
@@ -25,6 +26,8 @@ def main() -> int:
     plan = Plan(asked.cycles, seed, asked.lease, asked.rate, tuple(asked.every), asked.backend, asked.database)
     directory = Path(tempfile.mkdtemp(prefix=f"recado-torture-{seed}-"))
     sys.stderr.write(f"Seed {seed}; everything is in {directory}\n")
+    for number in (signal.SIGINT, signal.SIGTERM):  # Also where a shell has told us to ignore them.
+        signal.signal(number, signal.default_int_handler)
     teller = Teller()
     kept = False
     try:

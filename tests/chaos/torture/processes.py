@@ -26,7 +26,6 @@ class Process:
         self._log = log
         self._running: subprocess.Popen[bytes] | None = None
         self._struck: signal.Signals | None = None
-        self._sessions: list[int] = []
         self.armed: str | None = None
         self.surprises: list[str] = []
 
@@ -43,7 +42,6 @@ class Process:
                 stderr=stream,
                 start_new_session=True,
             )
-        self._sessions.append(self._running.pid)
         self._struck = None
 
     @property
@@ -85,9 +83,8 @@ class Process:
         except subprocess.TimeoutExpired:
             self._running.kill()
             status = self._running.wait()
-        for session in self._sessions[-20:]:
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.killpg(session, signal.SIGKILL)
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(self._running.pid, signal.SIGKILL)
         return status
 
     @property
