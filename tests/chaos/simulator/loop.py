@@ -65,7 +65,7 @@ class Process:
 
 
 PROCESS: ContextVar[Process | None] = ContextVar("PROCESS", default=None)
-Spawn = Callable[[Sequence[str]], "asyncio.SubprocessTransport"]
+Spawn = Callable[[Sequence[str], asyncio.SubprocessProtocol], asyncio.SubprocessTransport]
 
 
 class VirtualLoop(asyncio.BaseEventLoop):
@@ -139,7 +139,7 @@ class VirtualLoop(asyncio.BaseEventLoop):
         """A process of ours starts another one: it is played like the rest."""
         assert self.spawn is not None
         protocol = protocol_factory()
-        transport = self.spawn(args)
+        transport = self.spawn(args, protocol)
         protocol.connection_made(transport)
         return transport, protocol
 

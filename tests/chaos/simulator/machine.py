@@ -31,14 +31,15 @@ from recado.core.ids import UuidV7
 from recado.core.queue.cron import Cron, Schedule, Sweep
 from recado.core.queue.delivery import WakeUp
 from recado.core.queue.heartbeat import Heartbeat
+from recado.core.queue.job import Job
 from recado.core.queue.relay import Relay
 from recado.core.queue.service import QueueService
-from recado.core.queue.suspects import GAVE_BACK, SuspectRunner
+from recado.core.queue.suspects import BEGUN, DONE, GAVE_BACK, SuspectRunner
 from recado.core.queue.worker import Worker
 from recado.operations.pruning import Pruning
 from recado.operations.verify import Verifier
 from tests.chaos.simulator.agents import SimAgents
-from tests.chaos.simulator.loop import PROCESS, Process
+from tests.chaos.simulator.loop import PROCESS, Process, VirtualLoop
 from tests.chaos.simulator.storage import ProcessDatabase, Storage
 from tests.chaos.simulator.twilio import InboundList, SimChannel, SimTwilio
 from tests.chaos.simulator.world import World
@@ -145,9 +146,15 @@ class SimRelay(Relay):
 
 
 class SimQueue(QueueService):
-    """The real one; a pass that would free nothing is known beforehand by a bare look, at a hundredth of its price."""
+    """The real one; what would find nothing is known beforehand by a bare look, at a hundredth of the price."""
 
     storage: Storage
+
+    async def claim(self, limit: int, *, suspects: int) -> list[Job]:
+        due = "SELECT 1 FROM lanes WHERE next_due_at <= ? LIMIT 1"
+        if self.storage.down or self.storage.look(due, to_microseconds(self._clock.now())) is not None:
+            return await super().claim(limit, suspects=suspects)
+        return []
 
     async def free_ended_leases(self) -> int:
         ended = "SELECT 1 FROM message_queue WHERE status = 'running' AND leased_until < ? LIMIT 1"
@@ -156,22 +163,53 @@ class SimQueue(QueueService):
         return 0
 
 
-class SimChild(asyncio.SubprocessTransport):
-    """What a parent sees of the process it started for a suspect."""
+class Pipe(asyncio.Transport):
+    """One end of a child's pipe: what is written is heard, closing it is too."""
 
-    def __init__(self, number: int, process: Process, terminate: Callable[[], object]) -> None:
+    def __init__(self, heard: Callable[[bytes], object], closed: Callable[[], object]) -> None:
         super().__init__()
+        self._heard = heard
+        self._closed = closed
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        self._heard(bytes(data))
+
+    def is_closing(self) -> bool:
+        return False
+
+    def close(self) -> None:
+        self._closed()
+
+
+class SimChild(asyncio.SubprocessTransport):
+    """A process that a worker started for suspects, as its parent sees it and as it sees its parent."""
+
+    def __init__(self, loop: VirtualLoop, number: int, process: Process, protocol: asyncio.SubprocessProtocol) -> None:
+        super().__init__()
+        self._loop = loop
         self._number = number
         self._process = process
-        self._terminate = terminate
         self._code: int | None = None
-        self.over = asyncio.Event()
-        process.ended = lambda: self.end(-9)
+        self._over = asyncio.Event()
+        self._stdin = Pipe(self._hear, lambda: self.end(GAVE_BACK))
+        self._stdout = Pipe(lambda _: None, lambda: None)
+        self._protocol = protocol
+        self.jobs: asyncio.Queue[tuple[UUID, UUID]] = asyncio.Queue()
+        self.stopping = asyncio.Event()
+        process.ended = lambda: self._end(-9)
+
+    # What the child does
+
+    def tell(self, word: bytes) -> None:
+        """The parent hears of it in a moment, if it still listens."""
+        self._loop.later(0.0005, partial(self._protocol.pipe_data_received, 1, word))
 
     def end(self, code: int) -> None:
-        if self._code is None:
-            self._code = code
-            self.over.set()
+        """It ends by itself."""
+        self._end(code)
+        self._process.kill()
+
+    # What the parent does
 
     def get_pid(self) -> int:
         return self._number
@@ -179,22 +217,32 @@ class SimChild(asyncio.SubprocessTransport):
     def get_returncode(self) -> int | None:
         return self._code
 
-    def get_pipe_transport(self, fd: int) -> None:  # noqa: ARG002 - it has no pipes
-        return None
+    def get_pipe_transport(self, fd: int) -> asyncio.BaseTransport | None:
+        return {0: self._stdin, 1: self._stdout}.get(fd)
 
     async def _wait(self) -> int:
-        await self.over.wait()
+        await self._over.wait()
         assert self._code is not None
         return self._code
 
     def terminate(self) -> None:
-        self._terminate()
+        self.stopping.set()
 
     def kill(self) -> None:
         self._process.kill()
 
     def close(self) -> None:
         """Nothing is held."""
+
+    def _hear(self, line: bytes) -> None:
+        job_id, token = line.decode().split()
+        self._loop.later(0.0005, partial(self.jobs.put_nowait, (UUID(job_id), UUID(token))))
+
+    def _end(self, code: int) -> None:
+        if self._code is None:
+            self._code = code
+            self._over.set()
+            self._loop.later(0.001, partial(self._protocol.pipe_connection_lost, 1, None))
 
 
 # --- One process ------------------------------------------------------------------------------------------------------
@@ -360,43 +408,41 @@ class Machine:
 
     # --- Suspects -----------------------------------------------------------------------------------------------------
 
-    def _spawn(self, command: Sequence[str]) -> SimChild:
-        """What `recado worker --job … --lease-token …` would be."""
-        arguments = dict(zip(command[-4::2], command[-3::2], strict=True))
+    def _spawn(self, command: Sequence[str], protocol: asyncio.SubprocessProtocol) -> SimChild:
+        """What `recado worker --suspects` would be."""
+        assert command[-1] == "--suspects"
         parts = self.build("child", works=True)
         assert parts.bell is not None
         parts.bell.forget()
-        parent = self._parent()
-        parent.children.append(parts.process)
-        self._children.append(parts)
-        tasks: list[asyncio.Task[None]] = []
-
-        def terminate() -> None:
-            for task in tasks:
-                task.cancel()
-
-        child = SimChild(self._born, parts.process, terminate)
-        life = self._run_suspect(parts, child, UUID(arguments["--job"]), UUID(arguments["--lease-token"]), tasks)
-        self.world.loop.start_in(parts.process, parts.heartbeat.beat_for_ever())
-        self.world.loop.start_in(parts.process, life)
-        return child
-
-    def _parent(self) -> Process:
         parent = PROCESS.get()
         assert parent is not None
-        return parent
+        parent.children.append(parts.process)
+        self._children.append(parts)
+        child = SimChild(self.world.loop, self._born, parts.process, protocol)
+        self.world.loop.start_in(parts.process, parts.heartbeat.beat_for_ever())
+        self.world.loop.start_in(parts.process, self._work_on_suspects(parts, child))
+        return child
 
-    async def _run_suspect(
-        self, parts: Parts, child: SimChild, job_id: UUID, token: UUID, tasks: "list[asyncio.Task[None]]"
-    ) -> None:
-        job = await parts.queue.claim_this(job_id, token)
-        code = 0
-        if job is not None and parts.worker is not None:
-            tasks.append(asyncio.create_task(parts.worker.run_one(job)))
-            await asyncio.wait(tasks)
-            code = GAVE_BACK if tasks[0].cancelled() else 0
-        child.end(code)
-        parts.process.kill()
+    async def _work_on_suspects(self, parts: Parts, child: SimChild) -> None:
+        """`entrypoints.worker.work_on_suspects`, with played pipes and signals."""
+        worker, stopping = parts.worker, child.stopping
+        assert worker is not None
+        told_to_stop = asyncio.create_task(stopping.wait())
+        while not stopping.is_set() and not worker.worn_out:
+            handed = asyncio.create_task(child.jobs.get())
+            await asyncio.wait({handed, told_to_stop}, return_when=asyncio.FIRST_COMPLETED)
+            if not handed.done():
+                break
+            child.tell(BEGUN)
+            job = await parts.queue.claim_this(*handed.result())
+            if job is not None:
+                running = asyncio.create_task(worker.run_one(job))
+                await asyncio.wait({running, told_to_stop}, return_when=asyncio.FIRST_COMPLETED)
+                running.cancel()
+                await asyncio.wait({running})
+            if not stopping.is_set():
+                child.tell(DONE)
+        child.end(GAVE_BACK)
 
 
 class Unreachable(Exception):

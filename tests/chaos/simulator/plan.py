@@ -15,9 +15,10 @@ RATES: dict[str, float] = {
     "kill after a commit": 0.03,
     # Storage
     "slow commit": 0.1,
+    "stands still after a commit": 0.02,
     # Bells
     "bell forgotten": 0.5,
-    "bell for nothing": 0.2,
+    "bell for nothing": 0.05,
     "heartbeat missed": 0.3,
     # Sending
     "accepted, then unknown": 0.4,
@@ -114,7 +115,7 @@ def plan(seed: int, chance: random.Random) -> Plan:
         lease=timedelta(seconds=chance.choice((10, 30, 30))),
         agent_seconds=agent_seconds,
         deadline=timedelta(seconds=max(90.0, 4 * agent_seconds, chance.choice((0.0, 300.0)))),
-        sweep_every=timedelta(seconds=chance.choice((30, 300, 300))),
+        sweep_every=timedelta(seconds=chance.choice((30, 300, 600))),
         prefer_delivery=chance.random() < 0.3,
         part_limit=chance.choice((60, 60, 1600)),
         clock_skew=chance.choice((0.0, 0.0, -2.0, 2.0)),

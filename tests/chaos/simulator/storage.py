@@ -154,7 +154,10 @@ class ProcessDatabase:
             raise StorageUnavailable(str(error)) from error
 
     def batched(
-        self, work: Callable[[UnitOfWork, Sequence[I]], Sequence[O]], *, refusable: bool = False
+        self,
+        work: Callable[[UnitOfWork, Sequence[I]], Sequence[O]],
+        *,
+        refusable: bool = False,  # noqa: ARG002
     ) -> Callable[[I], Awaitable[O]]:
         def submit(value: I) -> Awaitable[O]:
             item, future = self._item(work, value, None, shared=True)
@@ -201,10 +204,14 @@ class ProcessDatabase:
         self._commit(self._waiting.pop(work), _name(work))
 
     def _commit(self, items: "list[_Item[Any]]", name: str) -> None:
-        if self._world.happens("kill before a commit") or (
-            self._store(items, name) and self._world.happens("kill after a commit")
-        ):
+        world = self._world
+        if world.happens("kill before a commit"):
             self._process.kill()
+        elif self._store(items, name):
+            if world.happens("kill after a commit"):
+                self._process.kill()
+            elif world.happens("stands still after a commit"):
+                world.stand_still(self._process, world.chance.choice((5.0, 60.0, 400.0)))
 
     def _store(self, items: "list[_Item[Any]]", name: str) -> bool:
         """Whether any row was changed."""

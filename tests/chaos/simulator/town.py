@@ -12,7 +12,6 @@ from recado.conversation.accept import Inbound
 from recado.conversation.values import Address
 from recado.core.errors import Busy, Conflict, DomainError, NotFound, StorageUnavailable
 from recado.core.queue.job import Replayed
-from tests.chaos.simulator.loop import Process
 from tests.chaos.simulator.machine import Machine, Parts, Unreachable
 from tests.chaos.simulator.twilio import ACCOUNT
 from tests.chaos.simulator.world import Said, World
@@ -192,22 +191,14 @@ class Town:
     def _stop_for_a_while(self) -> None:
         world = self.world
         process = world.chance.choice(self.machine.everybody() or [self.machine.api]).process
-        self._stand_still([process], world.chance.choice((3.0, 40.0, 400.0)) * world.chance.random())
+        world.stand_still(process, world.chance.choice((3.0, 40.0, 400.0)))
 
     def _sleep(self) -> None:
         """The whole host sleeps, and the world goes on."""
         world = self.world
-        processes = [parts.process for parts in self.machine.everybody()]
-        self._stand_still(processes, world.chance.choice((10.0, 100.0, 3600.0)) * world.chance.random())
-
-    def _stand_still(self, processes: list[Process], seconds: float) -> None:
-        world = self.world
-        world.hardship()
-        for process in processes:
-            world.trace(f"{process.name} stands still for {seconds:.1f}s")
-            process.stopped = True
-            process.last_disturbed = world.loop.time()
-            world.loop.later(seconds, partial(world.loop.resume, process))
+        most = world.chance.choice((10.0, 100.0, 3600.0)) * world.chance.random()
+        for parts in self.machine.everybody():
+            world.stand_still(parts.process, most)
 
     def end_of_unrest(self) -> None:
         """The faults are over: whatever stands still goes on."""

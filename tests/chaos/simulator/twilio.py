@@ -143,7 +143,7 @@ class SimTwilio:
         world, chance = self._world, self._world.chance
         last = "undelivered" if world.happens("not delivered") else chance.choice(("delivered", "read"))
         after = 0.0 if world.happens("callback early") else chance.uniform(0.3, 3.0)
-        for status in ("queued", "sent", last):
+        for status in ("sent", last):
             code = "30003" if status == "undelivered" else None
             report = Report(received.ref, ACCOUNT.value, received.sid, status, code)
             if world.happens("callback dropped"):

@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import partial
 from uuid import UUID
 
 from recado.conversation.values import Address
@@ -114,6 +115,15 @@ class World:
     def hardship(self) -> None:
         """From here on, living workers may lose their leases."""
         self.truth.hardships.append(self.loop.time())
+
+    def stand_still(self, process: Process, most: float) -> None:
+        """As with SIGSTOP, or a virtual machine that is moved: later it goes on as if nothing had been."""
+        seconds = most * self.chance.random()
+        self.hardship()
+        self.trace(f"{process.name} stands still for {seconds:.1f}s")
+        process.stopped = True
+        process.last_disturbed = self.loop.time()
+        self.loop.later(seconds, partial(self.loop.resume, process))
 
     def lane_of(self, run: Run) -> tuple[str, str] | None:
         """Whose messages a run was given: our number and the customer."""
