@@ -1,0 +1,119 @@
+"""A hundred thousand hostile webhooks through the whole server: no 5xx, no row without a signature, no memory kept."""
+
+import asyncio
+import gc
+import resource
+import time
+from collections import Counter
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import text
+from starlette.types import ASGIApp, Message
+
+from recado.bootstrap import Container
+from recado.channels.twilio.numbers import NewNumber
+from recado.conversation.values import AccountSid, Address
+from recado.core.database.engine import SqliteDatabase
+from recado.entrypoints.api import build_app
+from recado.identity.service import Registration
+from recado.settings import Settings
+from tests.chaos.failures.hostile import PUBLIC, Attacker, Webhook
+
+SEED = 20_261_122
+ACCOUNT, NUMBER, TOKEN = "AC" + "7" * 32, "whatsapp:+5511900000007", "7" * 32
+EXPECTED = {200, 204, 400, 403, 404, 405, 413}
+AT_ONCE = 50
+MEBIBYTE = 1 << 20
+
+
+@pytest.fixture
+async def container(database: SqliteDatabase) -> AsyncIterator[Container]:
+    settings = Settings(database_url=database.url, public_url=PUBLIC, secret_key=bytes(32))
+    container = Container(settings=settings)
+    container.database.override(database)
+    form = Registration("Padaria", "dona@padaria.example", "pão quente às seis")
+    owner_id = (await container.identity().register_organization(form)).owner_id
+    await container.numbers().add(owner_id, NewNumber(AccountSid(ACCOUNT), TOKEN, Address(NUMBER)))
+    yield container
+
+
+async def post(app: ASGIApp, webhook: Webhook) -> int:
+    """What a server does with a request, without its sockets; the status of the answer."""
+    size = max(1, -(-len(webhook.body) // webhook.pieces))
+    bodies = [webhook.body[at : at + size] for at in range(0, len(webhook.body), size)] or [b""]
+    statuses: list[int] = []
+
+    async def receive() -> Message:
+        return {"type": "http.request", "body": bodies.pop(0), "more_body": bool(bodies)}
+
+    async def send(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            statuses.append(message["status"])
+
+    await app(_scope(webhook), receive, send)
+    [status] = statuses
+    return status
+
+
+def _scope(webhook: Webhook) -> dict[str, Any]:
+    signature = [(b"x-twilio-signature", webhook.signature)] if webhook.signature else []
+    return {
+        "type": "http",
+        "asgi": {"version": "3.0"},
+        "http_version": "1.1",
+        "method": webhook.method,
+        "scheme": "http",
+        "path": webhook.path,
+        "raw_path": webhook.path.encode(),
+        "query_string": webhook.query,
+        "root_path": "",
+        "headers": [(b"host", b"bot.example"), *webhook.headers, *signature],
+        "client": ("127.0.0.1", 1),
+        "server": ("127.0.0.1", 80),
+    }
+
+
+def resident() -> int:
+    """Bytes of this process in memory."""
+    gc.collect()
+    return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
+
+
+async def storm(app: ASGIApp, attacker: Attacker, count: int) -> Counter[int]:
+    statuses = Counter[int]()
+    for _ in range(count // AT_ONCE):
+        statuses.update(await asyncio.gather(*[post(app, attacker.next()) for _ in range(AT_ONCE)]))
+    return statuses
+
+
+@pytest.mark.parametrize("count", [2_000, pytest.param(100_000, marks=pytest.mark.slow)])
+async def test_none_of_them_breaks_anything(container: Container, count: int) -> None:
+    app, attacker = build_app(container), Attacker(SEED, ACCOUNT, NUMBER, TOKEN)
+    statuses = await storm(app, attacker, count // 5)
+    before, began = resident(), time.monotonic()
+    statuses += await storm(app, attacker, count - count // 5)
+    took, grown = time.monotonic() - began, resident() - before
+    rate = 0.8 * count / took
+    figures = f"{dict(sorted(statuses.items()))}, {rate:.0f}/s, {grown / MEBIBYTE:.1f} MiB more"
+    print(f"seed {SEED}: {count} webhooks, {figures}")  # noqa: T201 - the figures are a result
+    assert set(statuses) <= EXPECTED, statuses
+    assert grown < 64 * MEBIBYTE
+    await only_what_was_signed_is_stored(container, attacker)
+    assert await post(app, attacker.true()) == 200, "and Twilio is still heard"
+
+
+async def only_what_was_signed_is_stored(container: Container, attacker: Attacker) -> None:
+    """SIDs as Twilio signed them, to our number only, each with its job; what else was signed lies with the orphans."""
+    sql = "SELECT message_sid, to_address, account_sid FROM messages"
+    rows = await container.database().read(lambda uow: uow.all(text(sql)), owner=None)
+    assert rows, "some of them were true"
+    for row in rows:
+        assert ("SM" + row["message_sid"][2:].hex()) in attacker.signed
+        assert (row["to_address"], row["account_sid"]) == (NUMBER, b"AC" + bytes.fromhex(ACCOUNT[2:]))
+    strangers = await container.orphans().list()
+    assert {orphan.message_sid for orphan in strangers} <= attacker.signed
+    report = await container.verifier().verify()
+    assert (report.violations, report.accepted) == ([], len(rows))
