@@ -168,19 +168,20 @@ class TestNobodysFault:
         assert (world.sent_texts(), await world.outcome_of(sid)) == (["echo: oi"], "answered")
         assert await clean(world)
 
-    async def test_a_suspect_that_runs_is_not(self, world: World, overdue: Overdue) -> None:
+    async def test_a_suspect_that_runs_is_left_to_its_own_limits(self, world: World, overdue: Overdue) -> None:
+        """Its time is reckoned when its own process opens the turn, which may be seconds after the claim."""
         world.dies_at = "after_agent"
         sid = await world.says("oi")
         await world.lease_runs_out()
 
         async def slow(turn: TurnContext) -> AgentResult:  # noqa: ARG001 - the port's name
             world.advance(TOO_LATE)
-            assert await overdue.move() == Moved(overdue_turns=1)
+            assert await overdue.move() == Moved()
             return Reply("at last")
 
         world.agents.will(slow)
         await world.work()
-        assert (world.sent_texts(), await world.outcome_of(sid)) == ([APOLOGY], "apologised")
+        assert (world.sent_texts(), await world.outcome_of(sid)) == (["at last"], "answered")
 
     async def test_a_turn_that_no_worker_has_claimed_is_no_turn_yet(self, world: World, overdue: Overdue) -> None:
         sid = await world.receives("oi")

@@ -381,7 +381,7 @@ class SendHandler:
         if attempt.pulls >= ABSENT_PULLS and now >= attempt.deadline_at + ABSENT_AFTER:
             self._change(uow, attempt, "absent", now)
             self._resend_or_give_up(uow, job, attempt, now)
-        elif now >= attempt.deadline_at + CLEAR_WITHIN:
+        elif not pull.complete and now >= attempt.deadline_at + CLEAR_WITHIN:
             self._change(uow, attempt, "unconfirmed", now)
             self._resend_or_give_up(uow, job, attempt, now, unclear=True)
 

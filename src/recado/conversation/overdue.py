@@ -75,9 +75,13 @@ class Overdue:
         if job is None or job.name != REPLY:
             return False
         turn = Turns(uow.for_owner(job.owner_id)).require(turn_id)
+        if turn.settled_at is not None or turn.deadline_at >= now:
+            return False
+        # A suspect's wait does not count, and a second chance's time begins with its first claim: both are reckoned
+        # where the turn is opened, which a claimed suspect's own process may not have come to yet.
         second_chance = turn.replay_of is not None or turn.resumes
-        if job.status == "waiting" and (job.suspect or (second_chance and job.attempts == 0)):
-            return False  # A suspect's wait does not count, and a second chance's time begins with its first claim.
+        if job.suspect or (second_chance and job.status == "waiting" and job.attempts == 0):
+            return False
         store.kill(uow, job, now, "no answer before the deadline")
         self._replies.exhausted(uow, job, "no answer before the deadline")
         return True

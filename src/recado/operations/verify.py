@@ -130,9 +130,10 @@ CHECKS: Final = (
         """SELECT m.message_sid FROM turns t JOIN messages m ON m.turn_id = t.id
             WHERE t.settled_at IS NULL AND t.deadline_at < :late AND {mine}
                 AND NOT EXISTS (SELECT 1 FROM answers a WHERE a.turn_id = t.id)
-                AND NOT EXISTS (SELECT 1 FROM message_queue j WHERE j.turn_id = t.id AND j.status = 'waiting' AND (
-                    (j.crashes > 0 AND j.due_at <= t.deadline_at)
-                    OR (j.crashes = 0 AND j.attempts = 0 AND (t.replay_of IS NOT NULL OR t.resumes))))""",
+                AND NOT EXISTS (SELECT 1 FROM message_queue j WHERE j.turn_id = t.id AND (
+                    (j.status IN ('waiting', 'running') AND j.crashes > 0 AND j.due_at <= t.deadline_at)
+                    OR (j.status = 'waiting' AND j.crashes = 0 AND j.attempts = 0
+                        AND (t.replay_of IS NOT NULL OR t.resumes))))""",
     ),
     Check(
         "unsent",

@@ -45,6 +45,8 @@ class Directory:
 
     async def lookup(self, to: str, *, fresh: bool = False) -> KnownAddress | None:
         """The number of ours that a message went to."""
+        if not to.isprintable():  # No number of ours is, and such text cannot even be asked for.
+            return None
         remembered = None if fresh else self._known.get(to)
         if remembered is not None and remembered.until > self._clock.monotonic():
             return remembered.address
@@ -65,6 +67,8 @@ class Directory:
 
     async def tokens_of(self, account_sid: str) -> tuple[str, ...]:
         """Every token, current and previous, that any owner has stored for the account."""
+        if not account_sid.isprintable():
+            return ()
         accounts = await self._database.read(lambda uow: EveryAccount(uow).bearing(account_sid), owner=None)
         return tuple(dict.fromkeys(token for account in accounts for token in self._tokens(account)))
 

@@ -32,7 +32,8 @@ log = structlog.get_logger(__name__)
 
 OVERLAP: Final = timedelta(hours=1)
 LEFT_TO_WEBHOOKS: Final = timedelta(seconds=120)
-MAX_PAGES: Final = 20
+MAX_PAGES: Final = 1_000
+"""A million messages of one number in a day and an hour; it is a background round."""
 
 
 @dataclass(frozen=True, slots=True)

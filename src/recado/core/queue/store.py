@@ -201,7 +201,8 @@ SELECT owner.id, CASE WHEN served.max_running IS NULL THEN :most ELSE served.max
        SELECT count(*) FROM message_queue WHERE status = 'running' AND owner_id = owner.id) END AS room
 FROM owner LEFT JOIN queue_owners served ON served.owner_id = owner.id
 WHERE owner.id IS NOT NULL AND room > 0
-  AND EXISTS (SELECT 1 FROM lanes WHERE next_priority = :priority AND owner_id = owner.id AND next_due_at <= :now)
+  AND EXISTS (SELECT 1 FROM lanes WHERE next_priority = :priority AND owner_id = owner.id AND next_due_at <= :now
+              AND (:suspects > 0 OR NOT suspect))
 ORDER BY coalesce(served.served_at, 0) LIMIT :most
 """
 ).columns(lanes.c.owner_id.label("id"), literal_column("room", Integer))
@@ -231,9 +232,20 @@ def ready(uow: UnitOfWork, now: datetime, limit: int, suspects: int) -> list[Rea
 def _ready_at(uow: UnitOfWork, priority: int, now: datetime, limit: int, suspects: int) -> list[Ready]:
     """The heads of one priority, one of each owner in turn."""
     moment = bindparam("now", now, type_=lanes.c.next_due_at.type)
-    owners = uow.execute(_OWNERS.bindparams(moment, priority=priority, most=limit)).all()
-    fair = 1 if len(owners) >= limit else limit
-    lines = [_line(uow, priority, owner, now, min(fair, room), suspects) for owner, room in owners]
+    question = _OWNERS.bindparams(moment, priority=priority, most=limit, suspects=max(suspects, 0))
+    owners = [(owner, room) for owner, room in uow.execute(question).all()]
+    heads: list[Ready] = []
+    for most in (1, limit) if len(owners) >= limit else (limit,):  # What suspects may not fill is the others'.
+        heads = _in_turn(
+            [_line(uow, priority, owner, now, min(most, room), suspects) for owner, room in owners], limit, suspects
+        )
+        if len(heads) == limit:
+            break
+    return heads
+
+
+def _in_turn(lines: Sequence[Sequence[Ready]], limit: int, suspects: int) -> list[Ready]:
+    """The first of each line, then the second of each, up to a limit."""
     found: list[Ready] = []
     for position in range(max(map(len, lines), default=0)):
         for line in lines:
