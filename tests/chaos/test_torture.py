@@ -12,6 +12,7 @@ from .torture.journal import Record, Tail
 from .torture.leases import Kill, Recoveries
 from .torture.ledger import Held, JobState, Row
 from .torture.oracle import APOLOGY, Twilio, Verdict, judge
+from .torture.pace import Pace
 from .torture.report import Spans
 
 ANA, BIA = "whatsapp:+5511980000001", "whatsapp:+5511980000002"
@@ -146,6 +147,25 @@ class TestRecovery:
         recoveries.see([held(20.0, 30.0)], {})
         recoveries.see([], {"job": JobState("waiting", 1, None)})
         assert len(recoveries.unexplained) == 1
+
+
+class TestThePace:
+    def test_follows_what_starts_take_now(self) -> None:
+        pace = Pace(1.0)
+        pace.look(1, lambda: False, 100.0)
+        pace.look(1, lambda: True, 111.0)
+        assert pace.unit == pytest.approx(4.0)
+
+    def test_learns_from_a_start_that_was_cut_short_only_how_long_it_was_at_least(self) -> None:
+        pace = Pace(2.0)
+        pace.look(1, lambda: False, 100.0)
+        pace.look(2, lambda: False, 101.0)
+        assert pace.unit == 2.0
+        pace.look(3, lambda: False, 113.0)
+        assert pace.unit == pytest.approx(5.0)
+
+    def test_is_a_second_at_least(self) -> None:
+        assert Pace(0.1).unit == 1.0
 
 
 def test_percentiles_are_seconds_that_were_measured() -> None:

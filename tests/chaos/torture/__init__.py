@@ -10,6 +10,7 @@ product's database is only believed where that journal agrees with it.
     processes   starting, killing and reviving them
     model       the scripted model server (a process with a journal of its own)
     load        customers who write in bursts, and a Twilio that repeats what got no 200
+    pace        how fast this machine can follow
     blows       what is done to which process, and when
     leases      who held which job when its worker was killed, and when it was taken up again
     ledger      what the database says

@@ -98,6 +98,10 @@ class Executioner:
             self._processes[who].strike(signal.SIGKILL if what == "killed" else signal.SIGSTOP)
             self._still[who] = monotonic + blow.lasts
 
+    def incarnation(self, name: str) -> int:
+        """How often a process has been started."""
+        return self._processes[name].incarnation
+
     def tend(self, now: float, monotonic: float) -> None:
         """Start what has ended, unless it is meant to be away for a while."""
         for who in [name for name, until in self._still.items() if until <= monotonic]:

@@ -71,7 +71,7 @@ def _habit(shop: Shop, chance: random.Random) -> str:
 class Load(threading.Thread):
     """Writes until it is told to stop; then waits for the answers to what it wrote."""
 
-    def __init__(self, scene: Scene, rate: float) -> None:
+    def __init__(self, scene: Scene, rate: Callable[[], float]) -> None:
         super().__init__(name="torture-load", daemon=True)
         self._twilio: EmulatorClient = scene.emulator
         self._heard = Tail(scene.twilio_journal)
@@ -124,7 +124,7 @@ class Load(threading.Thread):
         for body in bodies:
             heapq.heappush(self._planned, _Planned(begins, person, body))
             begins += self._chance.uniform(0.0, 0.8)
-        return self._chance.expovariate(self._rate / len(bodies))
+        return self._chance.expovariate(self._rate() / len(bodies))
 
     def _bodies(self, person: Person, size: int) -> Iterator[str]:
         """One number a message; a word that means something to Twilio or us stands alone and has none."""

@@ -27,6 +27,7 @@ class Process:
         self._running: subprocess.Popen[bytes] | None = None
         self._struck: signal.Signals | None = None
         self.armed: str | None = None
+        self.incarnation = 0
         self.surprises: list[str] = []
 
     def start(self, crash_at: str | None = None) -> None:
@@ -43,6 +44,7 @@ class Process:
                 start_new_session=True,
             )
         self._struck = None
+        self.incarnation += 1
 
     @property
     def lives(self) -> bool:

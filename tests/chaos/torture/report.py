@@ -47,8 +47,8 @@ class Outcome:
     database: str
     lease: float
     seconds: float = 0.0
-    start: float = 1.0
-    """Seconds the API took to start beside two workers; the pace is measured in these."""
+    units: list[float] = field(default_factory=list)
+    """Seconds that a start took, all the time: the pace was measured in these."""
     drained_in: float = 0.0
     blows: Counter[str] = field(default_factory=Counter)
     written: int = 0
@@ -81,7 +81,7 @@ class Outcome:
             "database": self.database,
             "lease_seconds": self.lease,
             "seconds": round(self.seconds, 1),
-            "start_seconds": round(self.start, 2),
+            "start_seconds": _document(Spans.of(self.units)),
             "drained_in": round(self.drained_in, 1),
             "blows": dict(self.blows),
             "written": self.written,
@@ -124,7 +124,7 @@ def _rows(outcome: Outcome) -> list[list[str]]:
         ["seed", str(outcome.seed)],
         ["on", f"{outcome.backend} over {outcome.database}, lease {outcome.lease:g} s{_shortened(outcome.lease)}"],
         ["cycles", f"{outcome.cycles} in {outcome.seconds:.0f} s, of which {outcome.drained_in:.0f} s to settle"],
-        ["pace", f"a process takes {outcome.start:.1f} s to start"],
+        ["pace", f"a start took {_range(outcome.units)}"],
         ["blows", ", ".join(f"{name} {count}" for name, count in sorted(outcome.blows.items()))],
         ["written", f"{outcome.written}, not accepted by anybody {outcome.unaccepted}"],
         ["webhooks", ", ".join(f"{_status(name)} {count}" for name, count in outcome.statuses.most_common())],
@@ -144,6 +144,10 @@ def _rows(outcome: Outcome) -> list[list[str]]:
         ["verify", "no violations" if not outcome.violations else f"{len(outcome.violations)} violations"],
     ]
     return [*rows, ["promise", "kept" if outcome.kept else "BROKEN"]]
+
+
+def _range(units: Sequence[float]) -> str:
+    return f"{min(units):.1f} to {max(units):.1f} s, p50 {Spans.of(units).p50:.1f} s" if units else "no time"
 
 
 def _shortened(lease: float) -> str:

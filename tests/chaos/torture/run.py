@@ -19,6 +19,7 @@ from .leases import Recoveries, Watch
 from .ledger import Counts
 from .load import Load
 from .oracle import Twilio, judge
+from .pace import Pace
 from .processes import Process
 from .report import Outcome, Spans
 from .scene import APART, SHOPS, WORKERS, Scene, environment
@@ -40,7 +41,7 @@ class Plan:
     lease: float
     rate: float
     every: tuple[float, float]
-    """Both are for a machine on which a process takes a second to start; `Torture` stretches them to this one."""
+    """Both are for a machine on which a process takes a second to start; `Pace` stretches them to this one."""
     backend: str
     database: str
 
@@ -61,14 +62,14 @@ class Torture:
         self._outcome = Outcome(plan.seed, 0, plan.backend, plan.database, plan.lease)
         self._pause = threading.Event()
         self._told_at = 0.0
-        self._start = 1.0
+        self._pace = Pace(1.0)
 
     def play(self) -> Outcome:
         """Everything; processes are stopped whatever happens."""
         with ExitStack() as stack:
             processes = self._started(stack)
             watch = Watch(self._scene.ledger, self._recoveries)
-            load = Load(self._scene, self._plan.rate / self._start)
+            load = Load(self._scene, lambda: self._plan.rate / self._pace.unit)
             watch.start()
             load.start()
             try:
@@ -103,8 +104,7 @@ class Torture:
             process.start()
         begun = self._clock.monotonic()
         self._until(scene.serves, product[0])
-        self._start = max(1.0, self._clock.monotonic() - begun)
-        self._outcome.start = self._start
+        self._pace = Pace(self._clock.monotonic() - begun)
         return {process.name: process for process in (*provider, *product)}
 
     def _answers(self, call: Callable[[], None]) -> bool:
@@ -124,15 +124,16 @@ class Torture:
     # --- The torture --------------------------------------------------------------------------------------------------
 
     def _strike(self, executioner: Executioner, load: Load) -> None:
-        due = self._clock.monotonic()
-        least, most = self._plan.every
+        last = self._clock.monotonic()
         with self._scene.ledger() as ledger:
-            for blow in blows(self._plan.seed, self._plan.cycles, (least * self._start, most * self._start)):
-                due += blow.after
-                while (now := self._clock.monotonic()) < due:
+            for blow in blows(self._plan.seed, self._plan.cycles, self._plan.every):
+                while (now := self._clock.monotonic()) < last + blow.after * self._pace.unit:
                     executioner.tend(self._clock.now().timestamp(), now)
+                    self._pace.look(executioner.incarnation("api"), self._scene.serves, now)
+                    self._outcome.units.append(self._pace.unit)
                     self._progress(ledger.counts, load)
-                    self._pause.wait(min(LOOK_SECONDS, due - now))
+                    self._pause.wait(LOOK_SECONDS)
+                last = now
                 executioner.strike(blow, self._clock.now().timestamp(), now)
                 executioner.tend(self._clock.now().timestamp(), now)
                 self._outcome.cycles += 1
@@ -165,7 +166,7 @@ class Torture:
         self._told_at = now
         found, elapsed = counts(), now - self._begun
         done, left = self._outcome.cycles, self._plan.cycles - self._outcome.cycles
-        eta = left * sum(self._plan.every) / 2 * self._start
+        eta = left * sum(self._plan.every) / 2 * self._pace.unit
         self._say(
             f"{doing or 'cycle'} {done}/{self._plan.cycles} · accepted {len(load.accepted)} · stored {found.stored} · "
             f"open {found.open} · unknown sends {found.unknown} · orphaned jobs {self._recoveries.waiting} · "

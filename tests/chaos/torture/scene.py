@@ -173,7 +173,7 @@ class Scene:
     def serves(self) -> bool:
         """Whether the API can take webhooks."""
         try:
-            with closing(HTTPConnection("127.0.0.1", self.api_port, timeout=5)) as connection:
+            with closing(HTTPConnection("127.0.0.1", self.api_port, timeout=0.5)) as connection:
                 connection.request("GET", "/readyz")
                 return connection.getresponse().status == 200
         except (OSError, HTTPException):

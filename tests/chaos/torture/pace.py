@@ -1,0 +1,36 @@
+"""How fast this machine can follow, measured all the time: a worker that never lives to claim a job suffers nothing.
+
+The unit is what a start of the API takes (from its process to its first `ready`), as it was lately, and a second at
+least. On a machine that is busy otherwise the torture slows down by itself; the order of the blows stays the same.
+"""
+
+from collections.abc import Callable
+
+_NEWS = 0.3
+"""How much the latest start counts against those before."""
+_LOOK_SECONDS = 0.2
+
+
+class Pace:
+    """Told again and again what the API's process is, it finds out how long its starts take."""
+
+    def __init__(self, first: float) -> None:
+        self.unit = max(1.0, first)
+        self._incarnation = 0
+        self._began: float | None = None
+        self._looked = 0.0
+
+    def look(self, incarnation: int, serves: Callable[[], bool], now: float) -> None:
+        """`serves` is asked only while a start is under way."""
+        if incarnation != self._incarnation:
+            if self._incarnation and self._began is not None:
+                self._learn(max(self.unit, now - self._began))  # It was killed before it was ready: at least so long.
+            self._incarnation, self._began = incarnation, now
+        if self._began is not None and now - self._looked >= _LOOK_SECONDS:
+            self._looked = now
+            if serves():
+                self._learn(now - self._began)
+                self._began = None
+
+    def _learn(self, took: float) -> None:
+        self.unit = max(1.0, (1 - _NEWS) * self.unit + _NEWS * took)
