@@ -101,6 +101,7 @@ class Outcome:
             "integrity": self.sound,
             "violations": self.violations,
             "surprises": self.surprises,
+            "interrupted": self.interrupted,
             "kept": self.kept,
         }
 
@@ -136,14 +137,17 @@ def _rows(outcome: Outcome) -> list[list[str]]:
         ["resent by policy", str(len(verdict.resent))],
         ["astray", str(len(verdict.astray))],
         ["untrue", str(len(verdict.untrue))],
-        ["stuck", str(len(verdict.stuck))],
+        ["open when interrupted" if outcome.interrupted else "stuck", str(len(verdict.stuck))],
         ["recovery", f"{outcome.recovery}; not seen to recover {outcome.unrecovered}"],
         ["leases lost alive", str(len(outcome.unexplained))],
         ["unknown sends", f"settled {outcome.unknown}; left {outcome.unknown_left}"],
         ["database", outcome.sound],
         ["verify", "no violations" if not outcome.violations else f"{len(outcome.violations)} violations"],
     ]
-    return [*rows, ["promise", "kept" if outcome.kept else "BROKEN"]]
+    return [
+        *rows,
+        ["promise", "kept" if outcome.kept else "not played to its end" if outcome.interrupted else "BROKEN"],
+    ]
 
 
 def _range(units: Sequence[float]) -> str:
