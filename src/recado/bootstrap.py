@@ -25,6 +25,7 @@ from recado.channels.twilio.orphans import OrphanService
 from recado.channels.twilio.repository import AccountPauses
 from recado.channels.twilio.webhook_service import TwilioWebhookService
 from recado.conversation.accept import AcceptService, BurstWindow
+from recado.conversation.answers import SEND
 from recado.conversation.handoff import HandOffService
 from recado.conversation.overdue import Overdue
 from recado.conversation.ports import Agents, Channel, OutboundText, Pull, SendResult
@@ -256,7 +257,9 @@ def _handlers(replies: ReplyHandler, sends: SendHandler, sweeps: Sequence[Handle
 def _queue(
     database: Database, clock: Clock, ids: Ids, chance: Chance, handlers: Sequence[Handler], settings: Settings
 ) -> QueueService:
-    return QueueService(database, clock, ids, chance, handlers, lease=timedelta(seconds=settings.lease_seconds))
+    return QueueService(
+        database, clock, ids, chance, handlers, lease=timedelta(seconds=settings.lease_seconds), harmless=(SEND,)
+    )
 
 
 def _worker(

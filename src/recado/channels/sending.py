@@ -458,6 +458,7 @@ class SendHandler:
             settlement.failed(answer, "unconfirmed", "unconfirmed")
         elif len(arrived) == len(parts):
             settlement.accepted(answer)
+            store.mark_done(uow, job.id)  # Nothing is dead about an answer that has arrived.
         else:
             settlement.failed(answer, "refused", "unreachable")
         log.error("send.exhausted", answer=str(answer.id), error=error)

@@ -157,15 +157,14 @@ class Settlement:
         """The turn is a person's: in the inbox, unless what they have said since then has answered it."""
         spoken = self.spoken_since(turn)
         if spoken is not None and spoken.state == "accepted":
-            self._outcomes.settle_turn(turn, Verdict("answered", None, spoken.id))
+            self._outcomes.settle_turn(turn, Verdict("answered", None, spoken.id), by_person=True)
             return
         self._outcomes.settle_turn(turn, Verdict("handed_off"))
         self.to_inbox(turn, why)
 
     def spoken_since(self, turn: Turn) -> Answer | None:
-        """What a person has written since the turn's newest message."""
-        group = Messages(self._uow).of_turn(turn.id)
-        return Answers(self._uow).of_person_since(turn.lane, group[-1].received_at) if group else None
+        """What a person has written since the turn began; what came in later is not answered by it."""
+        return Answers(self._uow).of_person_since(turn.lane, turn.created_at)
 
     def to_inbox(self, turn: Turn, why: str) -> None:
         """Put a turn where a person sees it."""
@@ -188,7 +187,8 @@ class Settlement:
     def _person_answered(self, answer: Answer) -> None:
         """What the lane had waiting for a person before this answer was written has been dealt with by it."""
         waiting = Messages(self._uow).handed_off_in(answer.lane)
-        heard = [message for message in waiting if message.received_at <= answer.created_at]
+        begun = Turns(self._uow).begun_by({message.turn_id for message in waiting}, answer.created_at)
+        heard = [message for message in waiting if message.turn_id in begun]
         self._outcomes.settle(heard, Verdict("answered", None, answer.id), ["person"])
         InboxItems(self._uow).resolve(_turns(heard) - _turns(m for m in waiting if m not in heard), self._now)
 

@@ -35,10 +35,10 @@ class Outcomes:
         self._ids = ids
         self._now = now
 
-    def settle_turn(self, turn: Turn, verdict_: Verdict) -> None:
+    def settle_turn(self, turn: Turn, verdict_: Verdict, *, by_person: bool = False) -> None:
         """Give every message of the turn its outcome, and the turn its end."""
         because: list[Because] = ["late_sid"]
-        if verdict_.answered_by is not None:
+        if by_person:
             because.append("person")
         if turn.replay_of is not None:
             because.append("replay")

@@ -52,7 +52,8 @@ class Replays:
         waiting = Messages(self._uow).handed_off_in(conversation.lane)
         spoken = Answers(self._uow).of_person_since(conversation.lane, waiting[0].received_at) if waiting else None
         # What a person has answered is not answered again, though that answer is still on its way.
-        group = [message for message in waiting if spoken is None or message.received_at > spoken.created_at]
+        answered = Turns(self._uow).begun_by({m.turn_id for m in waiting}, spoken.created_at) if spoken else set[UUID]()
+        group = [message for message in waiting if message.turn_id not in answered]
         if not group:
             return None
         turns = {message.turn_id for message in group if message.turn_id is not None}

@@ -4,7 +4,7 @@ Everything here is reached through a unit of work that has an owner. Handlers of
 row, which our own code wrote.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime
 from typing import TypeVar
 from uuid import UUID
@@ -35,10 +35,11 @@ class Contacts(OwnedRepository[models.Contact]):
     table, entity, noun = contacts, models.Contact, "contact"
 
     def by_match_key(self, match_key: str) -> models.Contact | None:
-        known = select(contact_addresses.c.contact_id).where(
+        # A scalar, so that the contact is found by its key: with IN, SQLite reads all contacts of the owner instead.
+        known = select(func.min(contact_addresses.c.contact_id)).where(
             contact_addresses.c.owner_id == self.owner, contact_addresses.c.match_key == match_key
         )
-        return self._one(self._select().where(contacts.c.id.in_(known)).order_by(contacts.c.id).limit(1))
+        return self._one(self._select().where(contacts.c.id == known.scalar_subquery()))
 
     def remember_address(self, id_: UUID, contact_id: UUID, address: str, match_key: str, now: datetime) -> None:
         """Keep a spelling the contact has written from."""
@@ -153,6 +154,11 @@ class Turns(OwnedRepository[models.Turn]):
     """Turns."""
 
     table, entity, noun = turns, models.Turn, "turn"
+
+    def begun_by(self, ids: Collection[UUID | None], at: datetime) -> set[UUID]:
+        """Those of the turns that existed at a moment."""
+        statement = select(turns.c.id).where(turns.c.id.in_([id_ for id_ in ids if id_]), turns.c.created_at <= at)
+        return {row["id"] for row in self._uow.all(statement)}
 
 
 class Answers(OwnedRepository[models.Answer]):

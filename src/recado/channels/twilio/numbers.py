@@ -1,6 +1,6 @@
 """Adds numbers of ours and the accounts behind them."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from uuid import UUID
 
 from sqlalchemy.exc import IntegrityError
@@ -23,7 +23,7 @@ class NewNumber:
     """A number to be added; the token is sealed before it is stored."""
 
     account_sid: AccountSid
-    auth_token: str
+    auth_token: str = field(repr=False)
     address: Address
 
 

@@ -116,6 +116,7 @@ def sqlite_engine(url: URL, *, read_only: bool = False) -> Engine:
         url,
         module=sqlite_module(),
         poolclass=StaticPool if memory else NullPool,
+        hide_parameters=True,  # Errors are logged and stored, and what customers wrote must not be in them.
         connect_args={"check_same_thread": False, "isolation_level": None, "timeout": 0, "cached_statements": 512},
     )
 
@@ -198,6 +199,8 @@ class _ThreadReply:
     future: "Future[Any]"
 
     def give(self, result: object, error: BaseException | None) -> None:
+        if self.future.done():
+            return
         if error is None:
             self.future.set_result(result)
         else:
@@ -218,7 +221,7 @@ class _Item(Generic[I]):
     error: BaseException | None = None
 
 
-class _TransactionLost(Exception):
+class _TransactionLost(StorageUnavailable):
     """SQLite ended the transaction by itself (full disk, I/O error): whatever the batch did is gone."""
 
 
@@ -273,13 +276,11 @@ class SqliteWriter:
         if failure is not None:
             for item in done:
                 item.result, item.error = None, failure
-        else:
-            for hook in hooks:
-                hook()
+        if failure is None:
+            _call_each(hooks)
         _hand_out(done)
         if changed:
-            for listener in self._listeners:
-                listener()
+            _call_each(self._listeners)
 
     def close(self) -> None:
         self._forget_connection()
@@ -375,6 +376,15 @@ def _hand_out(items: "Sequence[_Item[Any]]") -> None:
             loop.call_soon_threadsafe(_give_all, mine)
         except RuntimeError:  # The loop was closed while its write was under way; nobody is left to tell.
             log.info("database.caller_gone", items=len(mine))
+
+
+def _call_each(listeners: Sequence[Callable[[], None]]) -> None:
+    """After a commit nothing may stop the writer: what raises here is logged, and the next one is called."""
+    for listener in listeners:
+        try:
+            listener()
+        except Exception:
+            log.exception("database.listener_failed")
 
 
 def _give_all(items: "Sequence[_Item[Any]]") -> None:
@@ -505,8 +515,13 @@ class SqliteDatabase:
             connection = _retry_locked(self._read_engine.connect)
             self._local.connection = connection
             self._read_connections.append(connection)
+        live = connection
+
+        def look() -> T:
+            with live.begin():
+                return work(UnitOfWork(live, owner))
+
         try:
-            with connection.begin():
-                return work(UnitOfWork(connection, owner))
+            return _retry_locked(look)
         except DBAPIError as error:
             raise _as_storage_error(error) from error

@@ -71,6 +71,8 @@ class Heartbeat:
                 self.beat()
             except (DomainError, FutureTimeout) as error:
                 log.warning("queue.heartbeat_failed", error=str(error))
+            except Exception:
+                log.exception("queue.heartbeat_failed")
 
     def beat(self) -> None:
         """Extend every lease once."""

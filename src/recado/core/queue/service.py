@@ -4,7 +4,7 @@
 message gets its apology and cannot stop the line.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
@@ -62,7 +62,10 @@ class LeaseAmongThemLost(Exception):
 
 
 class QueueService:
-    """Claims and ends jobs; one per process."""
+    """Claims and ends jobs; one per process.
+
+    Jobs of the `harmless` names run none but our own code: that a worker died with them is not counted against them.
+    """
 
     def __init__(
         self,
@@ -74,7 +77,9 @@ class QueueService:
         *,
         lease: timedelta = timedelta(seconds=30),
         backoff: Backoff | None = None,
+        harmless: Collection[str] = (),
     ) -> None:
+        self._harmless = harmless
         self._database = database
         self._clock = clock
         self._ids = ids
@@ -159,7 +164,7 @@ class QueueService:
 
     async def free_ended_leases(self) -> int:
         now = self._clock.now()
-        return await self._database.write(lambda uow: store.free_ended_leases(uow, now), owner=None)
+        return await self._database.write(lambda uow: store.free_ended_leases(uow, now, self._harmless), owner=None)
 
     def failure(self, job: Job, error: str) -> RetryIn:
         """The usual answer to an unexpected error: again, later each time."""

@@ -4,7 +4,7 @@ Two rules hold everywhere. The lane row is touched before its jobs are looked at
 and whoever changes a lane's jobs calls `refresh_lanes` in the same transaction, so its head is never stale.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -29,6 +29,8 @@ from sqlalchemy.engine import RowMapping
 from recado.core.database.unit_of_work import Prepared, UnitOfWork
 from recado.core.queue.job import Job, NewJob
 from recado.core.queue.tables import UNFINISHED, lanes, message_queue, queue_owners
+
+_WAITS = text("status IN ('collecting', 'waiting')")
 
 STEP = 500
 """The most rows one write touches, so that nobody waits long for the lock."""
@@ -211,12 +213,17 @@ _PRIORITY = select(func.min(lanes.c.next_priority)).where(
 )
 
 
+_ANYTHING = select(lanes.c.lane).where(lanes.c.next_due_at <= bindparam("now", type_=lanes.c.next_due_at.type)).limit(1)
+
+
 def ready(uow: UnitOfWork, now: datetime, limit: int, suspects: int) -> list[Ready]:
     """Heads of lanes to claim: by priority, then the owner served longest ago, then the oldest due.
 
     At most `suspects` of them are jobs that ran out of a lease before, and no owner gets more than its cap.
     """
     found: list[Ready] = []
+    if uow.first(_ANYTHING, {"now": now}) is None:  # Most looks find nothing; they must not walk over every owner.
+        return found
     above = -1
     while len(found) < limit:
         priority = uow.execute(_PRIORITY, {"above": above}).scalar()
@@ -274,7 +281,7 @@ def lease(uow: UnitOfWork, heads: Sequence[Ready], token: UUID, now: datetime, u
         return []
     taken = (
         update(message_queue)
-        .where(message_queue.c.id.in_([head.job_id for head in heads]), message_queue.c.status != "running")
+        .where(message_queue.c.id.in_([head.job_id for head in heads]), _WAITS)
         .values(status="running", lease_token=token, leased_until=until, dispatched_at=None)
         .returning(*_JOB_COLUMNS)
     )
@@ -457,8 +464,8 @@ def set_payload(uow: UnitOfWork, job_id: UUID, payload: Mapping[str, Any]) -> No
     uow.execute(update(message_queue).where(message_queue.c.id == job_id).values(payload=dict(payload)))
 
 
-def free_ended_leases(uow: UnitOfWork, now: datetime) -> int:
-    """Return the jobs of workers that died; each has one more crash to its name."""
+def free_ended_leases(uow: UnitOfWork, now: datetime, harmless: Collection[str] = ()) -> int:
+    """Return the jobs of workers that died; each has one more crash to its name, unless its kind runs only our code."""
     ended = (
         select(message_queue.c.id)
         .where(message_queue.c.status == text("'running'"), message_queue.c.leased_until < now)
@@ -472,8 +479,8 @@ def free_ended_leases(uow: UnitOfWork, now: datetime) -> int:
             status="waiting",
             lease_token=None,
             leased_until=None,
-            due_at=now,
-            crashes=message_queue.c.crashes + 1,
+            due_at=message_queue.c.leased_until,  # From then on it waits, however long nobody was there to free it.
+            crashes=message_queue.c.crashes + case((message_queue.c.name.in_(harmless), 0), else_=1),
             last_error=case(
                 (message_queue.c.last_error.is_(None), "its worker died"), else_=message_queue.c.last_error
             ),
@@ -539,6 +546,11 @@ def _stored(row: RowMapping) -> Job:
     values["lease_token"] = values["lease_token"] or UUID(int=0)
     values["leased_until"] = values["leased_until"] or values["created_at"]
     return Job(**values)
+
+
+def mark_done(uow: UnitOfWork, job_id: UUID) -> None:
+    """What was given up has turned out well."""
+    uow.execute(update(message_queue).where(message_queue.c.id == job_id).values(status="done"))
 
 
 def mark_replayed(uow: UnitOfWork, job_id: UUID, by: UUID) -> None:

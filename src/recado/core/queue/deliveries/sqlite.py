@@ -76,6 +76,9 @@ class SqliteDelivery:
             if self._connection is None:
                 self._connection = self._database.connect_apart()
             row = self._connection.execute(question, values).fetchone()
-        except sqlite_module().Error:  # Locked for a moment, or the disk is ill: the next look will tell.
+        except sqlite_module().Error:  # Locked for a moment, or the file is ill: the next look has a new connection.
+            broken, self._connection = self._connection, None
+            if broken is not None:
+                broken.close()
             return None
         return None if row is None else row[0]
