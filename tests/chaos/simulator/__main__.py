@@ -12,6 +12,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
+from tests.chaos.simulator.mutations import MUTATIONS, Bite, bite, simulate_without
 from tests.chaos.simulator.simulation import Verdict, simulate
 
 MOST = 8
@@ -22,8 +23,14 @@ REPLAY = "replay: python -m tests.chaos.simulator --seed {seed} --trace"
 def main(arguments: Sequence[str] | None = None) -> int:
     """0 when every world kept the promise."""
     options = _parser().parse_args(arguments)
+    if options.teeth:
+        return _show_teeth(range(options.start, options.start + options.seeds), options.jobs)
     if options.seed is not None:
-        verdict = simulate(options.seed, tell=_say if options.trace else None)
+        tell = _say if options.trace else None
+        if options.mutate is None:
+            verdict = simulate(options.seed, tell=tell)
+        else:
+            verdict = simulate_without(options.mutate, options.seed, alone=options.alone, tell=tell)
         _say(
             f"seed {verdict.seed}: {verdict.messages} messages, {verdict.days:.2f} days, {verdict.steps} steps, "
             f"{verdict.cpu:.2f}s, digest {verdict.digest:08x}, {dict(verdict.outcomes)}"
@@ -40,6 +47,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="processes at once")
     parser.add_argument("--seed", type=int, help="play this one world")
     parser.add_argument("--trace", action="store_true", help="with --seed: tell every event")
+    parser.add_argument("--teeth", action="store_true", help="take each fence away and see what happens")
+    parser.add_argument("--mutate", choices=sorted(MUTATIONS), help="with --seed: without this fence and its wall")
+    parser.add_argument("--alone", action="store_true", help="with --mutate: the wall stays")
     return parser
 
 
@@ -63,6 +73,37 @@ def _verdicts(seeds: Sequence[int], jobs: int) -> Iterator[Verdict]:
         return
     with multiprocessing.get_context("spawn").Pool(jobs) as pool:
         yield from pool.imap_unordered(simulate, seeds, chunksize=4)
+
+
+def _show_teeth(seeds: Sequence[int], jobs: int) -> int:
+    """0 when every wall held and every pair, once gone, was missed."""
+    tasks = [(name, seeds, alone) for name in MUTATIONS for alone in (True, False)]
+    bitten = True
+    _say("| fence taken away | wall behind it | fence alone | fence and wall |")
+    _say("|---|---|---|---|")
+    with multiprocessing.get_context("spawn").Pool(jobs) as pool:
+        found = iter(pool.imap(_bite, tasks, chunksize=1))
+        for name, alone, both in zip(MUTATIONS, found, found, strict=True):
+            _say(f"| {name} | {MUTATIONS[name].behind} | {_held(alone)} | {_missed(both)} |")
+            bitten = bitten and alone.seed is None and both.seed is not None
+    return 0 if bitten else 1
+
+
+def _bite(task: tuple[str, Sequence[int], bool]) -> Bite:
+    name, seeds, alone = task
+    return bite(name, seeds, alone=alone)
+
+
+def _held(alone: Bite) -> str:
+    if alone.seed is not None:
+        return f"broken at seed {alone.seed}: {alone.violation}"
+    return f"held for {alone.seeds} seeds" + (f", refused {alone.refusals} times" if alone.refusals else "")
+
+
+def _missed(both: Bite) -> str:
+    if both.seed is None:
+        return f"nothing noticed in {both.seeds} seeds"
+    return f"seed {both.seed} (the {both.seeds}.): {both.violation}"
 
 
 class Summary:

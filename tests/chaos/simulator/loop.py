@@ -20,6 +20,9 @@ T = TypeVar("T")
 START = datetime(2026, 3, 14, 12, 0, tzinfo=UTC)
 
 
+MOST_STEPS = 1_000_000
+
+
 class Stuck(Exception):
     """Nothing is ready and no timer is set: the world waits for something that cannot come."""
 
@@ -115,6 +118,8 @@ class VirtualLoop(asyncio.BaseEventLoop):
             self._now = max(self._now, scheduled[0].when())
         while scheduled and scheduled[0].when() <= self._now:
             ready.append(_take_out(scheduled))
+        if self.steps > MOST_STEPS:
+            raise Stuck("everything goes round and round")
         for _ in range(len(ready)):
             handle = ready.popleft()
             if handle.cancelled():

@@ -166,8 +166,9 @@ class SimQueue(QueueService):
 class Pipe(asyncio.Transport):
     """One end of a child's pipe: what is written is heard, closing it is too."""
 
-    def __init__(self, heard: Callable[[bytes], object], closed: Callable[[], object]) -> None:
+    def __init__(self, loop: VirtualLoop, heard: Callable[[bytes], object], closed: Callable[[], object]) -> None:
         super().__init__()
+        self._loop = loop
         self._heard = heard
         self._closed = closed
 
@@ -175,7 +176,7 @@ class Pipe(asyncio.Transport):
         self._heard(bytes(data))
 
     def is_closing(self) -> bool:
-        return False
+        return self._loop.is_closed()
 
     def close(self) -> None:
         self._closed()
@@ -191,8 +192,8 @@ class SimChild(asyncio.SubprocessTransport):
         self._process = process
         self._code: int | None = None
         self._over = asyncio.Event()
-        self._stdin = Pipe(self._hear, lambda: self.end(GAVE_BACK))
-        self._stdout = Pipe(lambda _: None, lambda: None)
+        self._stdin = Pipe(loop, self._hear, lambda: self.end(GAVE_BACK))
+        self._stdout = Pipe(loop, lambda _: None, lambda: None)
         self._protocol = protocol
         self.jobs: asyncio.Queue[tuple[UUID, UUID]] = asyncio.Queue()
         self.stopping = asyncio.Event()
@@ -378,7 +379,10 @@ class Machine:
     async def _live(self, parts: Parts) -> None:
         """A worker's life until it stops by itself: told to, or worn out."""
         assert parts.worker is not None
-        await parts.worker.run()
+        try:
+            await parts.worker.run()
+        except Exception as error:  # noqa: BLE001 - the process ends, and something starts it again
+            self.world.truth.surprises.append(f"a worker ended: {error!r}")
         self.world.trace(f"{parts.process.name} stops")
         parts.process.kill()
 

@@ -115,7 +115,7 @@ def plan(seed: int, chance: random.Random) -> Plan:
         lease=timedelta(seconds=chance.choice((10, 30, 30))),
         agent_seconds=agent_seconds,
         deadline=timedelta(seconds=max(90.0, 4 * agent_seconds, chance.choice((0.0, 300.0)))),
-        sweep_every=timedelta(seconds=chance.choice((30, 300, 600))),
+        sweep_every=timedelta(seconds=chance.choice((30, 600, 600))),
         prefer_delivery=chance.random() < 0.3,
         part_limit=chance.choice((60, 60, 1600)),
         clock_skew=chance.choice((0.0, 0.0, -2.0, 2.0)),

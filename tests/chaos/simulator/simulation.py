@@ -10,7 +10,6 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import timedelta
 from uuid import UUID
 
 import structlog
@@ -35,7 +34,8 @@ EPISODE = 120.0
 """Seconds in which customers write, before the world is given time to answer them."""
 PATIENCE = 3 * 3600.0
 """Seconds after which whatever has not settled in a calm world never will."""
-PRUNED_LATER = timedelta(days=6)
+SWEPT_WITHIN = 440.0
+"""Seconds until a missed message is old enough for the sweep, and a sweep has come round."""
 
 
 @dataclass
@@ -186,9 +186,10 @@ class Simulation:
         self.machine.twilio.deliver_late()
 
     async def _last_news(self) -> None:
-        """What Twilio held back comes at last, and its list is swept once more."""
+        """What Twilio held back comes at last, and where webhooks were lost its list is swept once more."""
         self.machine.twilio.deliver_late()
-        await asyncio.sleep(700.0)
+        lost = any(not said.acknowledged for said in self.world.truth.said.values())
+        await asyncio.sleep(SWEPT_WITHIN if lost else 65.0)
         await self._settle(PATIENCE)
 
     async def _settle(self, seconds: float) -> None:

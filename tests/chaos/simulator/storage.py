@@ -8,13 +8,15 @@ replaced by those of an empty database.
 import asyncio
 import functools
 import gc
+import re
 import sqlite3
 from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import Future
+from dataclasses import dataclass
 from typing import Any, TypeVar
 from uuid import UUID
 
-from sqlalchemy import Connection, Engine, make_url
+from sqlalchemy import Connection, Engine, event, make_url
 from sqlalchemy.exc import DBAPIError
 
 from recado.bootstrap import metadata
@@ -35,7 +37,24 @@ T = TypeVar("T")
 I = TypeVar("I")  # noqa: E741 - input
 O = TypeVar("O")  # noqa: E741 - output
 
-Alteration = Callable[[sqlite3.Connection], None]
+
+@dataclass(frozen=True)
+class Edit:
+    """A change to statements on their way to the database: what `pattern` meets becomes `becomes`.
+
+    `during` is the start of a unit of work's name; empty for all of them, and for the tables' making.
+    """
+
+    pattern: str
+    becomes: str
+    during: str = ""
+
+    def of(self, statement: str, unit: str) -> str:
+        return (
+            re.sub(self.pattern, self.becomes, statement, flags=re.DOTALL)
+            if unit.startswith(self.during)
+            else statement
+        )
 
 
 _HISTORY = """
@@ -49,19 +68,30 @@ BEGIN INSERT INTO played_history VALUES (new.id, new.state); END;
 class Disk:
     """The database file of this operating system process, emptied for every world."""
 
-    def __init__(self, alter: Alteration | None = None) -> None:
+    def __init__(self, edits: Sequence[Edit] = ()) -> None:
         self.engine: Engine = sqlite_engine(make_url("sqlite://"))
+        self.unit = ""
+        """The unit of work that runs now."""
+        if edits:
+            self._edit(edits)
         with self.engine.begin() as connection:
             metadata().create_all(connection)
             self.raw = _driver(connection)
         self.raw.executescript(_HISTORY)
-        if alter is not None:
-            alter(self.raw)
         self._empty: sqlite3.Connection = sqlite_module().connect(":memory:")
         self.raw.backup(self._empty)
 
         gc.collect()
         gc.freeze()  # What lives as long as the process need not be looked through after every world.
+
+    def _edit(self, edits: Sequence[Edit]) -> None:
+        @event.listens_for(self.engine, "before_cursor_execute", retval=True)
+        def edit(
+            _connection: object, _cursor: object, statement: str, parameters: object, _context: object, _many: object
+        ) -> tuple[str, object]:
+            for each in edits:
+                statement = each.of(statement, self.unit)
+            return statement, parameters
 
     def wipe(self) -> None:
         self._empty.backup(self.raw)
@@ -86,7 +116,7 @@ class Storage:
         disk.wipe()
         self.world = world
         self.raw = disk.raw
-        self._engine = disk.engine
+        self._disk = disk
         self._writer = SqliteWriter(disk.engine)
         self._writer.on_commit(self._note_change)
         self._reader = disk.engine.connect()
@@ -95,11 +125,13 @@ class Storage:
         self.bells: list[Callable[[], None]] = []
         """Called after each commit that changed something."""
 
-    def commit(self, items: "list[_Item[Any]]") -> bool:
+    def commit(self, items: "list[_Item[Any]]", name: str) -> bool:
         """One transaction; whether any row was changed."""
         groups = [items, []]
         self._changed = False
+        self._disk.unit = name
         self._writer.run(lambda: groups.pop(0))
+        self._disk.unit = ""
         if self._changed:
             for bell in list(self.bells):
                 bell()
@@ -219,7 +251,7 @@ class ProcessDatabase:
             for item in items:
                 item.reply.give(None, StorageUnavailable("the database cannot store now (played); nothing was stored"))
             return False
-        changed = self._storage.commit(items)
+        changed = self._storage.commit(items, name)
         if changed:
             self._world.trace(f"commit {name}" + (f" x{len(items)}" if len(items) > 1 else ""))
             for listener in self._listeners:

@@ -1,0 +1,103 @@
+"""Does the simulator bite? Each fence of the ledger is taken away, with and without the wall behind it.
+
+A fence is a condition in a statement, or an index; so a mutation is an edit of statements on their way to the
+simulated database (`storage.Edit`), and the product's code runs as it is. Without the fence alone the wall must hold:
+no violation, and where the wall is a constraint, it is seen to refuse. Without both, a violation must be found.
+"""
+
+import functools
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from tests.chaos.simulator.simulation import Verdict, simulate
+from tests.chaos.simulator.storage import Disk, Edit
+
+REFUSAL = "UNIQUE constraint failed"
+
+_ANYTHING = "(? IS NOT NULL OR 1)"
+_NOT_UNIQUE = "CREATE INDEX"
+
+LEASE = (
+    # The heartbeat goes on telling a worker what it has lost; nobody else does.
+    Edit(
+        r"^(?!UPDATE message_queue SET leased_until)(.*)message_queue\.lease_token = \? AND message_queue\.status = \?",
+        rf"\1{_ANYTHING} AND {_ANYTHING}",
+    ),
+    Edit(r"lease_token = \? AND status = 'running'", _ANYTHING),
+)
+ONE_ANSWER = (Edit(r"(?<=\n)(\s*)(CONSTRAINT \w+ )?UNIQUE \(turn_id\)", r"\1CHECK (1)"),)
+VERSION = (Edit(r"^(SELECT.*)turns\.version", r"\1 1 AS version"),)
+HELD_AT_COMMIT = (Edit(r"^(SELECT.*)conversations\.held_by", r"\1'agent' AS held_by", during="ReplyHandler._commit"),)
+HELD_AT_SEND = (Edit(r"^(SELECT.*)conversations\.held_by", r"\1'agent' AS held_by", during="SendHandler.run"),)
+SERIAL_SENDS = (
+    Edit(r"ORDER BY head\.id LIMIT 1", "ORDER BY head.due_at LIMIT 1"),
+    Edit(r"^(SELECT.*FROM attempts.*)state IN \('sending','unknown'\)", r"\1state = 'never'", during="SendHandler.run"),
+)
+ONE_IN_FLIGHT = (Edit("CREATE UNIQUE INDEX uq_attempts_in_flight", f"{_NOT_UNIQUE} uq_attempts_in_flight"),)
+LANE_LOCK = (Edit(r"THEN NULL ELSE due_at END", "THEN due_at ELSE due_at END"),)
+ONE_RUNNING = (Edit("CREATE UNIQUE INDEX uq_message_queue_running", f"{_NOT_UNIQUE} uq_message_queue_running"),)
+ONE_COLLECTING = (
+    Edit("CREATE UNIQUE INDEX uq_message_queue_collecting", f"{_NOT_UNIQUE} uq_message_queue_collecting"),
+    Edit(r"ON CONFLICT \(lane\) WHERE status='collecting' DO UPDATE.*", ""),
+)
+
+
+@dataclass(frozen=True)
+class Mutation:
+    """A fence, and the wall behind it."""
+
+    name: str
+    fence: tuple[Edit, ...]
+    wall: tuple[Edit, ...]
+    behind: str
+
+
+MUTATIONS = {
+    each.name: each
+    for each in (
+        Mutation("lease token", LEASE, ONE_ANSWER, "UNIQUE(turn)"),
+        Mutation("UNIQUE(turn)", ONE_ANSWER, LEASE, "lease token"),
+        Mutation("turn version", VERSION, LEASE, "lease token"),
+        Mutation("held_by", HELD_AT_COMMIT, HELD_AT_SEND, "held_by before each attempt"),
+        Mutation("serial sends", SERIAL_SENDS, ONE_IN_FLIGHT, "in-flight index"),
+        Mutation("lane lock", LANE_LOCK, ONE_RUNNING, "running index"),
+        Mutation("running index", ONE_RUNNING, LANE_LOCK, "lane lock"),
+        Mutation("collecting index", ONE_COLLECTING, (*LANE_LOCK, *ONE_RUNNING), "lane lock and running index"),
+    )
+}
+
+
+@functools.cache
+def _disk(name: str, alone: bool) -> Disk:
+    mutation = MUTATIONS[name]
+    return Disk(mutation.fence if alone else (*mutation.fence, *mutation.wall))
+
+
+def simulate_without(name: str, seed: int, *, alone: bool, tell: Callable[[str], None] | None = None) -> Verdict:
+    """One world without a fence, and unless `alone` without its wall."""
+    return simulate(seed, tell=tell, on=_disk(name, alone))
+
+
+@dataclass
+class Bite:
+    """What many worlds without a fence came to."""
+
+    seeds: int = 0
+    refusals: int = 0
+    seed: int | None = None
+    violation: str = ""
+
+
+def bite(name: str, seeds: Iterable[int], *, alone: bool) -> Bite:
+    """Play until a violation is found, or the seeds are over."""
+    found = Bite()
+    for seed in seeds:
+        verdict = simulate_without(name, seed, alone=alone)
+        refused = [violation for violation in verdict.violations if REFUSAL in violation]
+        broken = [violation for violation in verdict.violations if REFUSAL not in violation]
+        found.seeds += 1
+        found.refusals += len(refused)
+        if broken:
+            found.seed, found.violation = seed, broken[0]
+            break
+    return found
