@@ -82,16 +82,11 @@ def _show_teeth(seeds: Sequence[int], jobs: int) -> int:
     _say("| fence taken away | wall behind it | fence alone | fence and wall |")
     _say("|---|---|---|---|")
     with multiprocessing.get_context("spawn").Pool(jobs) as pool:
-        found = iter(pool.imap(_bite, tasks, chunksize=1))
+        found = iter(pool.imap(bite, tasks, chunksize=1))
         for name, alone, both in zip(MUTATIONS, found, found, strict=True):
             _say(f"| {name} | {MUTATIONS[name].behind} | {_held(alone)} | {_missed(both)} |")
             bitten = bitten and alone.seed is None and both.seed is not None
     return 0 if bitten else 1
-
-
-def _bite(task: tuple[str, Sequence[int], bool]) -> Bite:
-    name, seeds, alone = task
-    return bite(name, seeds, alone=alone)
 
 
 def _held(alone: Bite) -> str:

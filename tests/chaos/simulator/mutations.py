@@ -6,7 +6,7 @@ no violation, and where the wall is a constraint, it is seen to refuse. Without 
 """
 
 import functools
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from tests.chaos.simulator.simulation import Verdict, simulate
@@ -88,8 +88,9 @@ class Bite:
     violation: str = ""
 
 
-def bite(name: str, seeds: Iterable[int], *, alone: bool) -> Bite:
-    """Play until a violation is found, or the seeds are over."""
+def bite(task: tuple[str, Sequence[int], bool]) -> Bite:
+    """Play without a fence (alone, or with its wall) until a violation is found, or the seeds are over."""
+    name, seeds, alone = task
     found = Bite()
     for seed in seeds:
         verdict = simulate_without(name, seed, alone=alone)
