@@ -53,6 +53,8 @@ class Replays:
         spoken = Answers(self._uow).of_person_since(conversation.lane, waiting[0].received_at) if waiting else None
         # What a person has answered is not answered again, though that answer is still on its way.
         answered = Turns(self._uow).begun_by({m.turn_id for m in waiting}, spoken.created_at) if spoken else set[UUID]()
+        # Nor is what an earlier release has given to the agent, whose answer may be on its way.
+        answered |= Turns(self._uow).unsettled({message.turn_id for message in waiting})
         group = [message for message in waiting if message.turn_id not in answered]
         if not group:
             return None

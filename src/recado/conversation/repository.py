@@ -155,6 +155,11 @@ class Turns(OwnedRepository[models.Turn]):
 
     table, entity, noun = turns, models.Turn, "turn"
 
+    def unsettled(self, ids: Collection[UUID | None]) -> set[UUID]:
+        """Those of the turns whose answer is still being made or on its way."""
+        statement = select(turns.c.id).where(turns.c.id.in_([id_ for id_ in ids if id_]), turns.c.settled_at.is_(None))
+        return {row["id"] for row in self._uow.all(statement)}
+
     def begun_by(self, ids: Collection[UUID | None], at: datetime) -> set[UUID]:
         """Those of the turns that existed at a moment."""
         statement = select(turns.c.id).where(turns.c.id.in_([id_ for id_ in ids if id_]), turns.c.created_at <= at)

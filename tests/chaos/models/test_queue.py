@@ -292,9 +292,9 @@ class Queue(RuleBasedStateMachine):
         ended = [id_ for id_, (_, until) in self.tokens.items() if until < now]
         assert [self.run(self.queue.free_ended_leases()) for _ in range(passes)] == [len(ended), 0][:passes]
         for id_ in ended:
-            del self.tokens[id_]
+            _, until = self.tokens.pop(id_)
             job = self.jobs[id_]
-            job.status, job.due, job.crashes = "waiting", now, job.crashes + 1
+            job.status, job.due, job.crashes = "waiting", until, job.crashes + 1
 
     @precondition(lambda self: self.claimable())
     @rule(times=st.integers(1, CRASH_CAP))
