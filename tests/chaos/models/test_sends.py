@@ -47,6 +47,7 @@ ENDINGS: tuple[Ending, ...] = (
     None,
     Lost(),
     Lost(listed=False),
+    Lost(listed=False),
     Unknown("reset", "the connection was reset"),
     Unknown("500", ""),
     NotProcessed("20429", "later"),
@@ -85,20 +86,38 @@ class Sends(RuleBasedStateMachine):
     def run(self, work: Coroutine[Any, Any, T]) -> T:
         return self.runner.run(work)
 
-    @initialize(policy=st.sampled_from(["prefer_silence", "prefer_delivery"]))
-    def begin(self, policy: str) -> None:
+    @initialize(
+        policy=st.sampled_from(["prefer_silence", "prefer_delivery"]),
+        listed=st.booleans(),
+        ending=st.sampled_from(ENDINGS),
+    )
+    def begin(self, policy: str, listed: bool, ending: Ending) -> None:
+        """One send is unknown from the start, and another customer's ended somehow."""
         self.changes_policy(policy)
+        self.a_customer_writes(BRUNO, LONG, [ending])
+        self.a_customer_writes(ANA, "oi", [Lost(listed)])
 
     # --- Customers and people -----------------------------------------------------------------------------------------
 
-    @rule(who=people, text=st.sampled_from(["oi", "oi", LONG]))
-    def a_customer_writes(self, who: Address, text: str) -> None:
+    @rule(who=people, text=st.sampled_from(["oi", "oi", LONG]), endings=st.lists(st.sampled_from(ENDINGS), max_size=2))
+    def a_customer_writes(self, who: Address, text: str, endings: list[Ending]) -> None:
+        if self.opted_out(who):
+            self.run(self.world.receives("START", who, opt="START"))
+            self.passes(2)
+        self.provider.endings += endings
         self.run(self.world.receives(text, who))
         self.passes(2)
 
-    @rule(who=people, opt=st.sampled_from(["STOP", "START", "START"]))
-    def a_customer_opts(self, who: Address, opt: str) -> None:
-        self.run(self.world.receives(opt, who, opt=opt))
+    @rule(who=people, listed=st.booleans(), seconds=st.sampled_from([0, 10, 50, 150, 200]))
+    def a_customer_is_answered_and_we_do_not_know(self, who: Address, listed: bool, seconds: int) -> None:
+        """What the whole machine is about, so it need not wait for chance to bring it together."""
+        self.a_customer_writes(who, "oi", [Lost(listed)])
+        self.passes(seconds)
+
+    @rule(who=people)
+    def a_customer_opts_out(self, who: Address) -> None:
+        """Until they write again."""
+        self.run(self.world.receives("STOP", who, opt="STOP"))
         self.passes(2)
 
     @rule(policy=st.sampled_from(["prefer_silence", "prefer_delivery"]))
@@ -107,15 +126,16 @@ class Sends(RuleBasedStateMachine):
         self.run(self.world.given_owner(send_policy=policy))
 
     @rule(who=people)
-    def a_person_takes_or_releases(self, who: Address) -> None:
-        found = self.conversation(who)
-        if found is None:
-            return
-        id_, held_by = found
-        if held_by == "agent":
+    def a_person_takes(self, who: Address) -> None:
+        if (self.conversation(who) or (None, None))[1] == "agent":
             self.run(self.world.take(who))
-        else:
-            self.run(self.world.handoff.release(self.world.owner_id, id_))
+        self.work()
+
+    @rule()
+    def people_release_everything(self) -> None:
+        for id_, held_by in filter(None, map(self.conversation, (ANA, BRUNO))):
+            if held_by != "agent":
+                self.run(self.world.handoff.release(self.world.owner_id, id_))
         self.work()
 
     @rule(who=people)
@@ -182,16 +202,18 @@ class Sends(RuleBasedStateMachine):
     # --- News ---------------------------------------------------------------------------------------------------------
 
     @precondition(lambda self: self.provider.deliveries)
-    @rule(number=which, status=st.sampled_from(STATUSES), times=st.integers(1, 2))
-    def the_provider_calls_back(self, number: int, status: str, times: int) -> None:
-        for _ in range(times):
+    @rule(number=which, statuses=st.lists(st.sampled_from(STATUSES), min_size=1, max_size=4))
+    def the_provider_calls_back(self, number: int, statuses: list[str]) -> None:
+        """In any order, repeated, and with words we do not know."""
+        for status in statuses:
             self.calls_back(number, status)
+            self.a_status_only_rises()
         self.work()
 
     @precondition(lambda self: self.provider.deliveries)
     @rule(number=which, listed=st.booleans())
     def the_list_shows(self, number: int, listed: bool) -> None:
-        self.provider.taken[number % len(self.provider.taken)].listed = listed
+        self.provider.taken[-1 - number % len(self.provider.taken)].listed = listed
 
     @rule(complete=st.booleans())
     def the_list_can_be_read_to_its_end(self, complete: bool) -> None:
@@ -270,6 +292,12 @@ class Sends(RuleBasedStateMachine):
         assert [why for why in found if not why.startswith("sent_twice")] == []
         assert len(found) == len(twice), "what went out twice (and was allowed to) is told, and nothing else"
         assert report.open == 0
+        told = self.database.rows(
+            """SELECT a.id FROM answers a WHERE a.state = 'unconfirmed' AND NOT EXISTS (
+                SELECT 1 FROM answer_parts p WHERE p.answer_id = a.id AND p.state <> 'accepted')"""
+        )
+        assert told == [], "a late callback settles what was given up"
+        assert self.database.rows("SELECT id FROM attempts WHERE state IN ('sending', 'unknown')") == []
         arrived = {part for (part,) in self.database.rows("SELECT id FROM answer_parts WHERE state = 'accepted'")}
         assert arrived == {each.part for each in self.provider.deliveries}
 
@@ -282,8 +310,13 @@ class Sends(RuleBasedStateMachine):
         )
         return (World.uuid(rows[0][0]), rows[0][1]) if rows else None
 
+    def opted_out(self, who: Address) -> bool:
+        sql = """SELECT 1 FROM contacts k JOIN conversations c ON c.contact_id = k.id
+            WHERE c.lane = ? AND k.opted_out_at IS NOT NULL"""
+        return bool(self.database.rows(sql, f"{self.world.address_id.hex}:{who.match_key}"))
+
     def calls_back(self, number: int, status: str) -> None:
-        each = self.provider.deliveries[number % len(self.provider.deliveries)]
+        each = self.provider.deliveries[-1 - number % len(self.provider.deliveries)]
         self.run(self.world.calls_back(each.taken, status))
         each.reported = True
 
@@ -336,8 +369,8 @@ class Sends(RuleBasedStateMachine):
 
 
 QUICK = settings(
-    max_examples=14,
-    stateful_step_count=22,
+    max_examples=20,
+    stateful_step_count=25,
     derandomize=True,
     deadline=None,
     database=None,
