@@ -1,14 +1,23 @@
 """Questions about agents and knowledge, always of one owner."""
 
 from collections.abc import Sequence
+from dataclasses import fields
 from uuid import UUID
 
 from sqlalchemy import bindparam, delete, func, select, text, update
 
 from recado.agents.models import AgentSettings, Chunk, Document, Hit
 from recado.agents.tables import agent_settings, knowledge_chunks, knowledge_documents
-from recado.core.database.repository import OwnedRepository
+from recado.core.database.prepared import Prepared, inserting
+from recado.core.database.repository import OwnedRepository, of_owner, owned
 from recado.core.database.types import Id
+
+_AGENTS = owned(agent_settings, AgentSettings)
+_NAMED = Prepared(_AGENTS.where(agent_settings.c.agent == bindparam("agent")))
+_ACTIVE = Prepared(_AGENTS.where(agent_settings.c.active))
+_IN_ORDER = Prepared(_AGENTS.order_by(agent_settings.c.agent))
+_DEACTIVATE = Prepared(update(agent_settings).where(of_owner(agent_settings)).values(active=False))
+_REMOVE = Prepared(delete(agent_settings).where(of_owner(agent_settings), agent_settings.c.agent == bindparam("agent")))
 
 
 class AgentSettingsRepository(OwnedRepository[AgentSettings]):
@@ -19,22 +28,30 @@ class AgentSettingsRepository(OwnedRepository[AgentSettings]):
     noun = "agent"
 
     def named(self, agent: str) -> AgentSettings | None:
-        return self._one(self._select().where(agent_settings.c.agent == agent))
+        return self._one(_NAMED, agent=agent)
 
     def active(self) -> AgentSettings | None:
         """The one that answers turns."""
-        return self._one(self._select().where(agent_settings.c.active))
+        return self._one(_ACTIVE)
 
     def everything(self) -> Sequence[AgentSettings]:
-        return self._many(self._select().order_by(agent_settings.c.agent))
+        return self._many(_IN_ORDER)
 
     def deactivate_all(self) -> None:
-        self._uow.execute(update(agent_settings).where(*self._scope()).values(active=False))
+        self._run(_DEACTIVATE)
 
     def put(self, settings: AgentSettings) -> None:
         """Store, whether or not the owner had this agent before."""
-        self._uow.execute(delete(agent_settings).where(*self._scope(), agent_settings.c.agent == settings.agent))
+        self._run(_REMOVE, agent=settings.agent)
         self.add(settings)
+
+
+_DOCUMENTS = owned(knowledge_documents, Document)
+_DOCUMENT = Prepared(_DOCUMENTS.where(knowledge_documents.c.name == bindparam("name")))
+_DOCUMENTS_IN_ORDER = Prepared(_DOCUMENTS.order_by(knowledge_documents.c.name))
+_REMOVE_DOCUMENT = Prepared(
+    delete(knowledge_documents).where(of_owner(knowledge_documents), knowledge_documents.c.id == bindparam("id"))
+)
 
 
 class DocumentRepository(OwnedRepository[Document]):
@@ -49,7 +66,7 @@ class DocumentRepository(OwnedRepository[Document]):
         return self._named(fresh.name) or self.add(fresh)
 
     def everything(self) -> Sequence[Document]:
-        return self._many(self._select().order_by(knowledge_documents.c.name))
+        return self._many(_DOCUMENTS_IN_ORDER)
 
     def show(self, document: Document) -> bool:
         """Point to another revision; False if the document was removed meanwhile."""
@@ -65,15 +82,16 @@ class DocumentRepository(OwnedRepository[Document]):
         """The id of what was removed."""
         found = self._named(name)
         if found is not None:
-            self._uow.execute(delete(knowledge_documents).where(*self._scope(), knowledge_documents.c.id == found.id))
+            self._run(_REMOVE_DOCUMENT, id=found.id)
         return None if found is None else found.id
 
     def _named(self, name: str) -> Document | None:
-        return self._one(self._select().where(knowledge_documents.c.name == name))
+        return self._one(_DOCUMENT, name=name)
 
 
-_MATCHING = text(
-    """
+_MATCHING = Prepared(
+    text(
+        """
     SELECT d.name AS document, c.heading, c.body, -bm25(knowledge_fts, 0.0, 2.0, 1.0, 0.5) AS score
     FROM knowledge_fts
     JOIN knowledge_chunks c ON c.number = knowledge_fts.rowid
@@ -82,7 +100,9 @@ _MATCHING = text(
     ORDER BY score DESC, c.number
     LIMIT :most
     """
-).bindparams(bindparam("owner", type_=Id))
+    ).bindparams(bindparam("owner", type_=Id))
+)
+_STAGE = Prepared(inserting(knowledge_chunks, "document_id", *(field.name for field in fields(Chunk))))
 
 
 class ChunkRepository(OwnedRepository[Chunk]):
@@ -95,23 +115,23 @@ class ChunkRepository(OwnedRepository[Chunk]):
     def matching(self, exact: str, loose: str, most: int) -> Sequence[Hit]:
         """Passages that hold any of the terms, by bm25; the terms come quoted and joined by OR."""
         match = f'owner : "o{self.owner.hex}" AND ({{heading body}} : ({exact}) OR loose : ({loose or exact}))'
-        rows = self._uow.all(_MATCHING, {"match": match, "owner": self.owner, "most": most})
-        return [Hit(row["document"], row["heading"], row["body"], row["score"]) for row in rows]
+        return [Hit(*row) for row in self._uow.rows(_MATCHING, match=match, owner=self.owner, most=most)]
 
     def stage(self, document_id: UUID, chunks: Sequence[Chunk]) -> None:
         """Store passages of a revision that is not visible yet."""
-        rows = [{**self._values(chunk), "document_id": document_id} for chunk in chunks]
-        self._uow.execute(knowledge_chunks.insert(), rows)
+        self._uow.run_many(_STAGE, [{**self._values(chunk), "document_id": document_id} for chunk in chunks])
 
     def count(self, document_id: UUID, revision: UUID) -> int:
         statement = select(func.count()).where(
-            *self._scope(), knowledge_chunks.c.document_id == document_id, knowledge_chunks.c.revision == revision
+            knowledge_chunks.c.owner_id == self.owner,
+            knowledge_chunks.c.document_id == document_id,
+            knowledge_chunks.c.revision == revision,
         )
         return int(self._uow.execute(statement).scalar_one())
 
     def remove_some(self, document_id: UUID, *, keep: UUID | None, only: UUID | None, most: int) -> int:
         """Delete up to `most` passages of a document; how many there were."""
-        condition = [*self._scope(), knowledge_chunks.c.document_id == document_id]
+        condition = [knowledge_chunks.c.owner_id == self.owner, knowledge_chunks.c.document_id == document_id]
         if keep is not None:
             condition.append(knowledge_chunks.c.revision != keep)
         if only is not None:

@@ -12,7 +12,7 @@ from typing import Literal, TypeAlias
 from uuid import UUID
 
 import structlog
-from sqlalchemy import ColumnElement, and_, select, update
+from sqlalchemy import and_, bindparam, select, update
 
 from recado.conversation.answers import Outbox, Settlement, send_lane
 from recado.conversation.models import Attempt
@@ -21,6 +21,7 @@ from recado.conversation.repository import Answers, Attempts, Contacts, Conversa
 from recado.conversation.tables import attempts, delivery_events, sent_messages
 from recado.core.clock import Clock
 from recado.core.database.engine import Database
+from recado.core.database.prepared import Prepared, given, inserting
 from recado.core.database.unit_of_work import UnitOfWork
 from recado.core.ids import Ids
 from recado.core.queue import store
@@ -29,6 +30,33 @@ log = structlog.get_logger(__name__)
 
 FoundBy: TypeAlias = Literal["create", "callback", "list"]
 Advances: TypeAlias = Callable[[str | None, str], bool]
+
+
+_NAMED = and_(
+    sent_messages.c.account_sid == given(sent_messages.c.account_sid, "account"),
+    sent_messages.c.sid == given(sent_messages.c.sid, "of_sid"),
+)
+_BOUND_TO = Prepared(select(sent_messages.c.attempt_id).where(_NAMED))
+_STATUS = Prepared(select(sent_messages.c.status).where(_NAMED))
+_BIND = Prepared(
+    inserting(
+        sent_messages, "account_sid", "sid", "owner_id", "attempt_id", "part_id", "found_by", "status", "created_at",
+        "updated_at",
+    )
+)  # fmt: skip
+_REBIND = Prepared(
+    update(sent_messages)
+    .where(_NAMED)
+    .values(attempt_id=given(sent_messages.c.attempt_id), part_id=given(sent_messages.c.part_id), found_by="callback")
+)
+_RAISE = Prepared(
+    update(sent_messages)
+    .where(_NAMED)
+    .values({name: given(sent_messages.c[name]) for name in ("status", "error_code", "updated_at")})
+)
+_SIDS_OF = Prepared(select(sent_messages.c.sid).where(sent_messages.c.attempt_id == bindparam("attempt_id")))
+_OWNER_OF = Prepared(select(attempts.c.owner_id).where(attempts.c.id == bindparam("id")))
+_EVENT = Prepared(inserting(delivery_events, "id", "owner_id", "attempt_id", "sid", "status", "error_code", "at"))
 
 
 class Bindings:
@@ -59,31 +87,31 @@ class Bindings:
             self._take_from(other, account_sid, sid, attempt)
 
     def _attempt_of(self, account_sid: str, sid: str) -> UUID | None:
-        row = self._uow.first(select(sent_messages.c.attempt_id).where(_names(account_sid, sid)))
-        return None if row is None else row["attempt_id"]
+        for (attempt_id,) in self._uow.rows(_BOUND_TO, account=account_sid, of_sid=sid):
+            found: UUID = attempt_id
+            return found
+        return None
 
     def _store(self, attempt: Attempt, account_sid: str, sid: str, found_by: FoundBy, status: str) -> None:
-        row = {
-            "account_sid": account_sid,
-            "sid": sid,
-            "owner_id": attempt.owner_id,
-            "attempt_id": attempt.id,
-            "part_id": attempt.part_id,
-            "found_by": found_by,
-            "status": status,
-            "created_at": self._now,
-            "updated_at": self._now,
-        }
-        self._uow.execute(sent_messages.insert(), row)
+        self._uow.run(
+            _BIND,
+            account_sid=account_sid,
+            sid=sid,
+            owner_id=attempt.owner_id,
+            attempt_id=attempt.id,
+            part_id=attempt.part_id,
+            found_by=found_by,
+            status=status,
+            created_at=self._now,
+            updated_at=self._now,
+        )
 
     def _take_from(self, other_id: UUID, account_sid: str, sid: str, attempt: Attempt) -> None:
         """The list had given this SID to another attempt; that one is settled anew."""
         log.warning("send.rebound", attempt=str(attempt.id), other=str(other_id))
-        moved = update(sent_messages).where(_names(account_sid, sid))
-        self._uow.execute(moved.values(attempt_id=attempt.id, part_id=attempt.part_id, found_by="callback"))
+        self._uow.run(_REBIND, account=account_sid, of_sid=sid, attempt_id=attempt.id, part_id=attempt.part_id)
         other = Attempts(self._uow).require(other_id)
-        still = select(sent_messages.c.sid).where(sent_messages.c.attempt_id == other_id)
-        if self._uow.first(still) is not None or Attempts(self._uow).in_flight(other.lane) is not None:
+        if self._uow.rows(_SIDS_OF, attempt_id=other_id) or Attempts(self._uow).in_flight(other.lane) is not None:
             return
         if other.part_id == attempt.part_id:  # The part has arrived; nothing has to wait for the other attempt's fate.
             Attempts(self._uow).change(other_id, state="unconfirmed")
@@ -128,10 +156,10 @@ class DeliveryReports:
         return [self._record(uow, report, self._clock.now()) for report in reports]
 
     def _record(self, uow: UnitOfWork, report: Report, now: datetime) -> Recorded:
-        row = uow.first(select(attempts.c.owner_id).where(attempts.c.id == report.attempt_id))
-        if row is None:
+        owner = uow.rows(_OWNER_OF, id=report.attempt_id)
+        if not owner:
             return Recorded(known=False)
-        uow = uow.for_owner(row["owner_id"])
+        uow = uow.for_owner(owner[0][0])
         attempt = Attempts(uow).require(report.attempt_id)
         self._remember(uow, attempt, report, now)
         was = attempt.state
@@ -145,23 +173,22 @@ class DeliveryReports:
         return Recorded(known=True)
 
     def _remember(self, uow: UnitOfWork, attempt: Attempt, report: Report, now: datetime) -> None:
-        row = {
-            "id": self._ids.new(),
-            "owner_id": attempt.owner_id,
-            "attempt_id": attempt.id,
-            "sid": report.sid,
-            "status": report.status[:24],
-            "error_code": report.error_code,
-            "at": now,
-        }
-        uow.execute(delivery_events.insert(), row)
+        uow.run(
+            _EVENT,
+            id=self._ids.new(),
+            owner_id=attempt.owner_id,
+            attempt_id=attempt.id,
+            sid=report.sid,
+            status=report.status[:24],
+            error_code=report.error_code,
+            at=now,
+        )
 
     def _raise_status(self, uow: UnitOfWork, report: Report, now: datetime) -> None:
-        named = _names(report.account_sid, report.sid)
-        row = uow.first(select(sent_messages.c.status).where(named))
-        if row is not None and self._advances(row["status"], report.status):
-            statement = update(sent_messages).where(named)
-            uow.execute(statement.values(status=report.status, error_code=report.error_code, updated_at=now))
+        name = {"account": report.account_sid, "of_sid": report.sid}
+        for (status,) in uow.rows(_STATUS, **name):
+            if self._advances(status, report.status):
+                uow.run(_RAISE, **name, status=report.status, error_code=report.error_code, updated_at=now)
 
     def _go_on(self, uow: UnitOfWork, attempt: Attempt, now: datetime) -> None:
         """What waited for this news need not wait longer; what was given up meanwhile is settled after all."""
@@ -170,7 +197,3 @@ class DeliveryReports:
             store.hasten(uow, send_lane(answer.lane), now)
         elif answer.state == "unconfirmed" and all(part.state == "accepted" for part in Parts(uow).of(answer.id)):
             Settlement(uow, self._ids, now).accepted(answer)
-
-
-def _names(account_sid: str, sid: str) -> ColumnElement[bool]:
-    return and_(sent_messages.c.account_sid == account_sid, sent_messages.c.sid == sid)

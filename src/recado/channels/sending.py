@@ -40,6 +40,7 @@ from recado.conversation.repository import Answers, Attempts, Contacts, Conversa
 from recado.conversation.values import Address
 from recado.core.clock import Clock
 from recado.core.database.engine import Database
+from recado.core.database.types import JsonValue
 from recado.core.database.unit_of_work import UnitOfWork
 from recado.core.errors import InvalidInput
 from recado.core.ids import Chance, Ids
@@ -514,7 +515,7 @@ def _answer_id(job: Job) -> UUID:
     return UUID(payload["answer"])
 
 
-def _epitaph(answer: Answer, arrived: Sequence[int], parts: int) -> dict[str, object]:
+def _epitaph(answer: Answer, arrived: Sequence[int], parts: int) -> dict[str, JsonValue]:
     return {"answer": str(answer.id), "arrived": list(arrived), "parts": parts}
 
 

@@ -11,12 +11,12 @@ from typing import Literal
 from uuid import UUID
 
 from sqlalchemy import bindparam, select, text, update
-from sqlalchemy.dialects import sqlite
 
 from recado.conversation.tables import messages
 from recado.conversation.values import Address
 from recado.core.database.engine import Database
-from recado.core.database.unit_of_work import Prepared, UnitOfWork
+from recado.core.database.prepared import Prepared, given, inserting
+from recado.core.database.unit_of_work import UnitOfWork
 from recado.core.ids import Ids
 from recado.core.queue import store
 from recado.core.queue.job import NewJob
@@ -80,25 +80,23 @@ class BurstWindow:
     most: timedelta = timedelta(seconds=8)
 
 
-_COLUMNS = (
-    "id", "owner_id", "lane", "address_id", "account_sid", "message_sid", "from_address", "to_address", "text", "kind",
-    "opt_out_type", "profile_name", "raw", "source", "received_at", "outcome", "outcome_reason", "outcome_at",
-)  # fmt: skip
 _INSERT = Prepared(
-    sqlite.insert(messages)
-    .values({name: bindparam(name, type_=messages.c[name].type) for name in _COLUMNS})
-    .on_conflict_do_nothing()
-)
-_STORED = select(messages.c.id).where(messages.c.id.in_(bindparam("ids", expanding=True)))
+    inserting(
+        messages, "id", "owner_id", "lane", "address_id", "account_sid", "message_sid", "from_address", "to_address",
+        "text", "kind", "opt_out_type", "profile_name", "raw", "source", "received_at", "outcome", "outcome_reason",
+        "outcome_at",
+    ).on_conflict_do_nothing()
+)  # fmt: skip
+_STORED = Prepared(select(messages.c.id).where(messages.c.id == bindparam("id")))
 _FILL_IN = Prepared(
     update(messages)
     .where(
-        messages.c.account_sid == bindparam("account", type_=messages.c.account_sid.type),
-        messages.c.message_sid == bindparam("sid", type_=messages.c.message_sid.type),
+        messages.c.account_sid == bindparam("account"),
+        messages.c.message_sid == bindparam("sid"),
         messages.c.source == text("'sweep'"),
         messages.c.raw == text("x''"),
     )
-    .values(raw=bindparam("raw", type_=messages.c.raw.type))
+    .values(raw=given(messages.c.raw))
 )
 
 
@@ -116,7 +114,7 @@ class AcceptService:
         lanes = {inbound.id: inbound.lane for inbound in inbounds}
         stored = set(lanes)
         if uow.run_many(_INSERT, [_row(inbound, lanes[inbound.id]) for inbound in inbounds]) < len(inbounds):
-            stored = {row[0] for row in uow.execute(_STORED, {"ids": list(lanes)}).all()}
+            stored = {id_ for id_ in lanes if uow.rows(_STORED, id=id_)}
             _fill_in(uow, [inbound for inbound in inbounds if inbound.id not in stored])
         new = [inbound for inbound in inbounds if inbound.id in stored]
         to_answer = [inbound for inbound in new if not inbound.stale]

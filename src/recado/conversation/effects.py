@@ -6,14 +6,26 @@ not repeated: the agent is told, and may say so.
 
 from collections.abc import Awaitable, Callable
 
-from sqlalchemy import select, update
+from sqlalchemy import bindparam, select, update
 
 from recado.conversation.errors import EffectUncertain
 from recado.conversation.models import Turn
 from recado.conversation.tables import tool_effects
 from recado.core.clock import Clock
 from recado.core.database.engine import Database
+from recado.core.database.prepared import Prepared, given, inserting
 from recado.core.database.unit_of_work import UnitOfWork
+
+_BEGIN = Prepared(inserting(tool_effects, "key", "owner_id", "turn_id", "started_at").on_conflict_do_nothing())
+_FOUND = Prepared(
+    select(tool_effects.c.result, tool_effects.c.finished_at).where(tool_effects.c.key == bindparam("key"))
+)
+_END = Prepared(
+    update(tool_effects)
+    .where(tool_effects.c.key == bindparam("of_key"))
+    .values(result=given(tool_effects.c.result), finished_at=given(tool_effects.c.finished_at))
+)
+_ANY = Prepared(select(tool_effects.c.key).where(tool_effects.c.turn_id == bindparam("turn_id")).limit(1))
 
 
 class StoredEffects:
@@ -39,28 +51,20 @@ class StoredEffects:
         return result
 
     def _begin(self, uow: UnitOfWork, key: str) -> str | None:
-        row = {
-            "key": key,
-            "owner_id": self._turn.owner_id,
-            "turn_id": self._turn.id,
-            "started_at": self._clock.now(),
-        }
-        new = uow.execute(uow.insert(tool_effects).on_conflict_do_nothing().returning(tool_effects.c.key), row).first()
-        if new is not None:
+        turn = self._turn
+        if uow.run(_BEGIN, key=key, owner_id=turn.owner_id, turn_id=turn.id, started_at=self._clock.now()):
             return None
-        found = uow.first(select(tool_effects.c.result, tool_effects.c.finished_at).where(tool_effects.c.key == key))
-        if found is None or found["finished_at"] is None:
+        [(result, finished_at)] = uow.rows(_FOUND, key=key)
+        if finished_at is None:
             raise EffectUncertain(
                 f"{key.split(':')[1]} was started in an earlier run of this turn and may have happened"
             )
-        return str(found["result"])
+        return str(result)
 
     def _end(self, uow: UnitOfWork, key: str, result: str) -> None:
-        uow.execute(
-            update(tool_effects).where(tool_effects.c.key == key).values(result=result, finished_at=self._clock.now())
-        )
+        uow.run(_END, of_key=key, result=result, finished_at=self._clock.now())
 
 
 def effects_ran(uow: UnitOfWork, turn: Turn) -> bool:
     """Whether any tool with side effects was started in this turn."""
-    return uow.first(select(tool_effects.c.key).where(tool_effects.c.turn_id == turn.id).limit(1)) is not None
+    return bool(uow.rows(_ANY, turn_id=turn.id))

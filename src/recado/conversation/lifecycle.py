@@ -9,8 +9,11 @@ from datetime import datetime
 from recado.conversation.models import Actor, Conversation, Holder
 from recado.conversation.repository import Conversations
 from recado.conversation.tables import conversation_events
+from recado.core.database.prepared import Prepared, inserting
 from recado.core.database.unit_of_work import UnitOfWork
 from recado.core.ids import Ids
+
+_EVENT = Prepared(inserting(conversation_events))
 
 
 class Lifecycle:
@@ -63,15 +66,15 @@ class Lifecycle:
     def _remember(
         self, conversation: Conversation, what: str, before: str, after: str, by: Actor, reason: str | None
     ) -> None:
-        row = {
-            "id": self._ids.new(),
-            "owner_id": conversation.owner_id,
-            "conversation_id": conversation.id,
-            "what": what,
-            "before": before,
-            "after": after,
-            "by": by,
-            "reason": reason,
-            "at": self._now,
-        }
-        self._uow.execute(conversation_events.insert(), row)
+        self._uow.run(
+            _EVENT,
+            id=self._ids.new(),
+            owner_id=conversation.owner_id,
+            conversation_id=conversation.id,
+            what=what,
+            before=before,
+            after=after,
+            by=by,
+            reason=reason,
+            at=self._now,
+        )

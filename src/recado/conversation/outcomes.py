@@ -9,13 +9,14 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import update
-
 from recado.conversation.models import OUTCOME_CHANGES, Because, Message, Outcome, Suppression, Turn, verdict
 from recado.conversation.repository import Messages, Turns
-from recado.conversation.tables import messages, outcome_changes
+from recado.conversation.tables import outcome_changes
+from recado.core.database.prepared import Prepared, inserting
 from recado.core.database.unit_of_work import UnitOfWork
 from recado.core.ids import Ids
+
+_CHANGED = Prepared(inserting(outcome_changes))
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,25 +67,22 @@ class Outcomes:
             if not legal or before == after:
                 return
             self._remember(message, before, after, legal[0])
-        self._uow.execute(
-            update(messages)
-            .where(messages.c.id == message.id)
-            .values(
-                outcome=outcome,
-                outcome_reason=verdict_.reason,
-                outcome_at=self._now,
-                answered_by=verdict_.answered_by,
-            )
+        Messages(self._uow).change(
+            message.id,
+            outcome=outcome,
+            outcome_reason=verdict_.reason,
+            outcome_at=self._now,
+            answered_by=verdict_.answered_by,
         )
 
     def _remember(self, message: Message, before: str, after: str, because: Because) -> None:
-        row = {
-            "id": self._ids.new(),
-            "owner_id": message.owner_id,
-            "message_id": message.id,
-            "before": before,
-            "after": after,
-            "because": because,
-            "at": self._now,
-        }
-        self._uow.execute(outcome_changes.insert(), row)
+        self._uow.run(
+            _CHANGED,
+            id=self._ids.new(),
+            owner_id=message.owner_id,
+            message_id=message.id,
+            before=before,
+            after=after,
+            because=because,
+            at=self._now,
+        )

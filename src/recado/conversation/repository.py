@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import TypeVar
 from uuid import UUID
 
-from sqlalchemy import and_, exists, func, or_, select, text, union, update
+from sqlalchemy import bindparam, exists, func, or_, select, text, union, update
 
 from recado.conversation import models
 from recado.conversation.tables import (
@@ -24,9 +24,23 @@ from recado.conversation.tables import (
     messages,
     turns,
 )
-from recado.core.database.repository import OwnedRepository
+from recado.core.database.prepared import Prepared, given, inserting
+from recado.core.database.repository import OwnedRepository, of_owner, owned
 
 R = TypeVar("R")
+
+
+# A scalar, so that the contact is found by its key: with IN, SQLite reads all contacts of the owner instead.
+_CONTACT_OF_KEY = (
+    select(func.min(contact_addresses.c.contact_id))
+    .where(of_owner(contact_addresses), contact_addresses.c.match_key == bindparam("match_key"))
+    .scalar_subquery()
+)
+_CONTACT = Prepared(owned(contacts, models.Contact).where(contacts.c.id == _CONTACT_OF_KEY))
+_NEW_ADDRESS = Prepared(inserting(contact_addresses).on_conflict_do_nothing())
+_ADDRESSES = Prepared(
+    select(contact_addresses.c.address).where(contact_addresses.c.contact_id == bindparam("contact_id"))
+)
 
 
 class Contacts(OwnedRepository[models.Contact]):
@@ -35,27 +49,43 @@ class Contacts(OwnedRepository[models.Contact]):
     table, entity, noun = contacts, models.Contact, "contact"
 
     def by_match_key(self, match_key: str) -> models.Contact | None:
-        # A scalar, so that the contact is found by its key: with IN, SQLite reads all contacts of the owner instead.
-        known = select(func.min(contact_addresses.c.contact_id)).where(
-            contact_addresses.c.owner_id == self.owner, contact_addresses.c.match_key == match_key
-        )
-        return self._one(self._select().where(contacts.c.id == known.scalar_subquery()))
+        return self._one(_CONTACT, match_key=match_key)
 
     def remember_address(self, id_: UUID, contact_id: UUID, address: str, match_key: str, now: datetime) -> None:
         """Keep a spelling the contact has written from."""
-        row = {
-            "id": id_,
-            "owner_id": self.owner,
-            "contact_id": contact_id,
-            "address": address,
-            "match_key": match_key,
-            "created_at": now,
-        }
-        self._uow.execute(self._uow.insert(contact_addresses).on_conflict_do_nothing(), row)
+        self._run(
+            _NEW_ADDRESS,
+            id=id_,
+            owner_id=self.owner,
+            contact_id=contact_id,
+            address=address,
+            match_key=match_key,
+            created_at=now,
+        )
 
     def addresses(self, contact_id: UUID) -> list[str]:
-        rows = self._uow.all(select(contact_addresses.c.address).where(contact_addresses.c.contact_id == contact_id))
-        return [row["address"] for row in rows]
+        return [address for (address,) in self._uow.rows(_ADDRESSES, contact_id=contact_id)]
+
+
+_OF_LANE = owned(conversations, models.Conversation).where(conversations.c.lane == bindparam("lane"))
+_CURRENT = Prepared(_OF_LANE.where(conversations.c.status != text("'closed'")))
+_LATEST = Prepared(_OF_LANE.order_by(conversations.c.opened_at.desc()).limit(1))
+_TOUCH = Prepared(
+    update(conversations)
+    .where(
+        conversations.c.id == given(conversations.c.id, "of_id"),
+        of_owner(conversations),
+        conversations.c.last_activity_at < bindparam("at"),
+    )
+    .values(last_activity_at=given(conversations.c.last_activity_at, "at"))
+)
+_WAITING = exists().where(inbox_items.c.conversation_id == conversations.c.id, inbox_items.c.resolved_at.is_(None))
+_RECENT = Prepared(
+    owned(conversations, models.Conversation)
+    .where(or_(conversations.c.status != text("'closed'"), _WAITING))
+    .order_by(conversations.c.last_activity_at.desc())
+    .limit(bindparam("most"))
+)
 
 
 class Conversations(OwnedRepository[models.Conversation]):
@@ -65,29 +95,51 @@ class Conversations(OwnedRepository[models.Conversation]):
 
     def current(self, lane: str) -> models.Conversation | None:
         """The lane's conversation that is not closed; there is at most one."""
-        return self._one(self._select().where(conversations.c.lane == lane, conversations.c.status != text("'closed'")))
+        return self._one(_CURRENT, lane=lane)
 
     def latest(self, lane: str) -> models.Conversation | None:
-        return self._one(
-            self._select().where(conversations.c.lane == lane).order_by(conversations.c.opened_at.desc()).limit(1)
-        )
+        return self._one(_LATEST, lane=lane)
 
     def touch(self, id_: UUID, at: datetime) -> None:
         """Count `at` as activity, unless something newer was counted already."""
-        newer = and_(conversations.c.id == id_, conversations.c.last_activity_at < at)
-        self._uow.execute(update(conversations).where(newer).values(last_activity_at=at))
+        self._run(_TOUCH, of_id=id_, at=at)
 
     def recent(self, *, limit: int = 200) -> list[models.Conversation]:
         """The owner's conversations that are not closed, and those with something in the inbox, newest first."""
-        waiting = exists().where(
-            inbox_items.c.conversation_id == conversations.c.id, inbox_items.c.resolved_at.is_(None)
-        )
-        return self._many(
-            self._select()
-            .where(or_(conversations.c.status != text("'closed'"), waiting))
-            .order_by(conversations.c.last_activity_at.desc())
-            .limit(limit)
-        )
+        return self._many(_RECENT, most=limit)
+
+
+_MESSAGES = owned(messages, models.Message)
+_UNTURNED = Prepared(
+    _MESSAGES.where(
+        messages.c.lane == bindparam("lane"), messages.c.turn_id.is_(None), messages.c.outcome.is_(None)
+    ).order_by(messages.c.id)
+)
+_OF_TURN = Prepared(_MESSAGES.where(messages.c.turn_id == bindparam("turn_id")).order_by(messages.c.id))
+_HANDED_OFF = Prepared(
+    _MESSAGES.where(messages.c.lane == bindparam("lane"), messages.c.outcome == text("'handed_off'")).order_by(
+        messages.c.id
+    )
+)
+_OF_CONVERSATION = _MESSAGES.where(messages.c.conversation_id == bindparam("conversation_id")).order_by(
+    messages.c.id.desc()
+)
+_NEWEST = Prepared(_OF_CONVERSATION.limit(1))
+_BEFORE = Prepared(_OF_CONVERSATION.where(messages.c.turn_id != bindparam("turn_id")).limit(bindparam("most")))
+_LATER = Prepared(
+    union(
+        select(messages.c.outcome).where(
+            messages.c.conversation_id.in_(select(conversations.c.id).where(conversations.c.lane == bindparam("lane"))),
+            messages.c.id > bindparam("after"),
+        ),
+        select(messages.c.outcome).where(
+            messages.c.lane == bindparam("lane"),
+            messages.c.turn_id.is_(None),
+            messages.c.outcome.is_(None),
+            messages.c.id > bindparam("after"),
+        ),
+    )
+)
 
 
 class Messages(OwnedRepository[models.Message]):
@@ -96,58 +148,35 @@ class Messages(OwnedRepository[models.Message]):
     table, entity, noun = messages, models.Message, "message"
 
     def unturned(self, lane: str) -> list[models.Message]:
-        return self._many(
-            self._select()
-            .where(messages.c.lane == lane, messages.c.turn_id.is_(None), messages.c.outcome.is_(None))
-            .order_by(messages.c.id)
-        )
+        return self._many(_UNTURNED, lane=lane)
 
     def of_turn(self, turn_id: UUID) -> list[models.Message]:
-        return self._many(self._select().where(messages.c.turn_id == turn_id).order_by(messages.c.id))
-
-    def by_ids(self, ids: Sequence[UUID]) -> list[models.Message]:
-        return self._many(self._select().where(messages.c.id.in_(ids)).order_by(messages.c.id))
+        return self._many(_OF_TURN, turn_id=turn_id)
 
     def handed_off_in(self, lane: str) -> list[models.Message]:
         """What a person has to answer."""
-        return self._many(
-            self._select()
-            .where(messages.c.lane == lane, messages.c.outcome == text("'handed_off'"))
-            .order_by(messages.c.id)
-        )
+        return self._many(_HANDED_OFF, lane=lane)
 
     def join(self, ids: Sequence[UUID], **columns: object) -> None:
         """Give messages their turn, conversation and contact."""
-        self._uow.execute(
-            update(messages).where(messages.c.id.in_(ids), messages.c.owner_id == self.owner).values(**columns)
-        )
+        for id_ in ids:
+            self.change(id_, **columns)
 
     def before(self, conversation_id: UUID, turn_id: UUID, *, limit: int) -> list[models.Message]:
         """The conversation's messages that do not belong to `turn_id`, the newest first."""
-        return self._many(
-            self._select()
-            .where(messages.c.conversation_id == conversation_id, messages.c.turn_id != turn_id)
-            .order_by(messages.c.id.desc())
-            .limit(limit)
-        )
+        return self._many(_BEFORE, conversation_id=conversation_id, turn_id=turn_id, most=limit)
 
     def newest(self, lane_conversation: UUID) -> models.Message | None:
         """The conversation's newest message: whom to answer, and when the 24-hour window opened."""
-        return self._one(
-            self._select()
-            .where(messages.c.conversation_id == lane_conversation)
-            .order_by(messages.c.id.desc())
-            .limit(1)
-        )
+        return self._one(_NEWEST, conversation_id=lane_conversation)
 
     def later_outcomes(self, lane: str, after: UUID) -> set[models.Outcome | None]:
         """The outcomes of the lane's messages after message `after`; None stands for an open one."""
-        of_lane = select(conversations.c.id).where(conversations.c.lane == lane)
-        turned = select(messages.c.outcome).where(messages.c.conversation_id.in_(of_lane), messages.c.id > after)
-        unturned = select(messages.c.outcome).where(
-            messages.c.lane == lane, messages.c.turn_id.is_(None), messages.c.outcome.is_(None), messages.c.id > after
-        )
-        return {row["outcome"] for row in self._uow.all(union(turned, unturned))}
+        return {outcome for (outcome,) in self._uow.rows(_LATER, lane=lane, after=after)}
+
+
+_UNSETTLED = Prepared(select(turns.c.id).where(turns.c.id == bindparam("id"), turns.c.settled_at.is_(None)))
+_BEGUN = Prepared(select(turns.c.id).where(turns.c.id == bindparam("id"), turns.c.created_at <= bindparam("at")))
 
 
 class Turns(OwnedRepository[models.Turn]):
@@ -157,13 +186,44 @@ class Turns(OwnedRepository[models.Turn]):
 
     def unsettled(self, ids: Collection[UUID | None]) -> set[UUID]:
         """Those of the turns whose answer is still being made or on its way."""
-        statement = select(turns.c.id).where(turns.c.id.in_([id_ for id_ in ids if id_]), turns.c.settled_at.is_(None))
-        return {row["id"] for row in self._uow.all(statement)}
+        return {id_ for id_ in ids if id_ is not None and self._uow.rows(_UNSETTLED, id=id_)}
 
     def begun_by(self, ids: Collection[UUID | None], at: datetime) -> set[UUID]:
         """Those of the turns that existed at a moment."""
-        statement = select(turns.c.id).where(turns.c.id.in_([id_ for id_ in ids if id_]), turns.c.created_at <= at)
-        return {row["id"] for row in self._uow.all(statement)}
+        return {id_ for id_ in ids if id_ is not None and self._uow.rows(_BEGUN, id=id_, at=at)}
+
+
+_ANSWERS = owned(answers, models.Answer)
+_ACCEPTED = answers.c.state == text("'accepted'")
+_ANSWER_OF_TURN = Prepared(_ANSWERS.where(answers.c.turn_id == bindparam("turn_id")))
+_SPOKEN = Prepared(
+    _ANSWERS.where(answers.c.conversation_id == bindparam("conversation_id"), _ACCEPTED)
+    .order_by(answers.c.id.desc())
+    .limit(bindparam("most"))
+)
+_TEXTS = Prepared(
+    select(answer_parts.c.text)
+    .where(answer_parts.c.answer_id == bindparam("answer_id"))
+    .order_by(answer_parts.c.part_no)
+)
+_OF_PERSON = Prepared(
+    _ANSWERS.where(
+        answers.c.lane == bindparam("lane"),
+        answers.c.author == text("'person'"),
+        answers.c.created_at >= bindparam("at"),
+        text("answers.state IN ('waiting','accepted')"),
+    )
+    .order_by(answers.c.created_at.desc())
+    .limit(1)
+)
+_APOLOGY = Prepared(
+    _ANSWERS.where(
+        answers.c.lane == bindparam("lane"),
+        answers.c.author == text("'apology'"),
+        _ACCEPTED,
+        answers.c.settled_at >= bindparam("since"),
+    ).limit(1)
+)
 
 
 class Answers(OwnedRepository[models.Answer]):
@@ -172,50 +232,29 @@ class Answers(OwnedRepository[models.Answer]):
     table, entity, noun = answers, models.Answer, "answer"
 
     def of_turn(self, turn_id: UUID) -> models.Answer | None:
-        return self._one(self._select().where(answers.c.turn_id == turn_id))
+        return self._one(_ANSWER_OF_TURN, turn_id=turn_id)
 
     def spoken_in(self, conversation_id: UUID, *, limit: int) -> list[tuple[models.Answer, str]]:
         """The conversation's accepted answers with their whole text, the newest first."""
-        found = self._many(
-            self._select()
-            .where(answers.c.conversation_id == conversation_id, answers.c.state == "accepted")
-            .order_by(answers.c.id.desc())
-            .limit(limit)
-        )
-        texts: dict[UUID, list[str]] = {}
-        parts = select(answer_parts.c.answer_id, answer_parts.c.text).where(
-            answer_parts.c.answer_id.in_([answer.id for answer in found])
-        )
-        for row in self._uow.all(parts.order_by(answer_parts.c.answer_id, answer_parts.c.part_no)):
-            texts.setdefault(row["answer_id"], []).append(row["text"])
-        return [(answer, "\n".join(texts.get(answer.id, []))) for answer in found]
+        found = self._many(_SPOKEN, conversation_id=conversation_id, most=limit)
+        return [
+            (answer, "\n".join(text for (text,) in self._uow.rows(_TEXTS, answer_id=answer.id))) for answer in found
+        ]
 
     def of_person_since(self, lane: str, at: datetime) -> models.Answer | None:
         """The newest answer that a person has written in the lane since a moment, unless it could not be sent."""
-        return self._one(
-            self._select()
-            .where(
-                answers.c.lane == lane,
-                answers.c.author == text("'person'"),
-                answers.c.created_at >= at,
-                answers.c.state.in_(("waiting", "accepted")),
-            )
-            .order_by(answers.c.created_at.desc())
-            .limit(1)
-        )
+        return self._one(_OF_PERSON, lane=lane, at=at)
 
     def latest_apology(self, lane: str, since: datetime) -> models.Answer | None:
         """An apology of the lane that was accepted since a moment."""
-        return self._one(
-            self._select()
-            .where(
-                answers.c.lane == lane,
-                answers.c.author == text("'apology'"),
-                answers.c.state == "accepted",
-                answers.c.settled_at >= since,
-            )
-            .limit(1)
-        )
+        return self._one(_APOLOGY, lane=lane, since=since)
+
+
+_PARTS = Prepared(
+    owned(answer_parts, models.Part)
+    .where(answer_parts.c.answer_id == bindparam("answer_id"))
+    .order_by(answer_parts.c.part_no)
+)
 
 
 class Parts(OwnedRepository[models.Part]):
@@ -224,7 +263,13 @@ class Parts(OwnedRepository[models.Part]):
     table, entity, noun = answer_parts, models.Part, "part"
 
     def of(self, answer_id: UUID) -> list[models.Part]:
-        return self._many(self._select().where(answer_parts.c.answer_id == answer_id).order_by(answer_parts.c.part_no))
+        return self._many(_PARTS, answer_id=answer_id)
+
+
+_ATTEMPTS = owned(attempts, models.Attempt)
+_OF_PART = Prepared(_ATTEMPTS.where(attempts.c.part_id == bindparam("part_id")).order_by(attempts.c.number))
+_OF_ANSWER = Prepared(_ATTEMPTS.where(attempts.c.answer_id == bindparam("answer_id")).order_by(attempts.c.id))
+_IN_FLIGHT = Prepared(_ATTEMPTS.where(attempts.c.lane == bindparam("lane"), text("state IN ('sending','unknown')")))
 
 
 class Attempts(OwnedRepository[models.Attempt]):
@@ -233,14 +278,28 @@ class Attempts(OwnedRepository[models.Attempt]):
     table, entity, noun = attempts, models.Attempt, "attempt"
 
     def of_part(self, part_id: UUID) -> list[models.Attempt]:
-        return self._many(self._select().where(attempts.c.part_id == part_id).order_by(attempts.c.number))
+        return self._many(_OF_PART, part_id=part_id)
 
     def in_flight(self, lane: str) -> models.Attempt | None:
         """The one attempt to this pair that may still turn out to have been sent."""
-        return self._one(self._select().where(attempts.c.lane == lane, text("state IN ('sending','unknown')")))
+        return self._one(_IN_FLIGHT, lane=lane)
 
     def of_answer(self, answer_id: UUID) -> list[models.Attempt]:
-        return self._many(self._select().where(attempts.c.answer_id == answer_id).order_by(attempts.c.id))
+        return self._many(_OF_ANSWER, answer_id=answer_id)
+
+
+_RESOLVE = Prepared(
+    update(inbox_items)
+    .where(
+        of_owner(inbox_items),
+        inbox_items.c.turn_id == given(inbox_items.c.turn_id, "of_turn"),
+        inbox_items.c.resolved_at.is_(None),
+    )
+    .values(
+        resolved_at=given(inbox_items.c.resolved_at, "at"),
+        read_at=func.coalesce(inbox_items.c.read_at, given(inbox_items.c.read_at, "at")),
+    )
+)
 
 
 class InboxItems(OwnedRepository[models.InboxItem]):
@@ -250,15 +309,8 @@ class InboxItems(OwnedRepository[models.InboxItem]):
 
     def resolve(self, turn_ids: Iterable[UUID], at: datetime) -> None:
         """A person or the agent deals with what these turns left for a person."""
-        self._uow.execute(
-            update(inbox_items)
-            .where(
-                inbox_items.c.owner_id == self.owner,
-                inbox_items.c.turn_id.in_(sorted(turn_ids)),
-                inbox_items.c.resolved_at.is_(None),
-            )
-            .values(resolved_at=at, read_at=func.coalesce(inbox_items.c.read_at, at))
-        )
+        for turn_id in sorted(turn_ids):
+            self._run(_RESOLVE, of_turn=turn_id, at=at)
 
 
 class Drafts(OwnedRepository[models.Draft]):

@@ -32,6 +32,7 @@ from recado.conversation.repository import Answers, Contacts, Conversations, Dra
 from recado.conversation.tables import agent_runs
 from recado.core.clock import Clock
 from recado.core.database.engine import Database
+from recado.core.database.prepared import Prepared, inserting
 from recado.core.database.unit_of_work import UnitOfWork
 from recado.core.ids import Chance, Ids
 from recado.core.queue import store
@@ -56,6 +57,8 @@ _SPEAKERS: dict[Author, Literal["agent", "person", "notice"]] = {
 }
 
 T = TypeVar("T")
+
+_RUN = Prepared(inserting(agent_runs))
 
 
 @dataclass(frozen=True, slots=True)
@@ -371,18 +374,18 @@ class ReplyHandler:
             Drafts(uow).add(Draft(self._ids.new(), turn.owner_id, turn.id, result.text, why, now))
 
     def _record_run(self, uow: UnitOfWork, opened: _Opened, result: AgentResult, now: datetime) -> None:
-        row = {
-            "id": self._ids.new(),
-            "owner_id": opened.turn.owner_id,
-            "turn_id": opened.turn.id,
-            "result": {Reply: "reply", HandOff: "hand_off", NoReply: "no_reply"}[type(result)],
-            "model": result.usage.model,
-            "input_tokens": result.usage.input_tokens,
-            "output_tokens": result.usage.output_tokens,
-            "started_at": opened.at,
-            "finished_at": now,
-        }
-        uow.execute(agent_runs.insert(), row)
+        uow.run(
+            _RUN,
+            id=self._ids.new(),
+            owner_id=opened.turn.owner_id,
+            turn_id=opened.turn.id,
+            result={Reply: "reply", HandOff: "hand_off", NoReply: "no_reply"}[type(result)],
+            model=result.usage.model,
+            input_tokens=result.usage.input_tokens,
+            output_tokens=result.usage.output_tokens,
+            started_at=opened.at,
+            finished_at=now,
+        )
 
     # --- When it fails for good ---------------------------------------------------------------------------------------
 

@@ -3,12 +3,18 @@
 from collections.abc import Sequence
 from uuid import UUID
 
-from sqlalchemy import select
+from sqlalchemy import bindparam
 
-from recado.core.database.repository import OwnedRepository, Repository
+from recado.core.database.prepared import Prepared
+from recado.core.database.repository import OwnedRepository, Repository, entities, owned
 from recado.core.database.unit_of_work import UnitOfWork
 from recado.identity.models import Owner, User, normal_email
 from recado.identity.tables import owners, users
+
+_OWNERS = Prepared(entities(owners, Owner).order_by(owners.c.id))
+_USERS = Prepared(owned(users, User).order_by(users.c.id))
+_ALL_USERS = Prepared(entities(users, User).order_by(users.c.id))
+_OF_EMAIL = Prepared(entities(users, User).where(users.c.email == bindparam("email")))
 
 
 class Owners(Repository[Owner]):
@@ -18,7 +24,7 @@ class Owners(Repository[Owner]):
 
     def in_order(self) -> Sequence[Owner]:
         """Every owner, the oldest first."""
-        return self._many(self._select().order_by(owners.c.id))
+        return self._many(_OWNERS)
 
 
 class Users(OwnedRepository[User]):
@@ -29,7 +35,7 @@ class Users(OwnedRepository[User]):
     noun = "user"
 
     def in_order(self) -> Sequence[User]:
-        return self._many(self._select().order_by(users.c.id))
+        return self._many(_USERS)
 
 
 class AllUsers(Repository[User]):
@@ -40,10 +46,10 @@ class AllUsers(Repository[User]):
     noun = "user"
 
     def in_order(self) -> Sequence[User]:
-        return self._many(self._select().order_by(users.c.id))
+        return self._many(_ALL_USERS)
 
     def by_email(self, email: str) -> User | None:
-        return self._one(select(users).where(users.c.email == normal_email(email)))
+        return self._one(_OF_EMAIL, email=normal_email(email))
 
 
 def owner_in(uow: UnitOfWork, owner_id: UUID) -> Owner:

@@ -31,7 +31,7 @@ from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import NullPool, StaticPool
 
-from recado.core.database.unit_of_work import UnitOfWork
+from recado.core.database.unit_of_work import UnitOfWork, driver_of
 from recado.core.errors import Busy, ConfigurationError, StorageUnavailable
 
 T = TypeVar("T")
@@ -292,7 +292,7 @@ class SqliteWriter:
         group = take()
         done.extend(group)
         connection = self._open()
-        raw = _driver(connection)
+        raw = driver_of(connection)
         changes = raw.total_changes
         transaction = _retry_locked(connection.begin)
         try:
@@ -312,7 +312,7 @@ class SqliteWriter:
 
     def _group(self, connection: Connection, group: "list[_Item[Any]]", hooks: list[Callable[[], None]]) -> None:
         """Run a group in its own savepoint; if several inputs fail together, halve until only the bad one fails."""
-        raw = _driver(connection)
+        raw = driver_of(connection)
         raw.execute("SAVEPOINT f")
         uow = UnitOfWork(connection, group[0].owner)
         try:
@@ -349,13 +349,6 @@ class SqliteWriter:
                 connection.close()
             except DBAPIError as error:
                 log.warning("database.close_failed", error=str(error.orig))
-
-
-def _driver(connection: Connection) -> stdlib_sqlite3.Connection:
-    """The driver's own connection, which alone can say what has become of the transaction."""
-    raw: stdlib_sqlite3.Connection | None = connection.connection.driver_connection
-    assert raw is not None  # noqa: S101 - narrows the type: a live connection has a driver's connection
-    return raw
 
 
 def _lost(error: BaseException) -> BaseException:

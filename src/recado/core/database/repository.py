@@ -2,20 +2,48 @@
 
 Rows of tenants are reached through `OwnedRepository`, which takes the owner from the unit of work and refuses to work
 without one, so a query that forgets the tenant cannot be written by accident.
+
+    _OF_LANE = Prepared(owned(messages, Message).where(messages.c.lane == bindparam("lane")))
+
+    class Messages(OwnedRepository[Message]):
+        table, entity, noun = messages, Message, "message"
+
+        def of_lane(self, lane: str) -> list[Message]:
+            return self._many(_OF_LANE, lane=lane)
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import fields
 from typing import Any, ClassVar, Generic, TypeVar
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Select, Table, select, update
-from sqlalchemy.engine import RowMapping
+from sqlalchemy import ClauseElement, ColumnElement, Select, Table, bindparam, select, update
 
+from recado.core.database.prepared import Prepared, given, inserting
 from recado.core.database.unit_of_work import UnitOfWork
 from recado.core.errors import NotFound
 
 T = TypeVar("T")
+
+
+def entities(table: Table, entity: type[Any]) -> Select[*tuple[Any, ...]]:
+    """SELECT what an entity is made of, in the order of its fields."""
+    return select(*(table.c[name] for name in names_of(entity)))
+
+
+def names_of(entity: type[Any]) -> tuple[str, ...]:
+    """The columns that an entity's fields are."""
+    return tuple(field.name for field in fields(entity))
+
+
+def of_owner(table: Table) -> ColumnElement[bool]:
+    """The condition that every statement of an `OwnedRepository` carries; the repository binds the owner."""
+    return table.c.owner_id == bindparam("owner")
+
+
+def owned(table: Table, entity: type[Any]) -> Select[*tuple[Any, ...]]:
+    """SELECT one owner's entities."""
+    return entities(table, entity).where(of_owner(table))
 
 
 class Repository(Generic[T]):
@@ -24,13 +52,23 @@ class Repository(Generic[T]):
     table: ClassVar[Table]
     entity: ClassVar[type[Any]]
     noun: ClassVar[str] = "row"
+    _names: ClassVar[tuple[str, ...]]
+    _prepared: ClassVar[dict[tuple[str, ...], Prepared]]
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        cls._prepared = {}
+        if hasattr(cls, "entity"):
+            cls._names = names_of(cls.entity)
 
     def __init__(self, uow: UnitOfWork) -> None:
         self._uow = uow
+        self._always: Mapping[str, object] = {}
 
     def get(self, id_: UUID) -> T | None:
         """The entity, or None when there is none (or it is somebody else's)."""
-        return self._one(self._select().where(self.table.c.id == id_))
+        by_id = self._once(("get",), lambda: self._all().where(self.table.c.id == bindparam("id")))
+        return self._one(by_id, id=id_)
 
     def require(self, id_: UUID) -> T:
         """The entity; raises `NotFound` in words a person understands."""
@@ -40,39 +78,48 @@ class Repository(Generic[T]):
         return found
 
     def add(self, entity: T) -> T:
-        self._uow.execute(self.table.insert(), self._values(entity))
+        self.add_all([entity])
         return entity
 
     def add_all(self, entities: Iterable[T]) -> None:
-        rows = [self._values(entity) for entity in entities]
-        if rows:
-            self._uow.execute(self.table.insert(), rows)
+        insert = self._once(("add",), lambda: inserting(self.table, *self._names))
+        self._uow.run_many(insert, [self._values(entity) for entity in entities])
 
     def change(self, id_: UUID, **columns: object) -> bool:
         """Set columns of one row; whether it was there."""
-        statement = update(self.table).where(self.table.c.id == id_, *self._scope()).values(**columns)
-        return self._uow.changed(statement) == 1
+        statement = self._once(("change", *columns), lambda: self._changing(columns))
+        return self._run(statement, of_id=id_, **columns) == 1
+
+    def _changing(self, columns: Iterable[str]) -> ClauseElement:
+        one = update(self.table).where(self.table.c.id == given(self.table.c.id, "of_id"), *self._scope())
+        return one.values({name: given(self.table.c[name]) for name in columns})
 
     def _values(self, entity: T) -> dict[str, object]:
-        return {field.name: getattr(entity, field.name) for field in fields(self.entity)}
+        return {name: getattr(entity, name) for name in self._names}
 
-    def _entity(self, row: RowMapping) -> T:
-        found: T = self.entity(**row)
-        return found
-
-    def _select(self) -> Select[*tuple[Any, ...]]:
-        columns = [self.table.c[field.name] for field in fields(self.entity)]
-        return select(*columns).where(*self._scope())
+    def _all(self) -> Select[*tuple[Any, ...]]:
+        return entities(self.table, self.entity).where(*self._scope())
 
     def _scope(self) -> Sequence[ColumnElement[bool]]:
         return ()
 
-    def _one(self, statement: Select[*tuple[Any, ...]]) -> T | None:
-        row = self._uow.first(statement)
-        return None if row is None else self._entity(row)
+    def _once(self, key: tuple[str, ...], build: Callable[[], ClauseElement]) -> Prepared:
+        """The statement of that key, built when it is first asked for."""
+        prepared = self._prepared.get(key)
+        if prepared is None:
+            prepared = self._prepared[key] = Prepared(build())
+        return prepared
 
-    def _many(self, statement: Select[*tuple[Any, ...]]) -> list[T]:
-        return [self._entity(row) for row in self._uow.all(statement)]
+    def _one(self, prepared: Prepared, **values: object) -> T | None:
+        found = self._many(prepared, **values)
+        return found[0] if found else None
+
+    def _many(self, prepared: Prepared, **values: object) -> list[T]:
+        names, rows = self._names, self._uow.rows(prepared, **self._always, **values)
+        return [self.entity(**dict(zip(names, row, strict=True))) for row in rows]
+
+    def _run(self, prepared: Prepared, **values: object) -> int:
+        return self._uow.run(prepared, **self._always, **values)
 
 
 class OwnedRepository(Repository[T]):
@@ -83,9 +130,10 @@ class OwnedRepository(Repository[T]):
         if uow.owner is None:
             raise RuntimeError(f"{type(self).__name__} needs a unit of work with an owner")
         self.owner: UUID = uow.owner
+        self._always = {"owner": self.owner}
 
     def _scope(self) -> Sequence[ColumnElement[bool]]:
-        return (self.table.c.owner_id == self.owner,)
+        return (of_owner(self.table),)
 
     def _values(self, entity: T) -> dict[str, object]:
         values = super()._values(entity)

@@ -5,54 +5,31 @@ call. It may run twice (after a lock, after a neighbour broke the batch), so ids
 touches nothing but its unit of work.
 """
 
+import sqlite3
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeAlias
 from uuid import UUID
 
-from sqlalchemy import ClauseElement, Connection, CursorResult, Table
+from sqlalchemy import Connection, CursorResult, Table
 from sqlalchemy.dialects import sqlite
 from sqlalchemy.engine import RowMapping
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.sql import Executable
-from sqlalchemy.sql.compiler import SQLCompiler
+
+from recado.core.database.prepared import Prepared, Row
 
 Rows: TypeAlias = CursorResult[*tuple[Any, ...]]
 """Rows as the driver gives them: this is the parsing edge of the database, repositories turn them into entities."""
 
 
-_SQLITE = sqlite.dialect(paramstyle="qmark")
-
-
-class Prepared:
-    """A statement compiled once, for hot functions: what SQLAlchemy does anew for each row costs as much as the row.
-
-    `statement` names every column it sets; rows are mappings with those keys.
-    """
-
-    __slots__ = ("_binds", "sql")
-
-    def __init__(self, statement: ClauseElement) -> None:
-        compiled = statement.compile(dialect=_SQLITE)
-        if not isinstance(compiled, SQLCompiler):
-            raise TypeError("only statements with values can be prepared")
-        self.sql = str(compiled)
-        names = compiled.positiontup or ()
-        self._binds = [(name, compiled.binds[name].type.bind_processor(_SQLITE)) for name in names]
-
-    def rows(self, values: Iterable[Mapping[str, object]]) -> list[tuple[object, ...]]:
-        """The rows as the driver takes them."""
-        binds = self._binds
-        return [
-            tuple([row[name] if process is None else process(row[name]) for name, process in binds]) for row in values
-        ]
-
-
 class UnitOfWork:
     """One function's share of a transaction; `owner` is the tenant whose rows owner-scoped repositories reach."""
 
-    __slots__ = ("_connection", "_hooks", "owner")
+    __slots__ = ("_connection", "_driver", "_hooks", "owner")
 
     def __init__(self, connection: Connection, owner: UUID | None = None) -> None:
         self._connection = connection
+        self._driver = driver_of(connection)
         self._hooks: list[Callable[[], None]] = []
         self.owner = owner
 
@@ -62,16 +39,41 @@ class UnitOfWork:
         narrowed._hooks = self._hooks
         return narrowed
 
+    def rows(self, prepared: Prepared, **values: object) -> list[Row]:
+        """All rows of a prepared statement."""
+        return prepared.found(self._run(prepared, values).fetchall())
+
+    def run(self, prepared: Prepared, **values: object) -> int:
+        """Run a prepared statement; how many rows it changed."""
+        return self._run(prepared, values).rowcount
+
+    def run_many(self, prepared: Prepared, values: Iterable[Mapping[str, object]]) -> int:
+        """Run a prepared statement for each of many rows; how many rows were changed."""
+        bound = prepared.bound_rows(values)
+        if not bound:
+            return 0
+        try:
+            return self._driver.executemany(prepared.sql, bound).rowcount
+        except self._connection.dialect.loaded_dbapi.Error as error:
+            raise self._as_ours(prepared, error) from error
+
+    def _run(self, prepared: Prepared, values: Mapping[str, object]) -> sqlite3.Cursor:
+        try:
+            return self._driver.execute(prepared.sql, prepared.bound(values))
+        except self._connection.dialect.loaded_dbapi.Error as error:
+            raise self._as_ours(prepared, error) from error
+
+    def _as_ours(self, prepared: Prepared, error: Exception) -> Exception:
+        """The error that SQLAlchemy would have made of it; without the values, as it is logged and stored."""
+        base = self._connection.dialect.loaded_dbapi.Error
+        made: Exception = DBAPIError.instance(prepared.sql, None, error, base, hide_parameters=True)
+        return made
+
     def execute(
         self, statement: Executable, values: Mapping[str, object] | Sequence[Mapping[str, object]] | None = None
     ) -> Rows:
-        """Run a statement; a sequence of mappings becomes one multi-row statement where the database can."""
+        """Run a statement that is built anew each time; a sequence of mappings runs it for each."""
         return self._connection.execute(statement, values)
-
-    def run_many(self, prepared: Prepared, values: Iterable[Mapping[str, object]]) -> int:
-        """Run a prepared statement for each row; how many rows were changed."""
-        rows = prepared.rows(values)
-        return self._connection.exec_driver_sql(prepared.sql, rows).rowcount if rows else 0
 
     def first(self, statement: Executable, values: Mapping[str, object] | None = None) -> RowMapping | None:
         """The first row, or None."""
@@ -97,3 +99,10 @@ class UnitOfWork:
     def hooks(self) -> Sequence[Callable[[], None]]:
         """What is to be called after the commit."""
         return self._hooks
+
+
+def driver_of(connection: Connection) -> sqlite3.Connection:
+    """The driver's own connection."""
+    raw: sqlite3.Connection | None = connection.connection.driver_connection
+    assert raw is not None  # noqa: S101 - narrows the type: a live connection has a driver's connection
+    return raw

@@ -7,26 +7,13 @@ and whoever changes a lane's jobs calls `refresh_lanes` in the same transaction,
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
 from uuid import UUID
 
-from sqlalchemy import (
-    ColumnElement,
-    Integer,
-    and_,
-    bindparam,
-    case,
-    delete,
-    func,
-    literal_column,
-    select,
-    text,
-    update,
-)
-from sqlalchemy.dialects import sqlite
-from sqlalchemy.engine import RowMapping
+from sqlalchemy import Integer, and_, bindparam, case, delete, func, literal_column, select, text, update
 
-from recado.core.database.unit_of_work import Prepared, UnitOfWork
+from recado.core.database.prepared import Prepared, Row, given, inserting
+from recado.core.database.types import JsonValue
+from recado.core.database.unit_of_work import UnitOfWork
 from recado.core.queue.job import Job, NewJob
 from recado.core.queue.tables import UNFINISHED, lanes, message_queue, queue_owners
 
@@ -67,14 +54,10 @@ def collect(uow: UnitOfWork, jobs: Sequence[NewJob], *, due_at_once: frozenset[s
     touch_lanes(uow, {_lane(job): job.owner_id for job in jobs})
 
 
-_new = sqlite.insert(message_queue).values(
-    {
-        name: bindparam(name, type_=message_queue.c[name].type)
-        for name in (
-            "id", "name", "message_sid", "payload", "status", "attempts", "created_at", "owner_id", "lane", "priority",
-            "due_at", "window_ends_at", "turn_id", "max_attempts", "crashes", "crashes_alone", "dispatches", "trace",
-        )
-    }
+_new = inserting(
+    message_queue, "id", "name", "message_sid", "payload", "status", "attempts", "created_at", "owner_id", "lane",
+    "priority", "due_at", "window_ends_at", "turn_id", "max_attempts", "crashes", "crashes_alone", "dispatches",
+    "trace",
 )  # fmt: skip
 _ADD = Prepared(_new)
 _COLLECT = Prepared(
@@ -191,8 +174,9 @@ class Ready:
 
 # All owners with something due at one priority, without reading their lines: each step jumps to the next owner in the
 # index (a million due jobs of one owner cost one step).
-_OWNERS = text(
-    """
+_OWNERS = Prepared(
+    text(
+        """
 WITH RECURSIVE owner(id) AS (
     SELECT min(owner_id) FROM lanes WHERE next_priority = :priority AND next_due_at IS NOT NULL
     UNION ALL
@@ -207,13 +191,28 @@ WHERE owner.id IS NOT NULL AND room > 0
               AND (:suspects > 0 OR NOT suspect))
 ORDER BY coalesce(served.served_at, 0) LIMIT :most
 """
-).columns(lanes.c.owner_id.label("id"), literal_column("room", Integer))
-_PRIORITY = select(func.min(lanes.c.next_priority)).where(
-    lanes.c.next_due_at.is_not(None), lanes.c.next_priority > bindparam("above")
+    )
+    .bindparams(given(lanes.c.next_due_at, "now"))
+    .columns(lanes.c.owner_id.label("id"), literal_column("room", Integer))
 )
-
-
-_ANYTHING = select(lanes.c.lane).where(lanes.c.next_due_at <= bindparam("now", type_=lanes.c.next_due_at.type)).limit(1)
+_PRIORITY = Prepared(
+    select(func.min(lanes.c.next_priority)).where(
+        lanes.c.next_due_at.is_not(None), lanes.c.next_priority > bindparam("above")
+    )
+)
+_ANYTHING = Prepared(select(lanes.c.lane).where(lanes.c.next_due_at <= bindparam("now")).limit(1))
+_LINE = (
+    select(lanes.c.lane, lanes.c.head_job, lanes.c.owner_id, lanes.c.suspect)
+    .where(
+        lanes.c.next_priority == bindparam("priority"),
+        lanes.c.owner_id == bindparam("owner"),
+        lanes.c.next_due_at <= bindparam("now"),
+    )
+    .order_by(lanes.c.next_due_at)
+    .limit(bindparam("most"))
+)
+_HEALTHY = Prepared(_LINE.where(lanes.c.suspect.is_(False)))
+_SUSPECT = Prepared(_LINE.where(lanes.c.suspect.is_(True)))
 
 
 def ready(uow: UnitOfWork, now: datetime, limit: int, suspects: int) -> list[Ready]:
@@ -222,11 +221,11 @@ def ready(uow: UnitOfWork, now: datetime, limit: int, suspects: int) -> list[Rea
     At most `suspects` of them are jobs that ran out of a lease before, and no owner gets more than its cap.
     """
     found: list[Ready] = []
-    if uow.first(_ANYTHING, {"now": now}) is None:  # Most looks find nothing; they must not walk over every owner.
+    if not uow.rows(_ANYTHING, now=now):  # Most looks find nothing; they must not walk over every owner.
         return found
     above = -1
     while len(found) < limit:
-        priority = uow.execute(_PRIORITY, {"above": above}).scalar()
+        [(priority,)] = uow.rows(_PRIORITY, above=above)
         if priority is None:
             break
         above = priority
@@ -238,9 +237,7 @@ def ready(uow: UnitOfWork, now: datetime, limit: int, suspects: int) -> list[Rea
 
 def _ready_at(uow: UnitOfWork, priority: int, now: datetime, limit: int, suspects: int) -> list[Ready]:
     """The heads of one priority, one of each owner in turn."""
-    moment = bindparam("now", now, type_=lanes.c.next_due_at.type)
-    question = _OWNERS.bindparams(moment, priority=priority, most=limit, suspects=max(suspects, 0))
-    owners = [(owner, room) for owner, room in uow.execute(question).all()]
+    owners = uow.rows(_OWNERS, now=now, priority=priority, most=limit, suspects=max(suspects, 0))
     heads: list[Ready] = []
     for most in (1, limit) if len(owners) >= limit else (limit,):  # What suspects may not fill is the others'.
         heads = _in_turn(
@@ -264,95 +261,117 @@ def _in_turn(lines: Sequence[Sequence[Ready]], limit: int, suspects: int) -> lis
 
 def _line(uow: UnitOfWork, priority: int, owner: UUID, now: datetime, limit: int, suspects: int) -> list[Ready]:
     """An owner's due heads, healthy ones first: a page of suspects at the front must not hide those behind it."""
-    statement = (
-        select(lanes.c.lane, lanes.c.head_job, lanes.c.suspect)
-        .where(lanes.c.next_priority == priority, lanes.c.owner_id == owner, lanes.c.next_due_at <= now)
-        .order_by(lanes.c.next_due_at)
-    )
-    rows = [*uow.all(statement.where(lanes.c.suspect.is_(False)).limit(limit))]
+    rows = uow.rows(_HEALTHY, priority=priority, owner=owner, now=now, most=limit)
     if len(rows) < limit and suspects > 0:
-        rows += uow.all(statement.where(lanes.c.suspect.is_(True)).limit(min(limit - len(rows), suspects)))
-    return [Ready(row["lane"], row["head_job"], owner, bool(row["suspect"])) for row in rows]
+        most = min(limit - len(rows), suspects)
+        rows += uow.rows(_SUSPECT, priority=priority, owner=owner, now=now, most=most)
+    return [Ready(*row) for row in rows]
 
 
 def lease(uow: UnitOfWork, heads: Sequence[Ready], token: UUID, now: datetime, until: datetime) -> list[Job]:
     """Take the lanes: their heads run from now on under `token`."""
     if not heads:
         return []
-    taken = (
-        update(message_queue)
-        .where(message_queue.c.id.in_([head.job_id for head in heads]), _WAITS)
-        .values(status="running", lease_token=token, leased_until=until, dispatched_at=None)
-        .returning(*_JOB_COLUMNS)
-    )
-    jobs = [Job(*row) for row in uow.execute(taken).all()]
-    uow.execute(update(lanes).where(lanes.c.lane.in_([job.lane for job in jobs])).values(next_due_at=None))
+    jobs = [Job(*row) for head in heads for row in uow.rows(_LEASE, of_id=head.job_id, token=token, until=until)]
+    uow.run_many(_LOCK, [{"of_lane": job.lane} for job in jobs])
     served = {owner: now + timedelta(microseconds=n) for n, owner in enumerate(job.owner_id for job in jobs)}
-    insert = uow.insert(queue_owners)
-    upsert = insert.on_conflict_do_update(index_elements=["owner_id"], set_={"served_at": insert.excluded.served_at})
-    uow.execute(upsert, [{"owner_id": owner, "served_at": at} for owner, at in served.items()])
-    order = {head.job_id: n for n, head in enumerate(heads)}
-    return sorted(jobs, key=lambda job: order[job.id])
+    uow.run_many(_SERVED, [{"owner_id": owner, "served_at": at} for owner, at in served.items()])
+    return jobs
+
+
+_LEASE = Prepared(
+    update(message_queue)
+    .where(message_queue.c.id == bindparam("of_id"), _WAITS)
+    .values(
+        status="running",
+        lease_token=given(message_queue.c.lease_token, "token"),
+        leased_until=given(message_queue.c.leased_until, "until"),
+        dispatched_at=None,
+    )
+    .returning(*_JOB_COLUMNS)
+)
+_LOCK = Prepared(update(lanes).where(lanes.c.lane == bindparam("of_lane")).values(next_due_at=None))
+_served = inserting(queue_owners, "owner_id", "served_at")
+_SERVED = Prepared(
+    _served.on_conflict_do_update(index_elements=["owner_id"], set_={"served_at": _served.excluded.served_at})
+)
 
 
 # --- While it runs ----------------------------------------------------------------------------------------------------
 
 
-def _held(job_id: object, token: object) -> ColumnElement[bool]:
-    return and_(message_queue.c.id == job_id, message_queue.c.lease_token == token, message_queue.c.status == "running")
+_HELD = and_(
+    message_queue.c.id == bindparam("of_id"),
+    message_queue.c.lease_token == bindparam("token"),
+    message_queue.c.status == text("'running'"),
+)
+_HOLDS = Prepared(select(message_queue.c.id).where(_HELD))
+_EXTEND = Prepared(update(message_queue).where(_HELD).values(leased_until=given(message_queue.c.leased_until, "until")))
+_COLLECTING = select(message_queue.c.id, message_queue.c.due_at).where(
+    message_queue.c.lane == bindparam("lane"), message_queue.c.status == text("'collecting'")
+)
+_WINDOW = Prepared(_COLLECTING)
+_REMOVE = Prepared(delete(message_queue).where(message_queue.c.id == bindparam("id")))
+_HASTEN = Prepared(
+    update(message_queue)
+    .where(
+        message_queue.c.lane == bindparam("of_lane"),
+        message_queue.c.status == text("'waiting'"),
+        message_queue.c.due_at > bindparam("now"),
+    )
+    .values(due_at=given(message_queue.c.due_at, "now"))
+)
+
+
+def _setting(*names: str) -> Prepared:
+    """Set columns of one job, whoever holds it."""
+    values = {name: given(message_queue.c[name]) for name in names}
+    return Prepared(update(message_queue).where(message_queue.c.id == bindparam("of_id")).values(values))
+
+
+_SET_TURN = _setting("turn_id")
+_SET_PAYLOAD = _setting("payload")
+_SET_STATUS = _setting("status")
+_SET_REPLAYED = _setting("replayed_by")
 
 
 def holds(uow: UnitOfWork, job: Job) -> bool:
     """Whether this claim still holds the row: the fence of every write a worker makes."""
-    return uow.first(select(message_queue.c.id).where(_held(job.id, job.lease_token))) is not None
+    return bool(uow.rows(_HOLDS, of_id=job.id, token=job.lease_token))
 
 
 def extend_leases(uow: UnitOfWork, leases: Sequence[tuple[UUID, UUID, datetime]]) -> set[UUID]:
     """One statement for all leases of a process: (job, token, until). Gives back the jobs still held."""
-    held = set[UUID]()
-    for job_id, token, until in leases:
-        changed = uow.changed(update(message_queue).where(_held(job_id, token)).values(leased_until=until))
-        if changed:
-            held.add(job_id)
-    return held
+    return {job_id for job_id, token, until in leases if uow.run(_EXTEND, of_id=job_id, token=token, until=until) == 1}
 
 
 def newcomers(uow: UnitOfWork, running: Sequence[str]) -> set[str]:
     """Of the lanes given, those with a burst window open."""
-    statement = select(message_queue.c.lane).where(
-        message_queue.c.lane.in_(running), message_queue.c.status == text("'collecting'")
-    )
-    return {row["lane"] for row in uow.all(statement)}
+    return {lane for lane in running if uow.rows(_WINDOW, lane=lane)}
 
 
 def collecting_in(uow: UnitOfWork, lane: str) -> tuple[UUID, datetime] | None:
     """The lane's open burst window: its job and its due time."""
-    row = uow.first(
-        select(message_queue.c.id, message_queue.c.due_at).where(
-            message_queue.c.lane == lane, message_queue.c.status == text("'collecting'")
-        )
-    )
-    return None if row is None else (row["id"], row["due_at"])
+    for job_id, due_at in uow.rows(_WINDOW, lane=lane):
+        return job_id, due_at
+    return None
 
 
 def remove(uow: UnitOfWork, job_id: UUID, lane: str) -> None:
     """Take away a job whose messages another job carries now."""
-    uow.execute(delete(message_queue).where(message_queue.c.id == job_id))
+    uow.run(_REMOVE, id=job_id)
     refresh_lanes(uow, [lane])
 
 
 def hasten(uow: UnitOfWork, lane: str, now: datetime) -> None:
     """What waits in a lane is due now: the news it waited for has come."""
-    waiting = and_(
-        message_queue.c.lane == lane, message_queue.c.status == text("'waiting'"), message_queue.c.due_at > now
-    )
-    uow.execute(update(message_queue).where(waiting).values(due_at=now))
+    uow.run(_HASTEN, of_lane=lane, now=now)
     refresh_lanes(uow, [lane])
 
 
 def set_turn(uow: UnitOfWork, job: Job, turn_id: UUID) -> None:
     """Remember whose turn the job carries; a retry keeps it."""
-    uow.execute(update(message_queue).where(message_queue.c.id == job.id).values(turn_id=turn_id))
+    uow.run(_SET_TURN, of_id=job.id, turn_id=turn_id)
 
 
 # --- Endings ----------------------------------------------------------------------------------------------------------
@@ -420,14 +439,26 @@ WHERE id = :job AND lease_token = :token AND status = 'running'
 
 def put_back(uow: UnitOfWork, job: Job, due_at: datetime, *, error: str | None, **counted: int) -> bool:
     """Let a held job wait again, at its place in the line; `counted` sets attempts or crashes_alone."""
-    values: dict[str, object] = {"status": "waiting", "lease_token": None, "leased_until": None, "due_at": due_at}
-    if error is not None:
-        values["last_error"] = error
-    statement = update(message_queue).where(_held(job.id, job.lease_token)).values(**values, **counted)
-    if uow.changed(statement) != 1:
+    values = {"attempts": job.attempts, "crashes_alone": job.crashes_alone, **counted}
+    if uow.run(_PUT_BACK, of_id=job.id, token=job.lease_token, due_at=due_at, error=error, **values) != 1:
         return False
     refresh_lanes(uow, [job.lane])
     return True
+
+
+_PUT_BACK = Prepared(
+    update(message_queue)
+    .where(_HELD)
+    .values(
+        status="waiting",
+        lease_token=None,
+        leased_until=None,
+        due_at=given(message_queue.c.due_at),
+        last_error=func.coalesce(given(message_queue.c.last_error, "error"), message_queue.c.last_error),
+        attempts=given(message_queue.c.attempts),
+        crashes_alone=given(message_queue.c.crashes_alone),
+    )
+)
 
 
 def bury(uow: UnitOfWork, job: Job, now: datetime, error: str, **counted: int) -> bool:
@@ -459,9 +490,9 @@ def prune(uow: UnitOfWork, before: datetime) -> int:
     return uow.changed(delete(message_queue).where(message_queue.c.id.in_(old)))
 
 
-def set_payload(uow: UnitOfWork, job_id: UUID, payload: Mapping[str, Any]) -> None:
+def set_payload(uow: UnitOfWork, job_id: UUID, payload: Mapping[str, JsonValue]) -> None:
     """Replace what a job carries (a dead letter keeps its own list of messages)."""
-    uow.execute(update(message_queue).where(message_queue.c.id == job_id).values(payload=dict(payload)))
+    uow.run(_SET_PAYLOAD, of_id=job_id, payload=payload)
 
 
 def free_ended_leases(uow: UnitOfWork, now: datetime, harmless: Collection[str] = ()) -> int:
@@ -532,17 +563,22 @@ def dead_letters(uow: UnitOfWork, *, limit: int = 1000) -> list[Job]:
         .order_by(message_queue.c.id)
         .limit(limit)
     )
-    return [_stored(row) for row in uow.all(statement)]
+    return [_stored(tuple(row)) for row in uow.execute(statement).all()]
 
 
 def find(uow: UnitOfWork, job_id: UUID) -> Job | None:
     """Any job by its id."""
-    row = uow.first(select(*_JOB_COLUMNS).where(message_queue.c.id == job_id))
-    return None if row is None else _stored(row)
+    for row in uow.rows(_FIND, id=job_id):
+        return _stored(row)
+    return None
 
 
-def _stored(row: RowMapping) -> Job:
-    values = dict(row)
+_FIND = Prepared(select(*_JOB_COLUMNS).where(message_queue.c.id == bindparam("id")))
+
+
+def _stored(row: Row) -> Job:
+    """A job that nobody may hold: it is given a lease that no claim can have made."""
+    values = dict(zip((column.name for column in _JOB_COLUMNS), row, strict=True))
     values["lease_token"] = values["lease_token"] or UUID(int=0)
     values["leased_until"] = values["leased_until"] or values["created_at"]
     return Job(**values)
@@ -550,11 +586,11 @@ def _stored(row: RowMapping) -> Job:
 
 def mark_done(uow: UnitOfWork, job_id: UUID) -> None:
     """What was given up has turned out well."""
-    uow.execute(update(message_queue).where(message_queue.c.id == job_id).values(status="done"))
+    uow.run(_SET_STATUS, of_id=job_id, status="done")
 
 
 def mark_replayed(uow: UnitOfWork, job_id: UUID, by: UUID) -> None:
-    uow.execute(update(message_queue).where(message_queue.c.id == job_id).values(replayed_by=by))
+    uow.run(_SET_REPLAYED, of_id=job_id, replayed_by=by)
 
 
 def mark_discarded(uow: UnitOfWork, job: Job, now: datetime) -> None:

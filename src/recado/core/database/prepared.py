@@ -1,0 +1,100 @@
+"""Statements that are compiled once and then run on the driver itself.
+
+Building a statement with SQLAlchemy, finding it in its cache and running it costs about 300 us each time, running the
+compiled text on the driver 5 us (measured). So statements of the road of a message are constants whose values are
+bound, written with SQLAlchemy's expressions all the same: tables, columns and their types are named in one place.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import cached_property
+from typing import Any, TypeAlias
+
+from sqlalchemy import ClauseElement, bindparam
+from sqlalchemy.dialects import sqlite
+from sqlalchemy.sql.compiler import SQLCompiler
+from sqlalchemy.sql.elements import BindParameter
+from sqlalchemy.sql.schema import Column, Table
+from sqlalchemy.sql.selectable import ReturnsRows
+
+Row: TypeAlias = tuple[Any, ...]
+"""A row with the domain's types: this is the parsing edge of the database, repositories turn it into entities."""
+
+_Process: TypeAlias = Callable[[Any], object] | None
+
+_SQLITE = sqlite.dialect(paramstyle="qmark")
+
+
+class Prepared:
+    """A statement whose values are `bindparam`s; each value is converted as the type of its column says.
+
+    It is compiled when it is first used, so that importing a module full of them costs nothing.
+    """
+
+    def __init__(self, statement: ClauseElement) -> None:
+        self._statement = statement
+
+    @cached_property
+    def _compiled(self) -> SQLCompiler:
+        compiled = self._statement.compile(dialect=_SQLITE)
+        assert isinstance(compiled, SQLCompiler)  # noqa: S101 - narrows the type: only DDL is compiled by another
+        return compiled
+
+    @cached_property
+    def sql(self) -> str:
+        """The text as the driver takes it."""
+        if self._compiled.has_out_parameters or self._compiled.post_compile_params:
+            raise TypeError("a list of values cannot be bound in a prepared statement: run it for each")
+        return str(self._compiled)
+
+    @cached_property
+    def _binds(self) -> list[tuple[str, _Process, object]]:
+        """Name, conversion, and the value of those that the statement brings itself."""
+        return [_bind(name, self._compiled.binds[name]) for name in self._compiled.positiontup or ()]
+
+    @cached_property
+    def _results(self) -> list[_Process]:
+        statement = self._statement
+        columns = statement.exported_columns if isinstance(statement, ReturnsRows) else ()
+        return [column.type.result_processor(_SQLITE, None) for column in columns]
+
+    def bound(self, values: Mapping[str, object]) -> list[object]:
+        """The values in the driver's order and types. A name that is missing is a KeyError."""
+        return [
+            (values[name] if process is None else process(values[name])) if own is _GIVEN else own
+            for name, process, own in self._binds
+        ]
+
+    def bound_rows(self, values: Iterable[Mapping[str, object]]) -> list[list[object]]:
+        """The same for many rows."""
+        return [self.bound(row) for row in values]
+
+    def found(self, rows: Sequence[Row]) -> list[Row]:
+        """Rows of the driver in the domain's types."""
+        if not any(self._results):
+            return list(rows)
+        results = self._results
+        return [
+            tuple([v if convert is None else convert(v) for v, convert in zip(row, results, strict=True)])
+            for row in rows
+        ]
+
+
+_GIVEN = object()
+
+
+def _bind(name: str, bind: BindParameter[Any]) -> tuple[str, _Process, object]:
+    process = bind.type.bind_processor(_SQLITE)
+    if bind.required:
+        return name, process, _GIVEN
+    return name, None, bind.value if process is None else process(bind.value)
+
+
+def given(column: "Column[Any]", name: str | None = None) -> BindParameter[Any]:
+    """A value of a column's type, bound under the column's name or another."""
+    return bindparam(name or column.name, type_=column.type)
+
+
+def inserting(table: Table, *names: str) -> sqlite.Insert:
+    """INSERT with one bound value for each column named, or for all of them."""
+    columns = [table.c[name] for name in names] if names else list(table.c)
+    return sqlite.insert(table).values({column.name: given(column) for column in columns})

@@ -1,0 +1,111 @@
+"""Statements that are compiled once: what goes in as the domain's types comes out as the domain's types."""
+
+from datetime import UTC, datetime
+from uuid import UUID
+
+import pytest
+from sqlalchemy import Column, MetaData, String, Table, bindparam, delete, select, text, update
+from sqlalchemy.exc import IntegrityError
+
+from recado.core.database.engine import SqliteDatabase
+from recado.core.database.prepared import Prepared, given, inserting
+from recado.core.database.types import Id, Json, Moment
+from recado.core.database.unit_of_work import UnitOfWork
+
+letters = Table(
+    "letters",
+    MetaData(),
+    Column("id", Id, primary_key=True),
+    Column("at", Moment, nullable=False),
+    Column("body", Json),
+    Column("sender", String, unique=True),
+)
+INSERT = Prepared(inserting(letters))
+EVERYTHING = Prepared(select(letters).order_by(letters.c.id))
+ID, OTHER = UUID(int=1), UUID(int=2)
+AT = datetime(2026, 3, 1, 12, 30, 0, 123456, tzinfo=UTC)
+LETTER = {"id": ID, "at": AT, "body": {"words": ["olá", 1]}, "sender": "Ana"}
+
+
+@pytest.fixture
+async def uow_of(database: SqliteDatabase) -> SqliteDatabase:
+    """A database with the table of the tests."""
+    await database.write(lambda uow: letters.create(uow.execute(text("SELECT 1")).connection), owner=None)
+    return database
+
+
+async def test_values_keep_their_types(uow_of: SqliteDatabase) -> None:
+    await uow_of.write(lambda uow: uow.run(INSERT, **LETTER), owner=None)
+    rows = await uow_of.read(lambda uow: uow.rows(EVERYTHING), owner=None)
+    assert rows == [(ID, AT, {"words": ["olá", 1]}, "Ana")]
+
+
+async def test_compared_values_take_the_type_of_their_column(uow_of: SqliteDatabase) -> None:
+    since = Prepared(select(letters.c.id).where(letters.c.at >= bindparam("since")))
+    await uow_of.write(lambda uow: uow.run(INSERT, **LETTER), owner=None)
+    assert await uow_of.read(lambda uow: uow.rows(since, since=AT), owner=None) == [(ID,)]
+
+
+async def test_what_a_statement_brings_itself_needs_no_name(uow_of: SqliteDatabase) -> None:
+    on_that_day = Prepared(select(letters.c.sender).where(letters.c.at == AT, letters.c.id == ID).limit(1))
+    await uow_of.write(lambda uow: uow.run(INSERT, **LETTER), owner=None)
+    assert await uow_of.read(lambda uow: uow.rows(on_that_day), owner=None) == [("Ana",)]
+
+
+async def test_returning_gives_typed_rows(uow_of: SqliteDatabase) -> None:
+    rename = (
+        update(letters)
+        .where(letters.c.id == given(letters.c.id, "of_id"))
+        .values(sender=given(letters.c.sender))
+        .returning(letters.c.id, letters.c.at)
+    )
+
+    def work(uow: UnitOfWork) -> list[tuple[UUID, datetime]]:
+        uow.run(INSERT, **LETTER)
+        return [(id_, at) for id_, at in uow.rows(Prepared(rename), of_id=ID, sender="Bia")]
+
+    assert await uow_of.write(work, owner=None) == [(ID, AT)]
+
+
+async def test_counts_what_it_changed(uow_of: SqliteDatabase) -> None:
+    remove = Prepared(delete(letters).where(letters.c.id == bindparam("id")))
+
+    def work(uow: UnitOfWork) -> list[int]:
+        return [
+            uow.run_many(INSERT, [LETTER, {**LETTER, "id": OTHER, "sender": "Bia"}]),
+            uow.run_many(INSERT, []),
+            uow.run(remove, id=ID),
+            uow.run(remove, id=ID),
+        ]
+
+    assert await uow_of.write(work, owner=None) == [2, 0, 1, 0]
+
+
+async def test_a_broken_rule_is_the_error_that_it_always_was_and_keeps_the_values_to_itself(
+    uow_of: SqliteDatabase,
+) -> None:
+    twice = [LETTER, {**LETTER, "id": OTHER}]
+    with pytest.raises(IntegrityError, match="UNIQUE") as one_by_one:
+        await uow_of.write(lambda uow: [uow.run(INSERT, **letter) for letter in twice], owner=None)
+    with pytest.raises(IntegrityError, match="UNIQUE") as together:
+        await uow_of.write(lambda uow: uow.run_many(INSERT, twice), owner=None)
+    assert "Ana" not in str(one_by_one.value) + str(together.value)
+    assert await uow_of.read(lambda uow: uow.rows(EVERYTHING), owner=None) == []
+
+
+async def test_a_forgotten_value_is_named(uow_of: SqliteDatabase) -> None:
+    with pytest.raises(KeyError, match="sender"):
+        await uow_of.write(lambda uow: uow.run(INSERT, id=ID, at=AT, body=None), owner=None)
+
+
+async def test_a_naive_moment_does_not_get_in(uow_of: SqliteDatabase) -> None:
+    with pytest.raises(ValueError, match="naive"):
+        await uow_of.write(
+            lambda uow: uow.run(INSERT, **{**LETTER, "at": datetime(2026, 3, 1)}),  # noqa: DTZ001 - that is the point
+            owner=None,
+        )
+
+
+def test_a_list_of_values_is_refused() -> None:
+    with pytest.raises(TypeError, match="run it for each"):
+        _ = Prepared(select(letters.c.id).where(letters.c.id.in_([ID, OTHER]))).sql
