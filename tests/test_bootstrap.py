@@ -1,5 +1,7 @@
 """The container: every provider can be built, and a test can hand in its own."""
 
+import subprocess
+import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -55,3 +57,14 @@ def test_a_missing_public_url_is_told_with_the_variable_that_mends_it(tmp_path: 
 
     with pytest.raises(ConfigurationError, match="RECADO_PUBLIC_URL"):
         Container(settings=settings).webhooks()
+
+
+def test_a_worker_loads_no_web_framework() -> None:
+    look = "import sys, recado.entrypoints.worker; print(sorted({'fastapi', 'starlette'} & set(sys.modules)))"
+    seen = subprocess.run([sys.executable, "-c", look], capture_output=True, text=True, check=True)
+    assert seen.stdout.strip() == "[]"
+
+
+def test_a_web_framework_can_be_loaded_all_the_same() -> None:
+    look = "import recado.bootstrap; from fastapi.params import Depends; from starlette.requests import Request"
+    assert subprocess.run([sys.executable, "-c", look], check=False).returncode == 0

@@ -11,7 +11,6 @@ from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
-from dependency_injector import containers, providers
 from sqlalchemy import MetaData
 
 from recado.channels.bindings import DeliveryReports
@@ -31,6 +30,7 @@ from recado.conversation.overdue import Overdue
 from recado.conversation.ports import Agents, Channel, OutboundText, Pull, SendResult
 from recado.conversation.turns import ReplyHandler, ReplyLimits
 from recado.core.clock import Clock, SystemClock
+from recado.core.container import containers, providers
 from recado.core.database.engine import Database, SqliteDatabase
 from recado.core.errors import ConfigurationError
 from recado.core.ids import Chance, Ids, UuidV7, system_chance

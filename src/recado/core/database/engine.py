@@ -134,7 +134,9 @@ def sqlite_engine(url: URL, *, read_only: bool = False) -> Engine:
 def _pragmas(dbapi: stdlib_sqlite3.Connection, *, read_only: bool) -> None:
     dbapi.execute("PRAGMA busy_timeout=0")
     _retry_locked(lambda: dbapi.execute("PRAGMA journal_mode=WAL"))
-    for pragma in ("synchronous=FULL", "foreign_keys=ON", "cache_size=-65536", "temp_store=MEMORY"):
+    # The writer must not read a page twice while it holds the lock; readers have the system's cache, which they share.
+    kibibytes = 2_048 if read_only else 65_536
+    for pragma in ("synchronous=FULL", "foreign_keys=ON", f"cache_size=-{kibibytes}", "temp_store=MEMORY"):
         dbapi.execute(f"PRAGMA {pragma}")
     if read_only:
         dbapi.execute("PRAGMA query_only=ON")
