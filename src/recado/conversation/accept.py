@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from typing import Literal
 from uuid import UUID
 
-from sqlalchemy import bindparam, select, text, update
+from sqlalchemy import bindparam, text, update
 
 from recado.conversation.tables import messages
 from recado.conversation.values import Address
@@ -85,9 +85,10 @@ _INSERT = Prepared(
         messages, "id", "owner_id", "lane", "address_id", "account_sid", "message_sid", "from_address", "to_address",
         "text", "kind", "opt_out_type", "profile_name", "raw", "source", "received_at", "outcome", "outcome_reason",
         "outcome_at",
-    ).on_conflict_do_nothing()
+    )
+    .on_conflict_do_nothing()
+    .returning(messages.c.id)
 )  # fmt: skip
-_STORED = Prepared(select(messages.c.id).where(messages.c.id == bindparam("id")))
 _FILL_IN = Prepared(
     update(messages)
     .where(
@@ -112,10 +113,9 @@ class AcceptService:
     def accept_many(self, uow: UnitOfWork, inbounds: Sequence[Inbound]) -> list[Accepted | Duplicate]:
         """Store what is new, and open or extend one burst window per lane."""
         lanes = {inbound.id: inbound.lane for inbound in inbounds}
-        stored = set(lanes)
-        if uow.run_many(_INSERT, [_row(inbound, lanes[inbound.id]) for inbound in inbounds]) < len(inbounds):
-            stored = {id_ for id_ in lanes if uow.rows(_STORED, id=id_)}
-            _fill_in(uow, [inbound for inbound in inbounds if inbound.id not in stored])
+        rows = uow.rows_of_many(_INSERT, [_row(inbound, lanes[inbound.id]) for inbound in inbounds])
+        stored = {id_ for (id_,) in rows}
+        _fill_in(uow, [inbound for inbound in inbounds if inbound.id not in stored])
         new = [inbound for inbound in inbounds if inbound.id in stored]
         to_answer = [inbound for inbound in new if not inbound.stale]
         newest_of_lane = {lanes[inbound.id]: inbound for inbound in to_answer}

@@ -81,6 +81,20 @@ async def test_counts_what_it_changed(uow_of: SqliteDatabase) -> None:
     assert await uow_of.write(work, owner=None) == [2, 0, 1, 0]
 
 
+@pytest.mark.parametrize("count", [1, 2, 3, 127, 128, 129, 300])
+async def test_many_rows_are_stored_and_told_whatever_their_number(uow_of: SqliteDatabase, count: int) -> None:
+    new = Prepared(inserting(letters).on_conflict_do_nothing().returning(letters.c.id))
+    rows = [{**LETTER, "id": UUID(int=number), "sender": f"Ana {number}"} for number in range(count)]
+
+    def work(uow: UnitOfWork) -> tuple[list[UUID], list[UUID], int]:
+        told = [id_ for (id_,) in uow.rows_of_many(new, rows[::2])]
+        rest = [id_ for (id_,) in uow.rows_of_many(new, rows)]
+        return told, rest, len(uow.rows(EVERYTHING))
+
+    told, rest, stored = await uow_of.write(work, owner=None)
+    assert (told, rest, stored) == ([row["id"] for row in rows[::2]], [row["id"] for row in rows[1::2]], count)
+
+
 async def test_a_broken_rule_is_the_error_that_it_always_was_and_keeps_the_values_to_itself(
     uow_of: SqliteDatabase,
 ) -> None:

@@ -5,7 +5,7 @@ compiled text on the driver 5 us (measured). So statements of the road of a mess
 bound, written with SQLAlchemy's expressions all the same: tables, columns and their types are named in one place.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import Any, TypeAlias
 
@@ -32,6 +32,7 @@ class Prepared:
 
     def __init__(self, statement: ClauseElement) -> None:
         self._statement = statement
+        self._sizes: dict[int, str] = {}
 
     @cached_property
     def _compiled(self) -> SQLCompiler:
@@ -68,6 +69,32 @@ class Prepared:
         """The same for many rows."""
         return [self.bound(row) for row in values]
 
+    @cached_property
+    def _group(self) -> str | None:
+        """The `(?, ?, …)` that can be repeated: one row of VALUES that holds every bound value of the statement."""
+        group = f"({', '.join('?' * len(self._binds))})"
+        return group if f"VALUES {group}" in self.sql and self.sql.count("?") == len(self._binds) else None
+
+    def many(self, rows: Sequence[Sequence[object]]) -> Iterator[tuple[str, list[object]]]:
+        """The fewest statements that store all rows, if VALUES can take many; else one for each.
+
+        The driver lets go of the interpreter's lock while a statement runs and must get it back after each: row by row,
+        a busy event loop would let it wait thousands of times a second. Sizes are powers of two, so that the driver
+        keeps them all compiled.
+        """
+        at = 0
+        while at < len(rows):
+            size = min(1 << ((len(rows) - at).bit_length() - 1), _MOST_ROWS) if self._group else 1
+            yield self._repeated(size), [value for row in rows[at : at + size] for value in row]
+            at += size
+
+    def _repeated(self, size: int) -> str:
+        sql = self._sizes.get(size)
+        if sql is None:
+            group = self._group or ""
+            sql = self._sizes[size] = self.sql.replace(group, ", ".join([group] * size)) if size > 1 else self.sql
+        return sql
+
     def found(self, rows: Sequence[Row]) -> list[Row]:
         """Rows of the driver in the domain's types."""
         if not any(self._results):
@@ -80,6 +107,8 @@ class Prepared:
 
 
 _GIVEN = object()
+_MOST_ROWS = 128
+"""SQLite binds 32,766 values at most."""
 
 
 def _bind(name: str, bind: BindParameter[Any]) -> tuple[str, _Process, object]:

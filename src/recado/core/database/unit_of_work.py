@@ -6,7 +6,7 @@ touches nothing but its unit of work.
 """
 
 import sqlite3
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, TypeAlias
 from uuid import UUID
 
@@ -49,11 +49,17 @@ class UnitOfWork:
 
     def run_many(self, prepared: Prepared, values: Iterable[Mapping[str, object]]) -> int:
         """Run a prepared statement for each of many rows; how many rows were changed."""
+        return sum(cursor.rowcount for cursor in self._run_many(prepared, values))
+
+    def rows_of_many(self, prepared: Prepared, values: Iterable[Mapping[str, object]]) -> list[Row]:
+        """Run a prepared statement with RETURNING for each of many rows; what it returned."""
+        return [row for cursor in self._run_many(prepared, values) for row in prepared.found(cursor.fetchall())]
+
+    def _run_many(self, prepared: Prepared, values: Iterable[Mapping[str, object]]) -> Iterator[sqlite3.Cursor]:
         bound = prepared.bound_rows(values)
-        if not bound:
-            return 0
         try:
-            return self._driver.executemany(prepared.sql, bound).rowcount
+            for sql, row in prepared.many(bound):
+                yield self._driver.execute(sql, row)
         except self._connection.dialect.loaded_dbapi.Error as error:
             raise self._as_ours(prepared, error) from error
 

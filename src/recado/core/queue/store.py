@@ -110,14 +110,17 @@ def touch_lanes(uow: UnitOfWork, owners: Mapping[str, UUID]) -> None:
 _TOUCH = Prepared(
     text(
         """
+WITH given (lane, owner_id) AS (VALUES (:lane, :owner_id))
 INSERT INTO lanes (lane, owner_id, head_job, next_due_at, next_priority, suspect)
-SELECT :lane, :owner_id, head.id,
-    CASE WHEN EXISTS (SELECT 1 FROM message_queue r WHERE r.lane = head.lane AND r.status = 'running')
+SELECT given.lane, given.owner_id, head.id,
+    CASE WHEN EXISTS (SELECT 1 FROM message_queue r WHERE r.lane = given.lane AND r.status = 'running')
         THEN NULL ELSE head.due_at END,
     head.priority, head.crashes > 0
-FROM message_queue AS head
-WHERE head.lane = :lane AND head.status IN ('collecting', 'waiting', 'running') AND head.status <> 'running'
-ORDER BY head.id LIMIT 1
+FROM given CROSS JOIN message_queue AS head ON head.id = (
+    SELECT id FROM message_queue
+    WHERE lane = given.lane AND status IN ('collecting', 'waiting', 'running') AND status <> 'running'
+    ORDER BY id LIMIT 1)
+WHERE true
 ON CONFLICT (lane) DO UPDATE SET head_job = excluded.head_job, next_due_at = excluded.next_due_at,
     next_priority = excluded.next_priority, suspect = excluded.suspect
 """
@@ -136,14 +139,14 @@ UPDATE lanes SET (head_job, next_due_at, next_priority, suspect) = (
     FROM message_queue AS head
     WHERE head.lane = lanes.lane AND head.status IN ('collecting', 'waiting', 'running') AND head.status <> 'running'
     ORDER BY head.id LIMIT 1)
-WHERE lane = :lane
+WHERE lane IN (VALUES (:lane))
 """
     )
 )
 _FORGET = Prepared(
     text(
         """
-DELETE FROM lanes WHERE lane = :lane AND head_job IS NULL
+DELETE FROM lanes WHERE lane IN (VALUES (:lane)) AND head_job IS NULL
     AND NOT EXISTS (SELECT 1 FROM message_queue r WHERE r.lane = lanes.lane AND r.status = 'running')
 """
     )
