@@ -237,6 +237,13 @@ class Road:
 
         return asyncio.run(asked())
 
+    def command(self, *words: str) -> str:
+        """Type a command as an operator would; what it prints. It must succeed."""
+        typed = [sys.executable, "-m", "recado", *words]
+        ran = subprocess.run(typed, env=self.env, capture_output=True, text=True, check=False, timeout=60)
+        assert ran.returncode == 0, ran.stdout + ran.stderr
+        return ran.stdout
+
     def container(self) -> Container:
         return Container(settings=load_settings(self.env, purpose="serve"))
 

@@ -116,9 +116,12 @@ class Bindings:
         if other.part_id == attempt.part_id:  # The part has arrived; nothing has to wait for the other attempt's fate.
             Attempts(self._uow).change(other_id, state="unconfirmed")
             return
+        answer = Answers(self._uow).require(other.answer_id)
+        if answer.state not in ("waiting", "accepted"):  # It was given up, and no job is left that could look again.
+            Attempts(self._uow).change(other_id, state="unconfirmed")
+            return
         Attempts(self._uow).change(other_id, state="unknown", finished_at=None)
         Parts(self._uow).change(other.part_id, state="waiting")
-        answer = Answers(self._uow).require(other.answer_id)
         if answer.state == "accepted":
             Answers(self._uow).change(answer.id, state="waiting", settled_at=None)
             Outbox(self._uow, self._ids, self._now, lambda text: [text]).send(answer)

@@ -20,21 +20,23 @@ _NOT_UNIQUE = "CREATE INDEX"
 LEASE = (
     # The heartbeat goes on telling a worker what it has lost; nobody else does.
     Edit(
-        r"^(?!UPDATE message_queue SET leased_until)(.*)message_queue\.lease_token = \? AND message_queue\.status = \?",
-        rf"\1{_ANYTHING} AND {_ANYTHING}",
+        r"^(?!UPDATE message_queue SET leased_until)(.*)"
+        r"message_queue\.lease_token = \? AND message_queue\.status = 'running'",
+        rf"\1{_ANYTHING}",
     ),
     Edit(r"lease_token = \? AND status = 'running'", _ANYTHING),
+    Edit(r"lease_token = given\.token AND status = 'running'", "1"),
 )
 ONE_ANSWER = (Edit(r"(?<=\n)(\s*)(CONSTRAINT \w+ )?UNIQUE \(turn_id\)", r"\1CHECK (1)"),)
 VERSION = (Edit(r"^(SELECT.*)turns\.version", r"\1 1 AS version"),)
 HELD_AT_COMMIT = (Edit(r"^(SELECT.*)conversations\.held_by", r"\1'agent' AS held_by", during="ReplyHandler._commit"),)
 HELD_AT_SEND = (Edit(r"^(SELECT.*)conversations\.held_by", r"\1'agent' AS held_by", during="SendHandler.run"),)
 SERIAL_SENDS = (
-    Edit(r"ORDER BY head\.id LIMIT 1", "ORDER BY head.due_at LIMIT 1"),
+    Edit(r"ORDER BY (head\.)?id LIMIT 1\)", r"ORDER BY \1due_at LIMIT 1)"),
     Edit(r"^(SELECT.*FROM attempts.*)state IN \('sending','unknown'\)", r"\1state = 'never'", during="SendHandler.run"),
 )
 ONE_IN_FLIGHT = (Edit("CREATE UNIQUE INDEX uq_attempts_in_flight", f"{_NOT_UNIQUE} uq_attempts_in_flight"),)
-LANE_LOCK = (Edit(r"THEN NULL ELSE due_at END", "THEN due_at ELSE due_at END"),)
+LANE_LOCK = (Edit(r"THEN NULL ELSE (head\.)?due_at END", r"THEN \1due_at ELSE \1due_at END"),)
 ONE_RUNNING = (Edit("CREATE UNIQUE INDEX uq_message_queue_running", f"{_NOT_UNIQUE} uq_message_queue_running"),)
 ONE_COLLECTING = (
     Edit("CREATE UNIQUE INDEX uq_message_queue_collecting", f"{_NOT_UNIQUE} uq_message_queue_collecting"),

@@ -85,13 +85,30 @@ class Disk:
         gc.freeze()  # What lives as long as the process need not be looked through after every world.
 
     def _edit(self, edits: Sequence[Edit]) -> None:
+        """On both ways to the driver: SQLAlchemy's own, and that of prepared statements."""
+
+        @functools.cache
+        def edited(statement: str, unit: str) -> str:
+            for each in edits:
+                statement = each.of(statement, unit)
+            return statement
+
         @event.listens_for(self.engine, "before_cursor_execute", retval=True)
         def edit(
             _connection: object, _cursor: object, statement: str, parameters: object, _context: object, _many: object
         ) -> tuple[str, object]:
-            for each in edits:
-                statement = each.of(statement, self.unit)
-            return statement, parameters
+            return edited(statement, self.unit), parameters
+
+        disk = self
+
+        class Editing(sqlite_module().Connection):  # type: ignore[misc]  # the module is chosen at run time
+            def execute(self, statement: str, parameters: Sequence[object] = ()) -> sqlite3.Cursor:
+                cursor: sqlite3.Cursor = super().execute(edited(statement, disk.unit), parameters)
+                return cursor
+
+        @event.listens_for(self.engine, "do_connect")
+        def connect(_dialect: object, _record: object, _arguments: object, named: dict[str, object]) -> None:
+            named["factory"] = Editing
 
     def wipe(self) -> None:
         self._empty.backup(self.raw)

@@ -8,7 +8,8 @@ Messages younger than two minutes are left to their webhook. One that arrives af
 raw form, and makes no second job.
 """
 
-from collections.abc import Iterable
+import asyncio
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
@@ -32,6 +33,8 @@ log = structlog.get_logger(__name__)
 
 OVERLAP: Final = timedelta(hours=1)
 LEFT_TO_WEBHOOKS: Final = timedelta(seconds=120)
+TOGETHER: Final = 100
+"""Messages accepted at a time: they share a commit, and webhooks still get their turn."""
 MAX_PAGES: Final = 1_000
 """A million messages of one number in a day and an hour; it is a background round."""
 
@@ -89,10 +92,8 @@ class GapSweep:
         records = await self._listed(credentials, address, since)
         if records is None:
             return None
-        missed = 0
-        for record in records:
-            if since <= record.created_at <= now - LEFT_TO_WEBHOOKS:
-                missed += await self._accept(address, record, now)
+        due = [record for record in records if since <= record.created_at <= now - LEFT_TO_WEBHOOKS]
+        missed = await self._accept_all(address, due, now)
         swept_until = now - LEFT_TO_WEBHOOKS
         await self._database.write(
             lambda uow: EveryAddress(uow).change(address.id, swept_until=swept_until), owner=None
@@ -101,7 +102,7 @@ class GapSweep:
 
     async def _listed(
         self, credentials: TwilioCredentials, address: ChannelAddress, since: datetime
-    ) -> Iterable[MessageRecord] | None:
+    ) -> Sequence[MessageRecord] | None:
         records: list[MessageRecord] = []
         next_url: str | None = None
         for _ in range(MAX_PAGES):
@@ -116,14 +117,23 @@ class GapSweep:
                 return sorted(records, key=lambda record: record.created_at)
         return None
 
-    async def _accept(self, address: ChannelAddress, record: MessageRecord, now: datetime) -> bool:
+    async def _accept_all(self, address: ChannelAddress, records: Sequence[MessageRecord], now: datetime) -> int:
+        """Oldest first, many in one commit; how many were new."""
         known = await self._directory.lookup(address.address)
         locale = known.locale if known is not None else DEFAULT_LOCALE
+        missed = 0
+        for at in range(0, len(records), TOGETHER):
+            inbounds = [self._inbound(address, record, locale, now) for record in records[at : at + TOGETHER]]
+            accepted = await asyncio.gather(*(self._acceptance.accept(each) for each in inbounds if each is not None))
+            missed += sum(isinstance(each, Accepted) for each in accepted)
+        return missed
+
+    def _inbound(self, address: ChannelAddress, record: MessageRecord, locale: str, now: datetime) -> Inbound | None:
         try:
             sender = Address(record.from_address)
         except InvalidInput:
-            return False
-        inbound = Inbound(
+            return None
+        return Inbound(
             id=self._ids.new(),
             owner_id=address.owner_id,
             address_id=address.id,
@@ -138,7 +148,6 @@ class GapSweep:
             source="sweep",
             stale=now - record.created_at > STALE,
         )
-        return isinstance(await self._acceptance.accept(inbound), Accepted)
 
 
 def _arrived(record: MessageRecord) -> bool:

@@ -4,6 +4,7 @@
 message gets its apology and cannot stop the line.
 """
 
+import contextlib
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -128,7 +129,8 @@ class QueueService:
             # A dead letter without its settlement is found by `recado verify`; a stopped line is found by customers.
             log.exception("queue.give_up_failed", job=str(job.id))
             now = self._clock.now()
-            await self._database.write(lambda uow: store.bury(uow, job, now, why), owner=None, urgent=True)
+            with contextlib.suppress(Busy, StorageUnavailable):
+                await self._database.write(lambda uow: store.bury(uow, job, now, why), owner=None, urgent=True)
 
     async def claim_this(self, job_id: UUID, token: UUID) -> Job | None:
         """The job that another process of ours has claimed for this one (a suspect's own process)."""

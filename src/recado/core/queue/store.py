@@ -17,8 +17,6 @@ from recado.core.database.unit_of_work import UnitOfWork
 from recado.core.queue.job import Job, NewJob
 from recado.core.queue.tables import UNFINISHED, lanes, message_queue, queue_owners
 
-_WAITS = text("status IN ('collecting', 'waiting')")
-
 STEP = 500
 """The most rows one write touches, so that nobody waits long for the lock."""
 
@@ -275,25 +273,33 @@ def lease(uow: UnitOfWork, heads: Sequence[Ready], token: UUID, now: datetime, u
     """Take the lanes: their heads run from now on under `token`."""
     if not heads:
         return []
-    jobs = [Job(*row) for head in heads for row in uow.rows(_LEASE, of_id=head.job_id, token=token, until=until)]
-    uow.run_many(_LOCK, [{"of_lane": job.lane} for job in jobs])
+    rows = uow.rows_of_many(_LEASE, [{"job": head.job_id, "token": token, "until": until} for head in heads])
+    order = {head.job_id: n for n, head in enumerate(heads)}
+    jobs = sorted((Job(*row) for row in rows), key=lambda job: order[job.id])
+    uow.run_many(_LOCK, [{"lane": job.lane} for job in jobs])
     served = {owner: now + timedelta(microseconds=n) for n, owner in enumerate(job.owner_id for job in jobs)}
     uow.run_many(_SERVED, [{"owner_id": owner, "served_at": at} for owner, at in served.items()])
     return jobs
 
 
 _LEASE = Prepared(
-    update(message_queue)
-    .where(message_queue.c.id == bindparam("of_id"), _WAITS)
-    .values(
-        status="running",
-        lease_token=given(message_queue.c.lease_token, "token"),
-        leased_until=given(message_queue.c.leased_until, "until"),
-        dispatched_at=None,
+    text(
+        f"""
+WITH given (job, token, until) AS (VALUES (:job, :token, :until))
+UPDATE message_queue SET status = 'running', lease_token = given.token, leased_until = given.until,
+    dispatched_at = NULL
+FROM given WHERE message_queue.id = given.job AND status IN ('collecting', 'waiting')
+RETURNING {", ".join(column.name for column in _JOB_COLUMNS)}
+"""
     )
-    .returning(*_JOB_COLUMNS)
+    .bindparams(
+        given(message_queue.c.id, "job"),
+        given(message_queue.c.lease_token, "token"),
+        given(message_queue.c.leased_until, "until"),
+    )
+    .columns(*_JOB_COLUMNS)
 )
-_LOCK = Prepared(update(lanes).where(lanes.c.lane == bindparam("of_lane")).values(next_due_at=None))
+_LOCK = Prepared(text("UPDATE lanes SET next_due_at = NULL WHERE lane IN (VALUES (:lane))"))
 _served = inserting(queue_owners, "owner_id", "served_at")
 _SERVED = Prepared(
     _served.on_conflict_do_update(index_elements=["owner_id"], set_={"served_at": _served.excluded.served_at})
@@ -407,19 +413,7 @@ def complete_all(uow: UnitOfWork, jobs: Sequence[Job], now: datetime) -> bool:
 
     The caller ends them one by one instead, after undoing this: one lost lease among sixty is rare.
     """
-    rows = [
-        {
-            "job": job.id,
-            "token": job.lease_token,
-            "status": "done",
-            "at": now,
-            "error": None,
-            "attempts": job.attempts,
-            "crashes_alone": job.crashes_alone,
-        }
-        for job in jobs
-    ]
-    if uow.run_many(_COMPLETE, rows) != len(rows):
+    if uow.run_many(_DONE, [{"job": job.id, "token": job.lease_token, "at": now} for job in jobs]) != len(jobs):
         return False
     refresh_lanes(uow, [job.lane for job in jobs])
     return True
@@ -436,6 +430,21 @@ WHERE id = :job AND lease_token = :token AND status = 'running'
         bindparam("job", type_=message_queue.c.id.type),
         bindparam("token", type_=message_queue.c.id.type),
         bindparam("at", type_=message_queue.c.due_at.type),
+    )
+)
+
+
+_DONE = Prepared(
+    text(
+        """
+WITH given (job, token, at) AS (VALUES (:job, :token, :at))
+UPDATE message_queue SET status = 'done', lease_token = NULL, leased_until = NULL, finished_at = given.at
+FROM given WHERE message_queue.id = given.job AND lease_token = given.token AND status = 'running'
+"""
+    ).bindparams(
+        given(message_queue.c.id, "job"),
+        given(message_queue.c.lease_token, "token"),
+        given(message_queue.c.finished_at, "at"),
     )
 )
 
