@@ -15,7 +15,7 @@ RATES: dict[str, float] = {
     "kill after a commit": 0.03,
     # Storage
     "slow commit": 0.1,
-    "stands still after a commit": 0.02,
+    "stands still after a commit": 0.04,
     # Bells
     "bell forgotten": 0.5,
     "bell for nothing": 0.05,

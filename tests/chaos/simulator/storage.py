@@ -260,7 +260,7 @@ class ProcessDatabase:
             if world.happens("kill after a commit"):
                 self._process.kill()
             elif world.happens("stands still after a commit"):
-                world.stand_still(self._process, world.chance.choice((5.0, 60.0, 400.0)))
+                world.stand_still(self._process, world.chance.choice((5.0, 35.0, 60.0, 400.0)))
 
     def _store(self, items: "list[_Item[Any]]", name: str) -> bool:
         """Whether any row was changed."""
