@@ -413,7 +413,8 @@ def complete_all(uow: UnitOfWork, jobs: Sequence[Job], now: datetime) -> bool:
 
     The caller ends them one by one instead, after undoing this: one lost lease among sixty is rare.
     """
-    if uow.run_many(_DONE, [{"job": job.id, "token": job.lease_token, "at": now} for job in jobs]) != len(jobs):
+    ended = uow.rows_of_many(_DONE, [{"job": job.id, "token": job.lease_token, "at": now} for job in jobs])
+    if len(ended) != len(jobs):  # Told by RETURNING: the standard driver counts no changes of what begins with WITH.
         return False
     refresh_lanes(uow, [job.lane for job in jobs])
     return True
@@ -440,6 +441,7 @@ _DONE = Prepared(
 WITH given (job, token, at) AS (VALUES (:job, :token, :at))
 UPDATE message_queue SET status = 'done', lease_token = NULL, leased_until = NULL, finished_at = given.at
 FROM given WHERE message_queue.id = given.job AND lease_token = given.token AND status = 'running'
+RETURNING id
 """
     ).bindparams(
         given(message_queue.c.id, "job"),
