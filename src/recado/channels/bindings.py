@@ -119,6 +119,7 @@ class Bindings:
         answer = Answers(self._uow).require(other.answer_id)
         if answer.state not in ("waiting", "accepted"):  # It was given up, and no job is left that could look again.
             Attempts(self._uow).change(other_id, state="unconfirmed")
+            Parts(self._uow).change(other.part_id, state="unconfirmed")
             return
         Attempts(self._uow).change(other_id, state="unknown", finished_at=None)
         Parts(self._uow).change(other.part_id, state="waiting")

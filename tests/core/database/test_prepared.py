@@ -5,7 +5,7 @@ from uuid import UUID
 
 import pytest
 from sqlalchemy import Column, MetaData, String, Table, bindparam, delete, select, text, update
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy.exc import IntegrityError, OperationalError
 
 from recado.core.database.engine import SqliteDatabase
 from recado.core.database.prepared import Prepared, given, inserting
@@ -123,3 +123,9 @@ async def test_a_naive_moment_does_not_get_in(uow_of: SqliteDatabase) -> None:
 def test_a_list_of_values_is_refused() -> None:
     with pytest.raises(TypeError, match="run it for each"):
         _ = Prepared(select(letters.c.id).where(letters.c.id.in_([ID, OTHER]))).sql
+
+
+async def test_an_error_that_comes_with_a_later_row_is_ours_too(uow_of: SqliteDatabase) -> None:
+    overflows = Prepared(text("SELECT abs(column1) FROM (VALUES (1), (-9223372036854775808))"))
+    with pytest.raises(OperationalError, match="overflow"):
+        await uow_of.write(lambda uow: uow.rows(overflows), owner=None)

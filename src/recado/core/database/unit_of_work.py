@@ -22,6 +22,10 @@ Rows: TypeAlias = CursorResult[*tuple[Any, ...]]
 """Rows as the driver gives them: this is the parsing edge of the database, repositories turn them into entities."""
 
 
+_Ran: TypeAlias = tuple[int, list[Row]]
+"""How many rows a statement changed, and the rows it gave."""
+
+
 class UnitOfWork:
     """One function's share of a transaction; `owner` is the tenant whose rows owner-scoped repositories reach."""
 
@@ -41,31 +45,32 @@ class UnitOfWork:
 
     def rows(self, prepared: Prepared, **values: object) -> list[Row]:
         """All rows of a prepared statement."""
-        return prepared.found(self._run(prepared, values).fetchall())
+        return prepared.found(self._run(prepared, values)[1])
 
     def run(self, prepared: Prepared, **values: object) -> int:
         """Run a prepared statement; how many rows it changed."""
-        return self._run(prepared, values).rowcount
+        return self._run(prepared, values)[0]
 
     def run_many(self, prepared: Prepared, values: Iterable[Mapping[str, object]]) -> int:
         """Run a prepared statement for each of many rows; how many rows were changed."""
-        return sum(cursor.rowcount for cursor in self._run_many(prepared, values))
+        return sum(changed for changed, _ in self._run_many(prepared, values))
 
     def rows_of_many(self, prepared: Prepared, values: Iterable[Mapping[str, object]]) -> list[Row]:
         """Run a prepared statement with RETURNING for each of many rows; what it returned."""
-        return [row for cursor in self._run_many(prepared, values) for row in prepared.found(cursor.fetchall())]
+        return [row for _, rows in self._run_many(prepared, values) for row in prepared.found(rows)]
 
-    def _run_many(self, prepared: Prepared, values: Iterable[Mapping[str, object]]) -> Iterator[sqlite3.Cursor]:
+    def _run_many(self, prepared: Prepared, values: Iterable[Mapping[str, object]]) -> Iterator[_Ran]:
         bound = prepared.bound_rows(values)
-        try:
-            for sql, row in prepared.many(bound):
-                yield self._driver.execute(sql, row)
-        except self._connection.dialect.loaded_dbapi.Error as error:
-            raise self._as_ours(prepared, error) from error
+        for sql, row in prepared.many(bound):
+            yield self._ask(prepared, sql, row)
 
-    def _run(self, prepared: Prepared, values: Mapping[str, object]) -> sqlite3.Cursor:
+    def _run(self, prepared: Prepared, values: Mapping[str, object]) -> _Ran:
+        return self._ask(prepared, prepared.sql, prepared.bound(values))
+
+    def _ask(self, prepared: Prepared, sql: str, bound: Sequence[object]) -> _Ran:
         try:
-            return self._driver.execute(prepared.sql, prepared.bound(values))
+            cursor = self._driver.execute(sql, bound)
+            return cursor.rowcount, cursor.fetchall()  # An error may come with any row, not only with the first.
         except self._connection.dialect.loaded_dbapi.Error as error:
             raise self._as_ours(prepared, error) from error
 
