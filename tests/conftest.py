@@ -2,7 +2,7 @@
 
 import random
 import shutil
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -11,8 +11,11 @@ from sqlalchemy import make_url
 
 from recado.bootstrap import metadata
 from recado.core.clock import FrozenClock
-from recado.core.database.engine import SqliteDatabase, sqlite_engine
+from recado.core.database.engine import Database
+from recado.core.database.postgres import PostgresDatabase
+from recado.core.database.sqlite import SqliteDatabase, sqlite_engine
 from recado.core.ids import UuidV7
+from tests.servers import PostgresServer, postgres
 
 NOON = datetime(2026, 3, 14, 12, 0, tzinfo=UTC)
 
@@ -38,9 +41,44 @@ def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """A module that says `ON_BOTH_DATABASES = True` is run on SQLite and on PostgreSQL."""
+    both = getattr(metafunc.module, "ON_BOTH_DATABASES", False)
+    if both and "database" in metafunc.fixturenames and metafunc.definition.get_closest_marker("sqlite_only") is None:
+        metafunc.parametrize("database", ["sqlite", "postgres"], indirect=True)
+
+
 @pytest.fixture
-async def database(empty_database: Path, tmp_path: Path) -> AsyncIterator[SqliteDatabase]:
+def database(request: pytest.FixtureRequest) -> Database:
+    """The database a test runs on: a SQLite file unless its module asks for both."""
+    name = "postgres_database" if getattr(request, "param", "sqlite") == "postgres" else "sqlite_database"
+    found: Database = request.getfixturevalue(name)
+    return found
+
+
+@pytest.fixture
+async def sqlite_database(empty_database: Path, tmp_path: Path) -> AsyncIterator[SqliteDatabase]:
     path = shutil.copy(empty_database, tmp_path / "recado.db")
     database = SqliteDatabase(f"sqlite:///{path}")
     yield database
     await database.close()
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[PostgresServer]:
+    with postgres() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def postgres_url(postgres_server: PostgresServer) -> str:
+    """One database for all tests of a run, since wiping is faster than creating."""
+    return postgres_server.make()
+
+
+@pytest.fixture
+async def postgres_database(postgres_server: PostgresServer, postgres_url: str) -> AsyncIterator[PostgresDatabase]:
+    database = PostgresDatabase(postgres_url)
+    yield database
+    await database.close()
+    postgres_server.wipe(postgres_url)

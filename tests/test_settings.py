@@ -163,16 +163,25 @@ class TestWhatIsRefused:
     def test_a_value_that_makes_no_sense(self, name: str, value: str) -> None:
         assert blamed("serve", **{name: value}) == [name]
 
-    @pytest.mark.parametrize("backend", ["postgres", "bullmq", "sqs"])
+    @pytest.mark.parametrize("backend", ["bullmq", "sqs"])
     def test_a_backend_of_a_later_version_is_known_by_name(self, backend: str) -> None:
         assert f"RECADO_QUEUE_BACKEND is {backend}, which is not available in this version" in str(
             refusal(QUEUE_BACKEND=backend)
         )
 
-    def test_postgresql_is_known_by_name(self) -> None:
-        [problem] = refusal(DATABASE_URL="postgresql://ana:hunter2@db/recado").problems
-        assert "not available in this version" in problem.sentence
-        assert "hunter2" not in problem.sentence
+    @pytest.mark.parametrize("url", ["postgresql://ana@db", "postgresql://ana@db:port/recado"])
+    def test_a_postgresql_without_a_database(self, url: str) -> None:
+        [problem] = refusal(DATABASE_URL=url).problems
+        assert problem.variable == "RECADO_DATABASE_URL"
+        assert "must name a database" in problem.sentence
+
+    @pytest.mark.parametrize(
+        ("url", "backend", "right"),
+        [("postgresql://ana@db/recado", "sqlite", "postgres"), ("sqlite:///recado.db", "postgres", "sqlite")],
+    )
+    def test_a_bell_of_the_other_database(self, url: str, backend: str, right: str) -> None:
+        [problem] = refusal(DATABASE_URL=url, QUEUE_BACKEND=backend).problems
+        assert problem.sentence.endswith(f"use {right}.")
 
     @pytest.mark.parametrize("url", ["mysql://db/x", "recado.db", "sqlite+aiosqlite:///recado.db"])
     def test_a_database_nobody_knows(self, url: str) -> None:

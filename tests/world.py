@@ -12,14 +12,14 @@ the way. `work` does what a worker does, one job after the other, and lets surpr
 import asyncio
 import random
 from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import TypeAlias
 from uuid import UUID
 
 from argon2 import PasswordHasher
-from sqlalchemy import RowMapping, TextClause, func, select, text
+from sqlalchemy import RowMapping, TextClause, bindparam, func, select, text
 
 from recado.channels.bindings import DeliveryReports, Recorded, Report
 from recado.channels.sending import SendHandler
@@ -47,7 +47,8 @@ from recado.conversation.tables import messages
 from recado.conversation.turns import ReplyHandler, ReplyLimits
 from recado.conversation.values import AccountSid, Address, MessageSid
 from recado.core.clock import FrozenClock
-from recado.core.database.engine import SqliteDatabase
+from recado.core.database.engine import Database
+from recado.core.database.types import Id, Moment
 from recado.core.ids import UuidV7
 from recado.core.queue.job import Done, Job
 from recado.core.queue.service import QueueService
@@ -137,6 +138,8 @@ class ScriptedChannel:
         self.looks = 0
         self.complete = True
         """Whether its list can be read to the end."""
+        self.during_looks: Callable[[], Awaitable[object]] | None = None
+        """What happens while its list is being read."""
 
     def will(self, *endings: Ending) -> None:
         self._script.extend(endings)
@@ -157,6 +160,8 @@ class ScriptedChannel:
 
     async def find(self, message: OutboundText, *, created_after: datetime, created_before: datetime) -> Pull:
         self.looks += 1
+        if self.during_looks is not None:
+            await self.during_looks()
         spellings = {spelling.value for spelling in message.to_address.spellings}
         found = [
             ListedMessage(
@@ -192,7 +197,7 @@ class ScriptedChannel:
 class World:
     """One owner with one number, its customers, a worker, and everything between them."""
 
-    database: SqliteDatabase
+    database: Database
     clock: FrozenClock
     ids: UuidV7
     window: BurstWindow = field(default_factory=BurstWindow)
@@ -217,7 +222,7 @@ class World:
 
     @classmethod
     async def open(
-        cls, database: SqliteDatabase, clock: FrozenClock, ids: UuidV7, window: BurstWindow | None = None
+        cls, database: Database, clock: FrozenClock, ids: UuidV7, window: BurstWindow | None = None
     ) -> "World":
         world = cls(database, clock, ids, window or BurstWindow())
         await world.given_owner()
@@ -389,7 +394,7 @@ class World:
 
     async def rows(self, sql: str, **values: object) -> Sequence[RowMapping]:
         """What is stored, for a look behind the scenes."""
-        return await self.database.read(lambda uow: uow.all(text(sql), values), owner=None)
+        return await self.database.read(lambda uow: uow.all(_typed(sql, values)), owner=None)
 
     async def dead(self) -> list[Job]:
         """The dead letters that nobody has dealt with."""
@@ -399,13 +404,22 @@ class World:
         return await self.verifier.verify()
 
     @staticmethod
-    def uuid(stored: bytes) -> UUID:
+    def uuid(stored: bytes | UUID) -> UUID:
         """An id as `rows` gives it."""
-        return UUID(bytes=stored)
+        return stored if isinstance(stored, UUID) else UUID(bytes=stored)
 
     # --- Sabotage -----------------------------------------------------------------------------------------------------
 
     async def breaks(self, sql: str, **values: object) -> None:
         """Change what is stored behind the product's back."""
-        statement: TextClause = text(sql)
-        await self.database.write(lambda uow: uow.execute(statement, values).close(), owner=None)
+        statement = _typed(sql, values)
+        await self.database.write(lambda uow: uow.execute(statement).close(), owner=None)
+
+
+def _typed(sql: str, values: Mapping[str, object]) -> TextClause:
+    """Bare SQL whose ids and moments are stored as each database stores them."""
+
+    def kind(value: object) -> Moment | Id | None:
+        return Moment() if isinstance(value, datetime) else Id() if isinstance(value, UUID) else None
+
+    return text(sql).bindparams(*(bindparam(name, value, kind(value)) for name, value in values.items()))

@@ -31,7 +31,8 @@ from recado.conversation.ports import Agents, Channel, OutboundText, Pull, SendR
 from recado.conversation.turns import ReplyHandler, ReplyLimits
 from recado.core.clock import Clock, SystemClock
 from recado.core.container import containers, providers
-from recado.core.database.engine import Database, SqliteDatabase
+from recado.core.database.engine import Database, on_postgresql
+from recado.core.database.sqlite import SqliteDatabase
 from recado.core.errors import ConfigurationError
 from recado.core.ids import Chance, Ids, UuidV7, system_chance
 from recado.core.queue.crash import crash_at
@@ -74,6 +75,36 @@ def metadata() -> MetaData:
 
 
 # --- Made when first needed -------------------------------------------------------------------------------------------
+
+
+def open_database(url: str) -> Database:
+    """The database a URL names, without a connection yet."""
+    if not on_postgresql(url):
+        return SqliteDatabase(url)
+    from recado.core.database.postgres import PostgresDatabase
+
+    return PostgresDatabase(url)
+
+
+def clock_of(database: Database) -> Clock:
+    """The clock that all who use the database share: the server's, or this machine's for a file on it."""
+    if isinstance(database, SqliteDatabase):
+        return SystemClock()
+    from recado.core.database.postgres import PostgresDatabase
+
+    return database.clock if isinstance(database, PostgresDatabase) else SystemClock()
+
+
+def bell_of(database: Database, clock: Clock) -> Delivery:
+    """The database's own bell, which needs no broker."""
+    if isinstance(database, SqliteDatabase):
+        return SqliteDelivery(database, clock)
+    from recado.core.database.postgres import PostgresDatabase
+    from recado.core.queue.deliveries.postgres import PostgresDelivery
+
+    if not isinstance(database, PostgresDatabase):
+        raise ConfigurationError(f"nobody rings for a {type(database).__name__}")
+    return PostgresDelivery(database, clock)
 
 
 def _sealer(secret_key: bytes | None) -> Sealer:
@@ -293,10 +324,10 @@ class Container(containers.DeclarativeContainer):
 
     settings: providers.Dependency[Settings] = providers.Dependency(instance_of=Settings)
 
-    clock = providers.Singleton(SystemClock)
+    database: providers.Singleton[Database] = providers.Singleton(open_database, settings.provided.database_url)
+    clock: providers.Singleton[Clock] = providers.Singleton(clock_of, database)
     ids = providers.Singleton(UuidV7, clock)
     chance = providers.Singleton(system_chance)
-    database = providers.Singleton(SqliteDatabase, settings.provided.database_url)
     sealer = providers.Singleton(_sealer, settings.provided.secret_key)
     callback_key = providers.Singleton(_callback_key, sealer)
 
@@ -334,7 +365,7 @@ class Container(containers.DeclarativeContainer):
 
     handlers = providers.Singleton(_handlers, replies, sends, sweeps)
     queue = providers.Singleton(_queue, database, clock, ids, chance, handlers, settings)
-    delivery = providers.Singleton(SqliteDelivery, database, clock)
+    delivery: providers.Singleton[Delivery] = providers.Singleton(bell_of, database, clock)
     cron = providers.Singleton(Cron, database, clock, ids, providers.Object(SCHEDULES))
     relay = providers.Singleton(Relay, queue, cron, clock)
     heartbeat = providers.Singleton(Heartbeat, database, clock, queue.provided.lease)

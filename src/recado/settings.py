@@ -11,6 +11,7 @@ which `recado --help` and everything that is handed its `Settings` would pay for
 import base64
 import difflib
 import functools
+import importlib.util
 import ipaddress
 import math
 import re
@@ -28,7 +29,7 @@ Purpose: TypeAlias = Literal["serve", "worker", "cli", "demo"]
 QueueBackend: TypeAlias = Literal["sqlite", "postgres", "bullmq", "sqs"]
 LogLevel: TypeAlias = Literal["debug", "info", "warning", "error"]
 
-AVAILABLE_BACKENDS: Final[Sequence[QueueBackend]] = ("sqlite",)
+AVAILABLE_BACKENDS: Final[Sequence[QueueBackend]] = ("sqlite", "postgres")
 """Those whose delivery exists in this version; the other names are known, and refused with a sentence."""
 
 
@@ -240,15 +241,31 @@ def _problem(name: str, says: str) -> Problem:
 
 def _storage(settings: Settings, given: Given, _purpose: Purpose) -> Iterator[Problem]:
     url, backend = settings.database_url, settings.queue_backend
-    if url.startswith(("postgresql:", "postgresql+")):
-        yield _problem("DATABASE_URL", "names PostgreSQL, which is not available in this version: use sqlite:///….")
+    postgresql = url.startswith("postgresql:")
+    if postgresql:
+        yield from _postgresql(url)
     elif not url.startswith("sqlite://"):
-        yield _problem("DATABASE_URL", "must be sqlite:/// and the path of a file, such as sqlite:///recado.db.")
+        yield _problem("DATABASE_URL", "must be sqlite:/// and the path of a file, or postgresql://user@host/name.")
     elif not _names_a_file(url):
         yield _problem("DATABASE_URL", "must name a file, for memory forgets every message: sqlite:///recado.db.")
     if backend not in AVAILABLE_BACKENDS and PREFIX + "QUEUE_BACKEND" in given:
         available = ", ".join(AVAILABLE_BACKENDS)
         yield _problem("QUEUE_BACKEND", f"is {backend}, which is not available in this version: use {available}.")
+    if backend == ("sqlite" if postgresql else "postgres"):
+        other = "postgres" if postgresql else "sqlite"
+        yield _problem("QUEUE_BACKEND", f"is {backend}, which cannot ring for the database that is set: use {other}.")
+
+
+def _postgresql(url: str) -> Iterator[Problem]:
+    if importlib.util.find_spec("psycopg") is None:
+        yield _problem("DATABASE_URL", "names PostgreSQL, whose driver is missing: pip install 'recado[postgres]'.")
+    try:
+        parts = urlsplit(url)
+        named = parts.port is None or parts.port > 0
+    except ValueError:
+        named = False
+    if not named or not parts.path.strip("/"):
+        yield _problem("DATABASE_URL", "must name a database: postgresql://user@host/name.")
 
 
 def _names_a_file(url: str) -> bool:

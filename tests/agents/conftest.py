@@ -12,7 +12,7 @@ from recado.agents.runner import AgentRunner
 from recado.agents.service import AgentService
 from recado.conversation.ports import HistoryEntry, Incoming, TurnContext
 from recado.core.clock import FrozenClock
-from recado.core.database.engine import SqliteDatabase
+from recado.core.database.engine import Database
 from recado.core.ids import UuidV7
 from recado.core.sealing import Sealer
 from tests.agents.fakes import ONE_BY_ONE
@@ -69,7 +69,7 @@ def server(running_server: Loopback) -> Loopback:
 
 
 @pytest.fixture
-def knowledge(database: SqliteDatabase, clock: FrozenClock, ids: UuidV7) -> KnowledgeService:
+def knowledge(database: Database, clock: FrozenClock, ids: UuidV7) -> KnowledgeService:
     return KnowledgeService(database, clock, ids)
 
 
@@ -79,7 +79,7 @@ def registry() -> AgentRegistry:
 
 
 @pytest.fixture
-def service(database: SqliteDatabase, registry: AgentRegistry, clock: FrozenClock) -> AgentService:
+def service(database: Database, registry: AgentRegistry, clock: FrozenClock) -> AgentService:
     return AgentService(database, registry, Sealer(b"k" * 32), clock)
 
 

@@ -10,8 +10,11 @@ from sqlalchemy import text
 
 from recado.agents.errors import DocumentContended, DocumentRefused
 from recado.agents.knowledge import STEP_ROWS, Added, KnowledgeService
-from recado.core.database.engine import SqliteDatabase, sqlite_module
+from recado.core.database.engine import Database
+from recado.core.database.sqlite import sqlite_module
 from recado.core.database.unit_of_work import UnitOfWork
+
+ON_BOTH_DATABASES = True
 
 BAKERY = """\
 # Padaria Sol
@@ -40,7 +43,7 @@ async def found(knowledge: KnowledgeService, owner: UUID, query: str) -> list[st
     return [passage.text for passage in await knowledge.search(owner, query)]
 
 
-async def rows(database: SqliteDatabase, sql: str) -> int:
+async def rows(database: Database, sql: str) -> int:
     def count(uow: UnitOfWork) -> int:
         return int(uow.execute(text(sql)).scalar_one())
 
@@ -112,6 +115,7 @@ class TestSearch:
     ) -> None:
         assert isinstance(await knowledge.search(owner, query), list)
 
+    @pytest.mark.sqlite_only(reason="hypothesis wants one executor")
     @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
     @given(query=st.text(max_size=80) | st.text(alphabet="aé\"'*():^-{}+,ORAND \x00", max_size=40))
     async def test_never_fails_whatever_is_asked(self, knowledge: KnowledgeService, owner: UUID, query: str) -> None:
@@ -122,8 +126,9 @@ class TestSearch:
 
 
 class TestReplacing:
+    @pytest.mark.sqlite_only(reason="it looks into FTS5's own table")
     async def test_leaves_nothing_of_the_old_document(
-        self, knowledge: KnowledgeService, database: SqliteDatabase, owner: UUID
+        self, knowledge: KnowledgeService, database: Database, owner: UUID
     ) -> None:
         await knowledge.add(owner, "preços.txt", "O bolo de milho custa R$ 30.\n\nO pudim custa R$ 20.")
         await knowledge.add(owner, "preços.txt", "O bolo de milho custa R$ 35.")
@@ -138,8 +143,9 @@ class TestReplacing:
         assert await knowledge.add(owner, "a.txt", "O pudim custa R$ 20.") == Added(1, 1)
         assert await knowledge.documents(owner) == before
 
+    @pytest.mark.sqlite_only(reason="it looks into FTS5's own table")
     async def test_of_thousands_of_passages_shows_them_all_at_once(
-        self, knowledge: KnowledgeService, database: SqliteDatabase, owner: UUID
+        self, knowledge: KnowledgeService, database: Database, owner: UUID
     ) -> None:
         many = 2 * STEP_ROWS + 7
         await knowledge.add(owner, "a.txt", "\n\n".join(f"Produto {n} velho" for n in range(many)))
@@ -157,15 +163,17 @@ class TestReplacing:
 
 
 class TestRemoving:
-    async def test_forgets_a_document(self, knowledge: KnowledgeService, database: SqliteDatabase, owner: UUID) -> None:
+    @pytest.mark.sqlite_only(reason="it looks into FTS5's own table")
+    async def test_forgets_a_document(self, knowledge: KnowledgeService, database: Database, owner: UUID) -> None:
         await knowledge.add(owner, "a.txt", "O pudim custa R$ 20.")
         assert await knowledge.remove(OTHER, "a.txt") is False
         assert await knowledge.remove(owner, "a.txt") is True
         assert await found(knowledge, owner, "pudim") == []
         assert await rows(database, "SELECT count(*) FROM knowledge_fts") == 0
 
+    @pytest.mark.sqlite_only(reason="it looks into FTS5's own table")
     async def test_of_rows_by_anybody_empties_the_index(
-        self, knowledge: KnowledgeService, database: SqliteDatabase, owner: UUID
+        self, knowledge: KnowledgeService, database: Database, owner: UUID
     ) -> None:
         await knowledge.add(owner, "a.txt", "O pudim custa R$ 20.")
         await database.write(lambda uow: uow.changed(text("DELETE FROM knowledge_chunks")), owner=None)

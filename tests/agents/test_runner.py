@@ -14,7 +14,7 @@ from recado.agents.service import AgentService
 from recado.conversation.errors import AgentFailed
 from recado.conversation.ports import Agent, HandOff, NoReply, Reply, Usage
 from recado.core.clock import FrozenClock
-from recado.core.database.engine import SqliteDatabase
+from recado.core.database.engine import Database
 from recado.core.sealing import Sealer
 from tests.agents.conftest import Turns
 from tests.agents.fakes import Answering, Blocking, Deaf, Exiting, Raising, Waiting
@@ -249,7 +249,7 @@ class TestFindingAnOwnersAgent:
 
     async def test_fails_with_the_reason_when_it_was_uninstalled(
         self,
-        database: SqliteDatabase,
+        database: Database,
         service: AgentService,
         knowledge: KnowledgeService,
         clock: FrozenClock,

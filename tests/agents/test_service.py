@@ -9,7 +9,7 @@ from recado.agents.errors import UnknownAgent
 from recado.agents.models import AgentForm
 from recado.agents.service import AgentService
 from recado.core.clock import FrozenClock
-from recado.core.database.engine import SqliteDatabase
+from recado.core.database.engine import Database
 from recado.core.errors import InvalidInput
 from recado.core.sealing import SealBroken
 
@@ -130,9 +130,7 @@ class TestKeys:
         assert "sk-1" not in repr(saved) + repr(LLM)
         assert service.credentials(saved.settings).api_key == "sk-1"
 
-    async def test_of_another_owner_open_nothing(
-        self, service: AgentService, database: SqliteDatabase, owner: UUID
-    ) -> None:
+    async def test_of_another_owner_open_nothing(self, service: AgentService, database: Database, owner: UUID) -> None:
         await service.set(owner, LLM)
         moved = text("UPDATE agent_settings SET owner_id = :other").bindparams(other=OTHER.bytes)
         await database.write(lambda uow: uow.changed(moved), owner=None)
@@ -180,7 +178,7 @@ class TestKeys:
 
 
 async def test_two_active_agents_of_one_owner_cannot_be_stored(
-    service: AgentService, database: SqliteDatabase, owner: UUID
+    service: AgentService, database: Database, owner: UUID
 ) -> None:
     await service.set(owner, AgentForm("echo"))
     await service.set(owner, AgentForm("faq"))

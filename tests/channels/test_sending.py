@@ -1,15 +1,19 @@
 """What may happen to a create call, and what becomes of the answer: never sent twice, never lost in silence."""
 
+from datetime import timedelta
+
 import pytest
 
 from recado.conversation.errors import AgentFailed
 from recado.conversation.ports import NotProcessed, Refused, Reply, Unknown
 from recado.core.clock import FrozenClock
-from recado.core.database.engine import SqliteDatabase
+from recado.core.database.engine import Database
 from recado.core.errors import Conflict
 from recado.core.ids import UuidV7
-from recado.core.queue.job import Replayed
+from recado.core.queue.job import Replayed, ReplayRefused
 from tests.world import ANA, BRUNO, Lost, Taken, World
+
+ON_BOTH_DATABASES = True
 
 GONE = Unknown("reset", "the connection was reset")
 """The provider never took it; we cannot know."""
@@ -19,7 +23,7 @@ HALF_AN_HOUR = 1800
 
 
 @pytest.fixture
-async def world(database: SqliteDatabase, clock: FrozenClock, ids: UuidV7) -> World:
+async def world(database: Database, clock: FrozenClock, ids: UuidV7) -> World:
     return await World.open(database, clock, ids)
 
 
@@ -67,6 +71,56 @@ class TestAnUnknownSend:
         world.channel.taken[0].listed = True
         await world.passes(HALF_AN_HOUR)
         assert (world.sent_texts(), await clean(world)) == (["echo: oi"], True)
+
+    async def test_a_look_that_could_not_be_finished_proves_nothing_after_three_that_could(self, world: World) -> None:
+        world.channel.will(GONE)
+        await world.says("oi")
+        await world.passes(120)
+        assert world.channel.looks == 3
+        world.channel.complete = False
+        await world.passes(120)
+        assert world.channel.calls == 1
+        world.channel.complete = True
+        await world.passes(60)
+        assert (world.channel.calls, await clean(world)) == (2, True)
+
+    async def test_a_look_counts_from_when_it_was_made_however_long_its_worker_then_stood_still(
+        self, world: World
+    ) -> None:
+        async def stands_still_after_the_third() -> None:
+            if world.channel.looks == 3:
+                world.advance(200)
+
+        world.channel.will(GONE)
+        world.channel.during_looks = stands_still_after_the_third
+        await world.says("oi")
+        await world.passes(400)
+        assert (world.channel.looks, world.channel.calls, await clean(world)) == (4, 2, True)
+
+    async def test_a_refusal_changes_nothing_of_what_has_arrived_meanwhile(self, world: World) -> None:
+        """The first attempt had been taken for lost; its callback comes while the second one is being refused."""
+        world.channel.will(Lost(listed=False), Refused("63016", "outside the window", "window_closed"))
+        sid = await world.says("oi")
+        world.channel.meanwhile(lambda _: world.calls_back(world.channel.taken[0]))
+        await world.passes(HALF_AN_HOUR)
+        assert (world.sent_texts(), await world.outcome_of(sid)) == (["echo: oi"], "answered")
+        assert (await attempts(world), await clean(world)) == (["accepted", "refused"], True)
+
+    async def test_nor_does_a_look_that_ends_the_waiting_for_the_second(self, world: World) -> None:
+        world.channel.will(Lost(listed=False), GONE)
+        sid = await world.says("oi")
+        await world.passes(150)
+        assert world.channel.calls == 2
+        world.channel.complete, given_up_at = False, world.clock.now() + timedelta(seconds=590)
+
+        async def the_first_is_reported_at_the_last_look() -> None:
+            if world.clock.now() > given_up_at:
+                await world.calls_back(world.channel.taken[0])
+
+        world.channel.during_looks = the_first_is_reported_at_the_last_look
+        await world.passes(HALF_AN_HOUR)
+        assert (world.channel.calls, await world.outcome_of(sid), await clean(world)) == (2, "answered", True)
+        assert await attempts(world) == ["accepted", "unconfirmed"]
 
     async def test_absent_twice_it_is_left_unconfirmed(self, world: World) -> None:
         world.channel.will(GONE, GONE)
@@ -304,7 +358,7 @@ class TestAnAnswerOfSeveralParts:
 
     async def test_an_opt_out_between_parts_stops_the_rest(self, world: World) -> None:
         async def opted_out(_: Taken | None) -> None:
-            await world.breaks("UPDATE contacts SET opted_out_at = 1")
+            await world.breaks("UPDATE contacts SET opted_out_at = created_at")
 
         world.channel.meanwhile(opted_out)
         world.agents.will(Reply(LONG))
@@ -330,6 +384,15 @@ class TestWhatAPersonMayDo:
         await world.work()
         assert (world.sent_texts(), await world.outcome_of(sid)) == (["echo: oi"], "answered")
         assert (await world.dead(), await clean(world)) == ([], True)
+
+    async def test_an_answer_whose_messages_another_turn_has_taken_is_not_sent_again(self, world: World) -> None:
+        world.channel.will(GONE, GONE)
+        await world.says("oi")
+        await world.passes(HALF_AN_HOUR)
+        await world.breaks("UPDATE messages SET turn_id = NULL")
+        refused = await world.queue.retry((await world.dead())[0].id)
+        assert isinstance(refused, ReplayRefused)
+        assert refused.why == "its messages belong to a newer turn"
 
     async def test_a_send_that_may_have_gone_out_is_not_discarded(self, world: World) -> None:
         world.channel.will(GONE)

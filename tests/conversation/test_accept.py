@@ -1,5 +1,6 @@
 """Step 4: what is new is stored with its job, what was there changes nothing, and many share one commit."""
 
+import asyncio
 from collections.abc import Sequence
 from datetime import timedelta
 from uuid import UUID
@@ -7,12 +8,15 @@ from uuid import UUID
 import pytest
 from sqlalchemy import select, text
 
+from recado.bootstrap import open_database
 from recado.conversation.accept import Accepted, AcceptService, BurstWindow, Duplicate, Inbound
 from recado.conversation.values import Address
 from recado.core.clock import FrozenClock
-from recado.core.database.engine import SqliteDatabase
+from recado.core.database.engine import Database
 from recado.core.ids import UuidV7
 from recado.core.queue.tables import message_queue
+
+ON_BOTH_DATABASES = True
 
 OWNER, NUMBER, OTHER_NUMBER = UUID(int=1), UUID(int=2), UUID(int=3)
 ACCOUNT, OTHER_ACCOUNT = "AC" + "a" * 32, "AC" + "b" * 32
@@ -29,7 +33,7 @@ def sid(number: int) -> str:
 class Desk:
     """Makes messages and hands them in, one by one or as one batch."""
 
-    def __init__(self, database: SqliteDatabase, clock: FrozenClock, ids: UuidV7) -> None:
+    def __init__(self, database: Database, clock: FrozenClock, ids: UuidV7) -> None:
         self.database, self.clock, self.ids = database, clock, ids
         self.service = AcceptService(database, ids, BurstWindow(QUIET, MOST), max_attempts=3)
 
@@ -82,7 +86,7 @@ class Desk:
 
 
 @pytest.fixture
-def desk(database: SqliteDatabase, clock: FrozenClock, ids: UuidV7) -> Desk:
+def desk(database: Database, clock: FrozenClock, ids: UuidV7) -> Desk:
     return Desk(database, clock, ids)
 
 
@@ -208,3 +212,26 @@ class TestABatch:
         assert await desk.takes(*messages) == [Accepted(message.id) for message in messages]
 
         assert len(await desk.lanes_with_jobs()) == 256
+
+
+class TestTwoServersAtOnce:
+    """What was tried on PostgreSQL: opposite orders wait for each other for ever, and one upsert takes a lane once."""
+
+    async def test_store_everything_whatever_order_it_comes_in(
+        self, desk: Desk, clock: FrozenClock, ids: UuidV7
+    ) -> None:
+        other = Desk(open_database(desk.database.url), clock, ids)
+        people = [Address(f"whatsapp:+55119{80_000_000 + n}") for n in range(40)]
+        there = [desk.message(n, whom) for n, whom in enumerate(people)]
+        and_back = [other.message(n, whom) for n, whom in reversed(list(enumerate(people)))]
+        new = [other.message(100 + n, whom) for n, whom in reversed(list(enumerate(people)))]
+
+        stored = await asyncio.gather(
+            *[desk.service.accept(each) for each in there], *[other.service.accept(each) for each in [*and_back, *new]]
+        )
+
+        assert sum(isinstance(each, Accepted) for each in stored) == 80
+        assert sum(isinstance(each, Duplicate) for each in stored) == 40
+        rows = await desk.rows("SELECT lane, status FROM message_queue")
+        assert (len(rows), {status for _, status in rows}) == (40, {"collecting"})
+        await other.database.close()

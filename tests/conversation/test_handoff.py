@@ -8,6 +8,8 @@ from recado.core.errors import InvalidInput
 from recado.core.queue.job import ReplayRefused
 from tests.world import Taken, World
 
+ON_BOTH_DATABASES = True
+
 NOTICE = "Vou chamar uma pessoa da equipe para continuar esta conversa. Aguarde só um pouco, por favor."
 FAILS = AgentFailed("no model", retryable=False)
 

@@ -11,6 +11,8 @@ from recado.conversation.ports import AgentResult, NotProcessed, Reply, TurnCont
 from recado.core.queue.job import Done, Job, Replayed
 from tests.world import ANA, BRUNO, DEADLINE, World
 
+ON_BOTH_DATABASES = True
+
 FAILS = AgentFailed("no model")
 APOLOGY = "Desculpe, estou indisponível no momento"
 TOO_LATE = DEADLINE.total_seconds() + 1

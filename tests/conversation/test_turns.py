@@ -8,10 +8,12 @@ from recado.conversation.accept import BurstWindow
 from recado.conversation.errors import AgentFailed
 from recado.conversation.ports import AgentResult, Reply, TurnContext
 from recado.core.clock import FrozenClock
-from recado.core.database.engine import SqliteDatabase
+from recado.core.database.engine import Database
 from recado.core.ids import UuidV7
 from recado.core.queue.job import Replayed, ReplayRefused
 from tests.world import ANA, BRUNO, World
+
+ON_BOTH_DATABASES = True
 
 FAILS = AgentFailed("no model")
 APOLOGY = "Desculpe, estou indisponível no momento"
@@ -86,9 +88,7 @@ class TestANewcomer:
         assert [row["attempts"] for row in await world.rows("SELECT attempts FROM message_queue")] == [0, 0]
         assert await clean(world)
 
-    async def test_its_own_window_is_waited_for(
-        self, database: SqliteDatabase, clock: FrozenClock, ids: UuidV7
-    ) -> None:
+    async def test_its_own_window_is_waited_for(self, database: Database, clock: FrozenClock, ids: UuidV7) -> None:
         quick = BurstWindow(timedelta(milliseconds=20), timedelta(seconds=8))
         world = await World.open(database, clock, ids, quick)
 

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from recado.migrations import HEAD
+from tests.servers import PostgresServer
 
 from .conftest import Recado
 
@@ -80,3 +81,26 @@ class TestDoctor:
         shown = recado.says("doctor", RECADO_PUBLIC_URL=PUBLIC, RECADO_DATABASE_URL=fresh)
         assert "is not there yet; the first start makes it" in shown
         assert not (tmp_path / "fresh.db").exists()
+
+
+class TestOnPostgres:
+    def test_only_migrate_makes_the_tables_and_then_all_is_well(
+        self, recado: Recado, postgres_server: PostgresServer
+    ) -> None:
+        there = {"RECADO_DATABASE_URL": postgres_server.make(empty=True), "RECADO_PUBLIC_URL": PUBLIC}
+        told = recado("doctor", **there)
+        assert (told.exit_code, told.stderr) == (
+            1,
+            f"Error: PostgreSQL is at schema none instead of {HEAD}: run recado migrate\n",
+        )
+        assert recado.one("migrate", **there) == {"before": None, "after": HEAD, "migrated": True}
+        assert f"database: PostgreSQL is at schema {HEAD}" in recado.says("doctor", **there)
+        form = ("--name", "Padaria", "--email", "ana@padaria.example", "--password-env", "ONCE")
+        made = recado.one("org", "register", *form, **there, ONCE="pão quente às seis")
+        assert [each["owner_id"] for each in recado.many("org", "list", **there)] == [made["owner_id"]]
+        assert recado.one("verify", **there)["violations"] == []
+
+    def test_a_server_that_is_gone_gets_a_sentence(self, recado: Recado) -> None:
+        nowhere = "postgresql://recado@127.0.0.1:1/recado"
+        refused = recado.refuses("migrate", RECADO_DATABASE_URL=nowhere)
+        assert "RECADO_DATABASE_URL cannot be used now" in refused

@@ -2,7 +2,7 @@ import pytest
 from argon2 import PasswordHasher
 
 from recado.core.clock import FrozenClock
-from recado.core.database.engine import SqliteDatabase
+from recado.core.database.engine import Database
 from recado.core.ids import UuidV7
 from recado.identity.passwords import Passwords
 from recado.identity.service import IdentityService
@@ -15,5 +15,5 @@ def passwords() -> Passwords:
 
 
 @pytest.fixture
-def identity(database: SqliteDatabase, clock: FrozenClock, ids: UuidV7, passwords: Passwords) -> IdentityService:
+def identity(database: Database, clock: FrozenClock, ids: UuidV7, passwords: Passwords) -> IdentityService:
     return IdentityService(database, clock, ids, passwords)

@@ -5,12 +5,14 @@ from uuid import UUID
 import pytest
 
 from recado.core.clock import FrozenClock
-from recado.core.database.engine import SqliteDatabase
+from recado.core.database.engine import Database
 from recado.core.errors import InvalidInput, NotFound
 from recado.identity.errors import EmailTaken, PasswordRefused
 from recado.identity.passwords import Passwords
 from recado.identity.repository import AllUsers, owner_in
 from recado.identity.service import IdentityService, OwnerChanges, Registered, Registration
+
+ON_BOTH_DATABASES = True
 
 PASSWORD = "pão de queijo às cinco"
 NOBODY = UUID(int=404)
@@ -31,7 +33,7 @@ class TestRegistering:
         assert (user.role, user.active, user.last_login_at) == ("admin", True, None)
 
     async def test_lets_the_user_sign_in_at_once(
-        self, identity: IdentityService, passwords: Passwords, database: SqliteDatabase
+        self, identity: IdentityService, passwords: Passwords, database: Database
     ) -> None:
         await identity.register_organization(a_bakery())
         user = await database.read(lambda uow: AllUsers(uow).by_email(" ANA@padaria.example"), owner=None)
@@ -167,7 +169,7 @@ class TestClosingAnAccount:
 
 
 async def test_other_modules_ask_for_the_owner_inside_their_own_unit_of_work(
-    identity: IdentityService, bakery: Registered, database: SqliteDatabase
+    identity: IdentityService, bakery: Registered, database: Database
 ) -> None:
     apology = await database.write(lambda uow: owner_in(uow, bakery.owner_id).apology, owner=bakery.owner_id)
     assert apology == (await identity.owner(bakery.owner_id)).apology

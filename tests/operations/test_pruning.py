@@ -10,6 +10,8 @@ from recado.core.queue.job import NewJob
 from recado.operations.pruning import KEEP_JOBS, Pruned, Pruning
 from tests.world import World
 
+ON_BOTH_DATABASES = True
+
 FAILS = AgentFailed("no model")
 
 

@@ -34,7 +34,7 @@ from recado.agents.registry import GROUP, AgentRegistry
 from recado.bootstrap import Container, metadata
 from recado.channels.twilio.numbers import NewNumber
 from recado.conversation.values import AccountSid, Address
-from recado.core.database.engine import sqlite_module
+from recado.core.database.sqlite import sqlite_module
 from recado.emulator.app import running
 from recado.emulator.client import EmulatorClient, SeenMessage
 from recado.emulator.settings import EmulatorSettings, Number, Policies

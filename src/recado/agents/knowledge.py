@@ -27,7 +27,6 @@ STEP_ROWS = 200
 
 MAX_QUERY = 2_000
 _MAX_QUERY_WORDS = 24
-_PREFIX_LETTERS = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,12 +74,7 @@ class KnowledgeService:
         exact = sorted({form for word in wanted for form in word.forms})
         loose = sorted({form for word in wanted for form in word.loose})
         found = await self._database.read(
-            lambda uow: ChunkRepository(uow).matching(
-                " OR ".join(_quoted(form, prefix=len(form) >= _PREFIX_LETTERS) for form in exact),
-                " OR ".join(_quoted(form) for form in loose),
-                limit,
-            ),
-            owner=owner_id,
+            lambda uow: ChunkRepository(uow).matching(exact, loose, limit), owner=owner_id
         )
         return [
             Passage(hit.document, hit.heading, hit.body, hit.score, coverage(wanted, f"{hit.heading}\n{hit.body}"))
@@ -130,7 +124,9 @@ def _stage(uow: UnitOfWork, document_id: UUID, chunks: Sequence[Chunk]) -> None:
 
 def _show(uow: UnitOfWork, document: Document) -> bool:
     """Make a staged revision the visible one; False if another upload's sweep took some of it away."""
-    if ChunkRepository(uow).count(document.id, document.revision) != document.chunks:
+    passages = ChunkRepository(uow)
+    passages.hold(document.id)
+    if passages.count(document.id, document.revision) != document.chunks:
         return False
     return DocumentRepository(uow).show(document)
 
@@ -140,8 +136,3 @@ def _checked_name(name: str) -> str:
     if not name or len(name) > 200 or not name.isprintable():
         raise DocumentRefused("a document needs a name of 1 to 200 printable characters")
     return name
-
-
-def _quoted(term: str, *, prefix: bool = False) -> str:
-    """A term as a string of FTS5's query language, in which nothing it holds has a meaning."""
-    return '"' + term.replace('"', '""') + '"' + ("*" if prefix else "")

@@ -63,6 +63,7 @@ class DocumentRepository(OwnedRepository[Document]):
 
     def found_or_added(self, fresh: Document) -> Document:
         """The document of that name, or `fresh`, which has no passages yet."""
+        self._uow.hold(f"document {self.owner} {fresh.name}")
         return self._named(fresh.name) or self.add(fresh)
 
     def everything(self) -> Sequence[Document]:
@@ -100,26 +101,54 @@ _MATCHING = Prepared(
     ORDER BY score DESC, c.number
     LIMIT :most
     """
-    ).bindparams(bindparam("owner", type_=Id))
+    ).bindparams(bindparam("owner", type_=Id)),
+    on_postgresql=text(
+        """
+    SELECT d.name AS document, c.heading, c.body,
+        ts_rank('{0.25, 0, 0.5, 1}', c.search, query)::float8 AS score
+    FROM knowledge_chunks c
+    JOIN knowledge_documents d ON d.id = c.document_id AND d.revision = c.revision
+    CROSS JOIN to_tsquery('simple', :match) AS query
+    WHERE c.search @@ query AND c.owner_id = :owner AND d.owner_id = :owner
+    ORDER BY score DESC, c.number
+    LIMIT :most
+    """
+    ).bindparams(bindparam("owner", type_=Id)),
 )
+_PREFIX_LETTERS = 4
+"""From here on a form also finds what begins with it."""
 _STAGE = Prepared(inserting(knowledge_chunks, "document_id", *(field.name for field in fields(Chunk))))
 
 
 class ChunkRepository(OwnedRepository[Chunk]):
-    """The passages of an owner's documents, and the index over them (SQLite's FTS5)."""
+    """The passages of an owner's documents, and the index over them (SQLite's FTS5, PostgreSQL's tsvector)."""
 
     table = knowledge_chunks
     entity = Chunk
     noun = "passage"
 
-    def matching(self, exact: str, loose: str, most: int) -> Sequence[Hit]:
-        """Passages that hold any of the terms, by bm25; the terms come quoted and joined by OR."""
-        match = f'owner : "o{self.owner.hex}" AND ({{heading body}} : ({exact}) OR loose : ({loose or exact}))'
+    def matching(self, exact: Sequence[str], loose: Sequence[str], most: int) -> Sequence[Hit]:
+        """Passages that hold any of the forms, the best first; forms are folded words, of letters and digits only."""
+        on_sqlite = self._uow.dialect == "sqlite"
+        match = self._in_fts5(exact, loose) if on_sqlite else self._in_tsquery(exact, loose)
         return [Hit(*row) for row in self._uow.rows(_MATCHING, match=match, owner=self.owner, most=most)]
+
+    def _in_fts5(self, exact: Sequence[str], loose: Sequence[str]) -> str:
+        close = " OR ".join(f'"{form}"' + "*" * _finds_longer(form) for form in exact)
+        wide = " OR ".join(f'"{form}"' for form in loose) or close
+        return f'owner : "o{self.owner.hex}" AND ({{heading body}} : ({close}) OR loose : ({wide}))'
+
+    def _in_tsquery(self, exact: Sequence[str], loose: Sequence[str]) -> str:
+        close = [f"'{form}':" + "*" * _finds_longer(form) + "AB" for form in exact]
+        return " | ".join(close + [f"'{form}':D" for form in loose])
 
     def stage(self, document_id: UUID, chunks: Sequence[Chunk]) -> None:
         """Store passages of a revision that is not visible yet."""
         self._uow.run_many(_STAGE, [{**self._values(chunk), "document_id": document_id} for chunk in chunks])
+
+    def hold(self, document_id: UUID) -> None:
+        """Until the transaction ends nobody else takes passages of the document away."""
+        self._uow.hold(f"passages {document_id}")
 
     def count(self, document_id: UUID, revision: UUID) -> int:
         statement = select(func.count()).where(
@@ -131,6 +160,7 @@ class ChunkRepository(OwnedRepository[Chunk]):
 
     def remove_some(self, document_id: UUID, *, keep: UUID | None, only: UUID | None, most: int) -> int:
         """Delete up to `most` passages of a document; how many there were."""
+        self.hold(document_id)
         condition = [knowledge_chunks.c.owner_id == self.owner, knowledge_chunks.c.document_id == document_id]
         if keep is not None:
             condition.append(knowledge_chunks.c.revision != keep)
@@ -138,3 +168,7 @@ class ChunkRepository(OwnedRepository[Chunk]):
             condition.append(knowledge_chunks.c.revision == only)
         some = select(knowledge_chunks.c.number).where(*condition).limit(most)
         return self._uow.changed(delete(knowledge_chunks).where(knowledge_chunks.c.number.in_(some)))
+
+
+def _finds_longer(form: str) -> bool:
+    return len(form) >= _PREFIX_LETTERS

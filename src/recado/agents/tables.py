@@ -101,6 +101,17 @@ CREATE TRIGGER IF NOT EXISTS knowledge_chunks_removed AFTER DELETE ON knowledge_
 END
 """.strip()
 
+SEARCH_COLUMN = """
+ALTER TABLE knowledge_chunks ADD COLUMN search tsvector GENERATED ALWAYS AS (
+    setweight(to_tsvector('simple', heading_terms), 'A') || setweight(to_tsvector('simple', body_terms), 'B')
+    || setweight(to_tsvector('simple', loose_terms), 'D')) STORED
+""".strip()
+
+SEARCH_INDEX = "CREATE INDEX ix_knowledge_chunks_search ON knowledge_chunks USING gin (search)"
+
+SEARCH_SQL = (SEARCH_COLUMN, SEARCH_INDEX)
+"""The same on PostgreSQL; the words come folded and in all their forms, so `simple` is all that it has to know."""
+
 FTS_SQL = (FTS_TABLE, FTS_INSERT, FTS_DELETE)
 """Run these in order, after `knowledge_chunks` exists, on SQLite only."""
 
@@ -110,9 +121,8 @@ FTS_DROP_SQL = ("DROP TABLE IF EXISTS knowledge_fts",)
 
 @event.listens_for(knowledge_chunks, "after_create")
 def _add_index(_table: Table, connection: Connection, **_options: object) -> None:
-    if connection.dialect.name == "sqlite":
-        for statement in FTS_SQL:
-            connection.exec_driver_sql(statement)
+    for statement in FTS_SQL if connection.dialect.name == "sqlite" else SEARCH_SQL:
+        connection.exec_driver_sql(statement)
 
 
 @event.listens_for(knowledge_chunks, "after_drop")

@@ -55,7 +55,7 @@ _RAISE = Prepared(
     .values({name: given(sent_messages.c[name]) for name in ("status", "error_code", "updated_at")})
 )
 _SIDS_OF = Prepared(select(sent_messages.c.sid).where(sent_messages.c.attempt_id == bindparam("attempt_id")))
-_OWNER_OF = Prepared(select(attempts.c.owner_id).where(attempts.c.id == bindparam("id")))
+_OWNER_AND_LANE_OF = Prepared(select(attempts.c.owner_id, attempts.c.lane).where(attempts.c.id == bindparam("id")))
 _EVENT = Prepared(inserting(delivery_events, "id", "owner_id", "attempt_id", "sid", "status", "error_code", "at"))
 
 
@@ -157,13 +157,18 @@ class DeliveryReports:
         self.record = database.batched(self.record_many, refusable=True)
 
     def record_many(self, uow: UnitOfWork, reports: Sequence[Report]) -> list[Recorded]:
-        return [self._record(uow, report, self._clock.now()) for report in reports]
+        attempted = (uow.rows(_OWNER_AND_LANE_OF, id=report.attempt_id) for report in reports)
+        known = {report.attempt_id: found[0] for report, found in zip(reports, attempted, strict=True) if found}
+        store.lock_lanes(uow, {send_lane(lane) for _, lane in known.values()})
+        now = self._clock.now()
+        return [
+            self._record(uow.for_owner(known[report.attempt_id][0]), report, now)
+            if report.attempt_id in known
+            else Recorded(known=False)
+            for report in reports
+        ]
 
     def _record(self, uow: UnitOfWork, report: Report, now: datetime) -> Recorded:
-        owner = uow.rows(_OWNER_OF, id=report.attempt_id)
-        if not owner:
-            return Recorded(known=False)
-        uow = uow.for_owner(owner[0][0])
         attempt = Attempts(uow).require(report.attempt_id)
         self._remember(uow, attempt, report, now)
         was = attempt.state

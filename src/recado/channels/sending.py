@@ -177,12 +177,13 @@ class SendHandler:
             self._crash("after_settle")
 
     async def _look(self, job: Job, attempt: Attempt, message: OutboundText, text: str) -> None:
+        looked_at = self._clock.now()  # A list read before a long pause says nothing about the time after it.
         pull = await self._channel.find(
             message,
             created_after=attempt.started_at - CREATED_BEFORE_START,
             created_before=attempt.deadline_at + CREATED_AFTER_DEADLINE,
         )
-        await self._write(job, lambda uow: self._after_look(uow, job, attempt, pull, text, self._clock.now()))
+        await self._write(job, lambda uow: self._after_look(uow, job, attempt, pull, text, looked_at))
 
     # --- What is next -------------------------------------------------------------------------------------------------
 
@@ -303,6 +304,7 @@ class SendHandler:
 
     def _record(self, uow: UnitOfWork, job: Job, attempt: Attempt, result: SendResult, now: datetime) -> bool:
         """Store what is known; whether the answer is settled by it. Facts are stored even under a lost lease."""
+        store.lock_lanes(uow, [job.lane])
         current = Attempts(uow).require(attempt.id)
         match result:
             case Sent(account_sid, sid):
@@ -323,13 +325,18 @@ class SendHandler:
         log.warning("send.refused", attempt=str(attempt.id), code=refused.code, reason=refused.reason)
         self._change(uow, attempt, "refused", now, code=refused.code, detail=refused.detail)
         answer = Answers(uow).require(attempt.answer_id)
-        Parts(uow).change(attempt.part_id, state="refused")
         if refused.reason == "opt_out":
             conversation = Conversations(uow).require(answer.conversation_id)
             Contacts(uow).change(conversation.contact_id, opted_out_at=now)
         if refused.pause_account:
             self._accounts.pause(uow, answer.address_id, now + timedelta(minutes=5), refused.code)
-        return self._fail(uow, job, answer, "refused", refused.reason, now, refused.code)
+        if Parts(uow).require(attempt.part_id).state == "accepted":
+            # An earlier attempt, taken for lost, turned out to have arrived while this one was under way.
+            return self._settle_if_complete(uow, job, attempt, now)
+        if not self._fail(uow, job, answer, "refused", refused.reason, now, refused.code):
+            return False
+        Parts(uow).change(attempt.part_id, state="refused")
+        return True
 
     def _turned_away(
         self, uow: UnitOfWork, job: Job, attempt: Attempt, turned_away: NotProcessed, now: datetime
@@ -361,8 +368,12 @@ class SendHandler:
 
     # --- Settling what is unknown -------------------------------------------------------------------------------------
 
-    def _after_look(self, uow: UnitOfWork, job: Job, attempt: Attempt, pull: Pull, text: str, now: datetime) -> None:
+    def _after_look(
+        self, uow: UnitOfWork, job: Job, attempt: Attempt, pull: Pull, text: str, looked_at: datetime
+    ) -> None:
         """Bind what was found; else count the look, and decide when there were enough of them."""
+        now = self._clock.now()
+        store.lock_lanes(uow, [job.lane])
         attempt = Attempts(uow).require(attempt.id)
         if attempt.state != "unknown" or not store.holds(uow, job):
             return
@@ -377,12 +388,14 @@ class SendHandler:
             bindings.bind(attempt, oldest.account_sid.value, oldest.sid.value, found_by="list", status=oldest.status)
             self._settle_if_complete(uow, job, attempt, now)
             return
-        attempt = replace(attempt, pulls=attempt.pulls + pull.complete, last_pull_at=now)
-        Attempts(uow).change(attempt.id, pulls=attempt.pulls, last_pull_at=now)
-        if attempt.pulls >= ABSENT_PULLS and now >= attempt.deadline_at + ABSENT_AFTER:
+        if Parts(uow).require(attempt.part_id).state == "accepted":
+            return  # An earlier attempt has turned up during the look; the next step frees the pair.
+        attempt = replace(attempt, pulls=attempt.pulls + pull.complete, last_pull_at=looked_at)
+        Attempts(uow).change(attempt.id, pulls=attempt.pulls, last_pull_at=looked_at)
+        if pull.complete and attempt.pulls >= ABSENT_PULLS and looked_at >= attempt.deadline_at + ABSENT_AFTER:
             self._change(uow, attempt, "absent", now)
             self._resend_or_give_up(uow, job, attempt, now)
-        elif not pull.complete and now >= attempt.deadline_at + CLEAR_WITHIN:
+        elif not pull.complete and looked_at >= attempt.deadline_at + CLEAR_WITHIN:
             self._change(uow, attempt, "unconfirmed", now)
             self._resend_or_give_up(uow, job, attempt, now, unclear=True)
 
@@ -484,9 +497,11 @@ class SendHandler:
         conversation = Conversations(uow).require(answer.conversation_id)
         if conversation.held_by == "person" and answer.author != "person":
             return "a person holds the conversation"
-        newest = Messages(uow).newest(conversation.id)
-        if newest is not None and answer.turn_id is not None:
-            later = Messages(uow).later_outcomes(answer.lane, max(m.id for m in Messages(uow).of_turn(answer.turn_id)))
+        if answer.turn_id is not None:
+            group = Messages(uow).of_turn(answer.turn_id)
+            if not group:
+                return "its messages belong to a newer turn"
+            later = Messages(uow).later_outcomes(answer.lane, group[-1].id)
             if None in later:
                 return "a later message of the same customer is being answered"
             if later & {"answered", "superseded"} and not force:

@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from typing import Literal
 from uuid import UUID
 
-from sqlalchemy import bindparam, text, update
+from sqlalchemy import bindparam, func, text, update
 
 from recado.conversation.tables import messages
 from recado.conversation.values import Address
@@ -95,7 +95,7 @@ _FILL_IN = Prepared(
         messages.c.account_sid == bindparam("account"),
         messages.c.message_sid == bindparam("sid"),
         messages.c.source == text("'sweep'"),
-        messages.c.raw == text("x''"),
+        func.length(messages.c.raw) == text("0"),
     )
     .values(raw=given(messages.c.raw))
 )

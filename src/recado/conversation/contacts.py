@@ -23,6 +23,9 @@ class Reception:
         contacts = Contacts(self._uow)
         key = message.sender.match_key
         contact = contacts.by_match_key(key)
+        if contact is None:  # The customer may be writing to another number of the owner's at this moment.
+            self._uow.hold(f"contact {message.owner_id} {key}")
+            contact = contacts.by_match_key(key)
         if contact is None:
             contact = contacts.add(
                 Contact(self._ids.new(), message.owner_id, message.profile_name, None, created_at=self._now)

@@ -20,6 +20,7 @@ from recado.core.database.engine import Database
 from recado.core.database.unit_of_work import UnitOfWork
 from recado.core.errors import InvalidInput, NotFound
 from recado.core.ids import Ids
+from recado.core.queue import store
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +60,7 @@ class HandOffService:
         """A person speaks from now on. Raises `IllegalTransition` when one does already."""
 
         def work(uow: UnitOfWork) -> Conversation:
-            conversation = Conversations(uow).require(conversation_id)
+            conversation = _held(uow, conversation_id)
             return Lifecycle(uow, self._ids, self._clock.now()).hand_to(conversation, "person", "person", None)
 
         return await self._database.write(work, owner=owner_id)
@@ -71,7 +72,7 @@ class HandOffService:
 
         def work(uow: UnitOfWork) -> Answer:
             now = self._clock.now()
-            conversation = Conversations(uow).require(conversation_id)
+            conversation = _held(uow, conversation_id)
             if conversation.held_by != "person":
                 conversation = Lifecycle(uow, self._ids, now).hand_to(conversation, "person", "person", "replied")
             return Outbox(uow, self._ids, now, self._split).put(conversation, "person", text)
@@ -83,9 +84,15 @@ class HandOffService:
 
         def work(uow: UnitOfWork) -> Released:
             now = self._clock.now()
-            conversation = Conversations(uow).require(conversation_id)
+            conversation = _held(uow, conversation_id)
             released = Lifecycle(uow, self._ids, now).hand_to(conversation, "agent", "person", None)
             job_id = self._replies.second_chances(uow, now).resume(released, self._max_attempts)
             return Released(released, job_id)
 
         return await self._database.write(work, owner=owner_id)
+
+
+def _held(uow: UnitOfWork, conversation_id: UUID) -> Conversation:
+    """The conversation as it is once nobody else can change its lane."""
+    store.lock_lanes(uow, [Conversations(uow).require(conversation_id).lane])
+    return Conversations(uow).require(conversation_id)

@@ -24,7 +24,7 @@ from recado.core.database.unit_of_work import UnitOfWork
 from recado.core.ids import Ids
 from recado.core.queue import store
 from recado.core.queue.job import NewJob
-from recado.core.queue.tables import message_queue
+from recado.core.queue.tables import UNFINISHED, message_queue
 
 log = structlog.get_logger(__name__)
 
@@ -71,8 +71,8 @@ class Overdue:
     def _give_up(self, uow: UnitOfWork, turn_id: UUID, now: datetime) -> bool:
         """The job dies and the lease of whoever runs it is worth nothing any more, in one transaction."""
         found = _ids_of(uow, select(message_queue.c.id).where(message_queue.c.turn_id == turn_id, _UNFINISHED))
-        job = store.find(uow, found[0]) if found else None
-        if job is None or job.name != REPLY:
+        job = store.find_held(uow, found[0]) if found else None
+        if job is None or job.name != REPLY or job.status not in UNFINISHED:
             return False
         turn = Turns(uow.for_owner(job.owner_id)).require(turn_id)
         if turn.settled_at is not None or turn.deadline_at >= now:

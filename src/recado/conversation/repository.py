@@ -32,8 +32,10 @@ R = TypeVar("R")
 
 # A scalar, so that the contact is found by its key: with IN, SQLite reads all contacts of the owner instead.
 _CONTACT_OF_KEY = (
-    select(func.min(contact_addresses.c.contact_id))
+    select(contact_addresses.c.contact_id)
     .where(of_owner(contact_addresses), contact_addresses.c.match_key == bindparam("match_key"))
+    .order_by(contact_addresses.c.contact_id)
+    .limit(1)
     .scalar_subquery()
 )
 _CONTACT = Prepared(owned(contacts, models.Contact).where(contacts.c.id == _CONTACT_OF_KEY))

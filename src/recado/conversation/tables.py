@@ -4,9 +4,9 @@ No index here is for convenience: each one answers a question of the road, of `v
 message touches three of them. A message is `open` while it has no outcome: it is unturned, or its turn is unsettled.
 """
 
-from sqlalchemy import Boolean, Column, ForeignKey, Index, Integer, LargeBinary, String, Table, UniqueConstraint, text
+from sqlalchemy import Boolean, Column, ForeignKey, Index, Integer, LargeBinary, String, Table, UniqueConstraint
 
-from recado.core.database.types import Id, Json, Moment, Sid, metadata
+from recado.core.database.types import Id, Json, Moment, Sid, metadata, partial
 
 contacts = Table(
     "contacts",
@@ -51,7 +51,7 @@ conversations = Table(
     Column("closed_at", Moment),
     Column("closed_by", String(16)),
     Column("closed_reason", String),
-    Index("uq_conversations_open", "lane", unique=True, sqlite_where=text("status<>'closed'")),
+    partial("uq_conversations_open", "lane", unique=True, where="status<>'closed'"),
     Index("ix_conversations_owner", "owner_id", "last_activity_at"),
     Index("ix_conversations_lane", "lane", "opened_at"),
 )
@@ -97,10 +97,10 @@ messages = Table(
     Column("outcome_at", Moment),
     Column("answered_by", Id),
     UniqueConstraint("account_sid", "message_sid"),
-    Index("ix_messages_unturned", "lane", "id", sqlite_where=text("turn_id IS NULL AND outcome IS NULL")),
-    Index("ix_messages_turn", "turn_id", sqlite_where=text("turn_id IS NOT NULL")),
-    Index("ix_messages_conversation", "conversation_id", "id", sqlite_where=text("conversation_id IS NOT NULL")),
-    Index("ix_messages_handed_off", "lane", "id", sqlite_where=text("outcome='handed_off'")),
+    partial("ix_messages_unturned", "lane", "id", where="turn_id IS NULL AND outcome IS NULL"),
+    partial("ix_messages_turn", "turn_id", where="turn_id IS NOT NULL"),
+    partial("ix_messages_conversation", "conversation_id", "id", where="conversation_id IS NOT NULL"),
+    partial("ix_messages_handed_off", "lane", "id", where="outcome='handed_off'"),
 )
 
 outcome_changes = Table(
@@ -130,7 +130,7 @@ turns = Table(
     Column("created_at", Moment, nullable=False),
     Column("deadline_at", Moment, nullable=False),
     Column("settled_at", Moment),
-    Index("ix_turns_unsettled", "deadline_at", sqlite_where=text("settled_at IS NULL")),
+    partial("ix_turns_unsettled", "deadline_at", where="settled_at IS NULL"),
     Index("ix_turns_conversation", "conversation_id"),
 )
 
@@ -151,9 +151,9 @@ answers = Table(
     Column("error_code", String(16)),
     Column("created_at", Moment, nullable=False),
     Column("settled_at", Moment),
-    Index("ix_answers_unsettled", "id", sqlite_where=text("settled_at IS NULL")),
-    Index("ix_answers_apologies", "lane", "settled_at", sqlite_where=text("author='apology'")),
-    Index("ix_answers_persons", "lane", "created_at", sqlite_where=text("author='person'")),
+    partial("ix_answers_unsettled", "id", where="settled_at IS NULL"),
+    partial("ix_answers_apologies", "lane", "settled_at", where="author='apology'"),
+    partial("ix_answers_persons", "lane", "created_at", where="author='person'"),
     Index("ix_answers_conversation", "conversation_id", "id"),
 )
 
@@ -189,7 +189,7 @@ attempts = Table(
     Column("finished_at", Moment),
     UniqueConstraint("part_id", "number"),
     Index("ix_attempts_answer", "answer_id"),
-    Index("uq_attempts_in_flight", "lane", unique=True, sqlite_where=text("state IN ('sending','unknown')")),
+    partial("uq_attempts_in_flight", "lane", unique=True, where="state IN ('sending','unknown')"),
 )
 
 sent_messages = Table(
@@ -233,7 +233,7 @@ inbox_items = Table(
     Column("created_at", Moment, nullable=False),
     Column("read_at", Moment),
     Column("resolved_at", Moment),
-    Index("ix_inbox_items_open", "owner_id", "created_at", sqlite_where=text("resolved_at IS NULL")),
+    partial("ix_inbox_items_open", "owner_id", "created_at", where="resolved_at IS NULL"),
     Index("ix_inbox_items_turn", "turn_id"),
     Index("ix_inbox_items_conversation", "conversation_id"),
 )

@@ -314,6 +314,7 @@ class ReplyHandler:
 
     def _commit(self, uow: UnitOfWork, job: Job, opened: _Opened, result: AgentResult) -> _Interruption:
         """Step 8. The order of the checks is the fence's."""
+        store.lock_lanes(uow, [job.lane])
         now = self._clock.now()
         turn = Turns(uow).require(opened.turn.id)
         if (
@@ -391,6 +392,7 @@ class ReplyHandler:
 
     def exhausted(self, uow: UnitOfWork, job: Job, error: str) -> None:  # noqa: ARG002 - the row keeps the error
         """One friendly message and, in the same transaction, the dead letter that the caller has just made."""
+        store.lock_lanes(uow, [job.lane])
         uow = uow.for_owner(job.owner_id)
         now = self._clock.now()
         turn, group = self._turn_of(uow, job, now)

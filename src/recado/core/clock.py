@@ -26,6 +26,36 @@ class SystemClock:
         return time.monotonic()
 
 
+class SharedClock:
+    """The clock of a server that several hosts share, as far as it is known: the machine's, set right by an offset.
+
+    Whoever talks to the server tells what it said, and no one else asks it: telling the time costs nothing and never
+    waits. Hosts whose clocks differ by an hour then agree on leases and due times to within a round trip.
+    """
+
+    def __init__(self, host: Clock) -> None:
+        self._host = host
+        self._offset = timedelta()
+
+    def now(self) -> datetime:
+        return self._host.now() + self._offset
+
+    def monotonic(self) -> float:
+        return self._host.monotonic()
+
+    def told(self, server: datetime, asked: float, answered: float) -> None:
+        """The server's time, said between two moments of our monotonic clock.
+
+        What lies within the doubt that a round trip leaves changes nothing, so that the clock does not tremble.
+        """
+        half = timedelta(seconds=(answered - asked) / 2)
+        before, host, after = self._host.monotonic(), self._host.now(), self._host.monotonic()
+        offset = server + half + timedelta(seconds=before - answered) - host
+        # This thread may have stood still between the two looks at our own clock; that is doubt, and no news.
+        if abs(offset - self._offset) > half + timedelta(seconds=after - before):
+            self._offset = offset
+
+
 class FrozenClock:
     """A clock that moves only when told to: for tests, and for anything that must not depend on when it runs."""
 

@@ -19,7 +19,7 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.pool import NullPool
 
-from recado.core.database.engine import sqlite_module
+from recado.core.database.sqlite import sqlite_module
 from recado.core.database.unit_of_work import UnitOfWork
 from recado.core.errors import Busy, ConfigurationError
 from recado.migrations import HEAD
@@ -73,7 +73,7 @@ def migrate_sqlite(
     """
     path = file_of(database_url)
     found = revision_of(path)
-    if not _is_behind(found, head):
+    if not is_behind(found, head):
         return MigrationResult(found, found, migrated=False)
     with _alone(path):
         return _migrate(_exclusive_engine(database_url, wait_seconds), path, metadata_loader, versions, head)
@@ -126,7 +126,7 @@ def _literal(path: Path) -> str:
     return str(path).replace("%", "%%")
 
 
-def _is_behind(found: str | None, head: str | None) -> bool:
+def is_behind(found: str | None, head: str | None) -> bool:
     """Whether there is something to migrate; raises `SchemaTooNew` when this program is more than one step behind."""
     ahead = _number(found) - _number(head)
     if ahead > 1:
@@ -163,7 +163,7 @@ def _migrate(
     try:
         with engine.begin() as connection:
             before = _revision_in(connection)
-            if not _is_behind(before, head):
+            if not is_behind(before, head):
                 return MigrationResult(before, before, migrated=False)
             _upgrade(connection, metadata_loader(), versions, head)
             after = _revision_in(connection)

@@ -96,8 +96,9 @@ _NAMED_BY = """coalesce(
     (SELECT message_sid FROM messages WHERE conversation_id = a.conversation_id ORDER BY id DESC LIMIT 1)
 ) AS message_sid"""
 
-# Ids are bytes on SQLite, and text with hyphens in a job's payload.
-_CARRIES = "replace(j.payload, '-', '') LIKE '%' || lower(hex(a.id)) || '%'"
+# Ids are bytes on SQLite and UUIDs on PostgreSQL; in a job's payload they are text with hyphens.
+_PLAIN_ID = {"sqlite": "lower(hex(a.id))", "postgresql": "replace(a.id::text, '-', '')"}
+_CARRIES = "replace(j.payload, '-', '') LIKE '%' || {plain_id} || '%'"
 
 
 @dataclass(frozen=True, slots=True)
@@ -298,7 +299,7 @@ class _Questions:
         findings = _Findings()
         for check in CHECKS:
             self._ask(uow, check, findings)
-        counts = {name: int(uow.execute(self._statement(sql)).scalar_one()) for name, sql in _COUNTS.items()}
+        counts = {name: int(uow.execute(self._statement(uow, sql)).scalar_one()) for name, sql in _COUNTS.items()}
         return Report(
             accepted=sum(outcomes.values()),
             open=outcomes.pop(None, 0),
@@ -310,18 +311,19 @@ class _Questions:
 
     def _outcomes(self, uow: UnitOfWork) -> dict[str | None, int]:
         sql = "SELECT m.outcome, count(*) AS n FROM messages m WHERE {mine} GROUP BY m.outcome ORDER BY m.outcome"
-        return {row["outcome"]: int(row["n"]) for row in uow.all(self._statement(sql))}
+        return {row["outcome"]: int(row["n"]) for row in uow.all(self._statement(uow, sql))}
 
     def _ask(self, uow: UnitOfWork, check: Check, findings: _Findings) -> None:
-        limited = self._statement(f"SELECT * FROM ({check.sql}) AS found LIMIT {findings.room + 1}")
+        limited = self._statement(uow, f"SELECT * FROM ({check.sql}) AS found LIMIT {findings.room + 1}")
         rows = uow.execute(limited.columns(message_sid=Sid())).all()
         if len(rows) > findings.room:
-            counted = uow.execute(self._statement(f"SELECT count(*) FROM ({check.sql}) AS found"))
+            counted = uow.execute(self._statement(uow, f"SELECT count(*) FROM ({check.sql}) AS found"))
             findings.more += int(counted.scalar_one()) - findings.room
         findings.listed.extend(Violation(row[0], check.why) for row in rows[: findings.room])
 
-    def _statement(self, sql: str) -> TextClause:
+    def _statement(self, uow: UnitOfWork, sql: str) -> TextClause:
         """The statement for whoever asks, with its moments and ids as the database stores them."""
+        sql = sql.replace("{plain_id}", _PLAIN_ID[uow.dialect])
         for token, mine in _MINE.items():
             sql = sql.replace(token, "TRUE" if self._values["owner"] is None else mine)
         asked = {name: value for name, value in self._values.items() if f":{name}" in sql}

@@ -8,7 +8,7 @@ import pytest
 from recado.conversation.ports import AgentResult, NotProcessed, Reply, TurnContext, Unknown
 from recado.conversation.values import Address
 from recado.core.clock import FrozenClock
-from recado.core.database.engine import SqliteDatabase
+from recado.core.database.sqlite import SqliteDatabase
 from recado.core.ids import UuidV7
 from tests.conftest import NOON
 from tests.world import Ending, Lost, World

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from recado.core.clock import FrozenClock
-from recado.core.database.engine import SqliteDatabase, sqlite_module
+from recado.core.database.engine import Database
+from recado.core.database.sqlite import SqliteDatabase, sqlite_module
 from recado.core.errors import StorageUnavailable
 from recado.core.ids import UuidV7
 from tests.road.hooks import Hook, lines, post
@@ -29,7 +30,7 @@ def integrity(file: Path) -> list[tuple[str]]:
         return found
 
 
-def file_of(database: SqliteDatabase) -> Path:
+def file_of(database: Database) -> Path:
     return Path(database.url.removeprefix("sqlite:///"))
 
 

@@ -13,7 +13,8 @@ from uuid import UUID
 from sqlalchemy import Engine, make_url
 
 from recado.bootstrap import metadata
-from recado.core.database.engine import SqliteDatabase, SqliteWriter, _Item, sqlite_engine, sqlite_module
+from recado.core.database.inbox import Inbox, Item
+from recado.core.database.sqlite import SqliteDatabase, SqliteWriter, sqlite_engine, sqlite_module
 from recado.core.database.unit_of_work import UnitOfWork
 
 T = TypeVar("T")
@@ -32,6 +33,18 @@ def _memory() -> tuple[Engine, sqlite3.Connection, sqlite3.Connection]:
     return engine, live, empty
 
 
+class _Never(Inbox):
+    """An inbox in which nothing ever waits."""
+
+    def __init__(self, writer: SqliteWriter) -> None:
+        super().__init__()
+        self._writer = writer
+
+    def put(self, item: "Item[Any]", *, urgent: bool) -> None:  # noqa: ARG002 - there is nothing to go before
+        groups: list[list[Item[Any]]] = [[item], []]
+        self._writer.run(lambda: groups.pop(0))
+
+
 class InlineDatabase(SqliteDatabase):
     """Runs what it is given at once, one transaction each, through the writer that the product uses."""
 
@@ -42,6 +55,7 @@ class InlineDatabase(SqliteDatabase):
         self._engine = engine
         self._writer = SqliteWriter(engine)
         self._live = live
+        self._inbox = _Never(self._writer)
 
     async def read(self, work: Callable[[UnitOfWork], T], *, owner: UUID | None) -> T:
         with self._engine.connect() as connection, connection.begin():
@@ -54,6 +68,5 @@ class InlineDatabase(SqliteDatabase):
     async def close(self) -> None:
         self._writer.close()
 
-    def _put(self, item: "_Item[Any]", urgent: bool) -> None:  # noqa: ARG002 - nothing ever waits here
-        groups: list[list[_Item[Any]]] = [[item], []]
-        self._writer.run(lambda: groups.pop(0))
+    def _start(self) -> None:
+        """There is no thread."""

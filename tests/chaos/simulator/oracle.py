@@ -128,10 +128,14 @@ class Oracle:
                     yield f"{received.text!r} was sent to somebody who had not said #{tag}"
 
     def _out_of_order(self) -> Iterator[str]:
-        """The agent's answers of one lane arrive in the order of what they answer; replays and releases come late."""
+        """The agent's answers of one lane arrive in the order of what they answer; replays and releases come late.
+
+        What counts is the order in which messages were stored, which is SQLite's rowid. Ids are made before the commit:
+        one that is slow may be overtaken by the gap sweep, and nobody can answer what is not stored yet.
+        """
         late = {row[0] for row in self._storage.rows("SELECT id FROM turns WHERE replay_of IS NOT NULL OR resumes")}
-        newest: dict[str, tuple[bytes, Received]] = {}
-        settled = {row[0]: row[1] for row in self._storage.rows("SELECT turn_id, max(id) FROM messages GROUP BY 1")}
+        newest: dict[str, tuple[int, Received]] = {}
+        settled = {row[0]: row[1] for row in self._storage.rows("SELECT turn_id, max(rowid) FROM messages GROUP BY 1")}
         for received in sorted(self._truth.received, key=lambda each: each.at):
             _, _, _, answer, turn, author, lane = self._parts[received.ref]
             if author != "agent" or turn in late or turn not in settled or answer in self._resent:

@@ -20,14 +20,8 @@ from sqlalchemy import Connection, Engine, event, make_url
 from sqlalchemy.exc import DBAPIError
 
 from recado.bootstrap import metadata
-from recado.core.database.engine import (
-    SqliteWriter,
-    _Item,
-    _LoopReply,
-    _ThreadReply,
-    sqlite_engine,
-    sqlite_module,
-)
+from recado.core.database.inbox import Item, LoopReply, ThreadReply
+from recado.core.database.sqlite import SqliteWriter, sqlite_engine, sqlite_module
 from recado.core.database.unit_of_work import UnitOfWork
 from recado.core.errors import StorageUnavailable
 from tests.chaos.simulator.loop import Process
@@ -142,7 +136,7 @@ class Storage:
         self.bells: list[Callable[[], None]] = []
         """Called after each commit that changed something."""
 
-    def commit(self, items: "list[_Item[Any]]", name: str) -> bool:
+    def commit(self, items: "list[Item[Any]]", name: str) -> bool:
         """One transaction; whether any row was changed."""
         groups = [items, []]
         self._changed = False
@@ -187,7 +181,11 @@ class ProcessDatabase:
         self._world = storage.world
         self._process = process
         self._listeners: list[Callable[[], None]] = []
-        self._waiting: dict[object, list[_Item[Any]]] = {}
+        self._waiting: dict[object, list[Item[Any]]] = {}
+
+    @property
+    def url(self) -> str:
+        return "sqlite://"
 
     async def write(self, work: Callable[[UnitOfWork], T], *, owner: UUID | None, urgent: bool = False) -> T:  # noqa: ARG002
         item, future = self._item(lambda uow, _: (work(uow),), None, owner)
@@ -221,14 +219,11 @@ class ProcessDatabase:
     def write_from_thread(self, work: Callable[[UnitOfWork], T]) -> "Future[T]":
         """The caller blocks its thread, so the loop is not asked."""
         future: Future[T] = Future()
-        self._store([_Item(lambda uow, _: (work(uow),), None, None, False, _ThreadReply(future), 0.0)], _name(work))
+        self._store([Item(lambda uow, _: (work(uow),), None, None, False, ThreadReply(future), 0.0)], _name(work))
         return future
 
     def on_commit(self, listener: Callable[[], None]) -> None:
         self._listeners.append(listener)
-
-    def connect_apart(self) -> sqlite3.Connection:
-        raise NotImplementedError("only the real bell looks at the file itself")
 
     async def close(self) -> None:
         """It belongs to the world."""
@@ -240,9 +235,9 @@ class ProcessDatabase:
         owner: UUID | None,
         *,
         shared: bool = False,
-    ) -> "tuple[_Item[I], asyncio.Future[Any]]":
-        reply = _LoopReply(self._world.loop, self._world.loop.create_future())
-        return _Item(work, value, owner, shared, reply, 0.0), reply.future
+    ) -> "tuple[Item[I], asyncio.Future[Any]]":
+        reply = LoopReply(self._world.loop, self._world.loop.create_future())
+        return Item(work, value, owner, shared, reply, 0.0), reply.future
 
     def _latency(self) -> float:
         if self._world.happens("slow commit"):
@@ -252,7 +247,7 @@ class ProcessDatabase:
     def _flush(self, work: object) -> None:
         self._commit(self._waiting.pop(work), _name(work))
 
-    def _commit(self, items: "list[_Item[Any]]", name: str) -> None:
+    def _commit(self, items: "list[Item[Any]]", name: str) -> None:
         world = self._world
         if world.happens("kill before a commit"):
             self._process.kill()
@@ -262,11 +257,12 @@ class ProcessDatabase:
             elif world.happens("stands still after a commit"):
                 world.stand_still(self._process, world.chance.choice((5.0, 35.0, 60.0, 400.0)))
 
-    def _store(self, items: "list[_Item[Any]]", name: str) -> bool:
+    def _store(self, items: "list[Item[Any]]", name: str) -> bool:
         """Whether any row was changed."""
         if self._storage.down:
             for item in items:
-                item.reply.give(None, StorageUnavailable("the database cannot store now (played); nothing was stored"))
+                item.error = StorageUnavailable("the database cannot store now (played); nothing was stored")
+                item.give()
             return False
         changed = self._storage.commit(items, name)
         if changed:

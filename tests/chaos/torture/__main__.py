@@ -6,9 +6,14 @@ import shutil
 import signal
 import sys
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
+from recado.core.clock import SystemClock
+from recado.core.telemetry import configure_logging
 from recado.entrypoints.cli.output import document
+from tests.servers import PostgresServer, postgres
 
 from .report import show
 from .run import Plan, Torture
@@ -18,6 +23,8 @@ from .scene import BACKENDS
 def main() -> int:
     """Play, show, and clear up; 1 when the promise was broken."""
     asked = _parser().parse_args()
+    configure_logging("warning", sys.stderr, SystemClock())
+    asked.backend = asked.backend or asked.database
     if asked.backend not in BACKENDS.get(asked.database, ()):
         known = ", ".join(f"{backend} over {database}" for database, all_ in BACKENDS.items() for backend in all_)
         sys.stderr.write(f"{asked.backend} over {asked.database} cannot be tortured yet; there is {known}\n")
@@ -31,13 +38,24 @@ def main() -> int:
     teller = Teller()
     kept = False
     try:
-        outcome = Torture(plan, directory, teller.say).play()
+        with server_for(asked.database) as server:
+            outcome = Torture(plan, directory, teller.say, server).play()
         teller.end()
         document(outcome.document()) if asked.json else show(outcome)
         kept = outcome.kept
     finally:
         _clear_up(directory, kept=kept and not asked.keep)
     return 0 if kept else 1
+
+
+@contextmanager
+def server_for(database: str) -> Iterator[PostgresServer | None]:
+    """The database's server, where it needs one; it syncs as in production, for it is killed too."""
+    if database != "postgres":
+        yield None
+        return
+    with postgres(durable=True) as server:
+        yield server
 
 
 def _clear_up(directory: Path, *, kept: bool) -> None:
@@ -71,7 +89,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m tests.chaos.torture", description="Kill Recado under load.")
     parser.add_argument("--cycles", type=int, default=60, help="kills (default 60)")
     parser.add_argument("--seed", type=int, help="repeats the blows and the load (default: drawn and named)")
-    parser.add_argument("--backend", default="sqlite", help="who wakes the workers (default sqlite)")
+    parser.add_argument("--backend", help="who wakes the workers (default: the database's own bell)")
     parser.add_argument("--database", default="sqlite", help="where everything is stored (default sqlite)")
     parser.add_argument("--lease", type=float, default=30.0, help="RECADO_LEASE_SECONDS (default 30, the product's)")
     parser.add_argument("--rate", type=float, default=3.0, help="messages per start of a process (default 3)")

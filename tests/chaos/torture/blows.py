@@ -14,7 +14,7 @@ from typing import Final
 from recado.core.queue.crash import CRASH_POINTS
 
 from .leases import Kill
-from .processes import Process
+from .processes import Target
 from .scene import WORKERS
 
 ARMED: Final = 0.2
@@ -35,6 +35,7 @@ _BLOWS: Mapping[str, int] = {
     "api SIGTERM": 5,
 }
 _WEATHER: Mapping[str, int] = {"none": 88, "model killed": 4, "model stands still": 4, "emulator stands still": 4}
+POSTGRES_WEATHER: Final[Mapping[str, int]] = {"postgres killed": 6, "postgres stands still": 2}
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,11 +61,12 @@ class Blow:
         return signal.SIGTERM if self.name.endswith("SIGTERM") else signal.SIGKILL
 
 
-def blows(seed: int, cycles: int, every: tuple[float, float]) -> list[Blow]:
-    """The whole torture, known before it begins."""
+def blows(seed: int, cycles: int, every: tuple[float, float], weather: Mapping[str, int] | None = None) -> list[Blow]:
+    """The whole torture, known before it begins; `weather` is what else there is to hit."""
+    sky = {**_WEATHER, **(weather or {})}
     chance = random.Random(f"blows {seed}")  # noqa: S311 - no secret
     names, weights = list(_BLOWS), list(_BLOWS.values())
-    skies, likely = list(_WEATHER), list(_WEATHER.values())
+    skies, likely = list(sky), list(sky.values())
     return [
         Blow(
             chance.uniform(*every),
@@ -79,7 +81,7 @@ def blows(seed: int, cycles: int, every: tuple[float, float]) -> list[Blow]:
 class Executioner:
     """Strikes, revives, and lets what stands still go on when its time is over."""
 
-    def __init__(self, processes: Mapping[str, Process], kills: list[Kill], seed: int) -> None:
+    def __init__(self, processes: Mapping[str, Target], kills: list[Kill], seed: int) -> None:
         self._processes = processes
         self._chance = random.Random(f"arms {seed}")  # noqa: S311 - no secret
         self._kills = kills
@@ -121,7 +123,7 @@ class Executioner:
         self._peace = True
         self._still = dict.fromkeys(self._still, 0.0)
 
-    def _came_to_its_point(self, process: Process, now: float) -> None:
+    def _came_to_its_point(self, process: Target, now: float) -> None:
         self.dealt[f"itself {process.armed}"] += 1
         if process.name in WORKERS:
             self._kills.append(Kill(process.name, now))

@@ -64,7 +64,7 @@ def people(chance: random.Random) -> list[Person]:
 def _habit(shop: Shop, chance: random.Random) -> str:
     drawn = chance.random()
     if shop.agent == "llm":
-        return "wants a person" if drawn < 0.06 else "poisons" if drawn < 0.12 else "plain"
+        return "wants a person" if drawn < 0.2 else "poisons" if drawn < 0.26 else "plain"
     return "stops" if drawn < 0.04 and shop.number.startswith("whatsapp:") else "plain"
 
 
@@ -134,7 +134,7 @@ class Load(threading.Thread):
         for _ in range(size):
             self.written += 1
             extra = ""
-            if person.habit == "wants a person" and self._chance.random() < 0.3:
+            if person.habit == "wants a person" and self._chance.random() < 0.5:
                 extra = f" {PERSON}"
             if person.habit == "poisons" and self._chance.random() < 0.5:
                 extra = f" {POISON}"

@@ -24,6 +24,7 @@ from .words import PERSON, POISON, numbers_in
 
 _NOW = re.compile(r"<now>")
 _HANG_SECONDS = 20.0
+_HANDS_OVER = 0.7
 _MOODS = (("hang", 0.01), ("500", 0.03), ("rubbish", 0.02), ("reset", 0.02))
 
 
@@ -38,19 +39,23 @@ class Model:
         self._lock = threading.Lock()
 
     def mood(self, asked: str) -> tuple[str, float]:
-        """How the next answer goes, and how long it takes."""
+        """How the next answer goes, and how long it takes.
+
+        Who wants a person does not get one every time, so that a conversation that was given back can be answered.
+        """
         with self._lock:
             self._asked += 1
             chance = random.Random(f"{self._seed}/{asked}/{self._asked}")  # noqa: S311 - no secret
         takes = chance.uniform(0.05, 0.8)
+        fine = "hand over" if PERSON in asked and chance.random() < _HANDS_OVER else "answer"
         if self._calm.exists():
-            return "answer", min(takes, 0.2)
+            return fine, min(takes, 0.2)
         drawn = chance.random()
         for mood, share in _MOODS:
             drawn -= share
             if drawn < 0:
                 return mood, takes
-        return "answer", takes
+        return fine, takes
 
     def note(self, numbers: list[str], mood: str) -> None:
         record = {"event": "asked", "at": SystemClock().now().timestamp(), "numbers": numbers, "mood": mood}
@@ -82,7 +87,7 @@ class _Handler(BaseHTTPRequestHandler):
             case "reset":
                 self.close_connection = True
             case _:
-                self._say(200, _completion(asked, numbers))
+                self._say(200, _completion(numbers, hands_over=mood == "hand over"))
 
     def _say(self, status: int, document: dict[str, Any]) -> None:
         body = json.dumps(document).encode()
@@ -110,9 +115,9 @@ def _latest(request: dict[str, Any]) -> str:
     return _NOW.split(said[-1])[-1] if said else ""
 
 
-def _completion(asked: str, numbers: list[str]) -> dict[str, Any]:
+def _completion(numbers: list[str], *, hands_over: bool) -> dict[str, Any]:
     message: dict[str, Any] = {"role": "assistant", "content": f"Anotado: {', '.join(numbers) or 'nada'}."}
-    if PERSON in asked:
+    if hands_over:
         call = {"name": "hand_off", "arguments": json.dumps({"reason": "asked for a person"})}
         message = {"role": "assistant", "content": None}
         message["tool_calls"] = [{"id": "call_1", "type": "function", "function": call}]

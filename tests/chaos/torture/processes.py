@@ -12,8 +12,27 @@ import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Protocol
+
+from tests.servers import PostgresServer
 
 GRACE_SECONDS = 20.0
+
+
+class Target(Protocol):
+    """What the torture can hit."""
+
+    name: str
+    armed: str | None
+    incarnation: int
+    surprises: list[str]
+
+    @property
+    def lives(self) -> bool: ...
+    @property
+    def killed_itself(self) -> bool: ...
+    def strike(self, number: signal.Signals) -> bool: ...
+    def revive(self, crash_at: str | None = None) -> None: ...
 
 
 class Process:
@@ -94,6 +113,41 @@ class Process:
         """The end of its log."""
         said = self._log.read_text(errors="replace") if self._log.exists() else ""
         return f"{self.name} said: …{said[-2000:]}"
+
+
+POSTGRES = "postgres"
+
+
+class PostgresTarget:
+    """The database's server, which dies as in a power cut and comes back with what it had confirmed."""
+
+    def __init__(self, server: PostgresServer) -> None:
+        self._server = server
+        self.name = POSTGRES
+        self.armed: str | None = None
+        self.incarnation = 1
+        self.surprises: list[str] = []
+
+    @property
+    def lives(self) -> bool:
+        return self._server.lives
+
+    @property
+    def killed_itself(self) -> bool:
+        return False
+
+    def strike(self, number: signal.Signals) -> bool:
+        if not self.lives:
+            return False
+        if number is signal.SIGKILL:
+            self._server.crash()
+        elif number is not signal.SIGTERM:
+            self._server.signal(number)
+        return True
+
+    def revive(self, crash_at: str | None = None) -> None:  # noqa: ARG002 - it knows no crash points
+        self._server.launch()
+        self.incarnation += 1
 
 
 def free_port() -> int:

@@ -64,6 +64,8 @@ class Outcome:
     violations: list[str] = field(default_factory=list)
     surprises: list[str] = field(default_factory=list)
     unfinished: list[str] = field(default_factory=list)
+    given_back: int = 0
+    not_taken_back: int = 0
     interrupted: bool = False
 
     @property
@@ -84,6 +86,7 @@ class Outcome:
             "start_seconds": _document(Spans.of(self.units)),
             "drained_in": round(self.drained_in, 1),
             "blows": dict(self.blows),
+            "given_back": {"done": self.given_back, "refused": self.not_taken_back},
             "written": self.written,
             "unaccepted": self.unaccepted,
             "accepted": verdict.accepted,
@@ -127,6 +130,10 @@ def _rows(outcome: Outcome) -> list[list[str]]:
         ["cycles", f"{outcome.cycles} in {outcome.seconds:.0f} s, of which {outcome.drained_in:.0f} s to settle"],
         ["pace", f"a start took {_range(outcome.units)}"],
         ["blows", ", ".join(f"{name} {count}" for name, count in sorted(outcome.blows.items()))],
+        [
+            "given back",
+            f"{outcome.given_back} conversations by a person to the agent, refused {outcome.not_taken_back}",
+        ],
         ["written", f"{outcome.written}, not accepted by anybody {outcome.unaccepted}"],
         ["webhooks", ", ".join(f"{_status(name)} {count}" for name, count in outcome.statuses.most_common())],
         ["accepted", str(verdict.accepted)],

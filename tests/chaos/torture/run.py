@@ -9,20 +9,25 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from http.client import HTTPException
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 
 from recado.core.clock import SystemClock
+from recado.core.errors import StorageUnavailable
+from tests.servers import PostgresServer
 
-from .blows import Executioner, blows
+from .blows import POSTGRES_WEATHER, Executioner, blows
 from .journal import records
 from .leases import Recoveries, Watch
-from .ledger import Counts
+from .ledger import Counts, Ledger
 from .load import Load
 from .oracle import Twilio, judge
 from .pace import Pace
-from .processes import Process
+from .processes import POSTGRES, PostgresTarget, Process, Target
+from .reception import Reception
 from .report import Outcome, Spans
 from .scene import APART, SHOPS, WORKERS, Scene, environment
+
+T = TypeVar("T")
 
 READY_SECONDS: Final = 60.0
 LOOK_SECONDS: Final = 0.05
@@ -52,10 +57,12 @@ Say = Callable[[str], None]
 class Torture:
     """The processes of one run; `play` may be called once."""
 
-    def __init__(self, plan: Plan, directory: Path, say: Say) -> None:
+    def __init__(self, plan: Plan, directory: Path, say: Say, postgres: PostgresServer | None = None) -> None:
         self._plan = plan
         self._say = say
-        self._scene = Scene.at(directory, plan.seed, plan.lease, plan.backend)
+        self._postgres = postgres
+        url = None if postgres is None else postgres.make(empty=True)
+        self._scene = Scene.at(directory, plan.seed, plan.lease, plan.backend, url)
         self._clock = SystemClock()
         self._begun = self._clock.monotonic()
         self._recoveries = Recoveries(plan.lease, APART, WORKERS)
@@ -63,6 +70,8 @@ class Torture:
         self._pause = threading.Event()
         self._told_at = 0.0
         self._pace = Pace(1.0)
+        self._known = Counts(0, 0, 0, 0, unfinished=1)
+        self._reception = Reception(self._scene.env(plan.lease), plan.seed)
 
     def play(self) -> Outcome:
         """Everything; processes are stopped whatever happens."""
@@ -90,7 +99,7 @@ class Torture:
 
     # --- Before -------------------------------------------------------------------------------------------------------
 
-    def _started(self, stack: ExitStack) -> dict[str, Process]:
+    def _started(self, stack: ExitStack) -> dict[str, Target]:
         scene = self._scene
         scene.furnish()
         (scene.directory / "env").write_text(environment(scene.env(scene.lease)))
@@ -105,7 +114,8 @@ class Torture:
         begun = self._clock.monotonic()
         self._until(scene.serves, product[0])
         self._pace = Pace(self._clock.monotonic() - begun)
-        return {process.name: process for process in (*provider, *product)}
+        processes: dict[str, Target] = {process.name: process for process in (*provider, *product)}
+        return processes | ({} if self._postgres is None else {POSTGRES: PostgresTarget(self._postgres)})
 
     def _answers(self, call: Callable[[], None]) -> bool:
         try:
@@ -125,13 +135,15 @@ class Torture:
 
     def _strike(self, executioner: Executioner, load: Load) -> None:
         last = self._clock.monotonic()
-        with self._scene.ledger() as ledger:
-            for blow in blows(self._plan.seed, self._plan.cycles, self._plan.every):
+        with self._scene.ledger_now() as ledger:
+            skies = POSTGRES_WEATHER if self._postgres is not None else {}
+            for blow in blows(self._plan.seed, self._plan.cycles, self._plan.every, skies):
                 while (now := self._clock.monotonic()) < last + blow.after * self._pace.unit:
                     executioner.tend(self._clock.now().timestamp(), now)
                     self._pace.look(executioner.incarnation("api"), self._scene.serves, now)
                     self._outcome.units.append(self._pace.unit)
-                    self._progress(ledger.counts, load)
+                    self._reception.tend(lambda: self._seen(ledger.peoples, []), now, self._pace.unit)
+                    self._progress(ledger, load)
                     self._pause.wait(LOOK_SECONDS)
                 last = now
                 executioner.strike(blow, self._clock.now().timestamp(), now)
@@ -144,27 +156,28 @@ class Torture:
         """Fine weather and two workers, until nothing is open; bounded, for what is stuck stays stuck."""
         begun = self._clock.monotonic()
         executioner.clear_up()
+        self._reception.close()
         load.close(40.0, lambda: executioner.tend(self._clock.now().timestamp(), self._clock.monotonic()))
         self._scene.heal()
-        with self._scene.ledger() as ledger:
-            before, moved = ledger.counts(), begun
+        with self._scene.ledger_now() as ledger:
+            before, moved = self._counts(ledger), begun
             while not before.quiet:
                 if (now := self._clock.monotonic()) > min(moved + STANDSTILL_SECONDS, begun + SETTLE_SECONDS):
                     break
                 executioner.tend(self._clock.now().timestamp(), now)
-                self._progress(ledger.counts, load, "settling")
+                self._progress(ledger, load, "settling")
                 self._pause.wait(0.2)
-                if (counts := ledger.counts()) != before:
+                if (counts := self._counts(ledger)) != before:
                     before, moved = counts, now
-            self._outcome.unfinished = ledger.unfinished()
+            self._outcome.unfinished = self._seen(ledger.unfinished, ["the database was gone at the end"])
         self._outcome.drained_in = self._clock.monotonic() - begun
 
-    def _progress(self, counts: Callable[[], Counts], load: Load, doing: str = "") -> None:
+    def _progress(self, ledger: Ledger, load: Load, doing: str = "") -> None:
         now = self._clock.monotonic()
         if now < self._told_at + 1.0:
             return
         self._told_at = now
-        found, elapsed = counts(), now - self._begun
+        found, elapsed = self._counts(ledger), now - self._begun
         done, left = self._outcome.cycles, self._plan.cycles - self._outcome.cycles
         eta = left * sum(self._plan.every) / 2 * self._pace.unit
         self._say(
@@ -172,6 +185,17 @@ class Torture:
             f"open {found.open} · unknown sends {found.unknown} · orphaned jobs {self._recoveries.waiting} · "
             f"{elapsed:.0f} s" + (f", about {eta:.0f} s to go" if left else "")
         )
+
+    def _counts(self, ledger: Ledger) -> Counts:
+        self._known = self._seen(ledger.counts, self._known)
+        return self._known
+
+    def _seen(self, look: Callable[[], T], otherwise: T) -> T:
+        """What the database says; while it is gone, something else."""
+        try:
+            return look()
+        except StorageUnavailable:
+            return otherwise
 
     # --- After --------------------------------------------------------------------------------------------------------
 
@@ -181,6 +205,7 @@ class Torture:
         twilio = Twilio.of(records(scene.twilio_journal))
         outcome.written, outcome.unaccepted = load.written, load.given_up
         outcome.statuses = twilio.statuses
+        outcome.given_back, outcome.not_taken_back = self._reception.given_back, self._reception.refused
         with scene.ledger() as ledger:
             prefers = {shop.number for shop in SHOPS if shop.prefers_delivery}
             outcome.verdict = judge(twilio, ledger.messages(), prefers)

@@ -21,7 +21,7 @@ from recado.channels.twilio.numbers import NewNumber
 from recado.conversation.values import AccountSid, Address
 from recado.emulator.client import EmulatorClient
 from recado.identity.service import OwnerChanges, Registration
-from recado.migrations.runner import migrate_sqlite
+from recado.migrations.starting import migrate
 from recado.settings import load_settings
 
 from .ledger import Ledger, opened
@@ -29,7 +29,7 @@ from .processes import Process, free_port
 
 APART: Final = 0.5
 WORKERS: Final = ("worker-1", "worker-2")
-BACKENDS: Final = {"sqlite": ("sqlite",)}
+BACKENDS: Final = {"sqlite": ("sqlite",), "postgres": ("postgres",)}
 """The databases, and the queue backends that can be tortured on each."""
 
 
@@ -60,17 +60,16 @@ class Scene:
     seed: int
     lease: float
     backend: str
+    database_url: str
     api_port: int
     twilio_port: int
     model_port: int
 
     @classmethod
-    def at(cls, directory: Path, seed: int, lease: float, backend: str) -> "Scene":
-        return cls(directory, seed, lease, backend, free_port(), free_port(), free_port())
-
-    @property
-    def database(self) -> Path:
-        return self.directory / "recado.db"
+    def at(cls, directory: Path, seed: int, lease: float, backend: str, database_url: str | None) -> "Scene":
+        """`database_url` is that of an empty PostgreSQL; None for a SQLite file in the directory."""
+        url = database_url or f"sqlite:///{directory / 'recado.db'}"
+        return cls(directory, seed, lease, backend, url, free_port(), free_port(), free_port())
 
     @property
     def twilio_journal(self) -> Path:
@@ -95,12 +94,16 @@ class Scene:
 
     def ledger(self) -> AbstractContextManager[Ledger]:
         """The database, for the thread that asks."""
-        return opened(self.database)
+        return opened(self.database_url)
+
+    def ledger_now(self) -> AbstractContextManager[Ledger]:
+        """The same for whoever has a server to revive meanwhile and must not wait for it."""
+        return opened(self.database_url, 0.0)
 
     def env(self, lease: float) -> dict[str, str]:
         """The environment of a process of ours; whatever RECADO_ variables a person has set stay outside."""
         ours = {
-            "DATABASE_URL": f"sqlite:///{self.database}",
+            "DATABASE_URL": self.database_url,
             "QUEUE_BACKEND": self.backend,
             "PUBLIC_URL": f"http://127.0.0.1:{self.api_port}",
             "SECRET_KEY": base64.urlsafe_b64encode(bytes(range(32))).decode(),
@@ -138,7 +141,7 @@ class Scene:
     def furnish(self) -> None:
         """Make the database, and in it the owners with their numbers and agents."""
         settings = load_settings(self.env(self.lease), purpose="cli")
-        migrate_sqlite(settings.database_url, metadata)
+        migrate(settings.database_url, metadata)
         asyncio.run(self._furnish(Container(settings=settings)))
 
     async def _furnish(self, container: Container) -> None:

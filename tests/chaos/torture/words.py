@@ -6,7 +6,7 @@ Every message bears an order number of its own; it is the one thing that is look
 import re
 
 PERSON = "atendente"
-"""The model hands over to a person when it reads this."""
+"""The model hands over to a person when it reads this, most times; asked again it may answer."""
 POISON = "quebrado"
 """The model's server refuses this for good, so the customer gets an apology."""
 STOP, START = "PARAR", "VOLTAR"

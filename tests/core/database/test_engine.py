@@ -14,7 +14,8 @@ from sqlalchemy import text
 from sqlalchemy.exc import IntegrityError
 
 import recado
-from recado.core.database.engine import BATCH_SECONDS, INBOX_ITEMS, SqliteDatabase, sqlite_module
+from recado.core.database.inbox import INBOX_ITEMS
+from recado.core.database.sqlite import BATCH_SECONDS, SqliteDatabase, sqlite_module
 from recado.core.database.unit_of_work import UnitOfWork
 from recado.core.errors import Busy, StorageUnavailable
 
@@ -263,7 +264,7 @@ class TestSeveralProcesses:
 _WRITERS = """
 import asyncio, sys
 from sqlalchemy import text
-from recado.core.database.engine import SqliteDatabase
+from recado.core.database.sqlite import SqliteDatabase
 
 INSERT = text("INSERT INTO things (value) VALUES (:value)")
 

@@ -1,16 +1,24 @@
 """Statements that are compiled once: what goes in as the domain's types comes out as the domain's types."""
 
+import importlib
+import pkgutil
+from collections.abc import Iterator
+from contextlib import closing
 from datetime import UTC, datetime
 from uuid import UUID
 
+import psycopg
 import pytest
 from sqlalchemy import Column, MetaData, String, Table, bindparam, delete, select, text, update
 from sqlalchemy.exc import IntegrityError, OperationalError
 
-from recado.core.database.engine import SqliteDatabase
+import recado
+from recado.core.database.postgres import PostgresDatabase
 from recado.core.database.prepared import Prepared, given, inserting
+from recado.core.database.sqlite import SqliteDatabase
 from recado.core.database.types import Id, Json, Moment
 from recado.core.database.unit_of_work import UnitOfWork
+from tests.servers import EMPTY, PostgresServer
 
 letters = Table(
     "letters",
@@ -122,10 +130,33 @@ async def test_a_naive_moment_does_not_get_in(uow_of: SqliteDatabase) -> None:
 
 def test_a_list_of_values_is_refused() -> None:
     with pytest.raises(TypeError, match="run it for each"):
-        _ = Prepared(select(letters.c.id).where(letters.c.id.in_([ID, OTHER]))).sql
+        _ = Prepared(select(letters.c.id).where(letters.c.id.in_([ID, OTHER]))).form("sqlite").sql
 
 
 async def test_an_error_that_comes_with_a_later_row_is_ours_too(uow_of: SqliteDatabase) -> None:
     overflows = Prepared(text("SELECT abs(column1) FROM (VALUES (1), (-9223372036854775808))"))
     with pytest.raises(OperationalError, match="overflow"):
         await uow_of.write(lambda uow: uow.rows(overflows), owner=None)
+
+
+def test_postgresql_understands_every_statement_of_ours(postgres_server: PostgresServer) -> None:
+    """Each is compiled and planned there, though not all of them are run by a test."""
+    statements = dict(_statements_of_ours())
+    assert len(statements) > 80
+    with closing(PostgresDatabase(postgres_server.named(EMPTY)).connect_apart()) as connection:
+        for name, prepared in statements.items():
+            parts = prepared.form("postgresql").sql.replace("%%", "%").split("%s")
+            numbered = "".join(f"{part}${n}" for n, part in enumerate(parts[:-1], start=1)) + parts[-1]
+            try:
+                connection.execute(f"PREPARE ours AS {numbered}".encode())
+            except psycopg.Error as error:
+                raise AssertionError(f"{name}: {error}") from error
+            connection.execute("DEALLOCATE ours")
+
+
+def _statements_of_ours() -> Iterator[tuple[str, Prepared]]:
+    for found in pkgutil.walk_packages(recado.__path__, "recado."):
+        if not found.name.startswith("recado.migrations") and not found.name.endswith("__main__"):
+            for name, value in vars(importlib.import_module(found.name)).items():
+                if isinstance(value, Prepared):
+                    yield f"{found.name}.{name}", value

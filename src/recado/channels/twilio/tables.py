@@ -1,8 +1,8 @@
 """Accounts, numbers of ours, and messages that belong to nobody yet."""
 
-from sqlalchemy import Column, ForeignKey, Index, LargeBinary, String, Table, UniqueConstraint, text
+from sqlalchemy import Column, ForeignKey, Index, LargeBinary, String, Table, UniqueConstraint
 
-from recado.core.database.types import Id, Moment, Sid, metadata
+from recado.core.database.types import Id, Moment, Sid, metadata, partial
 
 twilio_accounts = Table(
     "twilio_accounts",
@@ -47,6 +47,6 @@ orphans = Table(
     Column("assigned_at", Moment),
     Column("owner_id", Id),
     UniqueConstraint("account_sid", "message_sid"),
-    Index("ix_orphans_waiting", "received_at", sqlite_where=text("assigned_at IS NULL")),
+    partial("ix_orphans_waiting", "received_at", where="assigned_at IS NULL"),
     Index("ix_orphans_sid", "message_sid"),
 )

@@ -3,14 +3,16 @@
 Building a statement with SQLAlchemy, finding it in its cache and running it costs about 300 us each time, running the
 compiled text on the driver 5 us (measured). So statements of the road of a message are constants whose values are
 bound, written with SQLAlchemy's expressions all the same: tables, columns and their types are named in one place.
+
+Each database has its form of a statement: its placeholders, its types, and where its SQL differs, a text of its own.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Any, TypeAlias
 
-from sqlalchemy import ClauseElement, bindparam
-from sqlalchemy.dialects import sqlite
+from sqlalchemy import ClauseElement, Dialect, bindparam
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.elements import BindParameter
 from sqlalchemy.sql.schema import Column, Table
@@ -21,22 +23,49 @@ Row: TypeAlias = tuple[Any, ...]
 
 _Process: TypeAlias = Callable[[Any], object] | None
 
-_SQLITE = sqlite.dialect(paramstyle="qmark")
+
+@cache
+def _dialect(name: str) -> Dialect:
+    """How a database wants its SQL, with values by position as the driver itself takes them."""
+    if name == "sqlite":
+        return sqlite.dialect(paramstyle="qmark")
+    from sqlalchemy.dialects.postgresql import psycopg  # Who has SQLite need not have psycopg.
+
+    form: Dialect = psycopg.dialect(paramstyle="format")  # type: ignore[no-untyped-call]
+    return form
 
 
 class Prepared:
     """A statement whose values are `bindparam`s; each value is converted as the type of its column says.
 
-    It is compiled when it is first used, so that importing a module full of them costs nothing.
+    It is compiled when it is first used, so that importing a module full of them costs nothing. `on_postgresql` is said
+    there instead, with the same values and columns.
     """
 
-    def __init__(self, statement: ClauseElement) -> None:
+    def __init__(self, statement: ClauseElement, *, on_postgresql: ClauseElement | None = None) -> None:
+        self._statements = {"sqlite": statement, "postgresql": statement if on_postgresql is None else on_postgresql}
+        self._forms: dict[str, Form] = {}
+
+    def form(self, dialect: str) -> "Form":
+        """The statement as one database takes it."""
+        form = self._forms.get(dialect)
+        if form is None:
+            form = self._forms[dialect] = Form(self._statements[dialect], _dialect(dialect))
+        return form
+
+
+class Form:
+    """A statement compiled for one database."""
+
+    def __init__(self, statement: ClauseElement, dialect: Dialect) -> None:
         self._statement = statement
+        self._dialect = dialect
+        self._mark = "?" if dialect.name == "sqlite" else "%s"
         self._sizes: dict[int, str] = {}
 
     @cached_property
     def _compiled(self) -> SQLCompiler:
-        compiled = self._statement.compile(dialect=_SQLITE)
+        compiled = self._statement.compile(dialect=self._dialect)
         assert isinstance(compiled, SQLCompiler)  # noqa: S101 - narrows the type: only DDL is compiled by another
         return compiled
 
@@ -50,13 +79,13 @@ class Prepared:
     @cached_property
     def _binds(self) -> list[tuple[str, _Process, object]]:
         """Name, conversion, and the value of those that the statement brings itself."""
-        return [_bind(name, self._compiled.binds[name]) for name in self._compiled.positiontup or ()]
+        return [_bind(name, self._compiled.binds[name], self._dialect) for name in self._compiled.positiontup or ()]
 
     @cached_property
     def _results(self) -> list[_Process]:
         statement = self._statement
         columns = statement.exported_columns if isinstance(statement, ReturnsRows) else ()
-        return [column.type.result_processor(_SQLITE, None) for column in columns]
+        return [column.type.result_processor(self._dialect, None) for column in columns]
 
     def bound(self, values: Mapping[str, object]) -> list[object]:
         """The values in the driver's order and types. A name that is missing is a KeyError."""
@@ -72,8 +101,10 @@ class Prepared:
     @cached_property
     def _group(self) -> str | None:
         """The `(?, ?, …)` that can be repeated: one row of VALUES that holds every bound value of the statement."""
-        group = f"({', '.join('?' * len(self._binds))})"
-        return group if f"VALUES {group}" in self.sql and self.sql.count("?") == len(self._binds) else None
+        _, found, rest = self.sql.partition("VALUES (")
+        group = f"({rest.partition(')')[0]})"
+        whole = found and group.count(self._mark) == len(self._binds) == self.sql.count(self._mark)
+        return group if whole else None
 
     def many(self, rows: Sequence[Sequence[object]]) -> Iterator[tuple[str, list[object]]]:
         """The fewest statements that store all rows, if VALUES can take many; else one for each.
@@ -108,11 +139,11 @@ class Prepared:
 
 _GIVEN = object()
 _MOST_ROWS = 128
-"""SQLite binds 32,766 values at most."""
+"""SQLite binds 32,766 values at most, PostgreSQL 65,535."""
 
 
-def _bind(name: str, bind: BindParameter[Any]) -> tuple[str, _Process, object]:
-    process = bind.type.bind_processor(_SQLITE)
+def _bind(name: str, bind: BindParameter[Any], dialect: Dialect) -> tuple[str, _Process, object]:
+    process = bind.type.dialect_impl(dialect).bind_processor(dialect)
     if bind.required:
         return name, process, _GIVEN
     return name, None, bind.value if process is None else process(bind.value)
@@ -123,7 +154,7 @@ def given(column: "Column[Any]", name: str | None = None) -> BindParameter[Any]:
     return bindparam(name or column.name, type_=column.type)
 
 
-def inserting(table: Table, *names: str) -> sqlite.Insert:
-    """INSERT with one bound value for each column named, or for all of them."""
+def inserting(table: Table, *names: str) -> postgresql.Insert:
+    """INSERT with one bound value for each column named, or for all of them; it knows ON CONFLICT on each database."""
     columns = [table.c[name] for name in names] if names else list(table.c)
-    return sqlite.insert(table).values({column.name: given(column) for column in columns})
+    return postgresql.insert(table).values({column.name: given(column) for column in columns})

@@ -11,8 +11,11 @@ from datetime import UTC, datetime, timedelta
 from typing import TypeAlias
 from uuid import UUID
 
-from sqlalchemy import BigInteger, Dialect, LargeBinary, MetaData, String, TypeDecorator
+from sqlalchemy import BigInteger, Dialect, Index, LargeBinary, MetaData, String, TypeDecorator, text
 from sqlalchemy.dialects import postgresql
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.sql.compiler import SQLCompiler
+from sqlalchemy.sql.functions import GenericFunction
 from sqlalchemy.types import TypeEngine
 
 JsonValue: TypeAlias = bool | int | float | str | Sequence["JsonValue"] | Mapping[str, "JsonValue"] | None
@@ -131,3 +134,24 @@ class Json(TypeDecorator[JsonValue]):
             return None
         loaded: JsonValue = json.loads(value)
         return loaded
+
+
+class earlier(GenericFunction[datetime]):  # noqa: N801 - a function of SQL, in its spelling
+    """The earlier of two moments; both must be there, for on nulls the databases differ."""
+
+    inherit_cache = True
+
+
+@compiles(earlier, "sqlite")
+def _earlier_on_sqlite(element: earlier, compiler: SQLCompiler, **_options: object) -> str:
+    return f"min({compiler.process(element.clauses)})"
+
+
+@compiles(earlier, "postgresql")
+def _earlier_on_postgresql(element: earlier, compiler: SQLCompiler, **_options: object) -> str:
+    return f"least({compiler.process(element.clauses)})"
+
+
+def partial(name: str, *columns: str, where: str, unique: bool = False) -> Index:
+    """An index over the rows that meet a condition, on each database."""
+    return Index(name, *columns, unique=unique, sqlite_where=text(where), postgresql_where=text(where))

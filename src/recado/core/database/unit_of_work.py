@@ -5,18 +5,17 @@ call. It may run twice (after a lock, after a neighbour broke the batch), so ids
 touches nothing but its unit of work.
 """
 
-import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any, TypeAlias
+from typing import Any, Protocol, TypeAlias
 from uuid import UUID
 
 from sqlalchemy import Connection, CursorResult, Table
-from sqlalchemy.dialects import sqlite
+from sqlalchemy.dialects import postgresql
 from sqlalchemy.engine import RowMapping
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.sql import Executable
 
-from recado.core.database.prepared import Prepared, Row
+from recado.core.database.prepared import Form, Prepared, Row
 
 Rows: TypeAlias = CursorResult[*tuple[Any, ...]]
 """Rows as the driver gives them: this is the parsing edge of the database, repositories turn them into entities."""
@@ -29,55 +28,62 @@ _Ran: TypeAlias = tuple[int, list[Row]]
 class UnitOfWork:
     """One function's share of a transaction; `owner` is the tenant whose rows owner-scoped repositories reach."""
 
-    __slots__ = ("_connection", "_driver", "_hooks", "owner")
+    __slots__ = ("_connection", "_dialect", "_driver", "_hooks", "_rang", "owner")
 
     def __init__(self, connection: Connection, owner: UUID | None = None) -> None:
         self._connection = connection
+        self._dialect = connection.dialect.name
         self._driver = driver_of(connection)
         self._hooks: list[Callable[[], None]] = []
+        self._rang: list[bool] = []
         self.owner = owner
 
     def for_owner(self, owner: UUID) -> "UnitOfWork":
         """The same transaction, narrowed to one owner's rows."""
         narrowed = UnitOfWork(self._connection, owner)
-        narrowed._hooks = self._hooks
+        narrowed._hooks, narrowed._rang = self._hooks, self._rang
         return narrowed
 
     def rows(self, prepared: Prepared, **values: object) -> list[Row]:
         """All rows of a prepared statement."""
-        return prepared.found(self._run(prepared, values)[1])
+        form = prepared.form(self._dialect)
+        return form.found(self._ask(form.sql, form.bound(values))[1])
 
     def run(self, prepared: Prepared, **values: object) -> int:
         """Run a prepared statement; how many rows it changed."""
-        return self._run(prepared, values)[0]
+        form = prepared.form(self._dialect)
+        return self._ask(form.sql, form.bound(values))[0]
 
     def run_many(self, prepared: Prepared, values: Iterable[Mapping[str, object]]) -> int:
         """Run a prepared statement for each of many rows; how many rows were changed."""
-        return sum(changed for changed, _ in self._run_many(prepared, values))
+        return sum(changed for changed, _ in self._run_many(prepared.form(self._dialect), values))
 
     def rows_of_many(self, prepared: Prepared, values: Iterable[Mapping[str, object]]) -> list[Row]:
         """Run a prepared statement with RETURNING for each of many rows; what it returned."""
-        return [row for _, rows in self._run_many(prepared, values) for row in prepared.found(rows)]
+        form = prepared.form(self._dialect)
+        return [row for _, rows in self._run_many(form, values) for row in form.found(rows)]
 
-    def _run_many(self, prepared: Prepared, values: Iterable[Mapping[str, object]]) -> Iterator[_Ran]:
-        bound = prepared.bound_rows(values)
-        for sql, row in prepared.many(bound):
-            yield self._ask(prepared, sql, row)
+    def say(self, sql: str, *values: object) -> list[Row]:
+        """Bare SQL on the driver itself, with its own placeholders; what it returned."""
+        return self._ask(sql, values)[1]
 
-    def _run(self, prepared: Prepared, values: Mapping[str, object]) -> _Ran:
-        return self._ask(prepared, prepared.sql, prepared.bound(values))
+    def _run_many(self, form: Form, values: Iterable[Mapping[str, object]]) -> Iterator[_Ran]:
+        for sql, row in form.many(form.bound_rows(values)):
+            yield self._ask(sql, row)
 
-    def _ask(self, prepared: Prepared, sql: str, bound: Sequence[object]) -> _Ran:
+    def _ask(self, sql: str, bound: Sequence[object]) -> _Ran:
         try:
             cursor = self._driver.execute(sql, bound)
+            if cursor.description is None:
+                return cursor.rowcount, []
             return cursor.rowcount, cursor.fetchall()  # An error may come with any row, not only with the first.
         except self._connection.dialect.loaded_dbapi.Error as error:
-            raise self._as_ours(prepared, error) from error
+            raise self._as_ours(sql, error) from error
 
-    def _as_ours(self, prepared: Prepared, error: Exception) -> Exception:
+    def _as_ours(self, sql: str, error: Exception) -> Exception:
         """The error that SQLAlchemy would have made of it; without the values, as it is logged and stored."""
         base = self._connection.dialect.loaded_dbapi.Error
-        made: Exception = DBAPIError.instance(prepared.sql, None, error, base, hide_parameters=True)
+        made: Exception = DBAPIError.instance(sql, None, error, base, hide_parameters=True)
         return made
 
     def execute(
@@ -98,13 +104,32 @@ class UnitOfWork:
         """How many rows an UPDATE or DELETE met."""
         return self.execute(statement, values).rowcount
 
-    def insert(self, table: Table) -> sqlite.Insert:
+    def insert(self, table: Table) -> postgresql.Insert:
         """The dialect's INSERT, which knows ON CONFLICT."""
-        return sqlite.insert(table)
+        return postgresql.insert(table)
 
     def after_commit(self, hook: Callable[[], None]) -> None:
         """Call `hook` once the transaction is durable; it must be quick and must not raise."""
         self._hooks.append(hook)
+
+    @property
+    def dialect(self) -> str:
+        """`sqlite` or `postgresql`, for the few statements that differ by more than their text."""
+        return self._dialect
+
+    def hold(self, name: str) -> None:
+        """Nobody else who holds that name goes on before this transaction ends. SQLite has one writer anyway."""
+        if self._dialect == "postgresql":
+            self.say("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", name)
+
+    def ring(self) -> None:
+        """Something may be due: after the commit whoever waits elsewhere is told, unless the file tells them."""
+        if not self._rang:
+            self._rang.append(True)
+
+    @property
+    def rang(self) -> bool:
+        return bool(self._rang)
 
     @property
     def hooks(self) -> Sequence[Callable[[], None]]:
@@ -112,8 +137,24 @@ class UnitOfWork:
         return self._hooks
 
 
-def driver_of(connection: Connection) -> sqlite3.Connection:
+class Cursor(Protocol):
+    """What a driver gives back."""
+
+    @property
+    def description(self) -> object | None: ...
+    @property
+    def rowcount(self) -> int: ...
+    def fetchall(self) -> list[Any]: ...
+
+
+class Driver(Protocol):
+    """What the drivers of SQLite and PostgreSQL have in common."""
+
+    def execute(self, sql: str, values: Sequence[object] = ..., /) -> Cursor: ...
+
+
+def driver_of(connection: Connection) -> Driver:
     """The driver's own connection."""
-    raw: sqlite3.Connection | None = connection.connection.driver_connection
+    raw: Driver | None = connection.connection.driver_connection
     assert raw is not None  # noqa: S101 - narrows the type: a live connection has a driver's connection
     return raw

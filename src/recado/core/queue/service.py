@@ -198,7 +198,7 @@ class QueueService:
         now = self._clock.now()
 
         def drop(uow: UnitOfWork) -> None:
-            job = store.find(uow, job_id)
+            job = store.find_held(uow, job_id)
             if job is None:
                 raise NotFound(f"there is no job {job_id}; `recado queue dead` lists the dead letters")
             if job.status in ("running", "done", "discarded"):
@@ -220,6 +220,7 @@ class QueueService:
 
     def _finish_many(self, uow: UnitOfWork, endings: Sequence[_Ending]) -> list[Finished | LeaseLost]:
         """Those that are simply done end together; one lost lease among them undoes it, and they end one by one."""
+        store.lock_lanes(uow, [ending.job.lane for ending in endings])
         done = [ending for ending in endings if isinstance(ending.result, Done)]
         if len(endings) > 1 and done:
             if not store.complete_all(uow, [ending.job for ending in done], done[-1].now):
@@ -250,7 +251,7 @@ class QueueService:
         return True
 
     def _dead(self, uow: UnitOfWork, job_id: UUID) -> Job:
-        job = store.find(uow, job_id)
+        job = store.find_held(uow, job_id)
         if job is None:
             raise NotFound(f"there is no job {job_id}; `recado queue dead` lists the dead letters")
         if job.status != "dead":

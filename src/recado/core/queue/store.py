@@ -12,7 +12,7 @@ from uuid import UUID
 from sqlalchemy import Integer, and_, bindparam, case, delete, func, literal_column, select, text, update
 
 from recado.core.database.prepared import Prepared, Row, given, inserting
-from recado.core.database.types import JsonValue
+from recado.core.database.types import JsonValue, earlier
 from recado.core.database.unit_of_work import UnitOfWork
 from recado.core.queue.job import Job, NewJob
 from recado.core.queue.tables import UNFINISHED, lanes, message_queue, queue_owners
@@ -29,11 +29,12 @@ _JOB_COLUMNS = [message_queue.c[name] for name in Job.__dataclass_fields__ if na
 
 def add(uow: UnitOfWork, jobs: Sequence[NewJob]) -> None:
     """Store jobs that wait for their due time, each behind the older jobs of its lane."""
-    rows = [_row(job) for job in jobs]
-    if not rows:
+    if not jobs:
         return
-    uow.run_many(_ADD, rows)
-    touch_lanes(uow, {str(row["lane"]): job.owner_id for row, job in zip(rows, jobs, strict=True)})
+    owners = {_lane(job): job.owner_id for job in jobs}
+    make_lanes(uow, owners)
+    uow.run_many(_ADD, [_row(job) for job in jobs])
+    touch_lanes(uow, owners)
 
 
 def collect(uow: UnitOfWork, jobs: Sequence[NewJob], *, due_at_once: frozenset[str] = frozenset()) -> None:
@@ -44,12 +45,14 @@ def collect(uow: UnitOfWork, jobs: Sequence[NewJob], *, due_at_once: frozenset[s
     """
     if not jobs:
         return
+    owners = {_lane(job): job.owner_id for job in jobs}
+    make_lanes(uow, owners)
     uow.run_many(_COLLECT, [_row(job) for job in jobs])
     if due_at_once:
         now = max(job.created_at for job in jobs)
         at_once = and_(message_queue.c.lane.in_(sorted(due_at_once)), message_queue.c.status == text("'collecting'"))
         uow.execute(update(message_queue).where(at_once).values(due_at=now, window_ends_at=now))
-    touch_lanes(uow, {_lane(job): job.owner_id for job in jobs})
+    touch_lanes(uow, owners)
 
 
 _new = inserting(
@@ -63,7 +66,7 @@ _COLLECT = Prepared(
         index_elements=["lane"],
         index_where=text("status='collecting'"),
         set_={
-            "due_at": func.min(_new.excluded.due_at, message_queue.c.window_ends_at),
+            "due_at": earlier(_new.excluded.due_at, message_queue.c.window_ends_at),
             "message_sid": _new.excluded.message_sid,
         },
     )
@@ -100,9 +103,35 @@ def _row(job: NewJob) -> dict[str, object]:
 # --- Lanes ------------------------------------------------------------------------------------------------------------
 
 
+def make_lanes(uow: UnitOfWork, owners: Mapping[str, UUID]) -> None:
+    """Make the lanes that are new, and hold all of them: what changes in them meanwhile must wait."""
+    if uow.dialect == "postgresql":
+        lock_lanes(uow, owners)  # Those that are there, before new ones: whoever holds one may be making its neighbour.
+        uow.run_many(_MAKE, [{"lane": lane, "owner_id": owner} for lane, owner in sorted(owners.items())])
+        lock_lanes(uow, owners)
+
+
+def lock_lanes(uow: UnitOfWork, names: Iterable[str]) -> None:
+    """Hold some lanes until the transaction ends, before anything in them is looked at.
+
+    A lane of sends is held together with the lane it sends for, whose turns and outcomes it changes. SQLite has one
+    writer, so there is nothing to do; on PostgreSQL each later statement sees what earlier holders have stored. In
+    lane order, so that two cannot wait for each other.
+    """
+    if uow.dialect == "postgresql":
+        wanted = {each for name in names for each in (name, name.removeprefix("send:"))}
+        uow.run_many(_HOLD, [{"lane": lane} for lane in sorted(wanted)])
+
+
+_make = inserting(lanes, "lane", "owner_id")
+_MAKE = Prepared(_make.on_conflict_do_nothing())
+_HOLD = Prepared(text('SELECT lane FROM lanes WHERE lane IN (VALUES (:lane)) ORDER BY lane COLLATE "C" FOR UPDATE'))
+
+
 def touch_lanes(uow: UnitOfWork, owners: Mapping[str, UUID]) -> None:
     """Make the lanes that are new, then refresh their heads. In lane order, so that two writers cannot deadlock."""
     uow.run_many(_TOUCH, [{"lane": lane, "owner_id": owner} for lane, owner in sorted(owners.items())])
+    uow.ring()
 
 
 _TOUCH = Prepared(
@@ -122,7 +151,23 @@ WHERE true
 ON CONFLICT (lane) DO UPDATE SET head_job = excluded.head_job, next_due_at = excluded.next_due_at,
     next_priority = excluded.next_priority, suspect = excluded.suspect
 """
-    ).bindparams(bindparam("owner_id", type_=lanes.c.owner_id.type))
+    ).bindparams(bindparam("owner_id", type_=lanes.c.owner_id.type)),
+    on_postgresql=text(
+        """
+WITH given (lane, owner_id) AS (VALUES (:lane, :owner_id))
+INSERT INTO lanes (lane, owner_id, head_job, next_due_at, next_priority, suspect)
+SELECT given.lane, given.owner_id, head.id,
+    CASE WHEN EXISTS (SELECT 1 FROM message_queue r WHERE r.lane = given.lane AND r.status = 'running')
+        THEN NULL ELSE head.due_at END,
+    head.priority, head.crashes > 0
+FROM given JOIN LATERAL (
+    SELECT id, due_at, priority, crashes FROM message_queue
+    WHERE lane = given.lane AND status IN ('collecting', 'waiting', 'running') AND status <> 'running'
+    ORDER BY id LIMIT 1) AS head ON true
+ON CONFLICT (lane) DO UPDATE SET head_job = excluded.head_job, next_due_at = excluded.next_due_at,
+    next_priority = excluded.next_priority, suspect = excluded.suspect
+"""
+    ).bindparams(bindparam("owner_id", type_=lanes.c.owner_id.type)),
 )
 
 
@@ -157,6 +202,7 @@ def refresh_lanes(uow: UnitOfWork, names: Iterable[str]) -> None:
     if not ordered:
         return
     uow.run_many(_REFRESH, [{"lane": lane} for lane in ordered])
+    uow.ring()
     uow.run_many(_FORGET, [{"lane": lane} for lane in ordered if lane.startswith("job:")])
 
 
@@ -194,7 +240,28 @@ ORDER BY coalesce(served.served_at, 0) LIMIT :most
 """
     )
     .bindparams(given(lanes.c.next_due_at, "now"))
-    .columns(lanes.c.owner_id.label("id"), literal_column("room", Integer))
+    .columns(lanes.c.owner_id.label("id"), literal_column("room", Integer)),
+    on_postgresql=text(
+        """
+WITH RECURSIVE owner(id) AS (
+    (SELECT owner_id FROM lanes WHERE next_priority = :priority AND next_due_at IS NOT NULL ORDER BY owner_id LIMIT 1)
+    UNION ALL
+    SELECT (SELECT owner_id FROM lanes WHERE next_priority = :priority AND next_due_at IS NOT NULL
+            AND owner_id > owner.id ORDER BY owner_id LIMIT 1)
+    FROM owner WHERE owner.id IS NOT NULL),
+free AS (
+    SELECT owner.id, served.served_at, CASE WHEN served.max_running IS NULL THEN :most ELSE served.max_running - (
+           SELECT count(*) FROM message_queue WHERE status = 'running' AND owner_id = owner.id) END AS room
+    FROM owner LEFT JOIN queue_owners served ON served.owner_id = owner.id WHERE owner.id IS NOT NULL)
+SELECT id, room FROM free
+WHERE room > 0 AND EXISTS (
+    SELECT 1 FROM lanes WHERE next_priority = :priority AND owner_id = free.id AND next_due_at <= :now
+    AND (:suspects > 0 OR NOT suspect))
+ORDER BY served_at NULLS FIRST LIMIT :most
+"""
+    )
+    .bindparams(given(lanes.c.next_due_at, "now"))
+    .columns(lanes.c.owner_id.label("id"), literal_column("room", Integer)),
 )
 _PRIORITY = Prepared(
     select(func.min(lanes.c.next_priority)).where(
@@ -211,6 +278,9 @@ _LINE = (
     )
     .order_by(lanes.c.next_due_at)
     .limit(bindparam("most"))
+    .with_for_update(
+        skip_locked=True
+    )  # Says nothing to SQLite. On PostgreSQL whoever looks meanwhile finds the others.
 )
 _HEALTHY = Prepared(_LINE.where(lanes.c.suspect.is_(False)))
 _SUSPECT = Prepared(_LINE.where(lanes.c.suspect.is_(True)))
@@ -278,7 +348,7 @@ def lease(uow: UnitOfWork, heads: Sequence[Ready], token: UUID, now: datetime, u
     jobs = sorted((Job(*row) for row in rows), key=lambda job: order[job.id])
     uow.run_many(_LOCK, [{"lane": job.lane} for job in jobs])
     served = {owner: now + timedelta(microseconds=n) for n, owner in enumerate(job.owner_id for job in jobs)}
-    uow.run_many(_SERVED, [{"owner_id": owner, "served_at": at} for owner, at in served.items()])
+    uow.run_many(_SERVED, [{"owner_id": owner, "served_at": at} for owner, at in sorted(served.items())])
     return jobs
 
 
@@ -346,6 +416,7 @@ _SET_REPLAYED = _setting("replayed_by")
 
 def holds(uow: UnitOfWork, job: Job) -> bool:
     """Whether this claim still holds the row: the fence of every write a worker makes."""
+    lock_lanes(uow, [job.lane])
     return bool(uow.rows(_HOLDS, of_id=job.id, token=job.lease_token))
 
 
@@ -368,12 +439,14 @@ def collecting_in(uow: UnitOfWork, lane: str) -> tuple[UUID, datetime] | None:
 
 def remove(uow: UnitOfWork, job_id: UUID, lane: str) -> None:
     """Take away a job whose messages another job carries now."""
+    lock_lanes(uow, [lane])
     uow.run(_REMOVE, id=job_id)
     refresh_lanes(uow, [lane])
 
 
 def hasten(uow: UnitOfWork, lane: str, now: datetime) -> None:
     """What waits in a lane is due now: the news it waited for has come."""
+    lock_lanes(uow, [lane])
     uow.run(_HASTEN, of_lane=lane, now=now)
     refresh_lanes(uow, [lane])
 
@@ -393,6 +466,7 @@ def complete(
 
     This is the fence: a handler calls it first in the transaction that stores its result, and stops when it is False.
     """
+    lock_lanes(uow, [job.lane])
     ended = {
         "job": job.id,
         "token": job.lease_token,
@@ -413,6 +487,7 @@ def complete_all(uow: UnitOfWork, jobs: Sequence[Job], now: datetime) -> bool:
 
     The caller ends them one by one instead, after undoing this: one lost lease among sixty is rare.
     """
+    lock_lanes(uow, [job.lane for job in jobs])
     ended = uow.rows_of_many(_DONE, [{"job": job.id, "token": job.lease_token, "at": now} for job in jobs])
     if len(ended) != len(jobs):  # Told by RETURNING: the standard driver counts no changes of what begins with WITH.
         return False
@@ -453,6 +528,7 @@ RETURNING id
 
 def put_back(uow: UnitOfWork, job: Job, due_at: datetime, *, error: str | None, **counted: int) -> bool:
     """Let a held job wait again, at its place in the line; `counted` sets attempts or crashes_alone."""
+    lock_lanes(uow, [job.lane])
     values = {"attempts": job.attempts, "crashes_alone": job.crashes_alone, **counted}
     if uow.run(_PUT_BACK, of_id=job.id, token=job.lease_token, due_at=due_at, error=error, **values) != 1:
         return False
@@ -482,6 +558,7 @@ def bury(uow: UnitOfWork, job: Job, now: datetime, error: str, **counted: int) -
 
 def kill(uow: UnitOfWork, job: Job, now: datetime, error: str) -> None:
     """Make a dead letter of a job whoever holds it: its worker's fence will not let it store anything any more."""
+    lock_lanes(uow, [job.lane])
     values: dict[str, object] = {
         "status": "dead",
         "lease_token": None,
@@ -511,15 +588,15 @@ def set_payload(uow: UnitOfWork, job_id: UUID, payload: Mapping[str, JsonValue])
 
 def free_ended_leases(uow: UnitOfWork, now: datetime, harmless: Collection[str] = ()) -> int:
     """Return the jobs of workers that died; each has one more crash to its name, unless its kind runs only our code."""
-    ended = (
-        select(message_queue.c.id)
-        .where(message_queue.c.status == text("'running'"), message_queue.c.leased_until < now)
-        .order_by(message_queue.c.leased_until)
-        .limit(STEP)
-    )
+    over = and_(message_queue.c.status == text("'running'"), message_queue.c.leased_until < now)
+    line = select(message_queue.c.id, message_queue.c.lane).where(over).order_by(message_queue.c.leased_until)
+    ended = uow.all(line.limit(STEP))
+    if not ended:
+        return 0
+    lock_lanes(uow, [row["lane"] for row in ended])
     freed = (
         update(message_queue)
-        .where(message_queue.c.id.in_(ended))
+        .where(message_queue.c.id.in_([row["id"] for row in ended]), over)  # Another worker's relay may have been here.
         .values(
             status="waiting",
             lease_token=None,
@@ -587,6 +664,15 @@ def find(uow: UnitOfWork, job_id: UUID) -> Job | None:
     return None
 
 
+def find_held(uow: UnitOfWork, job_id: UUID) -> Job | None:
+    """Any job by its id, as it is once nobody else can change its lane."""
+    job = find(uow, job_id)
+    if job is None or uow.dialect == "sqlite":
+        return job
+    lock_lanes(uow, [job.lane])
+    return find(uow, job_id)
+
+
 _FIND = Prepared(select(*_JOB_COLUMNS).where(message_queue.c.id == bindparam("id")))
 
 
@@ -609,6 +695,7 @@ def mark_replayed(uow: UnitOfWork, job_id: UUID, by: UUID) -> None:
 
 def mark_discarded(uow: UnitOfWork, job: Job, now: datetime) -> None:
     """A dead letter stays dead and leaves the list; a waiting job is discarded."""
+    lock_lanes(uow, [job.lane])
     values: dict[str, object] = {"discarded_at": now}
     if job.status != "dead":
         values |= {"status": "discarded", "finished_at": now}

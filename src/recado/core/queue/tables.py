@@ -5,9 +5,9 @@
 `next_due_at` is null while a job of the lane runs.
 """
 
-from sqlalchemy import Boolean, Column, Index, Integer, String, Table, text
+from sqlalchemy import Boolean, Column, Integer, String, Table
 
-from recado.core.database.types import Id, Json, Moment, metadata
+from recado.core.database.types import Id, Json, Moment, metadata, partial
 
 UNFINISHED = ("collecting", "waiting", "running")
 
@@ -39,15 +39,13 @@ message_queue = Table(
     Column("discarded_at", Moment),
     Column("finished_at", Moment),
     Column("trace", String(64)),
-    Index("uq_message_queue_collecting", "lane", unique=True, sqlite_where=text("status='collecting'")),
-    Index("uq_message_queue_running", "lane", unique=True, sqlite_where=text("status='running'")),
-    Index(
-        "ix_message_queue_unfinished", "lane", "id", sqlite_where=text("status IN ('collecting','waiting','running')")
-    ),
-    Index("ix_message_queue_leased", "leased_until", sqlite_where=text("status='running'")),
-    Index("ix_message_queue_dead", "id", sqlite_where=text("status='dead'")),
-    Index("ix_message_queue_finished", "finished_at", sqlite_where=text("status IN ('done','discarded')")),
-    Index("ix_message_queue_turn", "turn_id", sqlite_where=text("turn_id IS NOT NULL")),
+    partial("uq_message_queue_collecting", "lane", unique=True, where="status='collecting'"),
+    partial("uq_message_queue_running", "lane", unique=True, where="status='running'"),
+    partial("ix_message_queue_unfinished", "lane", "id", where="status IN ('collecting','waiting','running')"),
+    partial("ix_message_queue_leased", "leased_until", where="status='running'"),
+    partial("ix_message_queue_dead", "id", where="status='dead'"),
+    partial("ix_message_queue_finished", "finished_at", where="status IN ('done','discarded')"),
+    partial("ix_message_queue_turn", "turn_id", where="turn_id IS NOT NULL"),
 )
 
 lanes = Table(
@@ -59,8 +57,8 @@ lanes = Table(
     Column("next_due_at", Moment),
     Column("next_priority", Integer),
     Column("suspect", Boolean),
-    Index("ix_lanes_ready", "next_priority", "owner_id", "next_due_at", sqlite_where=text("next_due_at IS NOT NULL")),
-    Index("ix_lanes_due", "next_due_at", sqlite_where=text("next_due_at IS NOT NULL")),
+    partial("ix_lanes_ready", "next_priority", "owner_id", "next_due_at", where="next_due_at IS NOT NULL"),
+    partial("ix_lanes_due", "next_due_at", where="next_due_at IS NOT NULL"),
 )
 
 queue_owners = Table(

@@ -29,9 +29,9 @@ def run(
     """
     settings = settings_for(purpose, besides=besides)
     from recado.bootstrap import Container, metadata
-    from recado.migrations.runner import migrate_sqlite
+    from recado.migrations.starting import bring_up
 
-    migrate_sqlite(settings.database_url, metadata)
+    bring_up(settings.database_url, metadata)
     container = Container(settings=settings)
     return asyncio.run(_closing(container, work))
 

@@ -32,9 +32,9 @@ def serve(
 
     from recado.bootstrap import Container, metadata
     from recado.entrypoints.api import build_app
-    from recado.migrations.runner import migrate_sqlite
+    from recado.migrations.starting import bring_up
 
-    migrate_sqlite(settings.database_url, metadata)
+    bring_up(settings.database_url, metadata)
     container = Container(settings=settings)
     beside = WorkerBeside() if with_worker else None
     try:

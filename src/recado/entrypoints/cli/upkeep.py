@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
+from recado.core.database.engine import on_postgresql
 from recado.core.errors import DomainError
 from recado.entrypoints.cli.options import AsJson
 from recado.entrypoints.cli.output import answer, document, sentence, table
@@ -77,9 +78,9 @@ def migrate(as_json: AsJson = False) -> None:
     """Bring the database to this release's schema. On SQLite every start does it by itself."""
     settings = settings_for("cli")
     from recado.bootstrap import metadata
-    from recado.migrations.runner import migrate_sqlite
+    from recado.migrations.starting import migrate as bring
 
-    result = migrate_sqlite(settings.database_url, metadata)
+    result = bring(settings.database_url, metadata)
     words = f"The database was at schema {result.before or 'none'} and is at {result.after} now."
     if not result.migrated:
         words = f"The database is at schema {result.after}: nothing was to be done."
@@ -116,7 +117,8 @@ def doctor(as_json: AsJson = False) -> None:
 
 def _examine() -> list[Finding]:
     settings, findings = _settings()
-    findings.append(_sqlite())
+    if settings is None or not on_postgresql(settings.database_url):
+        findings.append(_sqlite())
     if settings is not None:
         findings.append(_database(settings))
     return findings
@@ -134,7 +136,7 @@ def _settings() -> "tuple[Settings | None, list[Finding]]":
 
 
 def _sqlite() -> Finding:
-    from recado.core.database.engine import SAFE_SQLITE, sqlite_is_safe, sqlite_module
+    from recado.core.database.sqlite import SAFE_SQLITE, sqlite_is_safe, sqlite_module
 
     version = sqlite_module().sqlite_version
     if sqlite_is_safe():
@@ -149,6 +151,8 @@ def _database(settings: "Settings") -> Finding:
     from recado.migrations import HEAD
     from recado.migrations.runner import file_of, revision_of
 
+    if on_postgresql(settings.database_url):
+        return _postgres(settings)
     try:
         path = file_of(settings.database_url)
         found = revision_of(path)
@@ -162,6 +166,20 @@ def _database(settings: "Settings") -> Finding:
         schema = found or "none"
         return Finding("database", False, f"{path} is at schema {schema} instead of {HEAD}: run recado migrate")
     return Finding("database", True, f"{path} is at schema {found}")
+
+
+def _postgres(settings: "Settings") -> Finding:
+    from recado.migrations import HEAD
+    from recado.migrations.postgres import revision_of
+
+    try:
+        found = revision_of(settings.database_url)
+    except DomainError as error:
+        return Finding("database", False, str(error))
+    if found != HEAD:
+        schema = found or "none"
+        return Finding("database", False, f"PostgreSQL is at schema {schema} instead of {HEAD}: run recado migrate")
+    return Finding("database", True, f"PostgreSQL is at schema {found}")
 
 
 def _to_be_made(path: Path) -> Finding:

@@ -21,9 +21,9 @@ def worker(
     configure_logging(settings.log_level, sys.stderr, SystemClock())
     from recado.bootstrap import Container, metadata
     from recado.entrypoints.worker import Ending, replace_process, work, work_on_suspects
-    from recado.migrations.runner import migrate_sqlite
+    from recado.migrations.starting import bring_up
 
-    migrate_sqlite(settings.database_url, metadata)
+    bring_up(settings.database_url, metadata)
     container = Container(settings=settings)
     if suspects:
         raise typer.Exit(asyncio.run(work_on_suspects(container)))

@@ -28,6 +28,14 @@ CREATE TRIGGER knowledge_chunks_removed AFTER DELETE ON knowledge_chunks BEGIN
 END
 """,
 )
+_SEARCH = (
+    """
+ALTER TABLE knowledge_chunks ADD COLUMN search tsvector GENERATED ALWAYS AS (
+    setweight(to_tsvector('simple', heading_terms), 'A') || setweight(to_tsvector('simple', body_terms), 'B')
+    || setweight(to_tsvector('simple', loose_terms), 'D')) STORED
+""",
+    "CREATE INDEX ix_knowledge_chunks_search ON knowledge_chunks USING gin (search)",
+)
 
 
 def upgrade() -> None:
@@ -111,13 +119,18 @@ def upgrade() -> None:
     )
     with op.batch_alter_table("lanes", schema=None) as batch_op:
         batch_op.create_index(
-            "ix_lanes_due", ["next_due_at"], unique=False, sqlite_where=sa.text("next_due_at IS NOT NULL")
+            "ix_lanes_due",
+            ["next_due_at"],
+            unique=False,
+            sqlite_where=sa.text("next_due_at IS NOT NULL"),
+            postgresql_where=sa.text("next_due_at IS NOT NULL"),
         )
         batch_op.create_index(
             "ix_lanes_ready",
             ["next_priority", "owner_id", "next_due_at"],
             unique=False,
             sqlite_where=sa.text("next_due_at IS NOT NULL"),
+            postgresql_where=sa.text("next_due_at IS NOT NULL"),
         )
 
     op.create_table(
@@ -150,30 +163,54 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_message_queue")),
     )
     with op.batch_alter_table("message_queue", schema=None) as batch_op:
-        batch_op.create_index("ix_message_queue_dead", ["id"], unique=False, sqlite_where=sa.text("status='dead'"))
+        batch_op.create_index(
+            "ix_message_queue_dead",
+            ["id"],
+            unique=False,
+            sqlite_where=sa.text("status='dead'"),
+            postgresql_where=sa.text("status='dead'"),
+        )
         batch_op.create_index(
             "ix_message_queue_finished",
             ["finished_at"],
             unique=False,
             sqlite_where=sa.text("status IN ('done','discarded')"),
+            postgresql_where=sa.text("status IN ('done','discarded')"),
         )
         batch_op.create_index(
-            "ix_message_queue_leased", ["leased_until"], unique=False, sqlite_where=sa.text("status='running'")
+            "ix_message_queue_leased",
+            ["leased_until"],
+            unique=False,
+            sqlite_where=sa.text("status='running'"),
+            postgresql_where=sa.text("status='running'"),
         )
         batch_op.create_index(
-            "ix_message_queue_turn", ["turn_id"], unique=False, sqlite_where=sa.text("turn_id IS NOT NULL")
+            "ix_message_queue_turn",
+            ["turn_id"],
+            unique=False,
+            sqlite_where=sa.text("turn_id IS NOT NULL"),
+            postgresql_where=sa.text("turn_id IS NOT NULL"),
         )
         batch_op.create_index(
             "ix_message_queue_unfinished",
             ["lane", "id"],
             unique=False,
             sqlite_where=sa.text("status IN ('collecting','waiting','running')"),
+            postgresql_where=sa.text("status IN ('collecting','waiting','running')"),
         )
         batch_op.create_index(
-            "uq_message_queue_collecting", ["lane"], unique=True, sqlite_where=sa.text("status='collecting'")
+            "uq_message_queue_collecting",
+            ["lane"],
+            unique=True,
+            sqlite_where=sa.text("status='collecting'"),
+            postgresql_where=sa.text("status='collecting'"),
         )
         batch_op.create_index(
-            "uq_message_queue_running", ["lane"], unique=True, sqlite_where=sa.text("status='running'")
+            "uq_message_queue_running",
+            ["lane"],
+            unique=True,
+            sqlite_where=sa.text("status='running'"),
+            postgresql_where=sa.text("status='running'"),
         )
 
     op.create_table(
@@ -209,18 +246,28 @@ def upgrade() -> None:
             ["conversation_id", "id"],
             unique=False,
             sqlite_where=sa.text("conversation_id IS NOT NULL"),
+            postgresql_where=sa.text("conversation_id IS NOT NULL"),
         )
         batch_op.create_index(
-            "ix_messages_handed_off", ["lane", "id"], unique=False, sqlite_where=sa.text("outcome='handed_off'")
+            "ix_messages_handed_off",
+            ["lane", "id"],
+            unique=False,
+            sqlite_where=sa.text("outcome='handed_off'"),
+            postgresql_where=sa.text("outcome='handed_off'"),
         )
         batch_op.create_index(
-            "ix_messages_turn", ["turn_id"], unique=False, sqlite_where=sa.text("turn_id IS NOT NULL")
+            "ix_messages_turn",
+            ["turn_id"],
+            unique=False,
+            sqlite_where=sa.text("turn_id IS NOT NULL"),
+            postgresql_where=sa.text("turn_id IS NOT NULL"),
         )
         batch_op.create_index(
             "ix_messages_unturned",
             ["lane", "id"],
             unique=False,
             sqlite_where=sa.text("turn_id IS NULL AND outcome IS NULL"),
+            postgresql_where=sa.text("turn_id IS NULL AND outcome IS NULL"),
         )
 
     op.create_table(
@@ -240,7 +287,11 @@ def upgrade() -> None:
     with op.batch_alter_table("orphans", schema=None) as batch_op:
         batch_op.create_index("ix_orphans_sid", ["message_sid"], unique=False)
         batch_op.create_index(
-            "ix_orphans_waiting", ["received_at"], unique=False, sqlite_where=sa.text("assigned_at IS NULL")
+            "ix_orphans_waiting",
+            ["received_at"],
+            unique=False,
+            sqlite_where=sa.text("assigned_at IS NULL"),
+            postgresql_where=sa.text("assigned_at IS NULL"),
         )
 
     op.create_table(
@@ -306,7 +357,13 @@ def upgrade() -> None:
     with op.batch_alter_table("conversations", schema=None) as batch_op:
         batch_op.create_index("ix_conversations_lane", ["lane", "opened_at"], unique=False)
         batch_op.create_index("ix_conversations_owner", ["owner_id", "last_activity_at"], unique=False)
-        batch_op.create_index("uq_conversations_open", ["lane"], unique=True, sqlite_where=sa.text("status<>'closed'"))
+        batch_op.create_index(
+            "uq_conversations_open",
+            ["lane"],
+            unique=True,
+            sqlite_where=sa.text("status<>'closed'"),
+            postgresql_where=sa.text("status<>'closed'"),
+        )
 
     op.create_table(
         "outcome_changes",
@@ -415,7 +472,11 @@ def upgrade() -> None:
     with op.batch_alter_table("turns", schema=None) as batch_op:
         batch_op.create_index("ix_turns_conversation", ["conversation_id"], unique=False)
         batch_op.create_index(
-            "ix_turns_unsettled", ["deadline_at"], unique=False, sqlite_where=sa.text("settled_at IS NULL")
+            "ix_turns_unsettled",
+            ["deadline_at"],
+            unique=False,
+            sqlite_where=sa.text("settled_at IS NULL"),
+            postgresql_where=sa.text("settled_at IS NULL"),
         )
 
     op.create_table(
@@ -458,13 +519,27 @@ def upgrade() -> None:
     )
     with op.batch_alter_table("answers", schema=None) as batch_op:
         batch_op.create_index(
-            "ix_answers_apologies", ["lane", "settled_at"], unique=False, sqlite_where=sa.text("author='apology'")
+            "ix_answers_apologies",
+            ["lane", "settled_at"],
+            unique=False,
+            sqlite_where=sa.text("author='apology'"),
+            postgresql_where=sa.text("author='apology'"),
         )
         batch_op.create_index(
-            "ix_answers_persons", ["lane", "created_at"], unique=False, sqlite_where=sa.text("author='person'")
+            "ix_answers_persons",
+            ["lane", "created_at"],
+            unique=False,
+            sqlite_where=sa.text("author='person'"),
+            postgresql_where=sa.text("author='person'"),
         )
         batch_op.create_index("ix_answers_conversation", ["conversation_id", "id"], unique=False)
-        batch_op.create_index("ix_answers_unsettled", ["id"], unique=False, sqlite_where=sa.text("settled_at IS NULL"))
+        batch_op.create_index(
+            "ix_answers_unsettled",
+            ["id"],
+            unique=False,
+            sqlite_where=sa.text("settled_at IS NULL"),
+            postgresql_where=sa.text("settled_at IS NULL"),
+        )
 
     op.create_table(
         "drafts",
@@ -497,7 +572,11 @@ def upgrade() -> None:
     with op.batch_alter_table("inbox_items", schema=None) as batch_op:
         batch_op.create_index("ix_inbox_items_conversation", ["conversation_id"], unique=False)
         batch_op.create_index(
-            "ix_inbox_items_open", ["owner_id", "created_at"], unique=False, sqlite_where=sa.text("resolved_at IS NULL")
+            "ix_inbox_items_open",
+            ["owner_id", "created_at"],
+            unique=False,
+            sqlite_where=sa.text("resolved_at IS NULL"),
+            postgresql_where=sa.text("resolved_at IS NULL"),
         )
         batch_op.create_index("ix_inbox_items_turn", ["turn_id"], unique=False)
 
@@ -552,7 +631,11 @@ def upgrade() -> None:
     with op.batch_alter_table("attempts", schema=None) as batch_op:
         batch_op.create_index("ix_attempts_answer", ["answer_id"], unique=False)
         batch_op.create_index(
-            "uq_attempts_in_flight", ["lane"], unique=True, sqlite_where=sa.text("state IN ('sending','unknown')")
+            "uq_attempts_in_flight",
+            ["lane"],
+            unique=True,
+            sqlite_where=sa.text("state IN ('sending','unknown')"),
+            postgresql_where=sa.text("state IN ('sending','unknown')"),
         )
 
     op.create_table(
@@ -596,5 +679,5 @@ def upgrade() -> None:
         sa.Column("slot", types.Moment(), nullable=False),
         sa.PrimaryKeyConstraint("name", "slot", name=op.f("pk_cron_slots")),
     )
-    for statement in _FULL_TEXT:
+    for statement in _FULL_TEXT if op.get_context().dialect.name == "sqlite" else _SEARCH:
         op.execute(sa.text(statement))

@@ -10,7 +10,7 @@ import sqlite3
 from collections.abc import AsyncIterator, Sequence
 
 from recado.core.clock import Clock
-from recado.core.database.engine import Database, sqlite_module
+from recado.core.database.sqlite import SqliteDatabase, sqlite_module
 from recado.core.database.types import to_microseconds
 from recado.core.queue.delivery import WakeUp
 
@@ -23,7 +23,7 @@ _NEXT = "SELECT next_due_at FROM lanes WHERE next_due_at > ? ORDER BY next_due_a
 class SqliteDelivery:
     """Watches the file; `publish` has nothing to do."""
 
-    def __init__(self, database: Database, clock: Clock) -> None:
+    def __init__(self, database: SqliteDatabase, clock: Clock) -> None:
         self._database = database
         self._clock = clock
         self._connection: sqlite3.Connection | None = None

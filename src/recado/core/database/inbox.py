@@ -1,0 +1,204 @@
+"""What waits to be written, and where its outcomes go: an event loop's future, or a thread's.
+
+Items of the same shared function that wait together are taken together, so that they share one commit.
+"""
+
+import asyncio
+import threading
+import time
+from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass
+from typing import Any, Final, Generic, TypeVar
+from uuid import UUID
+
+import structlog
+
+from recado.core.database.unit_of_work import UnitOfWork
+from recado.core.errors import Busy, StorageUnavailable
+
+T = TypeVar("T")
+I = TypeVar("I")  # noqa: E741 - input
+O = TypeVar("O")  # noqa: E741 - output
+
+log = structlog.get_logger(__name__)
+
+BATCH_ITEMS: Final = 256
+INBOX_ITEMS: Final = 2_000
+INBOX_SECONDS: Final = 2.0
+
+
+@dataclass(slots=True)
+class LoopReply:
+    """A future of an event loop; given from that loop only (see `hand_out`)."""
+
+    loop: asyncio.AbstractEventLoop
+    future: "asyncio.Future[Any]"
+
+
+@dataclass(slots=True)
+class ThreadReply:
+    """A future of a thread of ours that has no event loop."""
+
+    future: "Future[Any]"
+
+
+@dataclass(slots=True)
+class Item(Generic[I]):
+    """One input of one function, waiting to be written."""
+
+    work: Callable[[UnitOfWork, Sequence[I]], Sequence[object]]
+    value: I
+    owner: UUID | None
+    shared: bool
+    reply: LoopReply | ThreadReply
+    since: float
+    result: object = None
+    error: BaseException | None = None
+
+    def give(self) -> None:
+        """Tell whoever waits, unless they have gone."""
+        if self.reply.future.done():
+            return
+        if self.error is None:
+            self.reply.future.set_result(self.result)
+        else:
+            self.reply.future.set_exception(self.error)
+
+
+class Inbox:
+    """Two lanes: accept, claim and finish go before the rest. Filled from event loops, emptied by writers' threads."""
+
+    def __init__(self) -> None:
+        self._urgent: deque[Item[Any]] = deque()
+        self._rest: deque[Item[Any]] = deque()
+        self._condition = threading.Condition()
+        self._closed = False
+
+    # --- Putting in ---------------------------------------------------------------------------------------------------
+
+    def submit(
+        self,
+        work: Callable[[UnitOfWork, Sequence[I]], Sequence[Any]],
+        value: I,
+        owner: UUID | None,
+        *,
+        urgent: bool,
+        shared: bool,
+    ) -> "asyncio.Future[Any]":
+        """From an event loop; raises `StorageUnavailable` once closed."""
+        loop = asyncio.get_running_loop()
+        reply = LoopReply(loop, loop.create_future())
+        self.put(Item(work, value, owner, shared, reply, time.monotonic()), urgent=urgent)
+        return reply.future
+
+    def submit_from_thread(self, work: Callable[[UnitOfWork], T]) -> "Future[T]":
+        """From a thread of ours; always urgent."""
+        future: Future[T] = Future()
+        item = Item(lambda uow, _: (work(uow),), None, None, False, ThreadReply(future), time.monotonic())
+        self.put(item, urgent=True)
+        return future
+
+    def put(self, item: "Item[Any]", *, urgent: bool) -> None:
+        """Set an item behind the others; raises `StorageUnavailable` once closed."""
+        with self._condition:
+            if self._closed:
+                raise StorageUnavailable("the database is being closed")
+            (self._urgent if urgent else self._rest).append(item)
+            self._condition.notify()
+
+    def refuse_when_full(self) -> None:
+        """What a worker has learned must be stored, however long it takes; what Twilio can send again need not be."""
+        with self._condition:
+            waiting = [line[0].since for line in (self._urgent, self._rest) if line]
+            late = bool(waiting) and time.monotonic() - min(waiting) > INBOX_SECONDS
+            if late or len(self._urgent) + len(self._rest) >= INBOX_ITEMS:
+                raise Busy("too many writes are waiting for the database; try again")
+
+    # --- Taking out ---------------------------------------------------------------------------------------------------
+
+    def take(self) -> "list[Item[Any]]":
+        """The next functions' worth of items: one, or as many of the same shared function as wait together."""
+        with self._condition:
+            line = self._urgent or self._rest
+            if not line:
+                return []
+            group = [line.popleft()]
+            if group[0].shared:
+                while line and len(group) < BATCH_ITEMS and line[0].work is group[0].work:
+                    group.append(line.popleft())
+            return group
+
+    def wait(self) -> bool:
+        """Wait until something is there; False once nothing is and nothing can come any more."""
+        with self._condition:
+            while not (self._urgent or self._rest or self._closed):
+                self._condition.wait()
+            return bool(self._urgent or self._rest)
+
+    def close(self) -> None:
+        """Take nothing more in; what waits is still to be written."""
+        with self._condition:
+            self._closed = True
+            self._condition.notify_all()
+
+
+class Inboxed:
+    """How a database takes writes in: each goes into its inbox, whose writers are started with the first."""
+
+    def __init__(self) -> None:
+        self._inbox = Inbox()
+
+    def _start(self) -> None:
+        """Start the writers, unless they run."""
+        raise NotImplementedError
+
+    async def write(self, work: Callable[[UnitOfWork], T], *, owner: UUID | None, urgent: bool = False) -> T:
+        self._start()
+        result: T = await self._inbox.submit(lambda uow, _: (work(uow),), None, owner, urgent=urgent, shared=False)
+        return result
+
+    def batched(
+        self, work: Callable[[UnitOfWork, Sequence[I]], Sequence[O]], *, refusable: bool = False
+    ) -> Callable[[I], Awaitable[O]]:
+        def submit(value: I) -> Awaitable[O]:
+            if refusable:
+                self._inbox.refuse_when_full()
+            self._start()
+            return self._inbox.submit(work, value, None, urgent=True, shared=True)
+
+        return submit
+
+    def write_from_thread(self, work: Callable[[UnitOfWork], T]) -> "Future[T]":
+        self._start()
+        return self._inbox.submit_from_thread(work)
+
+
+def hand_out(items: "Sequence[Item[Any]]") -> None:
+    """Resolve futures, with one wake-up per event loop however many of its items are done."""
+    by_loop: dict[asyncio.AbstractEventLoop, list[Item[Any]]] = {}
+    for item in items:
+        if isinstance(item.reply, LoopReply):
+            by_loop.setdefault(item.reply.loop, []).append(item)
+        else:
+            item.give()
+    for loop, mine in by_loop.items():
+        try:
+            loop.call_soon_threadsafe(_give_all, mine)
+        except RuntimeError:  # The loop was closed while its write was under way; nobody is left to tell.
+            log.info("database.caller_gone", items=len(mine))
+
+
+def _give_all(items: "Sequence[Item[Any]]") -> None:
+    for item in items:
+        item.give()
+
+
+def call_each(listeners: Sequence[Callable[[], None]]) -> None:
+    """After a commit nothing may stop the writer: what raises here is logged, and the next one is called."""
+    for listener in listeners:
+        try:
+            listener()
+        except Exception:
+            log.exception("database.listener_failed")

