@@ -109,7 +109,9 @@ class Line:
     async def stores(self, *lanes: str, owner: UUID = PADARIA, priority: int = 5, attempts: int = 3) -> list[UUID]:
         """Jobs that are due, one a microsecond after the other: no database orders those that are due at once."""
         jobs = [
-            self.job(lane, due_in=timedelta(microseconds=n - len(lanes)), owner=owner, priority=priority, attempts=attempts)
+            self.job(
+                lane, due_in=timedelta(microseconds=n - len(lanes)), owner=owner, priority=priority, attempts=attempts
+            )
             for n, lane in enumerate(lanes, start=1)
         ]
         await self.queue.enqueue(jobs)

@@ -10,6 +10,7 @@ are not errors; they are values.
     ├── Conflict            core.conflict         409
     ├── Busy                core.busy             503
     ├── StorageUnavailable  core.storage          503
+    ├── BrokerLost          queue.broker_lost     503
     └── ConfigurationError  core.configuration    500
 """
 
@@ -55,6 +56,13 @@ class StorageUnavailable(DomainError):
     """The database cannot store now (full disk, I/O error, lost connection); nothing was stored."""
 
     code = "core.storage"
+    status = 503
+
+
+class BrokerLost(DomainError):
+    """The broker did not take wake-ups. Costs latency and nothing else: workers look at the table meanwhile."""
+
+    code = "queue.broker_lost"
     status = 503
 
 

@@ -29,7 +29,7 @@ from recado.core.database.types import to_microseconds
 from recado.core.errors import DomainError
 from recado.core.ids import UuidV7
 from recado.core.queue.cron import Cron, Schedule, Sweep
-from recado.core.queue.delivery import WakeUp
+from recado.core.queue.delivery import Room, WakeUp
 from recado.core.queue.heartbeat import Heartbeat
 from recado.core.queue.job import Job
 from recado.core.queue.relay import Relay
@@ -67,7 +67,7 @@ class SimBell:
     async def publish(self, wakeups: Sequence[WakeUp]) -> None:
         """The rows are the bell."""
 
-    def receive(self) -> AsyncIterator[WakeUp]:
+    def receive(self, room: Room) -> AsyncIterator[WakeUp]:  # noqa: ARG002
         return self
 
     def __aiter__(self) -> AsyncIterator[WakeUp]:
@@ -135,7 +135,7 @@ class SimRelay(Relay):
         self._world = world
         self._busy = busy
 
-    async def run(self, after_pass: Callable[[], Awaitable[None]]) -> None:
+    async def run(self, after_pass: Callable[[], Awaitable[None]], look: Callable[[], None]) -> None:  # noqa: ARG002
         while True:
             try:
                 await self.step()

@@ -1,12 +1,12 @@
 """Who wakes the worker.
 
 A delivery may forget, repeat or reorder: the row decides. A wake-up says "claim the best due job"; its id is for
-traces. Pinned by tests/contracts/.
+traces. Pinned by tests/contracts/delivery.py.
 """
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, TypeAlias
 from uuid import UUID
 
 
@@ -18,16 +18,43 @@ class WakeUp:
     lane: str | None = None
     dispatch: int = 0
 
+    @property
+    def key(self) -> str:
+        """The name of this one ring: new for each dispatch of a job, for brokers remember the names they have seen."""
+        return f"{self.job_id}-{self.dispatch}"
+
+
+Room: TypeAlias = Callable[[], int]
+"""How many jobs the worker could take now: a broker's wake-up that is taken without room is kept from idle workers."""
+
+
+@dataclass(frozen=True, slots=True)
+class BrokerState:
+    """What a broker says of itself: `warnings` are sentences for whoever runs it, `detail` is for machines."""
+
+    name: str
+    reachable: bool
+    warnings: Sequence[str] = ()
+    detail: tuple[tuple[str, str], ...] = ()
+
 
 class Delivery(Protocol):
     """The bell between those who store jobs and those who run them."""
 
     async def publish(self, wakeups: Sequence[WakeUp]) -> None:
-        """Ring for due jobs; called by the relay only, never in a webhook."""
+        """Ring for due jobs; called by the relay only, never in a webhook. Raises `BrokerLost`."""
         ...
 
-    def receive(self) -> AsyncIterator[WakeUp]:
-        """Wake-ups, for ever."""
+    def receive(self, room: Room) -> AsyncIterator[WakeUp]:
+        """Wake-ups, for ever; each is forgotten by the broker before it is given."""
         ...
 
     async def close(self) -> None: ...
+
+
+class Broker(Delivery, Protocol):
+    """A delivery that is a server of its own."""
+
+    async def state(self) -> BrokerState:
+        """Whether it can be reached, and what about it should be changed; never raises."""
+        ...

@@ -12,6 +12,8 @@ import structlog
 from recado.core.clock import Clock
 from recado.core.errors import DomainError
 from recado.core.queue.cron import Cron
+from recado.core.queue.delivery import WakeUp
+from recado.core.queue.dispatch import Dispatcher
 from recado.core.queue.service import QueueService
 
 log = structlog.get_logger(__name__)
@@ -20,17 +22,34 @@ PASS_SECONDS = 1.0
 
 
 class Relay:
-    """Frees ended leases and inserts due cron slots, once a second."""
+    """Frees ended leases and inserts due cron slots, once a second; with a broker, has it rung for what is due."""
 
-    def __init__(self, queue: QueueService, cron: Cron, clock: Clock) -> None:
+    def __init__(self, queue: QueueService, cron: Cron, clock: Clock, dispatcher: Dispatcher | None = None) -> None:
         self._queue = queue
         self._cron = cron
         self._clock = clock
+        self._dispatcher = dispatcher
         self._last_pass: float | None = None
         self._patient_until = 0.0
 
-    async def run(self, after_pass: Callable[[], Awaitable[None]]) -> None:
-        """Pass once a second, for ever; a database that cannot be reached now is tried again."""
+    async def run(self, after_pass: Callable[[], Awaitable[None]], look: Callable[[], None]) -> None:
+        """Keep the line moving, for ever; `look` is called when workers must look at the table by themselves."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._pass(after_pass))
+            if self._dispatcher is not None:
+                tasks.create_task(self._dispatcher.run(look))
+
+    async def ring_again(self, wakeup: WakeUp) -> None:
+        """Give back a wake-up that a worker took without room for it."""
+        if self._dispatcher is not None:
+            await self._dispatcher.ring_again(wakeup)
+
+    async def ring(self) -> int:
+        """Have the broker rung for what is due now; how many wake-ups went out, none without a broker."""
+        return 0 if self._dispatcher is None else await self._dispatcher.step()
+
+    async def _pass(self, after_pass: Callable[[], Awaitable[None]]) -> None:
+        """Pass once a second; a database that cannot be reached now is tried again."""
         while True:
             pause = min(PASS_SECONDS, self._queue.lease.total_seconds() / 3)
             try:

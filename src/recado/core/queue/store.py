@@ -278,18 +278,23 @@ _LINE = (
     )
     .order_by(lanes.c.next_due_at)
     .limit(bindparam("most"))
-    .with_for_update(
-        skip_locked=True
-    )  # Says nothing to SQLite. On PostgreSQL whoever looks meanwhile finds the others.
 )
-_HEALTHY = Prepared(_LINE.where(lanes.c.suspect.is_(False)))
-_SUSPECT = Prepared(_LINE.where(lanes.c.suspect.is_(True)))
+_HELD_LINE = _LINE.with_for_update(skip_locked=True)  # On PostgreSQL whoever looks meanwhile finds the others.
+_HEALTHY = {
+    True: Prepared(_HELD_LINE.where(lanes.c.suspect.is_(False))),
+    False: Prepared(_LINE.where(lanes.c.suspect.is_(False))),
+}
+_SUSPECT = {
+    True: Prepared(_HELD_LINE.where(lanes.c.suspect.is_(True))),
+    False: Prepared(_LINE.where(lanes.c.suspect.is_(True))),
+}
 
 
-def ready(uow: UnitOfWork, now: datetime, limit: int, suspects: int) -> list[Ready]:
+def ready(uow: UnitOfWork, now: datetime, limit: int, suspects: int, *, hold: bool = True) -> list[Ready]:
     """Heads of lanes to claim: by priority, then the owner served longest ago, then the oldest due.
 
-    At most `suspects` of them are jobs that ran out of a lease before, and no owner gets more than its cap.
+    At most `suspects` of them are jobs that ran out of a lease before, and no owner gets more than its cap. Who only
+    wants to know does not `hold` them.
     """
     found: list[Ready] = []
     if not uow.rows(_ANYTHING, now=now):  # Most looks find nothing; they must not walk over every owner.
@@ -300,19 +305,21 @@ def ready(uow: UnitOfWork, now: datetime, limit: int, suspects: int) -> list[Rea
         if priority is None:
             break
         above = priority
-        heads = _ready_at(uow, priority, now, limit - len(found), suspects)
+        heads = _ready_at(uow, priority, now, limit - len(found), suspects, hold)
         suspects -= sum(head.suspect for head in heads)
         found += heads
     return found
 
 
-def _ready_at(uow: UnitOfWork, priority: int, now: datetime, limit: int, suspects: int) -> list[Ready]:
+def _ready_at(uow: UnitOfWork, priority: int, now: datetime, limit: int, suspects: int, hold: bool) -> list[Ready]:
     """The heads of one priority, one of each owner in turn."""
     owners = uow.rows(_OWNERS, now=now, priority=priority, most=limit, suspects=max(suspects, 0))
     heads: list[Ready] = []
     for most in (1, limit) if len(owners) >= limit else (limit,):  # What suspects may not fill is the others'.
         heads = _in_turn(
-            [_line(uow, priority, owner, now, min(most, room), suspects) for owner, room in owners], limit, suspects
+            [_line(uow, priority, owner, now, min(most, room), suspects, hold) for owner, room in owners],
+            limit,
+            suspects,
         )
         if len(heads) == limit:
             break
@@ -330,12 +337,14 @@ def _in_turn(lines: Sequence[Sequence[Ready]], limit: int, suspects: int) -> lis
     return found
 
 
-def _line(uow: UnitOfWork, priority: int, owner: UUID, now: datetime, limit: int, suspects: int) -> list[Ready]:
+def _line(
+    uow: UnitOfWork, priority: int, owner: UUID, now: datetime, limit: int, suspects: int, hold: bool
+) -> list[Ready]:
     """An owner's due heads, healthy ones first: a page of suspects at the front must not hide those behind it."""
-    rows = uow.rows(_HEALTHY, priority=priority, owner=owner, now=now, most=limit)
+    rows = uow.rows(_HEALTHY[hold], priority=priority, owner=owner, now=now, most=limit)
     if len(rows) < limit and suspects > 0:
         most = min(limit - len(rows), suspects)
-        rows += uow.rows(_SUSPECT, priority=priority, owner=owner, now=now, most=most)
+        rows += uow.rows(_SUSPECT[hold], priority=priority, owner=owner, now=now, most=most)
     return [Ready(*row) for row in rows]
 
 

@@ -73,6 +73,9 @@ class Worker:
         self._crash = crash
         self._running: dict[asyncio.Task[None], Job] = {}
         self._bell = asyncio.Event()
+        self._looked = asyncio.Event()
+        self._room = asyncio.Event()
+        self._room.set()
         self._stopping = asyncio.Event()
         self._worn_out = worn_out
 
@@ -90,7 +93,7 @@ class Worker:
         """Work until `stop`, or until nothing is left when draining, or until the process is worn out."""
         # The last job may end in another worker, which rings no bell here: a drained line is noticed by looking.
         each_pass = self._look_around if drain else self._tell_of_newcomers
-        helpers = [asyncio.create_task(self._listen()), asyncio.create_task(self._relay.run(each_pass))]
+        helpers = [asyncio.create_task(self._listen()), asyncio.create_task(self._relay.run(each_pass, self._bell.set))]
         for helper in helpers:
             helper.add_done_callback(lambda _: self._bell.set())
         self._bell.set()
@@ -98,6 +101,7 @@ class Worker:
             while not self._stopping.is_set() and not self._worn_out():
                 self._bell.clear()
                 await self._claim_what_fits()
+                self._looked.set()
                 if drain and not self._running and await self._is_drained():
                     break
                 for helper in helpers:
@@ -131,11 +135,21 @@ class Worker:
         return Ticked(freed, ran)
 
     async def _listen(self) -> None:
-        async for _ in self._delivery.receive():
+        """Look once for each wake-up, and take none while there is no room: an idle worker shall have it."""
+        async for wakeup in self._delivery.receive(self._free):
+            full = self._free() <= 0
+            self._looked.clear()
             self._bell.set()
+            if full:
+                await self._relay.ring_again(wakeup)
+            await self._looked.wait()
+            await self._room.wait()
+
+    def _free(self) -> int:
+        return self._concurrency - len(self._running)
 
     async def _claim_what_fits(self) -> None:
-        while (free := self._concurrency - len(self._running)) > 0 and not self._stopping.is_set():
+        while (free := self._free()) > 0 and not self._stopping.is_set():
             suspects = SUSPECTS_AT_ONCE - sum(job.suspect for job in self._running.values())
             try:
                 jobs = await self._queue.claim(free, suspects=suspects)
@@ -152,10 +166,13 @@ class Worker:
     def _start(self, job: Job) -> None:
         task = asyncio.create_task(self._supervise(job), name=f"job {job.name} {job.id}")
         self._running[task] = job
+        if self._free() <= 0:
+            self._room.clear()
         task.add_done_callback(self._ended)
 
     def _ended(self, task: "asyncio.Task[None]") -> None:
         self._running.pop(task, None)
+        self._room.set()
         self._bell.set()
         if not task.cancelled() and (error := task.exception()) is not None:
             log.error("queue.job_crashed", error=repr(error))

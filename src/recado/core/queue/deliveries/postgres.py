@@ -18,7 +18,7 @@ from recado.core.clock import Clock
 from recado.core.database.postgres import CHANNEL, PostgresDatabase
 from recado.core.database.prepared import Prepared
 from recado.core.errors import DomainError
-from recado.core.queue.delivery import WakeUp
+from recado.core.queue.delivery import Room, WakeUp
 from recado.core.queue.tables import lanes
 
 log = structlog.get_logger(__name__)
@@ -39,7 +39,7 @@ class PostgresDelivery:
     async def publish(self, wakeups: Sequence[WakeUp]) -> None:
         """The writers ring."""
 
-    async def receive(self) -> AsyncIterator[WakeUp]:
+    async def receive(self, room: Room) -> AsyncIterator[WakeUp]:  # noqa: ARG002 - it takes nothing from anybody
         loop = asyncio.get_running_loop()
         rung = asyncio.Event()
 

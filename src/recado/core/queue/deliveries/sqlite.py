@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator, Sequence
 from recado.core.clock import Clock
 from recado.core.database.sqlite import SqliteDatabase, sqlite_module
 from recado.core.database.types import to_microseconds
-from recado.core.queue.delivery import WakeUp
+from recado.core.queue.delivery import Room, WakeUp
 
 POLL_SECONDS = 0.01
 NET_SECONDS = 1.0
@@ -31,7 +31,7 @@ class SqliteDelivery:
     async def publish(self, wakeups: Sequence[WakeUp]) -> None:
         """The rows are the bell."""
 
-    async def receive(self) -> AsyncIterator[WakeUp]:
+    async def receive(self, room: Room) -> AsyncIterator[WakeUp]:  # noqa: ARG002 - it takes nothing from anybody
         loop = asyncio.get_running_loop()
         committed = asyncio.Event()
 

@@ -1,0 +1,197 @@
+"""Rings a broker for jobs that are due: the part of the relay that only BullMQ and SQS need.
+
+It looks when the database's own bell rings (a commit, a due time, a second passed), and publishes a wake-up for each
+of the best due heads of lanes that has none under way. Never more than `limit` are: a wake-up means "claim the best due
+job", so naming those that cannot be claimed yet would only fill the broker. The row remembers that it was rung for;
+what is not claimed in spite of that is rung for again later and later, since a broker may forget.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Sequence
+from datetime import datetime, timedelta
+from typing import Final
+
+import structlog
+from sqlalchemy import bindparam, select, text
+
+from recado.core.clock import Clock
+from recado.core.database.engine import Database
+from recado.core.database.prepared import Prepared, given
+from recado.core.database.unit_of_work import UnitOfWork
+from recado.core.errors import BrokerLost, DomainError
+from recado.core.ids import Chance, jittered
+from recado.core.queue import store
+from recado.core.queue.delivery import Delivery, WakeUp
+from recado.core.queue.suspects import SUSPECTS_AT_ONCE
+from recado.core.queue.tables import message_queue
+
+log = structlog.get_logger(__name__)
+
+PUBLISH_SECONDS: Final = 2.0
+"""How long a broker may take; BullMQ's own client would wait for minutes (measured: over 20 s for one add)."""
+POLL_SECONDS: Final = 0.5
+"""How often workers look at the table while the broker does not answer."""
+RETRY_SECONDS: Final = 1.0
+"""How often a broker that does not answer is tried again."""
+REST_SHARE: Final = 4.0
+"""After each look the dispatcher rests this many times as long as it took: beside a hot writer it must stay small."""
+
+AGAIN_AFTER: Final = timedelta(seconds=30)
+AGAIN_CAP: Final = timedelta(minutes=10)
+
+_STATE = Prepared(
+    select(
+        message_queue.c.id,
+        message_queue.c.lane,
+        message_queue.c.dispatched_at,
+        message_queue.c.dispatches,
+        message_queue.c.attempts,
+        message_queue.c.crashes,
+    ).where(text("id IN (VALUES (:job))").bindparams(bindparam("job", type_=message_queue.c.id.type)))
+)
+_MARK = Prepared(
+    text(
+        """
+WITH given (job, before, at) AS (VALUES (:job, :before, :at))
+UPDATE message_queue SET dispatched_at = given.at, dispatches = dispatches + 1
+FROM given WHERE message_queue.id = given.job AND dispatches = given.before AND status IN ('collecting', 'waiting')
+RETURNING id, lane, dispatches
+"""
+    )
+    .bindparams(
+        given(message_queue.c.id, "job"),
+        given(message_queue.c.dispatches, "before"),
+        given(message_queue.c.dispatched_at, "at"),
+    )
+    .columns(message_queue.c.id, message_queue.c.lane, message_queue.c.dispatches)
+)
+_HOLD = Prepared(
+    text("SELECT id FROM message_queue WHERE id IN (VALUES (:job)) ORDER BY id FOR UPDATE SKIP LOCKED")
+    .bindparams(bindparam("job", type_=message_queue.c.id.type))
+    .columns(message_queue.c.id)
+)
+_UNMARK = Prepared(
+    text(
+        """
+WITH given (job, dispatch) AS (VALUES (:job, :dispatch))
+UPDATE message_queue SET dispatched_at = NULL
+FROM given WHERE message_queue.id = given.job AND dispatches = given.dispatch AND status IN ('collecting', 'waiting')
+"""
+    ).bindparams(given(message_queue.c.id, "job"), given(message_queue.c.dispatches, "dispatch"))
+)
+
+
+class Dispatcher:
+    """Publishes due heads of lanes to a broker; tells the worker to look by itself while the broker is lost."""
+
+    def __init__(
+        self,
+        database: Database,
+        broker: Delivery,
+        bell: Delivery,
+        clock: Clock,
+        chance: Chance,
+        *,
+        limit: int,
+        publish_seconds: float = PUBLISH_SECONDS,
+    ) -> None:
+        self._database = database
+        self._broker = broker
+        self._bell = bell
+        self._clock = clock
+        self._chance = chance
+        self._limit = limit
+        self._publish_seconds = publish_seconds
+        self.lost = False
+
+    async def run(self, poll: Callable[[], None]) -> None:
+        """Dispatch for ever; while the broker does not answer, `poll` is called every half second."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._poll_while_lost(poll))
+            async for _ in self._rings():
+                started = self._clock.monotonic()
+                await self._step_surely(poll)
+                spent = self._clock.monotonic() - started
+                await asyncio.sleep(RETRY_SECONDS if self.lost else min(REST_SHARE * spent, POLL_SECONDS))
+
+    async def step(self) -> int:
+        """Ring for what is due and was not rung for; how many wake-ups went out. Raises `BrokerLost`."""
+        now = self._clock.now()
+        due = await self._database.read(lambda uow: self._unrung(uow, now), owner=None)
+        if not due:
+            return 0
+        wakeups = await self._database.write(lambda uow: _mark(uow, due, now), owner=None)
+        try:
+            async with asyncio.timeout(self._publish_seconds):
+                await self._broker.publish(wakeups)
+        except (BrokerLost, TimeoutError) as error:
+            await self._take_back(wakeups)
+            raise BrokerLost(str(error) or f"the broker took over {self._publish_seconds:g} s") from error
+        return len(wakeups)
+
+    async def ring_again(self, wakeup: WakeUp) -> None:
+        """A wake-up that was taken by a worker without room: another worker shall have it."""
+        if wakeup.job_id is not None:
+            await self._take_back([wakeup])
+
+    # --- Parts --------------------------------------------------------------------------------------------------------
+
+    def _rings(self) -> AsyncIterator[WakeUp]:
+        return self._bell.receive(lambda: 1)
+
+    async def _step_surely(self, poll: Callable[[], None]) -> None:
+        try:
+            sent = await self.step()
+        except BrokerLost as error:
+            if not self.lost:
+                log.warning("queue.broker_lost", error=str(error), doing="workers look at the table every half second")
+            self.lost = True
+            poll()
+        except DomainError as error:
+            log.warning("queue.dispatch_failed", error=str(error))
+        else:
+            if sent and self.lost:
+                log.warning("queue.broker_back")
+                self.lost = False
+
+    async def _poll_while_lost(self, poll: Callable[[], None]) -> None:
+        while True:
+            await asyncio.sleep(POLL_SECONDS)
+            if self.lost:
+                poll()
+
+    def _unrung(self, uow: UnitOfWork, now: datetime) -> list[tuple[store.Ready, int]]:
+        heads = store.ready(uow, now, self._limit, SUSPECTS_AT_ONCE, hold=False)
+        if not heads:
+            return []
+        by_id = {head.job_id: head for head in heads}
+        due = []
+        for job_id, _lane, rung_at, dispatches, attempts, crashes in uow.rows_of_many(
+            _STATE, [{"job": i} for i in by_id]
+        ):
+            if rung_at is None or rung_at + self._patience(dispatches - attempts - crashes) <= now:
+                due.append((by_id[job_id], dispatches))
+        return due
+
+    def _patience(self, rings: int) -> timedelta:
+        """How long a job that was rung for may wait unclaimed: 30 s, twice as long each time, at most 10 minutes."""
+        seconds = min(AGAIN_AFTER.total_seconds() * 2 ** min(max(rings - 1, 0), 10), AGAIN_CAP.total_seconds())
+        return timedelta(seconds=jittered(seconds, self._chance))
+
+    async def _take_back(self, wakeups: Sequence[WakeUp]) -> None:
+        """As if they had not been rung for. Should that fail too, they are rung for again in half a minute."""
+        rows = [{"job": wakeup.job_id, "dispatch": wakeup.dispatch} for wakeup in wakeups]
+        try:
+            await self._database.write(lambda uow: uow.run_many(_UNMARK, rows), owner=None)
+        except DomainError as error:
+            log.warning("queue.dispatch_failed", error=str(error))
+
+
+def _mark(uow: UnitOfWork, due: Sequence[tuple[store.Ready, int]], now: datetime) -> list[WakeUp]:
+    """Of several relays that look at once, the one whose mark counts rings."""
+    rows = [{"job": head.job_id, "before": before, "at": now} for head, before in due]
+    if uow.dialect == "postgresql":  # Who claims holds lanes and then jobs, in its own order: wait for nobody.
+        free = {row[0] for row in uow.rows_of_many(_HOLD, [{"job": row["job"]} for row in rows])}
+        rows = [row for row in rows if row["job"] in free]
+    marked = uow.rows_of_many(_MARK, rows) if rows else []
+    return [WakeUp(job_id, lane, dispatch) for job_id, lane, dispatch in marked]
