@@ -163,11 +163,21 @@ class TestWhatIsRefused:
     def test_a_value_that_makes_no_sense(self, name: str, value: str) -> None:
         assert blamed("serve", **{name: value}) == [name]
 
-    @pytest.mark.parametrize("backend", ["bullmq", "sqs"])
-    def test_a_backend_of_a_later_version_is_known_by_name(self, backend: str) -> None:
-        assert f"RECADO_QUEUE_BACKEND is {backend}, which is not available in this version" in str(
-            refusal(QUEUE_BACKEND=backend)
-        )
+    @pytest.mark.parametrize("url", ["http://127.0.0.1:6379", "127.0.0.1:6379"])
+    def test_a_redis_that_is_none(self, url: str) -> None:
+        assert blamed("serve", QUEUE_BACKEND="bullmq", REDIS_URL=url) == ["REDIS_URL"]
+
+    def test_a_queue_name_that_bullmq_takes_apart(self) -> None:
+        assert blamed("serve", QUEUE_BACKEND="bullmq", QUEUE_NAME="recado:main") == ["QUEUE_NAME"]
+
+    def test_sqs_without_its_queue(self) -> None:
+        assert blamed("serve", QUEUE_BACKEND="sqs") == ["SQS_QUEUE_URL"]
+
+    def test_sqs_at_something_that_is_no_address(self) -> None:
+        queue = "https://sqs.sa-east-1.amazonaws.com/1/recado.fifo"
+        assert blamed("serve", QUEUE_BACKEND="sqs", SQS_QUEUE_URL=queue, SQS_ENDPOINT_URL="localhost") == [
+            "SQS_ENDPOINT_URL"
+        ]
 
     @pytest.mark.parametrize("url", ["postgresql://ana@db", "postgresql://ana@db:port/recado"])
     def test_a_postgresql_without_a_database(self, url: str) -> None:

@@ -9,7 +9,7 @@ so that a process pays only for what it does.
 
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from sqlalchemy import MetaData
 
@@ -38,7 +38,8 @@ from recado.core.ids import Chance, Ids, UuidV7, system_chance
 from recado.core.queue.crash import crash_at
 from recado.core.queue.cron import Cron, Schedule, Sweep
 from recado.core.queue.deliveries.sqlite import SqliteDelivery
-from recado.core.queue.delivery import Delivery
+from recado.core.queue.delivery import Broker, Delivery
+from recado.core.queue.dispatch import Dispatcher
 from recado.core.queue.heartbeat import Heartbeat
 from recado.core.queue.job import Handler
 from recado.core.queue.relay import Relay
@@ -105,6 +106,44 @@ def bell_of(database: Database, clock: Clock) -> Delivery:
     if not isinstance(database, PostgresDatabase):
         raise ConfigurationError(f"nobody rings for a {type(database).__name__}")
     return PostgresDelivery(database, clock)
+
+
+def _broker(settings: Settings, sealer: Callable[[], Sealer]) -> Broker | None:
+    """The broker that the settings name; none where the database rings by itself."""
+    if settings.queue_backend == "bullmq":
+        from recado.core.queue.deliveries.bullmq import BullmqDelivery
+
+        return BullmqDelivery(settings.redis_url, settings.queue_name)
+    if settings.queue_backend == "sqs":
+        from recado.core.queue.deliveries.sqs import SqsDelivery
+
+        if settings.sqs_queue_url is None:
+            raise ConfigurationError("RECADO_SQS_QUEUE_URL is missing: the URL of the queue, as AWS shows it")
+        key = sealer().derive("queue groups")
+        return SqsDelivery(settings.sqs_queue_url, settings.sqs_endpoint_url, key)
+    return None
+
+
+def _delivery(broker: Broker | None, bell: Callable[[], Delivery]) -> Delivery:
+    return bell() if broker is None else broker
+
+
+WAKEUPS_EACH: Final = 4
+"""Wake-ups that may be under way for each job that a worker runs at a time."""
+
+
+def _dispatcher(
+    database: Database,
+    broker: Broker | None,
+    bell: Callable[[], Delivery],
+    clock: Clock,
+    chance: Chance,
+    settings: Settings,
+) -> Dispatcher | None:
+    if broker is None:
+        return None
+    limit = WAKEUPS_EACH * settings.worker_concurrency
+    return Dispatcher(database, broker, bell(), clock, chance, limit=limit)
 
 
 def _sealer(secret_key: bytes | None) -> Sealer:
@@ -365,9 +404,12 @@ class Container(containers.DeclarativeContainer):
 
     handlers = providers.Singleton(_handlers, replies, sends, sweeps)
     queue = providers.Singleton(_queue, database, clock, ids, chance, handlers, settings)
-    delivery: providers.Singleton[Delivery] = providers.Singleton(bell_of, database, clock)
+    broker: providers.Singleton[Broker | None] = providers.Singleton(_broker, settings, sealer.provider)
+    bell: providers.Singleton[Delivery] = providers.Singleton(bell_of, database, clock)
+    delivery: providers.Singleton[Delivery] = providers.Singleton(_delivery, broker, bell.provider)
+    dispatcher = providers.Singleton(_dispatcher, database, broker, bell.provider, clock, chance, settings)
     cron = providers.Singleton(Cron, database, clock, ids, providers.Object(SCHEDULES))
-    relay = providers.Singleton(Relay, queue, cron, clock)
+    relay = providers.Singleton(Relay, queue, cron, clock, dispatcher)
     heartbeat = providers.Singleton(Heartbeat, database, clock, queue.provided.lease)
     suspects = providers.Singleton(SuspectRunner, queue, heartbeat)
     worker = providers.Singleton(_worker, queue, delivery, relay, heartbeat, suspects, database, agents, settings)

@@ -29,8 +29,8 @@ Purpose: TypeAlias = Literal["serve", "worker", "cli", "demo"]
 QueueBackend: TypeAlias = Literal["sqlite", "postgres", "bullmq", "sqs"]
 LogLevel: TypeAlias = Literal["debug", "info", "warning", "error"]
 
-AVAILABLE_BACKENDS: Final[Sequence[QueueBackend]] = ("sqlite", "postgres")
-"""Those whose delivery exists in this version; the other names are known, and refused with a sentence."""
+_CLIENTS: Final[Mapping[str, str]] = {"bullmq": "bullmq", "sqs": "aiobotocore"}
+"""The package that a broker needs, which comes with the extra of the broker's name."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -231,7 +231,7 @@ Rule: TypeAlias = Callable[[Settings, Given, Purpose], Iterator[Problem]]
 
 
 def _check(settings: Settings, given: Given, purpose: Purpose) -> Iterator[Problem]:
-    for rule in (_storage, _required, _addresses, _secret, _numbers, _deadline, _crash):
+    for rule in (_storage, _broker, _required, _addresses, _secret, _numbers, _deadline, _crash):
         yield from rule(settings, given, purpose)
 
 
@@ -239,7 +239,7 @@ def _problem(name: str, says: str) -> Problem:
     return Problem(PREFIX + name, f"{PREFIX}{name} {says}")
 
 
-def _storage(settings: Settings, given: Given, _purpose: Purpose) -> Iterator[Problem]:
+def _storage(settings: Settings, _given: Given, _purpose: Purpose) -> Iterator[Problem]:
     url, backend = settings.database_url, settings.queue_backend
     postgresql = url.startswith("postgresql:")
     if postgresql:
@@ -248,12 +248,26 @@ def _storage(settings: Settings, given: Given, _purpose: Purpose) -> Iterator[Pr
         yield _problem("DATABASE_URL", "must be sqlite:/// and the path of a file, or postgresql://user@host/name.")
     elif not _names_a_file(url):
         yield _problem("DATABASE_URL", "must name a file, for memory forgets every message: sqlite:///recado.db.")
-    if backend not in AVAILABLE_BACKENDS and PREFIX + "QUEUE_BACKEND" in given:
-        available = ", ".join(AVAILABLE_BACKENDS)
-        yield _problem("QUEUE_BACKEND", f"is {backend}, which is not available in this version: use {available}.")
     if backend == ("sqlite" if postgresql else "postgres"):
         other = "postgres" if postgresql else "sqlite"
         yield _problem("QUEUE_BACKEND", f"is {backend}, which cannot ring for the database that is set: use {other}.")
+
+
+def _broker(settings: Settings, _given: Given, _purpose: Purpose) -> Iterator[Problem]:
+    backend = settings.queue_backend
+    client = _CLIENTS.get(backend)
+    if client is not None and importlib.util.find_spec(client) is None:
+        yield _problem("QUEUE_BACKEND", f"is {backend}, whose client is missing: pip install 'recado[{backend}]'.")
+    if backend == "bullmq":
+        if not settings.redis_url.startswith(("redis://", "rediss://", "unix://")):
+            yield _problem("REDIS_URL", "must be redis://host:port/number (rediss:// with TLS).")
+        if not re.fullmatch(r"[A-Za-z0-9_.-]{1,100}", settings.queue_name):
+            yield _problem("QUEUE_NAME", "may have letters, digits, dots, hyphens and underscores only.")
+    if backend == "sqs" and settings.sqs_queue_url is None:
+        yield _problem("SQS_QUEUE_URL", "is not set: give the URL of the queue, as AWS shows it.")
+    for name, url in (("SQS_QUEUE_URL", settings.sqs_queue_url), ("SQS_ENDPOINT_URL", settings.sqs_endpoint_url)):
+        if backend == "sqs" and url is not None and (why := _bad_address(url, http_anywhere=True)):
+            yield _problem(name, why)
 
 
 def _postgresql(url: str) -> Iterator[Problem]:

@@ -84,6 +84,7 @@ async def close(container: "Container") -> None:
     await container.agents().aclose()
     await container.twilio().aclose()
     await container.delivery().close()
+    await container.bell().close()
     await container.database().close()
 
 

@@ -1,0 +1,167 @@
+"""The bell of AWS SQS, FIFO or standard: wake-ups are messages of a queue, in batches of ten both ways.
+
+On a FIFO queue the group is the lane's, so that what SQS keeps back while a message is in flight is what could not run
+anyway; its name is keyed, because a lane names a customer's address and SQS shows it to whoever may read the queue.
+The deduplication id is new for each dispatch: SQS remembers those of deleted messages for five minutes.
+
+A message is deleted before its wake-up is given: the lease in the row is what is in flight, no visibility timeout is.
+"""
+
+import asyncio
+import functools
+import hashlib
+import hmac
+import json
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack
+from typing import TYPE_CHECKING, Final
+from uuid import UUID
+
+import structlog
+
+from recado.core.errors import BrokerLost
+from recado.core.queue.delivery import BrokerState, Room, WakeUp
+
+if TYPE_CHECKING:
+    from aiobotocore.session import AioSession
+    from types_aiobotocore_sqs import SQSClient
+    from types_aiobotocore_sqs.type_defs import SendMessageBatchRequestEntryTypeDef
+
+log = structlog.get_logger(__name__)
+
+BATCH: Final = 10
+"""The most messages SQS takes or gives at once."""
+WAIT_SECONDS: Final = 20
+"""The longest SQS lets a receiver wait."""
+CONNECT_SECONDS: Final = 2.0
+PAUSE_SECONDS: Final = 1.0
+"""Between two tries to reach an SQS that does not answer."""
+DEFAULT_REGION: Final = "us-east-1"
+
+
+class SqsDelivery:
+    """Publishes and receives; credentials and region come by AWS's own variables or from the queue's URL."""
+
+    def __init__(self, queue_url: str, endpoint_url: str | None, key: bytes) -> None:
+        self._url = queue_url
+        self._endpoint = endpoint_url
+        self._key = key
+        self._fifo = queue_url.endswith(".fifo")
+        self._stack: AsyncExitStack | None = None
+        self._client: SQSClient | None = None
+
+    async def publish(self, wakeups: Sequence[WakeUp]) -> None:
+        client = await self._connected()
+        batches = [wakeups[start : start + BATCH] for start in range(0, len(wakeups), BATCH)]
+        sent = await asyncio.gather(*(self._send(client, batch) for batch in batches), return_exceptions=True)
+        for outcome in sent:
+            if isinstance(outcome, BaseException):
+                raise outcome if isinstance(outcome, BrokerLost) else BrokerLost(_lost(outcome)) from outcome
+
+    async def receive(self, room: Room) -> AsyncIterator[WakeUp]:
+        while True:
+            try:
+                client = await self._connected()
+                for wakeup in await self._receive(client, max(1, min(BATCH, room()))):
+                    yield wakeup
+            except Exception as error:  # noqa: BLE001 - a foreign client, whatever it raises: the worker must go on
+                log.info("queue.bell_lost", error=_lost(error))
+                await asyncio.sleep(PAUSE_SECONDS)
+
+    async def close(self) -> None:
+        stack, self._stack, self._client = self._stack, None, None
+        if stack is not None:
+            await stack.aclose()
+
+    async def state(self) -> BrokerState:
+        """What `readyz` and `doctor` say: whether the queue is there."""
+        try:
+            client = await self._connected()
+            names = ["ApproximateNumberOfMessages", "VisibilityTimeout"]
+            found = await client.get_queue_attributes(QueueUrl=self._url, AttributeNames=names)  # type: ignore[arg-type]
+        except Exception as error:  # noqa: BLE001 - botocore's errors have no common root with those of its transport
+            return BrokerState("sqs", False, (f"SQS cannot be reached ({_lost(error)}): see RECADO_SQS_QUEUE_URL.",))
+        detail = tuple((str(name), value) for name, value in found["Attributes"].items())
+        return BrokerState("sqs", True, (), (("fifo", str(self._fifo).lower()), *detail))
+
+    async def forget_all(self) -> int:
+        """Take away the wake-ups that nobody has received; how many there were, as far as SQS knows."""
+        client = await self._connected()
+        found = await client.get_queue_attributes(QueueUrl=self._url, AttributeNames=["ApproximateNumberOfMessages"])
+        await client.purge_queue(QueueUrl=self._url)
+        return int(found["Attributes"]["ApproximateNumberOfMessages"])
+
+    # --- Parts --------------------------------------------------------------------------------------------------------
+
+    async def _send(self, client: "SQSClient", wakeups: Sequence[WakeUp]) -> None:
+        entries = [self._entry(position, wakeup) for position, wakeup in enumerate(wakeups)]
+        answer = await client.send_message_batch(QueueUrl=self._url, Entries=entries)
+        for failed in answer.get("Failed", []):
+            raise BrokerLost(f"SQS did not take a wake-up: {failed.get('Code')} {failed.get('Message', '')}".strip())
+
+    async def _receive(self, client: "SQSClient", most: int) -> list[WakeUp]:
+        answer = await client.receive_message(
+            QueueUrl=self._url, MaxNumberOfMessages=most, WaitTimeSeconds=WAIT_SECONDS
+        )
+        messages = answer.get("Messages", [])
+        if messages:
+            handles = [{"Id": str(n), "ReceiptHandle": each["ReceiptHandle"]} for n, each in enumerate(messages)]
+            await client.delete_message_batch(QueueUrl=self._url, Entries=handles)  # type: ignore[arg-type]
+        return [wakeup_of(each.get("Body", "")) for each in messages]
+
+    def _entry(self, position: int, wakeup: WakeUp) -> "SendMessageBatchRequestEntryTypeDef":
+        entry: SendMessageBatchRequestEntryTypeDef = {"Id": str(position), "MessageBody": body_of(wakeup)}
+        if self._fifo:
+            entry["MessageGroupId"] = self._group(wakeup)
+            entry["MessageDeduplicationId"] = wakeup.key
+        return entry
+
+    def _group(self, wakeup: WakeUp) -> str:
+        lane = wakeup.lane or str(wakeup.job_id)
+        return hmac.new(self._key, lane.encode(), hashlib.sha256).hexdigest()[:32]
+
+    async def _connected(self) -> "SQSClient":
+        if self._client is None:
+            from aiobotocore.config import AioConfig
+
+            session = _session()
+            config = AioConfig(
+                connect_timeout=CONNECT_SECONDS, read_timeout=WAIT_SECONDS + 10, retries={"total_max_attempts": 1}
+            )
+            region = session.get_config_variable("region") or region_of(self._url)
+            self._stack = AsyncExitStack()
+            made = session.create_client("sqs", region_name=region, endpoint_url=self._endpoint, config=config)
+            self._client = await self._stack.enter_async_context(made)
+        return self._client
+
+
+@functools.cache
+def _session() -> "AioSession":
+    """One for the process: reading the description of SQS takes a quarter of a second."""
+    from aiobotocore.session import get_session
+
+    return get_session()
+
+
+def region_of(queue_url: str) -> str:
+    """The region that a queue's URL names (https://sqs.sa-east-1.amazonaws.com/…); an emulator's names none."""
+    words = queue_url.split("/")[2].split(".") if "://" in queue_url else []
+    return words[1] if len(words) > 3 and words[0] == "sqs" else DEFAULT_REGION
+
+
+def body_of(wakeup: WakeUp) -> str:
+    """What a message says: ids, nothing of the customer."""
+    return json.dumps({"job": str(wakeup.job_id), "dispatch": wakeup.dispatch})
+
+
+def wakeup_of(body: str) -> WakeUp:
+    """What a message says; one that somebody else sent says nothing, and rings all the same."""
+    try:
+        said = json.loads(body)
+        return WakeUp(UUID(str(said["job"])), dispatch=int(said["dispatch"]))
+    except (ValueError, KeyError, TypeError):
+        return WakeUp()
+
+
+def _lost(error: BaseException) -> str:
+    return str(error).strip() or type(error).__name__

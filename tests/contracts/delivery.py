@@ -1,0 +1,313 @@
+"""What every bell must make of the queue: sections 1, 2 and 5 of the ledger, as far as wake-ups are concerned.
+
+    class TestOverRedis(DeliveryContract): ...      # its fixture `bells` says which one
+
+A bell may forget, repeat and reorder, so nothing here is about when a wake-up comes: it is about what the rows say once
+workers have heard what they heard.
+"""
+
+import asyncio
+import itertools
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Protocol
+from uuid import UUID
+
+import pytest
+from sqlalchemy import text
+
+from recado.bootstrap import bell_of
+from recado.core.clock import SystemClock
+from recado.core.database.engine import Database
+from recado.core.errors import BrokerLost
+from recado.core.ids import UuidV7, system_chance
+from recado.core.queue.cron import Cron
+from recado.core.queue.delivery import Broker, Delivery, WakeUp
+from recado.core.queue.dispatch import Dispatcher
+from recado.core.queue.heartbeat import Heartbeat
+from recado.core.queue.job import Job, JobResult, NewJob, RetryIn
+from recado.core.queue.relay import Relay
+from recado.core.queue.service import QueueService
+from recado.core.queue.suspects import SuspectRunner
+from recado.core.queue.worker import Worker
+from tests.contracts.queue import PADARIA, NoChance, ScriptedHandler
+
+PATIENCE = 20.0
+PHONE = "+5511987654321"
+
+
+class Bells(Protocol):
+    """One kind of bell, as tests need it."""
+
+    def delivery(self) -> Delivery: ...
+
+
+class BrokerBells(Bells, Protocol):
+    """A bell that is a server of its own."""
+
+    def delivery(self) -> Broker: ...
+
+    def nowhere(self) -> Broker:
+        """The same kind, at an address where nobody answers."""
+        ...
+
+    async def ring_by_hand(self, body: str) -> None:
+        """What another producer adds."""
+        ...
+
+    async def everything(self) -> str:
+        """All that the broker holds, as text."""
+        ...
+
+
+@dataclass(slots=True)
+class Journal(ScriptedHandler):
+    """Remembers when runs began and ended, lane by lane."""
+
+    runs: list[tuple[str, UUID, datetime, datetime]] = field(default_factory=list)
+    clock: SystemClock = field(default_factory=SystemClock)
+    held: asyncio.Event | None = None
+
+    async def run(self, job: Job) -> JobResult:
+        begun = self.clock.now()
+        if self.held is not None:
+            await self.held.wait()
+        else:
+            await asyncio.sleep(0)
+        result = await ScriptedHandler.run(self, job)
+        self.runs.append((job.lane, job.id, begun, self.clock.now()))
+        return result
+
+
+@dataclass(slots=True)
+class Shop:
+    """Workers over one bell and one database, in real time."""
+
+    database: Database
+    bells: Bells
+    journal: Journal = field(default_factory=Journal)
+    clock: SystemClock = field(default_factory=SystemClock)
+
+    @property
+    def ids(self) -> UuidV7:
+        return UuidV7(self.clock)
+
+    def worker(self, delivery: Delivery, *, concurrency: int = 8, handler: ScriptedHandler | None = None) -> Worker:
+        queue = QueueService(self.database, self.clock, self.ids, NoChance(), [handler or self.journal])
+        heartbeat = Heartbeat(self.database, self.clock, queue.lease)
+        own = bell_of(self.database, self.clock)
+        brokered = type(own) is not type(delivery)
+        dispatcher = Dispatcher(self.database, delivery, own, self.clock, system_chance(), limit=4 * concurrency)
+        relay = Relay(
+            queue, Cron(self.database, self.clock, self.ids, []), self.clock, dispatcher if brokered else None
+        )
+        suspects = SuspectRunner(queue, heartbeat, list)
+        return Worker(queue, delivery, relay, heartbeat, suspects, self.database, concurrency=concurrency)
+
+    @asynccontextmanager
+    async def working(
+        self, *, workers: int = 1, concurrency: int = 8, delivery: Callable[[], Delivery] | None = None
+    ) -> AsyncIterator[None]:
+        """Some workers, each with its own connection to the bell."""
+        deliveries = [(delivery or self.bells.delivery)() for _ in range(workers)]
+        crew = [self.worker(each, concurrency=concurrency) for each in deliveries]
+        running = [asyncio.create_task(each.run()) for each in crew]
+        try:
+            yield
+        finally:
+            for each in crew:
+                each.stop()
+            async with asyncio.timeout(PATIENCE):
+                await asyncio.gather(*running)
+            for bell in deliveries:
+                await bell.close()
+
+    async def stores(self, *lanes: str, due_in: timedelta = timedelta(), attempts: int = 3) -> list[UUID]:
+        now, ids = self.clock.now(), self.ids
+        jobs = [NewJob(ids.new(), "reply", PADARIA, now, now + due_in, lane, max_attempts=attempts) for lane in lanes]
+        await QueueService(self.database, self.clock, ids, NoChance(), []).enqueue(jobs)
+        return [job.id for job in jobs]
+
+    async def is_done(self) -> None:
+        """Wait until no job is left."""
+        async with asyncio.timeout(PATIENCE):
+            while await self.count("status IN ('collecting','waiting','running')"):  # noqa: ASYNC110 - rows ring no event
+                await asyncio.sleep(0.01)
+
+    async def count(self, where: str) -> int:
+        question = text(f"SELECT count(*) AS n FROM message_queue WHERE {where}")
+        [row] = await self.database.read(lambda uow: uow.all(question), owner=None)
+        return int(row["n"])
+
+
+async def eventually(true: Callable[[], Awaitable[bool]]) -> None:
+    """Wait for something that another task does."""
+    async with asyncio.timeout(PATIENCE):
+        while not await true():  # noqa: ASYNC110 - it is asked of a database
+            await asyncio.sleep(0.01)
+
+
+class DeliveryContract:
+    """Workers over any bell."""
+
+    @pytest.fixture
+    def bells(self) -> Bells:
+        raise NotImplementedError
+
+    @pytest.fixture
+    def shop(self, database: Database, bells: Bells) -> Shop:
+        return Shop(database, bells)
+
+    async def test_an_idle_worker_hears_of_a_job(self, shop: Shop) -> None:
+        async with shop.working():
+            await shop.stores("ana")
+            await shop.is_done()
+
+        assert [lane for lane, *_ in shop.journal.runs] == ["ana"]
+
+    async def test_what_was_stored_while_nobody_worked_is_run(self, shop: Shop) -> None:
+        stored = await shop.stores(*(f"lane {n}" for n in range(30)))
+
+        async with shop.working():
+            await shop.is_done()
+
+        assert sorted(job for _, job, *_ in shop.journal.runs) == sorted(stored)
+
+    async def test_two_workers_run_every_job_once(self, shop: Shop) -> None:
+        async with shop.working(workers=2):
+            stored = []
+            for start in range(0, 60, 10):
+                stored += await shop.stores(*(f"lane {n}" for n in range(start, start + 10)))
+            await shop.is_done()
+
+        assert sorted(job for _, job, *_ in shop.journal.runs) == sorted(stored)
+
+    async def test_a_lane_is_served_in_its_order_and_never_twice_at_once(self, shop: Shop) -> None:
+        stored = await shop.stores(*["ana"] * 5, *["bia"] * 5)
+
+        async with shop.working(workers=2):
+            await shop.is_done()
+
+        for lane, its in (("ana", stored[:5]), ("bia", stored[5:])):
+            runs = [(job, begun, ended) for name, job, begun, ended in shop.journal.runs if name == lane]
+            assert [job for job, *_ in runs] == its
+            assert all(before[2] <= after[1] for before, after in itertools.pairwise(runs))
+
+    async def test_a_job_runs_when_it_is_due_and_not_before(self, shop: Shop) -> None:
+        async with shop.working():
+            now = shop.clock.now()
+            await shop.stores("ana", due_in=timedelta(seconds=0.4))
+            await shop.is_done()
+
+        [(_, _, begun, _)] = shop.journal.runs
+        assert begun >= now + timedelta(seconds=0.4)
+
+    async def test_a_retry_is_rung_for_again(self, shop: Shop) -> None:
+        shop.journal.script.append(RetryIn(timedelta(seconds=0.2), "not yet"))
+
+        async with shop.working():
+            await shop.stores("ana")
+            await shop.is_done()
+
+        assert len(shop.journal.runs) == 2
+
+    async def test_a_full_worker_leaves_wake_ups_to_others(self, shop: Shop) -> None:
+        shop.journal.held = asyncio.Event()
+        async with shop.working(workers=2, concurrency=1):
+            await shop.stores("ana", "bia")
+            await eventually(lambda: self._both_run(shop))
+            shop.journal.held.set()
+            await shop.is_done()
+
+    async def _both_run(self, shop: Shop) -> bool:
+        return await shop.count("status = 'running'") == 2
+
+
+class BrokerContract(DeliveryContract):
+    """What is more to ask of a server of its own."""
+
+    @pytest.fixture
+    def bells(self) -> BrokerBells:
+        raise NotImplementedError
+
+    async def test_whoever_publishes_is_heard(self, bells: BrokerBells) -> None:
+        wakeups = [WakeUp(UUID(int=n), f"lane {n}", 1) for n in range(1, 26)]
+        speaker, listener = bells.delivery(), bells.delivery()
+
+        await speaker.publish(wakeups)
+        heard = await self._hears(listener, {wakeup.job_id for wakeup in wakeups})
+
+        assert {wakeup.dispatch for wakeup in heard} == {1}
+        await speaker.close()
+        await listener.close()
+
+    async def test_a_job_can_be_rung_for_anew(self, bells: BrokerBells) -> None:
+        speaker, listener = bells.delivery(), bells.delivery()
+        for dispatch in (1, 2):
+            await speaker.publish([WakeUp(UUID(int=1), "ana", dispatch)])
+            heard = await self._hears(listener, {UUID(int=1)})
+            assert heard[-1].dispatch == dispatch
+        await speaker.close()
+        await listener.close()
+
+    async def test_nobody_there_is_told_as_such(self, bells: BrokerBells) -> None:
+        broker = bells.nowhere()
+
+        with pytest.raises(BrokerLost):
+            await broker.publish([WakeUp(UUID(int=1), "ana", 1)])
+
+        state = await broker.state()
+        assert not state.reachable
+        assert "RECADO_" in state.warnings[0]
+        await broker.close()
+
+    async def test_it_says_how_it_is(self, bells: BrokerBells) -> None:
+        broker = bells.delivery()
+        assert (await broker.state()).reachable
+        await broker.close()
+
+    async def test_without_the_broker_workers_look_at_the_table(self, shop: Shop, bells: BrokerBells) -> None:
+        stored = await shop.stores("ana", "bia")
+
+        async with shop.working(delivery=bells.nowhere):
+            await shop.is_done()
+            stored += await shop.stores("caio")
+            await shop.is_done()
+
+        assert sorted(job for _, job, *_ in shop.journal.runs) == sorted(stored)
+
+    async def test_rings_for_nothing_harm_nobody(self, shop: Shop, bells: BrokerBells) -> None:
+        for body in ("{}", "não é JSON", "[]", '{"job": "no id", "dispatch": "often"}', f'{{"job": "{UUID(int=9)}"}}'):
+            await bells.ring_by_hand(body)
+
+        async with shop.working():
+            await shop.stores("ana")
+            await shop.is_done()
+
+        assert len(shop.journal.runs) == 1
+
+    async def test_the_broker_learns_nothing_of_customers(self, shop: Shop, bells: BrokerBells) -> None:
+        await shop.stores(f"whatsapp:+14155238886|{PHONE}")
+        speaker = bells.delivery()
+        dispatcher = Dispatcher(
+            shop.database, speaker, bell_of(shop.database, shop.clock), shop.clock, system_chance(), limit=4
+        )
+
+        assert await dispatcher.step() == 1
+
+        held = await bells.everything()
+        assert held
+        assert PHONE.strip("+") not in held
+        await speaker.close()
+
+    async def _hears(self, delivery: Delivery, wanted: set[UUID | None]) -> list[WakeUp]:
+        """Listen until each was heard at least once."""
+        heard: list[WakeUp] = []
+        wakeups = delivery.receive(lambda: 8)
+        async with asyncio.timeout(PATIENCE):
+            while not wanted <= {wakeup.job_id for wakeup in heard}:
+                heard.append(await anext(wakeups))
+        await wakeups.aclose()  # type: ignore[attr-defined]  # Every delivery's is an async generator.
+        return heard

@@ -1,0 +1,141 @@
+"""BullMQ over a real server that speaks Redis's protocol."""
+
+import json
+import signal
+from uuid import UUID
+
+import pytest
+from bullmq import Queue, Worker
+
+from recado.core.database.postgres import PostgresDatabase
+from recado.core.queue.deliveries.bullmq import BullmqDelivery
+from recado.core.queue.delivery import WakeUp
+from tests.brokers import RedisServer, free_port
+from tests.contracts.delivery import BrokerContract, Shop
+
+NAME = "recado"
+
+
+class RedisBells:
+    """A queue of a test's own server."""
+
+    def __init__(self, server: RedisServer) -> None:
+        self._server = server
+
+    def delivery(self) -> BullmqDelivery:
+        return BullmqDelivery(self._server.url, NAME)
+
+    def nowhere(self) -> BullmqDelivery:
+        return BullmqDelivery(f"redis://127.0.0.1:{free_port()}/0", NAME)
+
+    async def ring_by_hand(self, body: str) -> None:
+        queue = Queue(NAME, {"connection": self._server.url})
+        try:
+            data = json.loads(body)
+        except ValueError:
+            data = body
+        await queue.add("by hand", data)
+        await queue.close()
+
+    async def everything(self) -> str:
+        keys = self._server.say("KEYS", "*").decode().split("\r\n")
+        shown = [key for key in keys if key.startswith("bull:")]
+        return " ".join(
+            self._server.say("DUMP" if "." in key else "HGETALL", key).decode(errors="replace") for key in shown
+        )
+
+
+class TestBullmq(BrokerContract):
+    """What the contract says, and what is BullMQ's own."""
+
+    @pytest.fixture
+    def bells(self, redis_server: RedisServer) -> RedisBells:
+        redis_server.say("FLUSHALL")
+        redis_server.say("CONFIG", "SET", "maxmemory-policy", "noeviction")
+        return RedisBells(redis_server)
+
+    async def test_nothing_is_left_in_redis_of_what_is_done(self, shop: Shop, redis_server: RedisServer) -> None:
+        async with shop.working():
+            await shop.stores("ana", "bia", "caio")
+            await shop.is_done()
+
+        keys = redis_server.say("KEYS", f"bull:{NAME}:*-*").decode()
+        assert keys == "*0\r\n"
+
+    async def test_an_idle_worker_hears_after_redis_began_anew(self, shop: Shop, redis_server: RedisServer) -> None:
+        async with shop.working():
+            await shop.stores("ana")
+            await shop.is_done()
+            redis_server.crash()
+            redis_server.start()
+            await shop.stores("bia")
+            await shop.is_done()
+
+        assert [lane for lane, *_ in shop.journal.runs] == ["ana", "bia"]
+
+    async def test_a_redis_without_memory_left_costs_no_job(self, shop: Shop, redis_server: RedisServer) -> None:
+        redis_server.say("CONFIG", "SET", "maxmemory", "1")
+        try:
+            async with shop.working():
+                await shop.stores("ana")
+                await shop.is_done()
+        finally:
+            redis_server.say("CONFIG", "SET", "maxmemory", "0")
+
+        assert len(shop.journal.runs) == 1
+
+    async def test_a_wake_up_that_died_with_its_worker_comes_back(
+        self, bells: RedisBells, redis_server: RedisServer
+    ) -> None:
+        """BullMQ gives it back only when somebody asks for stalled ones, twice."""
+        wakeup = WakeUp(UUID(int=1), "ana", 1)
+        speaker = bells.delivery()
+        await speaker.publish([wakeup])
+        dying = Worker(NAME, None, {"connection": redis_server.url, "autorun": False, "lockDuration": 50})
+        assert (await dying.getNextJob("its token")).id == wakeup.key
+        await dying.close(force=True)
+
+        listener = BullmqDelivery(redis_server.url, NAME, block_seconds=0.1, stalled_seconds=0.1)
+        [heard] = await self._hears(listener, {wakeup.job_id})
+
+        assert heard.job_id == wakeup.job_id
+        await speaker.close()
+
+    async def test_it_warns_of_eviction_and_of_forgetting(self, bells: RedisBells, redis_server: RedisServer) -> None:
+        redis_server.say("CONFIG", "SET", "maxmemory-policy", "allkeys-lru")
+
+        state = await bells.delivery().state()
+
+        assert state.reachable
+        assert [warning.split(":")[0] for warning in state.warnings] == [
+            "Redis evicts keys (maxmemory-policy allkeys-lru)",
+            "Redis keeps no append-only file",
+        ]
+        assert dict(state.detail) == {"maxmemory_policy": "allkeys-lru", "persistence": "none"}
+
+
+class TestWithPostgres:
+    """The rows in PostgreSQL, the bell in Redis."""
+
+    @pytest.fixture
+    def shop(self, postgres_database: PostgresDatabase, redis_server: RedisServer) -> Shop:
+        redis_server.say("FLUSHALL")
+        return Shop(postgres_database, RedisBells(redis_server))
+
+    async def test_two_workers_run_every_job_once(self, shop: Shop) -> None:
+        async with shop.working(workers=2):
+            stored = await shop.stores(*(f"lane {n}" for n in range(30)))
+            await shop.is_done()
+
+        assert sorted(job for _, job, *_ in shop.journal.runs) == sorted(stored)
+
+    async def test_a_frozen_redis_costs_no_job(self, shop: Shop, redis_server: RedisServer) -> None:
+        async with shop.working():
+            redis_server.signal(signal.SIGSTOP)
+            try:
+                await shop.stores("ana")
+                await shop.is_done()
+            finally:
+                redis_server.signal(signal.SIGCONT)
+
+        assert len(shop.journal.runs) == 1

@@ -1,0 +1,29 @@
+"""The bells that databases ring themselves."""
+
+import pytest
+
+from recado.bootstrap import bell_of
+from recado.core.clock import SystemClock
+from recado.core.database.engine import Database
+from recado.core.queue.delivery import Delivery
+from tests.contracts.delivery import DeliveryContract
+
+ON_BOTH_DATABASES = True
+
+
+class OwnBells:
+    """Of one database."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def delivery(self) -> Delivery:
+        return bell_of(self._database, SystemClock())
+
+
+class TestOwnBells(DeliveryContract):
+    """What the contract says."""
+
+    @pytest.fixture
+    def bells(self, database: Database) -> OwnBells:
+        return OwnBells(database)

@@ -1,0 +1,88 @@
+"""SQS over moto (the shape of AWS's answers) and over a strict fake (its rules, and what a standard queue may do)."""
+
+import json
+from itertools import count
+
+import pytest
+from aiobotocore.session import get_session
+
+from recado.core.queue.deliveries.sqs import SqsDelivery, region_of
+from tests.brokers import SqsProcess, free_port
+from tests.contracts.delivery import BrokerContract
+
+KEY = b"k" * 32
+SESSION = get_session()
+_numbers = count(1)
+
+pytestmark = pytest.mark.usefixtures("aws_environment")
+
+
+class SqsBells:
+    """A queue of its own for each test."""
+
+    def __init__(self, server: SqsProcess, url: str) -> None:
+        self._server = server
+        self._url = url
+
+    @classmethod
+    async def made(cls, server: SqsProcess, suffix: str) -> "SqsBells":
+        async with SESSION.create_client("sqs", endpoint_url=server.url) as client:
+            attributes = {"FifoQueue": "true"} if suffix else {}
+            made = await client.create_queue(QueueName=f"recado-{next(_numbers)}{suffix}", Attributes=attributes)  # type: ignore[arg-type]
+        return cls(server, made["QueueUrl"])
+
+    def delivery(self) -> SqsDelivery:
+        return SqsDelivery(self._url, self._server.url, KEY)
+
+    def nowhere(self) -> SqsDelivery:
+        return SqsDelivery(self._url, f"http://127.0.0.1:{free_port()}", KEY)
+
+    async def ring_by_hand(self, body: str) -> None:
+        entry = {"Id": "1", "MessageBody": body}
+        if self._url.endswith(".fifo"):
+            entry |= {"MessageGroupId": "by hand", "MessageDeduplicationId": f"{hash(body)}"}
+        async with SESSION.create_client("sqs", endpoint_url=self._server.url) as client:
+            await client.send_message_batch(QueueUrl=self._url, Entries=[entry])  # type: ignore[list-item]
+
+    async def everything(self) -> str:
+        async with SESSION.create_client("sqs", endpoint_url=self._server.url) as client:
+            found = await client.receive_message(
+                QueueUrl=self._url, MaxNumberOfMessages=10, WaitTimeSeconds=5, MessageSystemAttributeNames=["All"]
+            )
+        return json.dumps(found["Messages"])
+
+
+class TestStandard(BrokerContract):
+    """Out of order, repeated and late."""
+
+    @pytest.fixture
+    async def bells(self, strict_server: SqsProcess) -> SqsBells:
+        return await SqsBells.made(strict_server, "")
+
+
+class TestFifo(BrokerContract):
+    """A group at a time."""
+
+    @pytest.fixture
+    async def bells(self, strict_server: SqsProcess) -> SqsBells:
+        return await SqsBells.made(strict_server, ".fifo")
+
+
+class TestMoto(BrokerContract):
+    """AWS's answers."""
+
+    @pytest.fixture
+    async def bells(self, moto_server: SqsProcess) -> SqsBells:
+        return await SqsBells.made(moto_server, ".fifo")
+
+
+@pytest.mark.parametrize(
+    ("url", "region"),
+    [
+        ("https://sqs.sa-east-1.amazonaws.com/123456789012/recado.fifo", "sa-east-1"),
+        ("http://127.0.0.1:9324/000000000000/recado", "us-east-1"),
+        ("not a url", "us-east-1"),
+    ],
+)
+def test_the_region_is_in_the_url(url: str, region: str) -> None:
+    assert region_of(url) == region

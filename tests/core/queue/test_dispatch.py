@@ -1,0 +1,197 @@
+"""The dispatcher: which jobs a broker is rung for, and when again. The broker here only writes down what it is told."""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
+
+import pytest
+
+from recado.core.clock import FrozenClock
+from recado.core.database.engine import Database
+from recado.core.errors import BrokerLost
+from recado.core.ids import Ids
+from recado.core.queue.delivery import Room, WakeUp
+from recado.core.queue.dispatch import Dispatcher
+from recado.core.queue.job import Discard, Done, RetryIn
+from tests.contracts.queue import FLORES, PADARIA, SECOND, Line, NoChance
+
+ON_BOTH_DATABASES = True
+
+
+@dataclass(slots=True)
+class NotingBroker:
+    """Takes what it is told, unless it is broken."""
+
+    told: list[WakeUp] = field(default_factory=list)
+    broken: bool = False
+    hangs: bool = False
+
+    async def publish(self, wakeups: Sequence[WakeUp]) -> None:
+        if self.hangs:
+            await asyncio.Event().wait()
+        if self.broken:
+            raise BrokerLost("nobody answers")
+        self.told += wakeups
+
+    async def receive(self, room: Room) -> AsyncIterator[WakeUp]:  # noqa: ARG002
+        await asyncio.Event().wait()
+        yield WakeUp()
+
+    async def close(self) -> None:
+        """Nothing is held."""
+
+
+@pytest.fixture
+def line(database: Database, clock: FrozenClock, ids: Ids) -> Line:
+    return Line(database, clock, ids)
+
+
+@pytest.fixture
+def broker() -> NotingBroker:
+    return NotingBroker()
+
+
+def dispatching(line: Line, broker: NotingBroker, *, limit: int = 8) -> Dispatcher:
+    return Dispatcher(line.database, broker, broker, line.clock, NoChance(), limit=limit, publish_seconds=0.05)
+
+
+async def test_rings_for_what_is_due_and_for_nothing_else(line: Line, broker: NotingBroker, clock: FrozenClock) -> None:
+    [due] = await line.stores("ana")
+    await line.queue.enqueue([line.job("bia", due_in=SECOND)])
+
+    assert await dispatching(line, broker).step() == 1
+    assert [(wakeup.job_id, wakeup.lane, wakeup.dispatch) for wakeup in broker.told] == [(due, "ana", 1)]
+
+    clock.advance(SECOND)
+    assert await dispatching(line, broker).step() == 1
+    assert [wakeup.lane for wakeup in broker.told] == ["ana", "bia"]
+
+
+async def test_rings_once_for_a_job_though_several_look(line: Line, broker: NotingBroker) -> None:
+    await line.stores(*(f"lane {n}" for n in range(6)))
+
+    sent = await asyncio.gather(*(dispatching(line, broker).step() for _ in range(4)))
+
+    assert sum(sent) == 6
+    assert len({wakeup.key for wakeup in broker.told}) == 6
+
+
+async def test_only_the_head_of_a_lane_is_rung_for_and_then_the_next(line: Line, broker: NotingBroker) -> None:
+    first, second = await line.stores("ana", "ana")
+    dispatcher = dispatching(line, broker)
+    await dispatcher.step()
+
+    await line.queue.finish(await line.claims_one(), Done())
+    await dispatcher.step()
+
+    assert [wakeup.job_id for wakeup in broker.told] == [first, second]
+
+
+async def test_never_more_than_the_limit_are_under_way(line: Line, broker: NotingBroker) -> None:
+    await line.stores(*(f"lane {n}" for n in range(20)))
+    dispatcher = dispatching(line, broker, limit=8)
+
+    assert [await dispatcher.step(), await dispatcher.step()] == [8, 0]
+
+    await line.claims(3)
+    assert await dispatcher.step() == 3
+
+
+async def test_what_nobody_claims_is_rung_for_later_and_later(
+    line: Line, broker: NotingBroker, clock: FrozenClock
+) -> None:
+    await line.stores("ana")
+    dispatcher = dispatching(line, broker)
+    await dispatcher.step()
+
+    waits = []
+    for _ in range(8):
+        waited = 0
+        while not await dispatcher.step():
+            clock.advance(10 * SECOND)
+            waited += 10
+        waits.append(waited)
+
+    assert waits == [30, 60, 120, 240, 480, 600, 600, 600]
+    assert [wakeup.dispatch for wakeup in broker.told] == list(range(1, 10))
+
+
+async def test_a_retry_is_rung_for_by_a_new_name_and_with_the_first_patience(
+    line: Line, broker: NotingBroker, clock: FrozenClock
+) -> None:
+    await line.stores("ana")
+    dispatcher = dispatching(line, broker)
+    await dispatcher.step()
+    await line.queue.finish(await line.claims_one(), RetryIn(SECOND, "not yet"))
+
+    assert await dispatcher.step() == 0
+    clock.advance(SECOND)
+    assert await dispatcher.step() == 1
+    assert [wakeup.dispatch for wakeup in broker.told] == [1, 2]
+
+    clock.advance(30 * SECOND)
+    assert await dispatcher.step() == 1
+
+
+async def test_an_owner_at_its_cap_takes_no_place(line: Line, broker: NotingBroker) -> None:
+    await line.given_cap(PADARIA, 1)
+    await line.stores(*(f"p{n}" for n in range(12)))
+    await line.stores("f1", owner=FLORES)
+    dispatcher = dispatching(line, broker, limit=4)
+
+    await dispatcher.step()
+    assert sorted(wakeup.lane or "" for wakeup in broker.told) == ["f1", "p0"]
+
+    running = await line.claims(2)
+    assert await dispatcher.step() == 0
+    await line.queue.finish(next(job for job in running if job.owner_id == PADARIA), Done())
+    await dispatcher.step()
+    assert broker.told[-1].lane == "p1"
+
+
+@pytest.mark.parametrize("fault", ["broken", "hangs"])
+async def test_what_a_broker_did_not_take_is_rung_for_when_it_is_back(
+    line: Line, broker: NotingBroker, fault: str
+) -> None:
+    [job_id] = await line.stores("ana")
+    setattr(broker, fault, True)
+    dispatcher = dispatching(line, broker)
+
+    with pytest.raises(BrokerLost):
+        await dispatcher.step()
+    setattr(broker, fault, False)
+
+    assert await dispatcher.step() == 1
+    assert broker.told[0].job_id == job_id
+
+
+async def test_a_wake_up_that_was_taken_in_vain_is_rung_for_at_once(line: Line, broker: NotingBroker) -> None:
+    await line.stores("ana")
+    dispatcher = dispatching(line, broker)
+    await dispatcher.step()
+
+    await dispatcher.ring_again(broker.told[0])
+
+    assert await dispatcher.step() == 1
+    assert broker.told[0].key != broker.told[1].key
+
+
+async def test_an_old_wake_up_takes_nothing_back(line: Line, broker: NotingBroker, clock: FrozenClock) -> None:
+    await line.stores("ana")
+    dispatcher = dispatching(line, broker)
+    await dispatcher.step()
+    clock.advance(timedelta(seconds=30))
+    await dispatcher.step()
+
+    await dispatcher.ring_again(broker.told[0])
+
+    assert await dispatcher.step() == 0
+
+
+async def test_what_has_ended_is_not_rung_for(line: Line, broker: NotingBroker) -> None:
+    await line.stores("ana", "bia")
+    dispatcher = dispatching(line, broker)
+    await line.queue.finish((await line.claims())[0], Discard("no more"))
+
+    assert await dispatcher.step() == 0
