@@ -112,11 +112,13 @@ class SqsProcess(BrokerProcess):
 
 
 @contextmanager
-def strict_sqs(*, seed: int = 7, lose: float = 0.0, repeat: float = 0.0, delay: float = 0.0) -> Iterator[SqsProcess]:
-    """Our own, which refuses what AWS refuses and does what AWS may do."""
+def strict_sqs(
+    *, seed: int = 7, lose: float = 0.0, repeat: float = 0.0, delay: float = 0.0, always: str = ""
+) -> Iterator[SqsProcess]:
+    """Our own, which refuses what AWS refuses and does what AWS may do; `always` names a queue that survives a kill."""
     port = free_port()
     words = [sys.executable, "-m", "tests.sqs_server", "--port", str(port), "--seed", str(seed)]
-    words += ["--lose", str(lose), "--repeat", str(repeat), "--delay", str(delay)]
+    words += ["--lose", str(lose), "--repeat", str(repeat), "--delay", str(delay), "--always", always]
     with tempfile.TemporaryDirectory(prefix="recado-sqs-") as directory:
         yield from _running(SqsProcess(words, port, Path(directory)))
 

@@ -137,8 +137,11 @@ class Queue:
 class SqsServer:
     """Answers AWS's JSON protocol on loopback."""
 
-    def __init__(self, faults: Faults, seed: int, now: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, faults: Faults, seed: int, *, always: str = "", now: Callable[[], float] = time.monotonic
+    ) -> None:
         self._faults, self._now, self._chance = faults, now, random.Random(seed)  # noqa: S311 - a seed says it all
+        self._always = always
         self.queues: dict[str, Queue] = {}
 
     def application(self) -> web.Application:
@@ -159,7 +162,7 @@ class SqsServer:
     async def _do(self, action: str, asked: Mapping[str, object], here: str) -> Answer:
         if action == "CreateQueue":
             name = str(asked["QueueName"])
-            self.queues.setdefault(name, Queue(name, self._faults, self._chance, self._now))
+            self._make(name)
             return {"QueueUrl": f"{here}/{ACCOUNT}/{name}"}
         queue = self._queue(asked)
         match action:
@@ -177,8 +180,13 @@ class SqsServer:
                 return {"Attributes": {"ApproximateNumberOfMessages": str(waiting), "VisibilityTimeout": "30"}}
         raise Refused("InvalidAction", f"{action} is not played here")
 
+    def _make(self, name: str) -> None:
+        self.queues.setdefault(name, Queue(name, self._faults, self._chance, self._now))
+
     def _queue(self, asked: Mapping[str, object]) -> Queue:
         name = str(asked.get("QueueUrl", "")).rpartition("/")[2]
+        if name == self._always:
+            self._make(name)
         if name not in self.queues:
             raise Refused("QueueDoesNotExist", "The specified queue does not exist.")
         return self.queues[name]
@@ -250,9 +258,12 @@ def main() -> None:
     words.add_argument("--seed", type=int, default=0)
     for name in ("lose", "repeat", "delay"):
         words.add_argument(f"--{name}", type=float, default=0.0)
+    words.add_argument("--always", default="", help="a queue that is there from the start")
     given = words.parse_args()
     faults = Faults(given.lose, given.repeat, given.delay)
-    web.run_app(SqsServer(faults, given.seed).application(), host="127.0.0.1", port=given.port, print=None)
+    web.run_app(
+        SqsServer(faults, given.seed, always=given.always).application(), host="127.0.0.1", port=given.port, print=None
+    )
 
 
 if __name__ == "__main__":

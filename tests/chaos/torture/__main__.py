@@ -6,18 +6,16 @@ import shutil
 import signal
 import sys
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 from recado.core.clock import SystemClock
 from recado.core.telemetry import configure_logging
 from recado.entrypoints.cli.output import document
-from tests.servers import PostgresServer, postgres
 
 from .report import show
 from .run import Plan, Torture
 from .scene import BACKENDS
+from .servers import servers_for
 
 
 def main() -> int:
@@ -38,24 +36,14 @@ def main() -> int:
     teller = Teller()
     kept = False
     try:
-        with server_for(asked.database) as server:
-            outcome = Torture(plan, directory, teller.say, server).play()
+        with servers_for(asked.backend, asked.database, seed) as servers:
+            outcome = Torture(plan, directory, teller.say, servers).play()
         teller.end()
         document(outcome.document()) if asked.json else show(outcome)
         kept = outcome.kept
     finally:
         _clear_up(directory, kept=kept and not asked.keep)
     return 0 if kept else 1
-
-
-@contextmanager
-def server_for(database: str) -> Iterator[PostgresServer | None]:
-    """The database's server, where it needs one; it syncs as in production, for it is killed too."""
-    if database != "postgres":
-        yield None
-        return
-    with postgres(durable=True) as server:
-        yield server
 
 
 def _clear_up(directory: Path, *, kept: bool) -> None:

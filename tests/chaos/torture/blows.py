@@ -35,7 +35,12 @@ _BLOWS: Mapping[str, int] = {
     "api SIGTERM": 5,
 }
 _WEATHER: Mapping[str, int] = {"none": 88, "model killed": 4, "model stands still": 4, "emulator stands still": 4}
-POSTGRES_WEATHER: Final[Mapping[str, int]] = {"postgres killed": 6, "postgres stands still": 2}
+SERVERS_WEATHER: Final[Mapping[str, Mapping[str, int]]] = {
+    "postgres": {"postgres killed": 6, "postgres stands still": 2},
+    "redis": {"redis killed": 6, "redis stands still": 4, "redis flushed": 6, "redis full": 4},
+    "sqs": {"sqs killed": 5, "sqs stands still": 5},
+}
+"""What else there is to hit, by the server that a run has beside our processes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +102,7 @@ class Executioner:
         who, _, what = blow.weather.partition(" ")
         if what and who not in self._still:
             self.dealt[blow.weather] += 1
-            self._processes[who].strike(signal.SIGKILL if what == "killed" else signal.SIGSTOP)
+            self._processes[who].storm(what)
             self._still[who] = monotonic + blow.lasts
 
     def incarnation(self, name: str) -> int:
@@ -108,7 +113,7 @@ class Executioner:
         """Start what has ended, unless it is meant to be away for a while."""
         for who in [name for name, until in self._still.items() if until <= monotonic]:
             del self._still[who]
-            self._processes[who].strike(signal.SIGCONT)
+            self._processes[who].clear()
         for name, process in self._processes.items():
             if name not in self._still and not process.lives:
                 if process.killed_itself:

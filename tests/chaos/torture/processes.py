@@ -12,8 +12,9 @@ import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import Final, Protocol
 
+from tests.brokers import BrokerProcess, RedisServer, SqsProcess
 from tests.servers import PostgresServer
 
 GRACE_SECONDS = 20.0
@@ -32,6 +33,8 @@ class Target(Protocol):
     @property
     def killed_itself(self) -> bool: ...
     def strike(self, number: signal.Signals) -> bool: ...
+    def storm(self, what: str) -> None: ...
+    def clear(self) -> None: ...
     def revive(self, crash_at: str | None = None) -> None: ...
 
 
@@ -80,6 +83,13 @@ class Process:
             self._running.wait()
         return True
 
+    def storm(self, what: str) -> None:
+        """Bad weather: `killed` until it is revived, or `stands still` until it clears."""
+        self.strike(_SIGNALS[what])
+
+    def clear(self) -> None:
+        self.strike(signal.SIGCONT)
+
     @property
     def killed_itself(self) -> bool:
         """It came to the crash point it was armed with."""
@@ -116,14 +126,15 @@ class Process:
 
 
 POSTGRES = "postgres"
+_SIGNALS: Final = {"killed": signal.SIGKILL, "stands still": signal.SIGSTOP}
 
 
-class PostgresTarget:
-    """The database's server, which dies as in a power cut and comes back with what it had confirmed."""
+class ServerTarget:
+    """Somebody else's server beside ours, which is killed, stands still, and comes back with what it kept."""
 
-    def __init__(self, server: PostgresServer) -> None:
+    def __init__(self, name: str, server: PostgresServer | BrokerProcess) -> None:
         self._server = server
-        self.name = POSTGRES
+        self.name = name
         self.armed: str | None = None
         self.incarnation = 1
         self.surprises: list[str] = []
@@ -145,9 +156,47 @@ class PostgresTarget:
             self._server.signal(number)
         return True
 
+    def storm(self, what: str) -> None:
+        self.strike(_SIGNALS[what])
+
+    def clear(self) -> None:
+        self.strike(signal.SIGCONT)
+
     def revive(self, crash_at: str | None = None) -> None:  # noqa: ARG002 - it knows no crash points
         self._server.launch()
         self.incarnation += 1
+
+
+class RedisTarget(ServerTarget):
+    """Keeps nothing on disk; besides, somebody empties it, or its memory is full for a while."""
+
+    def __init__(self, server: RedisServer) -> None:
+        super().__init__("redis", server)
+        self._redis = server
+
+    def storm(self, what: str) -> None:
+        match what:
+            case "flushed":
+                self._say("FLUSHALL")
+            case "full":
+                self._say("CONFIG", "SET", "maxmemory", "1")
+            case _:
+                super().storm(what)
+
+    def clear(self) -> None:
+        super().clear()
+        self._say("CONFIG", "SET", "maxmemory", "0")
+
+    def _say(self, *words: str) -> None:
+        with contextlib.suppress(OSError):  # Away for other reasons.
+            self._redis.say(*words)
+
+
+class SqsTarget(ServerTarget):
+    """Forgets its messages when it is killed, as no AWS would."""
+
+    def __init__(self, server: SqsProcess) -> None:
+        super().__init__("sqs", server)
 
 
 def free_port() -> int:

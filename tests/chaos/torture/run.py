@@ -13,19 +13,19 @@ from typing import Final, TypeVar
 
 from recado.core.clock import SystemClock
 from recado.core.errors import StorageUnavailable
-from tests.servers import PostgresServer
 
-from .blows import POSTGRES_WEATHER, Executioner, blows
+from .blows import SERVERS_WEATHER, Executioner, blows
 from .journal import records
 from .leases import Recoveries, Watch
 from .ledger import Counts, Ledger
 from .load import Load
 from .oracle import Twilio, judge
 from .pace import Pace
-from .processes import POSTGRES, PostgresTarget, Process, Target
+from .processes import Process, Target
 from .reception import Reception
 from .report import Outcome, Spans
 from .scene import APART, SHOPS, WORKERS, Scene, environment
+from .servers import Servers
 
 T = TypeVar("T")
 
@@ -57,12 +57,11 @@ Say = Callable[[str], None]
 class Torture:
     """The processes of one run; `play` may be called once."""
 
-    def __init__(self, plan: Plan, directory: Path, say: Say, postgres: PostgresServer | None = None) -> None:
+    def __init__(self, plan: Plan, directory: Path, say: Say, servers: Servers) -> None:
         self._plan = plan
         self._say = say
-        self._postgres = postgres
-        url = None if postgres is None else postgres.make(empty=True)
-        self._scene = Scene.at(directory, plan.seed, plan.lease, plan.backend, url)
+        self._servers = servers.targets
+        self._scene = Scene.at(directory, plan.seed, plan.lease, plan.backend, servers)
         self._clock = SystemClock()
         self._begun = self._clock.monotonic()
         self._recoveries = Recoveries(plan.lease, APART, WORKERS)
@@ -115,7 +114,7 @@ class Torture:
         self._until(scene.serves, product[0])
         self._pace = Pace(self._clock.monotonic() - begun)
         processes: dict[str, Target] = {process.name: process for process in (*provider, *product)}
-        return processes | ({} if self._postgres is None else {POSTGRES: PostgresTarget(self._postgres)})
+        return processes | dict(self._servers)
 
     def _answers(self, call: Callable[[], None]) -> bool:
         try:
@@ -136,7 +135,7 @@ class Torture:
     def _strike(self, executioner: Executioner, load: Load) -> None:
         last = self._clock.monotonic()
         with self._scene.ledger_now() as ledger:
-            skies = POSTGRES_WEATHER if self._postgres is not None else {}
+            skies = {sky: share for name in self._servers for sky, share in SERVERS_WEATHER[name].items()}
             for blow in blows(self._plan.seed, self._plan.cycles, self._plan.every, skies):
                 while (now := self._clock.monotonic()) < last + blow.after * self._pace.unit:
                     executioner.tend(self._clock.now().timestamp(), now)

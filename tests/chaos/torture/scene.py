@@ -26,10 +26,11 @@ from recado.settings import load_settings
 
 from .ledger import Ledger, opened
 from .processes import Process, free_port
+from .servers import Servers
 
 APART: Final = 0.5
 WORKERS: Final = ("worker-1", "worker-2")
-BACKENDS: Final = {"sqlite": ("sqlite",), "postgres": ("postgres",)}
+BACKENDS: Final = {"sqlite": ("sqlite", "bullmq", "sqs"), "postgres": ("postgres", "bullmq", "sqs")}
 """The databases, and the queue backends that can be tortured on each."""
 
 
@@ -64,12 +65,17 @@ class Scene:
     api_port: int
     twilio_port: int
     model_port: int
+    broker: Mapping[str, str]
 
     @classmethod
-    def at(cls, directory: Path, seed: int, lease: float, backend: str, database_url: str | None) -> "Scene":
-        """`database_url` is that of an empty PostgreSQL; None for a SQLite file in the directory."""
-        url = database_url or f"sqlite:///{directory / 'recado.db'}"
-        return cls(directory, seed, lease, backend, url, free_port(), free_port(), free_port())
+    def at(cls, directory: Path, seed: int, lease: float, backend: str, servers: "Servers") -> "Scene":
+        """A SQLite file in the directory, unless there is a PostgreSQL."""
+        url = f"sqlite:///{directory / 'recado.db'}"
+        if servers.postgres is not None:
+            url = servers.postgres.make(empty=True)
+        return cls(
+            directory, seed, lease, backend, url, free_port(), free_port(), free_port(), servers.broker_variables
+        )
 
     @property
     def twilio_journal(self) -> Path:
@@ -113,7 +119,7 @@ class Scene:
             "TESTING": "1",
         }
         inherited = {name: value for name, value in os.environ.items() if not name.startswith("RECADO_")}
-        return inherited | {f"RECADO_{name}": value for name, value in ours.items()}
+        return inherited | {f"RECADO_{name}": value for name, value in ours.items()} | dict(self.broker)
 
     # --- Processes ----------------------------------------------------------------------------------------------------
 
