@@ -15,6 +15,7 @@ from recado.core.database.engine import Database
 from recado.core.database.postgres import PostgresDatabase
 from recado.core.database.sqlite import SqliteDatabase, sqlite_engine
 from recado.core.ids import UuidV7
+from tests.brokers import RedisServer, redis
 from tests.servers import PostgresServer, postgres
 
 NOON = datetime(2026, 3, 14, 12, 0, tzinfo=UTC)
@@ -62,6 +63,12 @@ async def sqlite_database(empty_database: Path, tmp_path: Path) -> AsyncIterator
     database = SqliteDatabase(f"sqlite:///{path}")
     yield database
     await database.close()
+
+
+@pytest.fixture(scope="session")
+def redis_server() -> Iterator[RedisServer]:
+    with redis() as server:
+        yield server
 
 
 @pytest.fixture(scope="session")

@@ -1,6 +1,11 @@
+import asyncio
 import json
 
 import pytest
+from sqlalchemy import text
+
+from recado.core.database.sqlite import SqliteDatabase
+from tests.brokers import RedisServer, free_port
 
 from .conftest import Recado
 from .test_org import NOBODY
@@ -60,6 +65,43 @@ class TestRetry:
 
     def test_an_unknown_one_gets_a_sentence(self, recado: Recado) -> None:
         assert f"there is no job {NOBODY}" in recado.refuses("queue", "retry", NOBODY)
+
+
+class TestMove:
+    def test_lets_another_backend_ring_for_what_waits(
+        self, recado: Recado, dead: list[str], redis_server: RedisServer
+    ) -> None:
+        recado.one("queue", "retry", dead[1])
+        there = {"RECADO_REDIS_URL": redis_server.url, "RECADO_QUEUE_NAME": "moved"}
+        asyncio.run(rung_for(recado))
+
+        assert recado.one("queue", "move", "--to", "bullmq", **there) == {
+            "before": "sqlite",
+            "after": "bullmq",
+            "rung_anew": 1,
+        }
+        assert recado.one("queue", "move", "--to", "sqlite", **there)["rung_anew"] == 0
+        assert "RECADO_QUEUE_BACKEND=bullmq" in recado.says("queue", "move", "--to", "bullmq", **there)
+
+    def test_a_broker_that_is_not_there_changes_nothing(self, recado: Recado) -> None:
+        nowhere = f"redis://127.0.0.1:{free_port()}/0"
+        assert "RECADO_REDIS_URL" in recado.refuses(
+            "queue", "move", "--to", "bullmq", status=2, RECADO_REDIS_URL=nowhere
+        )
+
+    def test_a_bell_of_another_database_is_refused(self, recado: Recado) -> None:
+        assert "RECADO_QUEUE_BACKEND is postgres" in recado.refuses("queue", "move", "--to", "postgres", status=2)
+
+    def test_a_broker_without_its_settings_is_refused(self, recado: Recado) -> None:
+        assert "RECADO_SQS_QUEUE_URL is not set" in recado.refuses("queue", "move", "--to", "sqs", status=2)
+
+
+async def rung_for(recado: Recado) -> None:
+    """As if a broker had been rung for everything that waits."""
+    database = SqliteDatabase(recado.environment["RECADO_DATABASE_URL"])
+    mark = text("UPDATE message_queue SET dispatched_at = 1, dispatches = 1 WHERE status = 'waiting'")
+    await database.write(lambda uow: uow.execute(mark).close(), owner=None)
+    await database.close()
 
 
 class TestDiscard:

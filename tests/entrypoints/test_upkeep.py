@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from recado.migrations import HEAD
+from tests.brokers import RedisServer, free_port
 from tests.servers import PostgresServer
 
 from .conftest import Recado
@@ -81,6 +82,18 @@ class TestDoctor:
         shown = recado.says("doctor", RECADO_PUBLIC_URL=PUBLIC, RECADO_DATABASE_URL=fresh)
         assert "is not there yet; the first start makes it" in shown
         assert not (tmp_path / "fresh.db").exists()
+
+
+class TestDoctorOfABroker:
+    def test_says_how_redis_is(self, recado: Recado, redis_server: RedisServer) -> None:
+        there = {"RECADO_QUEUE_BACKEND": "bullmq", "RECADO_REDIS_URL": redis_server.url, "RECADO_PUBLIC_URL": PUBLIC}
+        assert "bullmq: Redis keeps no append-only file" in recado.says("doctor", **there)
+
+    def test_one_that_is_not_there_is_an_error(self, recado: Recado) -> None:
+        nowhere = f"redis://127.0.0.1:{free_port()}/0"
+        ended = recado("doctor", RECADO_QUEUE_BACKEND="bullmq", RECADO_REDIS_URL=nowhere, RECADO_PUBLIC_URL=PUBLIC)
+        assert ended.exit_code == 1
+        assert "Redis cannot be reached" in ended.stderr
 
 
 class TestOnPostgres:

@@ -209,6 +209,13 @@ class QueueService:
 
         await self._database.write(drop, owner=None)
 
+    async def ring_anew(self) -> int:
+        """Have every waiting job that a broker was rung for rung for again; how many there were."""
+        rung = 0
+        while step := await self._database.write(store.forget_rings, owner=None):
+            rung += step
+        return rung
+
     async def unfinished(self) -> int:
         return await self._database.read(store.unfinished, owner=None)
 

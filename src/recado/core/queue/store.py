@@ -712,6 +712,18 @@ def mark_discarded(uow: UnitOfWork, job: Job, now: datetime) -> None:
     refresh_lanes(uow, [job.lane])
 
 
+def forget_rings(uow: UnitOfWork) -> int:
+    """As if no broker had been rung for some of the waiting jobs; how many they were."""
+    rung = (
+        select(message_queue.c.id)
+        .where(_UNFINISHED, text("status <> 'running'"), message_queue.c.dispatched_at.is_not(None))
+        .limit(STEP)
+        .with_for_update(skip_locked=True)
+    )
+    forgotten = update(message_queue).where(message_queue.c.id.in_(rung)).values(dispatched_at=None)
+    return uow.changed(forgotten)
+
+
 def unfinished(uow: UnitOfWork) -> int:
     """How many jobs are not finished (for --drain)."""
     return int(uow.execute(select(func.count()).select_from(message_queue).where(_UNFINISHED)).scalar_one())

@@ -120,6 +120,50 @@ def _tell(ended: Retried) -> None:
         table(["Refused", "Why"], [[str(each["id"]), str(each["why"])] for each in ended.refused])
 
 
+@dataclass(frozen=True, slots=True)
+class Moved:
+    """From which bell to which, and how many jobs are rung for anew."""
+
+    before: str
+    after: str
+    rung_anew: int
+
+
+@app.command()
+def move(
+    to: Annotated[str, typer.Option("--to", metavar="BACKEND", help="sqlite, postgres, bullmq or sqs.")],
+    as_json: AsJson = False,
+) -> None:
+    """Let another backend ring for the jobs that wait, with work in flight.
+
+    The rows are the jobs, so nothing is carried over: the new backend is tried, and every waiting job is rung for anew.
+    Processes ring where RECADO_QUEUE_BACKEND says; while some are still at the old one, both ring.
+    """
+    moved = run(lambda container: _move(container, to))
+    answer(
+        asdict(moved),
+        f"{to} rings from now on for processes that are started with RECADO_QUEUE_BACKEND={to}: set it and restart "
+        f"them, one after the other. Waiting jobs that are rung for anew: {moved.rung_anew}.",
+        as_json=as_json,
+    )
+
+
+async def _move(container: "Container", to: str) -> Moved:
+    from recado.bootstrap import Container
+    from recado.core.errors import ConfigurationError
+    from recado.entrypoints.cli.running import settings_of
+
+    settings = settings_of("cli", QUEUE_BACKEND=to)
+    broker = Container(settings=settings).broker()
+    if broker is not None:
+        state = await broker.state()
+        await broker.close()
+        if not state.reachable:
+            raise ConfigurationError(state.warnings[0])
+    before = container.settings().queue_backend
+    return Moved(before, to, await container.queue().ring_anew())
+
+
 @app.command()
 def discard(job_id: JobId, as_json: AsJson = False) -> None:
     """Give up a job for good.

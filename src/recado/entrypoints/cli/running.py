@@ -46,6 +46,12 @@ def settings_for(purpose: Purpose, *, besides: Collection[str | None] = ()) -> S
     return settings
 
 
+def settings_of(purpose: Purpose, **other: str) -> Settings:
+    """The settings of this environment, but for some variables."""
+    environment = {**os.environ, **{f"RECADO_{name}": value for name, value in other.items()}}
+    return load_settings(environment, purpose=purpose)
+
+
 async def known(container: "Container", owner_id: UUID) -> UUID:
     """The id of an owner that exists; raises `NotFound`."""
     return (await container.identity().owner(owner_id)).id

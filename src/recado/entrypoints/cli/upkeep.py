@@ -1,5 +1,6 @@
 """`recado verify`, `recado doctor` and `recado migrate`: is everything as it should be, and what to do if not."""
 
+import asyncio
 import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -16,6 +17,7 @@ from recado.entrypoints.cli.running import run, settings_for
 
 if TYPE_CHECKING:
     from recado.bootstrap import Container
+    from recado.core.queue.delivery import BrokerState
     from recado.core.queue.worker import Ticked
     from recado.operations.verify import Report
     from recado.settings import Settings
@@ -100,7 +102,7 @@ class Finding:
 
 
 def doctor(as_json: AsJson = False) -> None:
-    """Look at the settings, SQLite and the database. Whatever keeps Recado from serving: exit 1."""
+    """Look at the settings, the database and the broker. Whatever keeps Recado from serving: exit 1."""
     findings = _examine()
     wrong = [each for each in findings if not each.ok]
     if as_json:
@@ -121,6 +123,7 @@ def _examine() -> list[Finding]:
         findings.append(_sqlite())
     if settings is not None:
         findings.append(_database(settings))
+        findings += _broker(settings)
     return findings
 
 
@@ -180,6 +183,27 @@ def _postgres(settings: "Settings") -> Finding:
         schema = found or "none"
         return Finding("database", False, f"PostgreSQL is at schema {schema} instead of {HEAD}: run recado migrate")
     return Finding("database", True, f"PostgreSQL is at schema {found}")
+
+
+def _broker(settings: "Settings") -> list[Finding]:
+    """Whether the broker can be reached, and what about it is not as it should be."""
+    from recado.bootstrap import Container
+
+    broker = Container(settings=settings).broker()
+    if broker is None:
+        return []
+
+    async def look() -> "BrokerState":
+        try:
+            return await broker.state()
+        finally:
+            await broker.close()
+
+    state = asyncio.run(look())
+    if state.warnings:
+        return [Finding(state.name, state.reachable, warning) for warning in state.warnings]
+    detail = ", ".join(f"{name} {value}" for name, value in state.detail)
+    return [Finding(state.name, True, f"reachable, {detail}")]
 
 
 def _to_be_made(path: Path) -> Finding:

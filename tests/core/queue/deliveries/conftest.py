@@ -4,13 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.brokers import RedisServer, SqsProcess, moto_sqs, redis, strict_sqs
-
-
-@pytest.fixture(scope="session")
-def redis_server() -> Iterator[RedisServer]:
-    with redis() as server:
-        yield server
+from tests.brokers import SqsProcess, moto_sqs, strict_sqs
 
 
 @pytest.fixture(scope="session")

@@ -1,0 +1,1 @@
+"""Recado's BullMQ queue beside the Node tools that others use with it."""
