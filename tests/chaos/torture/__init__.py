@@ -7,6 +7,7 @@ of their own. The emulator's journal is the truth: which webhooks were answered 
 product's database is only believed where that journal agrees with it.
 
     scene       the installation: owners, settings, what every process is started with
+    servers     the database and the broker, where they are servers of their own
     processes   starting, killing and reviving them
     model       the scripted model server (a process with a journal of its own)
     load        customers who write in bursts, and a Twilio that repeats what got no 200
@@ -14,6 +15,7 @@ product's database is only believed where that journal agrees with it.
     blows       what is done to which process, and when
     leases      who held which job when its worker was killed, and when it was taken up again
     ledger      what the database says
+    beside      several runs side by side
     oracle      journals against ledger: lost, answered twice, stuck
     report      the table
     run         one torture from beginning to end

@@ -12,6 +12,7 @@ from recado.core.clock import SystemClock
 from recado.core.telemetry import configure_logging
 from recado.entrypoints.cli.output import document
 
+from .beside import side_by_side
 from .report import show
 from .run import Plan, Torture
 from .scene import BACKENDS
@@ -23,6 +24,8 @@ def main() -> int:
     asked = _parser().parse_args()
     configure_logging("warning", sys.stderr, SystemClock())
     asked.backend = asked.backend or asked.database
+    if "," in asked.backend:
+        return side_by_side(asked.backend.split(","), sys.argv[1:])
     if asked.backend not in BACKENDS.get(asked.database, ()):
         known = ", ".join(f"{backend} over {database}" for database, all_ in BACKENDS.items() for backend in all_)
         sys.stderr.write(f"{asked.backend} over {asked.database} cannot be tortured yet; there is {known}\n")
@@ -77,7 +80,11 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m tests.chaos.torture", description="Kill Recado under load.")
     parser.add_argument("--cycles", type=int, default=60, help="kills (default 60)")
     parser.add_argument("--seed", type=int, help="repeats the blows and the load (default: drawn and named)")
-    parser.add_argument("--backend", help="who wakes the workers (default: the database's own bell)")
+    parser.add_argument(
+        "--backend",
+        help="who wakes the workers (default: the database's own bell); several with commas are played side by side, "
+        "each over the database given or its own",
+    )
     parser.add_argument("--database", default="sqlite", help="where everything is stored (default sqlite)")
     parser.add_argument("--lease", type=float, default=30.0, help="RECADO_LEASE_SECONDS (default 30, the product's)")
     parser.add_argument("--rate", type=float, default=3.0, help="messages per start of a process (default 3)")
