@@ -8,7 +8,7 @@ workers have heard what they heard.
 
 import asyncio
 import itertools
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -24,7 +24,7 @@ from recado.core.database.engine import Database
 from recado.core.errors import BrokerLost
 from recado.core.ids import UuidV7, system_chance
 from recado.core.queue.cron import Cron
-from recado.core.queue.delivery import Broker, Delivery, WakeUp
+from recado.core.queue.delivery import Broker, Delivery, Room, WakeUp
 from recado.core.queue.dispatch import Dispatcher
 from recado.core.queue.heartbeat import Heartbeat
 from recado.core.queue.job import Job, JobResult, NewJob, RetryIn
@@ -98,7 +98,7 @@ class Shop:
         queue = QueueService(self.database, self.clock, self.ids, NoChance(), [handler or self.journal])
         heartbeat = Heartbeat(self.database, self.clock, queue.lease)
         own = bell_of(self.database, self.clock)
-        brokered = type(own) is not type(delivery)
+        brokered = isinstance(self.bells.delivery(), Broker)
         dispatcher = Dispatcher(self.database, delivery, own, self.clock, system_chance(), limit=4 * concurrency)
         relay = Relay(
             queue, Cron(self.database, self.clock, self.ids, []), self.clock, dispatcher if brokered else None
@@ -136,6 +136,9 @@ class Shop:
             while await self.count("status IN ('collecting','waiting','running')"):  # noqa: ASYNC110 - rows ring no event
                 await asyncio.sleep(0.01)
 
+    async def counts(self, wanted: int, where: str) -> bool:
+        return await self.count(where) == wanted
+
     async def count(self, where: str) -> int:
         question = text(f"SELECT count(*) AS n FROM message_queue WHERE {where}")
         [row] = await self.database.read(lambda uow: uow.all(question), owner=None)
@@ -147,6 +150,26 @@ async def eventually(true: Callable[[], Awaitable[bool]]) -> None:
     async with asyncio.timeout(PATIENCE):
         while not await true():  # noqa: ASYNC110 - it is asked of a database
             await asyncio.sleep(0.01)
+
+
+class LateEars:
+    """A delivery whose worker hears nothing until it is opened; what it claims at its start is nothing."""
+
+    def __init__(self, delivery: Delivery) -> None:
+        self._delivery = delivery
+        self.asked, self.open = asyncio.Event(), asyncio.Event()
+
+    async def publish(self, wakeups: Sequence[WakeUp]) -> None:
+        await self._delivery.publish(wakeups)
+
+    async def receive(self, room: Room) -> AsyncIterator[WakeUp]:
+        self.asked.set()
+        await self.open.wait()
+        async for wakeup in self._delivery.receive(room):
+            yield wakeup
+
+    async def close(self) -> None:
+        await self._delivery.close()
 
 
 class DeliveryContract:
@@ -215,14 +238,17 @@ class DeliveryContract:
 
     async def test_a_full_worker_leaves_wake_ups_to_others(self, shop: Shop) -> None:
         shop.journal.held = asyncio.Event()
-        async with shop.working(workers=2, concurrency=1):
-            await shop.stores("ana", "bia")
-            await eventually(lambda: self._both_run(shop))
+        idle = LateEars(shop.bells.delivery())
+        async with shop.working(concurrency=1), shop.working(delivery=lambda: idle):
+            await idle.asked.wait()
+            await shop.stores("ana")
+            await eventually(lambda: shop.counts(1, "status = 'running'"))
+            await shop.stores("bia")
+            await eventually(lambda: shop.counts(1, "status = 'waiting'"))
+            idle.open.set()
+            await eventually(lambda: shop.counts(2, "status = 'running'"))
             shop.journal.held.set()
             await shop.is_done()
-
-    async def _both_run(self, shop: Shop) -> bool:
-        return await shop.count("status = 'running'") == 2
 
 
 class BrokerContract(DeliveryContract):

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import timedelta
 from uuid import UUID
 
@@ -212,6 +213,14 @@ class TestABatch:
         assert await desk.takes(*messages) == [Accepted(message.id) for message in messages]
 
         assert len(await desk.lanes_with_jobs()) == 256
+
+
+async def test_a_signed_body_with_nul_is_stored_as_it_came(desk: Desk) -> None:
+    """What was tried on PostgreSQL: text with NUL is refused there, so the body is bytes and the text comes cleaned."""
+    await desk.takes(replace(desk.message(1), raw=b"Body=a%00b\x00\xff"))
+
+    [(raw,)] = await desk.rows("SELECT raw FROM messages")
+    assert bytes(raw) == b"Body=a%00b\x00\xff"  # type: ignore[arg-type]
 
 
 class TestTwoServersAtOnce:

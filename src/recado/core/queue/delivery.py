@@ -6,7 +6,7 @@ traces. Pinned by tests/contracts/delivery.py.
 
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol, TypeAlias
+from typing import Protocol, TypeAlias, runtime_checkable
 from uuid import UUID
 
 
@@ -52,6 +52,7 @@ class Delivery(Protocol):
     async def close(self) -> None: ...
 
 
+@runtime_checkable
 class Broker(Delivery, Protocol):
     """A delivery that is a server of its own."""
 
