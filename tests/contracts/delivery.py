@@ -24,7 +24,7 @@ from recado.core.database.engine import Database
 from recado.core.errors import BrokerLost
 from recado.core.ids import UuidV7, system_chance
 from recado.core.queue.cron import Cron
-from recado.core.queue.delivery import Broker, Delivery, Room, WakeUp
+from recado.core.queue.delivery import Broker, BrokerState, Delivery, Room, WakeUp
 from recado.core.queue.dispatch import Dispatcher
 from recado.core.queue.heartbeat import Heartbeat
 from recado.core.queue.job import Job, JobResult, NewJob, RetryIn
@@ -98,11 +98,11 @@ class Shop:
         queue = QueueService(self.database, self.clock, self.ids, NoChance(), [handler or self.journal])
         heartbeat = Heartbeat(self.database, self.clock, queue.lease)
         own = bell_of(self.database, self.clock)
-        brokered = isinstance(self.bells.delivery(), Broker)
-        dispatcher = Dispatcher(self.database, delivery, own, self.clock, system_chance(), limit=4 * concurrency)
-        relay = Relay(
-            queue, Cron(self.database, self.clock, self.ids, []), self.clock, dispatcher if brokered else None
-        )
+        dispatcher = None
+        if isinstance(delivery, Broker):
+            limit = 4 * concurrency
+            dispatcher = Dispatcher(self.database, delivery, own, self.clock, system_chance(), limit=limit)
+        relay = Relay(queue, Cron(self.database, self.clock, self.ids, []), self.clock, dispatcher)
         suspects = SuspectRunner(queue, heartbeat, list)
         return Worker(queue, delivery, relay, heartbeat, suspects, self.database, concurrency=concurrency)
 
@@ -167,6 +167,12 @@ class LateEars:
         await self.open.wait()
         async for wakeup in self._delivery.receive(room):
             yield wakeup
+
+    async def forgot(self) -> bool:
+        return False
+
+    async def state(self) -> BrokerState:
+        return BrokerState("late", True)
 
     async def close(self) -> None:
         await self._delivery.close()

@@ -11,7 +11,7 @@ from recado.core.clock import FrozenClock
 from recado.core.database.engine import Database
 from recado.core.errors import BrokerLost
 from recado.core.ids import Ids
-from recado.core.queue.delivery import Room, WakeUp
+from recado.core.queue.delivery import BrokerState, Room, WakeUp
 from recado.core.queue.dispatch import Dispatcher
 from recado.core.queue.job import Discard, Done, RetryIn
 from tests.contracts.queue import FLORES, PADARIA, SECOND, Line, NoChance
@@ -26,6 +26,7 @@ class NotingBroker:
     told: list[WakeUp] = field(default_factory=list)
     broken: bool = False
     hangs: bool = False
+    forgetful: bool = False
 
     async def publish(self, wakeups: Sequence[WakeUp]) -> None:
         if self.hangs:
@@ -37,6 +38,13 @@ class NotingBroker:
     async def receive(self, room: Room) -> AsyncIterator[WakeUp]:  # noqa: ARG002
         await asyncio.Event().wait()
         yield WakeUp()
+
+    async def forgot(self) -> bool:
+        forgetful, self.forgetful = self.forgetful, False
+        return forgetful
+
+    async def state(self) -> BrokerState:
+        return BrokerState("noting", not self.broken)
 
     async def close(self) -> None:
         """Nothing is held."""
@@ -164,6 +172,20 @@ async def test_what_a_broker_did_not_take_is_rung_for_when_it_is_back(
 
     assert await dispatcher.step() == 1
     assert broker.told[0].job_id == job_id
+
+
+async def test_a_broker_that_has_forgotten_is_told_everything_anew(
+    line: Line, broker: NotingBroker, clock: FrozenClock
+) -> None:
+    await line.stores("ana", "bia")
+    dispatcher = dispatching(line, broker)
+    await dispatcher.step()
+    broker.forgetful = True
+
+    assert await dispatcher.step() == 2
+    clock.advance(SECOND)
+    assert await dispatcher.step() == 0
+    assert len({wakeup.key for wakeup in broker.told}) == 4
 
 
 async def test_a_wake_up_that_was_taken_in_vain_is_rung_for_at_once(line: Line, broker: NotingBroker) -> None:

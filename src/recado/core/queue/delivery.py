@@ -56,6 +56,10 @@ class Delivery(Protocol):
 class Broker(Delivery, Protocol):
     """A delivery that is a server of its own."""
 
+    async def forgot(self) -> bool:
+        """Whether it may have lost wake-ups since it was last asked; best effort. Raises `BrokerLost`."""
+        ...
+
     async def state(self) -> BrokerState:
         """Whether it can be reached, and what about it should be changed; never raises."""
         ...

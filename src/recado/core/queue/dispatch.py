@@ -7,6 +7,7 @@ what is not claimed in spite of that is rung for again later and later, since a 
 """
 
 import asyncio
+import math
 from collections.abc import AsyncIterator, Callable, Sequence
 from datetime import datetime, timedelta
 from typing import Final
@@ -21,7 +22,7 @@ from recado.core.database.unit_of_work import UnitOfWork
 from recado.core.errors import BrokerLost, DomainError
 from recado.core.ids import Chance, jittered
 from recado.core.queue import store
-from recado.core.queue.delivery import Delivery, WakeUp
+from recado.core.queue.delivery import Broker, Delivery, WakeUp
 from recado.core.queue.suspects import SUSPECTS_AT_ONCE
 from recado.core.queue.tables import message_queue
 
@@ -87,7 +88,7 @@ class Dispatcher:
     def __init__(
         self,
         database: Database,
-        broker: Delivery,
+        broker: Broker,
         bell: Delivery,
         clock: Clock,
         chance: Chance,
@@ -102,6 +103,7 @@ class Dispatcher:
         self._chance = chance
         self._limit = limit
         self._publish_seconds = publish_seconds
+        self._ask_at = -math.inf
         self.lost = False
 
     async def run(self, poll: Callable[[], None]) -> None:
@@ -117,7 +119,12 @@ class Dispatcher:
     async def step(self) -> int:
         """Ring for what is due and was not rung for; how many wake-ups went out. Raises `BrokerLost`."""
         now = self._clock.now()
-        due = await self._database.read(lambda uow: self._unrung(uow, now), owner=None)
+        due, rung = await self._database.read(lambda uow: self._heads(uow, now), owner=None)
+        if rung and await self._has_forgotten():
+            log.warning("queue.broker_forgot", doing="what waits is rung for anew")
+            while await self._database.write(store.forget_rings, owner=None):
+                pass
+            due, _ = await self._database.read(lambda uow: self._heads(uow, now), owner=None)
         if not due:
             return 0
         wakeups = await self._database.write(lambda uow: _mark(uow, due, now), owner=None)
@@ -160,10 +167,23 @@ class Dispatcher:
             if self.lost:
                 poll()
 
-    def _unrung(self, uow: UnitOfWork, now: datetime) -> list[tuple[store.Ready, int]]:
+    async def _has_forgotten(self) -> bool:
+        """Asked at most once a second, and only while jobs wait that were rung for."""
+        now = self._clock.monotonic()
+        if now < self._ask_at:
+            return False
+        self._ask_at = now + RETRY_SECONDS
+        try:
+            async with asyncio.timeout(self._publish_seconds):
+                return await self._broker.forgot()
+        except (BrokerLost, TimeoutError):
+            return False  # The next publish tells.
+
+    def _heads(self, uow: UnitOfWork, now: datetime) -> tuple[list[tuple[store.Ready, int]], int]:
+        """The heads to ring for, with the rings they had; and how many were rung for and wait."""
         heads = store.ready(uow, now, self._limit, SUSPECTS_AT_ONCE, hold=False)
         if not heads:
-            return []
+            return [], 0
         by_id = {head.job_id: head for head in heads}
         due = []
         for job_id, _lane, rung_at, dispatches, attempts, crashes in uow.rows_of_many(
@@ -171,7 +191,7 @@ class Dispatcher:
         ):
             if rung_at is None or rung_at + self._patience(dispatches - attempts - crashes) <= now:
                 due.append((by_id[job_id], dispatches))
-        return due
+        return due, len(heads) - len(due)
 
     def _patience(self, rings: int) -> timedelta:
         """How long a job that was rung for may wait unclaimed: 30 s, twice as long each time, at most 10 minutes."""

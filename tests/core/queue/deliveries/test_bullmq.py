@@ -73,6 +73,15 @@ class TestBullmq(BrokerContract):
 
         assert [lane for lane, *_ in shop.journal.runs] == ["ana", "bia"]
 
+    async def test_what_redis_forgot_is_noticed(self, bells: RedisBells, redis_server: RedisServer) -> None:
+        delivery = bells.delivery()
+        assert [await delivery.forgot(), await delivery.forgot()] == [True, False]
+
+        redis_server.say("FLUSHALL")
+
+        assert [await delivery.forgot(), await delivery.forgot()] == [True, False]
+        await delivery.close()
+
     async def test_a_redis_without_memory_left_costs_no_job(self, shop: Shop, redis_server: RedisServer) -> None:
         redis_server.say("CONFIG", "SET", "maxmemory", "1")
         try:

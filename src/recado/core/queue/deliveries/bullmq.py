@@ -60,10 +60,9 @@ class BullmqDelivery:
     async def publish(self, wakeups: Sequence[WakeUp]) -> None:
         from redis.exceptions import RedisError
 
-        if self._queue is None:
-            self._queue = self._connected_queue()
+        queue = self._queue = self._queue or self._connected_queue()
         try:
-            answers = await self._queue.backend.addJobs(self._jobs(wakeups))
+            answers = await queue.backend.addJobs(self._jobs(wakeups))
         except (RedisError, OSError, TimeoutError) as error:
             raise BrokerLost(f"Redis did not take wake-ups: {error}") from error
         refused = [answer for answer in answers if isinstance(answer, Exception)]
@@ -86,6 +85,16 @@ class BullmqDelivery:
         queue, self._queue = self._queue, None
         if queue is not None:
             await queue.backend.close(force=True)
+
+    async def forgot(self) -> bool:
+        """A key of ours lies beside the queue: when it is gone, FLUSHALL or a restart without a file took both."""
+        from redis.exceptions import RedisError
+
+        queue = self._queue = self._queue or self._connected_queue()
+        try:
+            return bool(await queue.client.set(f"recado:{self._name}:remembers", "1", nx=True))
+        except (RedisError, OSError, TimeoutError) as error:
+            raise BrokerLost(f"Redis does not answer: {error}") from error
 
     async def state(self) -> BrokerState:
         """What `readyz` and `doctor` say: eviction would lose wake-ups, no persistence loses them at a restart."""

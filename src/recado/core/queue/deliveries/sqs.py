@@ -73,6 +73,10 @@ class SqsDelivery:
         if stack is not None:
             await stack.aclose()
 
+    async def forgot(self) -> bool:
+        """It does not tell."""
+        return False
+
     async def state(self) -> BrokerState:
         """What `readyz` and `doctor` say: whether the queue is there."""
         try:
