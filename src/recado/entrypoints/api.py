@@ -17,6 +17,7 @@ from starlette.types import ASGIApp
 from recado.channels.twilio.webhooks import TwilioWebhooks
 from recado.core.database.engine import Database
 from recado.core.errors import DomainError
+from recado.entrypoints.internal import Ticks, add_internal
 
 if TYPE_CHECKING:
     from recado.bootstrap import Container
@@ -32,10 +33,12 @@ class Health(BaseModel):
 def build_app(container: "Container") -> ASGIApp:
     """The whole server. It closes the container's database when it is shut down."""
     database: Database = container.database()
+    ticks = Ticks(container)
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
         yield
+        await ticks.aclose()
         await database.close()
 
     app = FastAPI(
@@ -48,6 +51,7 @@ def build_app(container: "Container") -> ASGIApp:
     )
     app.add_exception_handler(DomainError, _as_json)
     _add_health(app, database)
+    add_internal(app, container.settings().internal_api_key, ticks)
     return TwilioWebhooks(container.webhooks(), app)
 
 
@@ -70,4 +74,7 @@ async def _as_json(_request: Request, error: Exception) -> JSONResponse:
     """Errors that callers can understand, in one shape; anything else is a 500 that says nothing."""
     if not isinstance(error, DomainError):
         raise error
-    return JSONResponse({"error": {"code": error.code, "message": str(error)}}, status_code=error.status)
+    headers = {"WWW-Authenticate": "Bearer"} if error.status == 401 else None
+    return JSONResponse(
+        {"error": {"code": error.code, "message": str(error)}}, status_code=error.status, headers=headers
+    )

@@ -5,7 +5,7 @@ Every worker runs one. It is not a job, for it must not need the bell it repairs
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from datetime import timedelta
+from dataclasses import dataclass
 
 import structlog
 
@@ -19,6 +19,17 @@ from recado.core.queue.service import QueueService
 log = structlog.get_logger(__name__)
 
 PASS_SECONDS = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Passed:
+    """What a pass did: slots made into jobs, leases of dead workers freed."""
+
+    slots_made: int
+    leases_freed: int
+
+    def __add__(self, other: "Passed") -> "Passed":
+        return Passed(self.slots_made + other.slots_made, self.leases_freed + other.leases_freed)
 
 
 class Relay:
@@ -69,11 +80,17 @@ class Relay:
         lease = self._queue.lease.total_seconds()
         if self._last_pass is not None and now - self._last_pass > lease + PASS_SECONDS:
             self._patient_until = now + lease
-        freed = 0
-        if now >= self._patient_until:
-            freed = await self._queue.free_ended_leases()
+        freed = await self._free() if now >= self._patient_until else 0
         await self._cron.insert_slots()
         self._last_pass = now
+        return freed
+
+    async def once(self) -> Passed:
+        """A pass of those who come round seldom: that nobody passed meanwhile says nothing about the database."""
+        return Passed(await self._cron.insert_slots(), await self._free())
+
+    async def _free(self) -> int:
+        freed = await self._queue.free_ended_leases()
         if freed:
-            log.warning("queue.leases_freed", jobs=freed, lease=str(timedelta(seconds=lease)))
+            log.warning("queue.leases_freed", jobs=freed, lease=str(self._queue.lease))
         return freed

@@ -178,6 +178,11 @@ class QueueService:
         now = self._clock.now()
         return await self._database.read(lambda uow: store.stats(uow, now), owner=None)
 
+    async def due(self) -> store.Due:
+        """What could be claimed now."""
+        now = self._clock.now()
+        return await self._database.read(lambda uow: store.due(uow, now), owner=None)
+
     async def dead(self) -> list[Job]:
         return await self._database.read(store.dead_letters, owner=None)
 

@@ -652,6 +652,21 @@ def stats(uow: UnitOfWork, now: datetime) -> QueueStats:
     )
 
 
+@dataclass(frozen=True, slots=True)
+class Due:
+    """Lanes whose head is due and runs nowhere (10,000 at most are counted), and how long the oldest of them waits."""
+
+    lanes: int
+    oldest_seconds: float
+
+
+def due(uow: UnitOfWork, now: datetime) -> Due:
+    heads = select(lanes.c.next_due_at).where(lanes.c.next_due_at <= now).order_by(lanes.c.next_due_at)
+    line = heads.limit(10_000).subquery()
+    count, oldest = uow.execute(select(func.count(), func.min(line.c.next_due_at)).select_from(line)).one()
+    return Due(int(count), (now - oldest).total_seconds() if oldest is not None else 0.0)
+
+
 _NOT_REPLAYED = message_queue.c.replayed_by.is_(None)
 
 

@@ -7,7 +7,6 @@ elsewhere (agents/runner.py), so nothing here may block.
 import asyncio
 import contextlib
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import timedelta
 
 import structlog
@@ -21,22 +20,12 @@ from recado.core.queue.heartbeat import Heartbeat
 from recado.core.queue.insist import insist
 from recado.core.queue.job import Done, Job, JobResult, RetryIn
 from recado.core.queue.relay import Relay
+from recado.core.queue.rounds import Hands, Rounds, Ticked
 from recado.core.queue.service import QueueService
 from recado.core.queue.suspects import SUSPECTS_AT_ONCE, SuspectRunner
 
 log = structlog.get_logger(__name__)
 
-
-@dataclass(frozen=True, slots=True)
-class Ticked:
-    """What one round did: leases of dead workers freed, jobs run."""
-
-    leases_freed: int
-    jobs: int
-
-
-TICK_JOBS = 16
-"""How many jobs a tick takes at a time: few enough to finish within its budget."""
 
 UNKNOWN_PAUSE = timedelta(minutes=1)
 """How long a job of a name that this release does not know waits for another's worker."""
@@ -78,6 +67,8 @@ class Worker:
         self._room.set()
         self._stopping = asyncio.Event()
         self._worn_out = worn_out
+        hands = Hands(self._start, self._free, self._suspects_free, self._tell_of_newcomers, self._stopping.is_set)
+        self._rounds = Rounds(queue, relay, hands)
 
     @property
     def worn_out(self) -> bool:
@@ -118,21 +109,13 @@ class Worker:
         """Run one claimed job here (the life of a suspect's own process)."""
         await self._attempt(job)
 
-    async def tick(self, seconds: float) -> Ticked:
-        """One round for those who have no running worker: the relay's pass, then what is due, within a time budget."""
-        loop = asyncio.get_running_loop()
-        give_up = loop.time() + seconds
-        freed, ran = await self._relay.step(), 0
-        while (left := give_up - loop.time()) > 0:
-            jobs = await self._queue.claim(min(self._concurrency, TICK_JOBS), suspects=SUSPECTS_AT_ONCE)
-            if not jobs:
-                break
-            for job in jobs:
-                self._start(job)
-            ran += len(jobs)
-            await asyncio.wait(list(self._running), timeout=left)
-        await self._wind_down()
-        return Ticked(freed, ran)
+    async def tick(self, seconds: float, *, linger: bool = False) -> Ticked:
+        """One round for those who have no running worker; see `Rounds.tick`."""
+        return await self._rounds.tick(seconds, linger=linger)
+
+    async def wake(self, seconds: float) -> bool:
+        """What one wake-up asks for, for those who have no running worker; see `Rounds.wake`."""
+        return await self._rounds.wake(seconds)
 
     async def _listen(self) -> None:
         """Look once for each wake-up, and take none while there is no room: an idle worker shall have it."""
@@ -148,11 +131,13 @@ class Worker:
     def _free(self) -> int:
         return self._concurrency - len(self._running)
 
+    def _suspects_free(self) -> int:
+        return max(0, SUSPECTS_AT_ONCE - sum(job.suspect for job in self._running.values()))
+
     async def _claim_what_fits(self) -> None:
         while (free := self._free()) > 0 and not self._stopping.is_set():
-            suspects = SUSPECTS_AT_ONCE - sum(job.suspect for job in self._running.values())
             try:
-                jobs = await self._queue.claim(free, suspects=suspects)
+                jobs = await self._queue.claim(free, suspects=self._suspects_free())
             except (Busy, StorageUnavailable) as error:
                 log.warning("queue.claim_failed", error=str(error))
                 asyncio.get_running_loop().call_later(STORAGE_PAUSE, self._bell.set)
@@ -163,12 +148,13 @@ class Worker:
             if len(jobs) < free:
                 break
 
-    def _start(self, job: Job) -> None:
+    def _start(self, job: Job) -> "asyncio.Task[None]":
         task = asyncio.create_task(self._supervise(job), name=f"job {job.name} {job.id}")
         self._running[task] = job
         if self._free() <= 0:
             self._room.clear()
         task.add_done_callback(self._ended)
+        return task
 
     def _ended(self, task: "asyncio.Task[None]") -> None:
         self._running.pop(task, None)

@@ -18,7 +18,7 @@ from recado.entrypoints.cli.running import run, settings_for
 if TYPE_CHECKING:
     from recado.bootstrap import Container
     from recado.core.queue.delivery import BrokerState
-    from recado.core.queue.worker import Ticked
+    from recado.core.queue.rounds import Ticked
     from recado.operations.verify import Report
     from recado.settings import Settings
 
@@ -64,7 +64,8 @@ def tick(
     """Do one round: free the leases of dead workers, start what is scheduled, run what is due. For timers and tests."""
     ticked = run(lambda container: _one_round(container, seconds), purpose="worker")
     counts = asdict(ticked)
-    answer(counts, f"{ticked.jobs} jobs run, {ticked.leases_freed} leases freed.", as_json=as_json)
+    words = f"{ticked.jobs} jobs run, {ticked.leases_freed} leases freed, {ticked.still_due} still due."
+    answer(counts, words, as_json=as_json)
 
 
 async def _one_round(container: "Container", seconds: float) -> "Ticked":

@@ -1,0 +1,185 @@
+"""Rounds: the work of those who have no running worker, inside so many seconds.
+
+A serverless host ends a process at its limit, whatever it does then; to the queue that looks like a crash and costs a
+lease. So a round is over before its time is: it claims nothing that could hardly be finished, and gives back what still
+runs, unharmed. Any number of rounds may run at once, in one process or in many: the rows decide who does what.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Final, TypeAlias
+
+import structlog
+
+from recado.core.errors import Busy, DomainError, StorageUnavailable
+from recado.core.queue.job import Job
+from recado.core.queue.relay import PASS_SECONDS, Passed, Relay
+from recado.core.queue.service import QueueService
+
+log = structlog.get_logger(__name__)
+
+ROUND_JOBS: Final = 16
+"""How many jobs a round runs at a time: few enough to finish within its budget."""
+LAST_CLAIM_SECONDS: Final = 3.0
+"""Nothing is claimed so shortly before the stop: a send that is cut off is a send whose fate must be found out."""
+GIVE_BACK_SECONDS: Final = 2.0
+"""What giving back may take."""
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """Moments of the event loop's clock: until when jobs are claimed, when they are stopped, when all is over."""
+
+    last_claim: float
+    stop: float
+    end: float
+
+    @classmethod
+    def of(cls, seconds: float, now: float) -> "Budget":
+        """A budget that begins now. A short one keeps half of itself for working."""
+        end = now + seconds
+        stop = end - min(GIVE_BACK_SECONDS, seconds / 4)
+        return cls(stop - min(LAST_CLAIM_SECONDS, seconds / 4), stop, end)
+
+
+@dataclass(frozen=True, slots=True)
+class Ticked:
+    """What one round did, and what it leaves: slots made into jobs, leases of dead workers freed, jobs run, jobs given
+    back because the time was up, lanes with something due now, and how long the oldest of them waits."""
+
+    slots_made: int
+    leases_freed: int
+    jobs: int
+    given_back: int
+    still_due: int
+    oldest_due_seconds: float
+
+
+Task: TypeAlias = "asyncio.Task[None]"
+
+
+@dataclass(frozen=True, slots=True)
+class Hands:
+    """The worker, as far as a round needs one."""
+
+    start: Callable[[Job], Task]
+    room: Callable[[], int]
+    """How many more jobs it may run."""
+    suspects: Callable[[], int]
+    """How many of them may be suspects."""
+    look: Callable[[], Awaitable[None]]
+    """Once a second: tell runs of messages that have come meanwhile."""
+    stopping: Callable[[], bool]
+
+
+@dataclass(slots=True)
+class _Mine:
+    """The jobs of one round: several may share a worker."""
+
+    running: dict[Task, Job] = field(default_factory=dict)
+    begun: int = 0
+
+    def forget_ended(self) -> None:
+        self.running = {task: job for task, job in self.running.items() if not task.done()}
+
+
+class Rounds:
+    """Runs what is due for as long as its caller has time."""
+
+    def __init__(self, queue: QueueService, relay: Relay, hands: Hands) -> None:
+        self._queue = queue
+        self._relay = relay
+        self._hands = hands
+
+    async def tick(self, seconds: float, *, linger: bool = False) -> Ticked:
+        """The relay's pass, then what is due. With `linger` it stays until its time is up and works as things fall due.
+
+        Raises `Busy` and `StorageUnavailable` when the database fails; what it had claimed is given back even then, if
+        the database takes it.
+        """
+        loop = asyncio.get_running_loop()
+        budget, mine = Budget.of(seconds, loop.time()), _Mine()
+        passed = await self._relay.once()
+        try:
+            while loop.time() < budget.stop and not self._hands.stopping():
+                await self._claim(mine, budget)
+                if mine.running:
+                    await self._wait(mine, budget)
+                elif linger and loop.time() + PASS_SECONDS < budget.last_claim:
+                    await asyncio.sleep(PASS_SECONDS)
+                    passed += await self._relay.once()
+                else:
+                    break
+        finally:
+            given_back = await self._give_back(mine.running, budget)
+        return await self._told(passed, mine.begun - given_back, given_back)
+
+    async def wake(self, seconds: float) -> bool:
+        """Do what a wake-up asks: claim the best due job, and go on until nothing is due.
+
+        False when that job could not be claimed or did not end in time; those after it have other wake-ups.
+        """
+        loop = asyncio.get_running_loop()
+        budget, served = Budget.of(seconds, loop.time()), False
+        while loop.time() < budget.last_claim and not self._hands.stopping():
+            jobs = await self._queue.claim(1, suspects=self._hands.suspects())
+            if not jobs:
+                return True
+            task = self._hands.start(jobs[0])
+            try:
+                await asyncio.wait({task}, timeout=budget.stop - loop.time())
+            finally:
+                cut_off = await self._give_back({} if task.done() else {task: jobs[0]}, budget)
+            if cut_off:
+                return served
+            served = True
+        return served
+
+    async def _claim(self, mine: _Mine, budget: Budget) -> None:
+        room = min(ROUND_JOBS - len(mine.running), self._hands.room())
+        if room <= 0 or asyncio.get_running_loop().time() >= budget.last_claim:
+            return
+        try:
+            jobs = await self._queue.claim(room, suspects=self._hands.suspects())
+        except (Busy, StorageUnavailable) as error:
+            if not mine.running:
+                raise
+            log.warning("queue.claim_failed", error=str(error))
+            return
+        mine.running |= {self._hands.start(job): job for job in jobs}
+        mine.begun += len(jobs)
+
+    async def _wait(self, mine: _Mine, budget: Budget) -> None:
+        """Until one of them ends or a second has passed: meanwhile something else may have fallen due."""
+        patience = min(PASS_SECONDS, budget.stop - asyncio.get_running_loop().time())
+        ended, _ = await asyncio.wait(mine.running, timeout=max(0.0, patience), return_when=asyncio.FIRST_COMPLETED)
+        mine.forget_ended()
+        if not ended:
+            with contextlib.suppress(DomainError):  # The fence of the commit sees newcomers too.
+                await self._hands.look()
+
+    async def _give_back(self, running: Mapping[Task, Job], budget: Budget) -> int:
+        """Stop what runs and return it to the line; how many that were."""
+        if not running:
+            return 0
+        for task in running:
+            task.cancel()
+        left = max(0.0, min(GIVE_BACK_SECONDS, budget.end - asyncio.get_running_loop().time()))
+        _, late = await asyncio.wait(running, timeout=left / 2)
+        try:
+            # An agent that ignores being stopped keeps its thread, but not its job: the fence keeps its result out.
+            async with asyncio.timeout(left / 2):
+                for task in late:
+                    await self._queue.give_back(running[task])
+        except (TimeoutError, Busy, StorageUnavailable) as error:  # Then their leases end, as those of the dead do.
+            log.warning("queue.not_given_back", jobs=len(late), error=str(error))
+        return len(running)
+
+    async def _told(self, passed: Passed, jobs: int, given_back: int) -> Ticked:
+        due = await self._queue.due()
+        if due.lanes:
+            with contextlib.suppress(DomainError):  # Without its broker the next round finds them.
+                await self._relay.ring()
+        return Ticked(passed.slots_made, passed.leases_freed, jobs, given_back, due.lanes, due.oldest_seconds)

@@ -1,0 +1,161 @@
+"""`/internal/tick`: the work of a worker, a round at a time, for hosts that run nothing between two requests.
+
+Whoever calls it bears `RECADO_INTERNAL_API_KEY`; without that setting the route refuses everybody. The parts of a
+worker are made with the first round, since most servers never run one.
+"""
+
+import asyncio
+import hmac
+import math
+from dataclasses import asdict
+from hashlib import sha256
+from typing import TYPE_CHECKING, Final
+
+import structlog
+from fastapi import FastAPI
+from fastapi.requests import Request
+from fastapi.responses import JSONResponse
+
+from recado.core.errors import DomainError, InvalidInput
+from recado.core.queue.rounds import GIVE_BACK_SECONDS, Ticked
+from recado.core.queue.worker import Worker
+
+if TYPE_CHECKING:
+    from recado.bootstrap import Container
+
+log = structlog.get_logger(__name__)
+
+PATH: Final = "/internal/tick"
+DEFAULT_SECONDS: Final = 20.0
+LEAST_SECONDS: Final = 1.0
+MOST_SECONDS: Final = 300.0
+
+_HEADERS: Final = {"Cache-Control": "no-store"}
+_PARAMETERS: Final = [
+    {
+        "name": "seconds",
+        "in": "query",
+        "description": "How long the round may take.",
+        "schema": {"type": "number", "minimum": LEAST_SECONDS, "maximum": MOST_SECONDS, "default": DEFAULT_SECONDS},
+    },
+    {
+        "name": "linger",
+        "in": "query",
+        "description": "Stay until the time is up, and work as things fall due.",
+        "schema": {"type": "integer", "enum": [0, 1], "default": 0},
+    },
+]
+
+
+class InternalClosed(DomainError):
+    """Nobody was given a key, so nobody may come in."""
+
+    code = "internal.closed"
+    status = 403
+
+
+class InternalKeyWrong(DomainError):
+    """The caller bears no key, or another one."""
+
+    code = "internal.unauthorized"
+    status = 401
+
+
+class Ticks:
+    """The rounds of a server. They share one worker, so that together they run no more jobs than a worker would."""
+
+    def __init__(self, container: "Container") -> None:
+        self._container = container
+        self._making = asyncio.Lock()
+        self._worker: Worker | None = None
+        self._under_way: set[asyncio.Future[None]] = set()
+
+    async def run(self, seconds: float, *, linger: bool) -> Ticked:
+        """One round; see `Rounds.tick`."""
+        worker = await self._made()
+        ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._under_way.add(ended)
+        try:
+            ticked = await worker.tick(seconds, linger=linger)
+        finally:
+            self._under_way.discard(ended)
+            ended.set_result(None)
+        log.info("tick.done", **asdict(ticked))
+        if worker.worn_out:
+            log.warning("tick.worn_out", doing="start this server anew: an agent's run cannot be stopped")
+        return ticked
+
+    async def aclose(self) -> None:
+        """Let rounds that are under way give back what they hold, and close what they worked with."""
+        if self._worker is None:
+            return
+        self._worker.stop()
+        if self._under_way:
+            await asyncio.wait(self._under_way, timeout=2 * GIVE_BACK_SECONDS)
+        from recado.entrypoints.worker import close
+
+        await self._container.suspects().aclose()
+        await close(self._container)
+
+    async def _made(self) -> Worker:
+        async with self._making:
+            if self._worker is None:
+                # It imports agents and the HTTP client, which would hold up webhooks for half a second.
+                self._worker = await asyncio.to_thread(self._container.worker)
+            return self._worker
+
+
+def add_internal(app: FastAPI, key: str | None, ticks: Ticks) -> None:
+    """The route, for both methods: timers post, Vercel's cron gets."""
+
+    async def tick(request: Request) -> JSONResponse:
+        _let_in(request, key)
+        ticked = await ticks.run(_seconds(request), linger=_linger(request))
+        return JSONResponse(asdict(ticked), headers=_HEADERS)
+
+    for method in ("GET", "POST"):
+        app.add_api_route(
+            PATH,
+            tick,
+            methods=[method],
+            tags=["operations"],
+            summary="One round of what is due",
+            operation_id=f"tick_{method.lower()}",
+            response_model=Ticked,
+            responses={401: {"description": "Another key"}, 403: {"description": "No key is set"}},
+            openapi_extra={"parameters": _PARAMETERS},
+        )
+
+
+def _let_in(request: Request, key: str | None) -> None:
+    if key is None:
+        raise InternalClosed("/internal/ is closed to everybody until RECADO_INTERNAL_API_KEY is set")
+    scheme, _, given = request.headers.get("authorization", "").partition(" ")
+    # Digests are of one length, so the time says nothing about the key's.
+    if scheme.lower() != "bearer" or not hmac.compare_digest(
+        _digest(given.strip().encode("latin-1")), _digest(key.encode())
+    ):
+        log.warning("internal.refused", path=PATH)
+        raise InternalKeyWrong("this needs the header Authorization: Bearer and the value of RECADO_INTERNAL_API_KEY")
+
+
+def _digest(key: bytes) -> bytes:
+    return sha256(key).digest()
+
+
+def _seconds(request: Request) -> float:
+    text = request.query_params.get("seconds")
+    try:
+        seconds = DEFAULT_SECONDS if text is None else float(text)
+    except ValueError:
+        seconds = math.nan
+    if not LEAST_SECONDS <= seconds <= MOST_SECONDS:
+        raise InvalidInput(f"seconds must be a number from {LEAST_SECONDS:g} to {MOST_SECONDS:g}")
+    return seconds
+
+
+def _linger(request: Request) -> bool:
+    text = request.query_params.get("linger", "0")
+    if text not in {"0", "1"}:
+        raise InvalidInput("linger must be 0 or 1")
+    return text == "1"
