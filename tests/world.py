@@ -80,6 +80,8 @@ class WorkerDied(BaseException):
 class ScriptedAgents:
     """Answers from a script; when that is over, with an echo. A function in the script is the run itself."""
 
+    abandoned = 0
+
     def __init__(self) -> None:
         self._script: deque[Step] = deque()
         self.turns: list[TurnContext] = []

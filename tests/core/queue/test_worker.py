@@ -69,6 +69,7 @@ class Workshop:
         command: Command = _nobody_is_suspected,
         lease: timedelta = timedelta(seconds=30),
         grace: float = PATIENCE,
+        concurrency: int = 64,
     ) -> Worker:
         queue = QueueService(self.database, self.clock, self.ids, NoChance(), [handler], lease=lease)
         heartbeat = Heartbeat(self.database, self.clock, lease)
@@ -80,6 +81,7 @@ class Workshop:
             heartbeat,
             SuspectRunner(queue, heartbeat, command),
             self.database,
+            concurrency=concurrency,
             grace_seconds=grace,
             worn_out=lambda: self.worn_out,
         )

@@ -92,6 +92,7 @@ class Rounds:
         self._queue = queue
         self._relay = relay
         self._hands = hands
+        self._claiming = asyncio.Lock()  # Or rounds that look at the same moment would all take the same room.
 
     async def tick(self, seconds: float, *, linger: bool = False) -> Ticked:
         """The relay's pass, then what is due. With `linger` it stays until its time is up and works as things fall due.
@@ -138,18 +139,19 @@ class Rounds:
         return served
 
     async def _claim(self, mine: _Mine, budget: Budget) -> None:
-        room = min(ROUND_JOBS - len(mine.running), self._hands.room())
-        if room <= 0 or asyncio.get_running_loop().time() >= budget.last_claim:
-            return
-        try:
-            jobs = await self._queue.claim(room, suspects=self._hands.suspects())
-        except (Busy, StorageUnavailable) as error:
-            if not mine.running:
-                raise
-            log.warning("queue.claim_failed", error=str(error))
-            return
-        mine.running |= {self._hands.start(job): job for job in jobs}
-        mine.begun += len(jobs)
+        async with self._claiming:
+            room = min(ROUND_JOBS - len(mine.running), self._hands.room())
+            if room <= 0 or asyncio.get_running_loop().time() >= budget.last_claim:
+                return
+            try:
+                jobs = await self._queue.claim(room, suspects=self._hands.suspects())
+            except (Busy, StorageUnavailable) as error:
+                if not mine.running:
+                    raise
+                log.warning("queue.claim_failed", error=str(error))
+                return
+            mine.running |= {self._hands.start(job): job for job in jobs}
+            mine.begun += len(jobs)
 
     async def _wait(self, mine: _Mine, budget: Budget) -> None:
         """Until one of them ends or a second has passed: meanwhile something else may have fallen due."""

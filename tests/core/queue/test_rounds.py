@@ -1,0 +1,185 @@
+"""Rounds over real databases and real time: they end in time, and what they could not finish is as it was."""
+
+import asyncio
+from dataclasses import dataclass, field
+from datetime import timedelta
+
+import pytest
+
+from recado.core.clock import FrozenClock
+from recado.core.database.engine import Database
+from recado.core.errors import StorageUnavailable
+from recado.core.ids import UuidV7
+from recado.core.queue.cron import Cron, Schedule
+from recado.core.queue.job import Job, JobResult
+from recado.core.queue.relay import Passed, Relay
+from recado.core.queue.rounds import Budget
+from recado.core.queue.service import QueueService
+from tests.contracts.queue import LEASE, NoChance, ScriptedHandler
+from tests.core.queue.test_worker import PATIENCE, GatedHandler, Workshop
+
+ON_BOTH_DATABASES = True
+
+SHORT = 0.6
+"""Seconds of a round that is to be cut off."""
+
+
+@dataclass(slots=True)
+class StubbornHandler(ScriptedHandler):
+    """Goes on although it was cancelled, as an agent may."""
+
+    gate: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def run(self, job: Job) -> JobResult:
+        while not self.gate.is_set():
+            try:
+                await self.gate.wait()
+            except asyncio.CancelledError:
+                continue
+        return await ScriptedHandler.run(self, job)
+
+
+@pytest.fixture
+def workshop(database: Database) -> Workshop:
+    return Workshop(database)
+
+
+class TestABudget:
+    def test_keeps_time_for_giving_back_and_claims_nothing_shortly_before(self) -> None:
+        assert Budget.of(20, 100.0) == Budget(last_claim=115.0, stop=118.0, end=120.0)
+
+    def test_of_a_few_seconds_keeps_half_of_them_for_work(self) -> None:
+        assert Budget.of(4, 100.0) == Budget(last_claim=102.0, stop=103.0, end=104.0)
+
+
+class TestATick:
+    async def test_runs_what_is_due_and_says_what_it_did(self, workshop: Workshop) -> None:
+        handler = ScriptedHandler()
+        await workshop.stores("ana", "ana", "bia")
+
+        ticked = await workshop.worker(handler).tick(PATIENCE)
+
+        assert (ticked.jobs, ticked.given_back, ticked.still_due, ticked.oldest_due_seconds) == (3, 0, 0, 0.0)
+        assert await workshop.jobs() == [("done",)] * 3
+
+    async def test_gives_back_unharmed_what_does_not_end_in_its_time(self, workshop: Workshop) -> None:
+        handler = GatedHandler()
+        await workshop.stores("ana", "bia")
+        worker, loop = workshop.worker(handler), asyncio.get_running_loop()
+        give_up = loop.time() + SHORT
+
+        ticked = await worker.tick(SHORT)
+
+        assert loop.time() < give_up
+        assert (ticked.jobs, ticked.given_back, ticked.still_due) == (0, 2, 2)
+        assert await workshop.jobs("status, attempts, crashes") == [("waiting", 0, 0)] * 2
+
+    async def test_takes_the_job_from_a_run_that_ignores_being_stopped(self, workshop: Workshop) -> None:
+        stubborn, other = StubbornHandler(), ScriptedHandler()
+        await workshop.stores("ana")
+        worker, loop = workshop.worker(stubborn), asyncio.get_running_loop()
+        give_up = loop.time() + SHORT
+
+        ticked = await worker.tick(SHORT)
+
+        assert loop.time() < give_up
+        assert ticked.given_back == 1
+        assert (await workshop.worker(other).tick(PATIENCE)).jobs == 1
+        stubborn.gate.set()
+        await left_behind_ends()
+        assert (len(other.ran), await workshop.jobs("status, attempts, crashes")) == (1, [("done", 0, 0)])
+
+    async def test_claims_what_falls_due_while_something_slow_runs(self, workshop: Workshop) -> None:
+        slow = GatedHandler()
+        await workshop.stores("ana")
+        worker = workshop.worker(slow)
+        ticking = asyncio.create_task(worker.tick(PATIENCE))
+        await slow.begun.wait()
+
+        await workshop.stores("bia")
+        slow.gate.set()
+
+        assert (await ticking).jobs == 2
+
+    async def test_that_lingers_works_as_things_fall_due(self, workshop: Workshop) -> None:
+        handler = ScriptedHandler()
+        lingering = asyncio.create_task(workshop.worker(handler).tick(4, linger=True))
+        await workshop.stores("ana")
+
+        assert (await lingering).jobs == 1
+
+    async def test_that_is_cancelled_gives_back_what_it_holds(self, workshop: Workshop) -> None:
+        handler = GatedHandler()
+        await workshop.stores("ana")
+        ticking = asyncio.create_task(workshop.worker(handler).tick(PATIENCE))
+        await handler.begun.wait()
+
+        ticking.cancel()
+
+        with pytest.raises(asyncio.CancelledError):
+            await ticking
+        assert await workshop.jobs("status, attempts, crashes") == [("waiting", 0, 0)]
+
+    async def test_shares_the_worker_s_room_with_others(self, workshop: Workshop) -> None:
+        """A server that is called ten times at once runs no more jobs than its worker may."""
+        handler = GatedHandler()
+        await workshop.stores(*[f"lane {n}" for n in range(40)])
+        worker = workshop.worker(handler, concurrency=5)
+        ticking = [asyncio.create_task(worker.tick(PATIENCE)) for _ in range(10)]
+        await handler.begun.wait()
+        await asyncio.wait(ticking, timeout=0.3)
+        running = [status for (status,) in await workshop.jobs() if status == "running"]
+        handler.gate.set()
+
+        ticked = await asyncio.gather(*ticking)
+
+        assert len(running) == 5
+        assert sum(each.jobs for each in ticked) == len(handler.ran) == 40
+
+
+class TestAWakeUp:
+    async def test_runs_the_best_due_job_and_those_after_it(self, workshop: Workshop) -> None:
+        handler = ScriptedHandler()
+        await workshop.stores("ana", "bia")
+        assert await workshop.worker(handler).wake(PATIENCE) is True
+        assert len(handler.ran) == 2
+
+    async def test_is_well_when_nothing_is_due(self, workshop: Workshop) -> None:
+        assert await workshop.worker(ScriptedHandler()).wake(PATIENCE) is True
+
+    async def test_fails_when_its_job_does_not_end_in_time(self, workshop: Workshop) -> None:
+        await workshop.stores("ana")
+        assert await workshop.worker(GatedHandler()).wake(SHORT) is False
+        assert await workshop.jobs("status, attempts, crashes") == [("waiting", 0, 0)]
+
+    async def test_fails_without_a_claim_when_there_is_no_time(self, workshop: Workshop) -> None:
+        await workshop.stores("ana")
+        handler = ScriptedHandler()
+        assert await workshop.worker(handler).wake(0) is False
+        assert handler.ran == []
+
+    async def test_says_when_the_database_is_gone(self, workshop: Workshop) -> None:
+        worker = workshop.worker(ScriptedHandler())
+        await workshop.database.close()
+        with pytest.raises(StorageUnavailable):
+            await worker.wake(PATIENCE)
+
+
+class TestAPassThatComesRoundSeldom:
+    async def test_frees_the_leases_of_the_dead(self, database: Database, clock: FrozenClock) -> None:
+        """A relay that passes each second would take a minute without a pass for an outage, and be patient."""
+        ids, handler = UuidV7(clock), ScriptedHandler()
+        queue = QueueService(database, clock, ids, NoChance(), [handler], lease=LEASE)
+        relay = Relay(queue, Cron(database, clock, ids, [Schedule("sweep", timedelta(minutes=1))]), clock)
+        assert await relay.once() == Passed(slots_made=1, leases_freed=0)
+        await queue.claim(1, suspects=0)
+        clock.advance(timedelta(minutes=1))
+
+        assert await relay.once() == Passed(slots_made=1, leases_freed=1)
+
+
+async def left_behind_ends() -> None:
+    """Wait for the runs that a round could not stop."""
+    async with asyncio.timeout(PATIENCE):
+        while left := {task for task in asyncio.all_tasks() if task.get_name().startswith("job ")}:
+            await asyncio.wait(left)
