@@ -313,7 +313,8 @@ def _environment(directory: Path, port: int, twilio_url: str, settings: Mapping[
     }
     ours |= {name.upper(): value for name, value in settings.items()}
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("RECADO_")}
-    return inherited | {"PYTHONPATH": str(directory)} | {f"RECADO_{name}": str(value) for name, value in ours.items()}
+    path = os.pathsep.join(filter(None, (str(directory), os.environ.get("PYTHONPATH"))))
+    return inherited | {"PYTHONPATH": path} | {f"RECADO_{name}": str(value) for name, value in ours.items()}
 
 
 def install(directory: Path) -> None:
