@@ -22,7 +22,7 @@ from tests.world import World
 ON_BOTH_DATABASES = True
 
 KEY = "um segredo só nosso"
-BEARER = {"Authorization": f"Bearer {KEY}".encode()}
+BEARER = {b"Authorization": f"Bearer {KEY}".encode()}
 
 
 @pytest.fixture
@@ -86,7 +86,8 @@ class TestWhoIsLetIn:
         "header", [None, "", "Bearer", "Bearer um", "Basic dW0=", KEY.encode(), f"Bearer {KEY}x".encode()]
     )
     async def test_nobody_else(self, world: World, header: str | bytes | None) -> None:
-        headers = {} if header is None else {"Authorization": header}
+        given = header.encode() if isinstance(header, str) else header
+        headers = {} if given is None else {b"Authorization": given}
         async with serving(world) as client:
             with structlog.testing.capture_logs() as logs:
                 answer = await client.get("/internal/tick?seconds=nonsense", headers=headers)

@@ -1,0 +1,243 @@
+"""AWS Lambda: one deployment, three functions.
+
+    recado.entrypoints.aws_lambda.http     behind API Gateway, a function URL or a load balancer: webhooks and pages
+    recado.entrypoints.aws_lambda.sqs      behind the queue of RECADO_SQS_QUEUE_URL: runs jobs, reports failed wake-ups
+    recado.entrypoints.aws_lambda.tick     called by a schedule of EventBridge: what `/internal/tick` does
+
+Lambda stands still between two calls and may forget everything, so nothing is kept here but the container, made once
+per cold start. The state is in PostgreSQL; a SQLite file would be gone with the sandbox.
+"""
+
+import asyncio
+import functools
+import json
+import logging
+import os
+import sys
+from collections.abc import Awaitable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Final, Protocol, TypeAlias, TypeVar
+from urllib.parse import quote, urlsplit
+
+import structlog
+from mangum import Mangum
+
+from recado.core.database.engine import on_postgresql
+from recado.core.database.types import JsonValue
+from recado.core.errors import Busy, ConfigurationError, StorageUnavailable
+
+if TYPE_CHECKING:
+    from starlette.types import ASGIApp, Receive, Scope, Send
+
+    from recado.bootstrap import Container
+    from recado.core.queue.worker import Worker
+
+log = structlog.get_logger(__name__)
+
+T = TypeVar("T")
+Event: TypeAlias = dict[str, JsonValue]
+Answer: TypeAlias = dict[str, JsonValue]
+
+MARGIN_SECONDS: Final = 1.0
+"""Kept back from Lambda's limit for answering; a round keeps time of its own for giving back."""
+MOST_TICK_SECONDS: Final = 300.0
+SCHEMA_SECONDS: Final = 5.0
+"""How long a cold start waits for PostgreSQL and its schema; Lambda grants it ten."""
+
+
+class LambdaContext(Protocol):
+    """What Lambda hands every function, as far as it is used here."""
+
+    def get_remaining_time_in_millis(self) -> int: ...
+
+
+def http(event: Event, context: LambdaContext) -> Answer:
+    """Answer one HTTP request."""
+    return _functions().http(event, context)
+
+
+def sqs(event: Event, context: LambdaContext) -> Answer:
+    """Do what a batch of wake-ups asks for; the records that must come again."""
+    try:
+        functions = _functions()
+    except (Busy, StorageUnavailable) as error:
+        log.warning("lambda.not_started", error=str(error))
+        return _failures([record.message_id for record in _records(event)])
+    return functions.sqs(event, context)
+
+
+def tick(event: Event, context: LambdaContext) -> Answer:
+    """One round. The event may say `{"seconds": 50, "linger": true}`."""
+    return _functions().tick(event, context)
+
+
+@functools.cache
+def _functions() -> "Functions":
+    return Functions.cold_start(os.environ)
+
+
+# --- Wake-ups ---------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """A wake-up as SQS delivers it. Its body is a pointer that is good for traces only: any wake-up means the same."""
+
+    message_id: str
+    group: str | None
+    """Of a FIFO queue; what comes after a failure in it must come again too, and in order."""
+    job: str | None
+
+
+def _records(event: Event) -> Sequence[Record]:
+    records = event.get("Records")
+    return [_record(each) for each in records if isinstance(each, Mapping)] if isinstance(records, Sequence) else []
+
+
+def _record(record: Mapping[str, JsonValue]) -> Record:
+    attributes = record.get("attributes")
+    group = attributes.get("MessageGroupId") if isinstance(attributes, Mapping) else None
+    fifo = str(record.get("eventSourceARN", "")).endswith(".fifo")
+    return Record(
+        str(record["messageId"]), str(group) if fifo and group is not None else None, _job_in(record.get("body"))
+    )
+
+
+def _job_in(body: JsonValue) -> str | None:
+    try:
+        pointer: JsonValue = json.loads(str(body))
+    except ValueError:
+        return None
+    return str(pointer.get("job"))[:40] if isinstance(pointer, Mapping) else None
+
+
+def _failures(message_ids: Sequence[str]) -> Answer:
+    return {"batchItemFailures": [{"itemIdentifier": message_id} for message_id in message_ids]}
+
+
+# --- The functions ----------------------------------------------------------------------------------------------------
+
+
+class Functions:
+    """The functions over one container, on an event loop that lives as long as the sandbox."""
+
+    def __init__(self, container: "Container") -> None:
+        from recado.entrypoints.api import build_app
+
+        self._container = container
+        self._loop = asyncio.new_event_loop()
+        asyncio.set_event_loop(self._loop)  # Mangum runs each request on the loop that is set.
+        app = build_app(container)
+        base = urlsplit(container.settings().public_url or "").path
+        self._http = Mangum(_AsAServerWouldCall(app, base), lifespan="off")
+        # It logs each request's path, and in the paths of status reports is our MAC.
+        logging.getLogger("mangum.http").setLevel(logging.WARNING)
+        self._worker: Worker | None = None
+
+    @classmethod
+    def cold_start(cls, environ: Mapping[str, str]) -> "Functions":
+        """Settings are checked and the schema is looked at, before anything is answered."""
+        from recado.core.clock import SystemClock
+        from recado.core.telemetry import configure_logging
+        from recado.settings import load_settings
+
+        settings = load_settings(environ, purpose="serve")
+        configure_logging(settings.log_level, sys.stderr, SystemClock())
+        if not on_postgresql(settings.database_url):
+            raise ConfigurationError(
+                "RECADO_DATABASE_URL names a SQLite file, which AWS Lambda would throw away: give postgresql://…"
+            )
+        from recado.bootstrap import Container
+        from recado.migrations.postgres import await_schema
+
+        await_schema(settings.database_url, wait_seconds=SCHEMA_SECONDS)
+        return cls(Container(settings=settings))
+
+    def http(self, event: Event, context: LambdaContext) -> Answer:
+        answer: Answer = self._http(event, context)  # type: ignore[arg-type]  # Mangum's context has more to it
+        return answer
+
+    def sqs(self, event: Event, context: LambdaContext) -> Answer:
+        records = _records(event)
+        failed = self._run(self._wake(records, context))
+        if failed:
+            log.warning("lambda.wakeups_failed", failed=len(failed), of=len(records))
+        return _failures([record.message_id for record in records if record in failed])
+
+    def tick(self, event: Event, context: LambdaContext) -> Answer:
+        asked = event.get("seconds")
+        left = min(_seconds_left(context), MOST_TICK_SECONDS)
+        seconds = min(float(asked), left) if isinstance(asked, int | float) else left
+        ticked = self._run(self._working().tick(max(0.0, seconds), linger=event.get("linger") is True))
+        log.info("tick.done", **asdict(ticked))
+        return asdict(ticked)
+
+    def close(self) -> None:
+        """For tests: Lambda never says goodbye."""
+        from recado.entrypoints.worker import close
+
+        self._loop.run_until_complete(close(self._container))
+        self._loop.close()
+        asyncio.set_event_loop(None)
+
+    def _run(self, work: Awaitable[T]) -> T:
+        return self._loop.run_until_complete(self._ending_calls(work))
+
+    async def _ending_calls(self, work: Awaitable[T]) -> T:
+        """Close the connections to Twilio before the sandbox stands still: a request on one that died meanwhile would
+        be a send of which nobody knows whether it went out."""
+        try:
+            return await work
+        finally:
+            await self._container.twilio().aclose()
+
+    def _working(self) -> "Worker":
+        self._worker = self._worker or self._container.worker()
+        return self._worker
+
+    async def _wake(self, records: Sequence[Record], context: LambdaContext) -> set[Record]:
+        """Groups side by side, and in a group one after the other; the records that failed."""
+        room = asyncio.Semaphore(self._container.settings().worker_concurrency)
+        groups: dict[tuple[str, str], list[Record]] = {}
+        for record in records:
+            key = ("message", record.message_id) if record.group is None else ("group", record.group)
+            groups.setdefault(key, []).append(record)
+        failed = await asyncio.gather(*[self._wake_in_turn(group, context, room) for group in groups.values()])
+        return {record for group in failed for record in group}
+
+    async def _wake_in_turn(
+        self, group: Sequence[Record], context: LambdaContext, room: asyncio.Semaphore
+    ) -> Sequence[Record]:
+        """The first that fails, and all after it."""
+        for position, record in enumerate(group):
+            async with room:
+                if not await self._woken(record, context):
+                    return group[position:]
+        return ()
+
+    async def _woken(self, record: Record, context: LambdaContext) -> bool:
+        log.debug("lambda.woken", message=record.message_id, job=record.job)
+        try:
+            return await self._working().wake(max(0.0, _seconds_left(context)))
+        except (Busy, StorageUnavailable) as error:
+            log.warning("lambda.wakeup_failed", error=str(error))
+            return False
+
+
+def _seconds_left(context: LambdaContext) -> float:
+    return context.get_remaining_time_in_millis() / 1000 - MARGIN_SECONDS
+
+
+class _AsAServerWouldCall:
+    """Mangum gives no undecoded path, which signatures cover, and leaves a stage (`/prod`) in front of it."""
+
+    def __init__(self, app: "ASGIApp", base: str) -> None:
+        self._app = app
+        self._base = base
+
+    async def __call__(self, scope: "Scope", receive: "Receive", send: "Send") -> None:
+        path: str = scope["path"]
+        if self._base and path.startswith(f"{self._base}/"):
+            path = path.removeprefix(self._base)
+        raw = quote(path, safe="/~:@!$&'()*+,;=").encode()
+        await self._app({**scope, "path": path, "raw_path": raw}, receive, send)
