@@ -49,6 +49,11 @@ class PostgresServer:
         self._made = 0
         self.url = f"postgresql://recado@127.0.0.1:{self._port}/postgres"
 
+    @property
+    def tools(self) -> Path:
+        """Where `pg_dump` and its kin of this release are."""
+        return self._binaries
+
     # --- The process --------------------------------------------------------------------------------------------------
 
     def initialise(self) -> None:

@@ -1,9 +1,12 @@
 import json
 import sqlite3
+import stat
+import subprocess
 from pathlib import Path
 
 import pytest
 
+from recado.bootstrap import SCHEDULES
 from recado.migrations import HEAD
 from tests.brokers import RedisServer, free_port
 from tests.servers import PostgresServer
@@ -52,6 +55,32 @@ class TestMigrate:
     def test_a_database_of_a_later_release_gets_a_sentence(self, recado: Recado, file: Path) -> None:
         spoil(file, "UPDATE alembic_version SET version_num = '9999'")
         assert "the database is at schema 9999" in recado.refuses("migrate", status=2)
+
+
+class TestBackup:
+    def test_a_copy_can_be_worked_with(self, recado: Recado, tmp_path: Path) -> None:
+        copy = tmp_path / "copy.db"
+        made = recado.one("backup", copy)
+        assert (made["file"], made["bytes"], made["schema"]) == (str(copy), copy.stat().st_size, HEAD)
+        restored = {"RECADO_DATABASE_URL": f"sqlite:///{copy}"}
+        assert recado.one("verify", **restored) == recado.one("verify")
+        assert "MB at schema" in recado.says("backup", tmp_path / "another.db")
+
+    def test_a_file_that_is_there_stays(self, recado: Recado, file: Path) -> None:
+        assert recado.refuses("backup", file) == (
+            f"Error: {file} is there already and stays as it is: name another file\n"
+        )
+
+
+class TestTick:
+    def test_says_what_it_did_and_what_it_leaves(self, recado: Recado) -> None:
+        counts = recado.one(
+            "tick", "--seconds", 5, RECADO_PUBLIC_URL=PUBLIC, RECADO_TWILIO_API_URL="http://127.0.0.1:1"
+        )
+        assert set(counts) == {
+            "slots_made", "leases_freed", "jobs", "given_back", "still_due", "oldest_due_seconds",
+        }  # fmt: skip
+        assert (counts["slots_made"], counts["given_back"]) == (len(SCHEDULES), 0)
 
 
 class TestDoctor:
@@ -112,6 +141,34 @@ class TestOnPostgres:
         made = recado.one("org", "register", *form, **there, ONCE="pão quente às seis")
         assert [each["owner_id"] for each in recado.many("org", "list", **there)] == [made["owner_id"]]
         assert recado.one("verify", **there)["violations"] == []
+
+    def test_a_backup_is_what_its_own_tool_makes_of_it(
+        self, recado: Recado, postgres_server: PostgresServer, tmp_path: Path
+    ) -> None:
+        there = {"RECADO_DATABASE_URL": postgres_server.make(empty=True)}
+        recado.one("migrate", **there)
+        dump, tools = tmp_path / "recado.dump", str(postgres_server.tools)
+        made = recado.one("backup", dump, PATH=tools, **there)
+        assert (made["bytes"], made["schema"]) == (dump.stat().st_size, HEAD)
+        assert stat.S_IMODE(dump.stat().st_mode) == 0o600
+
+        copy = postgres_server.make(empty=True)
+        restored = subprocess.run(
+            [f"{tools}/pg_restore", "--no-owner", f"--dbname={copy}", dump], capture_output=True, check=False
+        )
+        assert (restored.returncode, restored.stderr) == (0, b"")
+        assert recado.one("verify", RECADO_DATABASE_URL=copy)["violations"] == []
+
+    def test_without_the_tool_a_backup_says_what_to_type(self, recado: Recado, tmp_path: Path) -> None:
+        told = recado.refuses(
+            "backup",
+            tmp_path / "recado.dump",
+            PATH=str(tmp_path),
+            RECADO_DATABASE_URL="postgresql://recado:canary@db.internal/recado",
+        )
+        assert "pg_dump --format=custom --no-owner --file=FILE 'postgresql://recado@db.internal/recado'" in told
+        assert "canary" not in told
+        assert [each.name for each in tmp_path.iterdir()] == ["recado.db"]
 
     def test_a_server_that_is_gone_gets_a_sentence(self, recado: Recado) -> None:
         nowhere = "postgresql://recado@127.0.0.1:1/recado"

@@ -1,4 +1,6 @@
 import json
+import os
+import stat
 import subprocess
 import sys
 from contextlib import closing
@@ -56,6 +58,24 @@ class TestMigrating:
         assert migrated(url, versions) == MigrationResult(None, "0002", migrated=True)
         assert run(path, "SELECT id, name, city FROM shops") == []
         assert run(path, "PRAGMA journal_mode") == [("wal",)]
+
+    def test_a_fresh_file_and_its_logs_are_for_its_owner_only(self, url: str, path: Path, versions: Versions) -> None:
+        before = os.umask(0o022)
+        try:
+            migrated(url, versions)
+            with closing(sqlite_module().connect(path, isolation_level=None)) as connection:
+                connection.execute("INSERT INTO shops (id) VALUES (1)")
+                files = sorted(each for each in path.parent.glob(f"{path.name}*") if each.suffix != ".lock")
+                modes = {each.name.removeprefix(path.name): stat.S_IMODE(each.stat().st_mode) for each in files}
+        finally:
+            os.umask(before)
+        assert modes == {"": 0o600, "-shm": 0o600, "-wal": 0o600}
+
+    def test_a_file_that_was_there_keeps_its_mode(self, url: str, path: Path, versions: Versions) -> None:
+        path.touch(mode=0o660)
+        path.chmod(0o660)
+        migrated(url, versions)
+        assert stat.S_IMODE(path.stat().st_mode) == 0o660
 
     def test_an_older_file_gets_what_it_lacks_and_keeps_its_rows(
         self, url: str, path: Path, versions: Versions

@@ -76,6 +76,7 @@ def migrate_sqlite(
     if not is_behind(found, head):
         return MigrationResult(found, found, migrated=False)
     with _alone(path):
+        path.touch(mode=0o600)  # What customers write is for nobody else on this machine; SQLite's logs take its mode.
         return _migrate(_exclusive_engine(database_url, wait_seconds), path, metadata_loader, versions, head)
 
 

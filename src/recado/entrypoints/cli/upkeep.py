@@ -1,4 +1,4 @@
-"""`recado verify`, `recado doctor` and `recado migrate`: is everything as it should be, and what to do if not."""
+"""`recado verify`, `doctor`, `migrate`, `tick` and `backup`: is everything as it should be, and what to do if not."""
 
 import asyncio
 import os
@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
+from recado.core.clock import SystemClock
 from recado.core.database.engine import on_postgresql
 from recado.core.errors import DomainError
 from recado.entrypoints.cli.options import AsJson
@@ -88,6 +89,37 @@ def migrate(as_json: AsJson = False) -> None:
     if not result.migrated:
         words = f"The database is at schema {result.after}: nothing was to be done."
     answer(asdict(result), words, as_json=as_json)
+
+
+# --- Backup -----------------------------------------------------------------------------------------------------------
+
+_SAY_SECONDS: Final = 3.0
+
+
+class _Share:
+    """Says how far a long copy has come, to people only: on standard error."""
+
+    def __init__(self) -> None:
+        self._clock = SystemClock()
+        self._said_at = self._clock.monotonic()
+
+    def __call__(self, share: float) -> None:
+        if self._clock.monotonic() - self._said_at >= _SAY_SECONDS:
+            self._said_at = self._clock.monotonic()
+            typer.echo(f"{share:.0%} copied", err=True)
+
+
+def backup(
+    file: Annotated[Path, typer.Argument(help="Where the copy goes; a file that is there is never overwritten.")],
+    as_json: AsJson = False,
+) -> None:
+    """Copy the database to a file, while servers and workers go on. The copy is checked before it gets its name."""
+    settings = settings_for("cli")
+    from recado.operations.backup import back_up
+
+    made = back_up(settings.database_url, file, _Share())
+    words = f"{made.file} holds the database: {made.bytes / 1_000_000:.1f} MB at schema {made.schema}."
+    answer(asdict(made), words, as_json=as_json)
 
 
 # --- Doctor -----------------------------------------------------------------------------------------------------------
