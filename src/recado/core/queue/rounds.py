@@ -152,6 +152,8 @@ class Rounds:
                 return
             mine.running |= {self._hands.start(job): job for job in jobs}
             mine.begun += len(jobs)
+        if len(jobs) == room:  # There may be more than one round can do.
+            await self._ring()
 
     async def _wait(self, mine: _Mine, budget: Budget) -> None:
         """Until one of them ends or a second has passed: meanwhile something else may have fallen due."""
@@ -182,6 +184,9 @@ class Rounds:
     async def _told(self, passed: Passed, jobs: int, given_back: int) -> Ticked:
         due = await self._queue.due()
         if due.lanes:
-            with contextlib.suppress(DomainError):  # Without its broker the next round finds them.
-                await self._relay.ring()
+            await self._ring()
         return Ticked(passed.slots_made, passed.leases_freed, jobs, given_back, due.lanes, due.oldest_seconds)
+
+    async def _ring(self) -> None:
+        with contextlib.suppress(DomainError):  # Without a broker the next round finds what is due.
+            await self._relay.ring()
