@@ -17,7 +17,7 @@ import sys
 from collections.abc import Awaitable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Final, Protocol, TypeAlias, TypeVar
-from urllib.parse import quote, urlsplit
+from urllib.parse import urlsplit
 
 import structlog
 from mangum import Mangum
@@ -128,8 +128,8 @@ class Functions:
         self._loop = asyncio.new_event_loop()
         asyncio.set_event_loop(self._loop)  # Mangum runs each request on the loop that is set.
         app = build_app(container)
-        base = urlsplit(container.settings().public_url or "").path
-        self._http = Mangum(_AsAServerWouldCall(app, base), lifespan="off")
+        stage = urlsplit(container.settings().public_url or "").path
+        self._http = Mangum(_WithoutStage(app, stage), lifespan="off")
         # It logs each request's path, and in the paths of status reports is our MAC.
         logging.getLogger("mangum.http").setLevel(logging.WARNING)
         self._worker: Worker | None = None
@@ -228,16 +228,14 @@ def _seconds_left(context: LambdaContext) -> float:
     return context.get_remaining_time_in_millis() / 1000 - MARGIN_SECONDS
 
 
-class _AsAServerWouldCall:
-    """Mangum gives no undecoded path, which signatures cover, and leaves a stage (`/prod`) in front of it."""
+class _WithoutStage:
+    """Behind a stage (`/prod`, or any path of RECADO_PUBLIC_URL) the gateway's paths begin with it, and ours do not."""
 
-    def __init__(self, app: "ASGIApp", base: str) -> None:
+    def __init__(self, app: "ASGIApp", stage: str) -> None:
         self._app = app
-        self._base = base
+        self._stage = stage
 
     async def __call__(self, scope: "Scope", receive: "Receive", send: "Send") -> None:
-        path: str = scope["path"]
-        if self._base and path.startswith(f"{self._base}/"):
-            path = path.removeprefix(self._base)
-        raw = quote(path, safe="/~:@!$&'()*+,;=").encode()
-        await self._app({**scope, "path": path, "raw_path": raw}, receive, send)
+        if self._stage and scope["path"].startswith(f"{self._stage}/"):
+            scope = {**scope, "path": scope["path"].removeprefix(self._stage)}
+        await self._app(scope, receive, send)

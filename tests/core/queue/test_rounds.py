@@ -21,7 +21,7 @@ from tests.core.queue.test_worker import PATIENCE, GatedHandler, Workshop
 ON_BOTH_DATABASES = True
 
 SHORT = 1.6
-"""Seconds of a round that is to be cut off: half of them for claiming, on a machine that is busy with something else."""
+"""Seconds of a round that is to be cut off: half of them for claiming, on a machine that may be busy."""
 BUSY = 1.0
 """What such a machine may add."""
 

@@ -6,6 +6,7 @@ framework does around a handler costs as much as storing the message.
 
 from collections.abc import Awaitable, Callable
 from typing import Final, TypeAlias
+from urllib.parse import quote
 
 import structlog
 from starlette.types import Message, Receive, Scope, Send
@@ -29,6 +30,7 @@ STATUS_PREFIX: Final = "/webhooks/twilio/status/"
 MAX_BODY: Final = 256 * 1024
 """A signed form is a few kilobytes; a filled-in WhatsApp Flow may be larger."""
 
+_SAFE: Final = "/~:@!$&'()*+,;="
 _TWIML: Final = b'<?xml version="1.0" encoding="UTF-8"?><Response/>'
 
 Next: TypeAlias = Callable[[Scope, Receive, Send], Awaitable[None]]
@@ -83,7 +85,7 @@ class TwilioWebhooks:
         raw = await _body(receive)
         if raw is None:
             return _TOO_LARGE
-        request = SignedRequest(raw, scope["raw_path"].partition(b"?")[0], scope["query_string"], _signature(scope))
+        request = SignedRequest(raw, _raw_path(scope), scope["query_string"], _signature(scope))
         try:
             if path == MESSAGES_PATH:
                 return _of(await self._service.receive_message(request))
@@ -103,6 +105,12 @@ def _of(reception: Reception) -> tuple[Message, Message]:
             return _FORBIDDEN
         case Unusable():
             return _BAD
+
+
+def _raw_path(scope: Scope) -> bytes:
+    """The path as it was sent. Gateways of serverless hosts know only the decoded one; ours look the same in both."""
+    raw: bytes | None = scope.get("raw_path")
+    return quote(scope["path"], safe=_SAFE).encode() if raw is None else raw.partition(b"?")[0]
 
 
 def _signature(scope: Scope) -> str:
