@@ -50,6 +50,7 @@ from recado.core.sealing import Sealer
 from recado.identity.passwords import Passwords
 from recado.identity.service import IdentityService
 from recado.operations.pruning import Pruning
+from recado.operations.restored import RestoredCopy
 from recado.operations.verify import Verifier
 from recado.settings import Settings
 
@@ -414,4 +415,5 @@ class Container(containers.DeclarativeContainer):
     suspects = providers.Singleton(SuspectRunner, queue, heartbeat)
     worker = providers.Singleton(_worker, queue, delivery, relay, heartbeat, suspects, database, agents, settings)
 
+    restored_copy = providers.Singleton(RestoredCopy, database, clock, queue)
     verifier = providers.Singleton(Verifier, database, clock, settings.provided.answer_deadline_seconds)

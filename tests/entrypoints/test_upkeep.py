@@ -72,6 +72,16 @@ class TestBackup:
         )
 
 
+class TestRestored:
+    def test_drops_nothing_before_it_is_told_to(self, recado: Recado) -> None:
+        assert recado.refuses("restored") == (
+            "Error: 0 jobs wait to answer customers, and none would be: say --yes if that is meant\n"
+        )
+
+    def test_says_what_it_did(self, recado: Recado) -> None:
+        assert recado.one("restored", "--yes") == {"dropped": 0, "left": 0, "numbers": 0}
+
+
 class TestTick:
     def test_says_what_it_did_and_what_it_leaves(self, recado: Recado) -> None:
         counts = recado.one(

@@ -48,6 +48,7 @@ COMMANDS: Final[Mapping[str, Entry]] = {
     "verify": Entry("Prove that no message was lost and none answered twice.", f"{_HERE}.upkeep:verify"),
     "tick": Entry("Do one round of what is due, without a running worker.", f"{_HERE}.upkeep:tick"),
     "backup": Entry("Copy the database to a file while everything runs.", f"{_HERE}.upkeep:backup"),
+    "restored": Entry("Keep a restored copy from answering anybody twice.", f"{_HERE}.upkeep:restored"),
     "doctor": Entry("Say what is wrong with the settings and the database.", f"{_HERE}.upkeep:doctor"),
     "migrate": Entry("Bring the database to this release's schema.", f"{_HERE}.upkeep:migrate"),
 }

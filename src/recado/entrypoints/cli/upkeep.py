@@ -11,7 +11,7 @@ import typer
 
 from recado.core.clock import SystemClock
 from recado.core.database.engine import on_postgresql
-from recado.core.errors import DomainError
+from recado.core.errors import DomainError, InvalidInput
 from recado.entrypoints.cli.options import AsJson
 from recado.entrypoints.cli.output import answer, document, sentence, table
 from recado.entrypoints.cli.running import run, settings_for
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from recado.bootstrap import Container
     from recado.core.queue.delivery import BrokerState
     from recado.core.queue.rounds import Ticked
+    from recado.operations.restored import Silenced
     from recado.operations.verify import Report
     from recado.settings import Settings
 
@@ -120,6 +121,27 @@ def backup(
     made = back_up(settings.database_url, file, _Share())
     words = f"{made.file} holds the database: {made.bytes / 1_000_000:.1f} MB at schema {made.schema}."
     answer(asdict(made), words, as_json=as_json)
+
+
+def restored(
+    yes: Annotated[bool, typer.Option("--yes", help="Do it; without, only say how much waits.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Silence a restored copy, before its workers start: what waits in it is dropped, and sweeps look back no further.
+
+    What waits in a backup may have been answered since. Without this it is answered again.
+    """
+    silenced = run(lambda container: _silence(container, yes=yes))
+    words = f"{silenced.dropped} jobs dropped, {silenced.left} sends left to be found out, {silenced.numbers} numbers."
+    answer(asdict(silenced), words, as_json=as_json)
+
+
+async def _silence(container: "Container", *, yes: bool) -> "Silenced":
+    copy = container.restored_copy()
+    if not yes:
+        waiting = await copy.waiting()
+        raise InvalidInput(f"{waiting} jobs wait to answer customers, and none would be: say --yes if that is meant")
+    return await copy.silence()
 
 
 # --- Doctor -----------------------------------------------------------------------------------------------------------

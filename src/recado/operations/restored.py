@@ -1,0 +1,86 @@
+"""Silences a restored copy: nobody is answered for what may have been answered after the copy was made.
+
+A restored database is the past. What was open in it may have been answered since, by an installation whose rows are
+lost, and Twilio's list would bring back every message that came after it. Either may be answered again, or neither: this
+is for those who want neither. Sends that were under way are left alone, for Twilio knows what became of them.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from uuid import UUID
+
+from sqlalchemy import func, select
+
+from recado.channels.twilio.repository import EveryAddress
+from recado.conversation.accept import REPLY
+from recado.conversation.answers import SEND
+from recado.core.clock import Clock
+from recado.core.database.engine import Database
+from recado.core.database.unit_of_work import UnitOfWork
+from recado.core.errors import Conflict
+from recado.core.queue import store
+from recado.core.queue.service import QueueService
+from recado.core.queue.tables import message_queue
+
+
+@dataclass(frozen=True, slots=True)
+class Silenced:
+    """What waited and is dropped, sends that are still to be found out, numbers whose sweeps begin now."""
+
+    dropped: int
+    left: int
+    numbers: int
+
+
+class RestoredCopy:
+    """A database that was made from a backup, before anything works on it."""
+
+    def __init__(self, database: Database, clock: Clock, queue: QueueService) -> None:
+        self._database = database
+        self._clock = clock
+        self._queue = queue
+
+    async def waiting(self) -> int:
+        """How many answers would be given."""
+        return await self._database.read(lambda uow: len(_unfinished(uow)), owner=None)
+
+    async def silence(self) -> Silenced:
+        """Drop what waits, and let sweeps begin now. Raises `Conflict` while a worker holds jobs."""
+        await self._refuse_if_at_work()
+        while await self._free():
+            """Go on: each step frees some."""
+        dropped = left = 0
+        for job_id in await self._database.read(_unfinished, owner=None):
+            try:
+                await self._queue.discard(job_id)
+                dropped += 1
+            except Conflict:  # Its create call was under way.
+                left += 1
+        return Silenced(dropped, left, await self._database.write(self._begin_sweeps, owner=None))
+
+    async def _refuse_if_at_work(self) -> None:
+        now = self._clock.now()
+        held = select(func.count()).where(message_queue.c.status == "running", message_queue.c.leased_until > now)
+        count = await self._database.read(lambda uow: uow.execute(held).scalar_one(), owner=None)
+        if count:
+            raise Conflict(
+                f"a worker holds {count} jobs of this database: stop the workers, or wait for their leases to end"
+            )
+
+    async def _free(self) -> int:
+        now = self._clock.now()
+        return await self._database.write(lambda uow: store.free_ended_leases(uow, now, (REPLY, SEND)), owner=None)
+
+    def _begin_sweeps(self, uow: UnitOfWork) -> int:
+        numbers = EveryAddress(uow)
+        swept = numbers.with_webhooks()
+        for number in swept:
+            numbers.change(number.id, first_webhook_at=self._clock.now())
+        return len(swept)
+
+
+def _unfinished(uow: UnitOfWork) -> Sequence[UUID]:
+    """Jobs that end in a message to a customer."""
+    unfinished = message_queue.c.status.in_(("collecting", "waiting", "running"))
+    ids = select(message_queue.c.id).where(unfinished, message_queue.c.name.in_((REPLY, SEND)))
+    return [row["id"] for row in uow.all(ids.order_by(message_queue.c.id))]
