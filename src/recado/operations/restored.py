@@ -1,8 +1,8 @@
 """Silences a restored copy: nobody is answered for what may have been answered after the copy was made.
 
 A restored database is the past. What was open in it may have been answered since, by an installation whose rows are
-lost, and Twilio's list would bring back every message that came after it. Either may be answered again, or neither: this
-is for those who want neither. Sends that were under way are left alone, for Twilio knows what became of them.
+lost, and Twilio's list would bring back every message that came after it. Either may be answered again, or neither:
+this is for those who want neither. Sends that were under way are left alone, for Twilio knows what became of them.
 """
 
 from collections.abc import Sequence
