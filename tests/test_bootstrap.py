@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,15 +13,17 @@ from recado.core.clock import FrozenClock
 from recado.core.errors import ConfigurationError
 from recado.core.queue.worker import Worker
 from recado.entrypoints.worker import close
-from recado.settings import Settings
+from recado.settings import QueueBackend, Settings
+
+
+def settings(tmp_path: Path) -> Settings:
+    url = f"sqlite:///{tmp_path}/recado.db"
+    return Settings(database_url=url, public_url="http://127.0.0.1:8000", secret_key=bytes(32))
 
 
 @pytest.fixture
 async def container(tmp_path: Path) -> AsyncIterator[Container]:
-    settings = Settings(
-        database_url=f"sqlite:///{tmp_path}/recado.db", public_url="http://127.0.0.1:8000", secret_key=bytes(32)
-    )
-    container = Container(settings=settings)
+    container = Container(settings=settings(tmp_path))
     yield container
     await close(container)
 
@@ -28,8 +31,18 @@ async def container(tmp_path: Path) -> AsyncIterator[Container]:
 async def test_every_provider_can_be_built(container: Container) -> None:
     built = {name: provider() for name, provider in container.providers.items()}
 
-    assert None not in built.values()
+    assert {name for name, made in built.items() if made is None} == {"broker", "dispatcher"}
     assert isinstance(built["worker"], Worker)
+
+
+@pytest.mark.parametrize("backend", ["bullmq", "sqs"])
+async def test_with_a_broker_somebody_rings_it(tmp_path: Path, backend: QueueBackend) -> None:
+    queue = "https://sqs.sa-east-1.amazonaws.com/123456789012/recado.fifo"
+    container = Container(settings=replace(settings(tmp_path), queue_backend=backend, sqs_queue_url=queue))
+
+    assert container.dispatcher() is not None
+    assert container.delivery() is container.broker()
+    await close(container)
 
 
 async def test_everything_is_there_once(container: Container) -> None:

@@ -6,7 +6,7 @@ elsewhere (agents/runner.py), so nothing here may block.
 
 import asyncio
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from datetime import timedelta
 
 import structlog
@@ -29,6 +29,9 @@ log = structlog.get_logger(__name__)
 
 UNKNOWN_PAUSE = timedelta(minutes=1)
 """How long a job of a name that this release does not know waits for another's worker."""
+
+CANCEL_SECONDS = 0.5
+"""How long a helper may take to end before it is cancelled again."""
 
 STORAGE_PAUSE = 0.5
 """Seconds to wait when the database cannot be reached, before looking again."""
@@ -100,9 +103,7 @@ class Worker:
                         helper.result()
                 await self._bell.wait()
         finally:
-            for helper in helpers:
-                helper.cancel()
-            await asyncio.gather(*helpers, return_exceptions=True)
+            await _ended(helpers)
             await self._wind_down()
 
     async def run_one(self, job: Job) -> None:
@@ -120,10 +121,10 @@ class Worker:
     async def _listen(self) -> None:
         """Look once for each wake-up, and take none while there is no room: an idle worker shall have it."""
         async for wakeup in self._delivery.receive(self._free):
-            full = self._free() <= 0
+            in_vain = self._free() <= 0 or self._stopping.is_set()
             self._looked.clear()
             self._bell.set()
-            if full:
+            if in_vain:
                 await self._relay.ring_again(wakeup)
             await self._looked.wait()
             await self._room.wait()
@@ -231,3 +232,12 @@ class Worker:
             task.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await asyncio.gather(*self._running, return_exceptions=True)
+
+
+async def _ended(helpers: Collection["asyncio.Task[None]"]) -> None:
+    """Cancel until they have ended: a broker's client may swallow a cancellation that comes with its answer."""
+    left = set(helpers)
+    while left:
+        for helper in left:
+            helper.cancel()
+        _, left = await asyncio.wait(left, timeout=CANCEL_SECONDS)
