@@ -28,6 +28,7 @@ from recado.conversation.answers import SEND
 from recado.conversation.handoff import HandOffService
 from recado.conversation.overdue import Overdue
 from recado.conversation.ports import Agents, Channel, OutboundText, Pull, SendResult
+from recado.conversation.quiet import Quiet, QuietLimits
 from recado.conversation.turns import ReplyHandler, ReplyLimits
 from recado.core.clock import Clock, SystemClock
 from recado.core.container import containers, providers
@@ -36,13 +37,14 @@ from recado.core.database.sqlite import SqliteDatabase
 from recado.core.errors import ConfigurationError
 from recado.core.ids import Chance, Ids, UuidV7, system_chance
 from recado.core.queue.crash import crash_at
-from recado.core.queue.cron import Cron, Schedule, Sweep
+from recado.core.queue.cron import Cron, Sweep
 from recado.core.queue.deliveries.sqlite import SqliteDelivery
 from recado.core.queue.delivery import Broker, Delivery
 from recado.core.queue.dispatch import Dispatcher
 from recado.core.queue.heartbeat import Heartbeat
 from recado.core.queue.job import Handler
 from recado.core.queue.relay import Relay
+from recado.core.queue.schedules import Schedule
 from recado.core.queue.service import QueueService
 from recado.core.queue.suspects import SuspectRunner
 from recado.core.queue.worker import Worker
@@ -250,6 +252,10 @@ def _window(settings: Settings) -> BurstWindow:
     return BurstWindow(timedelta(seconds=settings.quiet_seconds), timedelta(seconds=settings.max_wait_seconds))
 
 
+def _quiet_limits(settings: Settings) -> QuietLimits:
+    return QuietLimits(timedelta(minutes=settings.idle_minutes), timedelta(hours=settings.expire_hours))
+
+
 def _replies(
     database: Database, clock: Clock, ids: Ids, chance: Chance, agents: Agents, settings: Settings
 ) -> ReplyHandler:
@@ -307,17 +313,24 @@ SCHEDULES = (
     Schedule("sweep.turns", timedelta(seconds=30)),
     Schedule("sweep.gaps", timedelta(minutes=5)),
     Schedule("sweep.prune", timedelta(hours=1)),
+    Schedule("idle_conversations", timedelta(minutes=1)),
+    Schedule("expired_conversations", timedelta(minutes=1)),
 )
 """Everything that comes round; each name has its handler in `_sweeps`."""
 
 
 def _sweeps(
-    overdue: Callable[[], Overdue], gaps: Callable[[], "GapSweep"], pruning: Callable[[], Pruning]
+    overdue: Callable[[], Overdue],
+    gaps: Callable[[], "GapSweep"],
+    pruning: Callable[[], Pruning],
+    quiet: Callable[[], Quiet],
 ) -> Sequence[Handler]:
     return (
         Sweep("sweep.turns", lambda: overdue().move()),
         Sweep("sweep.gaps", lambda: gaps().sweep()),
         Sweep("sweep.prune", lambda: pruning().prune()),
+        Sweep("idle_conversations", lambda: quiet().rest()),
+        Sweep("expired_conversations", lambda: quiet().end()),
     )
 
 
@@ -401,7 +414,10 @@ class Container(containers.DeclarativeContainer):
 
     overdue = providers.Singleton(Overdue, database, clock, ids, replies, settings.provided.max_attempts)
     pruning = providers.Singleton(Pruning, database, clock)
-    sweeps = providers.Singleton(_sweeps, overdue.provider, gap_sweep.provider, pruning.provider)
+    quiet = providers.Singleton(
+        Quiet, database, clock, ids, providers.Object(split), providers.Singleton(_quiet_limits, settings)
+    )
+    sweeps = providers.Singleton(_sweeps, overdue.provider, gap_sweep.provider, pruning.provider, quiet.provider)
 
     handlers = providers.Singleton(_handlers, replies, sends, sweeps)
     queue = providers.Singleton(_queue, database, clock, ids, chance, handlers, settings)

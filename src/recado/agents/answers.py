@@ -22,7 +22,7 @@ class Rubbish(Exception):
 def judged(result: object) -> AgentResult:
     """The result, with line breaks of one kind; raises `Rubbish` if it is none."""
     match result:
-        case Reply(text=text, usage=usage):
+        case Reply(text=text, usage=usage, closes=bool()):
             return replace(result, text=_text(text, MAX_ANSWER), usage=_usage(usage))
         case HandOff(reason=reason, notice=notice, usage=usage):
             notice = None if notice is None else _text(notice, MAX_ANSWER)

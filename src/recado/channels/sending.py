@@ -24,7 +24,7 @@ import structlog
 from recado.channels.bindings import Bindings
 from recado.channels.splitting import normalised
 from recado.conversation.answers import SEND, Outbox, Settlement
-from recado.conversation.models import Answer, AnswerState, Attempt, Part, Suppression
+from recado.conversation.models import Answer, AnswerState, Attempt, Conversation, Part, Suppression
 from recado.conversation.ports import (
     Channel,
     ListedMessage,
@@ -268,6 +268,9 @@ class SendHandler:
     def _stopped(self, uow: UnitOfWork, job: Job, answer: Answer, now: datetime) -> bool:
         """Checked again in the transaction that would store the attempt: after it, nothing stops the call."""
         conversation = Conversations(uow).require(answer.conversation_id)
+        if answer.id == conversation.nudge_id and not self._still_silent(uow, conversation):
+            self._settle(uow, job, now, lambda settlement: settlement.taken_over(answer, "somebody has spoken since"))
+            return True
         if answer.author in ("agent", "apology") and conversation.held_by != "agent":
             why = f"held by {conversation.held_by} before it was sent"
             self._settle(uow, job, now, lambda settlement: settlement.taken_over(answer, why))
@@ -285,6 +288,11 @@ class SendHandler:
             return False
         self._fail(uow, job, answer, "refused" if reason == "unreachable" else "stopped", reason, now)
         return True
+
+    def _still_silent(self, uow: UnitOfWork, conversation: Conversation) -> bool:
+        """Nobody is asked whether they are still there who has just written, or has a person to talk to."""
+        silent = conversation.status == "idle" and conversation.held_by == "agent"
+        return silent and not Messages(uow).unturned(conversation.lane)
 
     def _why_not(self, uow: UnitOfWork, answer: Answer, now: datetime) -> Suppression | None:
         conversation = Conversations(uow).require(answer.conversation_id)

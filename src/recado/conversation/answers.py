@@ -10,6 +10,7 @@ from datetime import datetime
 from typing import TypeAlias
 from uuid import UUID
 
+from recado.conversation.lifecycle import Lifecycle
 from recado.conversation.models import (
     Answer,
     AnswerState,
@@ -67,7 +68,9 @@ class Outbox:
             raise InvalidInput("nobody has written in this conversation yet, so there is no address to answer")
         return Route(newest.address_id, newest.to_address, newest.from_address)
 
-    def put(self, conversation: Conversation, author: Author, text: str, *, turn: Turn | None = None) -> Answer:
+    def put(
+        self, conversation: Conversation, author: Author, text: str, *, turn: Turn | None = None, closes: bool = False
+    ) -> Answer:
         """Store an answer and the job that will send it."""
         route = self.route_of(conversation)
         answer = Answer(
@@ -85,6 +88,7 @@ class Outbox:
             error_code=None,
             created_at=self._now,
             settled_at=None,
+            closes=closes,
         )
         Answers(self._uow).add(answer)
         Parts(self._uow).add_all(
@@ -124,7 +128,9 @@ class Settlement:
     def accepted(self, answer: Answer) -> None:
         """Every part was taken by the provider."""
         self._end(answer, "accepted", None, None)
-        Conversations(self._uow).touch(answer.conversation_id, self._now)
+        conversation = Conversations(self._uow).require(answer.conversation_id)
+        if answer.id != conversation.nudge_id:
+            Conversations(self._uow).touch(conversation.id, self._now)
         if answer.turn_id is None:
             if answer.author == "person":
                 self._person_answered(answer)
@@ -132,6 +138,15 @@ class Settlement:
         turn = Turns(self._uow).require(answer.turn_id)
         outcome: Outcome = "apologised" if answer.author == "apology" else "answered"
         self._outcomes.settle_turn(turn, Verdict(outcome, None, answer.id))
+        if answer.closes:
+            self._close(conversation, turn)
+
+    def _close(self, conversation: Conversation, turn: Turn) -> None:
+        """The agent has said its last word, unless somebody has said something since."""
+        newest = Messages(self._uow).newest(conversation.id)
+        over = newest is not None and newest.turn_id == turn.id and not Conversations(self._uow).is_live(conversation)
+        if over and conversation.status != "closed" and conversation.held_by == "agent":
+            Lifecycle(self._uow, self._ids, self._now).close(conversation, "agent", "finished")
 
     def failed(self, answer: Answer, state: AnswerState, reason: Suppression, code: str | None = None) -> None:
         """It will not be sent (any further)."""

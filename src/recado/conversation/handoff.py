@@ -75,6 +75,7 @@ class HandOffService:
             conversation = _held(uow, conversation_id)
             if conversation.held_by != "person":
                 conversation = Lifecycle(uow, self._ids, now).hand_to(conversation, "person", "person", "replied")
+            conversation = Lifecycle(uow, self._ids, now).revive(conversation, "person")
             return Outbox(uow, self._ids, now, self._split).put(conversation, "person", text)
 
         return await self._database.write(work, owner=owner_id)

@@ -6,7 +6,7 @@ Every change is checked against the tables of `models` and leaves a line in the 
 from dataclasses import replace
 from datetime import datetime
 
-from recado.conversation.models import Actor, Conversation, Holder
+from recado.conversation.models import Actor, Answer, Conversation, Holder
 from recado.conversation.repository import Conversations
 from recado.conversation.tables import conversation_events
 from recado.core.database.prepared import Prepared, inserting
@@ -24,14 +24,22 @@ class Lifecycle:
         self._ids = ids
         self._now = now
 
-    def revive(self, conversation: Conversation) -> Conversation:
-        """A message arrived: an idle conversation is open again."""
+    def revive(self, conversation: Conversation, by: Actor = "customer") -> Conversation:
+        """Somebody speaks again: an idle conversation is open again."""
         if conversation.status != "idle":
             return conversation
         conversation.check_status("open")
         Conversations(self._uow).change(conversation.id, status="open")
-        self._remember(conversation, "status", "idle", "open", "customer", None)
+        self._remember(conversation, "status", "idle", "open", by, None)
         return replace(conversation, status="open")
+
+    def rest(self, conversation: Conversation, nudge: Answer | None) -> Conversation:
+        """Nobody has spoken for a while. The nudge, if there is one, belongs to this stretch of silence."""
+        conversation.check_status("idle")
+        nudge_id = nudge.id if nudge else None
+        Conversations(self._uow).change(conversation.id, status="idle", nudge_id=nudge_id)
+        self._remember(conversation, "status", "open", "idle", "system", "nudged" if nudge else None)
+        return replace(conversation, status="idle", nudge_id=nudge_id)
 
     def close(self, conversation: Conversation, by: Actor, reason: str) -> Conversation:
         """End the stretch; the customer's next message opens a new one."""

@@ -95,6 +95,8 @@ class Conversation:
     closed_at: datetime | None = None
     closed_by: Actor | None = None
     closed_reason: str | None = None
+    nudge_id: UUID | None = None
+    """The nudge of the latest stretch of silence."""
 
     def check_status(self, to: ConversationStatus) -> None:
         """Raises `ConversationClosed` or `IllegalTransition` unless the table allows it."""
@@ -212,6 +214,8 @@ class Answer:
     error_code: str | None
     created_at: datetime
     settled_at: datetime | None
+    closes: bool = False
+    """The agent said that nothing more is to be said once this has arrived."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -76,10 +76,11 @@ class Usage:
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """The one text that answers the turn."""
+    """The one text that answers the turn. `closes`: once it has arrived, and nobody has written since, it is over."""
 
     text: str
     usage: Usage = field(default_factory=Usage)
+    closes: bool = False
 
 
 @dataclass(frozen=True, slots=True)

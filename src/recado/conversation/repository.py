@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import TypeVar
 from uuid import UUID
 
-from sqlalchemy import bindparam, exists, func, or_, select, text, union, update
+from sqlalchemy import Integer, bindparam, exists, func, literal_column, or_, select, text, union, update
 
 from recado.conversation import models
 from recado.conversation.tables import (
@@ -26,6 +26,7 @@ from recado.conversation.tables import (
 )
 from recado.core.database.prepared import Prepared, given, inserting
 from recado.core.database.repository import OwnedRepository, of_owner, owned
+from recado.core.queue.tables import message_queue
 
 R = TypeVar("R")
 
@@ -90,6 +91,29 @@ _RECENT = Prepared(
 )
 
 
+# Whatever may still bring words into a conversation, or waits for a person's.
+_UNDER_WAY = (
+    exists().where(messages.c.lane == bindparam("lane"), messages.c.turn_id.is_(None), messages.c.outcome.is_(None)),
+    exists().where(
+        or_(message_queue.c.lane == bindparam("lane"), message_queue.c.lane == bindparam("send_lane")),
+        text("message_queue.status IN ('collecting','waiting','running')"),
+    ),
+    exists().where(turns.c.conversation_id == bindparam("of_id"), turns.c.settled_at.is_(None)),
+    exists().where(answers.c.conversation_id == bindparam("of_id"), answers.c.settled_at.is_(None)),
+    exists().where(inbox_items.c.conversation_id == bindparam("of_id"), inbox_items.c.resolved_at.is_(None)),
+)
+_LIVE = Prepared(select(literal_column("1", Integer)).where(or_(*_UNDER_WAY)))
+_NEWEST_PART = Prepared(
+    select(func.max(attempts.c.finished_at))
+    .join_from(answers, attempts, attempts.c.answer_id == answers.c.id)
+    .where(
+        answers.c.conversation_id == bindparam("of_id"),
+        answers.c.id != given(answers.c.id, "nudge"),
+        attempts.c.state == text("'accepted'"),
+    )
+)
+
+
 class Conversations(OwnedRepository[models.Conversation]):
     """Stretches of lanes."""
 
@@ -105,6 +129,17 @@ class Conversations(OwnedRepository[models.Conversation]):
     def touch(self, id_: UUID, at: datetime) -> None:
         """Count `at` as activity, unless something newer was counted already."""
         self._run(_TOUCH, of_id=id_, at=at)
+
+    def activity_of(self, conversation: models.Conversation) -> datetime:
+        """When the newest message or part was accepted; a nudge is not somebody speaking."""
+        nudge = conversation.nudge_id or UUID(int=0)
+        [(newest,)] = self._uow.rows(_NEWEST_PART, of_id=conversation.id, nudge=nudge)
+        return conversation.last_activity_at if newest is None else max(newest, conversation.last_activity_at)
+
+    def is_live(self, conversation: models.Conversation) -> bool:
+        """Whether something is under way in it, or waits in an inbox."""
+        lane = conversation.lane
+        return bool(self._uow.rows(_LIVE, of_id=conversation.id, lane=lane, send_lane=f"send:{lane}"))
 
     def recent(self, *, limit: int = 200) -> list[models.Conversation]:
         """The owner's conversations that are not closed, and those with something in the inbox, newest first."""

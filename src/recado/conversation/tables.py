@@ -48,12 +48,14 @@ conversations = Table(
     Column("opened_at", Moment, nullable=False),
     Column("held_since", Moment, nullable=False),
     Column("last_activity_at", Moment, nullable=False),
+    Column("nudge_id", Id),
     Column("closed_at", Moment),
     Column("closed_by", String(16)),
     Column("closed_reason", String),
     partial("uq_conversations_open", "lane", unique=True, where="status<>'closed'"),
     Index("ix_conversations_owner", "owner_id", "last_activity_at"),
     Index("ix_conversations_lane", "lane", "opened_at"),
+    partial("ix_conversations_quiet", "status", "last_activity_at", "id", where="status<>'closed' AND held_by='agent'"),
 )
 
 conversation_events = Table(
@@ -149,6 +151,7 @@ answers = Table(
     Column("state", String(16), nullable=False),
     Column("reason", String(32)),
     Column("error_code", String(16)),
+    Column("closes", Boolean, nullable=False),
     Column("created_at", Moment, nullable=False),
     Column("settled_at", Moment),
     partial("ix_answers_unsettled", "id", where="settled_at IS NULL"),

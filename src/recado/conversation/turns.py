@@ -361,8 +361,8 @@ class ReplyHandler:
     ) -> None:
         outbox = Outbox(uow, self._ids, now, self._split)
         match result:
-            case Reply(text=text):
-                outbox.put(conversation, "agent", text, turn=turn)
+            case Reply(text=text, closes=closes):
+                outbox.put(conversation, "agent", text, turn=turn, closes=closes)
             case HandOff(reason=reason, notice=notice):
                 Lifecycle(uow, self._ids, now).hand_to(conversation, "nobody", "agent", reason)
                 self._settle_unasked(uow, turn, ToPerson(reason), now)

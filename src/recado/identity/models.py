@@ -46,6 +46,8 @@ class Owner:
     locale: str = DEFAULT_LOCALE
     apology_text: str | None = None
     handoff_text: str | None = None
+    nudge_text: str | None = None
+    """What a customer reads who has fallen silent; None: nothing."""
     send_policy: SendPolicy = "prefer_silence"
     stop_words: Sequence[str] | None = None
     start_words: Sequence[str] | None = None

@@ -68,6 +68,7 @@ class OwnerChanges:
     locale: str | Unset = UNSET
     apology_text: str | Unset | None = UNSET
     handoff_text: str | Unset | None = UNSET
+    nudge_text: str | Unset | None = UNSET
     send_policy: str | Unset = UNSET
     stop_words: Sequence[str] | Unset | None = UNSET
     start_words: Sequence[str] | Unset | None = UNSET
@@ -132,6 +133,7 @@ _RULES: Final[Mapping[str, Callable[..., object]]] = {
     "locale": sound_locale,
     "apology_text": sound_text,
     "handoff_text": sound_text,
+    "nudge_text": sound_text,
     "send_policy": sound_policy,
     "stop_words": sound_words,
     "start_words": sound_words,

@@ -13,6 +13,7 @@ owners = Table(
     Column("locale", String(16), nullable=False),
     Column("apology_text", String),
     Column("handoff_text", String),
+    Column("nudge_text", String),
     Column("send_policy", String(16), nullable=False),
     # Null means the product's own words, which may grow with a release.
     Column("stop_words", Json),

@@ -28,11 +28,12 @@ from recado.conversation.turns import ReplyHandler, ReplyLimits
 from recado.core.database.types import to_microseconds
 from recado.core.errors import DomainError
 from recado.core.ids import UuidV7
-from recado.core.queue.cron import Cron, Schedule, Sweep
+from recado.core.queue.cron import Cron, Sweep
 from recado.core.queue.delivery import Room, WakeUp
 from recado.core.queue.heartbeat import Heartbeat
 from recado.core.queue.job import Job
 from recado.core.queue.relay import Relay
+from recado.core.queue.schedules import Schedule
 from recado.core.queue.service import QueueService
 from recado.core.queue.suspects import BEGUN, DONE, GAVE_BACK, SuspectRunner
 from recado.core.queue.worker import Worker

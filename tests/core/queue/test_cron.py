@@ -16,8 +16,9 @@ from recado.core.clock import FrozenClock
 from recado.core.database.engine import Database
 from recado.core.ids import SYSTEM_OWNER, UuidV7
 from recado.core.queue import cron
-from recado.core.queue.cron import Cron, Schedule, Sweep
+from recado.core.queue.cron import Cron, Sweep
 from recado.core.queue.job import Done
+from recado.core.queue.schedules import Schedule
 from recado.core.queue.service import QueueService
 from recado.core.queue.tables import cron_slots
 from recado.settings import Settings

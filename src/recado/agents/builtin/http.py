@@ -7,7 +7,8 @@ where it is may be anywhere, so the dialling is guarded (`outbound.py`) and no r
     Recado-Signature: t=<seconds>,v1=<hex of HMAC-SHA256(secret, "<seconds>." + body)>
     Idempotency-Key: <turn id>        the same turn may be asked again after a failure
 
-    {"type": "reply", "text": "…"} | {"type": "hand_off", "reason": "…", "notice": "…"} | {"type": "no_reply"}
+    {"type": "reply", "text": "…", "closes": false} | {"type": "hand_off", "reason": "…", "notice": "…"}
+    | {"type": "no_reply"}
 """
 
 import asyncio
@@ -39,6 +40,7 @@ class _Answer(BaseModel):
 class _ReplyAnswer(_Answer):
     type: Literal["reply"]
     text: str = Field(min_length=1, max_length=MAX_ANSWER)
+    closes: bool = False
 
 
 class _HandOffAnswer(_Answer):
@@ -152,8 +154,8 @@ def _understood(body: bytes) -> AgentResult:
         # The error quotes what it could not read, so it stays here.
         raise AgentFailed("the agent's server answered JSON of another shape") from None
     match answer:
-        case _ReplyAnswer(text=text):
-            return Reply(text)
+        case _ReplyAnswer(text=text, closes=closes):
+            return Reply(text, closes=closes)
         case _HandOffAnswer(reason=reason, notice=notice):
             return HandOff(reason, notice)
         case _NoReplyAnswer(reason=reason):

@@ -1,83 +1,172 @@
 """Periodic work goes through the queue: a slot of a schedule becomes exactly one job, whoever notices it first.
 
 The PRIMARY KEY of `cron_slots` decides, in the transaction that stores the job, so any number of workers may look at
-the same moment. A slot in the clock's future is never inserted, and of several missed ones only the latest is made up
-for.
+the same moment. A slot in the clock's future is never inserted, nor one that is not later than the last; of several
+missed ones only the latest is made up for.
 """
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
+from uuid import UUID
 
-from sqlalchemy import delete
+from sqlalchemy import Select, bindparam, delete, func, select
 
 from recado.core.clock import Clock
 from recado.core.database.engine import Database
+from recado.core.database.prepared import Prepared, inserting
 from recado.core.database.unit_of_work import UnitOfWork
+from recado.core.errors import NotFound
 from recado.core.ids import SYSTEM_OWNER, Ids
-from recado.core.queue import store
+from recado.core.queue import schedules, store
 from recado.core.queue.job import Done, Job, JobResult, NewJob, Replayed, ReplayRefused
+from recado.core.queue.schedules import Schedule, When
 from recado.core.queue.tables import cron_slots
 
 CRON_PRIORITY = 9
 """After everything a customer waits for."""
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+NOTE_SECONDS = 45.0
+"""How often a process reads the table of schedules: what a person sets is in force within a minute."""
 
 
 @dataclass(frozen=True, slots=True)
-class Schedule:
-    """Work that comes round: the name of its jobs, and how far apart its slots are."""
+class Listed:
+    """A schedule as a person reads it. It has no next slot while it is off."""
 
-    name: str
-    every: timedelta
+    schedule: Schedule
+    last_slot: datetime | None
+    next_slot: datetime | None
 
-    def slot(self, now: datetime) -> datetime:
-        """The latest slot that is not in the future."""
-        return now - (now - _EPOCH) % self.every
+
+@dataclass(frozen=True, slots=True)
+class _Slot:
+    """What a process knows of a schedule: nothing is to be done before `until`."""
+
+    schedule: Schedule
+    begins: datetime
+    until: datetime
 
 
 class Cron:
-    """Turns slots into jobs."""
+    """Turns slots into jobs. `own` are this release's schedules; the table says which of them are in force, and how."""
 
-    def __init__(self, database: Database, clock: Clock, ids: Ids, schedules: Sequence[Schedule]) -> None:
+    def __init__(self, database: Database, clock: Clock, ids: Ids, own: Sequence[Schedule]) -> None:
         self._database = database
         self._clock = clock
         self._ids = ids
-        self._schedules = schedules
-        self._seen: dict[str, datetime] = {}
-
-    @property
-    def schedules(self) -> Sequence[Schedule]:
-        return self._schedules
+        self._own = own
+        self._in_force: Sequence[Schedule] = ()
+        self._read_at: float | None = None
+        self._done: dict[str, _Slot] = {}
 
     async def insert_slots(self) -> int:
         """Store a job for each latest slot that has none yet; how many this call stored."""
+        await self._note_changes()
         now = self._clock.now()
-        due = [schedule for schedule in self._schedules if self._seen.get(schedule.name) != schedule.slot(now)]
+        due = [slot for each in self._in_force if each.enabled and (slot := self._slot_due(each, now))]
         if not due:
             return 0
         made = await self._database.write(lambda uow: self._insert(uow, due, now), owner=None)
-        self._seen |= {schedule.name: schedule.slot(now) for schedule in due}
+        self._done |= {slot.schedule.name: slot for slot in due}
         return made
 
-    def _insert(self, uow: UnitOfWork, due: Sequence[Schedule], now: datetime) -> int:
-        insert = uow.insert(cron_slots).on_conflict_do_nothing().returning(cron_slots.c.name)
-        rows = [{"name": schedule.name, "slot": schedule.slot(now)} for schedule in due]
-        new = {row[0] for row in uow.execute(insert, rows).all()}
-        store.add(uow, [self._job(schedule, now) for schedule in due if schedule.name in new])
+    async def _note_changes(self) -> None:
+        """Read the table now and then, and bring it in step with this release the first time."""
+        read_at = self._clock.monotonic()
+        if self._read_at is not None and read_at - self._read_at < NOTE_SECONDS:
+            return
+        if self._read_at is None and await self._database.read(self._out_of_step, owner=None):
+            self._in_force = await self._database.write(lambda uow: schedules.follow(uow, self._own), owner=None)
+        else:
+            self._in_force = await self._database.read(lambda uow: schedules.in_force(uow, self._own), owner=None)
+        self._read_at = read_at
+
+    def _out_of_step(self, uow: UnitOfWork) -> bool:
+        return schedules.out_of_step(uow, self._own)
+
+    def _slot_due(self, schedule: Schedule, now: datetime) -> _Slot | None:
+        """The latest slot, unless this process has dealt with it."""
+        done = self._done.get(schedule.name)
+        if done is not None and done.schedule == schedule and now < done.until:
+            return None
+        return _Slot(schedule, schedule.slot(now), schedule.next_slot(now))
+
+    def _insert(self, uow: UnitOfWork, due: Sequence[_Slot], now: datetime) -> int:
+        """Later slots only: a clock that has gone back, or a schedule just set, brings nothing round again."""
+        uow.hold("cron slots")  # Two who look at once must see each other's slots, not only refuse the same one.
+        last = _last_slots(uow, [slot.schedule.name for slot in due])
+        wanted = [slot for slot in due if _is_later(slot, last)]
+        rows = [{"name": slot.schedule.name, "slot": slot.begins} for slot in wanted]
+        new = {name for (name,) in uow.rows_of_many(_INSERT, rows)}
+        store.add(uow, [self._job(slot.schedule.name, now) for slot in wanted if slot.schedule.name in new])
         return len(new)
 
-    def _job(self, schedule: Schedule, now: datetime) -> NewJob:
+    def _job(self, name: str, now: datetime) -> NewJob:
         return NewJob(
             id=self._ids.new(),
-            name=schedule.name,
+            name=name,
             owner_id=SYSTEM_OWNER,
             created_at=now,
             due_at=now,
-            lane=f"cron:{schedule.name}",
+            lane=f"cron:{name}",
             priority=CRON_PRIORITY,
         )
+
+    # --- For people ---------------------------------------------------------------------------------------------------
+
+    async def list(self) -> Sequence[Listed]:
+        """The schedules in force, with their last and next slots."""
+        now = self._clock.now()
+        return await self._database.read(lambda uow: self._listed(uow, now), owner=None)
+
+    async def run(self, name: str) -> UUID:
+        """Make a job of a schedule now, whatever its slots; raises `NotFound`. The job's id."""
+        self._require(name)
+        job = self._job(name, self._clock.now())
+        await self._database.write(lambda uow: store.add(uow, [job]), owner=None)
+        return job.id
+
+    async def set(self, name: str, *, when: When | None = None, enabled: bool | None = None) -> Listed:
+        """Change a schedule from now on; what is not named stays. Raises `NotFound`."""
+        own, now = self._require(name), self._clock.now()
+
+        def work(uow: UnitOfWork) -> Listed:
+            uow.hold("cron slots")
+            [found] = schedules.in_force(uow, [own])
+            changed = Schedule(name, when or found.when, found.enabled if enabled is None else enabled)
+            stored = schedules.put(uow, changed, now)
+            return _listed(stored, _last_slots(uow, [name]), now)
+
+        return await self._database.write(work, owner=None)
+
+    def _require(self, name: str) -> Schedule:
+        for schedule in self._own:
+            if schedule.name == name:
+                return schedule
+        raise NotFound(f"there is no schedule {name[:60]!r}; `recado cron list` shows them")
+
+    def _listed(self, uow: UnitOfWork, now: datetime) -> Sequence[Listed]:
+        last = _last_slots(uow, [schedule.name for schedule in self._own])
+        return [_listed(schedule, last, now) for schedule in schedules.in_force(uow, self._own)]
+
+
+_INSERT = Prepared(inserting(cron_slots).on_conflict_do_nothing().returning(cron_slots.c.name))
+_LAST = Prepared(select(func.max(cron_slots.c.slot)).where(cron_slots.c.name == bindparam("name")))
+
+
+def _last_slots(uow: UnitOfWork, names: Sequence[str]) -> Mapping[str, datetime]:
+    found = {name: uow.rows(_LAST, name=name)[0][0] for name in names}
+    return {name: slot for name, slot in found.items() if slot is not None}
+
+
+def _is_later(slot: _Slot, last: Mapping[str, datetime]) -> bool:
+    before, set_at = last.get(slot.schedule.name), slot.schedule.set_at
+    return (before is None or slot.begins > before) and (set_at is None or slot.begins >= set_at)
+
+
+def _listed(schedule: Schedule, last: Mapping[str, datetime], now: datetime) -> Listed:
+    return Listed(schedule, last.get(schedule.name), schedule.next_slot(now) if schedule.enabled else None)
 
 
 class Sweep:
@@ -103,6 +192,12 @@ class Sweep:
         return None
 
 
+_others = cron_slots.alias("others")
+
+
 def forget_slots(uow: UnitOfWork, before: datetime) -> None:
-    """Slots older than any that could still be inserted."""
-    uow.execute(delete(cron_slots).where(cron_slots.c.slot < before))
+    """Old slots, but for each schedule's last one: no earlier slot of it may come after that."""
+    latest: Select[datetime] = (
+        select(func.max(_others.c.slot)).where(_others.c.name == cron_slots.c.name).correlate(cron_slots)
+    )
+    uow.execute(delete(cron_slots).where(cron_slots.c.slot < before, cron_slots.c.slot < latest.scalar_subquery()))

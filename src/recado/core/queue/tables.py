@@ -69,6 +69,18 @@ queue_owners = Table(
     Column("max_running", Integer),
 )
 
+schedules = Table(
+    "schedules",
+    metadata,
+    Column("name", String(64), primary_key=True),
+    # One of the two says how it comes round.
+    Column("every_seconds", Integer),
+    Column("cron", String(100)),
+    Column("time_zone", String(64), nullable=False),
+    Column("enabled", Boolean(create_constraint=False), nullable=False),
+    Column("set_at", Moment),
+)
+
 cron_slots = Table(
     "cron_slots",
     metadata,

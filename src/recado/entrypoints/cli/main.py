@@ -44,6 +44,7 @@ COMMANDS: Final[Mapping[str, Entry]] = {
     "knowledge": Entry("The documents that agents answer from.", f"{_HERE}.agents:knowledge"),
     "conversations": Entry("Take, answer and give back conversations.", f"{_HERE}.conversations:app"),
     "queue": Entry("What waits, and what was given up.", f"{_HERE}.queue:app"),
+    "cron": Entry("What comes round by itself, and when.", f"{_HERE}.cron:app"),
     "orphans": Entry("Messages to numbers that belonged to nobody.", f"{_HERE}.numbers:orphans"),
     "verify": Entry("Prove that no message was lost and none answered twice.", f"{_HERE}.upkeep:verify"),
     "tick": Entry("Do one round of what is due, without a running worker.", f"{_HERE}.upkeep:tick"),

@@ -66,6 +66,9 @@ def set_(
     hand_off: Annotated[
         str | None, typer.Option(help="What a customer reads when a person is called; empty: the product's own.")
     ] = None,
+    nudge: Annotated[
+        str | None, typer.Option(help="What a customer reads who has fallen silent, once; empty: nothing.")
+    ] = None,
     send_policy: Annotated[
         str | None,
         typer.Option(
@@ -90,6 +93,7 @@ def set_(
         locale=UNSET if locale is None else locale,
         apology_text=UNSET if apology is None else apology,
         handoff_text=UNSET if hand_off is None else hand_off,
+        nudge_text=UNSET if nudge is None else nudge,
         send_policy=UNSET if send_policy is None else send_policy,
         stop_words=UNSET if stop_words is None else listed(stop_words),
         start_words=UNSET if start_words is None else listed(start_words),
@@ -113,6 +117,7 @@ def _view(owner: "Owner") -> Item:
         "locale": owner.locale,
         "apology": owner.apology,
         "hand_off": owner.hand_off_notice,
+        "nudge": owner.nudge_text,
         "send_policy": owner.send_policy,
         "stop_words": owner.stop_words,
         "start_words": owner.start_words,

@@ -302,6 +302,7 @@ def upgrade() -> None:
         sa.Column("locale", sa.String(length=16), nullable=False),
         sa.Column("apology_text", sa.String(), nullable=True),
         sa.Column("handoff_text", sa.String(), nullable=True),
+        sa.Column("nudge_text", sa.String(), nullable=True),
         sa.Column("send_policy", sa.String(length=16), nullable=False),
         sa.Column("stop_words", types.Json(), nullable=True),
         sa.Column("start_words", types.Json(), nullable=True),
@@ -348,6 +349,7 @@ def upgrade() -> None:
         sa.Column("opened_at", types.Moment(), nullable=False),
         sa.Column("held_since", types.Moment(), nullable=False),
         sa.Column("last_activity_at", types.Moment(), nullable=False),
+        sa.Column("nudge_id", types.Id(), nullable=True),
         sa.Column("closed_at", types.Moment(), nullable=True),
         sa.Column("closed_by", sa.String(length=16), nullable=True),
         sa.Column("closed_reason", sa.String(), nullable=True),
@@ -357,6 +359,13 @@ def upgrade() -> None:
     with op.batch_alter_table("conversations", schema=None) as batch_op:
         batch_op.create_index("ix_conversations_lane", ["lane", "opened_at"], unique=False)
         batch_op.create_index("ix_conversations_owner", ["owner_id", "last_activity_at"], unique=False)
+        batch_op.create_index(
+            "ix_conversations_quiet",
+            ["status", "last_activity_at", "id"],
+            unique=False,
+            sqlite_where=sa.text("status<>'closed' AND held_by='agent'"),
+            postgresql_where=sa.text("status<>'closed' AND held_by='agent'"),
+        )
         batch_op.create_index(
             "uq_conversations_open",
             ["lane"],
@@ -510,6 +519,7 @@ def upgrade() -> None:
         sa.Column("state", sa.String(length=16), nullable=False),
         sa.Column("reason", sa.String(length=32), nullable=True),
         sa.Column("error_code", sa.String(length=16), nullable=True),
+        sa.Column("closes", sa.Boolean(), nullable=False),
         sa.Column("created_at", types.Moment(), nullable=False),
         sa.Column("settled_at", types.Moment(), nullable=True),
         sa.ForeignKeyConstraint(["conversation_id"], ["conversations.id"], name=op.f("fk_answers_conversation_id")),
@@ -673,6 +683,16 @@ def upgrade() -> None:
         batch_op.create_index("ix_sent_messages_attempt", ["attempt_id"], unique=False)
         batch_op.create_index("ix_sent_messages_part", ["part_id"], unique=False)
 
+    op.create_table(
+        "schedules",
+        sa.Column("name", sa.String(length=64), nullable=False),
+        sa.Column("every_seconds", sa.Integer(), nullable=True),
+        sa.Column("cron", sa.String(length=100), nullable=True),
+        sa.Column("time_zone", sa.String(length=64), nullable=False),
+        sa.Column("enabled", sa.Boolean(), nullable=False),
+        sa.Column("set_at", types.Moment(), nullable=True),
+        sa.PrimaryKeyConstraint("name", name=op.f("pk_schedules")),
+    )
     op.create_table(
         "cron_slots",
         sa.Column("name", sa.String(length=64), nullable=False),

@@ -1,0 +1,208 @@
+"""When work comes round: every so often, or when a clock on a wall somewhere shows a time.
+
+A cron expression is read on the wall of its time zone, and each time the wall shows happens once. In the night in which
+an hour is left out, what falls into it happens once, at its end; in the night in which an hour comes twice, it happens
+the first time. An expression whose hours are `*` means "every hour that passes", so it follows those hours instead.
+
+The table `schedules` holds what is in force. This release's own schedules are stored there when a worker first looks;
+a row that a person has set stays as they set it, the others follow the release.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta, tzinfo
+from typing import TYPE_CHECKING, TypeAlias
+
+import structlog
+from sqlalchemy import select
+
+from recado.core.database.prepared import Prepared, inserting
+from recado.core.database.unit_of_work import UnitOfWork
+from recado.core.errors import InvalidInput
+from recado.core.queue.tables import schedules
+
+if TYPE_CHECKING:
+    from cronsim import CronSim
+
+log = structlog.get_logger(__name__)
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_SOME_DAY = datetime(2024, 1, 1, tzinfo=UTC)
+_FIELDS = 5
+_LONGEST = 100
+
+
+@dataclass(frozen=True, slots=True)
+class At:
+    """A five-field cron expression on the walls of a time zone. Raises `InvalidInput` for one that can never come."""
+
+    expression: str
+    time_zone: str = "UTC"
+
+    def __post_init__(self) -> None:
+        if len(self.expression.split()) != _FIELDS or len(self.expression) > _LONGEST:
+            raise InvalidInput(f"{self.expression[:60]!r} is no cron expression of five fields, such as '0 3 * * *'")
+        self.following(_SOME_DAY)
+
+    def latest(self, now: datetime) -> datetime:
+        """The last time it came round, `now` included."""
+        second, zone = timedelta(seconds=1), self._zone
+        if self._by_the_hour:
+            return next(self._matching(now.astimezone(zone) + second, back=True)).astimezone(UTC)
+        past = (_moment(wall, zone) for wall in self._matching(_furthest(now.astimezone(zone)) + second, back=True))
+        return next(moment for moment in past if moment <= now)
+
+    def following(self, now: datetime) -> datetime:
+        """The next time it comes round after `now`."""
+        here = now.astimezone(self._zone)
+        try:
+            if self._by_the_hour:
+                return next(self._matching(here)).astimezone(UTC)
+            coming = (_moment(wall, self._zone) for wall in self._matching(here.replace(tzinfo=None)))
+            return next(moment for moment in coming if moment > now)
+        except (StopIteration, OverflowError):
+            raise InvalidInput(f"{self.expression!r} never comes round") from None
+
+    @property
+    def _zone(self) -> tzinfo:
+        from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+        try:
+            return ZoneInfo(self.time_zone)
+        except (ZoneInfoNotFoundError, ValueError, OSError):
+            raise InvalidInput(
+                f"{self.time_zone[:60]!r} is no time zone; they are written like America/Sao_Paulo or UTC"
+            ) from None
+
+    @property
+    def _by_the_hour(self) -> bool:
+        return self.expression.split()[1] == "*"
+
+    def _matching(self, start: datetime, *, back: bool = False) -> "CronSim":
+        """What matches the expression after (or before) a moment, that moment not included."""
+        from cronsim import CronSim, CronSimError
+
+        try:
+            return CronSim(self.expression, start.replace(microsecond=0), reverse=back)
+        except CronSimError as error:
+            raise InvalidInput(f"{self.expression!r} is no cron expression: {str(error).lower()}") from None
+
+    def __str__(self) -> str:
+        return self.expression
+
+
+def _furthest(here: datetime) -> datetime:
+    """The latest time a wall has shown so far: in an hour that comes for the second time, that is its end."""
+    offsets = [here.replace(fold=fold).utcoffset() or timedelta() for fold in (0, 1)]
+    return here.replace(tzinfo=None, fold=0) + (offsets[0] - offsets[1] if here.fold else timedelta())
+
+
+def _moment(wall: datetime, zone: tzinfo) -> datetime:
+    """The first moment at which a wall shows a time; if it never does, the end of what was left out."""
+    while True:
+        moment = wall.replace(tzinfo=zone).astimezone(UTC)
+        if moment.astimezone(zone).replace(tzinfo=None) == wall:
+            return moment
+        wall += timedelta(minutes=1)
+
+
+When: TypeAlias = timedelta | At
+
+
+@dataclass(frozen=True, slots=True)
+class Schedule:
+    """Work that comes round: the name of its jobs, and when. `set_at` is when a person has changed it."""
+
+    name: str
+    when: When
+    enabled: bool = True
+    set_at: datetime | None = None
+
+    @property
+    def time_zone(self) -> str:
+        return self.when.time_zone if isinstance(self.when, At) else "UTC"
+
+    def slot(self, now: datetime) -> datetime:
+        """The latest slot that is not in the future."""
+        return self.when.latest(now) if isinstance(self.when, At) else now - (now - _EPOCH) % self.when
+
+    def next_slot(self, now: datetime) -> datetime:
+        """The first slot that is."""
+        return self.when.following(now) if isinstance(self.when, At) else self.slot(now) + self.when
+
+    def in_words(self) -> str:
+        """`0 3 * * *`, or `every 30 s`."""
+        if isinstance(self.when, At):
+            return str(self.when)
+        seconds = int(self.when.total_seconds())
+        for unit, size in (("d", 86_400), ("h", 3_600), ("min", 60)):
+            if seconds % size == 0:
+                return f"every {seconds // size} {unit}"
+        return f"every {seconds} s"
+
+
+def every(seconds: int) -> timedelta:
+    """Raises `InvalidInput` for a distance that makes no sense."""
+    if not 1 <= seconds <= 366 * 86_400:
+        raise InvalidInput("the distance must be from 1 second to a year")
+    return timedelta(seconds=seconds)
+
+
+# --- The table --------------------------------------------------------------------------------------------------------
+
+_STORED = Prepared(select(schedules))
+_put = inserting(schedules)
+_values = {column.name: _put.excluded[column.name] for column in schedules.c if column.name != "name"}
+_PUT = Prepared(_put.on_conflict_do_update(index_elements=["name"], set_=_values))
+_FOLLOW = Prepared(
+    _put.on_conflict_do_update(index_elements=["name"], set_=_values, where=schedules.c.set_at.is_(None))
+)
+
+
+def in_force(uow: UnitOfWork, own: Sequence[Schedule]) -> list[Schedule]:
+    """This release's schedules as they are stored; those that are not stored yet, as they are in it."""
+    stored = _stored(uow)
+    return [stored.get(schedule.name, schedule) for schedule in own]
+
+
+def follow(uow: UnitOfWork, own: Sequence[Schedule]) -> list[Schedule]:
+    """Store this release's schedules, except where a person has set them; what is in force then."""
+    uow.run_many(_FOLLOW, [_row(each) for each in sorted(own, key=lambda each: each.name)])
+    return in_force(uow, own)
+
+
+def out_of_step(uow: UnitOfWork, own: Sequence[Schedule]) -> bool:
+    """Whether a schedule of this release is not stored as it is in it, although nobody has set it."""
+    stored = _stored(uow)
+    return any((found := stored.get(each.name)) is None or (found.set_at is None and found != each) for each in own)
+
+
+def put(uow: UnitOfWork, schedule: Schedule, at: datetime) -> Schedule:
+    """Store a schedule as a person has set it: from then on, not for what was due before."""
+    stored = replace(schedule, set_at=at)
+    uow.run_many(_PUT, [_row(stored)])
+    return stored
+
+
+def _stored(uow: UnitOfWork) -> dict[str, Schedule]:
+    found = {}
+    for name, every_seconds, expression, time_zone, enabled, set_at in uow.rows(_STORED):
+        try:
+            when = At(expression, time_zone) if expression is not None else every(every_seconds or 0)
+        except InvalidInput as error:  # Somebody's SQL. One bad row must not stop the others.
+            log.warning("queue.bad_schedule", name=name, error=str(error))
+            continue
+        found[name] = Schedule(name, when, enabled, set_at)
+    return found
+
+
+def _row(schedule: Schedule) -> dict[str, object]:
+    when = schedule.when
+    return {
+        "name": schedule.name,
+        "every_seconds": None if isinstance(when, At) else int(when.total_seconds()),
+        "cron": when.expression if isinstance(when, At) else None,
+        "time_zone": schedule.time_zone,
+        "enabled": schedule.enabled,
+        "set_at": schedule.set_at,
+    }

@@ -1,0 +1,108 @@
+"""`recado cron`: what comes round by itself, and when."""
+
+from datetime import datetime
+from typing import TYPE_CHECKING, Annotated, TypeAlias
+from zoneinfo import ZoneInfo
+
+import typer
+
+from recado.core.errors import InvalidInput
+from recado.entrypoints.cli.main import family
+from recado.entrypoints.cli.options import AsJson
+from recado.entrypoints.cli.output import Item, answer, column, document, fields, items
+from recado.entrypoints.cli.running import run
+
+if TYPE_CHECKING:
+    from recado.core.queue.cron import Listed
+    from recado.core.queue.schedules import When
+
+app = family("What comes round by itself, and when.")
+
+Name: TypeAlias = Annotated[str, typer.Argument(metavar="NAME", help="As `recado cron list` shows it.")]
+
+
+@app.command("list")
+def list_(as_json: AsJson = False) -> None:
+    """Every schedule: when it comes round, and its last and next slot.
+
+    Slots are shown in the schedule's time zone; with --json in UTC.
+    """
+    found = run(lambda container: container.cron().list())
+    if as_json:
+        document([_view(each) for each in found])
+    else:
+        shown: list[Item] = [_view(each) | _on_its_wall(each) for each in found]
+        columns = {
+            "Name": column("name"),
+            "When": lambda item: f"{item['when']} {item['time_zone']}",
+            "Last slot": column("last_slot"),
+            "Next slot": column("next_slot"),
+        }
+        items(shown, columns, empty="There are no schedules.", as_json=False)
+
+
+@app.command("run")
+def run_(name: Name, as_json: AsJson = False) -> None:
+    """Make a job of a schedule now. A worker runs it, or `recado tick`; its slots stay as they are."""
+    job_id = run(lambda container: container.cron().run(name))
+    answer(
+        {"name": name, "job_id": str(job_id)}, f"{name} is job {job_id}; a worker takes it from here.", as_json=as_json
+    )
+
+
+@app.command("set")
+def set_(
+    name: Name,
+    at: Annotated[
+        str | None, typer.Option(metavar="CRON", help="Five fields: minute, hour, day, month, weekday; '0 3 * * *'.")
+    ] = None,
+    time_zone: Annotated[
+        str | None, typer.Option(metavar="ZONE", help="With --at: whose clocks, such as America/Sao_Paulo.")
+    ] = None,
+    every: Annotated[int | None, typer.Option(metavar="SECONDS", help="Instead of --at: how far apart.")] = None,
+    enabled: Annotated[bool | None, typer.Option("--on/--off", help="Whether it comes round at all.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Change a schedule; what is not named stays. Workers follow within a minute."""
+    if at is None and every is None and enabled is None:
+        raise InvalidInput("nothing is to be changed: give --at, --every, --on or --off")
+    when = _when(at, time_zone, every)
+    shown = _view(run(lambda container: container.cron().set(name, when=when, enabled=enabled)))
+    if as_json:
+        document(shown)
+    else:
+        fields(shown)
+
+
+def _when(at: str | None, time_zone: str | None, every: int | None) -> "When | None":
+    from recado.core.queue import schedules
+
+    if at is not None and every is not None:
+        raise InvalidInput("a schedule comes round --at times or --every so many seconds, not both")
+    if at is None and time_zone is not None:
+        raise InvalidInput("--time-zone says whose clocks --at is read on; give --at too")
+    if at is not None:
+        return schedules.At(at, time_zone or "UTC")
+    return None if every is None else schedules.every(every)
+
+
+def _view(listed: "Listed") -> dict[str, str | bool | None]:
+    schedule = listed.schedule
+    return {
+        "name": schedule.name,
+        "when": schedule.in_words(),
+        "time_zone": schedule.time_zone,
+        "enabled": schedule.enabled,
+        "last_slot": listed.last_slot and listed.last_slot.isoformat(),
+        "next_slot": listed.next_slot and listed.next_slot.isoformat(),
+    }
+
+
+def _on_its_wall(listed: "Listed") -> dict[str, str | bool | None]:
+    zone = ZoneInfo(listed.schedule.time_zone)
+
+    def shown(moment: datetime | None) -> str | None:
+        return moment and f"{moment.astimezone(zone):%Y-%m-%d %H:%M:%S}"
+
+    following = shown(listed.next_slot) if listed.schedule.enabled else "off"
+    return {"last_slot": shown(listed.last_slot), "next_slot": following}
