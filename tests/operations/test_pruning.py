@@ -6,8 +6,8 @@ from recado.conversation.errors import AgentFailed
 from recado.core.ids import SYSTEM_OWNER
 from recado.core.queue import store
 from recado.core.queue.cron import Cron
-from recado.core.queue.schedules import Schedule
 from recado.core.queue.job import NewJob
+from recado.core.queue.schedules import Schedule
 from recado.operations.pruning import KEEP_JOBS, Pruned, Pruning
 from tests.world import World
 

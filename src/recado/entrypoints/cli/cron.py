@@ -93,8 +93,8 @@ def _view(listed: "Listed") -> dict[str, str | bool | None]:
         "when": schedule.in_words(),
         "time_zone": schedule.time_zone,
         "enabled": schedule.enabled,
-        "last_slot": listed.last_slot and listed.last_slot.isoformat(),
-        "next_slot": listed.next_slot and listed.next_slot.isoformat(),
+        "last_slot": None if listed.last_slot is None else listed.last_slot.isoformat(),
+        "next_slot": None if listed.next_slot is None else listed.next_slot.isoformat(),
     }
 
 
@@ -102,7 +102,7 @@ def _on_its_wall(listed: "Listed") -> dict[str, str | bool | None]:
     zone = ZoneInfo(listed.schedule.time_zone)
 
     def shown(moment: datetime | None) -> str | None:
-        return moment and f"{moment.astimezone(zone):%Y-%m-%d %H:%M:%S}"
+        return None if moment is None else f"{moment.astimezone(zone):%Y-%m-%d %H:%M:%S}"
 
     following = shown(listed.next_slot) if listed.schedule.enabled else "off"
     return {"last_slot": shown(listed.last_slot), "next_slot": following}
