@@ -34,7 +34,7 @@ def list_(as_json: AsJson = False) -> None:
         shown: list[Item] = [_view(each) | _on_its_wall(each) for each in found]
         columns = {
             "Name": column("name"),
-            "When": lambda item: f"{item['when']} {item['time_zone']}",
+            "When": column("when"),
             "Last slot": column("last_slot"),
             "Next slot": column("next_slot"),
         }
@@ -99,10 +99,14 @@ def _view(listed: "Listed") -> dict[str, str | bool | None]:
 
 
 def _on_its_wall(listed: "Listed") -> dict[str, str | bool | None]:
-    zone = ZoneInfo(listed.schedule.time_zone)
+    from recado.core.queue.schedules import At
+
+    schedule = listed.schedule
+    zone = ZoneInfo(schedule.time_zone)
 
     def shown(moment: datetime | None) -> str | None:
         return None if moment is None else f"{moment.astimezone(zone):%Y-%m-%d %H:%M:%S}"
 
-    following = shown(listed.next_slot) if listed.schedule.enabled else "off"
-    return {"last_slot": shown(listed.last_slot), "next_slot": following}
+    following = shown(listed.next_slot) if schedule.enabled else "off"
+    when = schedule.in_words() + (f" {schedule.time_zone}" if isinstance(schedule.when, At) else "")
+    return {"when": when, "last_slot": shown(listed.last_slot), "next_slot": following}

@@ -1,0 +1,440 @@
+"""Who falls silent is asked once, rests, and is let go; whoever speaks at that very moment is not."""
+
+import asyncio
+from datetime import timedelta
+
+import pytest
+
+from recado.channels.splitting import split
+from recado.conversation.errors import AgentFailed
+from recado.conversation.models import Conversation
+from recado.conversation.ports import HandOff, NoReply, NotProcessed, Refused, Reply, Unknown
+from recado.conversation.quiet import AT_ONCE, PAGE, Quiet, QuietLimits
+from recado.conversation.values import Address
+from recado.core.database.unit_of_work import UnitOfWork
+from tests.world import ANA, BRUNO, Taken, World
+
+ON_BOTH_DATABASES = True
+
+IDLE = timedelta(minutes=15)
+EXPIRE = timedelta(hours=24)
+MOMENT = timedelta(microseconds=1)
+NUDGE = "Ainda está por aí?"
+
+
+@pytest.fixture
+def quiet(world: World) -> Quiet:
+    return Quiet(world.database, world.clock, world.ids, split, QuietLimits(IDLE, EXPIRE))
+
+
+async def status(world: World, who: Address = ANA) -> str:
+    return (await world.conversation(who)).status
+
+
+async def silence(world: World, span: timedelta, who: Address = ANA) -> None:
+    """Until somebody's conversation has been silent for so long."""
+    until = (await world.conversation(who)).last_activity_at + span
+    world.advance((until - world.clock.now()).total_seconds())
+
+
+async def events(world: World) -> list[tuple[str, str, str | None]]:
+    """Every change of a status: what it became, by whom, why."""
+    rows = await world.rows("SELECT after, \"by\", reason FROM conversation_events WHERE what = 'status' ORDER BY id")
+    return [(row["after"], row["by"], row["reason"]) for row in rows]
+
+
+async def clean(world: World) -> bool:
+    return (await world.verify()).violations == []
+
+
+class TestFallingIdle:
+    async def test_happens_when_nobody_has_spoken_for_the_time(self, world: World, quiet: Quiet) -> None:
+        await world.says("oi")
+        await silence(world, IDLE - MOMENT)
+        assert (await quiet.rest(), await status(world)) == (0, "open")
+        world.clock.advance(MOMENT)
+        assert (await quiet.rest(), await quiet.rest(), await status(world)) == (1, 0, "idle")
+        assert await events(world) == [("idle", "system", None)]
+
+    async def test_counts_from_the_answer_too(self, world: World, quiet: Quiet) -> None:
+        world.channel.will(NotProcessed("20429", "later"))
+        await world.says("oi")
+        sent_at = world.clock.now()
+        await world.passes(30)
+        assert (await world.conversation()).last_activity_at > sent_at
+        await silence(world, IDLE)
+        assert await quiet.rest() == 1
+
+    async def test_counts_each_part_that_arrived_though_the_rest_was_refused(self, world: World, quiet: Quiet) -> None:
+        world.agents.will(Reply(("uma frase bem longa. " * 120).strip()))
+        world.channel.will(NotProcessed("20429", "later"))
+        await world.receives("oi")
+        await world.passes(1.6)
+
+        async def time_goes_by(_: Taken | None) -> None:
+            world.advance(60)
+            world.channel.will(Refused("63016", "no", "window_closed"))
+
+        world.channel.meanwhile(time_goes_by)
+        await world.passes(30)
+        await silence(world, IDLE)
+        assert (await quiet.rest(), await status(world)) == (0, "open")
+        world.advance(120)
+        assert (await quiet.rest(), await status(world)) == (1, "idle")
+
+    async def test_a_later_message_revives_it(self, world: World, quiet: Quiet) -> None:
+        await world.says("oi")
+        before = await world.conversation()
+        await silence(world, IDLE)
+        await quiet.rest()
+        sid = await world.says("voltei")
+        assert (await world.conversation()).id == before.id
+        assert (await status(world), await world.outcome_of(sid)) == ("open", "answered")
+        assert await events(world) == [("idle", "system", None), ("open", "customer", None)]
+
+    async def test_a_persons_message_revives_it_too(self, world: World, quiet: Quiet) -> None:
+        await world.says("oi")
+        await silence(world, IDLE)
+        await quiet.rest()
+        await world.person_says("posso ajudar?")
+        assert await status(world) == "open"
+
+
+class TestExpiring:
+    async def test_closes_it_with_its_reason_in_the_history(self, world: World, quiet: Quiet) -> None:
+        await world.says("oi")
+        await silence(world, IDLE)
+        await quiet.rest()
+        await silence(world, EXPIRE - MOMENT)
+        assert (await quiet.end(), await status(world)) == (0, "idle")
+        world.clock.advance(MOMENT)
+        assert (await quiet.end(), await quiet.end()) == (1, 0)
+        closed = await world.conversation()
+        assert (closed.status, closed.closed_by, closed.closed_reason) == ("closed", "system", "expired")
+        assert closed.closed_at == world.clock.now()
+        assert await events(world) == [("idle", "system", None), ("closed", "system", "expired")]
+
+    async def test_does_not_need_it_to_be_idle_first(self, world: World, quiet: Quiet) -> None:
+        await world.says("oi")
+        await silence(world, EXPIRE)
+        assert (await quiet.end(), await status(world)) == (1, "closed")
+
+    async def test_lets_the_next_message_open_a_new_one_linked_to_the_old(self, world: World, quiet: Quiet) -> None:
+        await world.says("oi")
+        await silence(world, EXPIRE)
+        await quiet.end()
+        old = await world.conversation()
+        sid = await world.says("olá de novo")
+        new = await world.conversation()
+        assert (new.status, new.previous_id, await world.outcome_of(sid)) == ("open", old.id, "answered")
+        assert await clean(world)
+
+
+class TestTheNudge:
+    @pytest.fixture(autouse=True)
+    async def owner(self, world: World) -> None:
+        await world.given_owner(nudge_text=NUDGE)
+
+    async def test_is_sent_once_for_a_stretch_of_silence(self, world: World, quiet: Quiet) -> None:
+        await world.says("oi")
+        await silence(world, IDLE)
+        for _ in range(3):
+            await quiet.rest()
+            await world.passes(3600)
+        assert world.sent_texts() == ["echo: oi", NUDGE]
+        [row] = await world.rows("SELECT author, state, turn_id FROM answers WHERE author = 'notice'")
+        assert tuple(row.values()) == ("notice", "accepted", None)
+        assert await events(world) == [("idle", "system", "nudged")]
+        assert await clean(world)
+
+    async def test_is_sent_once_though_many_rounds_go_on_at_once(self, world: World, quiet: Quiet) -> None:
+        await world.says("oi")
+        await silence(world, IDLE)
+        assert sorted(await asyncio.gather(*[quiet.rest() for _ in range(6)])) == [0, 0, 0, 0, 0, 1]
+        await world.passes(60)
+        assert world.sent_texts() == ["echo: oi", NUDGE]
+
+    async def test_comes_again_in_the_next_stretch(self, world: World, quiet: Quiet) -> None:
+        for _ in range(2):
+            await world.says("oi")
+            await silence(world, IDLE)
+            await quiet.rest()
+            await world.passes(60)
+        assert world.sent_texts() == ["echo: oi", NUDGE] * 2
+
+    async def test_does_not_put_off_the_end(self, world: World, quiet: Quiet) -> None:
+        await world.says("oi")
+        spoken = (await world.conversation()).last_activity_at
+        await silence(world, IDLE)
+        await quiet.rest()
+        await world.passes(60)
+        assert (await world.conversation()).last_activity_at == spoken
+        await silence(world, EXPIRE)
+        assert (await quiet.end(), await status(world)) == (1, "closed")
+
+    async def test_is_awaited_before_the_end(self, world: World, quiet: Quiet) -> None:
+        await world.says("oi")
+        await silence(world, IDLE)
+        await quiet.rest()
+        world.channel.will(Unknown("reset", "it was reset"))
+        await world.passes(1)
+        world.clock.advance(EXPIRE)
+        assert (await quiet.end(), await status(world)) == (0, "idle")
+        await world.passes(300)
+        assert (await quiet.end(), await status(world)) == (1, "closed")
+
+    async def test_is_not_sent_to_who_has_written_meanwhile(self, world: World, quiet: Quiet) -> None:
+        await world.says("oi")
+        await silence(world, IDLE)
+        await quiet.rest()
+        await world.receives("ainda preciso de algo")
+        await world.passes(60)
+        assert world.sent_texts() == ["echo: oi", "echo: ainda preciso de algo"]
+        [row] = await world.rows("SELECT state FROM answers WHERE author = 'notice'")
+        assert (row["state"], await status(world), await clean(world)) == ("stopped", "open", True)
+
+    async def test_is_not_sent_when_a_person_has_come(self, world: World, quiet: Quiet) -> None:
+        await world.says("oi")
+        await silence(world, IDLE)
+        await quiet.rest()
+        await world.take()
+        await world.passes(60)
+        assert world.sent_texts() == ["echo: oi"]
+
+    async def test_is_not_for_who_wants_no_messages(self, world: World, quiet: Quiet) -> None:
+        await world.says("PARAR")
+        await silence(world, IDLE)
+        assert await quiet.rest() == 1
+        await world.passes(60)
+        assert (world.sent_texts(), await status(world)) == ([], "idle")
+
+    async def test_is_not_for_who_left_a_day_ago(self, world: World, quiet: Quiet) -> None:
+        """No worker was running; they rest without a word, and are let go."""
+        await world.says("oi")
+        await silence(world, EXPIRE)
+        assert (await quiet.rest(), await quiet.end()) == (1, 1)
+        assert world.sent_texts() == ["echo: oi"]
+
+    async def test_is_removed_by_an_empty_text(self, world: World, quiet: Quiet) -> None:
+        await world.given_owner(nudge_text="")
+        await world.says("oi")
+        await silence(world, IDLE)
+        await quiet.rest()
+        await world.passes(60)
+        assert world.sent_texts() == ["echo: oi"]
+
+
+class TestALiveChat:
+    """None of these is touched, though their last word is a day old."""
+
+    async def untouched(self, world: World, quiet: Quiet) -> bool:
+        world.clock.advance(EXPIRE)
+        before = await status(world)
+        return (await quiet.rest(), await quiet.end(), await status(world)) == (0, 0, before)
+
+    async def test_with_a_message_that_waits_for_its_turn(self, world: World, quiet: Quiet) -> None:
+        await world.says("oi")
+        await silence(world, EXPIRE)
+        await world.receives("alguém?")
+        assert (await quiet.rest(), await quiet.end()) == (0, 0)
+
+    async def test_with_a_turn_that_is_tried_again(self, world: World, quiet: Quiet) -> None:
+        world.agents.will(AgentFailed("no model"))
+        await world.receives("oi")
+        world.advance(1.5)
+        await world.works_once()
+        assert await self.untouched(world, quiet)
+
+    async def test_with_an_answer_on_its_way(self, world: World, quiet: Quiet) -> None:
+        await world.receives("oi")
+        world.advance(1.5)
+        await world.works_once()
+        assert await self.untouched(world, quiet)
+
+    async def test_with_an_answer_that_may_have_arrived(self, world: World, quiet: Quiet) -> None:
+        world.channel.will(Unknown("reset", "it was reset"))
+        await world.says("oi")
+        assert await self.untouched(world, quiet)
+
+    async def test_with_a_turn_that_lost_its_job(self, world: World, quiet: Quiet) -> None:
+        world.agents.will(AgentFailed("no model"))
+        await world.receives("oi")
+        world.advance(1.5)
+        await world.works_once()
+        await world.breaks("DELETE FROM message_queue")
+        assert await self.untouched(world, quiet)
+
+    async def test_that_a_person_holds(self, world: World, quiet: Quiet) -> None:
+        await world.says("oi")
+        await world.take()
+        assert await self.untouched(world, quiet)
+
+    async def test_that_waits_for_a_person(self, world: World, quiet: Quiet) -> None:
+        world.agents.will(HandOff("too hard"))
+        await world.says("oi")
+        assert await self.untouched(world, quiet)
+
+    async def test_that_has_something_in_the_inbox(self, world: World, quiet: Quiet) -> None:
+        """The agent holds it, but a person still has to answer; closed, they could not."""
+        world.agents.will(HandOff("too hard"))
+        await world.says("oi")
+        await world.breaks("UPDATE conversations SET held_by = 'agent'")
+        assert await self.untouched(world, quiet)
+
+
+class TestAMessageInThatInstant:
+    async def test_that_is_stored_first_keeps_it_open(self, world: World, quiet: Quiet) -> None:
+        await world.says("oi")
+        await silence(world, EXPIRE)
+        sid = await world.receives("espere!")
+        assert (await quiet.rest(), await quiet.end(), await status(world)) == (0, 0, "open")
+        await world.passes(5)
+        assert (await world.outcome_of(sid), await status(world)) == ("answered", "open")
+
+    async def test_that_is_stored_after_it_was_closed_opens_the_next(self, world: World, quiet: Quiet) -> None:
+        await world.says("oi")
+        await silence(world, EXPIRE)
+        assert await quiet.end() == 1
+        sid = await world.says("espere!")
+        assert (await world.outcome_of(sid), await status(world)) == ("answered", "open")
+
+    async def test_is_answered_and_none_is_cut_whoever_is_faster(self, world: World, quiet: Quiet) -> None:
+        """Forty customers write while forty conversations end, at the same moment, through the same database."""
+        people = [Address(f"whatsapp:+55119876{n:05}") for n in range(40)]
+        for who in people:
+            await world.receives("oi", who)
+        await world.passes(10)
+        world.clock.advance(EXPIRE)
+        received = await asyncio.gather(
+            *[world.receives("espere!", who) for who in people], *[quiet.end() for _ in range(3)], quiet.rest()
+        )
+        closed = await world.rows("SELECT id FROM conversations WHERE status = 'closed'")
+        live = await world.rows(
+            """SELECT c.id FROM conversations c JOIN messages m ON m.conversation_id = c.id
+                WHERE c.status = 'closed' AND m.outcome IS NULL"""
+        )
+        assert live == []
+        await world.passes(10)
+        sids = [each for each in received if isinstance(each, str)]
+        assert await world.outcomes_of(*sids) == ["answered"] * 40
+        opened = await world.rows("SELECT id FROM conversations")
+        assert (len(opened), await clean(world)) == (40 + len(closed), True)
+
+    async def test_that_comes_between_the_look_and_the_lock_wins(self, world: World) -> None:
+        """The page says it is silent; by the time its lane is held, it is not."""
+
+        class Meddler(Quiet):
+            async def _judge(self, page, since, change):  # type: ignore[no-untyped-def]
+                await world.receives("espere!")
+                return await super()._judge(page, since, change)
+
+        quiet = Meddler(world.database, world.clock, world.ids, split, QuietLimits(IDLE, EXPIRE))
+        await world.says("oi")
+        await silence(world, EXPIRE)
+        assert (await quiet.end(), await status(world)) == (0, "open")
+
+
+class TestManyOfThem:
+    async def given(self, world: World, count: int) -> None:
+        people = [Address(f"whatsapp:+55119876{n:05}") for n in range(count)]
+        for who in people:
+            await world.receives("oi", who)
+        world.agents.will(*[NoReply() for _ in people])
+        await world.passes(2)
+
+    async def test_are_done_page_by_page(self, world: World, quiet: Quiet) -> None:
+        await self.given(world, 2 * PAGE + 3)
+        world.clock.advance(IDLE)
+        assert await quiet.rest() == 2 * PAGE + 3
+        world.clock.advance(EXPIRE)
+        assert await quiet.end() == 2 * PAGE + 3
+
+    async def test_are_not_held_up_by_one_that_fails(self, world: World) -> None:
+        class Broken(Quiet):
+            def _end(self, uow: UnitOfWork, conversation: Conversation, now: object) -> bool:
+                if conversation.lane.endswith("00003"):
+                    raise RuntimeError("something about this one")
+                return super()._end(uow, conversation, world.clock.now())
+
+        quiet = Broken(world.database, world.clock, world.ids, split, QuietLimits(IDLE, EXPIRE))
+        await self.given(world, AT_ONCE + 5)
+        world.clock.advance(EXPIRE)
+        assert await quiet.end() == AT_ONCE + 4
+
+    async def test_are_not_held_up_by_live_ones_in_front(self, world: World, quiet: Quiet) -> None:
+        await self.given(world, PAGE + 5)
+        world.clock.advance(EXPIRE)
+        for n in range(PAGE):
+            await world.receives("espere!", Address(f"whatsapp:+55119876{n:05}"))
+        assert await quiet.end() == 5
+
+    async def test_are_found_by_an_index(self, world: World) -> None:
+        """However many there are, a round reads those that are quiet."""
+        if "sqlite" not in world.database.url:
+            return
+        plan = await world.rows(
+            """EXPLAIN QUERY PLAN SELECT id FROM conversations WHERE status != 'closed' AND held_by = 'agent'
+                AND status = 'open' AND last_activity_at <= 5 AND (last_activity_at, id) > (0, x'00')
+                ORDER BY last_activity_at, id LIMIT 200"""
+        )
+        assert [row["detail"] for row in plan] == [
+            "SEARCH conversations USING INDEX ix_conversations_quiet (status=? AND last_activity_at<?)"
+        ]
+
+
+class TestTheAgentsLastWord:
+    BYE = Reply("Tchau!", closes=True)
+
+    async def test_closes_it_when_it_has_arrived(self, world: World) -> None:
+        world.agents.will(self.BYE)
+        sid = await world.says("era só isso")
+        closed = await world.conversation()
+        assert (closed.status, closed.closed_by, closed.closed_reason) == ("closed", "agent", "finished")
+        assert (world.sent_texts(), await world.outcome_of(sid), await clean(world)) == (["Tchau!"], "answered", True)
+
+    async def test_is_not_the_last_if_the_customer_has_written_meanwhile(self, world: World) -> None:
+        async def writes(_: Taken | None) -> None:
+            await world.receives("ah, mais uma coisa")
+
+        world.agents.will(self.BYE)
+        world.channel.meanwhile(writes)
+        await world.says("era só isso")
+        await world.passes(10)
+        assert await status(world) == "open"
+        assert world.sent_texts() == ["Tchau!", "echo: ah, mais uma coisa"]
+
+    async def test_that_never_arrives_closes_nothing(self, world: World) -> None:
+        world.agents.will(self.BYE)
+        world.channel.will(Refused("63024", "no", "unreachable"))
+        await world.says("era só isso")
+        assert await status(world) == "open"
+
+    async def test_that_turns_out_late_to_have_arrived_does_not_close_what_went_on(self, world: World) -> None:
+        world.agents.will(self.BYE)
+        world.channel.will(Unknown("reset", "x"), Unknown("reset", "x"))
+        await world.says("era só isso")
+        await world.passes(1000)
+        await world.says("na verdade, não")
+        [attempt, *_] = await world.rows("SELECT id FROM attempts ORDER BY id")
+        taken = world.channel.taken[-1]
+        late = Taken(taken.message, type(taken.sid)("SM" + "e" * 32), world.clock.now())
+        from dataclasses import replace
+
+        late.message = replace(taken.message, callback_ref=world.uuid(attempt["id"]).hex)
+        await world.calls_back(late)
+        assert await status(world) == "open"
+
+    async def test_is_the_agents_to_say_and_no_words(self, world: World) -> None:
+        """A closing word alone ends nothing."""
+        for text in ("Obrigado! Mas ainda preciso de uma coisa", "Obrigado!", "tchau", "encerrar"):
+            await world.says(text)
+            assert await status(world) == "open"
+
+
+async def test_two_customers_are_two_conversations(world: World, quiet: Quiet) -> None:
+    await world.says("oi", ANA)
+    world.advance(600)
+    await world.says("oi", BRUNO)
+    await silence(world, IDLE, ANA)
+    await quiet.rest()
+    assert (await status(world, ANA), await status(world, BRUNO)) == ("idle", "open")
