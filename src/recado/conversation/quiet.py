@@ -44,7 +44,7 @@ ROUND: Final = timedelta(minutes=3)
 _FIRST: Final = (datetime(1970, 1, 1, tzinfo=UTC), UUID(int=0))
 
 # The first two conditions are those of the index, word for word: SQLite uses it for nothing else.
-_QUIET = Prepared(
+QUIET = Prepared(
     select(conversations.c.last_activity_at, conversations.c.id, conversations.c.owner_id, conversations.c.lane)
     .where(
         conversations.c.status != text("'closed'"),
@@ -80,12 +80,15 @@ class _Found:
 class Quiet:
     """One round of either kind; any number of rounds may go on at once."""
 
-    def __init__(self, database: Database, clock: Clock, ids: Ids, split: Split, limits: QuietLimits) -> None:
+    def __init__(
+        self, database: Database, clock: Clock, ids: Ids, split: Split, limits: QuietLimits, *, page: int = PAGE
+    ) -> None:
         self._database = database
         self._clock = clock
         self._ids = ids
         self._split = split
         self._limits = limits
+        self._size = page
 
     async def rest(self) -> int:
         """Make idle what has been silent for long enough; how many."""
@@ -108,14 +111,14 @@ class Quiet:
                 page = await self._page(status, now - silence, after)
                 for n in range(0, len(page), AT_ONCE):
                     changed += await self._judge(page[n : n + AT_ONCE], now - silence, change)
-                if len(page) < PAGE:
+                if len(page) < self._size:
                     break
                 after = (page[-1].last_activity_at, page[-1].id)
         return changed
 
     async def _page(self, status: ConversationStatus, since: datetime, after: tuple[datetime, UUID]) -> list[_Found]:
         def read(uow: UnitOfWork) -> list[_Found]:
-            rows = uow.rows(_QUIET, status=status, since=since, after=after[0], after_id=after[1], most=PAGE)
+            rows = uow.rows(QUIET, status=status, since=since, after=after[0], after_id=after[1], most=self._size)
             return [_Found(*row) for row in rows]
 
         return await self._database.read(read, owner=None)
