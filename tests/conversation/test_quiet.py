@@ -428,7 +428,7 @@ class TestTheAgentsLastWord:
         world.channel.meanwhile(writes)
         await world.says("era só isso")
         await world.passes(10)
-        assert await status(world) == "open"
+        assert ((await world.conversation()).previous_id, await status(world)) == (None, "open")
         assert world.sent_texts() == ["Tchau!", "echo: ah, mais uma coisa"]
 
     async def test_that_never_arrives_closes_nothing(self, world: World) -> None:

@@ -86,7 +86,7 @@ class SimAgents:
             return HandOff("played", chance.choice((None, "a person will answer")))
         if world.happens("agent says nothing"):
             return NoReply()
-        return Reply(self._text(run))
+        return Reply(self._text(run), closes=world.happens("agent says goodbye"))
 
     async def _use_tools(self, turn: TurnContext) -> None:
         world = self._world

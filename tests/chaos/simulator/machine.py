@@ -24,6 +24,7 @@ from recado.channels.twilio.repository import AccountPauses
 from recado.conversation.accept import AcceptService, BurstWindow
 from recado.conversation.handoff import HandOffService
 from recado.conversation.overdue import Overdue
+from recado.conversation.quiet import Quiet, QuietLimits
 from recado.conversation.turns import ReplyHandler, ReplyLimits
 from recado.core.database.types import to_microseconds
 from recado.core.errors import DomainError
@@ -258,6 +259,7 @@ class Parts:
     agents: SimAgents
     acceptance: AcceptService
     reports: DeliveryReports
+    quiet: Quiet
     handoff: HandOffService
     queue: QueueService
     heartbeat: SimHeartbeat
@@ -299,10 +301,13 @@ class Machine:
         )
         outside = InboundList(world)
         gaps = GapSweep(cast(Directory, outside), cast(TwilioApi, outside), acceptance, database, world.clock, ids)
+        quiet = Quiet(database, world.clock, ids, cut, QuietLimits(plan.idle, plan.expire), page=plan.customers)
         sweeps = (
             Sweep("sweep.turns", Overdue(database, world.clock, ids, replies, MAX_ATTEMPTS).move),
             Sweep("sweep.gaps", gaps.sweep),
             Sweep("sweep.prune", Pruning(database, world.clock).prune),
+            Sweep("idle_conversations", quiet.rest),
+            Sweep("expired_conversations", quiet.end),
         )
         queue = SimQueue(database, world.clock, ids, world.chance, (replies, sends, *sweeps), lease=plan.lease)
         queue.storage = self.storage
@@ -313,6 +318,7 @@ class Machine:
             agents=agents,
             acceptance=acceptance,
             reports=DeliveryReports(database, world.clock, ids, advances),
+            quiet=quiet,
             handoff=HandOffService(database, world.clock, ids, cut, replies, MAX_ATTEMPTS),
             queue=queue,
             heartbeat=heartbeat,
@@ -333,6 +339,8 @@ class Machine:
             Schedule("sweep.turns", self.world.plan.sweep_every),
             Schedule("sweep.gaps", timedelta(minutes=5)),
             Schedule("sweep.prune", timedelta(hours=1)),
+            Schedule("idle_conversations", self.world.plan.quiet_every),
+            Schedule("expired_conversations", self.world.plan.quiet_every),
         )
         bell = SimBell(self.world, self.storage)
         held: list[Worker] = []

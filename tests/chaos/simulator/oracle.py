@@ -3,8 +3,9 @@
 The truth about the outside (`World.truth`) decides; the database is asked only who belongs to whom.
 """
 
-from collections import defaultdict
-from collections.abc import Iterator
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Sequence
+from datetime import timedelta
 from uuid import UUID
 
 from recado.conversation.values import Address
@@ -59,6 +60,8 @@ class Oracle:
         yield from self._out_of_order()
         yield from self._apologies()
         yield from self._spoke_beside_a_person()
+        yield from self._cut()
+        yield from self._nudged()
         for key, times in self._truth.effects.items():
             if times > 1:
                 yield f"effect {key} happened {times} times"
@@ -172,6 +175,44 @@ class Oracle:
             holders = ["agent", *(holder for at, holder in held[conversation] if at < started)]
             if holders[-1] != "agent" and not self._world.counts["clock step"]:
                 yield f"{author} began to send while the conversation was held by {holders[-1]}"
+
+    def left_behind(self, statuses: Sequence[str]) -> Iterator[str]:
+        """What is still in one of these states although nobody has spoken, held or awaited anything for so long."""
+        for lane, status in self._storage.rows(
+            "SELECT lane, status FROM conversations c WHERE held_by = 'agent' AND NOT EXISTS ("
+            " SELECT 1 FROM inbox_items i WHERE i.conversation_id = c.id AND i.resolved_at IS NULL)"
+        ):
+            if status in statuses:
+                yield f"the conversation of {lane[-8:]} was left behind {status}"
+
+    def _cut(self) -> Iterator[str]:
+        """What fell idle or ended was silent for long enough, and nothing was under way in it at that moment."""
+        plan = self._world.plan
+        limits = {"idle": plan.idle, "closed": plan.expire}
+        steps = 2_000_000 if self._world.counts["clock step"] else 0
+        for at, became, by, holder, under_way, spoken_at in self._storage.rows(
+            "SELECT at, became, by, held_by, under_way, spoken_at FROM played_endings"
+        ):
+            if under_way or holder != "agent":
+                yield f"a live conversation, held by {holder}, became {became} by the {by}"
+            if by == "system" and at - spoken_at < limits[became] // timedelta(microseconds=1) - steps:
+                yield f"a conversation became {became} {(at - spoken_at) / 1e6:.6f}s after somebody had spoken"
+
+    def _nudged(self) -> Iterator[str]:
+        """One nudge for each stretch of silence, and none for who has spoken or has a person."""
+        stretches = Counter(
+            row[0] for row in self._storage.rows("SELECT conversation FROM played_endings WHERE became = 'idle'")
+        )
+        nudges = self._storage.rows(
+            "SELECT a.conversation_id, count(*) FROM answers a JOIN answer_parts p ON p.answer_id = a.id"
+            " WHERE a.author = 'notice' AND p.text = 'Are you still there?' GROUP BY 1"
+        )
+        for conversation, count in nudges:
+            if count > stretches[conversation]:
+                yield f"{count} nudges in {stretches[conversation]} stretches of silence"
+        for status, holder, unturned in self._storage.rows("SELECT status, held_by, unturned FROM played_nudges"):
+            if status != "idle" or holder != "agent" or unturned:
+                yield f"a nudge went out to somebody who had spoken ({status}, {holder}, {unturned} messages)"
 
 
 def _sid(stored: bytes) -> str:

@@ -50,6 +50,7 @@ RATES: dict[str, float] = {
     "agent ignores its end": 0.1,
     "agent hands off": 0.2,
     "agent says nothing": 0.2,
+    "agent says goodbye": 0.2,
     "agent uses a tool": 0.4,
     "agent answers at length": 0.5,
     "poison": 0.05,
@@ -75,6 +76,7 @@ EVENTS: dict[str, float] = {
     "operator retries": 0.03,
     "operator forces": 0.01,
     "operator discards": 0.01,
+    "message at the boundary": 0.05,
 }
 """The highest rate of what happens by itself, per second of a busy hour."""
 
@@ -96,6 +98,11 @@ class Plan:
     prefer_delivery: bool
     part_limit: int
     clock_skew: float
+    idle: timedelta
+    expire: timedelta
+    quiet_every: timedelta
+    """How often idle and expired conversations are looked for."""
+    nudges: bool
     rates: dict[str, float] = field(hash=False)
 
     def rate(self, fault: str) -> float:
@@ -119,5 +126,9 @@ def plan(seed: int, chance: random.Random) -> Plan:
         prefer_delivery=chance.random() < 0.3,
         part_limit=chance.choice((60, 60, 1600)),
         clock_skew=chance.choice((0.0, 0.0, -2.0, 2.0)),
+        idle=timedelta(seconds=chance.choice((60, 120, 900))),
+        expire=timedelta(seconds=chance.choice((150, 300, 3600, 86_400))),
+        quiet_every=timedelta(seconds=chance.choice((30, 120, 120))),
+        nudges=chance.random() < 0.5,
         rates={name: most * chance.random() ** 2 for name, most in (RATES | EVENTS).items() if chance.random() < 0.5},
     )

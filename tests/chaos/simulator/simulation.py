@@ -34,6 +34,9 @@ EPISODE = 120.0
 """Seconds in which customers write, before the world is given time to answer them."""
 PATIENCE = 3 * 3600.0
 """Seconds after which whatever has not settled in a calm world never will."""
+NUDGE = "Are you still there?"
+SLACK = 15.0
+"""Seconds after its slot in which a sweep has been done, in a calm world."""
 SWEPT_WITHIN = 440.0
 """Seconds until a missed message is old enough for the sweep, and a sweep has come round."""
 
@@ -142,6 +145,7 @@ class Simulation:
                 name=f"Owner {n}",
                 email=f"owner{n}@example.org",
                 created_at=now,
+                nudge_text=NUDGE if plan_.nudges else None,
                 send_policy="prefer_delivery" if plan_.prefer_delivery else "prefer_silence",
             )
             number = Number(owner.id, ids.new(), Address(f"whatsapp:+551190000000{n}"))
@@ -162,6 +166,7 @@ class Simulation:
         self.town.end_of_unrest()
         await self._settle(PATIENCE)
         await self._last_news()
+        await self._fall_silent()
         await self._judge()
 
     async def _episode(self) -> None:
@@ -179,11 +184,13 @@ class Simulation:
 
     def _night(self) -> None:
         """Hours in which nobody writes: nothing is worth simulating but that they have passed."""
-        self.world.clock.slept += (
-            self.world.chance.choice((600.0, 3600.0, 36_000.0, 100_000.0)) * self.world.chance.random()
-        )
-        self.world.hardship()
+        if self.world.chance.random() < 0.5 or not self.town.meet_at_the_boundary(by_sleeping=True):
+            self._sleep(self.world.chance.choice((600.0, 3600.0, 36_000.0, 100_000.0)) * self.world.chance.random())
         self.machine.twilio.deliver_late()
+
+    def _sleep(self, seconds: float) -> None:
+        self.world.clock.slept += seconds
+        self.world.hardship()
 
     async def _last_news(self) -> None:
         """What Twilio held back comes at last, and where webhooks were lost its list is swept once more."""
@@ -191,6 +198,17 @@ class Simulation:
         lost = any(not said.acknowledged for said in self.world.truth.said.values())
         await asyncio.sleep(SWEPT_WITHIN if lost else 65.0)
         await self._settle(PATIENCE)
+
+    async def _fall_silent(self) -> None:
+        """Nobody writes any more: whatever nobody holds falls idle, is nudged once, and ends."""
+        plan_ = self.world.plan
+        sweep = plan_.quiet_every.total_seconds() + SLACK
+        for limit, left in ((plan_.idle, ("open",)), (plan_.expire, ("open", "idle"))):
+            self._sleep(limit.total_seconds())
+            await asyncio.sleep(sweep)
+            await self._settle(PATIENCE)  # A nudge is waited for, and so is what it keeps from ending.
+            await asyncio.sleep(sweep)
+            self.violations.extend(Oracle(self.world, self.storage).left_behind(left))
 
     async def _settle(self, seconds: float) -> None:
         """Until nothing is under way any more, or for so long."""
@@ -206,7 +224,7 @@ class Simulation:
     def _unfinished(self) -> int:
         count = self.storage.look(
             "SELECT count(*) FROM message_queue WHERE status IN ('collecting', 'waiting', 'running')"
-            " AND name NOT LIKE 'sweep.%'"
+            " AND name NOT LIKE 'sweep.%' AND name NOT LIKE '%_conversations'"
         )
         return count or 0
 

@@ -58,6 +58,33 @@ BEGIN INSERT INTO played_history VALUES (new.id, new.state); END;
 """
 """What attempts have been called on the way: a late word may bind one that had been given up."""
 
+_ENDINGS = """
+CREATE TABLE played_endings (
+    conversation BLOB, at INTEGER, became TEXT, by TEXT, held_by TEXT, under_way INTEGER, spoken_at INTEGER
+);
+CREATE TRIGGER played_ends AFTER INSERT ON conversation_events
+WHEN new.what = 'status' AND new.after IN ('idle', 'closed')
+BEGIN INSERT INTO played_endings SELECT c.id, new.at, new.after, new.by, c.held_by,
+    (SELECT count(*) FROM messages m WHERE m.lane = c.lane AND m.outcome IS NULL)
+    + (SELECT count(*) FROM message_queue j WHERE j.lane IN (c.lane, 'send:' || c.lane)
+        AND j.status IN ('collecting', 'waiting', 'running') AND (j.name <> 'answer.send' OR j.created_at <> new.at))
+    + (SELECT count(*) FROM turns t WHERE t.lane = c.lane AND t.settled_at IS NULL)
+    + (SELECT count(*) FROM answers a WHERE a.lane = c.lane AND a.settled_at IS NULL AND a.id IS NOT c.nudge_id)
+    + (SELECT count(*) FROM inbox_items i WHERE i.conversation_id = c.id AND i.resolved_at IS NULL),
+    max(coalesce((SELECT max(m.received_at) FROM messages m WHERE m.conversation_id = c.id), 0),
+        coalesce((SELECT max(x.finished_at) FROM answers a JOIN attempts x ON x.answer_id = a.id
+            WHERE a.conversation_id = c.id AND x.state = 'accepted' AND a.author <> 'notice'), 0))
+FROM conversations c WHERE c.id = new.conversation_id;
+END;
+CREATE TABLE played_nudges (answer BLOB, status TEXT, held_by TEXT, unturned INTEGER);
+CREATE TRIGGER played_nudged AFTER INSERT ON attempts
+BEGIN INSERT INTO played_nudges SELECT a.id, c.status, c.held_by,
+    (SELECT count(*) FROM messages m WHERE m.lane = c.lane AND m.turn_id IS NULL AND m.outcome IS NULL)
+FROM answers a JOIN conversations c ON c.nudge_id = a.id WHERE a.id = new.answer_id;
+END;
+"""
+"""How things stood in the very transaction that ended a conversation or began to send a nudge."""
+
 
 class Disk:
     """The database file of this operating system process, emptied for every world."""
@@ -71,7 +98,7 @@ class Disk:
         with self.engine.begin() as connection:
             metadata().create_all(connection)
             self.raw = _driver(connection)
-        self.raw.executescript(_HISTORY)
+        self.raw.executescript(_HISTORY + _ENDINGS)
         self._empty: sqlite3.Connection = sqlite_module().connect(":memory:")
         self.raw.backup(self._empty)
 

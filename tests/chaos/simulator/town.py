@@ -1,15 +1,18 @@
 """Who lives outside: customers who write in bursts, people who take over, operators, and what breaks machines."""
 
 import asyncio
+import math
 from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
+from datetime import timedelta
 from functools import partial
 from typing import Any
 from uuid import UUID
 
 from recado.channels.bindings import Report
-from recado.conversation.accept import Inbound
+from recado.conversation.accept import Inbound, lane_of
 from recado.conversation.values import Address
+from recado.core.database.types import to_microseconds
 from recado.core.errors import Busy, Conflict, NotFound, StorageUnavailable
 from recado.core.queue.job import Replayed
 from tests.chaos.simulator.machine import Machine, Parts, Unreachable
@@ -22,6 +25,11 @@ CUSTOMERS = (
     (Address("+5531999990000"), Address("+5531999990000")),
 )
 """Each with the two ways the same phone may be written."""
+
+
+MICROSECOND = timedelta(microseconds=1)
+SOON = 300.0
+"""Seconds ahead of which a busy hour plans nothing."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +52,11 @@ class Town:
         self.calls = 0
         """Webhooks and callbacks under way."""
         machine.twilio.call_back = self.call_back
+        self._parties = {
+            lane_of(number.address_id, spellings[0]): (who, number)
+            for who, spellings in enumerate(CUSTOMERS)
+            for number in numbers
+        }
 
     # --- Customers ----------------------------------------------------------------------------------------------------
 
@@ -57,7 +70,7 @@ class Town:
                 self._write(who, number)
                 await asyncio.sleep(chance.choice((0.05, 0.5, 1.4, 3.0, 9.0)) * chance.random())
 
-    def _write(self, who: int, number: Number) -> None:
+    def _write(self, who: int, number: Number, delay: float | None = None) -> None:
         world = self.world
         self._said += 1
         text, kind, opt = f"#{self._said} oi", "text", None
@@ -86,10 +99,66 @@ class Town:
         if world.happens("webhook lost"):
             return
         post = partial(self._post, said, number, kind, opt)
-        delay = world.chance.uniform(0.5, 30.0) if world.happens("webhook late") else world.chance.uniform(0.02, 0.2)
+        if delay is None:
+            late = world.happens("webhook late")
+            delay = world.chance.uniform(0.5, 30.0) if late else world.chance.uniform(0.02, 0.2)
         self._soon(delay, post)
         if world.happens("webhook twice"):
             self._soon(delay + world.chance.choice((0.0, 0.01, 20.0)), post)
+
+    def meet_at_the_boundary(self, *, by_sleeping: bool = False) -> bool:
+        """Somebody writes at the very moment at which they have been silent for long enough, and others look then."""
+        world, chance = self.world, self.world.chance
+        found = self._quiet_soon(math.inf if by_sleeping else SOON)
+        if not found:
+            return False
+        lane, ahead = chance.choice(found)
+        if by_sleeping and ahead > 2.0:
+            world.clock.slept += ahead - 1.0
+            world.hardship()
+            ahead = 1.0
+        who, number = self._parties[lane]
+        if chance.random() < 0.8:
+            self._soon(max(0.0, ahead + self._hair()), partial(self._say_at_once, who, number))
+        for _ in range(chance.randint(1, 3)):
+            self._soon(max(0.0, ahead + self._hair()), self._look_for_quiet)
+        return True
+
+    def _quiet_soon(self, within: float) -> list[tuple[str, float]]:
+        """The lanes that will have been silent for long enough, and in how many seconds."""
+        now, plan = to_microseconds(self.world.clock.now()), self.world.plan
+        rows = self.machine.storage.rows(
+            "SELECT lane, last_activity_at, status FROM conversations WHERE status <> 'closed' ORDER BY id"
+        )
+        limits = [
+            (lane, (at + limit // MICROSECOND - now) / 1e6)
+            for lane, at, status in rows
+            for limit in ([plan.idle, plan.expire] if status == "open" else [plan.expire])
+        ]
+        return [(lane, ahead) for lane, ahead in limits if 0.0 < ahead < within]
+
+    def _hair(self) -> float:
+        """How far from the boundary: nothing, the smallest step there is, about a commit, or a second."""
+        chance = self.world.chance
+        return chance.choice((0.0, 1e-6, 1e-3, 0.01, 0.02, 1.0)) * chance.choice((-1.0, 1.0, chance.random()))
+
+    async def _say_at_once(self, who: int, number: Number) -> None:
+        self._write(who, number, 0.0)
+
+    async def _look_for_quiet(self) -> None:
+        """A round of the sweeps, wherever; cron's own come at round times only."""
+        parts = self.world.chance.choice(self.machine.everybody() or [self.machine.api])
+        if parts.process.alive:
+            self.world.loop.start_in(parts.process, self._sweep(parts))
+
+    async def _sweep(self, parts: Parts) -> None:
+        try:
+            await parts.quiet.rest()
+            await parts.quiet.end()
+        except (Busy, StorageUnavailable) as error:
+            self.world.trace(f"the sweep failed: {error!r}")
+        except Exception as error:  # noqa: BLE001 - cron's own would be tried again
+            self.world.truth.surprises.append(f"a sweep met {error!r}")
 
     async def _post(self, said: Said, number: Number, kind: str, opt: str | None) -> None:
         """Twilio calls, and calls again; then it forgets, and only its list remembers."""
@@ -166,6 +235,7 @@ class Town:
             "operator retries": partial(self._operator, "retry"),
             "operator forces": partial(self._operator, "force"),
             "operator discards": partial(self._operator, "discard"),
+            "message at the boundary": self._meet,
         }
         rates = {name: world.plan.rate(name) for name in events}
         total = sum(rates.values())
@@ -221,6 +291,9 @@ class Town:
             world.hardship()
 
         world.loop.later(world.chance.uniform(0.5, 90.0), end)
+
+    def _meet(self) -> None:
+        self.meet_at_the_boundary()
 
     def _step_clock(self) -> None:
         self.world.clock.stepped = self.world.chance.uniform(-1.0, 1.0)
