@@ -234,6 +234,9 @@ class Simulation:
         report = await self.machine.ask(lambda parts: parts.verifier.verify())
         self.violations.extend(Oracle(self.world, self.storage).violations(report))
         self.violations.extend(self.world.loop.complaints)
+        for became, by, times in self.storage.rows("SELECT became, by, count(*) FROM played_endings GROUP BY 1, 2"):
+            self.world.counts[f"{became} by the {by}"] += times
+        self.world.counts["nudge sent"] += self.storage.look("SELECT count(*) FROM played_nudges") or 0
 
 
 def _register(uow: UnitOfWork, owner: Owner, account_id: UUID, number: Number) -> None:
