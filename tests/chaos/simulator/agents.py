@@ -47,8 +47,9 @@ class SimAgents:
         assert process is not None
         tags = tuple(int(tag) for message in turn.messages for tag in TAG.findall(message.text))
         run = Run(len(world.truth.runs) + 1, turn.turn_id, tags, process, world.loop.time())
+        lane = world.lane_of(run)  # Bare words such as START bear no number, and tell nothing of who said them.
         for other in world.truth.runs:
-            if not other.over and world.lane_of(other) == world.lane_of(run) and self._had_no_excuse(other):
+            if lane is not None and not other.over and world.lane_of(other) == lane and self._had_no_excuse(other):
                 world.truth.surprises.append(
                     f"run {run.number} began while run {other.number} of its lane was going on"
                 )

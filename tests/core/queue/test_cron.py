@@ -4,9 +4,11 @@ import asyncio
 import itertools
 import random
 from collections import Counter
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
+from typing import TypeVar
+from uuid import UUID
 
 import pytest
 from sqlalchemy import select, text
@@ -14,17 +16,22 @@ from sqlalchemy import select, text
 from recado.bootstrap import SCHEDULES, Container, open_database
 from recado.core.clock import FrozenClock
 from recado.core.database.engine import Database
+from recado.core.database.types import Moment
+from recado.core.database.unit_of_work import UnitOfWork
+from recado.core.errors import NotFound
 from recado.core.ids import SYSTEM_OWNER, UuidV7
 from recado.core.queue import cron
 from recado.core.queue.cron import Cron, Sweep
 from recado.core.queue.job import Done
-from recado.core.queue.schedules import Schedule
+from recado.core.queue.schedules import At, Schedule
 from recado.core.queue.service import QueueService
 from recado.core.queue.tables import cron_slots
 from recado.settings import Settings
 from tests.world import OURS, ScriptedAgents, ScriptedChannel, World
 
 ON_BOTH_DATABASES = True
+
+T = TypeVar("T")
 
 HALF_MINUTE = Schedule("sweep.half", timedelta(seconds=30))
 MINUTE = Schedule("sweep.minute", timedelta(minutes=1))
@@ -110,14 +117,163 @@ class TestSlots:
             await Cron(database, clock, UuidV7(clock), [HALF_MINUTE]).insert_slots()
         assert await jobs(database) == Counter({"sweep.half": 2})
 
-    async def test_are_forgotten_when_nobody_could_insert_them_any_more(
+    async def test_are_later_than_the_last_whoever_inserted_that(self, database: Database, clock: FrozenClock) -> None:
+        """A clock that is behind, or has gone back, brings nothing round that a faster one has passed."""
+        ahead, behind = FrozenClock(clock.now() + timedelta(seconds=61)), FrozenClock(clock.now())
+        assert await Cron(database, ahead, UuidV7(ahead), [HALF_MINUTE]).insert_slots() == 1
+        slow, made = Cron(database, behind, UuidV7(behind), [HALF_MINUTE]), []
+        for _ in range(4):
+            made.append(await slow.insert_slots())
+            behind.advance(timedelta(seconds=30))
+        assert (made, await jobs(database)) == ([0, 0, 0, 1], Counter({"sweep.half": 2}))
+
+    async def test_are_forgotten_but_for_the_last_of_each_schedule(
+        self, database: Database, clock: FrozenClock
+    ) -> None:
+        """Without it, whoever starts anew would take an old slot for one that was missed."""
+        monthly = Schedule("monthly", At("0 3 1 * *", "America/Sao_Paulo"))
+        await Cron(database, clock, UuidV7(clock), [monthly, HALF_MINUTE]).insert_slots()
+        for _ in range(3):
+            clock.advance(timedelta(days=1))
+            await Cron(database, clock, UuidV7(clock), [monthly, HALF_MINUTE]).insert_slots()
+        await database.write(lambda uow: cron.forget_slots(uow, clock.now()), owner=None)
+        assert [name for name, _ in await slots(database)] == ["monthly", "sweep.half"]
+        assert await Cron(database, clock, UuidV7(clock), [monthly, HALF_MINUTE]).insert_slots() == 0
+
+    async def test_on_the_walls_of_a_time_zone_come_round_there(self, database: Database) -> None:
+        clock = FrozenClock(datetime.fromisoformat("2026-03-14T12:00:00-03:00"))
+        nightly = Cron(database, clock, UuidV7(clock), [Schedule("nightly", At("0 3 * * *", "America/Sao_Paulo"))])
+        for _ in range(4):
+            await nightly.insert_slots()
+            clock.advance(timedelta(hours=12))
+        assert [f"{datetime.fromtimestamp(at, UTC):%d %H:%M}" for _, at in await slots(database)] == [
+            "14 06:00",
+            "15 06:00",
+        ]
+
+
+class TestManySlots:
+    """Eight workers with databases of their own, clocks that differ by minutes, and one that jumps back and forth."""
+
+    async def test_are_one_job_each(self, database: Database) -> None:
+        await eight_workers(database, names=10, minutes=12)
+
+    @pytest.mark.slow
+    async def test_are_one_job_each_though_there_are_a_hundred_thousand(self, database: Database) -> None:
+        assert await eight_workers(database, names=500, minutes=200) >= 100_000
+
+
+async def eight_workers(database: Database, *, names: int, minutes: int) -> int:
+    """Play it, and look: each slot has exactly one job, none is missing and none out of order. How many there were."""
+    order, noon = random.Random(23), datetime.fromisoformat("2026-03-14T12:00:30Z")  # noqa: S311
+    own = [Schedule(f"work.{n}", timedelta(minutes=1)) for n in range(names)]
+    clocks = [FrozenClock(noon + timedelta(seconds=order.uniform(-150, 150))) for _ in range(8)]
+    databases = [open_database(database.url) for _ in clocks]
+    crons = [Cron(each, at, UuidV7(at), own) for each, at in zip(databases, clocks, strict=True)]
+    made = 0
+    for minute in range(minutes):
+        for at in clocks:
+            at.advance(timedelta(minutes=1))
+        clocks[order.randrange(7)].advance(timedelta(seconds=order.choice((-90, 90)) if minute % 3 else 0))
+        made += sum(await asyncio.gather(*[each.insert_slots() for each in order.sample(crons, len(crons))]))
+    found = await slots(database)
+    assert await jobs(database) == Counter(name for name, _ in found)
+    assert made == len(found)
+    for name in {name for name, _ in found}:
+        mine = [at for each, at in found if each == name]
+        assert all(later - earlier in (60, 120) for earlier, later in itertools.pairwise(mine))
+        assert await in_order(database, name)
+    for each in databases:
+        await each.close()
+    return made
+
+
+async def in_order(database: Database, name: str) -> bool:
+    """Jobs were made in the order of their slots: `created_at` is what the clock said that inserted the slot."""
+    statement = text("SELECT created_at FROM message_queue WHERE name = :name ORDER BY id").columns(created_at=Moment())
+    rows = await database.read(lambda uow: uow.all(statement, {"name": name}), owner=None)
+    return len(rows) == len({seconds(row["created_at"]) // 60 for row in rows})
+
+
+class TestTheTable:
+    async def test_is_filled_by_the_first_who_looks_and_read_by_the_others_now_and_then(
+        self, database: Database, clock: FrozenClock
+    ) -> None:
+        reads = Counted(database)
+        each = Cron(reads, clock, UuidV7(clock), [HALF_MINUTE])
+        for _ in range(120):
+            await each.insert_slots()
+            clock.advance(timedelta(seconds=1))
+        [row] = await database.read(lambda uow: uow.all(text("SELECT * FROM schedules")), owner=None)
+        assert (row["name"], row["every_seconds"], row["time_zone"]) == ("sweep.half", 30, "UTC")
+        assert reads.count <= 4
+
+    async def test_of_one_process_is_in_force_in_the_others_within_a_minute(
         self, database: Database, clock: FrozenClock, ids: UuidV7
     ) -> None:
-        await Cron(database, clock, ids, [HALF_MINUTE]).insert_slots()
-        await database.write(lambda uow: cron.forget_slots(uow, clock.now()), owner=None)
-        assert len(await slots(database)) == 1
-        await database.write(lambda uow: cron.forget_slots(uow, clock.now() + timedelta(seconds=1)), owner=None)
-        assert await slots(database) == []
+        worker, person = (Cron(database, clock, ids, [HALF_MINUTE]) for _ in range(2))
+        await worker.insert_slots()
+        await person.set("sweep.half", when=timedelta(hours=1))
+        clock.advance(timedelta(minutes=1))
+        assert await worker.insert_slots() == 0
+        clock.advance(timedelta(hours=1))
+        assert await worker.insert_slots() == 1
+
+    async def test_can_turn_a_schedule_off_and_on_and_nothing_is_made_up_for(
+        self, database: Database, clock: FrozenClock, ids: UuidV7
+    ) -> None:
+        worker = Cron(database, clock, ids, [HALF_MINUTE])
+        await worker.insert_slots()
+        listed = await worker.set("sweep.half", enabled=False)
+        assert (listed.schedule.when, listed.next_slot) == (HALF_MINUTE.when, None)
+        clock.advance(timedelta(hours=1, seconds=7))
+        assert await worker.insert_slots() == 0
+        await worker.set("sweep.half", enabled=True)
+        clock.advance(timedelta(seconds=1))
+        assert await Cron(database, clock, ids, [HALF_MINUTE]).insert_slots() == 0
+        clock.advance(timedelta(minutes=1))
+        assert await worker.insert_slots() == 1
+
+    async def test_can_be_listed_with_the_last_and_the_next_slot(self, database: Database, clock: FrozenClock) -> None:
+        each = Cron(database, clock, UuidV7(clock), [HALF_MINUTE, MINUTE])
+        assert [(listed.last_slot, listed.schedule) for listed in await each.list()] == [
+            (None, HALF_MINUTE),
+            (None, MINUTE),
+        ]
+        begins = clock.now()
+        await each.insert_slots()
+        clock.advance(timedelta(seconds=10))
+        [half, whole] = await each.list()
+        assert (half.last_slot, half.next_slot) == (begins, begins + timedelta(seconds=30))
+        assert (whole.last_slot, whole.next_slot) == (begins, begins + timedelta(minutes=1))
+
+    async def test_gives_a_job_now_to_who_asks(self, database: Database, clock: FrozenClock, ids: UuidV7) -> None:
+        each = Cron(database, clock, ids, [HALF_MINUTE])
+        await each.insert_slots()
+        await each.run("sweep.half")
+        assert (await jobs(database), len(await slots(database))) == (Counter({"sweep.half": 2}), 1)
+        with pytest.raises(NotFound, match="recado cron list"):
+            await each.run("sweep.hälfte")
+        with pytest.raises(NotFound, match="recado cron list"):
+            await each.set("sweep.hälfte", enabled=False)
+
+
+class Counted:
+    """A database that counts who reads it."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self.count = 0
+        self.url = database.url
+        self.write = database.write
+        self.batched = database.batched
+        self.write_from_thread = database.write_from_thread
+        self.on_commit = database.on_commit
+        self.close = database.close
+
+    async def read(self, work: Callable[[UnitOfWork], T], *, owner: UUID | None) -> T:
+        self.count += 1
+        return await self._database.read(work, owner=owner)
 
 
 class TestTheirJobs:
@@ -146,7 +302,6 @@ class TestTheirJobs:
         container = product(database, clock)
         assert await container.cron().insert_slots() == len(SCHEDULES)
         for job in await container.queue().claim(10, suspects=4):
-            assert job.name.startswith("sweep.")
             assert await container.queue().handler(job.name).run(job) == Done()
             await container.queue().finish(job, Done())
         assert (await container.queue().stats()).waiting == 0
@@ -158,16 +313,21 @@ class TestATick:
         return await World.open(database, clock, ids)
 
     async def test_is_idempotent_though_several_run_at_once(self, world: World, clock: FrozenClock) -> None:
-        """Five customers and three schedules, four timers that fire at the same moment, twice."""
+        """Five customers and all schedules, ten timers at the same moment, twice, and again a minute later."""
         people = [type(OURS)(f"whatsapp:+55119876543{n:02}") for n in range(5)]
         for who in people:
             await world.receives("oi", who)
         clock.advance(timedelta(seconds=2))
-        async with ticking(world, 4) as containers:
+        async with ticking(world, 10) as containers:
             first = await asyncio.gather(*[each.worker().tick(20) for each in containers])
             again = await asyncio.gather(*[each.worker().tick(20) for each in containers])
+            clock.advance(timedelta(minutes=1))
+            later = await asyncio.gather(*[each.worker().tick(20) for each in containers])
+        made = Counter(name for name, _ in await slots(world.database))
+        assert {name: n for name, n in (await jobs(world.database)).items() if name in made} == made
+        assert sum(ticked.jobs for ticked in later) == 3, "what comes round every half or whole minute"
         assert sum(ticked.jobs for ticked in first) == len(SCHEDULES) + 2 * len(people)
-        assert [(ticked.jobs, ticked.leases_freed) for ticked in again] == [(0, 0)] * 4
+        assert [(ticked.jobs, ticked.leases_freed) for ticked in again] == [(0, 0)] * 10
         assert [world.sent_texts(who) for who in people] == [["echo: oi"]] * 5
         assert (await world.verify()).violations == []
 
