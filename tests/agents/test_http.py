@@ -57,6 +57,7 @@ def asker(runner: AgentRunner, service: AgentService, owner: UUID, turn_of: Turn
     [
         ({"type": "reply", "text": "Olá 👋"}, Reply("Olá 👋")),
         ({"type": "reply", "text": "Olá", "confidence": 0.9}, Reply("Olá")),
+        ({"type": "reply", "text": "Tchau!", "closes": True}, Reply("Tchau!", closes=True)),
         ({"type": "hand_off", "reason": "angry", "notice": "Um momento"}, HandOff("angry", "Um momento")),
         ({"type": "hand_off", "reason": "angry"}, HandOff("angry")),
         ({"type": "no_reply"}, NoReply()),
@@ -102,6 +103,7 @@ async def test_history_is_cut_to_the_owners_limit(
         ({}, "another shape"),
         ({"type": "reply"}, "another shape"),
         ({"type": "reply", "text": 42}, "another shape"),
+        ({"type": "reply", "text": "Tchau!", "closes": "no"}, "another shape"),
         ({"type": "reply", "text": ""}, "another shape"),
         ({"type": "reply", "text": "x" * 20_001}, "another shape"),
         ({"type": "reply", "text": "  "}, "rubbish"),
@@ -123,7 +125,7 @@ async def test_history_is_cut_to_the_owners_limit(
             "compressed",
         ),
     ],
-    ids=range(20),
+    ids=range(21),
 )
 async def test_rubbish_fails_the_turn_and_is_not_quoted(
     asker: Asker, server: Loopback, said: object, reason: str

@@ -39,6 +39,7 @@ RUBBISH: dict[str, object] = {
     "a number for text": Reply(42),  # type: ignore[arg-type]
     "bytes for text": Reply(b"bytes"),  # type: ignore[arg-type]
     "a text for usage": Reply("fine", "no usage"),  # type: ignore[arg-type]
+    "a text for closes": Reply("fine", closes="no"),  # type: ignore[arg-type]
     "negative usage": Reply("fine", Usage("m", -1, 0)),
     "usage no column holds": Reply("fine", Usage("m", 0, 2**70)),
     "a model name without end": Reply("fine", Usage("m" * 1000, 0, 0)),
@@ -59,11 +60,12 @@ class TestAnswers:
         "answer",
         [
             Reply("Abrimos às 8h.\n\tAté já 👩‍👩‍👧!", Usage("m", 10, 5)),
+            Reply("Tchau!", closes=True),
             HandOff("wants a person", "Já chamo alguém."),
             HandOff(""),
             NoReply("a reaction"),
         ],
-        ids=["reply", "hand-off with notice", "hand-off without", "no reply"],
+        ids=["reply", "last word", "hand-off with notice", "hand-off without", "no reply"],
     )
     @BOTH
     async def test_pass_as_they_are(

@@ -68,11 +68,13 @@ class TestSet:
     def test_changes_what_is_named_and_nothing_else(self, recado: Recado, owner: str) -> None:
         before = recado.one("org", "set", "--owner", owner)
         words = ["--apology", "Ops!", "--hand-off", "Um momento.", "--send-policy", "prefer_delivery", "--locale", "es"]
+        words += ["--nudge", "Ainda está por aí?"]
         after = recado.one("org", "set", "--owner", owner, *words, "--stop-words", "chega, basta")
         changed = {name: value for name, value in after.items() if before[name] != value}
         assert changed == {
             "apology": "Ops!",
             "hand_off": "Um momento.",
+            "nudge": "Ainda está por aí?",
             "send_policy": "prefer_delivery",
             "locale": "es",
             "stop_words": ["chega", "basta"],
@@ -80,8 +82,9 @@ class TestSet:
 
     def test_an_empty_text_gives_it_back_to_the_product(self, recado: Recado, owner: str) -> None:
         before = recado.one("org", "set", "--owner", owner)
-        recado.one("org", "set", "--owner", owner, "--apology", "Ops!", "--start-words", "volta")
-        assert recado.one("org", "set", "--owner", owner, "--apology", "", "--start-words", "") == before
+        recado.one("org", "set", "--owner", owner, "--apology", "Ops!", "--start-words", "volta", "--nudge", "Oi?")
+        again = recado.one("org", "set", "--owner", owner, "--apology", "", "--start-words", "", "--nudge", "")
+        assert (again, again["nudge"]) == (before, None)
 
     def test_shows_a_person_the_fields_line_by_line(self, recado: Recado, owner: str) -> None:
         assert "send policy  prefer_silence" in recado.says("org", "set", "--owner", owner, "--name", "Padaria 2")

@@ -22,7 +22,8 @@ class Rubbish(Exception):
 def judged(result: object) -> AgentResult:
     """The result, with line breaks of one kind; raises `Rubbish` if it is none."""
     match result:
-        case Reply(text=text, usage=usage, closes=bool()):
+        case Reply(text=text, usage=usage):
+            _check_flag(result.closes)
             return replace(result, text=_text(text, MAX_ANSWER), usage=_usage(usage))
         case HandOff(reason=reason, notice=notice, usage=usage):
             notice = None if notice is None else _text(notice, MAX_ANSWER)
@@ -48,6 +49,12 @@ def _text(text: object, most: int, *, blank: bool = False) -> str:
     if not blank and all(_invisible(letter) for letter in text):
         raise Rubbish("rubbish: empty text")
     return text
+
+
+def _check_flag(flag: object) -> None:
+    """Every text is true, "no" included, so only a truth value may close a conversation."""
+    if not isinstance(flag, bool):
+        raise Rubbish(f"rubbish: closes of type {type(flag).__name__[:60]}")
 
 
 def _usage(usage: object) -> Usage:

@@ -64,9 +64,9 @@ def set_(
     as_json: AsJson = False,
 ) -> None:
     """Change a schedule; what is not named stays. Workers follow within a minute."""
-    if at is None and every is None and enabled is None:
-        raise InvalidInput("nothing is to be changed: give --at, --every, --on or --off")
     when = _when(at, time_zone, every)
+    if when is None and enabled is None:
+        raise InvalidInput("nothing is to be changed: give --at, --every, --on or --off")
     shown = _view(run(lambda container: container.cron().set(name, when=when, enabled=enabled)))
     if as_json:
         document(shown)
