@@ -108,6 +108,19 @@ class TestFallingIdle:
         world.advance(120)
         assert (await quiet.rest(), await status(world)) == (1, "idle")
 
+    async def test_counts_the_newest_message_though_an_older_one_was_found_after_it(
+        self, world: World, quiet: Quiet
+    ) -> None:
+        world.agents.will(NoReply())
+        await world.receives("agora")
+        found = await world.receives("antes")
+        before = world.clock.now() - 2 * IDLE
+        await world.breaks(
+            "UPDATE messages SET received_at = :at WHERE id = :id", at=before, id=(await world.message(found)).id
+        )
+        await world.passes(2)
+        assert (await quiet.rest(), await status(world)) == (0, "open")
+
     async def test_a_later_message_revives_it(self, world: World, quiet: Quiet) -> None:
         await world.says("oi")
         before = await world.conversation()

@@ -68,5 +68,6 @@ class Reception:
         Messages(self._uow).join(
             [message.id for message in group], contact_id=contact.id, conversation_id=conversation.id
         )
-        Conversations(self._uow).touch(conversation.id, newest.received_at)
+        # One that the gap sweep found is the last we received, and may be the first that was written.
+        Conversations(self._uow).touch(conversation.id, max(message.received_at for message in group))
         return contact, conversation
