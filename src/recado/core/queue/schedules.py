@@ -48,7 +48,9 @@ class At:
         """The last time it came round, `now` included."""
         second, zone = timedelta(seconds=1), self._zone
         if self._by_the_hour:
-            return next(self._matching(now.astimezone(zone) + second, back=True)).astimezone(UTC)
+            return next(self._matching((now + second).astimezone(zone), back=True)).astimezone(
+                UTC
+            )  # Adding drops the fold.
         past = (_moment(wall, zone) for wall in self._matching(_furthest(now.astimezone(zone)) + second, back=True))
         return next(moment for moment in past if moment <= now)
 
