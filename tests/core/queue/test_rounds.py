@@ -10,10 +10,11 @@ from recado.core.clock import FrozenClock
 from recado.core.database.engine import Database
 from recado.core.errors import StorageUnavailable
 from recado.core.ids import UuidV7
-from recado.core.queue.cron import Cron, Schedule
+from recado.core.queue.cron import Cron
 from recado.core.queue.job import Job, JobResult
 from recado.core.queue.relay import Passed, Relay
 from recado.core.queue.rounds import Budget
+from recado.core.queue.schedules import Schedule
 from recado.core.queue.service import QueueService
 from tests.contracts.queue import LEASE, NoChance, ScriptedHandler
 from tests.core.queue.test_worker import PATIENCE, GatedHandler, Workshop

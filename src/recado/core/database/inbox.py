@@ -103,8 +103,7 @@ class Inbox:
     def put(self, item: "Item[Any]", *, urgent: bool) -> None:
         """Set an item behind the others; raises `StorageUnavailable` once closed."""
         with self._condition:
-            if self._closed:
-                raise StorageUnavailable("the database is being closed")
+            self.check_open()
             (self._urgent if urgent else self._rest).append(item)
             self._condition.notify()
 
@@ -142,6 +141,11 @@ class Inbox:
         with self._condition:
             self._closed = True
             self._condition.notify_all()
+
+    def check_open(self) -> None:
+        """Raises `StorageUnavailable` once closed."""
+        if self._closed:
+            raise StorageUnavailable("the database is being closed")
 
 
 class Inboxed:

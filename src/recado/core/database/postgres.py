@@ -331,6 +331,7 @@ class PostgresDatabase(Inboxed):
         return self._clock
 
     async def read(self, work: Callable[[UnitOfWork], T], *, owner: UUID | None) -> T:
+        self._inbox.check_open()
         return await asyncio.get_running_loop().run_in_executor(self._readers, self._read, work, owner)
 
     def on_commit(self, listener: Callable[[], None]) -> None:

@@ -277,6 +277,7 @@ class SqliteDatabase(Inboxed):
         return self._url.render_as_string(hide_password=False)
 
     async def read(self, work: Callable[[UnitOfWork], T], *, owner: UUID | None) -> T:
+        self._inbox.check_open()
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._readers, self._read, work, owner)
 
