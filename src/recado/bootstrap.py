@@ -36,6 +36,7 @@ from recado.core.database.engine import Database, on_postgresql
 from recado.core.database.sqlite import SqliteDatabase
 from recado.core.errors import ConfigurationError
 from recado.core.ids import Chance, Ids, UuidV7, system_chance
+from recado.core.metrics import Meters
 from recado.core.queue.crash import crash_at
 from recado.core.queue.cron import Cron, Sweep
 from recado.core.queue.deliveries.sqlite import SqliteDelivery
@@ -47,10 +48,13 @@ from recado.core.queue.relay import Relay
 from recado.core.queue.schedules import Schedule
 from recado.core.queue.service import QueueService
 from recado.core.queue.suspects import SuspectRunner
+from recado.core.queue.watch import JobWatch
 from recado.core.queue.worker import Worker
 from recado.core.sealing import Sealer
 from recado.identity.passwords import Passwords
 from recado.identity.service import IdentityService
+from recado.operations.exposition import Exposition
+from recado.operations.facts import Facts
 from recado.operations.pruning import Pruning
 from recado.operations.restored import RestoredCopy
 from recado.operations.verify import Verifier
@@ -81,13 +85,13 @@ def metadata() -> MetaData:
 # --- Made when first needed -------------------------------------------------------------------------------------------
 
 
-def open_database(url: str) -> Database:
-    """The database a URL names, without a connection yet."""
+def open_database(url: str, meters: Meters | None = None) -> Database:
+    """The database a URL names, without a connection yet; `meters` count what is stored in it."""
     if not on_postgresql(url):
-        return SqliteDatabase(url)
+        return SqliteDatabase(url, meters)
     from recado.core.database.postgres import PostgresDatabase
 
-    return PostgresDatabase(url)
+    return PostgresDatabase(url, meters)
 
 
 def clock_of(database: Database) -> Clock:
@@ -257,10 +261,18 @@ def _quiet_limits(settings: Settings) -> QuietLimits:
 
 
 def _replies(
-    database: Database, clock: Clock, ids: Ids, chance: Chance, agents: Agents, settings: Settings
+    database: Database, clock: Clock, ids: Ids, chance: Chance, agents: Agents, settings: Settings, meters: Meters
 ) -> ReplyHandler:
     return ReplyHandler(
-        database, clock, ids, chance, agents, split, _limits(settings), crash=crash_at(settings.crash_at)
+        database,
+        clock,
+        ids,
+        chance,
+        agents,
+        split,
+        _limits(settings),
+        crash=crash_at(settings.crash_at),
+        meters=meters,
     )
 
 
@@ -355,6 +367,7 @@ def _worker(
     database: Database,
     agents: "AgentRunner",
     settings: Settings,
+    watch: JobWatch,
 ) -> Worker:
     return Worker(
         queue,
@@ -365,8 +378,13 @@ def _worker(
         database,
         concurrency=settings.worker_concurrency,
         worn_out=lambda: agents.abandoned > 0,
+        watch=watch,
         crash=crash_at(settings.crash_at),
     )
+
+
+def _exposition(meters: Meters, facts: Callable[[], Facts], settings: Settings) -> Exposition:
+    return Exposition(meters, facts, settings.internal_api_key, settings.answer_deadline_seconds)
 
 
 # --- The container ----------------------------------------------------------------------------------------------------
@@ -377,7 +395,8 @@ class Container(containers.DeclarativeContainer):
 
     settings: providers.Dependency[Settings] = providers.Dependency(instance_of=Settings)
 
-    database: providers.Singleton[Database] = providers.Singleton(open_database, settings.provided.database_url)
+    meters = providers.Singleton(Meters)
+    database: providers.Singleton[Database] = providers.Singleton(open_database, settings.provided.database_url, meters)
     clock: providers.Singleton[Clock] = providers.Singleton(clock_of, database)
     ids = providers.Singleton(UuidV7, clock)
     chance = providers.Singleton(system_chance)
@@ -406,7 +425,7 @@ class Container(containers.DeclarativeContainer):
     agent_service = providers.Singleton(_agent_service, database, registry, sealer, clock)
     agents = providers.Singleton(_agents, agent_service, registry, knowledge, clock)
 
-    replies = providers.Singleton(_replies, database, clock, ids, chance, agents, settings)
+    replies = providers.Singleton(_replies, database, clock, ids, chance, agents, settings, meters)
     sends = providers.Singleton(_sends, database, clock, ids, chance, late_channel, callback_key, settings)
     handoff = providers.Singleton(
         HandOffService, database, clock, ids, providers.Object(split), replies, settings.provided.max_attempts
@@ -429,7 +448,12 @@ class Container(containers.DeclarativeContainer):
     relay = providers.Singleton(Relay, queue, cron, clock, dispatcher)
     heartbeat = providers.Singleton(Heartbeat, database, clock, queue.provided.lease)
     suspects = providers.Singleton(SuspectRunner, queue, heartbeat)
-    worker = providers.Singleton(_worker, queue, delivery, relay, heartbeat, suspects, database, agents, settings)
+    watch = providers.Singleton(JobWatch, clock, meters)
+    worker = providers.Singleton(
+        _worker, queue, delivery, relay, heartbeat, suspects, database, agents, settings, watch
+    )
 
     restored_copy = providers.Singleton(RestoredCopy, database, clock, queue)
     verifier = providers.Singleton(Verifier, database, clock, settings.provided.answer_deadline_seconds)
+    facts = providers.Singleton(Facts, database, clock)
+    exposition = providers.Singleton(_exposition, meters, facts.provider, settings)

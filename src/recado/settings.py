@@ -62,7 +62,7 @@ class Settings:
     """32 bytes, written in base64url: seals stored credentials, signs cookies and callback ids. Demo needs none."""
 
     internal_api_key: str | None = field(default=None, repr=False)
-    """What a caller of `/internal/*` must bear. No default: without it those routes refuse everybody."""
+    """What callers of `/internal/*` and `/metrics` must bear. No default: without it `/internal/*` refuses everybody."""
 
     twilio_api_url: str = "https://api.twilio.com"
     """Twilio's API, without a slash at its end; or an emulator's. Default: Twilio."""
@@ -96,6 +96,12 @@ class Settings:
 
     worker_concurrency: int = 64
     """Jobs one worker runs at a time. Default 64."""
+
+    metrics_port: int = 0
+    """Where a worker shows its metrics. Default 0: nowhere."""
+
+    metrics_host: str = "127.0.0.1"
+    """The address that a worker's metrics port listens on. Default: this machine only."""
 
     log_level: LogLevel = "info"
     """The least that is logged: debug, info, warning or error. Default info."""
@@ -358,7 +364,9 @@ _AT_LEAST: Final[Mapping[str, float]] = {
     "lease_seconds": 1,
     "max_attempts": 1,
     "worker_concurrency": 1,
+    "metrics_port": 0,
 }
+_MOST: Final[Mapping[str, float]] = {"metrics_port": 65_535}
 
 
 def _numbers(settings: Settings, _given: Given, _purpose: Purpose) -> Iterator[Problem]:
@@ -370,6 +378,8 @@ def _numbers(settings: Settings, _given: Given, _purpose: Purpose) -> Iterator[P
             yield _problem(name.upper(), f"is {number:g}, but must be more than 0.")
         elif name in _AT_LEAST and number < _AT_LEAST[name]:
             yield _problem(name.upper(), f"is {number:g}, but must be at least {_AT_LEAST[name]:g}.")
+        elif name in _MOST and number > _MOST[name]:
+            yield _problem(name.upper(), f"is {number:g}, but must be at most {_MOST[name]:g}.")
 
 
 def _deadline(settings: Settings, _given: Given, _purpose: Purpose) -> Iterator[Problem]:

@@ -18,6 +18,7 @@ from recado.core.database.engine import Database
 from recado.core.database.prepared import Prepared, given, inserting
 from recado.core.database.unit_of_work import UnitOfWork
 from recado.core.ids import Ids
+from recado.core.metrics import ACCEPTED, OUTCOMES
 from recado.core.queue import store
 from recado.core.queue.job import NewJob
 
@@ -118,6 +119,10 @@ class AcceptService:
         _fill_in(uow, [inbound for inbound in inbounds if inbound.id not in stored])
         new = [inbound for inbound in inbounds if inbound.id in stored]
         to_answer = [inbound for inbound in new if not inbound.stale]
+        if new:
+            uow.count(ACCEPTED, by=len(new))
+        if len(new) > len(to_answer):
+            uow.count(OUTCOMES, "suppressed", "stale", by=len(new) - len(to_answer))
         newest_of_lane = {lanes[inbound.id]: inbound for inbound in to_answer}
         jobs = [self._job(inbound, lane) for lane, inbound in newest_of_lane.items()]
         store.collect(uow, jobs, due_at_once=frozenset(lanes[inbound.id] for inbound in to_answer if inbound.hurried))

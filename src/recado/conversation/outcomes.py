@@ -15,6 +15,7 @@ from recado.conversation.tables import outcome_changes
 from recado.core.database.prepared import Prepared, inserting
 from recado.core.database.unit_of_work import UnitOfWork
 from recado.core.ids import Ids
+from recado.core.metrics import OUTCOMES
 
 _CHANGED = Prepared(inserting(outcome_changes))
 
@@ -74,6 +75,7 @@ class Outcomes:
             outcome_at=self._now,
             answered_by=verdict_.answered_by,
         )
+        self._uow.count(OUTCOMES, outcome, verdict_.reason or "")
 
     def _remember(self, message: Message, before: str, after: str, because: Because) -> None:
         self._uow.run(

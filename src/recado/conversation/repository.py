@@ -27,6 +27,7 @@ from recado.conversation.tables import (
 from recado.core.database.prepared import Prepared, given, inserting
 from recado.core.database.repository import OwnedRepository, of_owner, owned
 from recado.core.queue.tables import message_queue
+from recado.core.metrics import SENDS
 
 R = TypeVar("R")
 
@@ -313,6 +314,16 @@ class Attempts(OwnedRepository[models.Attempt]):
     """Create calls."""
 
     table, entity, noun = attempts, models.Attempt, "attempt"
+
+    def add(self, entity: models.Attempt) -> models.Attempt:
+        self._uow.count(SENDS, entity.state)
+        return super().add(entity)
+
+    def change(self, id_: UUID, **columns: object) -> bool:
+        """Set columns of one row; every state that an attempt comes into is counted here."""
+        if "state" in columns:
+            self._uow.count(SENDS, str(columns["state"]))
+        return super().change(id_, **columns)
 
     def of_part(self, part_id: UUID) -> list[models.Attempt]:
         return self._many(_OF_PART, part_id=part_id)

@@ -9,7 +9,7 @@ A result that loses the fence is kept as a draft and never sent.
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import partial
@@ -35,6 +35,7 @@ from recado.core.database.engine import Database
 from recado.core.database.prepared import Prepared, inserting
 from recado.core.database.unit_of_work import UnitOfWork
 from recado.core.ids import Chance, Ids
+from recado.core.metrics import AGENT_RUN, AGENT_RUNS, Meters
 from recado.core.queue import store
 from recado.core.queue.crash import CrashPoint, never
 from recado.core.queue.insist import insist
@@ -59,6 +60,7 @@ _SPEAKERS: dict[Author, Literal["agent", "person", "notice"]] = {
 T = TypeVar("T")
 
 _RUN = Prepared(inserting(agent_runs))
+_HOW: dict[type, str] = {Reply: "reply", HandOff: "hand_off", NoReply: "no_reply"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +116,9 @@ class ReplyHandler:
         *,
         backoff: Backoff | None = None,
         crash: CrashPoint = never,
+        meters: Meters | None = None,
     ) -> None:
+        self._meters = meters or Meters()
         self._database = database
         self._clock = clock
         self._ids = ids
@@ -137,7 +141,7 @@ class ReplyHandler:
                 return Done(recorded=True)
             job.turn_id = opened.turn.id
             try:
-                result = await self._run_agent(job, opened)
+                result = await self._watched(self._run_agent(job, opened))
             except AgentFailed as error:
                 log.warning("agent.failed", turn=str(opened.turn.id), reason=error.reason, attempt=job.attempts + 1)
                 return await self._failure(job, error)
@@ -224,6 +228,21 @@ class ReplyHandler:
             Settlement(uow, self._ids, now).to_person(turn, decision.why)
 
     # --- Run ----------------------------------------------------------------------------------------------------------
+
+    async def _watched(self, run: Awaitable[AgentResult | _Interruption]) -> AgentResult | _Interruption:
+        """Count and time a run of the agent."""
+        begun, how = self._clock.monotonic(), "failed"
+        try:
+            result = await run
+            how = _HOW.get(type(result), "interrupted")
+        except asyncio.CancelledError:
+            how = "interrupted"
+            raise
+        else:
+            return result
+        finally:
+            self._meters.count(AGENT_RUNS, how)
+            self._meters.time(AGENT_RUN, how, seconds=self._clock.monotonic() - begun)
 
     async def _run_agent(self, job: Job, opened: _Opened) -> AgentResult | _Interruption:
         """The agent's result, or what made it pointless: a newcomer during a first run, or a lost lease."""
@@ -380,7 +399,7 @@ class ReplyHandler:
             id=self._ids.new(),
             owner_id=opened.turn.owner_id,
             turn_id=opened.turn.id,
-            result={Reply: "reply", HandOff: "hand_off", NoReply: "no_reply"}[type(result)],
+            result=_HOW[type(result)],
             model=result.usage.model,
             input_tokens=result.usage.input_tokens,
             output_tokens=result.usage.output_tokens,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from fastapi import FastAPI, Response
 from fastapi.requests import Request
-from fastapi.responses import JSONResponse
+from fastapi.responses import JSONResponse, PlainTextResponse
 from pydantic import BaseModel
 from sqlalchemy import text
 from starlette.types import ASGIApp
@@ -18,6 +18,7 @@ from recado.channels.twilio.webhooks import TwilioWebhooks
 from recado.core.database.engine import Database
 from recado.core.errors import DomainError
 from recado.entrypoints.internal import Ticks, add_internal
+from recado.operations.exposition import CONTENT_TYPE, Exposition
 
 if TYPE_CHECKING:
     from recado.bootstrap import Container
@@ -52,7 +53,8 @@ def build_app(container: "Container") -> ASGIApp:
     app.add_exception_handler(DomainError, _as_json)
     _add_health(app, database)
     add_internal(app, container.settings().internal_api_key, ticks)
-    return TwilioWebhooks(container.webhooks(), app)
+    _add_metrics(app, container.exposition())
+    return TwilioWebhooks(container.webhooks(), app, container.meters())
 
 
 def _add_health(app: FastAPI, database: Database) -> None:
@@ -68,6 +70,20 @@ def _add_health(app: FastAPI, database: Database) -> None:
             response.status_code = 503
             return Health(status="unready", why=str(error))
         return Health(status="ready")
+
+
+def _add_metrics(app: FastAPI, exposition: Exposition) -> None:
+    @app.get(
+        "/metrics",
+        tags=["operations"],
+        summary="What can be measured, as Prometheus reads it",
+        response_class=PlainTextResponse,
+        responses={401: {"description": "RECADO_INTERNAL_API_KEY is set, and the caller does not bear it"}},
+    )
+    async def metrics(request: Request) -> Response:
+        if not exposition.allows(request.headers.get("authorization", "")):
+            return Response(status_code=401, headers={"WWW-Authenticate": "Bearer"})
+        return Response(await exposition.of_all(), media_type=CONTENT_TYPE)
 
 
 async def _as_json(_request: Request, error: Exception) -> JSONResponse:

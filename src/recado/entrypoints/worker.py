@@ -12,6 +12,7 @@ from uuid import UUID
 import structlog
 
 from recado.core.queue.suspects import BEGUN, DONE, GAVE_BACK, Parent
+from recado.entrypoints.metrics_port import show_metrics
 
 if TYPE_CHECKING:
     from recado.bootstrap import Container
@@ -34,9 +35,13 @@ async def work(container: "Container", *, drain: bool = False) -> Ending:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, worker.stop)
     warming = asyncio.create_task(container.twilio().api().warm_up())  # Or the first answer pays a quarter second.
+    settings = container.settings()
+    shown = await show_metrics(container.exposition(), settings.metrics_host, settings.metrics_port)
     try:
         await worker.run(drain=drain)
     finally:
+        if shown is not None:
+            shown.close()
         await asyncio.gather(warming, return_exceptions=True)
         await container.suspects().aclose()
         await close(container)

@@ -51,9 +51,13 @@ class Reported:
 
 @dataclass(frozen=True, slots=True)
 class Forbidden:
-    """The signature fits no token that could have made it. `why` is for our log, never for the caller."""
+    """The signature fits no token that could have made it. `why` is for our log, never for the caller.
+
+    `account` is set only if it is one that is stored: what an unsigned form says of itself counts nowhere.
+    """
 
     why: str
+    account: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +126,8 @@ class TwilioWebhookService:
             return Forbidden("no attempt of ours bears this reference")
         tokens = await self._directory.tokens_of(_field(pairs, "AccountSid"))
         if not self._fits(tokens, request, pairs):
-            return self._refuse(Forbidden("no token of the account made this signature"), pairs)
+            account = _field(pairs, "AccountSid") if tokens else None
+            return self._refuse(Forbidden("no token of the account made this signature", account), pairs)
         form = StatusForm.parse(pairs)
         if isinstance(form, FormProblem):
             log.error("webhook.unusable", field=form.field, why=form.why)
@@ -153,11 +158,12 @@ class TwilioWebhookService:
                 return address
         if address is not None:
             if address.account_sid != account_sid:
-                return Forbidden("the number belongs to another account")
-            return Forbidden("no token of the number's account made this signature")
-        if self._fits(await self._directory.tokens_of(account_sid), request, pairs):
+                return Forbidden("the number belongs to another account", address.account_sid)
+            return Forbidden("no token of the number's account made this signature", address.account_sid)
+        tokens = await self._directory.tokens_of(account_sid)
+        if self._fits(tokens, request, pairs):
             return None
-        return Forbidden("no token stored for this account made this signature")
+        return Forbidden("no token stored for this account made this signature", account_sid if tokens else None)
 
     def _fits(self, tokens: Sequence[str], request: SignedRequest, pairs: forms.Pairs) -> bool:
         if not tokens or not request.signature:

@@ -22,6 +22,7 @@ from recado.channels.twilio.webhook_service import (
 )
 from recado.conversation.accept import Accepted, Duplicate
 from recado.core.errors import Busy, StorageUnavailable
+from recado.core.metrics import FORBIDDEN, WEBHOOKS, Meters
 
 log = structlog.get_logger(__name__)
 
@@ -63,9 +64,10 @@ _UNAVAILABLE: Final = _answer(503, b"nothing was stored; try again\n")
 class TwilioWebhooks:
     """Answers Twilio's calls and passes every other request on."""
 
-    def __init__(self, service: TwilioWebhookService, rest: Next) -> None:
+    def __init__(self, service: TwilioWebhookService, rest: Next, meters: Meters) -> None:
         self._service = service
         self._rest = rest
+        self._meters = meters
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         path = scope.get("path", "")
@@ -73,7 +75,13 @@ class TwilioWebhooks:
             await self._rest(scope, receive, send)
             return
         if path == MESSAGES_PATH or path.startswith(STATUS_PREFIX):
-            start, body = await self._answer(scope, receive, path)
+            endpoint = "messages" if path == MESSAGES_PATH else "status"
+            try:
+                start, body = await self._answer(scope, receive, path)
+            except Exception:  # The server answers 500 for it.
+                self._meters.count(WEBHOOKS, endpoint, "500")
+                raise
+            self._meters.count(WEBHOOKS, endpoint, str(start["status"]))
             await send(start)
             await send(body)
         else:
@@ -88,11 +96,15 @@ class TwilioWebhooks:
         request = SignedRequest(raw, _raw_path(scope), scope["query_string"], _signature(scope))
         try:
             if path == MESSAGES_PATH:
-                return _of(await self._service.receive_message(request))
-            return _of(await self._service.receive_status(request, path.removeprefix(STATUS_PREFIX)))
+                reception = await self._service.receive_message(request)
+            else:
+                reception = await self._service.receive_status(request, path.removeprefix(STATUS_PREFIX))
         except (Busy, StorageUnavailable) as error:
             log.warning("webhook.not_stored", error=str(error))
             return _UNAVAILABLE
+        if isinstance(reception, Forbidden):
+            self._meters.count(FORBIDDEN, reception.account or "unknown")
+        return _of(reception)
 
 
 def _of(reception: Reception) -> tuple[Message, Message]:

@@ -29,6 +29,7 @@ from recado.core.clock import Clock, SharedClock, SystemClock
 from recado.core.database.inbox import Inboxed, Item, call_each, hand_out
 from recado.core.database.unit_of_work import UnitOfWork
 from recado.core.errors import Busy, ConfigurationError, StorageUnavailable
+from recado.core.metrics import Meters
 
 if TYPE_CHECKING:
     import psycopg
@@ -132,8 +133,14 @@ class PostgresWriter:
     """Runs groups of inputs, each in a transaction of its own, on one connection."""
 
     def __init__(
-        self, engine: Engine, listeners: Sequence[Callable[[], None]], clock: SharedClock, outage_seconds: float
+        self,
+        engine: Engine,
+        listeners: Sequence[Callable[[], None]],
+        clock: SharedClock,
+        outage_seconds: float,
+        meters: Meters | None = None,
     ) -> None:
+        self._meters = meters
         self._outage = outage_seconds
         self._engine = engine
         self._clock = clock
@@ -187,7 +194,7 @@ class PostgresWriter:
         connection = self._open()
         transaction = connection.begin()
         try:
-            uow = UnitOfWork(connection, group[0].owner)
+            uow = UnitOfWork(connection, group[0].owner, self._meters)
             results = group[0].work(uow, [item.value for item in group])
             number, server = self._who_and_when(uow)
         except BaseException:
@@ -282,6 +289,7 @@ class PostgresDatabase(Inboxed):
     def __init__(
         self,
         url: str,
+        meters: Meters | None = None,
         *,
         writers: int = WRITERS,
         readers: int = READERS,
@@ -289,6 +297,7 @@ class PostgresDatabase(Inboxed):
         outage_seconds: float = OUTAGE_SECONDS,
     ) -> None:
         self._outage = outage_seconds
+        self._meters = meters
         self._url = make_url(url)
         self._clock = SharedClock(host_clock or SystemClock())
         self._clock_is_set = False
@@ -371,7 +380,7 @@ class PostgresDatabase(Inboxed):
                 self._threads = threads
 
     def _write_loop(self) -> None:
-        writer = PostgresWriter(self._engine, self._listeners, self._clock, self._outage)
+        writer = PostgresWriter(self._engine, self._listeners, self._clock, self._outage, self._meters)
         while self._inbox.wait():
             group = self._inbox.take()
             if group:  # Another writer may have been quicker.

@@ -27,6 +27,7 @@ from sqlalchemy.pool import NullPool, StaticPool
 from recado.core.database.inbox import BATCH_ITEMS, Inboxed, Item, call_each, hand_out
 from recado.core.database.unit_of_work import UnitOfWork
 from recado.core.errors import Busy, ConfigurationError, StorageUnavailable
+from recado.core.metrics import Meters
 
 T = TypeVar("T")
 I = TypeVar("I")  # noqa: E741 - input
@@ -140,8 +141,9 @@ class _TransactionLost(StorageUnavailable):
 class SqliteWriter:
     """Runs batches of functions, each batch one durable transaction. Driven by a thread, or by a simulator."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, meters: Meters | None = None) -> None:
         self._engine = engine
+        self._meters = meters
         self._connection: Connection | None = None
         self._listeners: list[Callable[[], None]] = []
 
@@ -200,7 +202,7 @@ class SqliteWriter:
         """Run a group in its own savepoint; if several inputs fail together, halve until only the bad one fails."""
         raw = _driver_of(connection)
         raw.execute("SAVEPOINT f")
-        uow = UnitOfWork(connection, group[0].owner)
+        uow = UnitOfWork(connection, group[0].owner, self._meters)
         try:
             results = group[0].work(uow, [item.value for item in group])
         except Exception as error:
@@ -259,11 +261,11 @@ class SqliteDatabase(Inboxed):
     in four of eight trial runs. Processes of ours are spawned.
     """
 
-    def __init__(self, url: str, *, readers: int = 4) -> None:
+    def __init__(self, url: str, meters: Meters | None = None, *, readers: int = 4) -> None:
         self._url = make_url(url)
         if self._url.get_backend_name() != "sqlite":
             raise ConfigurationError(f"{self._url.render_as_string()} is not a SQLite database")
-        self._writer = SqliteWriter(sqlite_engine(self._url))
+        self._writer = SqliteWriter(sqlite_engine(self._url), meters)
         self._read_engine = sqlite_engine(self._url, read_only=True)
         self._readers = ThreadPoolExecutor(readers, thread_name_prefix="recado-read")
         self._local = threading.local()

@@ -5,6 +5,7 @@ call. It may run twice (after a lock, after a neighbour broke the batch), so ids
 touches nothing but its unit of work.
 """
 
+import functools
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Protocol, TypeAlias
 from uuid import UUID
@@ -16,6 +17,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.sql import Executable
 
 from recado.core.database.prepared import Form, Prepared, Row
+from recado.core.metrics import Counter, Meters
 
 Rows: TypeAlias = CursorResult[*tuple[Any, ...]]
 """Rows as the driver gives them: this is the parsing edge of the database, repositories turn them into entities."""
@@ -28,19 +30,20 @@ _Ran: TypeAlias = tuple[int, list[Row]]
 class UnitOfWork:
     """One function's share of a transaction; `owner` is the tenant whose rows owner-scoped repositories reach."""
 
-    __slots__ = ("_connection", "_dialect", "_driver", "_hooks", "_rang", "owner")
+    __slots__ = ("_connection", "_dialect", "_driver", "_hooks", "_meters", "_rang", "owner")
 
-    def __init__(self, connection: Connection, owner: UUID | None = None) -> None:
+    def __init__(self, connection: Connection, owner: UUID | None = None, meters: Meters | None = None) -> None:
         self._connection = connection
         self._dialect = connection.dialect.name
         self._driver = driver_of(connection)
         self._hooks: list[Callable[[], None]] = []
         self._rang: list[bool] = []
+        self._meters = meters
         self.owner = owner
 
     def for_owner(self, owner: UUID) -> "UnitOfWork":
         """The same transaction, narrowed to one owner's rows."""
-        narrowed = UnitOfWork(self._connection, owner)
+        narrowed = UnitOfWork(self._connection, owner, self._meters)
         narrowed._hooks, narrowed._rang = self._hooks, self._rang
         return narrowed
 
@@ -111,6 +114,11 @@ class UnitOfWork:
     def after_commit(self, hook: Callable[[], None]) -> None:
         """Call `hook` once the transaction is durable; it must be quick and must not raise."""
         self._hooks.append(hook)
+
+    def count(self, counter: Counter, *labels: str, by: float = 1.0) -> None:
+        """Count what this transaction does, once it is durable."""
+        if self._meters is not None:
+            self._hooks.append(functools.partial(self._meters.count, counter, *labels, by=by))
 
     @property
     def dialect(self) -> str:

@@ -14,6 +14,7 @@ from sqlalchemy import Integer, and_, bindparam, case, delete, func, literal_col
 from recado.core.database.prepared import Prepared, Row, given, inserting
 from recado.core.database.types import JsonValue, earlier
 from recado.core.database.unit_of_work import UnitOfWork
+from recado.core.metrics import DEAD
 from recado.core.queue.job import Job, NewJob
 from recado.core.queue.tables import UNFINISHED, lanes, message_queue, queue_owners
 
@@ -487,6 +488,8 @@ def complete(
     }
     if uow.run_many(_COMPLETE, [ended]) != 1:
         return False
+    if status == "dead":
+        uow.count(DEAD, job.name)
     refresh_lanes(uow, [job.lane])
     return True
 
@@ -576,6 +579,7 @@ def kill(uow: UnitOfWork, job: Job, now: datetime, error: str) -> None:
         "last_error": error,
     }
     uow.execute(update(message_queue).where(message_queue.c.id == job.id).values(**values))
+    uow.count(DEAD, job.name)
     refresh_lanes(uow, [job.lane])
 
 

@@ -11,8 +11,10 @@ from datetime import timedelta
 
 import structlog
 
+from recado.core.clock import SystemClock
 from recado.core.database.engine import Database
 from recado.core.errors import Busy, DomainError, StorageUnavailable
+from recado.core.metrics import Meters
 from recado.core.queue import store
 from recado.core.queue.crash import CrashPoint, never
 from recado.core.queue.delivery import Delivery
@@ -23,6 +25,7 @@ from recado.core.queue.relay import Relay
 from recado.core.queue.rounds import Hands, Rounds, Ticked
 from recado.core.queue.service import QueueService
 from recado.core.queue.suspects import SUSPECTS_AT_ONCE, SuspectRunner
+from recado.core.queue.watch import JobWatch
 
 log = structlog.get_logger(__name__)
 
@@ -53,6 +56,7 @@ class Worker:
         grace_seconds: float = 10.0,
         worn_out: Callable[[], bool] = lambda: False,
         crash: CrashPoint = never,
+        watch: JobWatch | None = None,
     ) -> None:
         self._queue = queue
         self._delivery = delivery
@@ -63,6 +67,7 @@ class Worker:
         self._concurrency = concurrency
         self._grace = grace_seconds
         self._crash = crash
+        self._watch = watch or JobWatch(SystemClock(), Meters())
         self._running: dict[asyncio.Task[None], Job] = {}
         self._bell = asyncio.Event()
         self._looked = asyncio.Event()
@@ -180,10 +185,9 @@ class Worker:
     async def _supervise(self, job: Job) -> None:
         if not self._queue.knows(job.name):  # A newer release's job; one of its workers will take it.
             await self._store(job, RetryIn(UNKNOWN_PAUSE, f"no handler knows jobs named {job.name!r}", counts=False))
-        elif not job.suspect:
-            await self._attempt(job)
-        else:
-            await self._alone(job)
+            return
+        with self._watch.running(job):
+            await (self._alone(job) if job.suspect else self._attempt(job))
 
     async def _alone(self, job: Job) -> None:
         try:
@@ -196,6 +200,7 @@ class Worker:
         forget = self._heartbeat.keep(job, self._queue.handler(job.name).time_limit)
         try:
             result = await self._result(job)
+            self._watch.ended(job, result)
             if not (isinstance(result, Done) and result.recorded):
                 await self._store(job, result)
         except asyncio.CancelledError:

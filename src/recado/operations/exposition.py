@@ -1,0 +1,102 @@
+"""`/metrics`: what the process has counted and how the line stands, in Prometheus' text.
+
+The library that writes it is imported when it is first asked for, in a thread beside the event loop: it takes up to a
+third of a second, which no start and no webhook should wait for.
+"""
+
+import asyncio
+import hmac
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import accumulate
+from typing import TYPE_CHECKING, Final
+
+import structlog
+
+from recado.core.errors import DomainError
+from recado.core.metrics import SECONDS, Counter, Histogram, Labels, Meters, Timed
+from recado.operations.facts import Fact, Facts
+
+if TYPE_CHECKING:
+    from prometheus_client import Metric
+
+log = structlog.get_logger(__name__)
+
+CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
+
+
+class Exposition:
+    """Writes everything that can be measured of one process, and of the line if it is asked to."""
+
+    def __init__(
+        self, meters: Meters, facts: Callable[[], Facts], api_key: str | None, answer_deadline_seconds: float
+    ) -> None:
+        self._meters = meters
+        self._facts = facts
+        self._key = api_key
+        self._deadline = answer_deadline_seconds
+
+    def allows(self, authorization: str) -> bool:
+        """Whether a caller may see it: with RECADO_INTERNAL_API_KEY only who bears it, without it anybody."""
+        if self._key is None:
+            return True
+        return hmac.compare_digest(authorization.encode(), f"Bearer {self._key}".encode())
+
+    async def of_all(self) -> bytes:
+        """The process and the line."""
+        try:
+            facts = await self._facts().gather()
+        except DomainError as error:  # What the process knows by itself is told all the more.
+            log.warning("metrics.database_unreadable", error=str(error))
+            facts = []
+        facts.append(
+            Fact("recado_database_readable", "Whether the gauges of the line could be read", [((), float(bool(facts)))])
+        )
+        deadline = "RECADO_ANSWER_DEADLINE_SECONDS, for comparisons"
+        facts.append(Fact("recado_answer_deadline_seconds", deadline, [((), self._deadline)]))
+        return await asyncio.to_thread(self._written, facts)
+
+    async def of_process(self) -> bytes:
+        """The process alone: the line is the same whichever worker is asked."""
+        return await asyncio.to_thread(self._written, ())
+
+    def _written(self, facts: Sequence[Fact]) -> bytes:
+        from prometheus_client import CollectorRegistry, generate_latest
+
+        registry = CollectorRegistry()
+        registry.register(_Collected(self._meters.counted(), self._meters.timed(), facts))
+        return generate_latest(registry)
+
+
+@dataclass(frozen=True, slots=True)
+class _Collected:
+    """What one answer tells; a registry asks for it."""
+
+    counted: Mapping[Counter, Mapping[Labels, float]]
+    timed: Mapping[Histogram, Mapping[Labels, Timed]]
+    facts: Sequence[Fact]
+
+    def collect(self) -> "Iterator[Metric]":
+        from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
+
+        for counter, series in self.counted.items():
+            told = CounterMetricFamily(counter.name, counter.help, labels=counter.labels)
+            for labels, number in series.items():
+                told.add_metric(labels, number)
+            yield told
+        for histogram, times in self.timed.items():
+            spread = HistogramMetricFamily(histogram.name, histogram.help, labels=histogram.labels)
+            for labels, timed in times.items():
+                spread.add_metric(labels, _buckets(timed), timed.total)
+            yield spread
+        for fact in self.facts:
+            gauge = GaugeMetricFamily(fact.name, fact.help, labels=fact.labels)
+            for labels, number in fact.series:
+                gauge.add_metric(labels, number)
+            yield gauge
+
+
+def _buckets(timed: Timed) -> list[tuple[str, float]]:
+    """Each upper bound with all that took no longer."""
+    bounds = [*(str(second) for second in SECONDS), "+Inf"]
+    return [(bound, float(number)) for bound, number in zip(bounds, accumulate(timed.buckets), strict=True)]
