@@ -15,6 +15,7 @@ from recado.core.database.engine import Database
 from recado.core.database.postgres import PostgresDatabase
 from recado.core.database.sqlite import SqliteDatabase, sqlite_engine
 from recado.core.ids import UuidV7
+from recado.core.metrics import Meters
 from tests.brokers import RedisServer, redis
 from tests.servers import PostgresServer, postgres
 
@@ -29,6 +30,12 @@ def clock() -> FrozenClock:
 @pytest.fixture
 def ids(clock: FrozenClock) -> UuidV7:
     return UuidV7(clock, random.Random(7).getrandbits)  # noqa: S311 - ids that repeat are the point
+
+
+@pytest.fixture
+def meters() -> Meters:
+    """What the test's process counts."""
+    return Meters()
 
 
 @pytest.fixture(scope="session")
@@ -58,9 +65,9 @@ def database(request: pytest.FixtureRequest) -> Database:
 
 
 @pytest.fixture
-async def sqlite_database(empty_database: Path, tmp_path: Path) -> AsyncIterator[SqliteDatabase]:
+async def sqlite_database(empty_database: Path, tmp_path: Path, meters: Meters) -> AsyncIterator[SqliteDatabase]:
     path = shutil.copy(empty_database, tmp_path / "recado.db")
-    database = SqliteDatabase(f"sqlite:///{path}")
+    database = SqliteDatabase(f"sqlite:///{path}", meters)
     yield database
     await database.close()
 
@@ -84,8 +91,10 @@ def postgres_url(postgres_server: PostgresServer) -> str:
 
 
 @pytest.fixture
-async def postgres_database(postgres_server: PostgresServer, postgres_url: str) -> AsyncIterator[PostgresDatabase]:
-    database = PostgresDatabase(postgres_url)
+async def postgres_database(
+    postgres_server: PostgresServer, postgres_url: str, meters: Meters
+) -> AsyncIterator[PostgresDatabase]:
+    database = PostgresDatabase(postgres_url, meters)
     yield database
     await database.close()
     postgres_server.wipe(postgres_url)

@@ -50,9 +50,11 @@ from recado.core.clock import FrozenClock
 from recado.core.database.engine import Database
 from recado.core.database.types import Id, Moment
 from recado.core.ids import UuidV7
+from recado.core.metrics import Meters
 from recado.core.queue.job import Done, Job
 from recado.core.queue.service import QueueService
 from recado.core.queue.tables import lanes
+from recado.core.queue.watch import JobWatch
 from recado.core.sealing import Sealer
 from recado.identity.passwords import Passwords
 from recado.identity.service import IdentityService, OwnerChanges, Registration
@@ -203,6 +205,7 @@ class World:
     clock: FrozenClock
     ids: UuidV7
     window: BurstWindow = field(default_factory=BurstWindow)
+    meters: Meters = field(default_factory=Meters)
     owner_id: UUID = field(init=False)
     address_id: UUID = field(init=False)
     dies_at: str | None = None
@@ -218,15 +221,21 @@ class World:
     sends: SendHandler = field(init=False)
     handoff: HandOffService = field(init=False)
     queue: QueueService = field(init=False)
+    watch: JobWatch = field(init=False)
     verifier: Verifier = field(init=False)
     _received: int = 0
     _running: Job | None = None
 
     @classmethod
     async def open(
-        cls, database: Database, clock: FrozenClock, ids: UuidV7, window: BurstWindow | None = None
+        cls,
+        database: Database,
+        clock: FrozenClock,
+        ids: UuidV7,
+        window: BurstWindow | None = None,
+        meters: Meters | None = None,
     ) -> "World":
-        world = cls(database, clock, ids, window or BurstWindow())
+        world = cls(database, clock, ids, window or BurstWindow(), meters or Meters())
         await world.given_owner()
         return world
 
@@ -240,12 +249,15 @@ class World:
         self.acceptance = AcceptService(database, ids, self.window, max_attempts=3)
         self.reports = DeliveryReports(database, clock, ids, advances)
         limits = ReplyLimits(answer=DEADLINE, burst=self.window.most)
-        self.replies = ReplyHandler(database, clock, ids, chance, self.agents, split, limits, crash=self._crash)
+        self.replies = ReplyHandler(
+            database, clock, ids, chance, self.agents, split, limits, crash=self._crash, meters=self.meters
+        )
         self.sends = SendHandler(
             database, clock, ids, chance, self.channel, AccountPauses(), lambda ref: ref.hex, crash=self._crash
         )
         self.handoff = HandOffService(database, clock, ids, split, self.replies, 3)
         self.queue = QueueService(database, clock, ids, chance, (self.replies, self.sends), lease=LEASE)
+        self.watch = JobWatch(clock, self.meters)
         self.verifier = Verifier(database, clock, DEADLINE.total_seconds())
 
     # --- What is given ------------------------------------------------------------------------------------------------
@@ -331,7 +343,9 @@ class World:
         self._running = job
         try:
             self._crash("after_claim")
-            result = await self.queue.handler(job.name).run(job)
+            with self.watch.running(job):
+                result = await self.queue.handler(job.name).run(job)
+                self.watch.ended(job, result)
         finally:
             self._running = None
         if not (isinstance(result, Done) and result.recorded):

@@ -62,7 +62,7 @@ class Settings:
     """32 bytes, written in base64url: seals stored credentials, signs cookies and callback ids. Demo needs none."""
 
     internal_api_key: str | None = field(default=None, repr=False)
-    """What callers of `/internal/*` and `/metrics` must bear. No default: without it `/internal/*` refuses everybody."""
+    """What callers of `/internal/*` and `/metrics` must bear. No default: then the first refuse all, the other none."""
 
     twilio_api_url: str = "https://api.twilio.com"
     """Twilio's API, without a slash at its end; or an emulator's. Default: Twilio."""

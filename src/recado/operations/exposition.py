@@ -68,7 +68,7 @@ class Exposition:
         return generate_latest(registry)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class _Collected:
     """What one answer tells; a registry asks for it."""
 
