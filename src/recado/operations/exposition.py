@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Final
 
 import structlog
 
-from recado.core.errors import DomainError
 from recado.core.metrics import SECONDS, Counter, Histogram, Labels, Meters, Timed
 from recado.operations.facts import Fact, Facts
 
@@ -46,8 +45,8 @@ class Exposition:
         """The process and the line."""
         try:
             facts = await self._facts().gather()
-        except DomainError as error:  # What the process knows by itself is told all the more.
-            log.warning("metrics.database_unreadable", error=str(error))
+        except Exception:  # Whatever is wrong there: what the process knows by itself is told all the more.
+            log.exception("metrics.database_unreadable")
             facts = []
         facts.append(
             Fact("recado_database_readable", "Whether the gauges of the line could be read", [((), float(bool(facts)))])

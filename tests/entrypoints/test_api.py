@@ -1,0 +1,128 @@
+"""What the server tells those who run it: its metrics, and whether it can serve."""
+
+import shutil
+from collections.abc import AsyncIterator
+from pathlib import Path
+from urllib.parse import urlencode
+
+import httpx2
+import pytest
+from argon2 import PasswordHasher
+from sqlalchemy import text
+
+from recado.bootstrap import Container
+from recado.channels.twilio import form as forms
+from recado.channels.twilio.numbers import NewNumber
+from recado.channels.twilio.signature import sign
+from recado.conversation.values import AccountSid, Address
+from recado.core.clock import FrozenClock
+from recado.entrypoints.api import build_app
+from recado.entrypoints.worker import close
+from recado.identity.passwords import Passwords
+from recado.identity.service import IdentityService, Registration
+from recado.operations.exposition import CONTENT_TYPE
+from recado.settings import Settings
+
+PUBLIC = "https://recado.example"
+ACCOUNT, TOKEN, OURS, ANA = "AC" + "a" * 32, "a" * 32, "whatsapp:+5511900000001", "whatsapp:+5511987654321"
+MESSAGES = "/webhooks/twilio/messages"
+WORDS = "o bolo de cenoura"
+
+
+def settings_in(folder: Path, key: str | None = None) -> Settings:
+    return Settings(
+        database_url=f"sqlite:///{folder}/recado.db", public_url=PUBLIC, secret_key=bytes(32), internal_api_key=key
+    )
+
+
+@pytest.fixture
+async def container(empty_database: Path, tmp_path: Path, clock: FrozenClock) -> AsyncIterator[Container]:
+    shutil.copy(empty_database, tmp_path / "recado.db")
+    container = Container(settings=settings_in(tmp_path))
+    weak = Passwords(PasswordHasher(time_cost=1, memory_cost=8, parallelism=1))
+    with container.clock.override(clock):
+        identity = IdentityService(container.database(), clock, container.ids(), weak)
+        registered = await identity.register_organization(Registration("Padaria", "a@recado.example", "pão às seis"))
+        await container.numbers().add(registered.owner_id, NewNumber(AccountSid(ACCOUNT), TOKEN, Address(OURS)))
+        yield container
+        await close(container)
+
+
+@pytest.fixture
+async def client(container: Container) -> AsyncIterator[httpx2.AsyncClient]:
+    transport = httpx2.ASGITransport(app=build_app(container), raise_app_exceptions=False)
+    async with httpx2.AsyncClient(transport=transport, base_url=PUBLIC) as client:
+        yield client
+
+
+async def posts(client: httpx2.AsyncClient, token: str = TOKEN, path: str = MESSAGES, **changed: str) -> int:
+    form = {"AccountSid": ACCOUNT, "MessageSid": "SM" + "1" * 32, "From": ANA, "To": OURS, "Body": WORDS, **changed}
+    raw = urlencode(form).encode()
+    pairs = forms.parse(raw)
+    assert isinstance(pairs, tuple)
+    headers = {"X-Twilio-Signature": sign(token, PUBLIC + path, pairs)}
+    return (await client.post(path, content=raw, headers=headers)).status_code
+
+
+async def metrics(client: httpx2.AsyncClient) -> str:
+    response = await client.get("/metrics")
+    assert (response.status_code, response.headers["content-type"]) == (200, CONTENT_TYPE)
+    return response.text
+
+
+class TestMetrics:
+    async def test_count_the_answers_given_to_twilio(self, client: httpx2.AsyncClient) -> None:
+        await posts(client)
+        await posts(client, Body="")
+        await posts(client, MessageSid="nonsense")
+
+        told = await metrics(client)
+
+        assert 'recado_webhook_answers_total{endpoint="messages",status="200"} 2.0' in told
+        assert 'recado_webhook_answers_total{endpoint="messages",status="400"} 1.0' in told
+        assert "recado_messages_accepted_total 1.0" in told
+        assert 'recado_jobs{status="collecting"} 1.0' in told
+
+    async def test_count_what_could_not_be_stored(self, container: Container, client: httpx2.AsyncClient) -> None:
+        await container.database().write(lambda uow: uow.execute(text("DROP TABLE lanes")).close(), owner=None)
+        assert await posts(client) == 500
+
+        told = await metrics(client)
+
+        assert 'recado_webhook_answers_total{endpoint="messages",status="500"} 1.0' in told
+        assert "recado_database_readable 0.0" in told
+
+    async def test_count_refusals_of_an_account_that_is_stored(self, client: httpx2.AsyncClient) -> None:
+        assert await posts(client, token="b" * 32) == 403
+        assert await posts(client, token="b" * 32, To="whatsapp:+5511900000009") == 403
+        assert f'recado_webhook_forbidden_total{{account="{ACCOUNT}"}} 2.0' in await metrics(client)
+
+    async def test_count_whatever_else_is_refused_under_one_name(self, client: httpx2.AsyncClient) -> None:
+        """Anybody may post forms: what they call themselves must make no series."""
+        for number in range(3):
+            made_up = f"AC{number:032x}"
+            assert await posts(client, AccountSid=made_up, To="whatsapp:+5511900000009") == 403
+        assert await posts(client, AccountSid=ACCOUNT.upper(), To="whatsapp:+5511900000009") == 403
+        assert await posts(client, path="/webhooks/twilio/status/nothing") == 403
+
+        told = await metrics(client)
+
+        assert 'recado_webhook_forbidden_total{account="unknown"} 5.0' in told
+        assert told.count("\nrecado_webhook_forbidden_total{") == 1
+
+    async def test_hold_nothing_of_a_customer(self, client: httpx2.AsyncClient) -> None:
+        await posts(client)
+        await posts(client, token="b" * 32)
+
+        told = await metrics(client)
+
+        assert "cenoura" not in told
+        assert "55119" not in told
+
+    async def test_want_the_key_that_is_set(self, container: Container, tmp_path: Path) -> None:
+        container.settings.override(settings_in(tmp_path, key="the key"))
+        transport = httpx2.ASGITransport(app=build_app(container))
+        async with httpx2.AsyncClient(transport=transport, base_url=PUBLIC) as client:
+            refused = await client.get("/metrics", headers={"Authorization": "Bearer another"})
+            shown = await client.get("/metrics", headers={"Authorization": "Bearer the key"})
+        assert (refused.status_code, refused.text, shown.status_code) == (401, "", 200)
