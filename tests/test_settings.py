@@ -55,6 +55,14 @@ class TestWhatIsRead:
         settings = loaded(PUBLIC_URL="https://example.com/bot/", TWILIO_API_URL="http://emulator:9100/")
         assert (settings.public_url, settings.twilio_api_url) == ("https://example.com/bot", "http://emulator:9100")
 
+    def test_metrics_are_shown_where_they_are_wanted(self) -> None:
+        settings = loaded("worker", METRICS_PORT="9464", METRICS_HOST="0.0.0.0")  # noqa: S104 - as in a container
+        assert (settings.metrics_port, settings.metrics_host) == (9464, "0.0.0.0")  # noqa: S104
+        assert (loaded().metrics_port, loaded().metrics_host) == (0, "127.0.0.1")
+
+    def test_a_port_has_five_digits_at_most(self) -> None:
+        assert blamed("worker", METRICS_PORT="65536") == ["METRICS_PORT"]
+
     def test_the_log_level_may_be_written_in_capitals(self) -> None:
         assert loaded(LOG_LEVEL="WARNING").log_level == "warning"
 

@@ -61,8 +61,8 @@ OUTCOMES = Counter(
     ("outcome", "reason"),
     tuple((outcome, "") for outcome in ("answered", "superseded", "handed_off", "apologised")),
 )
-JOBS = Counter("recado_job_runs", "Runs of jobs, by job and how they ended", ("job", "result"))
-DEAD = Counter("recado_dead_letters_made", "Jobs given up", ("job",), (("conversation.reply",), ("answer.send",)))
+JOBS = Counter("recado_job_runs", "Runs of jobs, by job and how they ended", ("kind", "result"))
+DEAD = Counter("recado_dead_letters_made", "Jobs given up", ("kind",), (("conversation.reply",), ("answer.send",)))
 AGENT_RUNS = Counter(
     "recado_agent_runs",
     "Runs of agents, by result; interrupted ones were overtaken by a newer message or lost their lease",
@@ -76,8 +76,8 @@ SENDS = Counter(
     (("sending",), ("accepted",), ("refused",), ("retry",), ("unknown",), ("absent",), ("unconfirmed",)),
 )
 
-JOB_WAIT = Histogram("recado_job_wait_seconds", "From a job's due time to the start of its run", ("job",))
-JOB_RUN = Histogram("recado_job_run_seconds", "From a job's claim to the end of its run", ("job",))
+JOB_WAIT = Histogram("recado_job_wait_seconds", "From a job's due time to the start of its run", ("kind",))
+JOB_RUN = Histogram("recado_job_run_seconds", "From a job's claim to the end of its run", ("kind",))
 AGENT_RUN = Histogram("recado_agent_run_seconds", "How long runs of agents took, by result", ("result",))
 
 COUNTERS: Final = (WEBHOOKS, FORBIDDEN, ACCEPTED, OUTCOMES, JOBS, DEAD, AGENT_RUNS, SENDS)
