@@ -56,6 +56,7 @@ from recado.identity.service import IdentityService
 from recado.operations.exposition import Exposition
 from recado.operations.facts import Facts
 from recado.operations.pruning import Pruning
+from recado.operations.readiness import BrokerWatch
 from recado.operations.restored import RestoredCopy
 from recado.operations.verify import Verifier
 from recado.settings import Settings
@@ -455,5 +456,6 @@ class Container(containers.DeclarativeContainer):
 
     restored_copy = providers.Singleton(RestoredCopy, database, clock, queue)
     verifier = providers.Singleton(Verifier, database, clock, settings.provided.answer_deadline_seconds)
+    broker_watch = providers.Singleton(BrokerWatch, settings.provided.queue_backend, broker.provider, clock)
     facts = providers.Singleton(Facts, database, clock)
     exposition = providers.Singleton(_exposition, meters, facts.provider, settings)

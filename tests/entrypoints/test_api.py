@@ -1,8 +1,12 @@
 """What the server tells those who run it: its metrics, and whether it can serve."""
 
+import asyncio
 import shutil
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
+from typing import TypedDict
 from urllib.parse import urlencode
 
 import httpx2
@@ -16,6 +20,7 @@ from recado.channels.twilio.numbers import NewNumber
 from recado.channels.twilio.signature import sign
 from recado.conversation.values import AccountSid, Address
 from recado.core.clock import FrozenClock
+from recado.core.queue.delivery import BrokerState, Room, WakeUp
 from recado.entrypoints.api import build_app
 from recado.entrypoints.worker import close
 from recado.identity.passwords import Passwords
@@ -27,6 +32,21 @@ PUBLIC = "https://recado.example"
 ACCOUNT, TOKEN, OURS, ANA = "AC" + "a" * 32, "a" * 32, "whatsapp:+5511900000001", "whatsapp:+5511987654321"
 MESSAGES = "/webhooks/twilio/messages"
 WORDS = "o bolo de cenoura"
+
+
+class ToldOfBroker(TypedDict):
+    name: str
+    reachable: bool
+    warnings: list[str]
+    detail: dict[str, str]
+
+
+class Told(TypedDict):
+    """What `/readyz` answers."""
+
+    status: str
+    why: str | None
+    broker: ToldOfBroker
 
 
 def settings_in(folder: Path, key: str | None = None) -> Settings:
@@ -126,3 +146,89 @@ class TestMetrics:
             refused = await client.get("/metrics", headers={"Authorization": "Bearer another"})
             shown = await client.get("/metrics", headers={"Authorization": "Bearer the key"})
         assert (refused.status_code, refused.text, shown.status_code) == (401, "", 200)
+
+
+class SilentBell:
+    """A delivery that brings nothing."""
+
+    async def publish(self, wakeups: Sequence[WakeUp]) -> None:
+        raise AssertionError(wakeups)
+
+    async def receive(self, room: Room) -> AsyncIterator[WakeUp]:
+        nothing: list[WakeUp] = []
+        for wakeup in nothing[: room()]:
+            yield wakeup
+
+    async def close(self) -> None:
+        """Nothing is open."""
+
+
+class ScriptedBroker(SilentBell):
+    """Says of itself what it is told to; hangs when that is nothing."""
+
+    def __init__(self, state: BrokerState | None) -> None:
+        self.told = state
+        self.asked = 0
+
+    async def state(self) -> BrokerState:
+        self.asked += 1
+        if self.told is None:
+            await asyncio.Event().wait()
+        assert self.told is not None
+        return self.told
+
+
+WELL = BrokerState("bullmq", True, (), (("maxmemory_policy", "noeviction"), ("persistence", "aof")))
+ILL = BrokerState("bullmq", False, ("Redis cannot be reached: see RECADO_REDIS_URL.",))
+
+
+class TestReadiness:
+    async def test_without_a_broker_speaks_of_none(self, client: httpx2.AsyncClient) -> None:
+        response = await client.get("/readyz")
+        assert (response.status_code, response.json()) == (200, {"status": "ready", "why": None})
+
+    async def test_tells_how_the_broker_is(self, container: Container) -> None:
+        status, told = await readiness(container, ScriptedBroker(WELL))
+        assert (status, told["status"]) == (200, "ready")
+        assert told["broker"] == {
+            "name": "bullmq",
+            "reachable": True,
+            "warnings": [],
+            "detail": {"maxmemory_policy": "noeviction", "persistence": "aof"},
+        }
+
+    async def test_is_not_lost_with_the_broker(self, container: Container) -> None:
+        status, told = await readiness(container, ScriptedBroker(ILL))
+        assert (status, told["status"]) == (200, "ready")
+        assert told["broker"] == {"name": "bullmq", "reachable": False, "warnings": list(ILL.warnings), "detail": {}}
+
+    async def test_does_not_wait_for_a_broker_that_hangs(self, container: Container) -> None:
+        container.settings.override(replace(container.settings(), queue_backend="bullmq"))
+        status, told = await readiness(container, ScriptedBroker(None))
+        assert (status, told["status"]) == (200, "ready")
+        assert told["broker"] == {
+            "name": "bullmq",
+            "reachable": False,
+            "warnings": ["It did not answer within 0.5 s."],
+            "detail": {},
+        }
+
+    async def test_asks_the_broker_every_few_seconds_only(self, container: Container, clock: FrozenClock) -> None:
+        broker = ScriptedBroker(ILL)
+        await readiness(container, broker, probes=10)
+        assert broker.asked == 1
+
+        broker.told = WELL
+        clock.advance(timedelta(seconds=5))
+        _, told = await readiness(container, broker, probes=10)
+
+        assert broker.asked == 2
+        assert told["broker"]["reachable"] is True
+
+
+async def readiness(container: Container, broker: ScriptedBroker, probes: int = 1) -> tuple[int, Told]:
+    container.broker.override(broker)
+    transport = httpx2.ASGITransport(app=build_app(container))
+    async with httpx2.AsyncClient(transport=transport, base_url=PUBLIC) as client:
+        answers = await asyncio.gather(*(client.get("/readyz") for _ in range(probes)))
+    return answers[-1].status_code, answers[-1].json()

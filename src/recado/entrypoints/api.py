@@ -19,6 +19,7 @@ from recado.core.database.engine import Database
 from recado.core.errors import DomainError
 from recado.entrypoints.internal import Ticks, add_internal
 from recado.operations.exposition import CONTENT_TYPE, Exposition
+from recado.operations.readiness import BrokerWatch
 
 if TYPE_CHECKING:
     from recado.bootstrap import Container
@@ -31,15 +32,32 @@ class Health(BaseModel):
     why: str | None = None
 
 
+class BrokerHealth(BaseModel):
+    """How the broker is. It makes no server unready: messages are received and stored without it."""
+
+    name: str
+    reachable: bool
+    warnings: list[str]
+    detail: dict[str, str]
+
+
+class Readiness(Health):
+    """Whether it can serve; `broker` is absent where the database rings by itself."""
+
+    broker: BrokerHealth | None = None
+
+
 def build_app(container: "Container") -> ASGIApp:
     """The whole server. It closes the container's database when it is shut down."""
     database: Database = container.database()
     ticks = Ticks(container)
+    broker: BrokerWatch = container.broker_watch()
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
         yield
         await ticks.aclose()
+        await broker.close()
         await database.close()
 
     app = FastAPI(
@@ -51,25 +69,37 @@ def build_app(container: "Container") -> ASGIApp:
         telemetry={"tracing": False, "metrics": False, "logs": False},
     )
     app.add_exception_handler(DomainError, _as_json)
-    _add_health(app, database)
+    _add_health(app, database, broker)
     add_internal(app, container.settings().internal_api_key, ticks)
     _add_metrics(app, container.exposition())
     return TwilioWebhooks(container.webhooks(), app, container.meters())
 
 
-def _add_health(app: FastAPI, database: Database) -> None:
+def _add_health(app: FastAPI, database: Database, broker: BrokerWatch) -> None:
     @app.get("/healthz", tags=["operations"], summary="The process lives")
     async def healthz() -> Health:
         return Health(status="ok")
 
-    @app.get("/readyz", tags=["operations"], summary="It can serve", responses={503: {"model": Health}})
-    async def readyz(response: Response) -> Health:
+    @app.get(
+        "/readyz",
+        tags=["operations"],
+        summary="It can serve",
+        responses={503: {"model": Health}},
+        response_model_exclude_unset=True,
+    )
+    async def readyz(response: Response) -> Readiness:
         try:
             await database.read(lambda uow: uow.first(text("SELECT lane FROM lanes LIMIT 1")), owner=None)
         except DomainError as error:
             response.status_code = 503
-            return Health(status="unready", why=str(error))
-        return Health(status="ready")
+            return Readiness(status="unready", why=str(error))
+        state = await broker.state()
+        if state is None:
+            return Readiness(status="ready", why=None)
+        health = BrokerHealth(
+            name=state.name, reachable=state.reachable, warnings=list(state.warnings), detail=dict(state.detail)
+        )
+        return Readiness(status="ready", why=None, broker=health)
 
 
 def _add_metrics(app: FastAPI, exposition: Exposition) -> None:
