@@ -62,7 +62,7 @@ def listening() -> Iterator[Loopback]:
     """A running server in a thread of its own; it ends with the block."""
     loopback = Loopback()
     app = Starlette(routes=[Route("/{path:path}", loopback.answer, methods=["GET", "POST"])])
-    server = _Server(uvicorn.Config(app, port=0, log_level="critical", lifespan="off", timeout_graceful_shutdown=1))
+    server = _Server(uvicorn.Config(app, port=0, log_config=None, lifespan="off", timeout_graceful_shutdown=1))
     thread = threading.Thread(target=server.run, name="test-server")
     thread.start()
     assert server.listens.wait(10)
