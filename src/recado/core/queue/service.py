@@ -18,6 +18,7 @@ from recado.core.database.unit_of_work import UnitOfWork
 from recado.core.errors import Busy, Conflict, NotFound, StorageUnavailable
 from recado.core.ids import Chance, Ids, jittered
 from recado.core.queue import store
+from recado.core.queue.claiming import Round, heads
 from recado.core.queue.job import (
     Discard,
     Done,
@@ -81,6 +82,7 @@ class QueueService:
         harmless: Collection[str] = (),
     ) -> None:
         self._harmless = harmless
+        self._round = Round()
         self._database = database
         self._clock = clock
         self._ids = ids
@@ -111,7 +113,7 @@ class QueueService:
         now, token = self._clock.now(), self._ids.new()
 
         def take(uow: UnitOfWork) -> list[Job]:
-            return store.lease(uow, store.ready(uow, now, limit, suspects), token, now, now + self.lease)
+            return store.lease(uow, heads(uow, now, limit, suspects, self._round), token, now, now + self.lease)
 
         jobs = await self._database.write(take, owner=None, urgent=True)
         for job in jobs:

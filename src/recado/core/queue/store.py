@@ -15,6 +15,7 @@ from recado.core.database.prepared import Prepared, Row, given, inserting
 from recado.core.database.types import JsonValue, earlier
 from recado.core.database.unit_of_work import UnitOfWork
 from recado.core.metrics import DEAD
+from recado.core.queue.claiming import Head
 from recado.core.queue.job import Job, NewJob
 from recado.core.queue.tables import UNFINISHED, lanes, message_queue, queue_owners
 
@@ -124,8 +125,17 @@ def lock_lanes(uow: UnitOfWork, names: Iterable[str]) -> None:
         uow.run_many(_HOLD, [{"lane": lane} for lane in sorted(wanted)])
 
 
+def _lock_free_lanes(uow: UnitOfWork, names: Iterable[str]) -> set[str]:
+    """Hold those of some lanes that nobody holds: what a frozen process has hold of must not stop everybody else."""
+    wanted = set(names)
+    if uow.dialect != "postgresql":
+        return wanted
+    return {lane for (lane,) in uow.rows_of_many(_HOLD_FREE, [{"lane": lane} for lane in sorted(wanted)])}
+
+
 _make = inserting(lanes, "lane", "owner_id")
 _MAKE = Prepared(_make.on_conflict_do_nothing())
+_HOLD_FREE = Prepared(text("SELECT lane FROM lanes WHERE lane IN (VALUES (:lane)) FOR UPDATE SKIP LOCKED"))
 _HOLD = Prepared(text('SELECT lane FROM lanes WHERE lane IN (VALUES (:lane)) ORDER BY lane COLLATE "C" FOR UPDATE'))
 
 
@@ -207,149 +217,10 @@ def refresh_lanes(uow: UnitOfWork, names: Iterable[str]) -> None:
     uow.run_many(_FORGET, [{"lane": lane} for lane in ordered if lane.startswith("job:")])
 
 
-# --- Claiming ---------------------------------------------------------------------------------------------------------
+# --- Claiming: what `claiming` has found and holds --------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class Ready:
-    """The head of a lane that may be claimed."""
-
-    lane: str
-    job_id: UUID
-    owner_id: UUID
-    suspect: bool
-
-
-# All owners with something due at one priority, without reading their lines: each step jumps to the next owner in the
-# index (a million due jobs of one owner cost one step).
-_OWNERS = Prepared(
-    text(
-        """
-WITH RECURSIVE owner(id) AS (
-    SELECT min(owner_id) FROM lanes WHERE next_priority = :priority AND next_due_at IS NOT NULL
-    UNION ALL
-    SELECT (SELECT min(owner_id) FROM lanes
-            WHERE next_priority = :priority AND next_due_at IS NOT NULL AND owner_id > owner.id)
-    FROM owner WHERE owner.id IS NOT NULL)
-SELECT owner.id, CASE WHEN served.max_running IS NULL THEN :most ELSE served.max_running - (
-       SELECT count(*) FROM message_queue WHERE status = 'running' AND owner_id = owner.id) END AS room
-FROM owner LEFT JOIN queue_owners served ON served.owner_id = owner.id
-WHERE owner.id IS NOT NULL AND room > 0
-  AND EXISTS (SELECT 1 FROM lanes WHERE next_priority = :priority AND owner_id = owner.id AND next_due_at <= :now
-              AND (:suspects > 0 OR NOT suspect))
-ORDER BY coalesce(served.served_at, 0) LIMIT :most
-"""
-    )
-    .bindparams(given(lanes.c.next_due_at, "now"))
-    .columns(lanes.c.owner_id.label("id"), literal_column("room", Integer)),
-    on_postgresql=text(
-        """
-WITH RECURSIVE owner(id) AS (
-    (SELECT owner_id FROM lanes WHERE next_priority = :priority AND next_due_at IS NOT NULL ORDER BY owner_id LIMIT 1)
-    UNION ALL
-    SELECT (SELECT owner_id FROM lanes WHERE next_priority = :priority AND next_due_at IS NOT NULL
-            AND owner_id > owner.id ORDER BY owner_id LIMIT 1)
-    FROM owner WHERE owner.id IS NOT NULL),
-free AS (
-    SELECT owner.id, served.served_at, CASE WHEN served.max_running IS NULL THEN :most ELSE served.max_running - (
-           SELECT count(*) FROM message_queue WHERE status = 'running' AND owner_id = owner.id) END AS room
-    FROM owner LEFT JOIN queue_owners served ON served.owner_id = owner.id WHERE owner.id IS NOT NULL)
-SELECT id, room FROM free
-WHERE room > 0 AND EXISTS (
-    SELECT 1 FROM lanes WHERE next_priority = :priority AND owner_id = free.id AND next_due_at <= :now
-    AND (:suspects > 0 OR NOT suspect))
-ORDER BY served_at NULLS FIRST LIMIT :most
-"""
-    )
-    .bindparams(given(lanes.c.next_due_at, "now"))
-    .columns(lanes.c.owner_id.label("id"), literal_column("room", Integer)),
-)
-_PRIORITY = Prepared(
-    select(func.min(lanes.c.next_priority)).where(
-        lanes.c.next_due_at.is_not(None), lanes.c.next_priority > bindparam("above")
-    )
-)
-_ANYTHING = Prepared(select(lanes.c.lane).where(lanes.c.next_due_at <= bindparam("now")).limit(1))
-_LINE = (
-    select(lanes.c.lane, lanes.c.head_job, lanes.c.owner_id, lanes.c.suspect)
-    .where(
-        lanes.c.next_priority == bindparam("priority"),
-        lanes.c.owner_id == bindparam("owner"),
-        lanes.c.next_due_at <= bindparam("now"),
-    )
-    .order_by(lanes.c.next_due_at)
-    .limit(bindparam("most"))
-)
-_HELD_LINE = _LINE.with_for_update(skip_locked=True)  # On PostgreSQL whoever looks meanwhile finds the others.
-_HEALTHY = {
-    True: Prepared(_HELD_LINE.where(lanes.c.suspect.is_(False))),
-    False: Prepared(_LINE.where(lanes.c.suspect.is_(False))),
-}
-_SUSPECT = {
-    True: Prepared(_HELD_LINE.where(lanes.c.suspect.is_(True))),
-    False: Prepared(_LINE.where(lanes.c.suspect.is_(True))),
-}
-
-
-def ready(uow: UnitOfWork, now: datetime, limit: int, suspects: int, *, hold: bool = True) -> list[Ready]:
-    """Heads of lanes to claim: by priority, then the owner served longest ago, then the oldest due.
-
-    At most `suspects` of them are jobs that ran out of a lease before, and no owner gets more than its cap. Who only
-    wants to know does not `hold` them.
-    """
-    found: list[Ready] = []
-    if not uow.rows(_ANYTHING, now=now):  # Most looks find nothing; they must not walk over every owner.
-        return found
-    above = -1
-    while len(found) < limit:
-        [(priority,)] = uow.rows(_PRIORITY, above=above)
-        if priority is None:
-            break
-        above = priority
-        heads = _ready_at(uow, priority, now, limit - len(found), suspects, hold)
-        suspects -= sum(head.suspect for head in heads)
-        found += heads
-    return found
-
-
-def _ready_at(uow: UnitOfWork, priority: int, now: datetime, limit: int, suspects: int, hold: bool) -> list[Ready]:
-    """The heads of one priority, one of each owner in turn."""
-    owners = uow.rows(_OWNERS, now=now, priority=priority, most=limit, suspects=max(suspects, 0))
-    heads: list[Ready] = []
-    for most in (1, limit) if len(owners) >= limit else (limit,):  # What suspects may not fill is the others'.
-        heads = _in_turn(
-            [_line(uow, priority, owner, now, min(most, room), suspects, hold) for owner, room in owners],
-            limit,
-            suspects,
-        )
-        if len(heads) == limit:
-            break
-    return heads
-
-
-def _in_turn(lines: Sequence[Sequence[Ready]], limit: int, suspects: int) -> list[Ready]:
-    """The first of each line, then the second of each, up to a limit."""
-    found: list[Ready] = []
-    for position in range(max(map(len, lines), default=0)):
-        for line in lines:
-            if position < len(line) and len(found) < limit and suspects >= line[position].suspect:
-                suspects -= line[position].suspect
-                found.append(line[position])
-    return found
-
-
-def _line(
-    uow: UnitOfWork, priority: int, owner: UUID, now: datetime, limit: int, suspects: int, hold: bool
-) -> list[Ready]:
-    """An owner's due heads, healthy ones first: a page of suspects at the front must not hide those behind it."""
-    rows = uow.rows(_HEALTHY[hold], priority=priority, owner=owner, now=now, most=limit)
-    if len(rows) < limit and suspects > 0:
-        most = min(limit - len(rows), suspects)
-        rows += uow.rows(_SUSPECT[hold], priority=priority, owner=owner, now=now, most=most)
-    return [Ready(*row) for row in rows]
-
-
-def lease(uow: UnitOfWork, heads: Sequence[Ready], token: UUID, now: datetime, until: datetime) -> list[Job]:
+def lease(uow: UnitOfWork, heads: Sequence[Head], token: UUID, now: datetime, until: datetime) -> list[Job]:
     """Take the lanes: their heads run from now on under `token`."""
     if not heads:
         return []
@@ -358,8 +229,16 @@ def lease(uow: UnitOfWork, heads: Sequence[Ready], token: UUID, now: datetime, u
     jobs = sorted((Job(*row) for row in rows), key=lambda job: order[job.id])
     uow.run_many(_LOCK, [{"lane": job.lane} for job in jobs])
     served = {owner: now + timedelta(microseconds=n) for n, owner in enumerate(job.owner_id for job in jobs)}
-    uow.run_many(_SERVED, [{"owner_id": owner, "served_at": at} for owner, at in sorted(served.items())])
+    _serve(uow, served)
     return jobs
+
+
+def _serve(uow: UnitOfWork, served: Mapping[UUID, datetime]) -> None:
+    """Remember who was served. It is only for fairness, so nobody waits for it: a row somebody else holds is passed over."""
+    rows = [{"owner_id": owner, "served_at": at} for owner, at in sorted(served.items())]
+    known = {owner for (owner,) in uow.rows_of_many(_SERVED, rows)}
+    if len(known) < len(rows):
+        uow.run_many(_FIRST_SERVED, [row for row in rows if row["owner_id"] not in known])
 
 
 _LEASE = Prepared(
@@ -380,9 +259,40 @@ RETURNING {", ".join(column.name for column in _JOB_COLUMNS)}
     .columns(*_JOB_COLUMNS)
 )
 _LOCK = Prepared(text("UPDATE lanes SET next_due_at = NULL WHERE lane IN (VALUES (:lane))"))
-_served = inserting(queue_owners, "owner_id", "served_at")
 _SERVED = Prepared(
-    _served.on_conflict_do_update(index_elements=["owner_id"], set_={"served_at": _served.excluded.served_at})
+    text(
+        """
+WITH given (owner_id, served_at) AS (VALUES (:owner_id, :served_at))
+UPDATE queue_owners SET served_at = given.served_at FROM given WHERE queue_owners.owner_id = given.owner_id
+RETURNING queue_owners.owner_id
+"""
+    )
+    .bindparams(given(queue_owners.c.owner_id), given(queue_owners.c.served_at))
+    .columns(queue_owners.c.owner_id),
+    on_postgresql=text(
+        """
+WITH given (owner_id, served_at) AS (VALUES (:owner_id, :served_at)),
+held AS (SELECT owner_id FROM queue_owners WHERE owner_id IN (SELECT owner_id FROM given) FOR UPDATE SKIP LOCKED),
+done AS (UPDATE queue_owners SET served_at = given.served_at FROM given JOIN held ON held.owner_id = given.owner_id
+    WHERE queue_owners.owner_id = given.owner_id)
+SELECT owner_id FROM queue_owners WHERE owner_id IN (SELECT owner_id FROM given)
+"""
+    )
+    .bindparams(given(queue_owners.c.owner_id), given(queue_owners.c.served_at))
+    .columns(queue_owners.c.owner_id),
+)
+_first = inserting(queue_owners, "owner_id", "served_at").on_conflict_do_nothing()
+_FIRST_SERVED = Prepared(
+    _first,
+    # Two who insert one key wait for each other, even to do nothing: only who gets the name at once tries.
+    on_postgresql=text(
+        """
+WITH given (owner_id, served_at) AS (VALUES (:owner_id, :served_at))
+INSERT INTO queue_owners (owner_id, served_at) SELECT owner_id, served_at FROM given
+WHERE pg_try_advisory_xact_lock(hashtextextended('queue owner ' || owner_id, 0))
+ON CONFLICT DO NOTHING
+"""
+    ).bindparams(given(queue_owners.c.owner_id), given(queue_owners.c.served_at)),
 )
 
 
@@ -395,7 +305,40 @@ _HELD = and_(
     message_queue.c.status == text("'running'"),
 )
 _HOLDS = Prepared(select(message_queue.c.id).where(_HELD))
-_EXTEND = Prepared(update(message_queue).where(_HELD).values(leased_until=given(message_queue.c.leased_until, "until")))
+_EXTEND = Prepared(
+    text(
+        """
+WITH given (job, token, until) AS (VALUES (:job, :token, :until))
+UPDATE message_queue SET leased_until = given.until FROM given
+WHERE message_queue.id = given.job AND status = 'running' AND lease_token = given.token
+RETURNING message_queue.id
+"""
+    )
+    .bindparams(
+        given(message_queue.c.id, "job"),
+        given(message_queue.c.lease_token, "token"),
+        given(message_queue.c.leased_until, "until"),
+    )
+    .columns(message_queue.c.id),
+    # A row that somebody is ending at this moment is left to them, so nothing waits here and nothing can deadlock;
+    # whether it is lost the next beat will see.
+    on_postgresql=text(
+        """
+WITH given (job, token, until) AS (VALUES (:job, :token, :until)),
+free AS (SELECT id FROM message_queue WHERE id IN (SELECT job FROM given) ORDER BY id FOR UPDATE SKIP LOCKED),
+done AS (UPDATE message_queue SET leased_until = given.until FROM given JOIN free ON free.id = given.job
+    WHERE message_queue.id = given.job AND status = 'running' AND lease_token = given.token)
+SELECT message_queue.id FROM message_queue JOIN given ON message_queue.id = given.job
+WHERE status = 'running' AND lease_token = given.token
+"""
+    )
+    .bindparams(
+        given(message_queue.c.id, "job"),
+        given(message_queue.c.lease_token, "token"),
+        given(message_queue.c.leased_until, "until"),
+    )
+    .columns(message_queue.c.id),
+)
 _COLLECTING = select(message_queue.c.id, message_queue.c.due_at).where(
     message_queue.c.lane == bindparam("lane"), message_queue.c.status == text("'collecting'")
 )
@@ -432,7 +375,8 @@ def holds(uow: UnitOfWork, job: Job) -> bool:
 
 def extend_leases(uow: UnitOfWork, leases: Sequence[tuple[UUID, UUID, datetime]]) -> set[UUID]:
     """One statement for all leases of a process: (job, token, until). Gives back the jobs still held."""
-    return {job_id for job_id, token, until in leases if uow.run(_EXTEND, of_id=job_id, token=token, until=until) == 1}
+    rows = [{"job": job_id, "token": token, "until": until} for job_id, token, until in sorted(leases)]
+    return {job_id for (job_id,) in uow.rows_of_many(_EXTEND, rows)}
 
 
 def newcomers(uow: UnitOfWork, running: Sequence[str]) -> set[str]:
@@ -606,7 +550,8 @@ def free_ended_leases(uow: UnitOfWork, now: datetime, harmless: Collection[str] 
     ended = uow.all(line.limit(STEP))
     if not ended:
         return 0
-    lock_lanes(uow, [row["lane"] for row in ended])
+    free = _lock_free_lanes(uow, [row["lane"] for row in ended])
+    ended = [row for row in ended if row["lane"] in free]
     freed = (
         update(message_queue)
         .where(message_queue.c.id.in_([row["id"] for row in ended]), over)  # Another worker's relay may have been here.

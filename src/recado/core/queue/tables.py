@@ -57,8 +57,8 @@ lanes = Table(
     Column("next_due_at", Moment),
     Column("next_priority", Integer),
     Column("suspect", Boolean),
-    partial("ix_lanes_ready", "next_priority", "owner_id", "next_due_at", where="next_due_at IS NOT NULL"),
-    partial("ix_lanes_due", "next_due_at", where="next_due_at IS NOT NULL"),
+    partial("ix_lanes_ready", "next_priority", "owner_id", "suspect", "next_due_at", where="next_due_at IS NOT NULL"),
+    partial("ix_lanes_due", "next_due_at", "next_priority", "owner_id", where="next_due_at IS NOT NULL"),
 )
 
 queue_owners = Table(

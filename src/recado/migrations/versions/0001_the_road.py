@@ -120,14 +120,14 @@ def upgrade() -> None:
     with op.batch_alter_table("lanes", schema=None) as batch_op:
         batch_op.create_index(
             "ix_lanes_due",
-            ["next_due_at"],
+            ["next_due_at", "next_priority", "owner_id"],
             unique=False,
             sqlite_where=sa.text("next_due_at IS NOT NULL"),
             postgresql_where=sa.text("next_due_at IS NOT NULL"),
         )
         batch_op.create_index(
             "ix_lanes_ready",
-            ["next_priority", "owner_id", "next_due_at"],
+            ["next_priority", "owner_id", "suspect", "next_due_at"],
             unique=False,
             sqlite_where=sa.text("next_due_at IS NOT NULL"),
             postgresql_where=sa.text("next_due_at IS NOT NULL"),
