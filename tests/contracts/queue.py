@@ -22,6 +22,7 @@ from recado.core.database.unit_of_work import UnitOfWork
 from recado.core.errors import Conflict, NotFound
 from recado.core.ids import Ids
 from recado.core.queue import store
+from recado.core.queue.claiming import PAGE, STEPS
 from recado.core.queue.cron import Cron
 from recado.core.queue.heartbeat import GRACE, Heartbeat
 from recado.core.queue.job import (
@@ -309,6 +310,29 @@ class QueueContract:
         await line.queue.finish(next(job for job in first if job.lane == "p1"), Done())
 
         assert await line.claimed_lanes() == ["p3"]
+
+    async def test_a_cap_holds_over_all_priorities(self, line: Line) -> None:
+        await line.given_cap(PADARIA, 1)
+        await line.stores("urgent", priority=1)
+        await line.stores("usual")
+
+        assert await line.claimed_lanes() == ["urgent"]
+
+    async def test_one_owners_backlog_hides_nobody(self, line: Line, clock: FrozenClock) -> None:
+        await line.stores(*[f"p{n:03}" for n in range(PAGE + 10)])
+        clock.advance(SECOND)
+        await line.stores("f", owner=FLORES)
+
+        assert sorted(await line.claimed_lanes(2)) == ["f", "p000"]
+
+    async def test_in_a_backlog_every_owner_has_its_turn(self, line: Line) -> None:
+        """More owners than a page and a walk see at once, and more to do for each than anybody takes at once."""
+        owners = [UUID(int=n) for n in range(1, PAGE + STEPS)]
+        await line.queue.enqueue([line.job(f"{owner} {n}", owner=owner) for owner in owners for n in range(3)])
+
+        served = {job.owner_id for share in [await line.claims(128) for _ in range(6)] for job in share}
+
+        assert served == set(owners)
 
     # --- Endings ------------------------------------------------------------------------------------------------------
 

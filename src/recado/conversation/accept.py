@@ -2,6 +2,9 @@
 
 The UNIQUE constraint on (account, SID) decides about duplicates: only the rows that RETURNING gives back make or extend
 a job, so a repeated webhook changes nothing and leaves the first one's job to run. Many webhooks share one commit.
+
+On PostgreSQL the lanes are held first and the messages go in by their unique key: two commits with the same messages
+wait for each other once, and never in a circle.
 """
 
 from collections.abc import Sequence
@@ -114,7 +117,9 @@ class AcceptService:
     def accept_many(self, uow: UnitOfWork, inbounds: Sequence[Inbound]) -> list[Accepted | Duplicate]:
         """Store what is new, and open or extend one burst window per lane."""
         lanes = {inbound.id: inbound.lane for inbound in inbounds}
-        rows = uow.rows_of_many(_INSERT, [_row(inbound, lanes[inbound.id]) for inbound in inbounds])
+        store.make_lanes(uow, {lanes[inbound.id]: inbound.owner_id for inbound in inbounds})
+        in_order = sorted(inbounds, key=lambda inbound: (inbound.account_sid, inbound.message_sid))
+        rows = uow.rows_of_many(_INSERT, [_row(inbound, lanes[inbound.id]) for inbound in in_order])
         stored = {id_ for (id_,) in rows}
         _fill_in(uow, [inbound for inbound in inbounds if inbound.id not in stored])
         new = [inbound for inbound in inbounds if inbound.id in stored]
@@ -125,7 +130,8 @@ class AcceptService:
             uow.count(OUTCOMES, "suppressed", "stale", by=len(new) - len(to_answer))
         newest_of_lane = {lanes[inbound.id]: inbound for inbound in to_answer}
         jobs = [self._job(inbound, lane) for lane, inbound in newest_of_lane.items()]
-        store.collect(uow, jobs, due_at_once=frozenset(lanes[inbound.id] for inbound in to_answer if inbound.hurried))
+        hurried = frozenset(lanes[inbound.id] for inbound in to_answer if inbound.hurried)
+        store.collect(uow, jobs, due_at_once=hurried, held=True)
         return [
             Accepted(inbound.id) if inbound.id in stored else Duplicate(inbound.message_sid) for inbound in inbounds
         ]

@@ -6,7 +6,7 @@ STOP, START and HELP by itself when it tells us `OptOutType`, so we say nothing 
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Literal, TypeAlias
 
 from recado.conversation.models import Contact, Conversation, Message, Suppression
 from recado.conversation.repository import Contacts
@@ -59,17 +59,29 @@ def who_answers(
 def _opted_out(uow: UnitOfWork, owner: Owner, contact: Contact, group: Sequence[Message]) -> bool:
     """Read the turn's messages in order: the last STOP or START decides.
 
-    An old turn may be answered again after a later STOP, so a START lifts only what is older than itself.
+    An old turn may be answered again after a later STOP, so a START lifts only what is older than itself. The customer
+    may say the one here and the other to another number of the owner's: the contact is held before either is weighed.
     """
-    opted_out_at = contact.opted_out_at
+    words = {message.id: word for message in group if (word := _opt_word(owner, message))}
+    if not words:
+        return contact.opted_out_at is not None
+    before = opted_out_at = Contacts(uow).held(contact.id).opted_out_at
     for message in group:
-        if message.opt_out_type == "STOP" or owner.is_stop_word(message.text):
-            opted_out_at = opted_out_at or message.received_at
-        elif message.opt_out_type == "START" or owner.is_start_word(message.text):
+        if words.get(message.id) == "STOP":
+            opted_out_at = max(opted_out_at or message.received_at, message.received_at)
+        elif words.get(message.id) == "START":
             opted_out_at = opted_out_at if opted_out_at and opted_out_at > message.received_at else None
-    if opted_out_at != contact.opted_out_at:
+    if opted_out_at != before:
         Contacts(uow).change(contact.id, opted_out_at=opted_out_at)
     return opted_out_at is not None
+
+
+def _opt_word(owner: Owner, message: Message) -> Literal["STOP", "START"] | None:
+    if message.opt_out_type == "STOP" or owner.is_stop_word(message.text):
+        return "STOP"
+    if message.opt_out_type == "START" or owner.is_start_word(message.text):
+        return "START"
+    return None
 
 
 def _needs_no_answer(message: Message) -> bool:

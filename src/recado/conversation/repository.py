@@ -41,6 +41,9 @@ _CONTACT_OF_KEY = (
     .scalar_subquery()
 )
 _CONTACT = Prepared(owned(contacts, models.Contact).where(contacts.c.id == _CONTACT_OF_KEY))
+_HELD_CONTACT = Prepared(
+    owned(contacts, models.Contact).where(contacts.c.id == bindparam("contact_id")).with_for_update()
+)
 _NEW_ADDRESS = Prepared(inserting(contact_addresses).on_conflict_do_nothing())
 _ADDRESSES = Prepared(
     select(contact_addresses.c.address).where(contact_addresses.c.contact_id == bindparam("contact_id"))
@@ -54,6 +57,11 @@ class Contacts(OwnedRepository[models.Contact]):
 
     def by_match_key(self, match_key: str) -> models.Contact | None:
         return self._one(_CONTACT, match_key=match_key)
+
+    def held(self, contact_id: UUID) -> models.Contact:
+        """The contact as it is now; nobody else changes it before this transaction ends."""
+        [contact] = self._many(_HELD_CONTACT, contact_id=contact_id)
+        return contact
 
     def remember_address(self, id_: UUID, contact_id: UUID, address: str, match_key: str, now: datetime) -> None:
         """Keep a spelling the contact has written from."""

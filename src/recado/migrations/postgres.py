@@ -24,7 +24,7 @@ log = structlog.get_logger(__name__)
 WAIT_SECONDS: Final = 30.0
 LOOK_SECONDS: Final = 0.5
 
-_AS_LONG_AS_IT_TAKES: Final = text("SET LOCAL lock_timeout = 0")
+_AS_LONG_AS_IT_TAKES: Final = text("SET LOCAL lock_timeout = 0; SET LOCAL idle_in_transaction_session_timeout = 0")
 _LOCK: Final = text("SELECT pg_advisory_xact_lock(hashtextextended('recado migrations', 0))")
 _HAS_REVISION: Final = text("SELECT to_regclass('alembic_version') IS NOT NULL")
 _REVISION: Final = text("SELECT version_num FROM alembic_version")

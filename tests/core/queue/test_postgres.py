@@ -1,9 +1,24 @@
-"""The queue over a real PostgreSQL."""
+"""The queue over a real PostgreSQL, where others may be in the middle of something at any moment."""
+
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from datetime import timedelta
+from uuid import UUID
 
 import pytest
+from sqlalchemy import create_engine, make_url
+from sqlalchemy.pool import NullPool
 
+from recado.core.clock import FrozenClock
 from recado.core.database.postgres import PostgresDatabase
-from tests.contracts.queue import QueueContract
+from recado.core.database.unit_of_work import UnitOfWork
+from recado.core.ids import Ids
+from recado.core.queue import store
+from recado.core.queue.claiming import Round, heads
+from recado.core.queue.job import Done
+from tests.contracts.queue import FLORES, LEASE, PADARIA, SECOND, Line, QueueContract
+
+TOKEN = UUID(int=77)
 
 
 class TestOverPostgres(QueueContract):
@@ -12,3 +27,87 @@ class TestOverPostgres(QueueContract):
     @pytest.fixture
     def database(self, postgres_database: PostgresDatabase) -> PostgresDatabase:
         return postgres_database
+
+
+@contextmanager
+def frozen(database: PostgresDatabase, *work: Callable[[UnitOfWork], object]) -> Iterator[None]:
+    """A process that stands still in mid-transaction. Nothing times it out: whoever waits for it fails."""
+    engine = create_engine(make_url(database.url).set(drivername="postgresql+psycopg"), poolclass=NullPool)
+    with closing(engine.connect()) as connection:
+        for each in work:
+            each(UnitOfWork(connection))
+        yield
+        connection.rollback()
+
+
+class TestAFrozenProcess:
+    """It holds what it has locked until the server ends it, and meanwhile stops nobody else."""
+
+    @pytest.fixture
+    def line(self, postgres_database: PostgresDatabase, clock: FrozenClock, ids: Ids) -> Line:
+        return Line(postgres_database, clock, ids)
+
+    def claiming(self, line: Line, limit: int) -> Callable[[UnitOfWork], object]:
+        now = line.clock.now()
+        return lambda uow: store.lease(uow, heads(uow, now, limit, 4, Round()), TOKEN, now, now + LEASE)
+
+    async def test_that_claims_for_the_first_time_stops_no_claim(
+        self, line: Line, postgres_database: PostgresDatabase
+    ) -> None:
+        await line.stores("p1", "p2", "p3")
+
+        with frozen(postgres_database, self.claiming(line, 1)):
+            assert await line.claimed_lanes() == ["p2", "p3"]
+
+    async def test_that_claims_again_stops_no_claim(self, line: Line, postgres_database: PostgresDatabase) -> None:
+        await line.stores("p0")
+        await line.queue.finish(await line.claims_one(), Done())
+        await line.stores("p1", "p2", "p3")
+
+        with frozen(postgres_database, self.claiming(line, 1)):
+            assert await line.claimed_lanes() == ["p2", "p3"]
+
+    async def test_holds_no_more_lanes_than_it_takes(self, line: Line, postgres_database: PostgresDatabase) -> None:
+        await line.stores("p1", "p2", "p3", "p4")
+        await line.stores("f1", "f2", "f3", "f4", owner=FLORES)
+
+        with frozen(postgres_database, self.claiming(line, 4)):
+            assert sorted(await line.claimed_lanes(4)) == ["f3", "f4", "p3", "p4"]
+
+    async def test_that_claims_for_an_owner_with_a_cap_cannot_have_it_exceeded(
+        self, line: Line, postgres_database: PostgresDatabase
+    ) -> None:
+        await line.given_cap(PADARIA, 2)
+        await line.stores("p1", "p2", "p3")
+        await line.stores("f1", owner=FLORES)
+
+        with frozen(postgres_database, self.claiming(line, 2)):
+            assert await line.claimed_lanes() == []
+            await line.stores("f2", owner=FLORES)
+            assert await line.claimed_lanes() == ["f2"]
+
+    async def test_does_not_stop_the_leases_of_others_from_being_freed(
+        self, line: Line, postgres_database: PostgresDatabase
+    ) -> None:
+        await line.stores("p1", "p2")
+        await line.claims()
+        line.clock.advance(LEASE + SECOND)
+
+        with frozen(postgres_database, lambda uow: store.lock_lanes(uow, ["p1"])):
+            assert await line.queue.free_ended_leases() == 1
+            assert await line.claimed_lanes() == ["p2"]
+        assert await line.queue.free_ended_leases() == 1
+
+    async def test_that_ends_a_job_does_not_stop_the_heartbeat_of_its_neighbours(
+        self, line: Line, postgres_database: PostgresDatabase
+    ) -> None:
+        await line.stores("p1", "p2")
+        ending, going_on = await line.claims()
+        until = line.clock.now() + timedelta(minutes=5)
+        leases = [(job.id, job.lease_token, until) for job in (ending, going_on)]
+
+        with frozen(postgres_database, lambda uow: store.complete_all(uow, [ending], until)):
+            held = await postgres_database.write(lambda uow: store.extend_leases(uow, leases), owner=None)
+
+        assert held == {ending.id, going_on.id}, "it is not lost as long as its ending may be undone"
+        assert (await line.row(going_on.id))["leased_until"] == until

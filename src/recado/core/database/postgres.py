@@ -45,8 +45,10 @@ CHANNEL: Final = "recado_jobs"
 """What those who wait for jobs LISTEN to."""
 WRITERS: Final = 4
 READERS: Final = 4
+IDLE_SECONDS: Final = 3
+"""How long a transaction may do nothing: its process is frozen, and the server gives free what it holds."""
 LOCK_SECONDS: Final = 5
-"""How long a statement waits for a row that another transaction holds."""
+"""How long a statement waits for a row that another transaction holds; longer than a frozen process can hold one."""
 OUTAGE_SECONDS: Final = 5.0
 """How long a write is tried again when the server cannot be reached; then the caller is told."""
 RETRIES: Final = 3
@@ -68,7 +70,9 @@ class ConnectionLost(StorageUnavailable):
 
 def postgres_engine(url: URL, *, read_only: bool = False) -> Engine:
     """Connections that notice a dead server within seconds; a transaction of a reader is one snapshot."""
-    options = f"-c timezone=UTC -c lock_timeout={LOCK_SECONDS}s -c idle_in_transaction_session_timeout=10s"
+    options = (
+        f"-c timezone=UTC -c lock_timeout={LOCK_SECONDS}s -c idle_in_transaction_session_timeout={IDLE_SECONDS}s"
+    )
     engine = create_engine(
         url.set(drivername="postgresql+psycopg"),
         poolclass=NullPool,

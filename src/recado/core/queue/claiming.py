@@ -262,7 +262,7 @@ def _lines(look: _Look, priority: int, owners: Sequence[UUID], most: int) -> lis
             "owner": owner,
             "now": look.now,
             "most": min(most, look.known[owner].room) + more,
-            "suspects": min(look.suspects, most, look.known[owner].room) and look.suspects + more,
+            "suspects": look.suspects and look.suspects + more,
         }
         for owner in owners
     ]

@@ -39,16 +39,20 @@ def add(uow: UnitOfWork, jobs: Sequence[NewJob]) -> None:
     touch_lanes(uow, owners)
 
 
-def collect(uow: UnitOfWork, jobs: Sequence[NewJob], *, due_at_once: frozenset[str] = frozenset()) -> None:
+def collect(
+    uow: UnitOfWork, jobs: Sequence[NewJob], *, due_at_once: frozenset[str] = frozenset(), held: bool = False
+) -> None:
     """Open or extend the burst windows of some lanes, at most one job a lane given.
 
     A window that is open already moves its due time to `min(new due, window's end)`; the end is set only once, at
-    insert. The lanes in `due_at_once` (a button was tapped) close their window now.
+    insert. The lanes in `due_at_once` (a button was tapped) close their window now. `held`: the caller has held the
+    lanes with `make_lanes`.
     """
     if not jobs:
         return
     owners = {_lane(job): job.owner_id for job in jobs}
-    make_lanes(uow, owners)
+    if not held:
+        make_lanes(uow, owners)
     uow.run_many(_COLLECT, [_row(job) for job in jobs])
     if due_at_once:
         now = max(job.created_at for job in jobs)
