@@ -65,6 +65,7 @@ class _Look:
     now: datetime
     limit: int
     suspects: int
+    locks: bool
     known: dict[UUID, _Standing] = field(default_factory=dict)
     taken: list[Head] = field(default_factory=list)
     passed_over: set[str] = field(default_factory=set)
@@ -74,12 +75,13 @@ class _Look:
         return self.limit - len(self.taken)
 
 
-def heads(uow: UnitOfWork, now: datetime, limit: int, suspects: int, round_: Round) -> list[Head]:
+def heads(uow: UnitOfWork, now: datetime, limit: int, suspects: int, round_: Round, *, hold: bool = True) -> list[Head]:
     """Heads of lanes to claim, in their order; on PostgreSQL their lanes are held.
 
-    At most `suspects` of them are jobs that ran out of a lease before, and no owner gets more than its cap.
+    At most `suspects` of them are jobs that ran out of a lease before, and no owner gets more than its cap. Who only
+    wants to know does not `hold` them, and begins a round of its own, so that it sees the same as before.
     """
-    look = _Look(uow, now, limit, max(suspects, 0))
+    look = _Look(uow, now, limit, max(suspects, 0), hold and uow.dialect == "postgresql")
     page = uow.rows(_PAGE, now=now, most=PAGE)
     if sum(count for _, _, count in page) < PAGE:
         for priority, rows in groupby(sorted(page), key=lambda row: row[0]):
@@ -175,8 +177,11 @@ def _stand(look: _Look, owners: Iterable[UUID]) -> None:
     new = [{"owner": owner} for owner in sorted(owners) if owner not in look.known]
     stored = {owner: (served_at, cap) for owner, served_at, cap in look.uow.rows_of_many(_STANDING, new)}
     capped = {owner: cap for owner, (_, cap) in stored.items() if cap is not None}
-    held = {owner for (owner,) in look.uow.rows_of_many(_HOLD_OWNER, [{"owner": owner} for owner in sorted(capped)])}
-    running = dict(look.uow.rows_of_many(_RUNNING, [{"owner": owner} for owner in sorted(held)]))
+    held = set(capped)
+    if look.locks:
+        asked = [{"owner": owner} for owner in sorted(capped)]
+        held = {owner for (owner,) in look.uow.rows_of_many(_HOLD_OWNER, asked)}
+    running: dict[UUID, int] = dict(look.uow.rows_of_many(_RUNNING, [{"owner": owner} for owner in sorted(held)]))
     for owner in (row["owner"] for row in new):
         served_at, _ = stored.get(owner, (None, None))
         room = look.limit if owner not in capped else 0
@@ -191,14 +196,9 @@ _STANDING = Prepared(
     .columns(queue_owners.c.owner_id, queue_owners.c.served_at, queue_owners.c.max_running)
 )
 _HOLD_OWNER = Prepared(
-    text("SELECT owner_id FROM queue_owners WHERE owner_id IN (VALUES (:owner))")
+    text("SELECT owner_id FROM queue_owners WHERE owner_id IN (VALUES (:owner)) FOR UPDATE SKIP LOCKED")
     .bindparams(given(queue_owners.c.owner_id, "owner"))
-    .columns(queue_owners.c.owner_id),
-    on_postgresql=text(
-        "SELECT owner_id FROM queue_owners WHERE owner_id IN (VALUES (:owner)) FOR UPDATE SKIP LOCKED"
-    )
-    .bindparams(given(queue_owners.c.owner_id, "owner"))
-    .columns(queue_owners.c.owner_id),
+    .columns(queue_owners.c.owner_id)
 )
 _RUNNING = Prepared(
     text(
@@ -330,7 +330,7 @@ def _in_turn(lines: Sequence[Sequence[Head]], limit: int, suspects: int) -> list
 
 def _hold(look: _Look, chosen: Sequence[Head]) -> list[Head]:
     """Those of the chosen heads that nobody else holds and that are still as they were."""
-    if look.uow.dialect != "postgresql":
+    if not look.locks:
         return list(chosen)
     asked = [{"lane": lane} for lane in sorted(head.lane for head in chosen)]
     held = {head.lane: head for head in (Head(*row) for row in look.uow.rows_of_many(_HOLD, asked))}

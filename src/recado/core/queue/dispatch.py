@@ -22,6 +22,8 @@ from recado.core.database.unit_of_work import UnitOfWork
 from recado.core.errors import BrokerLost, DomainError
 from recado.core.ids import Chance, jittered
 from recado.core.queue import store
+from recado.core.queue.claiming import Head, Round
+from recado.core.queue.claiming import heads as heads_of_lanes
 from recado.core.queue.delivery import Broker, Delivery, WakeUp
 from recado.core.queue.suspects import SUSPECTS_AT_ONCE
 from recado.core.queue.tables import message_queue
@@ -179,9 +181,9 @@ class Dispatcher:
         except (BrokerLost, TimeoutError):
             return False  # The next publish tells.
 
-    def _heads(self, uow: UnitOfWork, now: datetime) -> tuple[list[tuple[store.Ready, int]], int]:
+    def _heads(self, uow: UnitOfWork, now: datetime) -> tuple[list[tuple[Head, int]], int]:
         """The heads to ring for, with the rings they had; and how many were rung for and wait."""
-        heads = store.ready(uow, now, self._limit, SUSPECTS_AT_ONCE, hold=False)
+        heads = heads_of_lanes(uow, now, self._limit, SUSPECTS_AT_ONCE, Round(), hold=False)
         if not heads:
             return [], 0
         by_id = {head.job_id: head for head in heads}
@@ -207,7 +209,7 @@ class Dispatcher:
             log.warning("queue.dispatch_failed", error=str(error))
 
 
-def _mark(uow: UnitOfWork, due: Sequence[tuple[store.Ready, int]], now: datetime) -> list[WakeUp]:
+def _mark(uow: UnitOfWork, due: Sequence[tuple[Head, int]], now: datetime) -> list[WakeUp]:
     """Of several relays that look at once, the one whose mark counts rings."""
     rows = [{"job": head.job_id, "before": before, "at": now} for head, before in due]
     if uow.dialect == "postgresql":  # Who claims holds lanes and then jobs, in its own order: wait for nobody.

@@ -238,7 +238,7 @@ def lease(uow: UnitOfWork, heads: Sequence[Head], token: UUID, now: datetime, un
 
 
 def _serve(uow: UnitOfWork, served: Mapping[UUID, datetime]) -> None:
-    """Remember who was served. It is only for fairness, so nobody waits for it: a row somebody else holds is passed over."""
+    """Remember who was served: only for fairness, so nobody waits, and a row that others hold is passed over."""
     rows = [{"owner_id": owner, "served_at": at} for owner, at in sorted(served.items())]
     known = {owner for (owner,) in uow.rows_of_many(_SERVED, rows)}
     if len(known) < len(rows):
