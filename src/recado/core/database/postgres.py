@@ -70,9 +70,7 @@ class ConnectionLost(StorageUnavailable):
 
 def postgres_engine(url: URL, *, read_only: bool = False) -> Engine:
     """Connections that notice a dead server within seconds; a transaction of a reader is one snapshot."""
-    options = (
-        f"-c timezone=UTC -c lock_timeout={LOCK_SECONDS}s -c idle_in_transaction_session_timeout={IDLE_SECONDS}s"
-    )
+    options = f"-c timezone=UTC -c lock_timeout={LOCK_SECONDS}s -c idle_in_transaction_session_timeout={IDLE_SECONDS}s"
     engine = create_engine(
         url.set(drivername="postgresql+psycopg"),
         poolclass=NullPool,

@@ -106,6 +106,7 @@ class Dispatcher:
         self._limit = limit
         self._publish_seconds = publish_seconds
         self._ask_at = -math.inf
+        self._round = Round()
         self.lost = False
 
     async def run(self, poll: Callable[[], None]) -> None:
@@ -183,7 +184,7 @@ class Dispatcher:
 
     def _heads(self, uow: UnitOfWork, now: datetime) -> tuple[list[tuple[Head, int]], int]:
         """The heads to ring for, with the rings they had; and how many were rung for and wait."""
-        heads = heads_of_lanes(uow, now, self._limit, SUSPECTS_AT_ONCE, Round(), hold=False)
+        heads = heads_of_lanes(uow, now, self._limit, SUSPECTS_AT_ONCE, self._round, hold=False)
         if not heads:
             return [], 0
         by_id = {head.job_id: head for head in heads}

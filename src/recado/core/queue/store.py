@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from sqlalchemy import Integer, and_, bindparam, case, delete, func, literal_column, select, text, update
+from sqlalchemy import and_, bindparam, case, delete, func, literal_column, select, text, update
 
 from recado.core.database.prepared import Prepared, Row, given, inserting
 from recado.core.database.types import JsonValue, earlier
