@@ -120,7 +120,7 @@ class Queues:
             job = _job(container)
             stored = time.monotonic_ns()
             await container.queue().enqueue([job])
-            started = int(await asyncio.to_thread(told.recv, 64))
+            started = int((await asyncio.to_thread(told.recv, 64)).split()[0])
             if number >= 5:  # The first ones warm up.
                 taken.append((started - stored) / 1e6)
             await asyncio.sleep(0.02 + 0.04 * chance.random())
@@ -161,12 +161,12 @@ def _container() -> "Container":
     return container()
 
 
-def _job(container: "Container") -> "NewJob":
+def _job(container: "Container", owner: UUID = OWNER) -> "NewJob":
     from noop_worker import NAME
     from recado.core.queue.job import NewJob
 
     now = container.clock().now()
-    return NewJob(id=container.ids().new(), name=NAME, owner_id=OWNER, created_at=now, due_at=now)
+    return NewJob(id=container.ids().new(), name=NAME, owner_id=owner, created_at=now, due_at=now)
 
 
 def main() -> None:

@@ -35,6 +35,7 @@ from rich.table import Table
 if TYPE_CHECKING:
     from recado.bootstrap import Container
     from recado.emulator.client import EmulatorClient
+    from tests.servers import PostgresServer
 
 BENCH = Path(__file__).parent
 Condition = Callable[[], bool]
@@ -242,11 +243,21 @@ class Agent:
     url: str | None = None
 
 
-def environment(database: Path, public_url: str, **settings: object) -> dict[str, str]:
+@contextlib.contextmanager
+def postgres() -> "Iterator[PostgresServer]":
+    """A PostgreSQL of the bench's own that waits for the disk, from the wheel that the tests use."""
+    sys.path.insert(0, str(BENCH.parent))
+    from tests.servers import postgres as started
+
+    with started(durable=True) as server:
+        yield server
+
+
+def environment(database: Path | str, public_url: str, **settings: object) -> dict[str, str]:
     """The variables of one installation; nothing of the caller's own installation leaks in."""
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("RECADO_")}
     ours = {
-        "DATABASE_URL": f"sqlite:///{database}",
+        "DATABASE_URL": database if isinstance(database, str) else f"sqlite:///{database}",
         "PUBLIC_URL": public_url,
         "SECRET_KEY": SECRET_KEY,
         "LOG_LEVEL": "warning",
@@ -260,12 +271,12 @@ def install(env: Mapping[str, str], agent: Agent | None = None) -> None:
     from recado.bootstrap import Container, metadata
     from recado.core.clock import SystemClock
     from recado.core.telemetry import configure_logging
-    from recado.migrations.runner import migrate_sqlite
+    from recado.migrations.starting import migrate
     from recado.settings import load_settings
 
     configure_logging("warning", sys.stderr, SystemClock())  # Standard output is for the table.
     settings = load_settings(env, purpose="serve")
-    migrate_sqlite(settings.database_url, metadata)
+    migrate(settings.database_url, metadata)
     asyncio.run(_furnish(Container(settings=settings), agent or Agent()))
 
 

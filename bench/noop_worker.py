@@ -1,9 +1,9 @@
 """A worker as `recado worker` is one, with one more handler: jobs that do nothing but say when they started.
 
-    python bench/noop_worker.py [SOCKET]
+    python bench/noop_worker.py [SOCKET [SECONDS]]
 
 Everything is the product's own: container, queue, delivery, heartbeat, relay. With a SOCKET each job sends the moment
-of its start there (the machine's monotonic clock, which all processes share).
+of its start there (the machine's monotonic clock, which all processes share) and its owner; it takes SECONDS.
 """
 
 import asyncio
@@ -28,13 +28,16 @@ class Noop:
     name = NAME
     time_limit = timedelta(seconds=60)
 
-    def __init__(self, tell: str | None) -> None:
+    def __init__(self, tell: str | None, seconds: float = 0.0) -> None:
+        self._seconds = seconds
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) if tell else None
         self._tell = tell or ""
 
-    async def run(self, _job: Job) -> JobResult:
+    async def run(self, job: Job) -> JobResult:
         if self._socket is not None:
-            self._socket.sendto(str(time.monotonic_ns()).encode(), self._tell)
+            self._socket.sendto(f"{time.monotonic_ns()} {job.owner_id.hex}".encode(), self._tell)
+        if self._seconds:
+            await asyncio.sleep(self._seconds)
         return Done()
 
     def exhausted(self, _uow: UnitOfWork, _job: Job, _error: str) -> None:
@@ -47,12 +50,13 @@ class Noop:
         return None
 
 
-def container(tell: str | None = None) -> Container:
+def container(tell: str | None = None, seconds: float = 0.0) -> Container:
     """The product's container with the handler added."""
     made = Container(settings=load_settings(os.environ, purpose="worker"))
-    made.handlers.override([*made.handlers(), Noop(tell)])
+    made.handlers.override([*made.handlers(), Noop(tell, seconds)])
     return made
 
 
 if __name__ == "__main__":
-    asyncio.run(work(container(sys.argv[1] if len(sys.argv) > 1 else None)))
+    _, *given = sys.argv
+    asyncio.run(work(container(given[0] if given else None, float(given[1]) if given[1:] else 0.0)))
