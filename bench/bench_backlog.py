@@ -268,16 +268,32 @@ def main() -> None:
             remarks += [f"{name}, plans:", *plans(url)]
             late = [delay(bench, url) for _ in range(min(given.rounds, 3))]
             figures += [
-                Figure(f"{name}: claim of {AT_ONCE}, {large.jobs:,} waiting, p50", [percentile(seen["large"].claims, 50)], "ms", digits=1),
+                Figure(
+                    f"{name}: claim of {AT_ONCE}, {large.jobs:,} waiting, p50",
+                    [percentile(seen["large"].claims, 50)],
+                    "ms",
+                    digits=1,
+                ),
                 at_most(f"{name}: the same, p99", [percentile(seen["large"].claims, 99)], P99_MS, "ms", digits=1),
-                Figure(f"{name}: claim of {AT_ONCE}, {small.jobs:,} waiting, p99", [percentile(seen["small"].claims, 99)], "ms", digits=1),
+                Figure(
+                    f"{name}: claim of {AT_ONCE}, {small.jobs:,} waiting, p99",
+                    [percentile(seen["small"].claims, 99)],
+                    "ms",
+                    digits=1,
+                ),
                 Figure(f"{name}: claimed and done, {small.jobs:,} waiting", [seen["small"].rate], "/s"),
                 Figure(f"{name}: claimed and done, {large.jobs:,} waiting", [seen["large"].rate], "/s"),
                 at_least(f"{name}: large / small", [seen["large"].rate / seen["small"].rate], OF_SMALL),
-                at_most(f"{name}: another's single job beside a backlog starts after", late, DELAY_SECONDS, "s", digits=2),
+                at_most(
+                    f"{name}: another's single job beside a backlog starts after", late, DELAY_SECONDS, "s", digits=2
+                ),
             ]
     remarks.append(f"load average when it ended: {os.getloadavg()[0]:.1f}")
-    harness.show(f"Backlog: {large.jobs:,} jobs of {large.owners + 1:,} owners, {large.whale:,} of them of one", figures, remarks=remarks)
+    harness.show(
+        f"Backlog: {large.jobs:,} jobs of {large.owners + 1:,} owners, {large.whale:,} of them of one",
+        figures,
+        remarks=remarks,
+    )
 
 
 if __name__ == "__main__":
