@@ -1,4 +1,4 @@
-"""What does a long line cost: claiming from a million waiting jobs, and one owner's backlog beside another's single job.
+"""What a long line costs: claiming from a million waiting jobs, and one owner's backlog beside another's single job.
 
 Claims: a million jobs wait, all due, each in a lane of its own: 100,000 of one owner, the oldest, and the rest of 5,000
 others. One caller claims 64 at a time and ends them, as a worker does; the time of each claim is taken, and how many
@@ -16,7 +16,6 @@ import math
 import os
 import random
 import socket
-import sqlite3
 import subprocess
 import sys
 import time
@@ -216,7 +215,7 @@ def _until_it_starts(told: socket.socket, worker: "subprocess.Popen[bytes]") -> 
         started, owner = told.recv(64).split()
         if int(owner, 16) == 99_999:
             return (int(started) - stored) / 1e9
-    harness.give_up("the worker ended")
+    raise SystemExit("the worker ended")
 
 
 # --- The bench --------------------------------------------------------------------------------------------------------

@@ -33,9 +33,10 @@ from rich.console import Console
 from rich.table import Table
 
 if TYPE_CHECKING:
+    from tests.servers import PostgresServer
+
     from recado.bootstrap import Container
     from recado.emulator.client import EmulatorClient
-    from tests.servers import PostgresServer
 
 BENCH = Path(__file__).parent
 Condition = Callable[[], bool]
