@@ -23,6 +23,7 @@ from sqlalchemy import make_url
 from recado.bootstrap import metadata
 from recado.core.database.postgres import PostgresDatabase, postgres_engine
 from recado.core.errors import StorageUnavailable
+from recado.migrations.tenancy import enforce
 
 EMPTY: Final = "recado_empty"
 """The database that others are copies of."""
@@ -127,7 +128,16 @@ class PostgresServer:
         self._made += 1
         name = f"recado_{self._made}"
         self.command(f"CREATE DATABASE {name} TEMPLATE {'template1' if empty else EMPTY}")
+        if not empty:
+            self._wall(name)
         return self.named(name)
+
+    def _wall(self, name: str) -> None:
+        """A copy's policies are for the roles of the database it was copied from: it gets its own."""
+        engine = postgres_engine(make_url(self.named(name)))
+        with engine.begin() as connection:
+            enforce(connection, metadata())
+        engine.dispose()
 
     def wipe(self, url: str) -> None:
         """Empty a database; a millisecond, where little is in it."""

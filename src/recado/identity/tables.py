@@ -2,6 +2,7 @@
 
 from sqlalchemy import Boolean, CheckConstraint, Column, ForeignKey, Index, String, Table
 
+from recado.core.database.tenancy import tenant_of
 from recado.core.database.types import Id, Json, Moment, metadata
 
 owners = Table(
@@ -21,6 +22,7 @@ owners = Table(
     Column("closed_at", Moment),
     Column("created_at", Moment, nullable=False),
     CheckConstraint("send_policy IN ('prefer_silence', 'prefer_delivery')", name="send_policy"),
+    info=tenant_of("id"),
 )
 
 users = Table(

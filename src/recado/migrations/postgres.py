@@ -15,8 +15,9 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError
 
 from recado.core.database.postgres import postgres_engine
+from recado.core.database.tenancy import RolesMissing
 from recado.core.errors import ConfigurationError, DomainError, StorageUnavailable
-from recado.migrations import HEAD
+from recado.migrations import HEAD, tenancy
 from recado.migrations.runner import VERSIONS, MigrationResult, alembic_config, is_behind
 
 log = structlog.get_logger(__name__)
@@ -45,7 +46,8 @@ def migrate_postgres(
 ) -> MigrationResult:
     """Bring the database to `head`, in one transaction; of several that try at once one does the work.
 
-    Raises `StorageUnavailable` when it cannot be reached, `SchemaTooNew` for a later release's schema.
+    Its roles and policies are made as well, where they are missing (a copy of another database has that one's roles).
+    Raises `StorageUnavailable` when it cannot be reached, `SchemaTooNew` for a later release's schema, `RolesRefused`.
     """
     engine = postgres_engine(make_url(database_url))
     try:
@@ -53,9 +55,14 @@ def migrate_postgres(
             connection.execute(_AS_LONG_AS_IT_TAKES)
             connection.execute(_LOCK)
             before = _revision_in(connection)
+            metadata = metadata_loader()
             if not is_behind(before, head):
+                if before == head:  # A later release's tables are its own to put behind the wall.
+                    tenancy.enforce(connection, metadata, only_if_missing=True)
                 return MigrationResult(before, before, migrated=False)
-            _upgrade(connection, metadata_loader(), versions, head)
+            tenancy.relax(connection)
+            _upgrade(connection, metadata, versions, head)
+            tenancy.enforce(connection, metadata)
             after = _revision_in(connection)
     except DBAPIError as error:
         raise _in_our_words(error) from error
@@ -74,20 +81,20 @@ def await_schema(
 ) -> MigrationResult:
     """Go on once the database is at `head` or one step further; wait for it, and for whoever is migrating it.
 
-    Raises `SchemaTooOld` when nobody did in `wait_seconds`, and what `migrate_postgres` raises.
+    Raises `SchemaTooOld` or `RolesMissing` when nobody did in `wait_seconds`, and what `migrate_postgres` raises.
     """
     engine = postgres_engine(make_url(database_url))
     give_up = time.monotonic() + wait_seconds
     try:
         while True:
             try:
-                found = _revision_of(engine)
+                found = _revision_of(engine, ready_for=head)
                 if not is_behind(found, head):
                     return MigrationResult(found, found, migrated=False)
                 why: DomainError = SchemaTooOld(
                     f"the database is at schema {found or 'none'} and this release needs {head}: run `recado migrate`"
                 )
-            except StorageUnavailable as error:
+            except (StorageUnavailable, RolesMissing) as error:
                 why = error
             if time.monotonic() >= give_up:
                 raise why
@@ -106,10 +113,14 @@ def revision_of(database_url: str) -> str | None:
         engine.dispose()
 
 
-def _revision_of(engine: Engine) -> str | None:
+def _revision_of(engine: Engine, *, ready_for: str | None = None) -> str | None:
+    """The revision; where it is one that this release can run on, the roles it runs as must be there as well."""
     try:
         with engine.begin() as connection:
-            return _revision_in(connection)
+            found = _revision_in(connection)
+            if ready_for is not None and not is_behind(found, ready_for):
+                tenancy.check(connection)
+            return found
     except DBAPIError as error:
         raise _in_our_words(error) from error
 

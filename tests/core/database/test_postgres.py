@@ -21,6 +21,13 @@ from recado.core.errors import StorageUnavailable
 from tests.proxy import proxied
 from tests.servers import PostgresServer, postgres
 
+_THINGS = """
+CREATE TABLE things (id serial PRIMARY KEY, value text NOT NULL UNIQUE);
+DO $$ BEGIN
+    EXECUTE format('GRANT ALL ON things TO %1$I; GRANT ALL ON SEQUENCE things_id_seq TO %1$I',
+        'recado_system_' || current_database());
+END $$
+"""
 _INSERT = text("INSERT INTO things (value) VALUES (:value)")
 
 
@@ -32,7 +39,7 @@ class Refused(Exception):
 async def things(postgres_database: PostgresDatabase) -> AsyncIterator[PostgresDatabase]:
     """A database with a table for things, no two of them alike."""
     with closing(postgres_database.connect_apart()) as connection:
-        connection.execute("CREATE TABLE things (id serial PRIMARY KEY, value text NOT NULL UNIQUE)")
+        connection.execute(_THINGS)
         yield postgres_database
         connection.execute("DROP TABLE things")
 
@@ -184,7 +191,7 @@ class TestAConnectionThatIsLost:
 
 
 _DIES_IN_THE_COMMIT = """
-CREATE OR REPLACE FUNCTION dies() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+CREATE OR REPLACE FUNCTION dies() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS $$ BEGIN
     IF new.value = 'run 1' THEN
         PERFORM pg_terminate_backend(pg_backend_pid());
     END IF;
@@ -204,7 +211,7 @@ class TestAServerThatIsGone:
     async def test_keeps_what_was_confirmed_and_is_waited_for(self, server: PostgresServer) -> None:
         database = PostgresDatabase(server.make(), outage_seconds=60)
         with closing(database.connect_apart()) as connection:
-            connection.execute("CREATE TABLE things (id serial PRIMARY KEY, value text NOT NULL UNIQUE)")
+            connection.execute(_THINGS)
         await database.write(lambda uow: add(uow, "before"), owner=None)
         server.crash()
         waiting = asyncio.ensure_future(database.write(lambda uow: add(uow, "meanwhile"), owner=None))

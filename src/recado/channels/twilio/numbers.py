@@ -44,7 +44,10 @@ class NumberService:
         if not number.auth_token.strip():
             raise InvalidInput("the auth token is empty; put it into the variable that --auth-token-env names")
         try:
-            return await self._database.write(lambda uow: self._add(uow, owner_id, number), owner=owner_id)
+            # As the system: whether the number is another owner's is nothing that an owner's transaction can see.
+            return await self._database.write(
+                lambda uow: self._add(uow.for_owner(owner_id), owner_id, number), owner=None
+            )
         except IntegrityError as error:
             raise Conflict(f"{number.address} was added by somebody else at the same moment") from error
 

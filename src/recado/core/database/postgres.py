@@ -20,13 +20,14 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 from uuid import UUID
 
 import structlog
-from sqlalchemy import Connection, Engine, create_engine
+from sqlalchemy import Engine, RootTransaction, create_engine
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import NullPool
 
 from recado.core.clock import Clock, SharedClock, SystemClock
 from recado.core.database.inbox import Inboxed, Item, call_each, hand_out
+from recado.core.database.tenancy import NOT_THERE, RolesMissing, beginnings
 from recado.core.database.unit_of_work import UnitOfWork
 from recado.core.errors import Busy, ConfigurationError, StorageUnavailable
 from recado.core.metrics import Meters
@@ -68,10 +69,10 @@ class ConnectionLost(StorageUnavailable):
     """The server is gone, or was; nothing of the transaction is stored."""
 
 
-def postgres_engine(url: URL, *, read_only: bool = False) -> Engine:
-    """Connections that notice a dead server within seconds; a transaction of a reader is one snapshot."""
+def postgres_engine(url: URL) -> Engine:
+    """Connections that notice a dead server within seconds."""
     options = f"-c timezone=UTC -c lock_timeout={LOCK_SECONDS}s -c idle_in_transaction_session_timeout={IDLE_SECONDS}s"
-    engine = create_engine(
+    return create_engine(
         url.set(drivername="postgresql+psycopg"),
         poolclass=NullPool,
         hide_parameters=True,  # Errors are logged and stored, and what customers wrote must not be in them.
@@ -84,9 +85,51 @@ def postgres_engine(url: URL, *, read_only: bool = False) -> Engine:
             "application_name": "recado",
         },
     )
-    if read_only:
-        return engine.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
-    return engine
+
+
+class _Line:
+    """A connection whose transactions each begin in a role of their own (see `tenancy`)."""
+
+    def __init__(self, engine: Engine, *, read_only: bool) -> None:
+        # The driver would send a BEGIN of its own and wait for it; ours carries the role and the owner along.
+        self.connection = engine.connect().execution_options(isolation_level="AUTOCOMMIT")
+        try:
+            [[database, schema]] = UnitOfWork(self.connection).say("SELECT current_database(), current_schema()")
+        except BaseException:
+            _undo(self.connection.invalidate)
+            raise
+        self._beginnings = beginnings(database, schema, read_only=read_only)
+
+    def begin(self, owner: UUID | None) -> RootTransaction:
+        """Begin a transaction; raises `RolesMissing` where `recado migrate` has not made the roles."""
+        transaction = self.connection.begin()
+        try:
+            self._say(self._beginnings.of(owner))
+        except BaseException as error:
+            _undo(transaction.rollback)
+            if isinstance(error, DBAPIError) and _state_of(error) in NOT_THERE:
+                raise RolesMissing(f"{error.orig}: run `recado migrate`") from error
+            raise
+        return transaction
+
+    def _say(self, words: str) -> None:
+        import psycopg
+
+        driver = self.connection.connection.driver_connection
+        assert isinstance(driver, psycopg.Connection)  # noqa: S101 - narrows the type
+        try:
+            driver.execute(words.encode(), prepare=False)  # Several statements at once cannot be prepared.
+        except psycopg.Error as error:
+            made: Exception = DBAPIError.instance(words, None, error, psycopg.Error, hide_parameters=True)
+            raise made from error
+
+    def close(self) -> None:
+        _undo(self.connection.close)
+
+    def give_up(self) -> None:
+        """Close it, whatever state it is in."""
+        _undo(self.connection.invalidate)
+        _undo(self.connection.close)
 
 
 def _state_of(error: DBAPIError) -> str | None:
@@ -147,7 +190,7 @@ class PostgresWriter:
         self._engine = engine
         self._clock = clock
         self._listeners = listeners
-        self._connection: Connection | None = None
+        self._line: _Line | None = None
 
     def run(self, group: "list[Item[Any]]") -> None:
         """Store a group, or tell each of it why not; what fails together is halved until only the bad one fails."""
@@ -155,7 +198,7 @@ class PostgresWriter:
             ended = self._insist(group)
         except Exception as error:  # noqa: BLE001 - the outermost loop of every write: each waiting future gets the error
             known = _as_storage_error(error)
-            if len(group) > 1 and not isinstance(known, StorageUnavailable | Busy):
+            if len(group) > 1 and not isinstance(known, StorageUnavailable | Busy | RolesMissing):
                 middle = len(group) // 2
                 self.run(group[:middle])
                 self.run(group[middle:])
@@ -193,10 +236,10 @@ class PostgresWriter:
             time.sleep(0.005 + 0.05 * random.random())  # noqa: S311 - jitter needs no secrecy
 
     def _transaction(self, group: "list[Item[Any]]") -> _Ended:
-        connection = self._open()
-        transaction = connection.begin()
+        line = self._open()
+        transaction = line.begin(group[0].owner)
         try:
-            uow = UnitOfWork(connection, group[0].owner, self._meters)
+            uow = UnitOfWork(line.connection, group[0].owner, self._meters)
             results = group[0].work(uow, [item.value for item in group])
             number, server = self._who_and_when(uow)
         except BaseException:
@@ -223,9 +266,7 @@ class PostgresWriter:
         still = server
         while status == "in progress" and time.monotonic() < give_up:
             try:
-                connection = self._open()
-                with connection.begin():
-                    status, still = self._status_of(UnitOfWork(connection), number)
+                status, still = self._status_of(UnitOfWork(self._open().connection), number)
                 if still != server:
                     break
             except DBAPIError as error:
@@ -255,23 +296,20 @@ class PostgresWriter:
     def _notify(self) -> None:
         """Ring for whoever waits for jobs. After the commit, for a bell may be lost but must hold up nothing."""
         try:
-            connection = self._open()
-            with connection.begin():
-                UnitOfWork(connection).say(f"NOTIFY {CHANNEL}")
+            UnitOfWork(self._open().connection).say(f"NOTIFY {CHANNEL}")
         except DBAPIError as error:
             log.info("database.notify_failed", error=str(error.orig))
             self._forget_connection()
 
-    def _open(self) -> Connection:
-        if self._connection is None:
-            self._connection = self._engine.connect()
-        return self._connection
+    def _open(self) -> _Line:
+        if self._line is None:
+            self._line = _Line(self._engine, read_only=False)
+        return self._line
 
     def _forget_connection(self) -> None:
-        connection, self._connection = self._connection, None
-        if connection is not None:
-            _undo(connection.invalidate)
-            _undo(connection.close)
+        line, self._line = self._line, None
+        if line is not None:
+            line.give_up()
 
 
 def _undo(step: Callable[[], None]) -> None:
@@ -306,10 +344,9 @@ class PostgresDatabase(Inboxed):
         if self._url.get_backend_name() != "postgresql":
             raise ConfigurationError(f"{self._url.render_as_string()} is not a PostgreSQL database")
         self._engine = postgres_engine(self._url)
-        self._read_engine = postgres_engine(self._url, read_only=True)
         self._readers = ThreadPoolExecutor(readers, thread_name_prefix="recado-read")
         self._local = threading.local()
-        self._read_connections: list[Connection] = []
+        self._read_lines: list[_Line] = []
         super().__init__()
         self._count = writers
         self._threads: list[threading.Thread] = []
@@ -366,8 +403,8 @@ class PostgresDatabase(Inboxed):
         for thread in self._threads:
             await loop.run_in_executor(None, thread.join)
         await loop.run_in_executor(None, self._readers.shutdown)
-        for connection in self._read_connections:
-            _undo(connection.close)
+        for line in self._read_lines:
+            line.close()
 
     def _start(self) -> None:
         """The writers' threads, with the first write: a process that only reads has none."""
@@ -411,16 +448,16 @@ class PostgresDatabase(Inboxed):
             raise _as_storage_error(error) from error
 
     def _look(self, work: Callable[[UnitOfWork], T], owner: UUID | None) -> T:
-        connection: Connection | None = getattr(self._local, "connection", None)
-        if connection is None:
-            connection = self._local.connection = self._read_engine.connect()
-            self._read_connections.append(connection)
+        line: _Line | None = getattr(self._local, "line", None)
+        if line is None:
+            line = self._local.line = _Line(self._engine, read_only=True)
+            self._read_lines.append(line)
         try:
-            with connection.begin():
-                return work(UnitOfWork(connection, owner))
+            with line.begin(owner):
+                return work(UnitOfWork(line.connection, owner))
         except DBAPIError as error:
             if _is_lost(error):
-                self._local.connection = None
-                self._read_connections.remove(connection)
-                _undo(connection.invalidate)
+                self._local.line = None
+                self._read_lines.remove(line)
+                line.give_up()
             raise

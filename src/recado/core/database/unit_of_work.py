@@ -42,7 +42,9 @@ class UnitOfWork:
         self.owner = owner
 
     def for_owner(self, owner: UUID) -> "UnitOfWork":
-        """The same transaction, narrowed to one owner's rows."""
+        """The same transaction, narrowed to one owner's rows; nobody's transaction becomes another's."""
+        if self.owner not in {None, owner}:
+            raise RuntimeError("a unit of work of one owner was about to be another's")
         narrowed = UnitOfWork(self._connection, owner, self._meters)
         narrowed._hooks, narrowed._rang = self._hooks, self._rang
         return narrowed

@@ -1,0 +1,37 @@
+"""Numbers of owners, of which each has exactly one."""
+
+import pytest
+
+from recado.channels.twilio.numbers import NewNumber
+from recado.conversation.values import AccountSid, Address
+from recado.core.clock import FrozenClock
+from recado.core.database.engine import Database
+from recado.core.errors import Conflict
+from recado.core.ids import UuidV7
+from recado.identity.service import Registration
+from tests.world import World
+
+ON_BOTH_DATABASES = True
+
+NUMBER = NewNumber(AccountSid("AC" + "c" * 32), "another token", Address("whatsapp:+5511900000077"))
+
+
+@pytest.fixture
+async def world(database: Database, clock: FrozenClock, ids: UuidV7) -> World:
+    return await World.open(database, clock, ids)
+
+
+async def test_a_number_of_another_owner_s_is_refused_and_stays_that_one_s(world: World) -> None:
+    """Though no transaction of an owner can see whose it is."""
+    added = await world.numbers.add(world.owner_id, NUMBER)
+    form = Registration("Livraria", "dona@livraria.example", "capítulo novo às oito")
+    other = (await world.identity.register_organization(form)).owner_id
+    with pytest.raises(Conflict, match="belongs to another owner"):
+        await world.numbers.add(other, NUMBER)
+    assert await world.numbers.list(other) == []
+    assert added in await world.numbers.list(world.owner_id)
+
+
+async def test_a_number_that_is_added_again_is_the_same(world: World) -> None:
+    added = await world.numbers.add(world.owner_id, NUMBER)
+    assert await world.numbers.add(world.owner_id, NUMBER) == added

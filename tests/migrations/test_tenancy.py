@@ -1,0 +1,184 @@
+"""Row-level security as `recado migrate` leaves it, made by a login that is no superuser."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+from functools import partial
+
+import pytest
+from sqlalchemy import make_url
+
+from recado.bootstrap import metadata
+from recado.core.database.postgres import PostgresDatabase, postgres_engine
+from recado.core.database.tenancy import RolesMissing, roles_of
+from recado.migrations import tenancy
+from recado.migrations.postgres import await_schema, migrate_postgres
+from tests.servers import PostgresServer
+
+_ADMIN, _PLAIN = "plain_admin", "plain"
+_UNWALLED = """
+SELECT c.relname FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid AND a.attname = 'owner_id'
+WHERE c.relkind IN ('r', 'p') AND c.relnamespace = 'public'::regnamespace
+  AND NOT (c.relrowsecurity AND c.relforcerowsecurity
+           AND (SELECT count(*) FROM pg_policy p WHERE p.polrelid = c.oid AND p.polname LIKE 'recado_%') = 2)
+"""
+_NEW_OWNER = """
+INSERT INTO owners (id, name, email, locale, send_policy, created_at)
+VALUES ('00000000-0000-0000-0000-00000000000a', 'Ana', 'ana@example.com', 'pt-BR', 'prefer_silence', now())
+"""
+
+
+@pytest.fixture(scope="module")
+def logins(postgres_server: PostgresServer) -> None:
+    """One that may make roles, and one that may nothing."""
+    postgres_server.command(f"CREATE ROLE {_ADMIN} LOGIN CREATEROLE")
+    postgres_server.command(f"CREATE ROLE {_PLAIN} LOGIN")
+
+
+def database_of(server: PostgresServer, login: str) -> str:
+    """An empty database that a login owns; its URL with that login."""
+    url = make_url(server.make(empty=True))
+    server.command(f"ALTER DATABASE {url.database} OWNER TO {login}")
+    return url.set(username=login).render_as_string(hide_password=False)
+
+
+@pytest.fixture
+def url(postgres_server: PostgresServer, logins: None) -> str:  # noqa: ARG001 - it must have made them
+    return database_of(postgres_server, _ADMIN)
+
+
+@pytest.fixture
+def plain_url(postgres_server: PostgresServer, logins: None) -> str:  # noqa: ARG001
+    return database_of(postgres_server, _PLAIN)
+
+
+def ask(url: str, *statements: str) -> Sequence[tuple[object, ...]]:
+    """What the last of some statements gives, on a connection apart."""
+    with closing(PostgresDatabase(url).connect_apart()) as connection:
+        for statement in statements:
+            cursor = connection.execute(statement.encode())
+        return cursor.fetchall() if cursor.description else []
+
+
+def as_superuser(url: str) -> str:
+    return make_url(url).set(username="recado").render_as_string(hide_password=False)
+
+
+def system_role(url: str) -> str:
+    return f'"{roles_of(make_url(url).database or "").system}"'
+
+
+class TestMigrating:
+    def test_puts_each_table_with_an_owner_behind_the_wall(self, url: str) -> None:
+        migrate_postgres(url, metadata)
+        assert ask(url, _UNWALLED) == []
+        assert ask(url, "CREATE TABLE diaries (owner_id uuid)", _UNWALLED) == [("diaries",)], "and this would notice"
+
+    def test_makes_roles_that_can_neither_log_in_nor_pass_by_policies(self, url: str) -> None:
+        migrate_postgres(url, metadata)
+        what = "SELECT rolcanlogin, rolsuper, rolbypassrls, rolcreaterole FROM pg_roles WHERE rolname LIKE 'recado_%s'"
+        database = make_url(url).database
+        rows = ask(url, what.replace("%s", f"%_{database}"))
+        assert rows == [(False, False, False, False)] * 2
+
+    def test_leaves_the_owner_of_the_tables_nothing_to_see(self, url: str) -> None:
+        migrate_postgres(url, metadata)
+        assert ask(url, f"SET ROLE {system_role(url)}", _NEW_OWNER, "SELECT name FROM owners") == [("Ana",)]
+        assert ask(url, "SELECT current_user::text, (SELECT count(*) FROM owners)") == [(_ADMIN, 0)]
+
+    def test_lets_a_revision_move_rows_all_the_same(self, url: str) -> None:
+        migrate_postgres(url, metadata)
+        ask(url, f"SET ROLE {system_role(url)}", _NEW_OWNER)
+        engine = postgres_engine(make_url(url))
+        with engine.begin() as connection:
+            tenancy.relax(connection)
+            assert connection.exec_driver_sql("UPDATE owners SET name = 'Ana Lu'").rowcount == 1
+            tenancy.enforce(connection, metadata())
+        engine.dispose()
+        assert ask(url, "SELECT count(*) FROM owners") == [(0,)]
+
+    def test_twice_changes_nothing(self, url: str) -> None:
+        migrate_postgres(url, metadata)
+        engine = postgres_engine(make_url(url))
+        with engine.begin() as connection:
+            assert not tenancy.enforce(connection, metadata(), only_if_missing=True)
+        engine.dispose()
+
+    @pytest.mark.parametrize(
+        "damage",
+        [
+            "ALTER TABLE messages NO FORCE ROW LEVEL SECURITY",
+            "ALTER TABLE messages DISABLE ROW LEVEL SECURITY",
+            "DROP POLICY recado_tenant ON messages",
+            "REVOKE INSERT ON messages FROM {system}",
+        ],
+    )
+    def test_again_mends_what_is_missing(self, url: str, damage: str) -> None:
+        migrate_postgres(url, metadata)
+        ask(url, damage.format(system=system_role(url)))
+        assert not migrate_postgres(url, metadata).migrated
+        assert ask(url, _UNWALLED) == []
+        engine = postgres_engine(make_url(url))
+        with engine.begin() as connection:
+            assert not tenancy.enforce(connection, metadata(), only_if_missing=True)
+        engine.dispose()
+
+
+class TestALoginThatMayMakeNoRoles:
+    def test_is_told_what_an_administrator_runs(self, plain_url: str) -> None:
+        with pytest.raises(tenancy.RolesRefused, match=f"{_PLAIN} may not make the roles") as refused:
+            migrate_postgres(plain_url, metadata)
+        assert ask(plain_url, "SELECT to_regclass('messages')") == [(None,)], "and nothing was changed"
+        script = str(refused.value).split("`")[1]
+
+        ask(as_superuser(plain_url), *script.split("; "))
+
+        assert migrate_postgres(plain_url, metadata).migrated
+        await_schema(plain_url, wait_seconds=0)
+        assert ask(plain_url, f"SET ROLE {system_role(plain_url)}", _NEW_OWNER, "SELECT name FROM owners") == [("Ana",)]
+        assert ask(plain_url, "SELECT count(*) FROM owners") == [(0,)]
+
+    def test_takes_no_role_that_policies_do_not_hold(self, plain_url: str) -> None:
+        ask(as_superuser(plain_url), f"CREATE ROLE {system_role(plain_url)} BYPASSRLS")
+        with pytest.raises(tenancy.RolesRefused, match="BYPASSRLS"):
+            migrate_postgres(plain_url, metadata)
+
+
+class TestAStart:
+    def test_without_the_roles_names_the_command(self, url: str, postgres_server: PostgresServer) -> None:
+        """As in a database that was restored elsewhere: its tables are there, its roles are not."""
+        migrate_postgres(url, metadata)
+        copy = f"{make_url(url).database}_copy"
+        postgres_server.command(f"CREATE DATABASE {copy} TEMPLATE {make_url(url).database} OWNER {_ADMIN}")
+        copied = make_url(url).set(database=copy).render_as_string(hide_password=False)
+        with pytest.raises(RolesMissing, match=f"recado_system_{copy}.*run `recado migrate`"):
+            await_schema(copied, wait_seconds=0)
+
+        await_schema(copied, pause=partial(bring, copied))
+
+        assert ask(copied, f"SET ROLE {system_role(copied)}", _NEW_OWNER, "SELECT name FROM owners") == [("Ana",)]
+
+    def test_with_tables_that_are_open_names_the_command(self, url: str) -> None:
+        migrate_postgres(url, metadata)
+        ask(url, "ALTER TABLE message_queue NO FORCE ROW LEVEL SECURITY")
+        with pytest.raises(RolesMissing, match="run `recado migrate`"):
+            await_schema(url, wait_seconds=0)
+
+
+def bring(url: str, _seconds: float) -> None:
+    migrate_postgres(url, metadata)
+
+
+class TestASchemaOfItsOwn:
+    @pytest.fixture
+    def named_url(self, url: str) -> Iterator[str]:
+        """Where the schema is called as the login is: the default search path finds it by who asks."""
+        ask(url, f"CREATE SCHEMA {_ADMIN}")
+        yield url
+
+    async def test_is_found_by_the_roles_too(self, named_url: str) -> None:
+        migrate_postgres(named_url, metadata)
+        assert ask(named_url, f"SELECT to_regclass('{_ADMIN}.owners') IS NOT NULL") == [(True,)]
+        database = PostgresDatabase(named_url)
+        await database.write(lambda uow: uow.say(_NEW_OWNER), owner=None)
+        assert await database.read(lambda uow: uow.say("SELECT name FROM owners"), owner=None) == [("Ana",)]
+        await database.close()
