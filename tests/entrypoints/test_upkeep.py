@@ -5,6 +5,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from sqlalchemy import make_url
 
 from recado.bootstrap import SCHEDULES
 from recado.migrations import HEAD
@@ -155,8 +156,14 @@ class TestOnPostgres:
     def test_a_backup_is_what_its_own_tool_makes_of_it(
         self, recado: Recado, postgres_server: PostgresServer, tmp_path: Path
     ) -> None:
-        there = {"RECADO_DATABASE_URL": postgres_server.make(empty=True)}
+        """By a login that is no superuser: nothing but the role of the system may see the rows."""
+        database = make_url(postgres_server.make(empty=True))
+        postgres_server.command("CREATE ROLE keeper LOGIN CREATEROLE")
+        postgres_server.command(f"ALTER DATABASE {database.database} OWNER TO keeper")
+        there = {"RECADO_DATABASE_URL": database.set(username="keeper").render_as_string(hide_password=False)}
         recado.one("migrate", **there)
+        form = ("--name", "Padaria", "--email", "ana@padaria.example", "--password-env", "ONCE")
+        made_there = recado.one("org", "register", *form, **there, ONCE="pão quente às seis")
         dump, tools = tmp_path / "recado.dump", str(postgres_server.tools)
         made = recado.one("backup", dump, PATH=tools, **there)
         assert (made["bytes"], made["schema"]) == (dump.stat().st_size, HEAD)
@@ -167,7 +174,10 @@ class TestOnPostgres:
             [f"{tools}/pg_restore", "--no-owner", f"--dbname={copy}", dump], capture_output=True, check=False
         )
         assert (restored.returncode, restored.stderr) == (0, b"")
+        recado.one("migrate", RECADO_DATABASE_URL=copy)
         assert recado.one("verify", RECADO_DATABASE_URL=copy)["violations"] == []
+        owners = recado.many("org", "list", RECADO_DATABASE_URL=copy)
+        assert [each["owner_id"] for each in owners] == [made_there["owner_id"]]
 
     def test_without_the_tool_a_backup_says_what_to_type(self, recado: Recado, tmp_path: Path) -> None:
         told = recado.refuses(
@@ -176,7 +186,8 @@ class TestOnPostgres:
             PATH=str(tmp_path),
             RECADO_DATABASE_URL="postgresql://recado:canary@db.internal/recado",
         )
-        assert "pg_dump --format=custom --no-owner --file=FILE 'postgresql://recado@db.internal/recado'" in told
+        as_system = "--role=recado_system_recado --enable-row-security"
+        assert f"pg_dump --format=custom --no-owner {as_system} --file=FILE 'postgresql://recado@db.internal/" in told
         assert "canary" not in told
         assert [each.name for each in tmp_path.iterdir()] == ["recado.db"]
 

@@ -20,6 +20,7 @@ from sqlalchemy.engine import URL, make_url
 
 from recado.core.database.engine import on_postgresql
 from recado.core.database.sqlite import sqlite_module
+from recado.core.database.tenancy import roles_of
 from recado.core.errors import Conflict, InvalidInput, NotFound, StorageUnavailable
 
 STEP_PAGES: Final = 2_000
@@ -140,14 +141,21 @@ def _schema(row: tuple[str] | None) -> str | None:
 
 def _dump(url: URL, part: Path) -> str | None:
     program = shutil.which("pg_dump")
+    # The login sees no row, whether it owns the tables or not: the one that does is the role of the system.
+    options = [
+        "--format=custom",
+        "--no-owner",
+        f"--role={roles_of(url.database or '').system}",
+        "--enable-row-security",
+    ]
     bare = URL.create("postgresql", url.username, None, url.host, url.port, url.database, url.query).render_as_string()
     if program is None:
         raise NotFound(
             "PostgreSQL is copied by its own pg_dump, which is not on this machine; where it is, type: "
-            f"pg_dump --format=custom --no-owner --file=FILE '{bare}'"
+            f"pg_dump {' '.join(options)} --file=FILE '{bare}'"
         )
     secret = {} if url.password is None else {"PGPASSWORD": str(url.password)}  # Never in a list of processes.
-    words = [program, "--format=custom", "--no-owner", f"--file={part}", f"--dbname={bare}"]
+    words = [program, *options, f"--file={part}", f"--dbname={bare}"]
     ran = subprocess.run(words, env=os.environ | secret, capture_output=True, text=True, check=False)  # noqa: S603
     if ran.returncode != 0:
         said = ran.stderr.strip().splitlines()
