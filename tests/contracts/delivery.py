@@ -8,7 +8,7 @@ workers have heard what they heard.
 
 import asyncio
 import itertools
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -162,7 +162,7 @@ class LateEars:
     async def publish(self, wakeups: Sequence[WakeUp]) -> None:
         await self._delivery.publish(wakeups)
 
-    async def receive(self, room: Room) -> AsyncIterator[WakeUp]:
+    async def receive(self, room: Room) -> AsyncGenerator[WakeUp, None]:
         self.asked.set()
         await self.open.wait()
         async for wakeup in self._delivery.receive(room):
@@ -341,5 +341,5 @@ class BrokerContract(DeliveryContract):
         async with asyncio.timeout(PATIENCE):
             while not wanted <= {wakeup.job_id for wakeup in heard}:
                 heard.append(await anext(wakeups))
-        await wakeups.aclose()  # type: ignore[attr-defined]  # Every delivery's is an async generator.
+        await wakeups.aclose()
         return heard

@@ -2,7 +2,7 @@
 
 import asyncio
 import shutil
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -154,7 +154,7 @@ class SilentBell:
     async def publish(self, wakeups: Sequence[WakeUp]) -> None:
         raise AssertionError(wakeups)
 
-    async def receive(self, room: Room) -> AsyncIterator[WakeUp]:
+    async def receive(self, room: Room) -> AsyncGenerator[WakeUp, None]:
         nothing: list[WakeUp] = []
         for wakeup in nothing[: room()]:
             yield wakeup

@@ -99,4 +99,4 @@ async def test_a_node_producer_rings_the_bell(tools: Tools, delivery: BullmqDeli
         heard = asyncio.ensure_future(anext(wakeups))
         await asyncio.to_thread(tools, "ring")
         assert await heard == WakeUp()
-    await wakeups.aclose()  # type: ignore[attr-defined]  # It is an async generator.
+    await wakeups.aclose()

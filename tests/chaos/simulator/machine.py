@@ -6,7 +6,7 @@ bell, and what would need a thread or a real process: the heartbeat's thread is 
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
@@ -69,13 +69,7 @@ class SimBell:
     async def publish(self, wakeups: Sequence[WakeUp]) -> None:
         """The rows are the bell."""
 
-    def receive(self, room: Room) -> AsyncIterator[WakeUp]:  # noqa: ARG002
-        return self
-
-    def __aiter__(self) -> AsyncIterator[WakeUp]:
-        return self
-
-    async def __anext__(self) -> WakeUp:
+    async def receive(self, room: Room) -> AsyncGenerator[WakeUp, None]:  # noqa: ARG002
         while True:
             patience = self._world.chance.uniform(*NET)
             next_due = self._storage.look("SELECT min(next_due_at) FROM lanes WHERE next_due_at > ?", self._now())
@@ -89,7 +83,7 @@ class SimBell:
                 pass
             due = self._storage.look("SELECT 1 FROM lanes WHERE next_due_at <= ? LIMIT 1", self._now())
             if due is not None or self._world.happens("bell for nothing"):
-                return WakeUp()
+                yield WakeUp()
 
     async def close(self) -> None:
         """Nothing is held."""

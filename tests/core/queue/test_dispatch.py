@@ -1,7 +1,7 @@
 """The dispatcher: which jobs a broker is rung for, and when again. The broker here only writes down what it is told."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 
@@ -35,7 +35,7 @@ class NotingBroker:
             raise BrokerLost("nobody answers")
         self.told += wakeups
 
-    async def receive(self, room: Room) -> AsyncIterator[WakeUp]:  # noqa: ARG002
+    async def receive(self, room: Room) -> AsyncGenerator[WakeUp, None]:  # noqa: ARG002
         await asyncio.Event().wait()
         yield WakeUp()
 

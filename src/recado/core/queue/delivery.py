@@ -4,7 +4,7 @@ A delivery may forget, repeat or reorder: the row decides. A wake-up says "claim
 traces. Pinned by tests/contracts/delivery.py.
 """
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol, TypeAlias, runtime_checkable
 from uuid import UUID
@@ -45,7 +45,7 @@ class Delivery(Protocol):
         """Ring for due jobs; called by the relay only, never in a webhook. Raises `BrokerLost`."""
         ...
 
-    def receive(self, room: Room) -> AsyncIterator[WakeUp]:
+    def receive(self, room: Room) -> AsyncGenerator[WakeUp, None]:
         """Wake-ups, for ever; each is forgotten by the broker before it is given."""
         ...
 

@@ -7,8 +7,9 @@ what is not claimed in spite of that is rung for again later and later, since a 
 """
 
 import asyncio
+import contextlib
 import math
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -113,11 +114,12 @@ class Dispatcher:
         """Dispatch for ever; while the broker does not answer, `poll` is called every half second."""
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._poll_while_lost(poll))
-            async for _ in self._rings():
-                started = self._clock.monotonic()
-                await self._step_surely(poll)
-                spent = self._clock.monotonic() - started
-                await asyncio.sleep(RETRY_SECONDS if self.lost else min(REST_SHARE * spent, POLL_SECONDS))
+            async with contextlib.aclosing(self._bell.receive(lambda: 1)) as rings:
+                async for _ in rings:
+                    started = self._clock.monotonic()
+                    await self._step_surely(poll)
+                    spent = self._clock.monotonic() - started
+                    await asyncio.sleep(RETRY_SECONDS if self.lost else min(REST_SHARE * spent, POLL_SECONDS))
 
     async def step(self) -> int:
         """Ring for what is due and was not rung for; how many wake-ups went out. Raises `BrokerLost`."""
@@ -145,9 +147,6 @@ class Dispatcher:
             await self._take_back([wakeup])
 
     # --- Parts --------------------------------------------------------------------------------------------------------
-
-    def _rings(self) -> AsyncIterator[WakeUp]:
-        return self._bell.receive(lambda: 1)
 
     async def _step_surely(self, poll: Callable[[], None]) -> None:
         try:

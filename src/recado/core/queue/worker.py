@@ -125,14 +125,15 @@ class Worker:
 
     async def _listen(self) -> None:
         """Look once for each wake-up, and take none while there is no room: an idle worker shall have it."""
-        async for wakeup in self._delivery.receive(self._free):
-            in_vain = self._free() <= 0 or self._stopping.is_set()
-            self._looked.clear()
-            self._bell.set()
-            if in_vain:
-                await self._relay.ring_again(wakeup)
-            await self._looked.wait()
-            await self._room.wait()
+        async with contextlib.aclosing(self._delivery.receive(self._free)) as wakeups:
+            async for wakeup in wakeups:
+                in_vain = self._free() <= 0 or self._stopping.is_set()
+                self._looked.clear()
+                self._bell.set()
+                if in_vain:
+                    await self._relay.ring_again(wakeup)
+                await self._looked.wait()
+                await self._room.wait()
 
     def _free(self) -> int:
         return self._concurrency - len(self._running)

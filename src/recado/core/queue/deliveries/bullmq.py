@@ -8,8 +8,9 @@ Redis is lossy by contract: whatever it forgets is rung for again (see `dispatch
 """
 
 import asyncio
+import contextlib
 import json
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from typing import TYPE_CHECKING, Final
 from uuid import UUID
 
@@ -69,12 +70,13 @@ class BullmqDelivery:
         if refused:
             raise BrokerLost(f"Redis did not take wake-ups: {refused[0]}")
 
-    async def receive(self, room: Room) -> AsyncIterator[WakeUp]:  # noqa: ARG002 - one at a time is never too many
+    async def receive(self, room: Room) -> AsyncGenerator[WakeUp, None]:  # noqa: ARG002 - one at a time is never too many
         while True:
             worker = self._connected_worker()
             try:
-                async for wakeup in _fetched(worker, self._stalled):
-                    yield wakeup
+                async with contextlib.aclosing(_fetched(worker, self._stalled)) as fetched:
+                    async for wakeup in fetched:
+                        yield wakeup
             except Exception as error:  # noqa: BLE001 - a foreign client, whatever it raises: the worker must go on
                 log.info("queue.bell_lost", error=str(error))
             finally:
@@ -158,7 +160,7 @@ def _client(url: str, seconds: float) -> "Redis":
     )
 
 
-async def _fetched(worker: "Worker", stalled_seconds: float) -> AsyncIterator[WakeUp]:
+async def _fetched(worker: "Worker", stalled_seconds: float) -> AsyncGenerator[WakeUp, None]:
     """Wake-ups of one connection, until it breaks."""
     loop = asyncio.get_running_loop()
     looked_for_stalled, fetches = loop.time(), 0

@@ -6,7 +6,7 @@ the net finds what it was for. A timer covers jobs that *become* due, and commit
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from datetime import datetime
 from typing import Final
 
@@ -39,7 +39,7 @@ class PostgresDelivery:
     async def publish(self, wakeups: Sequence[WakeUp]) -> None:
         """The writers ring."""
 
-    async def receive(self, room: Room) -> AsyncIterator[WakeUp]:  # noqa: ARG002 - it takes nothing from anybody
+    async def receive(self, room: Room) -> AsyncGenerator[WakeUp, None]:  # noqa: ARG002 - it takes nothing from anybody
         loop = asyncio.get_running_loop()
         rung = asyncio.Event()
 

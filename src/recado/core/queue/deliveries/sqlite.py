@@ -7,7 +7,7 @@ covers jobs that *become* due, commits of this process ring at once, and a look 
 
 import asyncio
 import sqlite3
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 
 from recado.core.clock import Clock
 from recado.core.database.sqlite import SqliteDatabase, sqlite_module
@@ -31,7 +31,7 @@ class SqliteDelivery:
     async def publish(self, wakeups: Sequence[WakeUp]) -> None:
         """The rows are the bell."""
 
-    async def receive(self, room: Room) -> AsyncIterator[WakeUp]:  # noqa: ARG002 - it takes nothing from anybody
+    async def receive(self, room: Room) -> AsyncGenerator[WakeUp, None]:  # noqa: ARG002 - it takes nothing from anybody
         loop = asyncio.get_running_loop()
         committed = asyncio.Event()
 

@@ -12,7 +12,7 @@ import functools
 import hashlib
 import hmac
 import json
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Final
 from uuid import UUID
@@ -58,7 +58,7 @@ class SqsDelivery:
             if isinstance(outcome, BaseException):
                 raise outcome if isinstance(outcome, BrokerLost) else BrokerLost(_lost(outcome)) from outcome
 
-    async def receive(self, room: Room) -> AsyncIterator[WakeUp]:
+    async def receive(self, room: Room) -> AsyncGenerator[WakeUp, None]:
         while True:
             try:
                 client = await self._connected()
