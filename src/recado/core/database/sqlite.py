@@ -24,6 +24,7 @@ from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import NullPool, StaticPool
 
+from recado.core.database.checkpoints import LONGEST_PAGES, PAGES, Checkpoints
 from recado.core.database.inbox import BATCH_ITEMS, Inboxed, Item, call_each, hand_out
 from recado.core.database.unit_of_work import UnitOfWork
 from recado.core.errors import Busy, ConfigurationError, StorageUnavailable
@@ -36,9 +37,8 @@ O = TypeVar("O")  # noqa: E741 - output
 log = structlog.get_logger(__name__)
 
 BATCH_SECONDS = 0.02
-CHECKPOINT_PAGES = 4_000
-"""With SQLite's own 1,000 the pages of the indexes are written back so often that it is a fifth of an accept's cost."""
 LOCK_SECONDS = 5.0
+_MEMORY = {None, "", ":memory:"}
 SAFE_SQLITE = (3, 51, 3)
 """Older versions have the WAL-reset bug, which can corrupt a database that several processes write."""
 
@@ -63,7 +63,7 @@ def sqlite_is_safe() -> bool:
 
 def sqlite_engine(url: URL, *, read_only: bool = False) -> Engine:
     """An engine over one SQLite file with our settings: WAL, FULL, foreign keys, no waiting of SQLite's own."""
-    memory = url.database in {None, "", ":memory:"}
+    memory = url.database in _MEMORY
     engine = create_engine(
         url,
         module=sqlite_module(),
@@ -93,7 +93,7 @@ def _pragmas(dbapi: stdlib_sqlite3.Connection, *, read_only: bool) -> None:
         "foreign_keys=ON",
         f"cache_size=-{kibibytes}",
         "temp_store=MEMORY",
-        f"wal_autocheckpoint={CHECKPOINT_PAGES}",
+        f"wal_autocheckpoint={LONGEST_PAGES if sqlite_is_safe() else PAGES}",
     ):
         dbapi.execute(f"PRAGMA {pragma}")
     if read_only:
@@ -273,6 +273,9 @@ class SqliteDatabase(Inboxed):
         super().__init__()
         self._thread: threading.Thread | None = None
         self._starting = threading.Lock()
+        self._checkpoints = Checkpoints(self.connect_apart, sqlite_module().Error)
+        if sqlite_is_safe() and self._url.database not in _MEMORY:
+            self._writer.on_commit(self._checkpoints.committed)
 
     @property
     def url(self) -> str:
@@ -297,6 +300,7 @@ class SqliteDatabase(Inboxed):
         loop = asyncio.get_running_loop()
         if self._thread is not None:
             await loop.run_in_executor(None, self._thread.join)
+        await loop.run_in_executor(None, self._checkpoints.close)
         await loop.run_in_executor(None, self._readers.shutdown)
         for connection in self._read_connections:
             connection.close()

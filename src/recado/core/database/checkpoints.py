@@ -1,0 +1,102 @@
+"""Writes SQLite's log back into the database file, beside the writer instead of in its way.
+
+By itself SQLite does that in the commit that makes the log long enough: one commit of some sixty then takes 30 ms
+longer, and whoever waits for it with it. Here a thread with a connection of its own copies what has been committed
+while the writer goes on. Only the writer can begin the log anew, once everything in it is copied, and a writer that
+never rests never finds it so; therefore, when the log is long, the thread follows so closely that what is left for the
+writer's own checkpoint (at `LONGEST_PAGES`) is next to nothing.
+
+Needs an SQLite that tells how long the log is without copying it (3.51); with an older one the writer does it all.
+"""
+
+import sqlite3 as stdlib_sqlite3
+import threading
+from collections.abc import Callable
+from typing import Final
+
+import structlog
+
+log = structlog.get_logger(__name__)
+
+PAGES: Final = 4_000
+"""How far the copy may be behind. With SQLite's own 1,000 the pages of the indexes are written back so often that it is
+a fifth of an accept's cost."""
+LONG_PAGES: Final = 9_000
+"""From here on the copy follows closely."""
+CLOSE_PAGES: Final = 100
+LONGEST_PAGES: Final = 10_000
+"""40 MB. Then the writer copies what is left in its commit, and begins the log anew."""
+PAUSE_SECONDS: Final = 0.02
+REST_SECONDS: Final = 1.0
+"""After an error: something holds the file, or the disk is full; the writer finds that out by itself."""
+
+
+def behind(pages: int, copied: int) -> bool:
+    """Whether a log of so many pages, of which so many are copied, should be copied now."""
+    return pages - copied >= (PAGES if pages < LONG_PAGES else CLOSE_PAGES)
+
+
+class Checkpoints:
+    """The thread. It sleeps until something is committed, and has its connection only from then on.
+
+    `error` is what the driver raises.
+    """
+
+    def __init__(
+        self,
+        connect: Callable[[], stdlib_sqlite3.Connection],
+        error: type[Exception],
+        *,
+        rest_seconds: float = REST_SECONDS,
+    ) -> None:
+        self._rest = rest_seconds
+        self._connect = connect
+        self._error = error
+        self._connection: stdlib_sqlite3.Connection | None = None
+        self._committed = threading.Event()
+        self._stop = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    def committed(self) -> None:
+        """The log has grown; called by the writer's thread after each commit."""
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._run, name="recado-checkpoint", daemon=True)
+            self._thread.start()
+        self._committed.set()
+
+    def close(self) -> None:
+        """End the thread; the writer must have ended before."""
+        self._stop.set()
+        self._committed.set()
+        if self._thread is not None:
+            self._thread.join()
+
+    def _run(self) -> None:
+        while not self._stop.is_set():
+            self._committed.wait()
+            self._committed.clear()
+            pause = PAUSE_SECONDS
+            try:
+                self.look()
+            except self._error as error:
+                log.info("database.checkpoint_failed", error=type(error).__name__)
+                pause = self._rest
+            self._stop.wait(pause)
+        if self._connection is not None:
+            self._connection.close()
+
+    def look(self) -> bool:
+        """Copy what is in the log if it should be; whether anything was copied. Raises the driver's errors."""
+        if self._connection is None:
+            self._connection = self._connect()
+        pages, copied = self._checkpoint("NOOP")
+        if not behind(pages, copied):
+            return False
+        self._checkpoint("PASSIVE")
+        return True
+
+    def _checkpoint(self, mode: str) -> tuple[int, int]:
+        """Pages in the log, and how many of them are copied. It waits for nobody, and nobody waits for it."""
+        assert self._connection is not None  # noqa: S101 - narrows the type
+        _, pages, copied = self._connection.execute(f"PRAGMA wal_checkpoint({mode})").fetchone()
+        return pages, copied
