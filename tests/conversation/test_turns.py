@@ -10,8 +10,8 @@ from recado.conversation.ports import AgentResult, Reply, TurnContext
 from recado.core.clock import FrozenClock
 from recado.core.database.engine import Database
 from recado.core.ids import UuidV7
-from recado.core.queue.job import Replayed, ReplayRefused
-from tests.world import ANA, BRUNO, World
+from recado.core.queue.job import Done, Replayed, ReplayRefused
+from tests.world import ANA, BRUNO, LEASE, World
 
 ON_BOTH_DATABASES = True
 
@@ -240,6 +240,18 @@ class TestAWorkerThatDies:
         sid = await world.says("oi")
         assert (world.sent_texts(), await world.outcome_of(sid)) == (["echo: oi"], "answered")
         assert [row["text"] for row in await world.rows("SELECT text FROM drafts")] == ["late: oi"]
+
+    async def test_one_that_stood_still_leaves_the_agent_to_the_next_holder(self, world: World) -> None:
+        """It has not heard yet that its lease is over, and the row still bears its name."""
+        sid = await world.receives("oi")
+        world.advance(2)
+        [job] = await world.queue.claim(1, suspects=4)
+        world.advance(LEASE.total_seconds())
+        assert await world.queue.handler(job.name).run(job) == Done(recorded=True)
+        assert world.agents.turns == []
+        await world.lease_runs_out()
+        await world.work()
+        assert (world.sent_texts(), await world.outcome_of(sid)) == (["echo: oi"], "answered")
 
 
 class TestAReplay:

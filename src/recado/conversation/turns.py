@@ -140,6 +140,8 @@ class ReplyHandler:
             if isinstance(opened, _Over):
                 return Done(recorded=True)
             job.turn_id = opened.turn.id
+            if job.may_be_lost(self._clock.now()):  # A run would go on beside that of the next holder.
+                return Done(recorded=True)
             try:
                 result = await self._watched(self._run_agent(job, opened))
             except AgentFailed as error:

@@ -84,7 +84,9 @@ class Heartbeat:
             held = self._database.write_from_thread(lambda uow: store.extend_leases(uow, rows)).result(
                 timeout=self._lease.total_seconds()
             )
-            for lease in leases:
-                if lease.job.id not in held:
+            for lease, (_, _, until) in zip(leases, rows, strict=True):
+                if lease.job.id in held:
+                    lease.job.leased_until = until
+                else:
                     lease.loop.call_soon_threadsafe(lease.job.lost.set)
         self.last_beat = now

@@ -44,6 +44,7 @@ class Job:
     """A claimed job. `attempts` counts failures a worker reported, `crashes` leases that ran out before this claim.
 
     `newcomer` is set when a newer job of the same lane has come, `lost` when another worker holds the lease now.
+    `leased_until` is the lease's end as far as this process has been told.
     """
 
     id: UUID
@@ -66,6 +67,10 @@ class Job:
     trace: str | None = None
     newcomer: asyncio.Event = field(default_factory=asyncio.Event)
     lost: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def may_be_lost(self, now: datetime) -> bool:
+        """Whether somebody else may have it by now: so it is when this process stood still, before it hears of it."""
+        return self.lost.is_set() or now >= self.leased_until
 
     @property
     def suspect(self) -> bool:
