@@ -19,6 +19,7 @@ from recado.bootstrap import Container, metadata
 from recado.channels.twilio.webhooks import MESSAGES_PATH, STATUS_PREFIX, TwilioWebhooks
 from recado.conversation import models
 from recado.core.queue.job import Status
+from recado.core.tracing import SPANS
 from recado.emulator import faults
 from recado.emulator.app import build_app as build_emulator
 from recado.emulator.settings import EmulatorSettings, Policies
@@ -120,6 +121,12 @@ async def test_every_route_is_documented(tmp_path: Path) -> None:
 
 
 # --- Tables and states ------------------------------------------------------------------------------------------------
+
+
+def test_every_span_is_documented() -> None:
+    assert [
+        name for name in SPANS if not re.search(rf"`{re.escape(name)}( [a-z._]+)?`", page("reference/traces.md"))
+    ] == []
 
 
 def test_every_table_is_documented() -> None:

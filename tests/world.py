@@ -343,9 +343,9 @@ class World:
         self._running = job
         try:
             self._crash("after_claim")
-            with self.watch.running(job):
+            with self.watch.running(job), self.watch.traced(job) as span:
                 result = await self.queue.handler(job.name).run(job)
-                self.watch.ended(job, result)
+                self.watch.ended(job, result, span)
         finally:
             self._running = None
         if not (isinstance(result, Done) and result.recorded):

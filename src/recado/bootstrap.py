@@ -51,6 +51,7 @@ from recado.core.queue.suspects import SuspectRunner
 from recado.core.queue.watch import JobWatch
 from recado.core.queue.worker import Worker
 from recado.core.sealing import Sealer
+from recado.core.tracing import NoTraces, Traces
 from recado.identity.passwords import Passwords
 from recado.identity.service import IdentityService
 from recado.operations.exposition import Exposition
@@ -152,6 +153,14 @@ def _dispatcher(
         return None
     limit = WAKEUPS_EACH * settings.worker_concurrency
     return Dispatcher(database, broker, bell(), clock, chance, limit=limit)
+
+
+def _traces(tracing: bool) -> Traces:
+    if not tracing:
+        return NoTraces()
+    from recado.core.otel import OtelTraces, to_collector
+
+    return OtelTraces(to_collector())
 
 
 def _sealer(secret_key: bytes | None) -> Sealer:
@@ -262,7 +271,14 @@ def _quiet_limits(settings: Settings) -> QuietLimits:
 
 
 def _replies(
-    database: Database, clock: Clock, ids: Ids, chance: Chance, agents: Agents, settings: Settings, meters: Meters
+    database: Database,
+    clock: Clock,
+    ids: Ids,
+    chance: Chance,
+    agents: Agents,
+    settings: Settings,
+    meters: Meters,
+    traces: Traces,
 ) -> ReplyHandler:
     return ReplyHandler(
         database,
@@ -274,6 +290,7 @@ def _replies(
         _limits(settings),
         crash=crash_at(settings.crash_at),
         meters=meters,
+        traces=traces,
     )
 
 
@@ -285,6 +302,7 @@ def _sends(
     channel: Channel,
     callback_key: bytes,
     settings: Settings,
+    traces: Traces,
 ) -> SendHandler:
     return SendHandler(
         database,
@@ -296,6 +314,7 @@ def _sends(
         lambda attempt_id: callback_ref(attempt_id, callback_key),
         apology_quiet=timedelta(minutes=settings.apology_quiet_minutes),
         crash=crash_at(settings.crash_at),
+        traces=traces,
     )
 
 
@@ -397,6 +416,7 @@ class Container(containers.DeclarativeContainer):
     settings: providers.Dependency[Settings] = providers.Dependency(instance_of=Settings)
 
     meters = providers.Singleton(Meters)
+    traces: providers.Singleton[Traces] = providers.Singleton(_traces, settings.provided.tracing)
     database: providers.Singleton[Database] = providers.Singleton(open_database, settings.provided.database_url, meters)
     clock: providers.Singleton[Clock] = providers.Singleton(clock_of, database)
     ids = providers.Singleton(UuidV7, clock)
@@ -426,8 +446,8 @@ class Container(containers.DeclarativeContainer):
     agent_service = providers.Singleton(_agent_service, database, registry, sealer, clock)
     agents = providers.Singleton(_agents, agent_service, registry, knowledge, clock)
 
-    replies = providers.Singleton(_replies, database, clock, ids, chance, agents, settings, meters)
-    sends = providers.Singleton(_sends, database, clock, ids, chance, late_channel, callback_key, settings)
+    replies = providers.Singleton(_replies, database, clock, ids, chance, agents, settings, meters, traces)
+    sends = providers.Singleton(_sends, database, clock, ids, chance, late_channel, callback_key, settings, traces)
     handoff = providers.Singleton(
         HandOffService, database, clock, ids, providers.Object(split), replies, settings.provided.max_attempts
     )
@@ -449,7 +469,7 @@ class Container(containers.DeclarativeContainer):
     relay = providers.Singleton(Relay, queue, cron, clock, dispatcher)
     heartbeat = providers.Singleton(Heartbeat, database, clock, queue.provided.lease)
     suspects = providers.Singleton(SuspectRunner, queue, heartbeat)
-    watch = providers.Singleton(JobWatch, clock, meters)
+    watch = providers.Singleton(JobWatch, clock, meters, traces)
     worker = providers.Singleton(
         _worker, queue, delivery, relay, heartbeat, suspects, database, agents, settings, watch
     )

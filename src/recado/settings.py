@@ -103,6 +103,9 @@ class Settings:
     metrics_host: str = "127.0.0.1"
     """The address that a worker's metrics port listens on. Default: this machine only."""
 
+    tracing: bool = False
+    """Whether traces are sent to an OpenTelemetry collector (OTEL_EXPORTER_OTLP_ENDPOINT says where). Default 0."""
+
     log_level: LogLevel = "info"
     """The least that is logged: debug, info, warning or error. Default info."""
 
@@ -237,7 +240,7 @@ Rule: TypeAlias = Callable[[Settings, Given, Purpose], Iterator[Problem]]
 
 
 def _check(settings: Settings, given: Given, purpose: Purpose) -> Iterator[Problem]:
-    for rule in (_storage, _broker, _required, _addresses, _secret, _numbers, _deadline, _crash):
+    for rule in (_storage, _broker, _required, _addresses, _secret, _numbers, _deadline, _tracing, _crash):
         yield from rule(settings, given, purpose)
 
 
@@ -399,6 +402,18 @@ def seconds_of_all_attempts(settings: Settings) -> float:
     # importing the queue for three numbers would make every start slow.
     waits = sum(min(2.0 * 3.0 ** min(failures, 10), 300) * 1.2 for failures in range(settings.max_attempts - 1))
     return settings.max_attempts * settings.agent_timeout_seconds + waits
+
+
+def _tracing(settings: Settings, _given: Given, _purpose: Purpose) -> Iterator[Problem]:
+    if settings.tracing and not _installed("opentelemetry.exporter.otlp.proto.http"):
+        yield _problem("TRACING", "is on, but OpenTelemetry is not installed: pip install 'recado[otel]'.")
+
+
+def _installed(module: str) -> bool:
+    try:
+        return importlib.util.find_spec(module) is not None
+    except ModuleNotFoundError:  # One of the packages it is in is missing.
+        return False
 
 
 def _crash(settings: Settings, _given: Given, _purpose: Purpose) -> Iterator[Problem]:

@@ -20,7 +20,7 @@ from recado.agents.outbound import HttpClients, is_public
 from recado.agents.runner import AgentRunner
 from recado.agents.service import AgentService
 from recado.conversation.errors import AgentFailed
-from recado.conversation.ports import AgentResult, HandOff, HistoryEntry, NoReply, Reply
+from recado.conversation.ports import Agent, AgentResult, HandOff, HistoryEntry, NoReply, Reply
 from recado.core.clock import FrozenClock
 from tests.agents.conftest import Turns
 from tests.agents.loopback import Loopback, dripping
@@ -43,8 +43,10 @@ class Asker:
         form = AgentForm("http", url=url, allow_private=allow_private)
         saved = await self._service.set(self._owner, form, operator=True)
         self.secret = saved.secret or self.secret
-        agent = await self._runner.agent_for(self._owner)
-        return await self._runner.run(agent, self.turn_of(*(texts or ("oi",)), seconds=seconds), 5)
+        return await self._runner.run(await self.agent(), self.turn_of(*(texts or ("oi",)), seconds=seconds), 5)
+
+    async def agent(self) -> Agent:
+        return await self._runner.agent_for(self._owner)
 
 
 @pytest.fixture
@@ -68,6 +70,14 @@ async def test_a_typed_answer_is_taken(asker: Asker, server: Loopback, said: obj
     assert await asker.ask(server.url) == answer
 
 
+async def test_a_trace_is_handed_on(runner: AgentRunner, asker: Asker, server: Loopback) -> None:
+    server.says({"type": "no_reply"}, {"type": "no_reply"})
+    await asker.ask(server.url)
+    turn = replace(asker.turn_of("oi"), trace="00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01")
+    await runner.run(await asker.agent(), turn, 5)
+    assert server.asked[-1].headers["traceparent"] == turn.trace
+
+
 async def test_the_turn_is_sent_signed(asker: Asker, server: Loopback, clock: FrozenClock) -> None:
     server.says({"type": "no_reply"})
     await asker.ask(server.url + "/hook?a=b", "oi", "tem pão?")
@@ -76,6 +86,7 @@ async def test_the_turn_is_sent_signed(asker: Asker, server: Loopback, clock: Fr
     mac = hmac.new(asker.secret.encode(), signed, hashlib.sha256).hexdigest()
     assert asked.headers["recado-signature"] == f"t={int(clock.now().timestamp())},v1={mac}"
     assert asked.headers["idempotency-key"] == str(UUID(int=4))
+    assert "traceparent" not in asked.headers
     sent = json.loads(asked.body)
     assert [message["text"] for message in sent["messages"]] == ["oi", "tem pão?"]
     assert (sent["turn_id"], sent["contact"]["name"], sent["locale"]) == (str(UUID(int=4)), "Ana", "pt-BR")

@@ -161,6 +161,11 @@ class TestTheBurstWindow:
 
         assert await desk.windows() == [(timedelta(), timedelta())]
 
+    async def test_goes_on_in_the_trace_of_its_newest_message(self, desk: Desk) -> None:
+        await desk.takes(replace(desk.message(1), trace="first"))
+        await desk.takes(replace(desk.message(2), trace="second"))
+        assert await desk.rows("SELECT trace FROM message_queue") == [("second",)]
+
     async def test_is_not_opened_by_a_button_alone(self, desk: Desk) -> None:
         await desk.service.accept(desk.message(1, hurried=True))
 

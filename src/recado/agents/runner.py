@@ -8,6 +8,7 @@ abandoned and counted, and the worker recycles its process.
 """
 
 import asyncio
+import contextvars
 import threading
 from collections import OrderedDict, deque
 from collections.abc import Callable
@@ -225,8 +226,9 @@ class _Threads:
         await self._take()
         self._started += 1
         name = f"recado-agent-{self._started}"
-        # A daemon, because an abandoned one must not keep the process from ending.
-        threading.Thread(target=self._live, args=(run,), name=name, daemon=True).start()
+        # A daemon, because an abandoned one must not keep the process from ending. A trace goes on there.
+        here = contextvars.copy_context()
+        threading.Thread(target=here.run, args=(self._live, run), name=name, daemon=True).start()
 
     def _live(self, run: _Run) -> None:
         try:

@@ -49,6 +49,9 @@ from recado.core.queue.crash import CrashPoint, never
 from recado.core.queue.insist import insist
 from recado.core.queue.job import Done, Job, JobResult, Replayed, ReplayRefused, RetryIn
 from recado.core.queue.service import Backoff
+from recado.core.tracing import FIND as FIND_SPAN
+from recado.core.tracing import SEND as SEND_SPAN
+from recado.core.tracing import NoTraces, Traces
 from recado.identity.repository import owner_in
 
 log = structlog.get_logger(__name__)
@@ -135,7 +138,9 @@ class SendHandler:
         apology_quiet: timedelta = timedelta(minutes=10),
         backoff: Backoff | None = None,
         crash: CrashPoint = never,
+        traces: Traces | None = None,
     ) -> None:
+        self._traces = traces or NoTraces()
         self._database = database
         self._clock = clock
         self._ids = ids
@@ -167,7 +172,7 @@ class SendHandler:
     async def _call(self, job: Job, attempt: Attempt, message: OutboundText) -> None:
         self._crash("before_send")
         late = job.lost.is_set() or self._clock.now() - attempt.started_at > START_WITHIN
-        result = _LATE if late else await self._channel.send(message)
+        result = _LATE if late else await self._send(attempt, message)
         self._crash("after_send")
         settled = await insist(
             job,
@@ -176,13 +181,23 @@ class SendHandler:
         if settled:
             self._crash("after_settle")
 
+    async def _send(self, attempt: Attempt, message: OutboundText) -> SendResult:
+        with self._traces.within(SEND_SPAN, "client", attempt=str(attempt.id), number=attempt.number) as span:
+            result = await self._channel.send(replace(message, trace=span.traceparent))
+            span.note(result=type(result).__name__.lower())
+            if not isinstance(result, Sent):
+                span.note(code=result.code)
+            return result
+
     async def _look(self, job: Job, attempt: Attempt, message: OutboundText, text: str) -> None:
         looked_at = self._clock.now()  # A list read before a long pause says nothing about the time after it.
-        pull = await self._channel.find(
-            message,
-            created_after=attempt.started_at - CREATED_BEFORE_START,
-            created_before=attempt.deadline_at + CREATED_AFTER_DEADLINE,
-        )
+        with self._traces.within(FIND_SPAN, "client", attempt=str(attempt.id)) as span:
+            pull = await self._channel.find(
+                message,
+                created_after=attempt.started_at - CREATED_BEFORE_START,
+                created_before=attempt.deadline_at + CREATED_AFTER_DEADLINE,
+            )
+            span.note(complete=pull.complete, found=len(pull.messages))
         await self._write(job, lambda uow: self._after_look(uow, job, attempt, pull, text, looked_at))
 
     # --- What is next -------------------------------------------------------------------------------------------------
@@ -497,7 +512,7 @@ class SendHandler:
             if part.state != "accepted":
                 Parts(uow).change(part.id, state="waiting")
         Answers(uow).change(answer.id, state="waiting", settled_at=None, reason=None)
-        return Replayed(job.id, Outbox(uow, self._ids, now, lambda text: [text]).send(answer))
+        return Replayed(job.id, Outbox(uow, self._ids, now, lambda text: [text], job.trace).send(answer))
 
     def _why_not_replay(self, uow: UnitOfWork, answer: Answer, now: datetime, *, force: bool) -> str | None:
         if answer.state not in ("unconfirmed", "refused"):

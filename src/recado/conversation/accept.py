@@ -51,6 +51,8 @@ class Inbound:
     hurried: bool = False
     """A button was tapped: there is nothing more to wait for."""
     stale: bool = False
+    trace: str | None = None
+    """Where its trace goes on, if anybody traces it (see `core.tracing`)."""
 
     @property
     def lane(self) -> str:
@@ -149,6 +151,7 @@ class AcceptService:
             message_sid=inbound.message_sid,
             max_attempts=self._max_attempts,
             collecting=True,
+            trace=inbound.trace,
         )
 
 

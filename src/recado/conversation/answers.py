@@ -55,11 +55,12 @@ def send_lane(lane: str) -> str:
 class Outbox:
     """Writes answers inside a unit of work."""
 
-    def __init__(self, uow: UnitOfWork, ids: Ids, now: datetime, split: Split) -> None:
+    def __init__(self, uow: UnitOfWork, ids: Ids, now: datetime, split: Split, trace: str | None = None) -> None:
         self._uow = uow
         self._ids = ids
         self._now = now
         self._split = split
+        self._trace = trace
 
     def route_of(self, conversation: Conversation) -> Route:
         """Back to the newest message's literal From, from the number it was written to."""
@@ -111,6 +112,7 @@ class Outbox:
             payload={"answer": str(answer.id)},
             priority=SEND_PRIORITY,
             turn_id=answer.turn_id,
+            trace=self._trace,
         )
         store.add(self._uow, [job])
         return job_id

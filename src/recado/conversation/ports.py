@@ -58,6 +58,8 @@ class TurnContext:
     history: Sequence[HistoryEntry]
     deadline: datetime
     effects: Effects
+    trace: str | None = None
+    """The run's `traceparent`, for agents that call somebody who traces too; None when nobody does."""
 
     @property
     def text(self) -> str:
@@ -135,6 +137,8 @@ class OutboundText:
     to_address: Address
     text: str
     callback_ref: str
+    trace: str | None = None
+    """The call's `traceparent`, which the provider's callbacks bring back too; None when nobody traces."""
 
 
 @dataclass(frozen=True, slots=True)

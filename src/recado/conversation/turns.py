@@ -41,6 +41,7 @@ from recado.core.queue.crash import CrashPoint, never
 from recado.core.queue.insist import insist
 from recado.core.queue.job import Done, Job, JobResult, Replayed, ReplayRefused, RetryIn
 from recado.core.queue.service import Backoff
+from recado.core.tracing import AGENT, NoTraces, Span, Traces
 from recado.identity.repository import owner_in
 
 log = structlog.get_logger(__name__)
@@ -117,8 +118,10 @@ class ReplyHandler:
         backoff: Backoff | None = None,
         crash: CrashPoint = never,
         meters: Meters | None = None,
+        traces: Traces | None = None,
     ) -> None:
         self._meters = meters or Meters()
+        self._traces = traces or NoTraces()
         self._database = database
         self._clock = clock
         self._ids = ids
@@ -143,7 +146,7 @@ class ReplyHandler:
             if job.may_be_lost(self._clock.now()):  # A run would go on beside that of the next holder.
                 return Done(recorded=True)
             try:
-                result = await self._watched(self._run_agent(job, opened))
+                result = await self._traced(job, opened)
             except AgentFailed as error:
                 log.warning("agent.failed", turn=str(opened.turn.id), reason=error.reason, attempt=job.attempts + 1)
                 return await self._failure(job, error)
@@ -231,8 +234,17 @@ class ReplyHandler:
 
     # --- Run ----------------------------------------------------------------------------------------------------------
 
-    async def _watched(self, run: Awaitable[AgentResult | _Interruption]) -> AgentResult | _Interruption:
-        """Count and time a run of the agent."""
+    async def _traced(self, job: Job, opened: _Opened) -> AgentResult | _Interruption:
+        turn, messages = str(opened.turn.id), len(opened.messages)
+        with self._traces.within(AGENT, "internal", turn=turn, messages=messages) as span:
+            result = await self._watched(self._run_agent(job, opened, span.traceparent), span)
+            if isinstance(result, Reply | HandOff | NoReply):
+                usage = result.usage
+                span.note(model=usage.model or "", input_tokens=usage.input_tokens, output_tokens=usage.output_tokens)
+            return result
+
+    async def _watched(self, run: Awaitable[AgentResult | _Interruption], span: Span) -> AgentResult | _Interruption:
+        """Count and time a run of the agent, and tell how it ended."""
         begun, how = self._clock.monotonic(), "failed"
         try:
             result = await run
@@ -243,10 +255,11 @@ class ReplyHandler:
         else:
             return result
         finally:
+            span.note(result=how)
             self._meters.count(AGENT_RUNS, how)
             self._meters.time(AGENT_RUN, how, seconds=self._clock.monotonic() - begun)
 
-    async def _run_agent(self, job: Job, opened: _Opened) -> AgentResult | _Interruption:
+    async def _run_agent(self, job: Job, opened: _Opened, trace: str | None) -> AgentResult | _Interruption:
         """The agent's result, or what made it pointless: a newcomer during a first run, or a lost lease."""
         agent = await self._agents.agent_for(job.owner_id)
         effects = StoredEffects(self._database, self._clock, opened.turn)
@@ -262,6 +275,7 @@ class ReplyHandler:
             history=opened.history,
             deadline=self._clock.now() + timedelta(seconds=timeout),
             effects=effects,
+            trace=trace,
         )
         run = asyncio.create_task(self._agents.run(agent, context, timeout))
         try:
@@ -365,7 +379,7 @@ class ReplyHandler:
             self._keep_draft(uow, turn, result, why, now)
             Turns(uow).change(turn.id, settled_at=now)
         else:
-            self._store_result(uow, turn, conversation, result, now)
+            self._store_result(uow, job, turn, conversation, result, now)
         return _Over()
 
     def _replay_too_late(self, uow: UnitOfWork, job: Job, turn: Turn, now: datetime) -> str | None:
@@ -375,12 +389,13 @@ class ReplyHandler:
     def _store_result(
         self,
         uow: UnitOfWork,
+        job: Job,
         turn: Turn,
         conversation: Conversation,
         result: AgentResult,
         now: datetime,
     ) -> None:
-        outbox = Outbox(uow, self._ids, now, self._split)
+        outbox = Outbox(uow, self._ids, now, self._split, job.trace)
         match result:
             case Reply(text=text, closes=closes):
                 outbox.put(conversation, "agent", text, turn=turn, closes=closes)
@@ -428,7 +443,8 @@ class ReplyHandler:
         contact = Contacts(uow).require(conversation.contact_id)
         decision = who_answers(uow, owner, contact, conversation, group)
         if isinstance(decision, ToAgent):
-            Outbox(uow, self._ids, now, self._split).put(conversation, "apology", owner.apology, turn=turn)
+            outbox = Outbox(uow, self._ids, now, self._split, job.trace)
+            outbox.put(conversation, "apology", owner.apology, turn=turn)
         else:
             self._settle_unasked(uow, turn, decision, now)
 

@@ -3,6 +3,7 @@
 Run it with `recado serve`; tests build the app from a container of their own.
 """
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
@@ -17,6 +18,7 @@ from starlette.types import ASGIApp
 from recado.channels.twilio.webhooks import TwilioWebhooks
 from recado.core.database.engine import Database
 from recado.core.errors import DomainError
+from recado.core.tracing import Traces
 from recado.entrypoints.internal import Ticks, add_internal
 from recado.operations.exposition import CONTENT_TYPE, Exposition
 from recado.operations.readiness import BrokerWatch
@@ -52,6 +54,7 @@ def build_app(container: "Container") -> ASGIApp:
     database: Database = container.database()
     ticks = Ticks(container)
     broker: BrokerWatch = container.broker_watch()
+    traces: Traces = container.traces()
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
@@ -59,6 +62,7 @@ def build_app(container: "Container") -> ASGIApp:
         await ticks.aclose()
         await broker.close()
         await database.close()
+        await asyncio.to_thread(traces.close)
 
     app = FastAPI(
         title="Recado",
@@ -72,7 +76,7 @@ def build_app(container: "Container") -> ASGIApp:
     _add_health(app, database, broker)
     add_internal(app, container.settings().internal_api_key, ticks)
     _add_metrics(app, container.exposition())
-    return TwilioWebhooks(container.webhooks(), app, container.meters())
+    return TwilioWebhooks(container.webhooks(), app, container.meters(), traces)
 
 
 def _add_health(app: FastAPI, database: Database, broker: BrokerWatch) -> None:

@@ -155,6 +155,7 @@ class Functions:
 
     def http(self, event: Event, context: LambdaContext) -> Answer:
         answer: Answer = self._http(event, context)  # type: ignore[arg-type]  # Mangum's context has more to it
+        self._container.traces().flush()  # The sandbox stands still from here on.
         return answer
 
     def sqs(self, event: Event, context: LambdaContext) -> Answer:
@@ -190,6 +191,7 @@ class Functions:
             return await work
         finally:
             await self._container.twilio().aclose()
+            self._container.traces().flush()
 
     def _working(self) -> "Worker":
         self._worker = self._worker or self._container.worker()

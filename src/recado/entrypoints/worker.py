@@ -93,6 +93,7 @@ async def close(container: "Container") -> None:
     await container.delivery().close()
     await container.bell().close()
     await container.database().close()
+    await asyncio.to_thread(container.traces().close)
 
 
 def replace_process() -> None:

@@ -128,5 +128,5 @@ async def test_a_writer_that_never_rests_does_not_let_the_log_grow_for_ever(file
         await database.write(many, owner=None)
         longest = max(longest, size_of(log))
     await database.close()
-    assert longest <= 1.2 * LONGEST_PAGES * PAGE
+    assert longest < 1.6 * LONGEST_PAGES * PAGE  # 64 MB: the thread may be copying just when the writer would.
     assert size_of(log) == 0

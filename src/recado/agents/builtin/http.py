@@ -6,6 +6,7 @@ where it is may be anywhere, so the dialling is guarded (`outbound.py`) and no r
     POST <url>
     Recado-Signature: t=<seconds>,v1=<hex of HMAC-SHA256(secret, "<seconds>." + body)>
     Idempotency-Key: <turn id>        the same turn may be asked again after a failure
+    traceparent: <W3C trace context>  when Recado traces
 
     {"type": "reply", "text": "…", "closes": false} | {"type": "hand_off", "reason": "…", "notice": "…"}
     | {"type": "no_reply"}
@@ -101,7 +102,8 @@ class HttpAgent:
             return bytes(read)
 
     def _headers(self, turn: TurnContext, body: bytes) -> dict[str, str]:
-        return {
+        trace = {} if turn.trace is None else {"traceparent": turn.trace}
+        return trace | {
             "Content-Type": "application/json",
             "Accept": "application/json",
             # A compressed answer could be small on the wire and enormous in memory.

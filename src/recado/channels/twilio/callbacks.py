@@ -7,11 +7,16 @@ all that ties the report to the attempt. The MAC keeps anybody from binding a me
 import hashlib
 import hmac
 import re
+from typing import Final
+from urllib.parse import parse_qsl
 from uuid import UUID
+
+from recado.core.tracing import traceparent_in
 
 _REF = re.compile(r"([0-9a-f]{32})\.([0-9a-f]{32})")
 _PURPOSE = b"recado:twilio:callback:"
 _MAC_BYTES = 16
+TRACE: Final = "traceparent"
 
 
 def callback_ref(attempt_id: UUID, key: bytes) -> str:
@@ -28,9 +33,15 @@ def attempt_of(ref: str, key: bytes) -> UUID | None:
     return attempt_id if hmac.compare_digest(_mac(attempt_id, key), bytes.fromhex(match[2])) else None
 
 
-def callback_url(public_url: str, ref: str) -> str:
-    """Where Twilio reports what became of the attempt."""
-    return f"{public_url.rstrip('/')}/webhooks/twilio/status/{ref}"
+def callback_url(public_url: str, ref: str, trace: str | None = None) -> str:
+    """Where Twilio reports what became of the attempt. Its signature covers the whole address, the trace included."""
+    url = f"{public_url.rstrip('/')}/webhooks/twilio/status/{ref}"
+    return url if trace is None else f"{url}?{TRACE}={trace}"
+
+
+def trace_in(query: bytes) -> str | None:
+    """The trace that a callback goes on with."""
+    return traceparent_in(dict(parse_qsl(query.decode("latin-1"))).get(TRACE))
 
 
 def _mac(attempt_id: UUID, key: bytes) -> bytes:

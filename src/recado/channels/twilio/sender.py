@@ -67,7 +67,7 @@ class TwilioSender:
             to=message.to_address.value,
             from_address=message.from_address.value,
             body=storable(message.text),
-            status_callback=callback_url(self._public_url, message.callback_ref),
+            status_callback=callback_url(self._public_url, message.callback_ref, message.trace),
         )
         return _as_result(outcome)
 

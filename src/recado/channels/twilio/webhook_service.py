@@ -37,6 +37,7 @@ class SignedRequest:
     path: bytes
     query: bytes
     signature: str
+    trace: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +47,9 @@ class Orphaned:
 
 @dataclass(frozen=True, slots=True)
 class Reported:
-    """A status callback was stored (or spoke of an attempt that is gone)."""
+    """A status callback was stored, or spoke of an attempt that is gone; `status` is Twilio's word (`delivered`)."""
+
+    status: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +117,8 @@ class TwilioWebhookService:
             return await self._keep_orphan(self._orphan(form, request.raw))
         if not address.had_webhook:
             await self._directory.mark_webhook(address)
-        accepted = await self._acceptance.accept(inbound_of(form, address, self._ids, self._clock, request.raw))
+        inbound = inbound_of(form, address, self._ids, self._clock, request.raw, trace=request.trace)
+        accepted = await self._acceptance.accept(inbound)
         self._crash("after_accept")
         return accepted
 
@@ -143,7 +147,7 @@ class TwilioWebhookService:
         recorded = await self._reports.record(report)
         if not recorded.known:
             log.info("webhook.status_of_nothing", attempt=str(attempt_id))
-        return Reported()
+        return Reported(form.status)
 
     # --- Verify and resolve -------------------------------------------------------------------------------------------
 
@@ -196,7 +200,9 @@ class TwilioWebhookService:
         return [Orphaned() for _ in found]
 
 
-def inbound_of(form: InboundForm, address: KnownAddress, ids: Ids, clock: Clock, raw: bytes) -> Inbound:
+def inbound_of(
+    form: InboundForm, address: KnownAddress, ids: Ids, clock: Clock, raw: bytes, *, trace: str | None = None
+) -> Inbound:
     """The form as the conversation takes it: what is no text is described in words, and the raw form is kept."""
     return Inbound(
         id=ids.new(),
@@ -213,6 +219,7 @@ def inbound_of(form: InboundForm, address: KnownAddress, ids: Ids, clock: Clock,
         opt_out_type=form.opt_out_type,
         profile_name=form.profile_name,
         hurried=form.button is not None,
+        trace=trace,
     )
 
 

@@ -11,6 +11,7 @@ from urllib.parse import quote
 import structlog
 from starlette.types import Message, Receive, Scope, Send
 
+from recado.channels.twilio.callbacks import trace_in
 from recado.channels.twilio.webhook_service import (
     Forbidden,
     Orphaned,
@@ -23,6 +24,7 @@ from recado.channels.twilio.webhook_service import (
 from recado.conversation.accept import Accepted, Duplicate
 from recado.core.errors import Busy, StorageUnavailable
 from recado.core.metrics import FORBIDDEN, WEBHOOKS, Meters
+from recado.core.tracing import WEBHOOK, NoTraces, Span, Traces
 
 log = structlog.get_logger(__name__)
 
@@ -64,10 +66,11 @@ _UNAVAILABLE: Final = _answer(503, b"nothing was stored; try again\n")
 class TwilioWebhooks:
     """Answers Twilio's calls and passes every other request on."""
 
-    def __init__(self, service: TwilioWebhookService, rest: Next, meters: Meters) -> None:
+    def __init__(self, service: TwilioWebhookService, rest: Next, meters: Meters, traces: Traces | None = None) -> None:
         self._service = service
         self._rest = rest
         self._meters = meters
+        self._traces = traces or NoTraces()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         path = scope.get("path", "")
@@ -77,7 +80,7 @@ class TwilioWebhooks:
         if path == MESSAGES_PATH or path.startswith(STATUS_PREFIX):
             endpoint = "messages" if path == MESSAGES_PATH else "status"
             try:
-                start, body = await self._answer(scope, receive, path)
+                start, body = await self._traced(scope, receive, path, endpoint)
             except Exception:  # The server answers 500 for it.
                 self._meters.count(WEBHOOKS, endpoint, "500")
                 raise
@@ -87,13 +90,20 @@ class TwilioWebhooks:
         else:
             await self._rest(scope, receive, send)
 
-    async def _answer(self, scope: Scope, receive: Receive, path: str) -> tuple[Message, Message]:
+    async def _traced(self, scope: Scope, receive: Receive, path: str, endpoint: str) -> tuple[Message, Message]:
+        after = trace_in(scope["query_string"]) if endpoint == "status" else None
+        with self._traces.begin(f"{WEBHOOK} {endpoint}", "server", after) as span:
+            start, body = await self._answer(scope, receive, path, span)
+            span.note(http_status=start["status"])
+            return start, body
+
+    async def _answer(self, scope: Scope, receive: Receive, path: str, span: Span) -> tuple[Message, Message]:
         if scope["method"] != "POST":
             return _NOT_ALLOWED
         raw = await _body(receive)
         if raw is None:
             return _TOO_LARGE
-        request = SignedRequest(raw, _raw_path(scope), scope["query_string"], _signature(scope))
+        request = SignedRequest(raw, _raw_path(scope), scope["query_string"], _signature(scope), span.traceparent)
         try:
             if path == MESSAGES_PATH:
                 reception = await self._service.receive_message(request)
@@ -102,9 +112,23 @@ class TwilioWebhooks:
         except (Busy, StorageUnavailable) as error:
             log.warning("webhook.not_stored", error=str(error))
             return _UNAVAILABLE
+        span.note(result=type(reception).__name__.lower(), **_facts(reception))
         if isinstance(reception, Forbidden):
             self._meters.count(FORBIDDEN, reception.account or "unknown")
         return _of(reception)
+
+
+def _facts(reception: Reception) -> dict[str, str]:
+    """What a trace tells of it."""
+    match reception:
+        case Accepted(message_id):
+            return {"message": str(message_id)}
+        case Duplicate(message_sid):
+            return {"message_sid": message_sid}
+        case Reported(status):
+            return {"status": status}
+        case _:
+            return {}
 
 
 def _of(reception: Reception) -> tuple[Message, Message]:

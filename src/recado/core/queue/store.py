@@ -74,6 +74,7 @@ _COLLECT = Prepared(
         set_={
             "due_at": earlier(_new.excluded.due_at, message_queue.c.window_ends_at),
             "message_sid": _new.excluded.message_sid,
+            "trace": _new.excluded.trace,
         },
     )
 )

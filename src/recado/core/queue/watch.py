@@ -1,4 +1,4 @@
-"""How runs of jobs are seen from outside: how long they waited, how long they took, how they ended."""
+"""How runs of jobs are seen from outside: how long they waited and took, how they ended, whose trace they belong to."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -6,14 +6,16 @@ from contextlib import contextmanager
 from recado.core.clock import Clock
 from recado.core.metrics import JOB_RUN, JOB_WAIT, JOBS, Meters
 from recado.core.queue.job import Discard, Done, Job, JobResult, RetryIn
+from recado.core.tracing import JOB, NoTraces, Span, Traces
 
 
 class JobWatch:
     """Times and counts the runs of one process."""
 
-    def __init__(self, clock: Clock, meters: Meters) -> None:
+    def __init__(self, clock: Clock, meters: Meters, traces: Traces | None = None) -> None:
         self._clock = clock
         self._meters = meters
+        self._traces = traces or NoTraces()
 
     @contextmanager
     def running(self, job: Job) -> Iterator[None]:
@@ -26,8 +28,25 @@ class JobWatch:
         finally:
             self._meters.time(JOB_RUN, job.name, seconds=self._clock.monotonic() - begun)
 
-    def ended(self, job: Job, result: JobResult) -> None:
-        """Count how a run ended; to wait for something else is `again`, and no failure."""
+    @contextmanager
+    def traced(self, job: Job) -> Iterator[Span]:
+        """Around one run, in the process that runs it; jobs that the run makes go on from here."""
+        begun = self._traces.begin(
+            f"{JOB} {job.name}",
+            "consumer",
+            job.trace,
+            job=str(job.id),
+            owner=str(job.owner_id),
+            attempts=job.attempts,
+            crashes=job.crashes,
+            waited_seconds=(self._clock.now() - job.due_at).total_seconds(),
+        )
+        with begun as span:
+            job.trace = span.traceparent or job.trace
+            yield span
+
+    def ended(self, job: Job, result: JobResult, span: Span) -> None:
+        """Count and tell how a run ended; to wait for something else is `again`, and no failure."""
         match result:
             case Done():
                 how = "done"
@@ -36,3 +55,4 @@ class JobWatch:
             case RetryIn(counts=counts):
                 how = "failed" if counts else "again"
         self._meters.count(JOBS, job.name, how)
+        span.note(result=how)

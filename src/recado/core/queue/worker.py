@@ -200,10 +200,11 @@ class Worker:
         """Run a job and store its ending; a cancelled one goes back unharmed."""
         forget = self._heartbeat.keep(job, self._queue.handler(job.name).time_limit)
         try:
-            result = await self._result(job)
-            self._watch.ended(job, result)
-            if not (isinstance(result, Done) and result.recorded):
-                await self._store(job, result)
+            with self._watch.traced(job) as span:
+                result = await self._result(job)
+                self._watch.ended(job, result, span)
+                if not (isinstance(result, Done) and result.recorded):
+                    await self._store(job, result)
         except asyncio.CancelledError:
             await self._queue.give_back(job)
         finally:

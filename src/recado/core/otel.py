@@ -1,0 +1,114 @@
+"""Traces by OpenTelemetry, sent to a collector over OTLP (HTTP, protobuf).
+
+Where and how they are sent is told by OpenTelemetry's own variables (OTEL_EXPORTER_OTLP_ENDPOINT, OTEL_TRACES_SAMPLER,
+OTEL_SERVICE_NAME …), which everybody who runs a collector knows. Spans wait in memory for a thread that sends them;
+when the collector is away they are dropped, and nothing else waits for it.
+
+The library takes half a second to import, so only a process that traces imports this module.
+"""
+
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from importlib.metadata import version
+from typing import Final
+
+import structlog
+from opentelemetry import context, trace
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace import SpanProcessor, TracerProvider
+from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
+
+from recado.core.tracing import Fact, Kind, Span
+
+FLUSH_SECONDS: Final = 3.0
+"""How long the end of a process waits for its last spans."""
+
+_KINDS: Final[Mapping[Kind, trace.SpanKind]] = {
+    "server": trace.SpanKind.SERVER,
+    "consumer": trace.SpanKind.CONSUMER,
+    "client": trace.SpanKind.CLIENT,
+    "internal": trace.SpanKind.INTERNAL,
+}
+_PROPAGATOR: Final = TraceContextTextMapPropagator()
+
+
+def to_collector() -> SpanProcessor:
+    """Collects spans and sends them by OTLP, several at a time."""
+    from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+    from opentelemetry.sdk.trace.export import BatchSpanProcessor
+
+    return BatchSpanProcessor(OTLPSpanExporter())
+
+
+class OtelTraces:
+    """Spans of this process; see `recado.core.tracing`."""
+
+    def __init__(self, processor: SpanProcessor) -> None:
+        self._provider = TracerProvider(resource=_who_we_are(), shutdown_on_exit=False)
+        self._provider.add_span_processor(processor)
+        self._tracer = self._provider.get_tracer("recado", version("recado"))
+
+    @contextmanager
+    def begin(self, name: str, kind: Kind, after: str | None, **facts: Fact) -> Iterator[Span]:
+        origin = context.Context() if after is None else _PROPAGATOR.extract({"traceparent": after}, context.Context())
+        with self._span(name, kind, origin, facts) as span:
+            yield span
+
+    @contextmanager
+    def within(self, name: str, kind: Kind, **facts: Fact) -> Iterator[Span]:
+        with self._span(name, kind, None, facts) as span:
+            yield span
+
+    @contextmanager
+    def _span(self, name: str, kind: Kind, origin: context.Context | None, facts: Mapping[str, Fact]) -> Iterator[Span]:
+        span = self._tracer.start_span(name, origin, _KINDS[kind], _named(facts))
+        trace_id = trace.format_trace_id(span.get_span_context().trace_id)
+        with (
+            trace.use_span(span, end_on_exit=True, record_exception=False, set_status_on_exception=False),
+            structlog.contextvars.bound_contextvars(trace_id=trace_id),
+        ):
+            try:
+                yield _OtelSpan(span)
+            except BaseException as error:
+                # Its text may quote a customer.
+                span.set_status(trace.StatusCode.ERROR, type(error).__name__)
+                raise
+
+    def flush(self) -> None:
+        _patiently(self._provider.force_flush)
+
+    def close(self) -> None:
+        _patiently(self._provider.shutdown)
+
+
+class _OtelSpan:
+    def __init__(self, span: trace.Span) -> None:
+        self._span = span
+
+    @property
+    def traceparent(self) -> str | None:
+        carrier: dict[str, str] = {}
+        _PROPAGATOR.inject(carrier, trace.set_span_in_context(self._span, context.Context()))
+        return carrier.get("traceparent")
+
+    def note(self, **facts: Fact) -> None:
+        self._span.set_attributes(_named(facts))
+
+
+def _who_we_are() -> Resource:
+    """As OpenTelemetry's variables say; `recado` when they do not."""
+    told = Resource.create({"service.version": version("recado")})
+    unknown = str(told.attributes["service.name"]).startswith("unknown_service")
+    return told.merge(Resource({"service.name": "recado"})) if unknown else told
+
+
+def _patiently(step: Callable[[], object]) -> None:
+    """The library waits for a collector that is away as long as it takes; this does not."""
+    thread = threading.Thread(target=step, name="recado-traces", daemon=True)
+    thread.start()
+    thread.join(FLUSH_SECONDS)
+
+
+def _named(facts: Mapping[str, Fact]) -> dict[str, Fact]:
+    return {f"recado.{name}": value for name, value in facts.items()}

@@ -1,0 +1,109 @@
+"""What a span tells and what it keeps to itself, and how a trace goes on elsewhere."""
+
+from collections.abc import Iterator
+
+import pytest
+import structlog
+from opentelemetry.sdk.trace import ReadableSpan
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+
+from recado.core.otel import OtelTraces
+from recado.core.tracing import NoTraces, traceparent_in
+
+PARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+UNSAMPLED = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-00"
+
+
+@pytest.fixture
+def exporter() -> InMemorySpanExporter:
+    return InMemorySpanExporter()
+
+
+@pytest.fixture
+def traces(exporter: InMemorySpanExporter) -> Iterator[OtelTraces]:
+    traces = OtelTraces(SimpleSpanProcessor(exporter))
+    yield traces
+    traces.close()
+
+
+def the_only(exporter: InMemorySpanExporter) -> ReadableSpan:
+    [span] = exporter.get_finished_spans()
+    return span
+
+
+@pytest.mark.parametrize(
+    ("text", "usable"),
+    [
+        (PARENT, True),
+        (UNSAMPLED, True),
+        (None, False),
+        ("", False),
+        (PARENT.upper(), False),
+        (f"{PARENT}-more", False),
+        (f"{PARENT}\n", False),
+        ("00-00000000000000000000000000000000-b7ad6b7169203331-01", False),
+        ("00-0af7651916cd43dd8448eb211c80319c-0000000000000000-01", False),
+        ("ff-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01", False),
+    ],
+)
+def test_only_a_traceparent_is_gone_on_from(text: str | None, usable: bool) -> None:
+    assert (traceparent_in(text) is not None) is usable
+
+
+def test_a_span_goes_on_from_what_came_in(traces: OtelTraces, exporter: InMemorySpanExporter) -> None:
+    with traces.begin("job", "consumer", PARENT, attempts=1) as span:
+        handed_on = span.traceparent
+    seen = the_only(exporter)
+    assert seen.parent is not None
+    assert (f"{seen.context.trace_id:032x}", f"{seen.parent.span_id:016x}") == (PARENT[3:35], PARENT[36:52])
+    assert handed_on == f"00-{PARENT[3:35]}-{seen.context.span_id:016x}-01"
+    assert dict(seen.attributes or {}) == {"recado.attempts": 1}
+
+
+def test_a_first_span_is_nobodys_child_whatever_goes_on_around_it(
+    traces: OtelTraces, exporter: InMemorySpanExporter
+) -> None:
+    with traces.begin("webhook", "server", None), traces.begin("job", "consumer", None):
+        pass
+    job, webhook = exporter.get_finished_spans()
+    assert job.parent is None
+    assert job.context.trace_id != webhook.context.trace_id
+
+
+def test_a_part_belongs_to_what_goes_on(traces: OtelTraces, exporter: InMemorySpanExporter) -> None:
+    with traces.begin("job", "consumer", PARENT), traces.within("agent", "internal") as agent:
+        agent.note(result="reply")
+    part, whole = exporter.get_finished_spans()
+    assert part.parent is not None
+    assert part.parent.span_id == whole.context.span_id
+    assert dict(part.attributes or {}) == {"recado.result": "reply"}
+
+
+def test_an_error_is_told_by_its_type_and_not_by_its_text(traces: OtelTraces, exporter: InMemorySpanExporter) -> None:
+    with pytest.raises(ValueError, match="canary"), traces.begin("job", "consumer", None):
+        raise ValueError("the customer said canary")
+    seen = the_only(exporter)
+    assert seen.status.description == "ValueError"
+    assert "canary" not in seen.to_json()
+
+
+def test_what_is_not_sampled_is_handed_on_as_such(traces: OtelTraces, exporter: InMemorySpanExporter) -> None:
+    with traces.begin("job", "consumer", UNSAMPLED) as span:
+        assert (span.traceparent or "").endswith("-00")
+    assert exporter.get_finished_spans() == ()
+
+
+def test_logs_bear_the_trace(traces: OtelTraces) -> None:
+    with traces.begin("job", "consumer", PARENT):
+        assert structlog.contextvars.get_contextvars() == {"trace_id": PARENT[3:35]}
+    assert structlog.contextvars.get_contextvars() == {}
+
+
+def test_nobody_traces_and_hands_nothing_on() -> None:
+    traces = NoTraces()
+    with traces.begin("job", "consumer", PARENT) as span, traces.within("agent", "internal") as part:
+        part.note(result="reply")
+        assert (span.traceparent, part.traceparent) == (None, None)
+    traces.flush()
+    traces.close()
