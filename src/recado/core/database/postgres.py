@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 from uuid import UUID
 
 import structlog
-from sqlalchemy import Engine, RootTransaction, create_engine
+from sqlalchemy import Connection, Engine, RootTransaction, create_engine
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import NullPool
@@ -53,6 +53,8 @@ LOCK_SECONDS: Final = 5
 OUTAGE_SECONDS: Final = 5.0
 """How long a write is tried again when the server cannot be reached; then the caller is told."""
 RETRIES: Final = 3
+PLANS: Final = 1_000
+"""How many statements a connection keeps prepared at the server."""
 
 _AGAIN: Final = frozenset({"40001", "40P01"})
 """Serialization failure, deadlock."""
@@ -93,6 +95,7 @@ class _Line:
     def __init__(self, engine: Engine, *, read_only: bool) -> None:
         # The driver would send a BEGIN of its own and wait for it; ours carries the role and the owner along.
         self.connection = engine.connect().execution_options(isolation_level="AUTOCOMMIT")
+        _keep_plans(self.connection)
         try:
             [[database, schema]] = UnitOfWork(self.connection).say("SELECT current_database(), current_schema()")
         except BaseException:
@@ -130,6 +133,15 @@ class _Line:
         """Close it, whatever state it is in."""
         _undo(self.connection.invalidate)
         _undo(self.connection.close)
+
+
+def _keep_plans(connection: Connection) -> None:
+    """Our statements are some hundred texts, for they come in sizes; psycopg keeps 100 unless it is told."""
+    import psycopg
+
+    driver = connection.connection.driver_connection
+    assert isinstance(driver, psycopg.Connection)  # noqa: S101 - narrows the type
+    driver.prepared_max = PLANS
 
 
 def _state_of(error: DBAPIError) -> str | None:
@@ -280,7 +292,7 @@ class PostgresWriter:
         return status == "committed"
 
     def _status_of(self, uow: UnitOfWork, number: str) -> tuple[str | None, datetime]:
-        [[status, server]] = uow.say("SELECT pg_xact_status(%s::xid8), pg_postmaster_start_time()", number)
+        [[status, server]] = uow.say("SELECT pg_xact_status($1::xid8), pg_postmaster_start_time()", number)
         return status, server
 
     def _who_and_when(self, uow: UnitOfWork) -> tuple[str | None, datetime]:

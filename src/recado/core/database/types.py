@@ -43,6 +43,10 @@ def _id_bytes(value: UUID | None) -> bytes | None:
     return None if value is None else value.int.to_bytes(16)
 
 
+def _id_of(value: bytes | None) -> UUID | None:
+    return None if value is None else UUID(bytes=value)
+
+
 class Id(TypeDecorator[UUID]):
     """A UUID: 16 bytes on SQLite, `uuid` on PostgreSQL. Byte order is creation order for UUIDv7."""
 
@@ -61,10 +65,14 @@ class Id(TypeDecorator[UUID]):
 
     def bind_processor(self, dialect: Dialect) -> Callable[[UUID | None], object] | None:
         """The conversion alone: SQLAlchemy's general one calls through two more functions for each value."""
-        return super().bind_processor(dialect) if dialect.name == "postgresql" else _id_bytes
+        return None if dialect.name == "postgresql" else _id_bytes
 
     def process_result_value(self, value: UUID | bytes | None, _dialect: Dialect) -> UUID | None:
-        return UUID(bytes=value) if isinstance(value, bytes) else value
+        return _id_of(value) if isinstance(value, bytes) else value
+
+    def result_processor(self, dialect: Dialect, _coltype: object) -> Callable[[bytes | None], UUID | None] | None:
+        """PostgreSQL's driver gives and takes UUIDs."""
+        return None if dialect.name == "postgresql" else _id_of
 
 
 def _microseconds(value: datetime | None) -> int | None:
@@ -73,6 +81,16 @@ def _microseconds(value: datetime | None) -> int | None:
     if value.tzinfo is None:
         raise ValueError("a naive datetime reached the database; make it aware")
     return to_microseconds(value)
+
+
+def _aware(value: datetime | None) -> datetime | None:
+    if value is not None and value.tzinfo is None:
+        raise ValueError("a naive datetime reached the database; make it aware")
+    return value
+
+
+def _moment_of(value: int | None) -> datetime | None:
+    return None if value is None else _EPOCH + timedelta(microseconds=value)
 
 
 class Moment(TypeDecorator[datetime]):
@@ -92,12 +110,14 @@ class Moment(TypeDecorator[datetime]):
 
     def bind_processor(self, dialect: Dialect) -> Callable[[datetime | None], object] | None:
         """See `Id.bind_processor`."""
-        return super().bind_processor(dialect) if dialect.name == "postgresql" else _microseconds
+        return _aware if dialect.name == "postgresql" else _microseconds
 
     def process_result_value(self, value: datetime | int | None, _dialect: Dialect) -> datetime | None:
-        if isinstance(value, int):
-            return _EPOCH + timedelta(microseconds=value)
-        return value.astimezone(UTC) if value is not None else None
+        return _moment_of(value) if isinstance(value, int) else value
+
+    def result_processor(self, dialect: Dialect, _coltype: object) -> Callable[[int | None], datetime | None] | None:
+        """PostgreSQL's driver gives aware moments, in UTC because our connections ask for it."""
+        return None if dialect.name == "postgresql" else _moment_of
 
 
 _COMPACT = re.compile(r"[A-Z]{2}[0-9a-f]{32}")

@@ -7,7 +7,7 @@ touches nothing but its unit of work.
 
 import functools
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 from uuid import UUID
 
 from sqlalchemy import Connection, CursorResult, Table
@@ -18,6 +18,9 @@ from sqlalchemy.sql import Executable
 
 from recado.core.database.prepared import Form, Prepared, Row
 from recado.core.metrics import Counter, Meters
+
+if TYPE_CHECKING:
+    import psycopg
 
 Rows: TypeAlias = CursorResult[*tuple[Any, ...]]
 """Rows as the driver gives them: this is the parsing edge of the database, repositories turn them into entities."""
@@ -52,12 +55,12 @@ class UnitOfWork:
     def rows(self, prepared: Prepared, **values: object) -> list[Row]:
         """All rows of a prepared statement."""
         form = prepared.form(self._dialect)
-        return form.found(self._ask(form.sql, form.bound(values))[1])
+        return form.found(self._ask(form.said, form.bound(values))[1])
 
     def run(self, prepared: Prepared, **values: object) -> int:
         """Run a prepared statement; how many rows it changed."""
         form = prepared.form(self._dialect)
-        return self._ask(form.sql, form.bound(values))[0]
+        return self._ask(form.said, form.bound(values))[0]
 
     def run_many(self, prepared: Prepared, values: Iterable[Mapping[str, object]]) -> int:
         """Run a prepared statement for each of many rows; how many rows were changed."""
@@ -69,7 +72,7 @@ class UnitOfWork:
         return [row for _, rows in self._run_many(form, values) for row in form.found(rows)]
 
     def say(self, sql: str, *values: object) -> list[Row]:
-        """Bare SQL on the driver itself, with its own placeholders; what it returned."""
+        """Bare SQL on the driver itself, with the database's own placeholders (`?`, `$1`); what it returned."""
         return self._ask(sql, values)[1]
 
     def _run_many(self, form: Form, values: Iterable[Mapping[str, object]]) -> Iterator[_Ran]:
@@ -130,7 +133,7 @@ class UnitOfWork:
     def hold(self, name: str) -> None:
         """Nobody else who holds that name goes on before this transaction ends. SQLite has one writer anyway."""
         if self._dialect == "postgresql":
-            self.say("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", name)
+            self.say("SELECT pg_advisory_xact_lock(hashtextextended($1, 0))", name)
 
     def ring(self) -> None:
         """Something may be due: after the commit whoever waits elsewhere is told, unless the file tells them."""
@@ -167,4 +170,24 @@ def driver_of(connection: Connection) -> Driver:
     """The driver's own connection."""
     raw: Driver | None = connection.connection.driver_connection
     assert raw is not None  # noqa: S101 - narrows the type: a live connection has a driver's connection
-    return raw
+    return raw if connection.dialect.name == "sqlite" else _raw(raw)
+
+
+def _raw(connection: object) -> Driver:
+    """psycopg without the search for its own placeholders."""
+    import psycopg
+
+    assert isinstance(connection, psycopg.Connection)  # noqa: S101 - narrows the type
+    return _Raw(connection)
+
+
+class _Raw:
+    __slots__ = ("_connection",)
+
+    def __init__(self, connection: "psycopg.Connection[tuple[Any, ...]]") -> None:
+        self._connection = connection
+
+    def execute(self, sql: str, values: Sequence[object] = (), /) -> Cursor:
+        import psycopg
+
+        return psycopg.RawCursor(self._connection).execute(sql, values)
