@@ -62,7 +62,9 @@ class Directory:
     async def mark_webhook(self, address: KnownAddress) -> None:
         """Remember that a number's first verified webhook has come."""
         now = self._clock.now()
-        await self._database.write(lambda uow: EveryAddress(uow).mark_webhook(address.address_id, now), owner=None)
+        await self._database.write(
+            lambda uow: EveryAddress(uow).mark_webhook(address.address_id, now), owner=None, urgent=True
+        )
         self._known.clear()
 
     async def tokens_of(self, account_sid: str) -> tuple[str, ...]:

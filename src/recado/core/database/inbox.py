@@ -27,6 +27,8 @@ log = structlog.get_logger(__name__)
 BATCH_ITEMS: Final = 256
 INBOX_ITEMS: Final = 2_000
 INBOX_SECONDS: Final = 2.0
+PATIENCE_SECONDS: Final = 0.1
+"""How long the rest lets the urgent go before: a storm of webhooks must not starve it."""
 
 
 @dataclass(slots=True)
@@ -68,13 +70,17 @@ class Item(Generic[I]):
 
 
 class Inbox:
-    """Two lanes: accept, claim and finish go before the rest. Filled from event loops, emptied by writers' threads."""
+    """Two lines: accept, claim and finish go before the rest, but not for ever.
+
+    Filled from event loops, emptied by writers' threads.
+    """
 
     def __init__(self) -> None:
         self._urgent: deque[Item[Any]] = deque()
         self._rest: deque[Item[Any]] = deque()
         self._condition = threading.Condition()
         self._closed = False
+        self._gave_way = False
 
     # --- Putting in ---------------------------------------------------------------------------------------------------
 
@@ -120,7 +126,7 @@ class Inbox:
     def take(self) -> "list[Item[Any]]":
         """The next functions' worth of items: one, or as many of the same shared function as wait together."""
         with self._condition:
-            line = self._urgent or self._rest
+            line = self._next_line()
             if not line:
                 return []
             group = [line.popleft()]
@@ -128,6 +134,12 @@ class Inbox:
                 while line and len(group) < BATCH_ITEMS and line[0].work is group[0].work:
                     group.append(line.popleft())
             return group
+
+    def _next_line(self) -> "deque[Item[Any]]":
+        """The urgent; but every other time the rest, once it has waited too long."""
+        late = bool(self._rest) and time.monotonic() - self._rest[0].since > PATIENCE_SECONDS
+        self._gave_way = late and not self._gave_way
+        return self._rest if self._gave_way else self._urgent or self._rest
 
     def wait(self) -> bool:
         """Wait until something is there; False once nothing is and nothing can come any more."""

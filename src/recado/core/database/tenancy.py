@@ -86,7 +86,9 @@ class Beginnings:
 
 def beginnings(database: str, schema: str | None, *, read_only: bool) -> Beginnings:
     """How transactions begin in a database; those of a reader are one snapshot."""
-    begin = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY" if read_only else "BEGIN"
+    # What writes looks for rows by an index, always. On a table that was small a moment ago the planner reads all of it
+    # instead, and keeps that plan while the table grows.
+    begin = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY" if read_only else "BEGIN; SET LOCAL enable_seqscan = off"
     # A search path may name the schema after whoever is the current role, which is another one in a moment.
     path = "" if schema in {None, "public"} else f"; SET LOCAL search_path = {quoted(str(schema))}"
     roles = roles_of(database)
