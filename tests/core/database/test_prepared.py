@@ -145,13 +145,27 @@ def test_postgresql_understands_every_statement_of_ours(postgres_server: Postgre
     assert len(statements) > 80
     with closing(PostgresDatabase(postgres_server.named(EMPTY)).connect_apart()) as connection:
         for name, prepared in statements.items():
-            parts = prepared.form("postgresql").sql.replace("%%", "%").split("%s")
-            numbered = "".join(f"{part}${n}" for n, part in enumerate(parts[:-1], start=1)) + parts[-1]
-            try:
-                connection.execute(f"PREPARE ours AS {numbered}".encode())
-            except psycopg.Error as error:
-                raise AssertionError(f"{name}: {error}") from error
-            connection.execute("DEALLOCATE ours")
+            form = prepared.form("postgresql")
+            for sql in filter(None, (form.said, form.by_column)):
+                try:
+                    connection.execute(f"PREPARE ours AS {sql}".encode())
+                except psycopg.Error as error:
+                    raise AssertionError(f"{name}: {error}") from error
+                connection.execute("DEALLOCATE ours")
+
+
+def test_a_percent_sign_is_no_placeholder() -> None:
+    like = Prepared(text("SELECT 1 WHERE 'a%' LIKE :pattern AND 5 % 3 = :rest"))
+    assert like.form("postgresql").said == "SELECT 1 WHERE 'a%' LIKE $1 AND 5 % 3 = $2"
+
+
+def test_many_rows_are_an_array_for_each_column_on_postgresql() -> None:
+    held = Prepared(text("SELECT n FROM letters WHERE sender IN (VALUES (:sender)) ORDER BY sender"))
+    [(sql, values)] = held.form("postgresql").many([["Ana"], ["Bia"], ["Caio"]])
+    assert (sql, values) == (
+        "SELECT n FROM letters WHERE sender = ANY ($1::TEXT[]) ORDER BY sender",
+        [["Ana", "Bia", "Caio"]],
+    )
 
 
 def _statements_of_ours() -> Iterator[tuple[str, Prepared]]:

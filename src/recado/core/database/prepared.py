@@ -19,6 +19,7 @@ from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.elements import BindParameter
 from sqlalchemy.sql.schema import Column, Table
 from sqlalchemy.sql.selectable import ReturnsRows
+from sqlalchemy.types import NullType
 
 Row: TypeAlias = tuple[Any, ...]
 """A row with the domain's types: this is the parsing edge of the database, repositories turn it into entities."""
@@ -117,14 +118,39 @@ class Form:
         """The fewest statements that store all rows, if VALUES can take many; else one for each.
 
         The driver lets go of the interpreter's lock while a statement runs and must get it back after each: row by row,
-        a busy event loop would let it wait thousands of times a second. Sizes are powers of two, so that the driver
-        keeps them all compiled.
+        a busy event loop would let it wait thousands of times a second. Sizes of VALUES are powers of two, so that the
+        driver keeps them all compiled.
         """
+        if self.by_column is not None:
+            for at in range(0, len(rows), _MOST_IN_ARRAYS):
+                yield self.by_column, [list(column) for column in zip(*rows[at : at + _MOST_IN_ARRAYS], strict=True)]
+            return
         at = 0
         while at < len(rows):
             size = min(1 << ((len(rows) - at).bit_length() - 1), _MOST_ROWS) if self._group else 1
             yield self._repeated(size), [value for row in rows[at : at + size] for value in row]
             at += size
+
+    @cached_property
+    def by_column(self) -> str | None:
+        """On PostgreSQL, the text that takes an array for each column: one text, and one plan, for any number of rows.
+
+        Thirteen rows are one round trip instead of three. With many columns VALUES wins nevertheless: psycopg makes an
+        array in Python, value by value.
+        """
+        if self._group is None or self._mark == "?" or len(self._binds) > _NARROW:
+            return None
+        before, _, after = self.sql.partition(f"VALUES {self._group}")
+        arrays = ", ".join(f"%s::{name}[]" for name in self._type_names())
+        if before.endswith("IN ("):  # Of an array the planner makes a search in an index.
+            return numbered(f"{before.removesuffix('IN (')}= ANY ({arrays}){after.removeprefix(')')}")
+        return numbered(f"{before}SELECT * FROM unnest({arrays}){after}")
+
+    def _type_names(self) -> list[str]:
+        """PostgreSQL's names of the values' types, without a length: a cast would cut what is longer."""
+        types = [self._compiled.binds[name].type for name, _, _ in self._binds]
+        told = ["TEXT" if isinstance(each, NullType) else each.compile(self._dialect) for each in types]
+        return [re.sub(r"\(\d+\)", "", name) for name in told]
 
     def _repeated(self, size: int) -> str:
         sql = self._sizes.get(size)
@@ -155,7 +181,9 @@ def numbered(sql: str) -> str:
 _MARK = re.compile("%[s%]")
 _GIVEN = object()
 _MOST_ROWS = 128
-"""SQLite binds 32,766 values at most, PostgreSQL 65,535."""
+"""SQLite binds 32,766 values at most."""
+_MOST_IN_ARRAYS = 1_000
+_NARROW = 3
 
 
 def _bind(name: str, bind: BindParameter[Any], dialect: Dialect) -> tuple[str, _Process, object]:
