@@ -404,8 +404,8 @@ def seconds_of_all_attempts(settings: Settings) -> float:
     return settings.max_attempts * settings.agent_timeout_seconds + waits
 
 
-def _tracing(settings: Settings, _given: Given, _purpose: Purpose) -> Iterator[Problem]:
-    if settings.tracing and not _installed("opentelemetry.exporter.otlp.proto.http"):
+def _tracing(settings: Settings, _given: Given, purpose: Purpose) -> Iterator[Problem]:
+    if settings.tracing and purpose in {"serve", "worker"} and not _installed("opentelemetry.exporter.otlp.proto.http"):
         yield _problem("TRACING", "is on, but OpenTelemetry is not installed: pip install 'recado[otel]'.")
 
 

@@ -10,7 +10,7 @@ from recado.conversation.ports import AgentResult, Reply, TurnContext
 from recado.core.clock import FrozenClock
 from recado.core.database.engine import Database
 from recado.core.ids import UuidV7
-from recado.core.queue.job import Done, Replayed, ReplayRefused
+from recado.core.queue.job import Replayed, ReplayRefused, RetryIn
 from tests.world import ANA, BRUNO, LEASE, World
 
 ON_BOTH_DATABASES = True
@@ -247,11 +247,12 @@ class TestAWorkerThatDies:
         world.advance(2)
         [job] = await world.queue.claim(1, suspects=4)
         world.advance(LEASE.total_seconds())
-        assert await world.queue.handler(job.name).run(job) == Done(recorded=True)
-        assert world.agents.turns == []
-        await world.lease_runs_out()
+        result = await world.queue.handler(job.name).run(job)
+        assert (result, world.agents.turns) == (RetryIn(timedelta(), "its worker stood still", counts=False), [])
+        await world.queue.finish(job, result)
         await world.work()
         assert (world.sent_texts(), await world.outcome_of(sid)) == (["echo: oi"], "answered")
+        assert await world.rows("SELECT 1 FROM message_queue WHERE attempts > 0 OR crashes > 0") == []
 
 
 class TestAReplay:
@@ -260,6 +261,14 @@ class TestAReplay:
         assert isinstance(await replay(world), Replayed)
         assert (world.sent_texts(), await world.outcome_of(sid)) == ([APOLOGY, "echo: oi"], "answered")
         assert (await world.dead(), await clean(world)) == ([], True)
+
+    async def test_it_goes_on_in_the_trace_of_the_dead_letter(self, world: World) -> None:
+        await given_an_apology(world)
+        [dead] = await world.dead()
+        await world.database.write(lambda uow: uow.say("UPDATE message_queue SET trace = 'of the first'"), owner=None)
+        assert isinstance(await world.queue.retry(dead.id, force=False), Replayed)
+        rows = await world.rows("SELECT DISTINCT trace FROM message_queue WHERE name = 'conversation.reply'")
+        assert [row["trace"] for row in rows] == ["of the first"]
 
     async def test_it_leaves_a_line_in_the_history(self, world: World) -> None:
         await given_an_apology(world)

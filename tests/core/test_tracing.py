@@ -1,5 +1,6 @@
 """What a span tells and what it keeps to itself, and how a trace goes on elsewhere."""
 
+import asyncio
 from collections.abc import Iterator
 
 import pytest
@@ -7,6 +8,7 @@ import structlog
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from opentelemetry.trace import StatusCode
 
 from recado.core.otel import OtelTraces
 from recado.core.tracing import NoTraces, traceparent_in
@@ -88,6 +90,13 @@ def test_an_error_is_told_by_its_type_and_not_by_its_text(traces: OtelTraces, ex
     assert "canary" not in seen.to_json()
 
 
+def test_what_was_given_back_is_no_failure(traces: OtelTraces, exporter: InMemorySpanExporter) -> None:
+    with pytest.raises(asyncio.CancelledError), traces.begin("job", "consumer", None):
+        raise asyncio.CancelledError
+    seen = the_only(exporter)
+    assert (seen.status.status_code, dict(seen.attributes or {})) == (StatusCode.UNSET, {"recado.cancelled": True})
+
+
 def test_what_is_not_sampled_is_handed_on_as_such(traces: OtelTraces, exporter: InMemorySpanExporter) -> None:
     with traces.begin("job", "consumer", UNSAMPLED) as span:
         assert (span.traceparent or "").endswith("-00")
@@ -105,5 +114,5 @@ def test_nobody_traces_and_hands_nothing_on() -> None:
     with traces.begin("job", "consumer", PARENT) as span, traces.within("agent", "internal") as part:
         part.note(result="reply")
         assert (span.traceparent, part.traceparent) == (None, None)
-    traces.flush()
+    traces.flush(1)
     traces.close()

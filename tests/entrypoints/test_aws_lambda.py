@@ -30,6 +30,7 @@ from recado.entrypoints.worker import close
 from recado.identity.service import Registration
 from recado.migrations.postgres import migrate_postgres
 from recado.settings import load_settings
+from tests.collector import collecting
 from tests.servers import PostgresServer
 
 EVENTS = Path(__file__).parent / "aws"
@@ -66,6 +67,7 @@ class Installation:
     database_url: str
     twilio: EmulatorClient
     twilio_url: str
+    tracing: bool = False
 
     def environment(self, public_url: str = FUNCTION_URL) -> dict[str, str]:
         return {
@@ -75,6 +77,7 @@ class Installation:
             "RECADO_TWILIO_API_URL": self.twilio_url,
             "RECADO_QUIET_SECONDS": "0",
             "RECADO_LOG_LEVEL": "error",
+            "RECADO_TRACING": "1" if self.tracing else "0",
         }
 
     def container(self) -> Container:
@@ -255,6 +258,20 @@ class TestSqs:
 
         functions.close()
         assert identifiers(failed) == [record["messageId"] for record in records("sqs_fifo")]
+
+
+class TestTraces:
+    def test_are_sent_before_the_sandbox_stands_still(
+        self, installation: Installation, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        with collecting() as collector:
+            monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", collector.url)
+            monkeypatch.setattr(installation, "tracing", True)
+            functions = sandbox(FUNCTION_URL)
+            functions.http(another_message("SM" + "7" * 32), Context())
+            assert [span.name for span in collector.spans] == ["twilio.webhook messages"]
+            functions.sqs(event("sqs_standard"), Context())
+            assert {"job conversation.reply", "job answer.send"} <= {span.name for span in collector.spans}
 
 
 class TestAColdStart:

@@ -45,7 +45,7 @@ class Replays:
         if conversation.status == "closed":
             _, conversation = Reception(self._uow, self._ids, self._now).receive(group)
         turn = Turn.begin(self._ids.new(), conversation, self._now, self._answer_within, replay_of=old)
-        return Replayed(job.id, self._carry(turn, group, job.max_attempts, forced=force))
+        return Replayed(job.id, self._carry(turn, group, job.max_attempts, forced=force, trace=job.trace))
 
     def resume(self, conversation: Conversation, max_attempts: int) -> UUID | None:
         """Released to the agent: what still waits for a person gets a new turn; None when nothing does."""
@@ -91,7 +91,15 @@ class Replays:
             return f"it ended as {newest.verdict}, which an answer would not change"
         return None
 
-    def _carry(self, turn: Turn, group: Sequence[Message], max_attempts: int, *, forced: bool = False) -> UUID:
+    def _carry(
+        self,
+        turn: Turn,
+        group: Sequence[Message],
+        max_attempts: int,
+        *,
+        forced: bool = False,
+        trace: str | None = None,
+    ) -> UUID:
         """Point messages to a new turn, and put a job that carries it at the end of the lane's line."""
         Turns(self._uow).add(turn)
         Messages(self._uow).join([message.id for message in group], turn_id=turn.id)
@@ -107,6 +115,7 @@ class Replays:
             payload=_FORCED if forced else {},
             turn_id=turn.id,
             max_attempts=max_attempts,
+            trace=trace,
         )
         store.add(self._uow, [carrier])
         return job_id

@@ -143,8 +143,8 @@ class ReplyHandler:
             if isinstance(opened, _Over):
                 return Done(recorded=True)
             job.turn_id = opened.turn.id
-            if job.may_be_lost(self._clock.now()):  # A run would go on beside that of the next holder.
-                return Done(recorded=True)
+            if job.may_be_lost(self._clock.now()):  # A run would go on beside that of the next holder, if there is one.
+                return RetryIn(timedelta(), "its worker stood still", counts=False)
             try:
                 result = await self._traced(job, opened)
             except AgentFailed as error:

@@ -7,6 +7,7 @@ when the collector is away they are dropped, and nothing else waits for it.
 The library takes half a second to import, so only a process that traces imports this module.
 """
 
+import asyncio
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -21,7 +22,7 @@ from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapProp
 
 from recado.core.tracing import Fact, Kind, Span
 
-FLUSH_SECONDS: Final = 3.0
+CLOSE_SECONDS: Final = 3.0
 """How long the end of a process waits for its last spans."""
 
 _KINDS: Final[Mapping[Kind, trace.SpanKind]] = {
@@ -47,6 +48,7 @@ class OtelTraces:
     def __init__(self, processor: SpanProcessor) -> None:
         self._provider = TracerProvider(resource=_who_we_are(), shutdown_on_exit=False)
         self._provider.add_span_processor(processor)
+        self._sending: threading.Thread | None = None
         self._tracer = self._provider.get_tracer("recado", version("recado"))
 
     @contextmanager
@@ -70,16 +72,27 @@ class OtelTraces:
         ):
             try:
                 yield _OtelSpan(span)
+            except asyncio.CancelledError:  # A worker that is told to stop gives its jobs back unharmed.
+                span.set_attribute("recado.cancelled", True)
+                raise
             except BaseException as error:
                 # Its text may quote a customer.
                 span.set_status(trace.StatusCode.ERROR, type(error).__name__)
                 raise
 
-    def flush(self) -> None:
-        _patiently(self._provider.force_flush)
+    def flush(self, seconds: float) -> None:
+        self._patiently(self._provider.force_flush, seconds)
 
     def close(self) -> None:
-        _patiently(self._provider.shutdown)
+        self._patiently(self._provider.shutdown, CLOSE_SECONDS)
+
+    def _patiently(self, step: Callable[[], object], seconds: float) -> None:
+        """The library waits as long as it takes for a collector that is away; this does not, nor a second time."""
+        if self._sending is not None and self._sending.is_alive():
+            return
+        self._sending = threading.Thread(target=step, name="recado-traces", daemon=True)
+        self._sending.start()
+        self._sending.join(seconds)
 
 
 class _OtelSpan:
@@ -101,13 +114,6 @@ def _who_we_are() -> Resource:
     told = Resource.create({"service.version": version("recado")})
     unknown = str(told.attributes["service.name"]).startswith("unknown_service")
     return told.merge(Resource({"service.name": "recado"})) if unknown else told
-
-
-def _patiently(step: Callable[[], object]) -> None:
-    """The library waits for a collector that is away as long as it takes; this does not."""
-    thread = threading.Thread(target=step, name="recado-traces", daemon=True)
-    thread.start()
-    thread.join(FLUSH_SECONDS)
 
 
 def _named(facts: Mapping[str, Fact]) -> dict[str, Fact]:

@@ -55,8 +55,8 @@ class Traces(Protocol):
         """A part of the span that is going on here."""
         ...
 
-    def flush(self) -> None:
-        """Send what waits; blocks for seconds at most, and raises nothing."""
+    def flush(self, seconds: float) -> None:
+        """Send what waits; blocks for so long at most, and raises nothing."""
         ...
 
     def close(self) -> None:
@@ -85,7 +85,7 @@ class NoTraces:
     def within(self, name: str, kind: Kind, **facts: Fact) -> AbstractContextManager[Span]:  # noqa: ARG002
         return _NOTHING
 
-    def flush(self) -> None:
+    def flush(self, seconds: float) -> None:
         pass
 
     def close(self) -> None:

@@ -40,6 +40,8 @@ Answer: TypeAlias = dict[str, JsonValue]
 
 MARGIN_SECONDS: Final = 1.0
 """Kept back from Lambda's limit for answering; a round keeps time of its own for giving back."""
+FLUSH_SECONDS: Final = 0.5
+"""How long an answer waits for its spans to be sent; part of the margin."""
 MOST_TICK_SECONDS: Final = 300.0
 SCHEMA_SECONDS: Final = 5.0
 """How long a cold start waits for PostgreSQL and its schema; Lambda grants it ten."""
@@ -155,7 +157,7 @@ class Functions:
 
     def http(self, event: Event, context: LambdaContext) -> Answer:
         answer: Answer = self._http(event, context)  # type: ignore[arg-type]  # Mangum's context has more to it
-        self._container.traces().flush()  # The sandbox stands still from here on.
+        self._container.traces().flush(FLUSH_SECONDS)  # The sandbox stands still from here on.
         return answer
 
     def sqs(self, event: Event, context: LambdaContext) -> Answer:
@@ -191,7 +193,7 @@ class Functions:
             return await work
         finally:
             await self._container.twilio().aclose()
-            self._container.traces().flush()
+            self._container.traces().flush(FLUSH_SECONDS)
 
     def _working(self) -> "Worker":
         self._worker = self._worker or self._container.worker()

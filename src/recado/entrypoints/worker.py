@@ -18,6 +18,9 @@ from recado.entrypoints.metrics_port import show_metrics
 if TYPE_CHECKING:
     from recado.bootstrap import Container
 
+FLUSH_SECONDS = 1.0
+"""How long a suspect's end waits for its spans to be sent."""
+
 log = structlog.get_logger(__name__)
 
 
@@ -79,6 +82,8 @@ async def work_on_suspects(container: "Container") -> int:
             await asyncio.wait({running, told_to_stop}, return_when=asyncio.FIRST_COMPLETED)
             running.cancel()  # Does nothing to a run that is over; one that is not gives its job back.
             await asyncio.wait({running})
+        # The parent may end this process without a word from here on.
+        await asyncio.to_thread(container.traces().flush, FLUSH_SECONDS)
         if not stopping.is_set():
             parent.tell(DONE)
     await close(container)

@@ -11,6 +11,8 @@ from uuid import UUID
 import httpx2
 import pytest
 from argon2 import PasswordHasher
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from sqlalchemy import RowMapping, text
 
 from recado.bootstrap import Container
@@ -23,6 +25,7 @@ from recado.conversation.accept import Accepted
 from recado.conversation.values import AccountSid, Address
 from recado.core.clock import FrozenClock
 from recado.core.errors import Conflict, InvalidInput, NotFound
+from recado.core.otel import OtelTraces
 from recado.entrypoints.api import build_app
 from recado.entrypoints.worker import close
 from recado.identity.passwords import Passwords
@@ -36,6 +39,7 @@ ANA = "whatsapp:+5511987654321"
 PUBLIC = "https://recado.example"
 MESSAGES = "/webhooks/twilio/messages"
 SID = "SM" + "1" * 32
+TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 
 TWIML = b'<?xml version="1.0" encoding="UTF-8"?><Response/>'
 
@@ -394,6 +398,28 @@ class TestAStatusCallback:
         assert (await twilio.posts_raw(raw, path=path, token=OTHER_TOKEN)).status_code == 403
         assert (await twilio.posts_raw(raw, path=path, signature="")).status_code == 403
         assert (await twilio.posts_raw(raw, path=path, url=PUBLIC + MESSAGES)).status_code == 403
+
+    async def test_goes_on_with_the_trace_that_its_address_brings_back(
+        self, container: Container, bakery: UUID, path: str, raw: bytes
+    ) -> None:
+        del bakery
+        assert await self._trace_after(container, raw, f"{path}?traceparent={TRACE}", 204) == TRACE[3:35]
+
+    async def test_of_a_reference_that_is_not_ours_begins_a_trace_of_its_own(
+        self, container: Container, bakery: UUID, path: str, raw: bytes
+    ) -> None:
+        del bakery
+        forged = f"{path[:-1]}{'0' if path[-1] != '0' else '1'}?traceparent={TRACE}"
+        assert await self._trace_after(container, raw, forged, 403) != TRACE[3:35]
+
+    async def _trace_after(self, container: Container, raw: bytes, path: str, status: int) -> str:
+        exporter = InMemorySpanExporter()
+        with container.traces.override(OtelTraces(SimpleSpanProcessor(exporter))):
+            transport = httpx2.ASGITransport(app=build_app(container))
+            async with httpx2.AsyncClient(transport=transport, base_url=PUBLIC) as client:
+                assert (await Twilio(client).posts_raw(raw, path=path)).status_code == status
+        [span] = exporter.get_finished_spans()
+        return f"{span.context.trace_id:032x}"
 
     async def test_without_a_status_is_refused(self, twilio: Twilio, path: str) -> None:
         raw = urlencode({"AccountSid": ACCOUNT, "MessageSid": SID}).encode()

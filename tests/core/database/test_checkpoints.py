@@ -1,5 +1,6 @@
 """SQLite's log is copied into the file beside the writer, and neither waits for the other."""
 
+import asyncio
 import sqlite3
 import threading
 from collections.abc import Callable, Iterator
@@ -11,6 +12,7 @@ import pytest
 from recado.core.database.checkpoints import CLOSE_PAGES, LONG_PAGES, LONGEST_PAGES, PAGES, Checkpoints, behind
 from recado.core.database.sqlite import SqliteDatabase, sqlite_module
 from recado.core.database.unit_of_work import UnitOfWork
+from tests.road.processes import until
 
 PAGE = 4_096
 
@@ -111,6 +113,29 @@ def test_a_file_that_cannot_be_opened_now_is_tried_again(
     assert tried.acquire(timeout=10)
     checkpoints.close()
     assert writer.execute("PRAGMA wal_checkpoint(NOOP)").fetchone()[2] >= PAGES
+
+
+async def test_a_database_has_its_log_copied_long_before_its_writer_would_have_to(
+    connect: Callable[[], sqlite3.Connection], file: Path
+) -> None:
+    def many(uow: UnitOfWork) -> None:
+        uow.say("INSERT INTO pages (filling) SELECT zeroblob(4000) FROM pages LIMIT 300")
+
+    database = SqliteDatabase(f"sqlite:///{file}")
+    with closing(connect()) as looking:
+        looking.execute("PRAGMA journal_mode=WAL")
+        looking.execute("CREATE TABLE pages (n INTEGER PRIMARY KEY, filling)")
+        fill(looking, 300)
+        for _ in range(PAGES // 300 + 2):
+            await database.write(many, owner=None)
+
+        def copied() -> bool:
+            pages, done = looking.execute("PRAGMA wal_checkpoint(NOOP)").fetchone()[1:]
+            assert pages < LONGEST_PAGES
+            return bool(done >= PAGES)
+
+        await asyncio.to_thread(until, copied)
+    await database.close()
 
 
 async def test_a_writer_that_never_rests_does_not_let_the_log_grow_for_ever(file: Path) -> None:

@@ -109,5 +109,5 @@ class TestAFrozenProcess:
         with frozen(postgres_database, lambda uow: store.complete_all(uow, [ending], until)):
             held = await postgres_database.write(lambda uow: store.extend_leases(uow, leases), owner=None)
 
-        assert held == {ending.id, going_on.id}, "it is not lost as long as its ending may be undone"
+        assert held == {ending.id: False, going_on.id: True}, "it is not lost as long as its ending may be undone"
         assert (await line.row(going_on.id))["leased_until"] == until

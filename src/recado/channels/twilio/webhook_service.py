@@ -12,7 +12,7 @@ import structlog
 
 from recado.channels.bindings import DeliveryReports, Report
 from recado.channels.twilio import form as forms
-from recado.channels.twilio.callbacks import attempt_of
+from recado.channels.twilio.callbacks import attempt_of, trace_in
 from recado.channels.twilio.describing import described
 from recado.channels.twilio.directory import Directory
 from recado.channels.twilio.dtos import FormProblem, InboundForm, StatusForm
@@ -121,6 +121,10 @@ class TwilioWebhookService:
         accepted = await self._acceptance.accept(inbound)
         self._crash("after_accept")
         return accepted
+
+    def trace_of(self, ref: str, query: bytes) -> str | None:
+        """The trace that a callback goes on with; of a reference of ours only, for the signature is looked at later."""
+        return None if attempt_of(ref, self._callback_key) is None else trace_in(query)
 
     async def receive_status(self, request: SignedRequest, ref: str) -> Reception:
         """What became of a message of ours."""

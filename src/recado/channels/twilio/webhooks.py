@@ -11,7 +11,6 @@ from urllib.parse import quote
 import structlog
 from starlette.types import Message, Receive, Scope, Send
 
-from recado.channels.twilio.callbacks import trace_in
 from recado.channels.twilio.webhook_service import (
     Forbidden,
     Orphaned,
@@ -91,7 +90,8 @@ class TwilioWebhooks:
             await self._rest(scope, receive, send)
 
     async def _traced(self, scope: Scope, receive: Receive, path: str, endpoint: str) -> tuple[Message, Message]:
-        after = trace_in(scope["query_string"]) if endpoint == "status" else None
+        ref, query = path.removeprefix(STATUS_PREFIX), scope["query_string"]
+        after = self._service.trace_of(ref, query) if endpoint == "status" and query else None
         with self._traces.begin(f"{WEBHOOK} {endpoint}", "server", after) as span:
             start, body = await self._answer(scope, receive, path, span)
             span.note(http_status=start["status"])

@@ -4,6 +4,7 @@ Items of the same shared function that wait together are taken together, so that
 """
 
 import asyncio
+import contextvars
 import threading
 import time
 from collections import deque
@@ -172,7 +173,10 @@ class Inboxed:
 
     async def write(self, work: Callable[[UnitOfWork], T], *, owner: UUID | None, urgent: bool = False) -> T:
         self._start()
-        result: T = await self._inbox.submit(lambda uow, _: (work(uow),), None, owner, urgent=urgent, shared=False)
+        here = contextvars.copy_context()  # What is logged over there bears the trace of this place.
+        result: T = await self._inbox.submit(
+            lambda uow, _: (here.run(work, uow),), None, owner, urgent=urgent, shared=False
+        )
         return result
 
     def batched(

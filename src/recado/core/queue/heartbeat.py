@@ -85,8 +85,8 @@ class Heartbeat:
                 timeout=self._lease.total_seconds()
             )
             for lease, (_, _, until) in zip(leases, rows, strict=True):
-                if lease.job.id in held:
-                    lease.job.leased_until = until
-                else:
+                if lease.job.id not in held:
                     lease.loop.call_soon_threadsafe(lease.job.lost.set)
+                elif held[lease.job.id]:
+                    lease.job.leased_until = until
         self.last_beat = now

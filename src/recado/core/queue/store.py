@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from sqlalchemy import and_, bindparam, case, delete, func, literal_column, select, text, update
+from sqlalchemy import Integer, and_, bindparam, case, delete, func, literal_column, select, text, update
 
 from recado.core.database.prepared import Prepared, Row, given, inserting
 from recado.core.database.types import JsonValue, earlier
@@ -318,7 +318,7 @@ _EXTEND = Prepared(
 WITH given (job, token, until) AS (VALUES (:job, :token, :until))
 UPDATE message_queue SET leased_until = given.until FROM given
 WHERE message_queue.id = given.job AND status = 'running' AND lease_token = given.token
-RETURNING message_queue.id
+RETURNING message_queue.id, 1 AS extended
 """
     )
     .bindparams(
@@ -326,7 +326,7 @@ RETURNING message_queue.id
         given(message_queue.c.lease_token, "token"),
         given(message_queue.c.leased_until, "until"),
     )
-    .columns(message_queue.c.id),
+    .columns(message_queue.c.id, literal_column("extended", Integer)),
     # A row that somebody is ending at this moment is left to them, so nothing waits here and nothing can deadlock;
     # whether it is lost the next beat will see.
     on_postgresql=text(
@@ -334,8 +334,9 @@ RETURNING message_queue.id
 WITH given (job, token, until) AS (VALUES (:job, :token, :until)),
 free AS (SELECT id FROM message_queue WHERE id IN (SELECT job FROM given) ORDER BY id FOR UPDATE SKIP LOCKED),
 done AS (UPDATE message_queue SET leased_until = given.until FROM given JOIN free ON free.id = given.job
-    WHERE message_queue.id = given.job AND status = 'running' AND lease_token = given.token)
-SELECT message_queue.id FROM message_queue JOIN given ON message_queue.id = given.job
+    WHERE message_queue.id = given.job AND status = 'running' AND lease_token = given.token RETURNING message_queue.id)
+SELECT message_queue.id, (done.id IS NOT NULL)::int AS extended
+FROM message_queue JOIN given ON message_queue.id = given.job LEFT JOIN done ON done.id = message_queue.id
 WHERE status = 'running' AND lease_token = given.token
 """
     )
@@ -344,7 +345,7 @@ WHERE status = 'running' AND lease_token = given.token
         given(message_queue.c.lease_token, "token"),
         given(message_queue.c.leased_until, "until"),
     )
-    .columns(message_queue.c.id),
+    .columns(message_queue.c.id, literal_column("extended", Integer)),
 )
 _COLLECTING = select(message_queue.c.id, message_queue.c.due_at).where(
     message_queue.c.lane == bindparam("lane"), message_queue.c.status == text("'collecting'")
@@ -380,10 +381,13 @@ def holds(uow: UnitOfWork, job: Job) -> bool:
     return bool(uow.rows(_HOLDS, of_id=job.id, token=job.lease_token))
 
 
-def extend_leases(uow: UnitOfWork, leases: Sequence[tuple[UUID, UUID, datetime]]) -> set[UUID]:
-    """One statement for all leases of a process: (job, token, until). Gives back the jobs still held."""
+def extend_leases(uow: UnitOfWork, leases: Sequence[tuple[UUID, UUID, datetime]]) -> dict[UUID, bool]:
+    """One statement for all leases of a process: (job, token, until). The jobs still held, and whether it was extended.
+
+    On PostgreSQL a row that somebody else has locked is passed over.
+    """
     rows = [{"job": job_id, "token": token, "until": until} for job_id, token, until in sorted(leases)]
-    return {job_id for (job_id,) in uow.rows_of_many(_EXTEND, rows)}
+    return {job_id: bool(extended) for job_id, extended in uow.rows_of_many(_EXTEND, rows)}
 
 
 def newcomers(uow: UnitOfWork, running: Sequence[str]) -> set[str]:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, TypeVar
 from uuid import UUID
 
 from recado.core.clock import SystemClock
+from recado.core.tracing import NoTraces
 from recado.settings import Purpose, Settings, load_settings
 
 if TYPE_CHECKING:
@@ -33,6 +34,8 @@ def run(
 
     bring_up(settings.database_url, metadata)
     container = Container(settings=settings)
+    if purpose == "cli":  # It runs no job, so it need not load a tracer.
+        container.traces.override(NoTraces())
     return asyncio.run(_closing(container, work))
 
 
