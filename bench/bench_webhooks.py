@@ -17,6 +17,7 @@ many rows as different SIDs, neither more nor fewer, and no answer but 200.
 """
 
 import json
+import os
 import shutil
 import sqlite3
 import subprocess
@@ -74,6 +75,7 @@ class Contest:
         progress("signing requests …")
         self._many = self._load("many", 66_000 // scale)
         self._few = self._load("few", 4_400 // scale)
+        os.sync()  # Or the first contestant's commits wait for these files.
 
     def recado(self) -> Round:
         harness.copied(self._template, self._database)

@@ -113,9 +113,12 @@ def _row(job: NewJob) -> dict[str, object]:
 def make_lanes(uow: UnitOfWork, owners: Mapping[str, UUID]) -> None:
     """Make the lanes that are new, and hold all of them: what changes in them meanwhile must wait."""
     if uow.dialect == "postgresql":
-        lock_lanes(uow, owners)  # Those that are there, before new ones: whoever holds one may be making its neighbour.
-        uow.run_many(_MAKE, [{"lane": lane, "owner_id": owner} for lane, owner in sorted(owners.items())])
-        lock_lanes(uow, owners)
+        # Those that are there, before new ones: whoever holds one may be making its neighbour.
+        held = {lane for (lane,) in uow.rows_of_many(_HOLD, _in_order(owners))}
+        new = sorted((lane, owner) for lane, owner in owners.items() if lane not in held)
+        if new:
+            uow.run_many(_MAKE, [{"lane": lane, "owner_id": owner} for lane, owner in new])
+            lock_lanes(uow, owners)
 
 
 def lock_lanes(uow: UnitOfWork, names: Iterable[str]) -> None:
@@ -126,8 +129,12 @@ def lock_lanes(uow: UnitOfWork, names: Iterable[str]) -> None:
     lane order, so that two cannot wait for each other.
     """
     if uow.dialect == "postgresql":
-        wanted = {each for name in names for each in (name, name.removeprefix("send:"))}
-        uow.run_many(_HOLD, [{"lane": lane} for lane in sorted(wanted)])
+        uow.run_many(_HOLD, _in_order(names))
+
+
+def _in_order(names: Iterable[str]) -> list[dict[str, object]]:
+    wanted = {each for name in names for each in (name, name.removeprefix("send:"))}
+    return [{"lane": lane} for lane in sorted(wanted)]
 
 
 def _lock_free_lanes(uow: UnitOfWork, names: Iterable[str]) -> set[str]:
