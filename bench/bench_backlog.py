@@ -2,8 +2,8 @@
 
 Claims: a million jobs wait, all due, each in a lane of its own: 100,000 of one owner, the oldest, and the rest of 5,000
 others. One caller claims 64 at a time and ends them, as a worker does; the time of each claim is taken, and how many
-jobs a second it gets through. The same with a thousand jobs. Both databases wait for the disk; what the filling left
-behind is on it before anything is measured.
+jobs a second it gets through; then one at a time, as a worker with one place free. The same with a thousand jobs. Both
+databases wait for the disk; what the filling left behind is on it before anything is measured.
 
 Fairness: a worker with its usual 64 jobs at once and jobs of 100 ms has 100,000 of one owner waiting. Another owner
 stores a single job: how long until it starts? And the same among the million: there 5,000 owners wait for their turn,
@@ -109,7 +109,7 @@ class Drained:
         return self.jobs / self.seconds
 
 
-async def drain(database: "Database", jobs: int, seen: Drained) -> None:
+async def drain(database: "Database", jobs: int, seen: Drained, at_once: int = AT_ONCE) -> None:
     """Claim and end jobs until so many are done."""
     import gc
 
@@ -128,7 +128,7 @@ async def drain(database: "Database", jobs: int, seen: Drained) -> None:
     done, started = 0, time.perf_counter()
     while done < jobs:
         before = time.perf_counter()
-        claimed = await queue.claim(AT_ONCE, suspects=4)
+        claimed = await queue.claim(at_once, suspects=4)
         seen.claims.append((time.perf_counter() - before) * 1000)
         if not claimed:
             break
@@ -245,6 +245,15 @@ def measured(make: Callable[[], str], size: Size, drained: int, seen: Drained) -
     return url
 
 
+def one_by_one(url: str, jobs: int) -> Drained:
+    """The same, a job at a time: what a worker claims that has one place free."""
+    from recado.bootstrap import open_database
+
+    seen = Drained()
+    asyncio.run(drain(open_database(url), jobs, seen, at_once=1))
+    return seen
+
+
 def main() -> None:
     given = harness.options(__doc__)
     scale = 20 if given.quick else 1
@@ -270,12 +279,20 @@ def main() -> None:
             progress(f"{name}: {small.jobs:,} waiting: {seen['small'].rate:,.0f} jobs/s")
             url = measured(make, large, 20_000 // scale, seen["large"])
             progress(f"{name}: {large.jobs:,} waiting: {seen['large'].rate:,.0f} jobs/s")
+            ones = one_by_one(url, 2_000 // scale)
             remarks += [f"{name}, plans:", *plans(url)]
             in_the_crowd = delay(bench, url)
             url = make()
             fill(url, large.whale, large.whale, 1)
             late = [delay(bench, url) for _ in range(min(given.rounds, 3))]
             figures += [
+                at_most(
+                    f"{name}: claim of one job, {large.jobs:,} waiting, p99",
+                    [percentile(ones.claims, 99)],
+                    P99_MS,
+                    "ms",
+                    digits=1,
+                ),
                 Figure(
                     f"{name}: claim of {AT_ONCE}, {large.jobs:,} waiting, p50",
                     [percentile(seen["large"].claims, 50)],
