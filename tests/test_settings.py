@@ -55,6 +55,25 @@ class TestWhatIsRead:
         settings = loaded(PUBLIC_URL="https://example.com/bot/", TWILIO_API_URL="http://emulator:9100/")
         assert (settings.public_url, settings.twilio_api_url) == ("https://example.com/bot", "http://emulator:9100")
 
+    def test_traces_are_sent_where_they_are_wanted(self) -> None:
+        assert (loaded().tracing, loaded(TRACING="1").tracing) == (False, True)
+
+    @pytest.mark.parametrize(
+        ("name", "value"),
+        [
+            ("OTEL_EXPORTER_OTLP_ENDPOINT", "localhost:4318"),
+            ("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc"),
+            ("OTEL_EXPORTER_OTLP_HEADERS", "x-key s3cr3t"),
+            ("OTEL_BSP_MAX_QUEUE_SIZE", "-1"),
+        ],
+    )
+    def test_what_would_keep_traces_from_being_sent_is_told_with_its_variable(self, name: str, value: str) -> None:
+        with pytest.raises(InvalidSettings) as raised:
+            load_settings(ENOUGH | {"RECADO_TRACING": "1", name: value}, purpose="serve")
+        assert [problem.variable for problem in raised.value.problems] == [name]
+        assert "s3cr3t" not in str(raised.value)
+        assert load_settings(ENOUGH | {name: value}, purpose="serve") == loaded()
+
     def test_metrics_are_shown_where_they_are_wanted(self) -> None:
         settings = loaded("worker", METRICS_PORT="9464", METRICS_HOST="0.0.0.0")  # noqa: S104 - as in a container
         assert (settings.metrics_port, settings.metrics_host) == (9464, "0.0.0.0")  # noqa: S104

@@ -153,9 +153,12 @@ def load_settings(environ: Mapping[str, str], *, purpose: Purpose) -> Settings:
     """The settings that `environ` asks for; raises one `InvalidSettings` with every problem `purpose` has with them."""
     given = {name: value.strip() for name, value in environ.items() if name.startswith(PREFIX) and value.strip()}
     problems = list(_unknown(given))
+    others = {name: value.strip() for name, value in environ.items() if name.startswith("OTEL_") and value.strip()}
     read, unreadable = _read({name: value for name, value in given.items() if name in variables()})
     problems += unreadable
     settings = _settled(read, given)
+    if settings.tracing:
+        problems += _opentelemetry(others)
     wrong = {problem.variable for problem in problems}
     problems += [problem for problem in _check(settings, given, purpose) if problem.variable not in wrong]
     if problems:
@@ -407,6 +410,23 @@ def seconds_of_all_attempts(settings: Settings) -> float:
 def _tracing(settings: Settings, _given: Given, purpose: Purpose) -> Iterator[Problem]:
     if settings.tracing and purpose in {"serve", "worker"} and not _installed("opentelemetry.exporter.otlp.proto.http"):
         yield _problem("TRACING", "is on, but OpenTelemetry is not installed: pip install 'recado[otel]'.")
+
+
+def _opentelemetry(given: Given) -> Iterator[Problem]:
+    """What OpenTelemetry would end the process for, or tell a log that should not hear it."""
+    for name, value in given.items():
+        match name:
+            case "OTEL_EXPORTER_OTLP_ENDPOINT" | "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT":
+                if not value.startswith(("http://", "https://")):
+                    yield Problem(name, f"{name} must be an address: write it as http://collector:4318.")
+            case "OTEL_EXPORTER_OTLP_PROTOCOL" | "OTEL_EXPORTER_OTLP_TRACES_PROTOCOL":
+                if value != "http/protobuf":
+                    yield Problem(name, f"{name} must be http/protobuf, the one that is spoken here, or be removed.")
+            case "OTEL_EXPORTER_OTLP_HEADERS" | "OTEL_EXPORTER_OTLP_TRACES_HEADERS":
+                if not all("=" in header for header in value.strip(",").split(",")):
+                    yield Problem(name, f"{name} must be name=value, more of them after commas.")
+            case _ if name.startswith("OTEL_BSP_") and not (value.isascii() and value.isdigit() and int(value) > 0):
+                yield Problem(name, f"{name} must be a whole number above 0.")
 
 
 def _installed(module: str) -> bool:

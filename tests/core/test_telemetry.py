@@ -134,6 +134,12 @@ class TestALine:
             configure_logging("loud", io.StringIO(), clock)
 
 
+def test_whole_urls_of_other_libraries_are_not_told(logs: Logs) -> None:
+    logging.getLogger("httpx2").info("HTTP Request: POST https://fn.example/turn?code=s3cr3t")
+    logging.getLogger("opentelemetry.util.re").warning("Header format invalid! x-key s3cr3t")
+    assert "s3cr3t" not in logs.text
+
+
 class TestPhoneNumbers:
     @pytest.mark.parametrize(
         "written",

@@ -61,6 +61,7 @@ class TestSet:
             (["--at", "0 3 31 2 *"], "bad day-of-month"),
             (["--at", "0 3 * * *", "--time-zone", "Marte"], "'Marte' is no time zone"),
             (["--every", "0"], "from 1 second to a year"),
+            (["--on", "--off"], "not both"),
         ],
     )
     def test_of_what_makes_no_sense_is_refused(self, recado: Recado, words: list[str], why: str) -> None:

@@ -90,7 +90,7 @@ class TestMove:
         )
 
     def test_a_bell_of_another_database_is_refused(self, recado: Recado) -> None:
-        assert "RECADO_QUEUE_BACKEND is postgres" in recado.refuses("queue", "move", "--to", "postgres", status=2)
+        assert "--to must be one of sqlite, bullmq, sqs" in recado.refuses("queue", "move", "--to", "postgres")
 
     def test_a_broker_without_its_settings_is_refused(self, recado: Recado) -> None:
         assert "RECADO_SQS_QUEUE_URL is not set" in recado.refuses("queue", "move", "--to", "sqs", status=2)

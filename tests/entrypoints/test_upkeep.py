@@ -45,13 +45,34 @@ class TestVerify:
         assert violation["message_sid"] in recado("verify").stdout
 
 
+class TestAFileThatIsNotThere:
+    @pytest.mark.parametrize(
+        "words",
+        [
+            ["verify"],
+            ["backup", "copy.db"],
+            ["restored", "--yes"],
+            ["queue", "stats"],
+            ["queue", "dead"],
+            ["queue", "move", "--to", "sqlite"],
+            ["cron", "list"],
+        ],
+        ids=" ".join,
+    )
+    def test_is_a_mistake_and_is_not_made(self, recado: Recado, tmp_path: Path, words: list[str]) -> None:
+        nowhere = tmp_path / "oops.db"
+        said = recado.refuses(*words, RECADO_DATABASE_URL=f"sqlite:///{nowhere}")
+        assert f"{nowhere} is not there: RECADO_DATABASE_URL" in said
+        assert not nowhere.exists()
+
+
 class TestMigrate:
     def test_makes_a_database_and_finds_it_done_the_second_time(self, recado: Recado, tmp_path: Path) -> None:
         fresh = f"sqlite:///{tmp_path / 'fresh.db'}"
         first = recado.one("migrate", RECADO_DATABASE_URL=fresh)
         assert first == {"before": None, "after": HEAD, "migrated": True}
         second = recado.says("migrate", RECADO_DATABASE_URL=fresh)
-        assert second == f"The database is at schema {HEAD}: nothing was to be done.\n"
+        assert second == f"The database is at schema {HEAD}, as this release wants it.\n"
 
     def test_a_database_of_a_later_release_gets_a_sentence(self, recado: Recado, file: Path) -> None:
         spoil(file, "UPDATE alembic_version SET version_num = '9999'")
@@ -76,7 +97,8 @@ class TestBackup:
 class TestRestored:
     def test_drops_nothing_before_it_is_told_to(self, recado: Recado) -> None:
         assert recado.refuses("restored") == (
-            "Error: 0 jobs wait to answer customers, and none would be: say --yes if that is meant\n"
+            "Error: 0 jobs wait to answer customers and would be dropped, and sweeps would look back no further than "
+            "now: say --yes if that is meant\n"
         )
 
     def test_says_what_it_did(self, recado: Recado) -> None:
@@ -84,6 +106,11 @@ class TestRestored:
 
 
 class TestTick:
+    @pytest.mark.parametrize("seconds", ["0", "-1", "301", "nan", "inf"])
+    def test_of_no_length_is_refused(self, recado: Recado, seconds: str) -> None:
+        said = recado.refuses("tick", "--seconds", seconds, RECADO_PUBLIC_URL=PUBLIC)
+        assert "--seconds must be a number from 1 to 300" in said
+
     def test_says_what_it_did_and_what_it_leaves(self, recado: Recado) -> None:
         counts = recado.one(
             "tick", "--seconds", 5, RECADO_PUBLIC_URL=PUBLIC, RECADO_TWILIO_API_URL="http://127.0.0.1:1"

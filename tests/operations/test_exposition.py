@@ -132,7 +132,15 @@ async def test_a_worker_tells_of_itself_alone(world: World) -> None:
 
 @pytest.mark.parametrize(
     ("key", "header", "allowed"),
-    [(None, "", True), ("k", "", False), ("k", "Bearer k", True), ("k", "Bearer ü", False), ("k", "k", False)],
+    [
+        (None, "", True),
+        ("k", "", False),
+        ("k", "Bearer k", True),
+        ("k", "bearer k", True),
+        ("k", "Bearer ü", False),
+        ("k", "k", False),
+        ("sésamo", "Bearer sésamo".encode().decode("latin-1"), True),
+    ],
 )
 def test_a_key_that_is_set_must_be_borne(meters: Meters, key: str | None, header: str, allowed: bool) -> None:
     facts: Callable[[], Facts] = lambda: pytest.fail("nothing is read")  # noqa: E731

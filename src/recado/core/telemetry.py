@@ -24,6 +24,9 @@ from recado.core.errors import ConfigurationError, DomainError
 
 LEVELS: Final[Mapping[str, int]] = {"debug": 10, "info": 20, "warning": 30, "error": 40}
 
+_TOO_TALKATIVE: Final = ("httpx2", "httpcore2", "opentelemetry.util.re")
+"""They log whole URLs, in whose path or query an owner's key may be, and headers that cannot be read."""
+
 Loggable: TypeAlias = str | int | float | bool | list["Loggable"] | dict[str, "Loggable"] | None
 
 
@@ -45,6 +48,8 @@ def configure_logging(level: str, stream: TextIO, clock: Clock) -> None:
         root.removeHandler(handler)
     root.addHandler(_OtherLibraries(_Lines(stream), chain))
     root.setLevel(LEVELS[level])
+    for name in _TOO_TALKATIVE:
+        logging.getLogger(name).setLevel(logging.ERROR)
 
 
 def _chain(stream: TextIO, clock: Clock) -> list[Processor]:

@@ -17,7 +17,7 @@ from fastapi.requests import Request
 from fastapi.responses import JSONResponse
 
 from recado.core.errors import DomainError, InvalidInput
-from recado.core.queue.rounds import GIVE_BACK_SECONDS, Ticked
+from recado.core.queue.rounds import GIVE_BACK_SECONDS, LEAST_SECONDS, MOST_SECONDS, Ticked
 from recado.core.queue.worker import Worker
 
 if TYPE_CHECKING:
@@ -27,8 +27,6 @@ log = structlog.get_logger(__name__)
 
 PATH: Final = "/internal/tick"
 DEFAULT_SECONDS: Final = 20.0
-LEAST_SECONDS: Final = 1.0
-MOST_SECONDS: Final = 300.0
 
 _HEADERS: Final = {"Cache-Control": "no-store"}
 _PARAMETERS: Final = [

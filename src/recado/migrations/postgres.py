@@ -84,7 +84,7 @@ def await_schema(
     Raises `SchemaTooOld` or `RolesMissing` when nobody did in `wait_seconds`, and what `migrate_postgres` raises.
     """
     engine = postgres_engine(make_url(database_url))
-    give_up = time.monotonic() + wait_seconds
+    give_up, told = time.monotonic() + wait_seconds, ""
     try:
         while True:
             try:
@@ -98,7 +98,9 @@ def await_schema(
                 why = error
             if time.monotonic() >= give_up:
                 raise why
-            log.info("migrations.waiting", why=str(why))
+            if str(why) != told:
+                told = str(why)
+                log.info("migrations.waiting", why=told)
             pause(LOOK_SECONDS)
     finally:
         engine.dispose()

@@ -39,7 +39,8 @@ class Exposition:
         """Whether a caller may see it: with RECADO_INTERNAL_API_KEY only who bears it, without it anybody."""
         if self._key is None:
             return True
-        return hmac.compare_digest(authorization.encode(), f"Bearer {self._key}".encode())
+        scheme, _, given = authorization.partition(" ")  # Headers are read as latin-1, whatever was sent.
+        return scheme.lower() == "bearer" and hmac.compare_digest(given.strip().encode("latin-1"), self._key.encode())
 
     async def of_all(self) -> bytes:
         """The process and the line."""

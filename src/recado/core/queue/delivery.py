@@ -6,8 +6,12 @@ traces. Pinned by tests/contracts/delivery.py.
 
 from collections.abc import AsyncGenerator, Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol, TypeAlias, runtime_checkable
+from typing import Literal, Protocol, TypeAlias, runtime_checkable
 from uuid import UUID
+
+import structlog
+
+log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +40,20 @@ class BrokerState:
     reachable: bool
     warnings: Sequence[str] = ()
     detail: tuple[tuple[str, str], ...] = ()
+
+
+def note_loss(bell: str, why: str, *, lost: bool) -> Literal[True]:
+    """Say once that a bell cannot be heard, however often it is tried; workers look at the table meanwhile."""
+    if not lost:
+        log.warning("queue.bell_lost", bell=bell, error=why, doing="workers look by themselves")
+    return True
+
+
+def note_return(bell: str, *, lost: bool) -> Literal[False]:
+    """Say that a bell is heard again."""
+    if lost:
+        log.warning("queue.bell_back", bell=bell)
+    return False
 
 
 class Delivery(Protocol):

@@ -24,6 +24,9 @@ ROUND_JOBS: Final = 16
 """How many jobs a round runs at a time: few enough to finish within its budget."""
 LAST_CLAIM_SECONDS: Final = 3.0
 """Nothing is claimed so shortly before the stop: a send that is cut off is a send whose fate must be found out."""
+LEAST_SECONDS: Final = 1.0
+MOST_SECONDS: Final = 300.0
+"""What a round may be given by those who call for one."""
 GIVE_BACK_SECONDS: Final = 2.0
 """What giving back may take."""
 

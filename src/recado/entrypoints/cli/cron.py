@@ -27,7 +27,7 @@ def list_(as_json: AsJson = False) -> None:
 
     Slots are shown in the schedule's time zone; with --json in UTC.
     """
-    found = run(lambda container: container.cron().list())
+    found = run(lambda container: container.cron().list(), looks=True)
     if as_json:
         document([_view(each) for each in found])
     else:
@@ -44,7 +44,7 @@ def list_(as_json: AsJson = False) -> None:
 @app.command("run")
 def run_(name: Name, as_json: AsJson = False) -> None:
     """Make a job of a schedule now. A worker runs it, or `recado tick`; its slots stay as they are."""
-    job_id = run(lambda container: container.cron().run(name))
+    job_id = run(lambda container: container.cron().run(name), looks=True)
     answer(
         {"name": name, "job_id": str(job_id)}, f"{name} is job {job_id}; a worker takes it from here.", as_json=as_json
     )
@@ -60,14 +60,18 @@ def set_(
         str | None, typer.Option(metavar="ZONE", help="With --at: whose clocks, such as America/Sao_Paulo.")
     ] = None,
     every: Annotated[int | None, typer.Option(metavar="SECONDS", help="Instead of --at: how far apart.")] = None,
-    enabled: Annotated[bool | None, typer.Option("--on/--off", help="Whether it comes round at all.")] = None,
+    on: Annotated[bool, typer.Option("--on", help="It comes round.")] = False,
+    off: Annotated[bool, typer.Option("--off", help="It does not come round any more.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Change a schedule; what is not named stays. Workers follow within a minute."""
+    if on and off:
+        raise InvalidInput("give --on or --off, not both")
+    enabled = True if on else False if off else None
     when = _when(at, time_zone, every)
     if when is None and enabled is None:
         raise InvalidInput("nothing is to be changed: give --at, --every, --on or --off")
-    shown = _view(run(lambda container: container.cron().set(name, when=when, enabled=enabled)))
+    shown = _view(run(lambda container: container.cron().set(name, when=when, enabled=enabled), looks=True))
     if as_json:
         document(shown)
     else:

@@ -24,7 +24,7 @@ JobId = Annotated[UUID, typer.Argument(metavar="ID", parser=read_id, help="As `r
 @app.command()
 def stats(as_json: AsJson = False) -> None:
     """Count what waits, runs and was given up."""
-    found = run(lambda container: container.queue().stats())
+    found = run(lambda container: container.queue().stats(), looks=True)
     if as_json:
         document(asdict(found))
     else:
@@ -38,7 +38,7 @@ def dead(as_json: AsJson = False) -> None:
 
     They are jobs that failed for good, and were neither retried nor discarded since.
     """
-    found = [_view(job) for job in run(lambda container: container.queue().dead())]
+    found = [_view(job) for job in run(lambda container: container.queue().dead(), looks=True)]
     items(
         found, {"Id": lambda item: str(item["id"]), "What": _what}, empty="There are no dead letters.", as_json=as_json
     )
@@ -79,7 +79,7 @@ def retry(
     """Start dead letters again. Refused while that could answer a customer twice or out of turn."""
     if (job_id is None) is not every:
         raise InvalidInput("name one dead letter by its id, or all of them with --all")
-    ended = run(lambda container: _retry(container, job_id, force=force))
+    ended = run(lambda container: _retry(container, job_id, force=force), looks=True)
     if as_json:
         document({"retried": ended.retried, "refused": ended.refused})
     else:
@@ -139,7 +139,7 @@ def move(
     The rows are the jobs, so nothing is carried over: the new backend is tried, and every waiting job is rung for anew.
     Processes ring where RECADO_QUEUE_BACKEND says; while some are still at the old one, both ring.
     """
-    moved = run(lambda container: _move(container, to))
+    moved = run(lambda container: _move(container, to), looks=True)
     answer(
         asdict(moved),
         f"{to} rings from now on for processes that are started with RECADO_QUEUE_BACKEND={to}: set it and restart "
@@ -150,9 +150,13 @@ def move(
 
 async def _move(container: "Container", to: str) -> Moved:
     from recado.bootstrap import Container
+    from recado.core.database.engine import on_postgresql
     from recado.core.errors import ConfigurationError
     from recado.entrypoints.cli.running import settings_of
 
+    bells = ("postgres" if on_postgresql(container.settings().database_url) else "sqlite", "bullmq", "sqs")
+    if to not in bells:
+        raise InvalidInput(f"--to must be one of {', '.join(bells)} for this database, not {to!r}")
     settings = settings_of("cli", QUEUE_BACKEND=to)
     broker = Container(settings=settings).broker()
     if broker is not None:
@@ -170,5 +174,5 @@ def discard(job_id: JobId, as_json: AsJson = False) -> None:
 
     A dead letter leaves the list. A waiting job leaves the line, and its messages are not answered.
     """
-    run(lambda container: container.queue().discard(job_id))
+    run(lambda container: container.queue().discard(job_id), looks=True)
     answer({"id": str(job_id), "discarded": True}, f"{job_id} was discarded.", as_json=as_json)

@@ -21,18 +21,29 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
+WAIT_SECONDS = 2.0
+"""How long a command waits for PostgreSQL; a person is waiting for the command."""
+
+
 def run(
-    work: "Callable[[Container], Awaitable[T]]", purpose: Purpose = "cli", *, besides: Collection[str | None] = ()
+    work: "Callable[[Container], Awaitable[T]]",
+    purpose: Purpose = "cli",
+    *,
+    besides: Collection[str | None] = (),
+    looks: bool = False,
 ) -> T:
     """What `work` gives for a container over the configured database, whose schema is brought up first.
 
-    `besides` are variables that options name for secrets: theirs to choose, even where they look like settings.
+    `looks`: it is about what there is, so an SQLite file that is not there is a mistake and is not made. `besides` are
+    variables that options name for secrets: theirs to choose, even where they look like settings.
     """
     settings = settings_for(purpose, besides=besides)
     from recado.bootstrap import Container, metadata
-    from recado.migrations.starting import bring_up
+    from recado.migrations.starting import bring_up, must_be_there
 
-    bring_up(settings.database_url, metadata)
+    if looks:
+        must_be_there(settings.database_url)
+    bring_up(settings.database_url, metadata, wait_seconds=WAIT_SECONDS)
     container = Container(settings=settings)
     if purpose == "cli":  # It runs no job, so it need not load a tracer.
         container.traces.override(NoTraces())

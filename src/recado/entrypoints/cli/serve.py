@@ -3,6 +3,7 @@
 import gc
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -13,6 +14,7 @@ import structlog
 import typer
 
 from recado.core.clock import SystemClock
+from recado.core.errors import ConfigurationError
 from recado.core.telemetry import configure_logging
 from recado.settings import load_settings
 
@@ -36,6 +38,7 @@ def serve(
     from recado.migrations.starting import bring_up
 
     bring_up(settings.database_url, metadata)
+    _must_be_free(host, port)
     container = Container(settings=settings)
     beside = WorkerBeside() if with_worker else None
     app = build_app(container)
@@ -60,6 +63,16 @@ def serve(
     finally:
         if beside is not None:
             beside.stop()
+
+
+def _must_be_free(host: str, port: int) -> None:
+    """Raises `ConfigurationError` where nobody can listen: uvicorn would say so in a line of its log only."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        socket.create_server((host, port), family=family).close()
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise ConfigurationError(f"{host}, port {port}: {reason}; choose others with --host and --port") from error
 
 
 def _leave(_number: int, _frame: FrameType | None) -> NoReturn:

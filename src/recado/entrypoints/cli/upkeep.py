@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 def verify(as_json: AsJson = False) -> None:
     """Prove that every accepted message has exactly one outcome, or is on its way to one. Violations: exit 1."""
-    report = run(lambda container: container.verifier().verify())
+    report = run(lambda container: container.verifier().verify(), looks=True)
     if as_json:
         document(report.document())
     else:
@@ -64,6 +64,10 @@ def tick(
     seconds: Annotated[float, typer.Option(help="How long the round may take.")] = 25.0, as_json: AsJson = False
 ) -> None:
     """Do one round: free the leases of dead workers, start what is scheduled, run what is due. For timers and tests."""
+    from recado.core.queue.rounds import LEAST_SECONDS, MOST_SECONDS
+
+    if not LEAST_SECONDS <= seconds <= MOST_SECONDS:
+        raise InvalidInput(f"--seconds must be a number from {LEAST_SECONDS:g} to {MOST_SECONDS:g}")
     ticked = run(lambda container: _one_round(container, seconds), purpose="worker")
     counts = asdict(ticked)
     words = f"{ticked.jobs} jobs run, {ticked.leases_freed} leases freed, {ticked.still_due} still due."
@@ -88,7 +92,7 @@ def migrate(as_json: AsJson = False) -> None:
     result = bring(settings.database_url, metadata)
     words = f"The database was at schema {result.before or 'none'} and is at {result.after} now."
     if not result.migrated:
-        words = f"The database is at schema {result.after}: nothing was to be done."
+        words = f"The database is at schema {result.after}, as this release wants it."
     answer(asdict(result), words, as_json=as_json)
 
 
@@ -116,8 +120,10 @@ def backup(
 ) -> None:
     """Copy the database to a file, while servers and workers go on. The copy is checked before it gets its name."""
     settings = settings_for("cli")
+    from recado.migrations.starting import must_be_there
     from recado.operations.backup import back_up
 
+    must_be_there(settings.database_url)
     made = back_up(settings.database_url, file, _Share())
     words = f"{made.file} holds the database: {made.bytes / 1_000_000:.1f} MB at schema {made.schema}."
     answer(asdict(made), words, as_json=as_json)
@@ -131,7 +137,7 @@ def restored(
 
     What waits in a backup may have been answered since. Without this it is answered again.
     """
-    silenced = run(lambda container: _silence(container, yes=yes))
+    silenced = run(lambda container: _silence(container, yes=yes), looks=True)
     words = f"{silenced.dropped} jobs dropped, {silenced.left} sends left to be found out, {silenced.numbers} numbers."
     answer(asdict(silenced), words, as_json=as_json)
 
@@ -140,7 +146,10 @@ async def _silence(container: "Container", *, yes: bool) -> "Silenced":
     copy = container.restored_copy()
     if not yes:
         waiting = await copy.waiting()
-        raise InvalidInput(f"{waiting} jobs wait to answer customers, and none would be: say --yes if that is meant")
+        raise InvalidInput(
+            f"{waiting} jobs wait to answer customers and would be dropped, and sweeps would look back no further than "
+            "now: say --yes if that is meant"
+        )
     return await copy.silence()
 
 

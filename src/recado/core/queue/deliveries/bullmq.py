@@ -17,7 +17,7 @@ from uuid import UUID
 import structlog
 
 from recado.core.errors import BrokerLost
-from recado.core.queue.delivery import BrokerState, Room, WakeUp
+from recado.core.queue.delivery import BrokerState, Room, WakeUp, note_loss, note_return
 
 if TYPE_CHECKING:
     from bullmq import Queue, Worker
@@ -71,14 +71,16 @@ class BullmqDelivery:
             raise BrokerLost(f"Redis did not take wake-ups: {refused[0]}")
 
     async def receive(self, room: Room) -> AsyncGenerator[WakeUp, None]:  # noqa: ARG002 - one at a time is never too many
+        lost = False
         while True:
             worker = self._connected_worker()
             try:
                 async with contextlib.aclosing(_fetched(worker, self._stalled)) as fetched:
                     async for wakeup in fetched:
+                        lost = note_return("bullmq", lost=lost)
                         yield wakeup
             except Exception as error:  # noqa: BLE001 - a foreign client, whatever it raises: the worker must go on
-                log.info("queue.bell_lost", error=str(error))
+                lost = note_loss("bullmq", str(error), lost=lost)
             finally:
                 await _closed(worker)
             await asyncio.sleep(PAUSE_SECONDS)

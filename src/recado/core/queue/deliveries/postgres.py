@@ -11,17 +11,14 @@ from datetime import datetime
 from typing import Final
 
 import psycopg
-import structlog
 from sqlalchemy import bindparam, select
 
 from recado.core.clock import Clock
 from recado.core.database.postgres import CHANNEL, PostgresDatabase
 from recado.core.database.prepared import Prepared
 from recado.core.errors import DomainError
-from recado.core.queue.delivery import Room, WakeUp
+from recado.core.queue.delivery import Room, WakeUp, note_loss, note_return
 from recado.core.queue.tables import lanes
-
-log = structlog.get_logger(__name__)
 
 NET_SECONDS: Final = 1.0
 _NEXT = Prepared(
@@ -66,6 +63,7 @@ class PostgresDelivery:
 
     async def _listen(self, rung: asyncio.Event) -> None:
         """Ring for each notification, for ever; a lost connection is made anew, and that rings too."""
+        lost = False
         while True:
             try:
                 connection = await psycopg.AsyncConnection.connect(
@@ -74,10 +72,11 @@ class PostgresDelivery:
                 async with connection:
                     await connection.execute(f"LISTEN {CHANNEL}".encode())
                     rung.set()  # Something may have happened while nobody listened.
+                    lost = note_return("postgres", lost=lost)
                     async for _ in connection.notifies():
                         rung.set()
             except psycopg.Error as error:
-                log.info("queue.bell_lost", error=str(error).strip())
+                lost = note_loss("postgres", str(error).strip(), lost=lost)
             await asyncio.sleep(NET_SECONDS)
 
     async def _patience(self) -> float:

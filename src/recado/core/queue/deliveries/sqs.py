@@ -17,17 +17,13 @@ from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Final
 from uuid import UUID
 
-import structlog
-
 from recado.core.errors import BrokerLost
-from recado.core.queue.delivery import BrokerState, Room, WakeUp
+from recado.core.queue.delivery import BrokerState, Room, WakeUp, note_loss, note_return
 
 if TYPE_CHECKING:
     from aiobotocore.session import AioSession
     from types_aiobotocore_sqs import SQSClient
     from types_aiobotocore_sqs.type_defs import SendMessageBatchRequestEntryTypeDef
-
-log = structlog.get_logger(__name__)
 
 BATCH: Final = 10
 """The most messages SQS takes or gives at once."""
@@ -59,13 +55,16 @@ class SqsDelivery:
                 raise outcome if isinstance(outcome, BrokerLost) else BrokerLost(_lost(outcome)) from outcome
 
     async def receive(self, room: Room) -> AsyncGenerator[WakeUp, None]:
+        lost = False
         while True:
             try:
                 client = await self._connected()
-                for wakeup in await self._receive(client, max(1, min(BATCH, room()))):
+                wakeups = await self._receive(client, max(1, min(BATCH, room())))
+                lost = note_return("sqs", lost=lost)
+                for wakeup in wakeups:
                     yield wakeup
             except Exception as error:  # noqa: BLE001 - a foreign client, whatever it raises: the worker must go on
-                log.info("queue.bell_lost", error=_lost(error))
+                lost = note_loss("sqs", _lost(error), lost=lost)
                 await asyncio.sleep(PAUSE_SECONDS)
 
     async def close(self) -> None:
