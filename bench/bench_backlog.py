@@ -205,15 +205,16 @@ def delay(bench: Workbench, url: str) -> float:
 def _until_it_starts(told: socket.socket, worker: "subprocess.Popen[bytes]") -> float:
     import uuid
 
-    from bench_queue import _container, _job
+    from noop_feeder import job
+    from noop_worker import container
 
-    container = _container()
-    job = _job(container, owner=uuid.UUID(int=99_999))
+    made = container()
+    one = job(made, owner=uuid.UUID(int=99_999))
 
     async def store() -> int:
         stored = time.monotonic_ns()
-        await container.queue().enqueue([job])
-        await container.database().close()
+        await made.queue().enqueue([one])
+        await made.database().close()
         return stored
 
     stored = asyncio.run(store())

@@ -20,7 +20,6 @@ import contextlib
 import json
 import math
 import os
-import random
 import signal
 import socket
 import sqlite3
@@ -66,9 +65,11 @@ class Rings:
 
     def recado(self) -> float:
         """Jobs a second."""
+        from noop_feeder import store_all
+
         with self._worker():
             started = time.monotonic()
-            asyncio.run(self._enqueue_all())
+            asyncio.run(store_all(self._jobs, CALLERS))
             if not wait_until(self._is_drained, LONGEST_SECONDS, pause=0.02):
                 harness.give_up(f"{self._jobs} jobs were not done within {LONGEST_SECONDS:g} seconds")
             return self._jobs / (time.monotonic() - started)
@@ -95,12 +96,14 @@ class Rings:
 
     def starts(self, samples: int) -> list[float]:
         """Milliseconds from storing a job to its start in an idle worker."""
+        from noop_feeder import one_by_one
+
         address = str(self._bench.home / "started.sock")
         Path(address).unlink(missing_ok=True)
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as told, self._worker(address):
             told.bind(address)
             told.settimeout(30)
-            return asyncio.run(self._one_by_one(told, samples))
+            return asyncio.run(one_by_one(told, samples))
 
     @contextmanager
     def _worker(self, *words: str) -> Iterator[None]:
@@ -114,36 +117,6 @@ class Rings:
             yield
         finally:
             self._bench.stop(process)
-
-    async def _enqueue_all(self) -> None:
-        from noop_feeder import job
-        from noop_worker import container
-
-        made = container()
-        queue, numbers = made.queue(), iter(range(self._jobs))
-
-        async def call() -> None:
-            for _ in numbers:
-                await queue.enqueue([job(made)])
-
-        await asyncio.gather(*(call() for _ in range(CALLERS)))
-        await made.database().close()
-
-    async def _one_by_one(self, told: socket.socket, samples: int) -> list[float]:
-        from noop_feeder import job
-        from noop_worker import container
-
-        made, chance, taken = container(), random.Random(7), []
-        for number in range(samples + 5):
-            one = job(made)
-            stored = time.monotonic_ns()
-            await made.queue().enqueue([one])
-            started = int((await asyncio.to_thread(told.recv, 64)).split()[0])
-            if number >= 5:  # The first ones warm up.
-                taken.append((started - stored) / 1e6)
-            await asyncio.sleep(0.02 + 0.04 * chance.random())
-        await made.database().close()
-        return taken
 
     def _is_drained(self) -> bool:
         with closing(sqlite3.connect(self._database, timeout=30)) as connection:

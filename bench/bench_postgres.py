@@ -35,7 +35,6 @@ How to read it: the ratios. pgqueuer comes from requirements/rivals.txt, into an
 import asyncio
 import math
 import os
-import random
 import shutil
 import socket
 import subprocess
@@ -142,9 +141,11 @@ class Queues:
 
     def recado(self) -> float:
         """Jobs a second."""
+        from noop_feeder import store_all
+
         with fresh(self._server) as url, self._worker(url):
             started = time.monotonic()
-            asyncio.run(self._enqueue_all())
+            asyncio.run(store_all(self._jobs, CALLERS))
             return self._rate(url, RECADO, started)
 
     def pgqueuer(self) -> float:
@@ -161,6 +162,8 @@ class Queues:
 
     def starts(self, samples: int) -> list[float]:
         """Milliseconds from storing a job to its start in an idle worker."""
+        from noop_feeder import one_by_one
+
         address = str(self._bench.home / "started.sock")
         Path(address).unlink(missing_ok=True)
         with (
@@ -170,7 +173,7 @@ class Queues:
         ):
             told.bind(address)
             told.settimeout(30)
-            return asyncio.run(_one_by_one(told, samples))
+            return asyncio.run(one_by_one(told, samples))
 
     @contextmanager
     def _worker(self, url: str, *words: str) -> Iterator[None]:
@@ -185,20 +188,6 @@ class Queues:
             yield
         finally:
             self._bench.stop(process)
-
-    async def _enqueue_all(self) -> None:
-        from noop_feeder import job
-        from noop_worker import container
-
-        made = container()
-        queue, numbers = made.queue(), iter(range(self._jobs))
-
-        async def call() -> None:
-            for _ in numbers:
-                await queue.enqueue([job(made)])
-
-        await asyncio.gather(*(call() for _ in range(CALLERS)))
-        await made.database().close()
 
     def _rival(self, url: str, rows: Rows, words: list[str], connections: int, at_once: int) -> float:
         file = self._bench.home / "rival"
@@ -232,23 +221,6 @@ class Queues:
         if done != self._jobs:
             harness.give_up(f"{done} of {self._jobs} jobs were done ({rows.done})")
         return self._jobs / seconds
-
-
-async def _one_by_one(told: socket.socket, samples: int) -> list[float]:
-    from noop_feeder import job
-    from noop_worker import container
-
-    made, chance, taken = container(), random.Random(7), []
-    for number in range(samples + 5):
-        one = job(made)
-        stored = time.monotonic_ns()
-        await made.queue().enqueue([one])
-        started = int((await asyncio.to_thread(told.recv, 64)).split()[0])
-        if number >= 5:  # The first ones warm up.
-            taken.append((started - stored) / 1e6)
-        await asyncio.sleep(0.02 + 0.04 * chance.random())
-    await made.database().close()
-    return taken
 
 
 # --- Webhooks ---------------------------------------------------------------------------------------------------------

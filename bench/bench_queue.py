@@ -22,7 +22,6 @@ worker's poll of the file, which is every 20 ms.
 import asyncio
 import math
 import os
-import random
 import socket
 import sqlite3
 import sys
@@ -31,14 +30,12 @@ from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
-from uuid import UUID
 
 import harness
 from harness import BENCH, Figure, Workbench, at_least, at_most, percentile, progress, wait_until
 
 if TYPE_CHECKING:
-    from recado.bootstrap import Container
-    from recado.core.queue.job import NewJob
+    pass
 
 JOBS = 20_000
 CALLERS = 64
@@ -47,7 +44,6 @@ SAMPLES = 500
 LONGEST_SECONDS = 180.0
 OF_HUEY = 3.0
 START_P99_MS = 50.0
-OWNER = UUID(int=1)
 
 
 class Queues:
@@ -64,9 +60,11 @@ class Queues:
 
     def recado(self) -> float:
         """Jobs a second."""
+        from noop_feeder import store_all
+
         with self._worker():
             started = time.monotonic()
-            asyncio.run(self._enqueue_all())
+            asyncio.run(store_all(self._jobs, CALLERS))
             self._wait_for_the_last(self._is_drained)
             return self._jobs / (time.monotonic() - started)
 
@@ -92,40 +90,18 @@ class Queues:
 
     def starts(self, samples: int) -> list[float]:
         """Milliseconds from storing a job to its start in an idle worker."""
+        from noop_feeder import one_by_one
+
         address = str(self._bench.home / "started.sock")
         Path(address).unlink(missing_ok=True)
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as told, self._worker(address):
             told.bind(address)
             told.settimeout(30)
-            return asyncio.run(self._one_by_one(told, samples))
+            return asyncio.run(one_by_one(told, samples))
 
     def _worker(self, *arguments: str) -> "_Worker":
         harness.copied(self._template, self._database)
         return _Worker(self._bench, self._env, self._database, arguments)
-
-    async def _enqueue_all(self) -> None:
-        container = _container()
-        queue, numbers = container.queue(), iter(range(self._jobs))
-
-        async def call() -> None:
-            for _ in numbers:
-                await queue.enqueue([_job(container)])
-
-        await asyncio.gather(*(call() for _ in range(CALLERS)))
-        await container.database().close()
-
-    async def _one_by_one(self, told: socket.socket, samples: int) -> list[float]:
-        container, chance, taken = _container(), random.Random(7), []
-        for number in range(samples + 5):
-            job = _job(container)
-            stored = time.monotonic_ns()
-            await container.queue().enqueue([job])
-            started = int((await asyncio.to_thread(told.recv, 64)).split()[0])
-            if number >= 5:  # The first ones warm up.
-                taken.append((started - stored) / 1e6)
-            await asyncio.sleep(0.02 + 0.04 * chance.random())
-        await container.database().close()
-        return taken
 
     def _is_drained(self) -> bool:
         with closing(sqlite3.connect(self._database, timeout=30)) as connection:
@@ -153,20 +129,6 @@ class _Worker:
 
     def __exit__(self, *_error: object) -> None:
         self._bench.stop(self._process)
-
-
-def _container() -> "Container":
-    from noop_worker import container
-
-    return container()
-
-
-def _job(container: "Container", owner: UUID = OWNER) -> "NewJob":
-    from noop_worker import NAME
-    from recado.core.queue.job import NewJob
-
-    now = container.clock().now()
-    return NewJob(id=container.ids().new(), name=NAME, owner_id=owner, created_at=now, due_at=now)
 
 
 def main() -> None:

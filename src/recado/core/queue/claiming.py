@@ -294,8 +294,7 @@ _PARTS_OF_A_LINE: Final = """
 
 def _lines_of(sql: str, **words: str) -> TextualSelect:
     """All lines in one statement: a statement for each owner was half of what a claim cost."""
-    asked = "WITH given (priority, owner, now, most, suspects) AS (VALUES (:priority, :owner, :now, :most, :suspects))"
-    statement = text(f"{asked} {sql}".format(parts=_PARTS_OF_A_LINE.format(**words)))
+    statement = text(f"{_GIVEN_LINES} {sql}".format(parts=_PARTS_OF_A_LINE.format(**words)))
     statement = statement.bindparams(given(lanes.c.owner_id, "owner"), given(lanes.c.next_due_at, "now"))
     numbers = (bindparam(name, type_=Integer) for name in ("priority", "most", "suspects"))
     return statement.bindparams(*numbers).columns(*_HEAD_COLUMNS)
