@@ -41,6 +41,7 @@ class Between:
         self._database = database
         self._happening = happening
         self.url = database.url
+        self.last_failure = database.last_failure
         self.write = database.write
         self.batched = database.batched
         self.write_from_thread = database.write_from_thread

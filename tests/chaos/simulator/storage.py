@@ -163,6 +163,10 @@ class Storage:
         self.bells: list[Callable[[], None]] = []
         """Called after each commit that changed something."""
 
+    @property
+    def last_failure(self) -> str | None:
+        return "the database cannot store now (played)" if self.down else None
+
     def commit(self, items: "list[Item[Any]]", name: str) -> bool:
         """One transaction; whether any row was changed."""
         groups = [items, []]
@@ -213,6 +217,10 @@ class ProcessDatabase:
     @property
     def url(self) -> str:
         return "sqlite://"
+
+    @property
+    def last_failure(self) -> str | None:
+        return self._storage.last_failure
 
     async def write(self, work: Callable[[UnitOfWork], T], *, owner: UUID | None, urgent: bool = False) -> T:  # noqa: ARG002
         item, future = self._item(lambda uow, _: (work(uow),), None, owner)

@@ -179,6 +179,22 @@ class TestWhatIsWritten:
             assert connection.execute("SELECT value FROM things").fetchall() == [("last words",)]
 
 
+class TestTheLastFailure:
+    async def test_is_what_the_last_write_met_until_one_is_stored(self, things: SqliteDatabase) -> None:
+        [[pages]] = await things.write(lambda uow: uow.say("PRAGMA page_count"), owner=None)
+        await things.write(lambda uow: uow.say(f"PRAGMA max_page_count = {pages}"), owner=None)
+        with pytest.raises(StorageUnavailable):
+            await things.write(lambda uow: add(uow, "x" * 100_000), owner=None)
+        assert "full" in str(things.last_failure)
+        await things.write(lambda uow: add(uow, "small"), owner=None)
+        assert things.last_failure is None
+
+    async def test_is_none_of_a_function_s_own(self, things: SqliteDatabase) -> None:
+        with pytest.raises(Refused):
+            await things.write(refuse, owner=None)
+        assert things.last_failure is None
+
+
 class TestARead:
     async def test_cannot_write(self, things: SqliteDatabase) -> None:
         with pytest.raises(StorageUnavailable, match="readonly"):

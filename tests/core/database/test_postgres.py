@@ -190,6 +190,28 @@ class TestAConnectionThatIsLost:
         assert (line.cut, runs, await stored(things)) == (1, 1, ["run 1"])
 
 
+class TestTheLastFailure:
+    async def test_is_what_the_last_write_met_until_one_is_stored(
+        self, things: PostgresDatabase, postgres_url: str
+    ) -> None:
+        database = PostgresDatabase(postgres_url, outage_seconds=0)
+
+        def loses_its_connection(uow: UnitOfWork) -> None:
+            with closing(things.connect_apart()) as other:
+                other.execute("SELECT pg_terminate_backend(%s, 5000)", [backend(uow)])
+            add(uow, "never")
+
+        with pytest.raises(StorageUnavailable):
+            await database.write(loses_its_connection, owner=None)
+        assert "cannot be reached" in str(database.last_failure)
+        await database.write(lambda uow: add(uow, "stored"), owner=None)
+        assert database.last_failure is None
+        with pytest.raises(IntegrityError):
+            await database.write(lambda uow: add(uow, "stored"), owner=None)
+        assert database.last_failure is None, "the database was ready to store it"
+        await database.close()
+
+
 _DIES_IN_THE_COMMIT = """
 CREATE OR REPLACE FUNCTION dies() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS $$ BEGIN
     IF new.value = 'run 1' THEN

@@ -270,6 +270,7 @@ class Counted:
         self._database = database
         self.count = 0
         self.url = database.url
+        self.last_failure = database.last_failure
         self.write = database.write
         self.batched = database.batched
         self.write_from_thread = database.write_from_thread

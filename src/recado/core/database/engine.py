@@ -28,6 +28,14 @@ class Database(Protocol):
         """Where it is; may hold a password."""
         ...
 
+    @property
+    def last_failure(self) -> str | None:
+        """Why the last write of this process could not be stored, in a sentence; None when the last one was.
+
+        What a unit of work raises of its own does not count: the database was ready to store it.
+        """
+        ...
+
     async def write(self, work: Callable[[UnitOfWork], T], *, owner: UUID | None, urgent: bool = False) -> T:
         """Run `work` in one transaction; it is durable when this returns. Urgent ones go before the rest.
 

@@ -161,11 +161,29 @@ class Inbox:
             raise StorageUnavailable("the database is being closed")
 
 
+class LastWrite:
+    """How the last write of a process ended; told by its writers' threads, asked by anyone."""
+
+    def __init__(self) -> None:
+        self.failure: str | None = None
+
+    def stored(self) -> None:
+        self.failure = None
+
+    def failed(self, why: BaseException) -> None:
+        self.failure = str(why)
+
+
 class Inboxed:
     """How a database takes writes in: each goes into its inbox, whose writers are started with the first."""
 
     def __init__(self) -> None:
         self._inbox = Inbox()
+        self._last_write = LastWrite()
+
+    @property
+    def last_failure(self) -> str | None:
+        return self._last_write.failure
 
     def _start(self) -> None:
         """Start the writers, unless they run."""

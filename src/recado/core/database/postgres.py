@@ -26,7 +26,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import NullPool
 
 from recado.core.clock import Clock, SharedClock, SystemClock
-from recado.core.database.inbox import Inboxed, Item, call_each, hand_out
+from recado.core.database.inbox import Inboxed, Item, LastWrite, call_each, hand_out
 from recado.core.database.tenancy import NOT_THERE, RolesMissing, beginnings
 from recado.core.database.unit_of_work import UnitOfWork
 from recado.core.errors import Busy, ConfigurationError, StorageUnavailable
@@ -196,8 +196,10 @@ class PostgresWriter:
         clock: SharedClock,
         outage_seconds: float,
         meters: Meters | None = None,
+        last_write: LastWrite | None = None,
     ) -> None:
         self._meters = meters
+        self._last_write = last_write or LastWrite()
         self._outage = outage_seconds
         self._engine = engine
         self._clock = clock
@@ -210,7 +212,10 @@ class PostgresWriter:
             ended = self._insist(group)
         except Exception as error:  # noqa: BLE001 - the outermost loop of every write: each waiting future gets the error
             known = _as_storage_error(error)
-            if len(group) > 1 and not isinstance(known, StorageUnavailable | Busy | RolesMissing):
+            of_storage = isinstance(known, StorageUnavailable | Busy | RolesMissing)
+            if of_storage:
+                self._last_write.failed(known)
+            if len(group) > 1 and not of_storage:
                 middle = len(group) // 2
                 self.run(group[:middle])
                 self.run(group[middle:])
@@ -219,6 +224,7 @@ class PostgresWriter:
                 item.error = known
             hand_out(group)
             return
+        self._last_write.stored()
         for item, result in zip(group, ended.results, strict=True):
             item.result = result
         call_each(ended.hooks)
@@ -431,7 +437,9 @@ class PostgresDatabase(Inboxed):
                 self._threads = threads
 
     def _write_loop(self) -> None:
-        writer = PostgresWriter(self._engine, self._listeners, self._clock, self._outage, self._meters)
+        writer = PostgresWriter(
+            self._engine, self._listeners, self._clock, self._outage, self._meters, self._last_write
+        )
         while self._inbox.wait():
             group = self._inbox.take()
             if group:  # Another writer may have been quicker.

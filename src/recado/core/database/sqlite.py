@@ -25,7 +25,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import NullPool, StaticPool
 
 from recado.core.database.checkpoints import LONGEST_PAGES, PAGES, Checkpoints
-from recado.core.database.inbox import BATCH_ITEMS, Inboxed, Item, call_each, hand_out
+from recado.core.database.inbox import BATCH_ITEMS, Inboxed, Item, LastWrite, call_each, hand_out
 from recado.core.database.unit_of_work import UnitOfWork
 from recado.core.errors import Busy, ConfigurationError, StorageUnavailable
 from recado.core.metrics import Meters
@@ -141,8 +141,9 @@ class _TransactionLost(StorageUnavailable):
 class SqliteWriter:
     """Runs batches of functions, each batch one durable transaction. Driven by a thread, or by a simulator."""
 
-    def __init__(self, engine: Engine, meters: Meters | None = None) -> None:
+    def __init__(self, engine: Engine, meters: Meters | None = None, last_write: LastWrite | None = None) -> None:
         self._engine = engine
+        self._last_write = last_write or LastWrite()
         self._meters = meters
         self._connection: Connection | None = None
         self._listeners: list[Callable[[], None]] = []
@@ -161,11 +162,13 @@ class SqliteWriter:
         except Exception as error:  # noqa: BLE001 - the outermost loop of every write: each waiting future gets the error
             failure = _as_storage_error(error)
             self._forget_connection()
-        if failure is not None:
+        if failure is None:
+            self._last_write.stored()
+            call_each(hooks)
+        else:
+            self._last_write.failed(failure)
             for item in done:
                 item.result, item.error = None, failure
-        if failure is None:
-            call_each(hooks)
         hand_out(done)
         if changed:
             call_each(self._listeners)
@@ -265,12 +268,12 @@ class SqliteDatabase(Inboxed):
         self._url = make_url(url)
         if self._url.get_backend_name() != "sqlite":
             raise ConfigurationError(f"{self._url.render_as_string()} is not a SQLite database")
-        self._writer = SqliteWriter(sqlite_engine(self._url), meters)
+        super().__init__()
+        self._writer = SqliteWriter(sqlite_engine(self._url), meters, self._last_write)
         self._read_engine = sqlite_engine(self._url, read_only=True)
         self._readers = ThreadPoolExecutor(readers, thread_name_prefix="recado-read")
         self._local = threading.local()
         self._read_connections: list[Connection] = []
-        super().__init__()
         self._thread: threading.Thread | None = None
         self._starting = threading.Lock()
         self._checkpoints = Checkpoints(self.connect_apart, sqlite_module().Error)
