@@ -15,7 +15,7 @@ from sqlalchemy.exc import IntegrityError
 
 from recado.core.clock import FrozenClock, SystemClock
 from recado.core.database import postgres as door
-from recado.core.database.postgres import PostgresDatabase
+from recado.core.database.postgres import PostgresDatabase, postgres_engine
 from recado.core.database.unit_of_work import UnitOfWork
 from recado.core.errors import StorageUnavailable
 from tests.proxy import proxied
@@ -121,6 +121,102 @@ class TestWriting:
             await things.close()
             heard = list(listener.notifies(timeout=10, stop_after=1))
         assert len(heard) == 1
+
+
+_NOTES_WHAT_THE_COMMIT_WAITS_FOR = """
+CREATE TABLE IF NOT EXISTS waited (level text);
+CREATE OR REPLACE FUNCTION note_level() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS $$ BEGIN
+    INSERT INTO waited VALUES (current_setting('synchronous_commit'));
+    RETURN new;
+END $$;
+CREATE CONSTRAINT TRIGGER note AFTER INSERT ON things DEFERRABLE INITIALLY DEFERRED
+    FOR EACH ROW EXECUTE FUNCTION note_level();
+"""
+_WAITED = {"off": "on", "local": "on", "on": "on", "remote_write": "remote_write", "remote_apply": "remote_apply"}
+
+
+def told(url: str, setting: str) -> str:
+    """The URL with a setting in it, as people write it."""
+    return make_url(url).update_query_dict({"options": f"-c {setting}"}).render_as_string(hide_password=False)
+
+
+class TestACommit:
+    """A deferred trigger is the last thing before it: what is set then is what it waits for."""
+
+    @pytest.fixture
+    def noted(self, things: PostgresDatabase) -> Iterator[PostgresDatabase]:
+        with closing(things.connect_apart()) as connection:
+            connection.execute(_NOTES_WHAT_THE_COMMIT_WAITS_FOR)
+            yield things
+            connection.execute("DROP TABLE waited")
+
+    @pytest.mark.parametrize("level", _WAITED)
+    async def test_waits_for_the_disk_whatever_is_set(
+        self, noted: PostgresDatabase, postgres_url: str, level: str
+    ) -> None:
+        database = PostgresDatabase(told(postgres_url, f"synchronous_commit={level}"))
+        await database.write(lambda uow: add(uow, "1"), owner=None)
+        await asyncio.gather(*[database.batched(add_all)(f"{n}") for n in range(2, 5)])
+        await asyncio.wrap_future(database.write_from_thread(lambda uow: add(uow, "5")))
+        await database.close()
+        with closing(noted.connect_apart()) as connection:
+            found = connection.execute("SELECT level FROM waited").fetchall()
+        assert found == [(_WAITED[level],)] * 5
+
+    async def test_waits_for_the_disk_though_the_setting_changes_meanwhile(self, noted: PostgresDatabase) -> None:
+        def meddle(uow: UnitOfWork) -> None:
+            uow.say("SET synchronous_commit = off")  # As a reload of the server's configuration does.
+            add(uow, "1")
+
+        await noted.write(meddle, owner=None)
+        await noted.write(lambda uow: add(uow, "2"), owner=None)
+        await noted.close()
+        with closing(noted.connect_apart()) as connection:
+            assert connection.execute("SELECT DISTINCT level FROM waited").fetchall() == [("on",)]
+
+    async def test_of_a_bare_connection_and_of_a_migration_waits_too(
+        self, noted: PostgresDatabase, postgres_url: str
+    ) -> None:
+        url = told(postgres_url, "synchronous_commit=off")
+        with closing(PostgresDatabase(url).connect_apart()) as connection:
+            connection.execute("INSERT INTO things (value) VALUES ('bare')")
+        engine = postgres_engine(make_url(url))
+        with engine.begin() as migration:
+            migration.execute(_INSERT, {"value": "migrated"})
+        engine.dispose()
+        with closing(noted.connect_apart()) as connection:
+            assert connection.execute("SELECT level FROM waited").fetchall() == [("on",), ("on",)]
+
+
+class TestSettingsOfOthers:
+    """What a server, a role or a URL may say, and what becomes of it."""
+
+    @pytest.mark.parametrize(
+        "setting", ["default_transaction_isolation=serializable", "statement_timeout=1", "lock_timeout=1"]
+    )
+    async def test_change_nothing_of_a_transaction(
+        self, things: PostgresDatabase, postgres_url: str, setting: str
+    ) -> None:
+        names = ("transaction_isolation", "statement_timeout", "lock_timeout")
+        database = PostgresDatabase(told(postgres_url, setting))
+        ours, theirs = [
+            await each.write(lambda uow: [uow.say(f"SHOW {name}") for name in names], owner=None)
+            for each in (things, database)
+        ]
+        await database.close()
+        assert theirs == ours
+
+    async def test_in_the_url_count_where_we_have_none(self, postgres_url: str) -> None:
+        database = PostgresDatabase(told(postgres_url, "work_mem=7MB"))
+        assert await database.write(lambda uow: uow.say("SHOW work_mem"), owner=None) == [("7MB",)]
+        await database.close()
+
+    async def test_that_make_it_read_only_are_called_so(self, things: PostgresDatabase, postgres_url: str) -> None:
+        database = PostgresDatabase(told(postgres_url, "default_transaction_read_only=on"), outage_seconds=0)
+        with pytest.raises(StorageUnavailable, match="can only be read"):
+            await database.write(lambda uow: add(uow, "1"), owner=None)
+        await database.close()
+        assert await stored(things) == []
 
 
 class TestTime:

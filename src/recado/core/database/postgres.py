@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 from uuid import UUID
 
 import structlog
-from sqlalchemy import Connection, Engine, RootTransaction, create_engine
+from sqlalchemy import Connection, Engine, RootTransaction, create_engine, event
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import NullPool
@@ -35,13 +35,22 @@ from recado.core.metrics import Meters
 if TYPE_CHECKING:
     import psycopg
 
+    from recado.core.database.bounded import BoundedConnection
+
 T = TypeVar("T")
 I = TypeVar("I")  # noqa: E741 - input
 O = TypeVar("O")  # noqa: E741 - output
 
 log = structlog.get_logger(__name__)
 
-_WHO_AND_WHEN: Final = "SELECT pg_current_xact_id_if_assigned()::text, clock_timestamp(), pg_postmaster_start_time()"
+DURABLE: Final = """set_config('synchronous_commit', CASE current_setting('synchronous_commit')
+    WHEN 'off' THEN 'on' WHEN 'local' THEN 'on' ELSE current_setting('synchronous_commit') END, true)"""
+"""Whatever server, database, role or URL say, a commit is confirmed once it is on disk and where it is to be copied to.
+What is stronger stays. Set in every transaction, for the setting may change while a connection lives; as the last
+thing in it, for only the commit looks at it."""
+_WHO_AND_WHEN: Final = (
+    f"SELECT pg_current_xact_id_if_assigned()::text, clock_timestamp(), pg_postmaster_start_time(), {DURABLE}"
+)
 CHANNEL: Final = "recado_jobs"
 """What those who wait for jobs LISTEN to."""
 WRITERS: Final = 4
@@ -52,18 +61,24 @@ LOCK_SECONDS: Final = 5
 """How long a statement waits for a row that another transaction holds; longer than a frozen process can hold one."""
 OUTAGE_SECONDS: Final = 5.0
 """How long a write is tried again when the server cannot be reached; then the caller is told."""
+STATEMENT_SECONDS: Final = 8
+"""How long the server may work on one statement; work that needs longer says so (`UnitOfWork.unhurried`)."""
 RETRIES: Final = 3
+_CONNECT: Final = {"connect_timeout": 3, "tcp_user_timeout": 10_000, "keepalives_idle": 10, "client_encoding": "UTF8"}
 PLANS: Final = 1_000
 """How many statements a connection keeps prepared at the server."""
 
 _AGAIN: Final = frozenset({"40001", "40P01"})
 """Serialization failure, deadlock."""
 _LOCKED: Final = frozenset({"55P03"})
+_SLOW: Final = frozenset({"57014", "25P04"})
+"""A statement or transaction took longer than it may."""
+_READ_ONLY: Final = frozenset({"25006"})
 _NO_ROOM: Final = frozenset({"53100", "53200", "58030"})
 """Disk full, out of memory, I/O error."""
 _NEVER_HEARD_OF: Final = "22023"
 """The transaction's number lies in the server's future."""
-_GONE: Final = frozenset({"57P01", "57P02", "57P03", "57P05", "53300", "25P03", "25006"})
+_GONE: Final = frozenset({"57P01", "57P02", "57P03", "57P05", "53300", "25P03", "25P04", "25006"})
 """Shutting down, crashed, starting up, too many connections, idle for too long, a standby that cannot write."""
 
 
@@ -72,21 +87,54 @@ class ConnectionLost(StorageUnavailable):
 
 
 def postgres_engine(url: URL) -> Engine:
-    """Connections that notice a dead server within seconds."""
-    options = f"-c timezone=UTC -c lock_timeout={LOCK_SECONDS}s -c idle_in_transaction_session_timeout={IDLE_SECONDS}s"
-    return create_engine(
+    """Connections that notice a dead server within seconds, for work that takes as long as it takes."""
+    engine = create_engine(
         url.set(drivername="postgresql+psycopg"),
         poolclass=NullPool,
         hide_parameters=True,  # Errors are logged and stored, and what customers wrote must not be in them.
         use_native_hstore=False,
-        connect_args={
-            "options": options,
-            "connect_timeout": 3,
-            "tcp_user_timeout": 10_000,
-            "keepalives_idle": 10,
-            "application_name": "recado",
-        },
+        connect_args={**_CONNECT, "options": _options(url), "application_name": "recado"},
     )
+
+    @event.listens_for(engine, "commit")
+    def _commit(connection: Connection) -> None:
+        connection.exec_driver_sql(f"SELECT {DURABLE}")
+
+    return engine
+
+
+def _options(url: URL, *more: str) -> str:
+    """What each session is told at its start: what the URL says, and then ours, which wins."""
+    theirs = url.query.get("options", ())
+    ours = (
+        "timezone=UTC",
+        f"lock_timeout={LOCK_SECONDS}s",
+        f"idle_in_transaction_session_timeout={IDLE_SECONDS}s",
+        *more,
+    )
+    return " ".join([*([theirs] if isinstance(theirs, str) else theirs), *(f"-c {setting}" for setting in ours)])
+
+
+def _line_engine(url: URL) -> Engine:
+    """Connections for our transactions: nothing of them takes long, and no wait for the server is without an end."""
+    options = _options(url, f"statement_timeout={STATEMENT_SECONDS}s")
+    return create_engine(
+        "postgresql+psycopg://",
+        creator=lambda: _bounded(url, options=options, application_name="recado"),
+        poolclass=NullPool,
+        hide_parameters=True,
+        use_native_hstore=False,
+    )
+
+
+def _bounded(url: URL, *, autocommit: bool = False, **settings: str) -> "BoundedConnection":
+    from psycopg.conninfo import make_conninfo
+
+    from recado.core.database.bounded import BoundedConnection
+
+    url = url.set(drivername="postgresql+psycopg")
+    _, told = url.get_dialect()().create_connect_args(url)
+    return BoundedConnection.connect(make_conninfo(**{**told, **_CONNECT, **settings}), autocommit=autocommit)
 
 
 class _Line:
@@ -170,6 +218,10 @@ def _as_storage_error(error: BaseException) -> BaseException:
         return StorageUnavailable("the database cannot store now (its disk or memory is full); nothing was stored")
     if _state_of(error) in _LOCKED | _AGAIN:
         return Busy("another transaction holds what is to be changed; try again")
+    if _state_of(error) in _SLOW:
+        return Busy("the database took too long over it; try again")
+    if _state_of(error) in _READ_ONLY:
+        return StorageUnavailable("the database can only be read (a standby, or default_transaction_read_only is on)")
     return ConnectionLost("the database cannot be reached; nothing was stored") if _is_lost(error) else error
 
 
@@ -304,10 +356,10 @@ class PostgresWriter:
     def _who_and_when(self, uow: UnitOfWork) -> tuple[str | None, datetime]:
         """The transaction's number (None when it has changed and locked nothing), and since when its server runs.
 
-        The server's time comes along.
+        The server's time comes along, and from here on the commit waits for the disk.
         """
         asked = self._clock.monotonic()
-        [[number, now, server]] = uow.say(_WHO_AND_WHEN)
+        [[number, now, server, _]] = uow.say(_WHO_AND_WHEN)
         self._clock.told(now, asked, self._clock.monotonic())
         return number, server
 
@@ -361,7 +413,7 @@ class PostgresDatabase(Inboxed):
         self._clock_is_set = False
         if self._url.get_backend_name() != "postgresql":
             raise ConfigurationError(f"{self._url.render_as_string()} is not a PostgreSQL database")
-        self._engine = postgres_engine(self._url)
+        self._engine = _line_engine(self._url)
         self._readers = ThreadPoolExecutor(readers, thread_name_prefix="recado-read")
         self._local = threading.local()
         self._read_lines: list[_Line] = []
@@ -411,9 +463,11 @@ class PostgresDatabase(Inboxed):
         import psycopg
 
         try:
-            return psycopg.connect(self.conninfo, autocommit=True, connect_timeout=3, application_name="recado bell")
+            connection = _bounded(self._url, autocommit=True, application_name="recado bell")
+            connection.execute(f"SELECT {DURABLE.replace('true', 'false')}")
         except psycopg.OperationalError as error:
             raise ConnectionLost(f"the database cannot be reached: {error}") from error
+        return connection
 
     async def close(self) -> None:
         self._inbox.close()

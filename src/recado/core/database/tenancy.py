@@ -88,7 +88,9 @@ def beginnings(database: str, schema: str | None, *, read_only: bool) -> Beginni
     """How transactions begin in a database; those of a reader are one snapshot."""
     # What writes looks for rows by an index, always. On a table that was small a moment ago the planner reads all of it
     # instead, and keeps that plan while the table grows.
-    begin = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY" if read_only else "BEGIN; SET LOCAL enable_seqscan = off"
+    # What a server or role makes the default isolation is not what the locks on lanes were thought out for.
+    writing = "BEGIN ISOLATION LEVEL READ COMMITTED; SET LOCAL enable_seqscan = off"
+    begin = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY" if read_only else writing
     # A search path may name the schema after whoever is the current role, which is another one in a moment.
     path = "" if schema in {None, "public"} else f"; SET LOCAL search_path = {quoted(str(schema))}"
     roles = roles_of(database)

@@ -1,0 +1,55 @@
+"""A connection to PostgreSQL that waits for an answer so long and no longer.
+
+A server that is frozen, or whose host is gone without a word, keeps its connections open: the system acknowledges what
+is sent, so no time-out of TCP ends the wait, and the server's own time-outs do not run. Only the one who waits can.
+"""
+
+import time
+from typing import Any, Final, TypeVar
+
+import psycopg
+from psycopg.abc import PQGen
+from psycopg.pq import TransactionStatus
+
+RV = TypeVar("RV")
+
+ANSWER_SECONDS: Final = 10.0
+"""How long the server may say nothing; longer than it may work on one statement (`STATEMENT_SECONDS`)."""
+_INTERVAL: Final = 0.1
+
+
+class NoAnswer(psycopg.OperationalError):
+    """The server said nothing for too long; the connection is closed."""
+
+
+class BoundedConnection(psycopg.Connection[tuple[Any, ...]]):
+    """Each wait for the server ends after `patience` seconds (None: never); then the connection is of no more use."""
+
+    patience: float | None = ANSWER_SECONDS
+
+    def wait(self, gen: PQGen[RV], interval: float = _INTERVAL, timeout: float | None = None) -> RV:
+        if timeout is not None:  # The driver's own waits, which may well end without an answer.
+            return super().wait(gen, interval, timeout)
+        if self.patience is None:
+            return super().wait(gen, interval)
+        try:
+            return super().wait(_bounded(gen, time.monotonic() + self.patience), interval)
+        except psycopg.OperationalError:
+            if self.pgconn.transaction_status == TransactionStatus.ACTIVE:
+                self.pgconn.finish()
+            raise
+
+
+def _bounded(gen: PQGen[RV], give_up: float) -> PQGen[RV]:
+    """The same steps until a moment; the driver takes a step at least every `_INTERVAL`."""
+    try:
+        state = next(gen)
+        while True:
+            ready = yield state
+            if not ready and time.monotonic() >= give_up:
+                gen.close()
+                raise NoAnswer("the server does not answer")
+            state = gen.send(ready)
+    except StopIteration as end:
+        result: RV = end.value
+        return result
