@@ -42,7 +42,7 @@ def meters() -> Meters:
 def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A file with every table the product has; made once, since copying is faster than creating."""
     path = tmp_path_factory.mktemp("database") / "empty.db"
-    engine = sqlite_engine(make_url(f"sqlite:///{path}"))
+    engine = sqlite_engine(make_url(f"sqlite:///{path}"), create=True)
     with engine.begin() as connection:
         metadata().create_all(connection)
     engine.dispose()

@@ -1,4 +1,4 @@
-"""A line between two servers that can be cut at the worst moment."""
+"""A line between two servers that can be cut, or go silent, at the worst moment."""
 
 import socket
 import threading
@@ -16,7 +16,11 @@ class Proxy:
         self._target = target
         self._listener = socket.create_server(("127.0.0.1", 0))
         self._fatal: bytes | None = None
+        self._muting: bytes | None = None
+        self._speaks = threading.Event()
+        self._speaks.set()
         self.cut = 0
+        self.muted = threading.Event()
 
     @property
     def port(self) -> int:
@@ -26,6 +30,18 @@ class Proxy:
     def lose_the_answer_to(self, words: bytes) -> None:
         """The next request that holds these words is passed on; its answer gets lost, and the connection with it."""
         self._fatal = words
+
+    def hold_the_answer_to(self, words: bytes) -> None:
+        """The next request that holds these words is passed on; its answer waits until `speak`, and all others too."""
+        self._muting = words
+
+    def mute(self) -> None:
+        """Nothing is passed on to the server, nor back: it is frozen, and its connections stay open."""
+        self._speaks.clear()
+
+    def speak(self) -> None:
+        """Pass on what has been held, and whatever comes."""
+        self._speaks.set()
 
     def serve(self) -> None:
         """Until closed; a thread for each direction of each connection."""
@@ -38,6 +54,7 @@ class Proxy:
                     threading.Thread(target=step, args=(client, server, doomed), daemon=True).start()
 
     def close(self) -> None:
+        self.speak()
         with suppress(OSError):
             self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
@@ -48,6 +65,13 @@ class Proxy:
                 if self._fatal is not None and self._fatal in data:
                     self._fatal = None
                     doomed.set()
+                if self._muting is not None and self._muting in data:
+                    self._muting = None
+                    server.sendall(data)
+                    self._speaks.clear()
+                    self.muted.set()
+                    continue
+                self._speaks.wait()
                 server.sendall(data)
 
     def _answers(self, client: socket.socket, server: socket.socket, doomed: threading.Event) -> None:
@@ -57,6 +81,7 @@ class Proxy:
                     self.cut += 1
                     client.shutdown(socket.SHUT_RDWR)
                     return
+                self._speaks.wait()
                 client.sendall(data)
 
 

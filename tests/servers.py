@@ -100,6 +100,32 @@ class PostgresServer:
         assert self._process is not None
         self._process.send_signal(number)
 
+    @contextmanager
+    def frozen(self) -> Iterator[None]:
+        """Each of its processes stands still: connections stay open, and nothing is answered."""
+        assert self._process is not None
+        stopped = self._family()
+        for pid in stopped:
+            os.kill(pid, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            for pid in stopped:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGCONT)
+
+    def _family(self) -> list[int]:
+        """The server's process and its children's, the parent first, so that it makes no more of them."""
+        assert self._process is not None
+        parent = self._process.pid
+        os.kill(parent, signal.SIGSTOP)
+        found = [parent]
+        for status in Path("/proc").glob("[0-9]*/stat"):
+            with contextlib.suppress(OSError):
+                if int(status.read_text().rpartition(")")[2].split()[1]) == parent:
+                    found.append(int(status.parent.name))
+        return found
+
     def crash(self) -> None:
         """End it as a power cut would (`pg_ctl stop -m immediate`): no transaction under way is finished."""
         self.signal(signal.SIGQUIT)

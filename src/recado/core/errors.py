@@ -10,6 +10,7 @@ are not errors; they are values.
     ├── Conflict            core.conflict         409
     ├── Busy                core.busy             503
     ├── StorageUnavailable  core.storage          503
+    │   └── NotConfirmed    core.not_confirmed    503
     ├── BrokerLost          queue.broker_lost     503
     └── ConfigurationError  core.configuration    500
 """
@@ -57,6 +58,12 @@ class StorageUnavailable(DomainError):
 
     code = "core.storage"
     status = 503
+
+
+class NotConfirmed(StorageUnavailable):
+    """The database was lost in mid-commit: whether this was stored is not known. Asking again stores nothing twice."""
+
+    code = "core.not_confirmed"
 
 
 class BrokerLost(DomainError):

@@ -11,6 +11,7 @@ from urllib.parse import quote
 import structlog
 from starlette.types import Message, Receive, Scope, Send
 
+from recado.channels.twilio.deadlines import Deadlines
 from recado.channels.twilio.webhook_service import (
     Forbidden,
     Orphaned,
@@ -21,7 +22,7 @@ from recado.channels.twilio.webhook_service import (
     Unusable,
 )
 from recado.conversation.accept import Accepted, Duplicate
-from recado.core.errors import Busy, StorageUnavailable
+from recado.core.errors import Busy, NotConfirmed, StorageUnavailable
 from recado.core.metrics import FORBIDDEN, WEBHOOKS, Meters
 from recado.core.tracing import WEBHOOK, NoTraces, Span, Traces
 
@@ -29,6 +30,9 @@ log = structlog.get_logger(__name__)
 
 MESSAGES_PATH: Final = "/webhooks/twilio/messages"
 STATUS_PREFIX: Final = "/webhooks/twilio/status/"
+ANSWER_SECONDS: Final = 8.0
+"""Twilio waits fifteen. When no commit is known by then it is told to send again: what was not begun is withdrawn, and
+what is stored late makes the second one a duplicate."""
 MAX_BODY: Final = 256 * 1024
 """A signed form is a few kilobytes; a filled-in WhatsApp Flow may be larger."""
 
@@ -60,12 +64,22 @@ _FORBIDDEN: Final = _answer(403, b"the signature does not fit\n")
 _NOT_ALLOWED: Final = _answer(405, b"POST only\n")
 _TOO_LARGE: Final = _answer(413, b"the body is too large\n")
 _UNAVAILABLE: Final = _answer(503, b"nothing was stored; try again\n")
+_NOT_CONFIRMED: Final = _answer(503, b"not confirmed; send again\n")
 
 
 class TwilioWebhooks:
     """Answers Twilio's calls and passes every other request on."""
 
-    def __init__(self, service: TwilioWebhookService, rest: Next, meters: Meters, traces: Traces | None = None) -> None:
+    def __init__(
+        self,
+        service: TwilioWebhookService,
+        rest: Next,
+        meters: Meters,
+        traces: Traces | None = None,
+        *,
+        answer_seconds: float = ANSWER_SECONDS,
+    ) -> None:
+        self._deadlines = Deadlines(answer_seconds)
         self._service = service
         self._rest = rest
         self._meters = meters
@@ -80,6 +94,9 @@ class TwilioWebhooks:
             endpoint = "messages" if path == MESSAGES_PATH else "status"
             try:
                 start, body = await self._traced(scope, receive, path, endpoint)
+            except _Gone:  # No one is left to answer.
+                self._meters.count(WEBHOOKS, endpoint, "499")
+                return
             except Exception:  # The server answers 500 for it.
                 self._meters.count(WEBHOOKS, endpoint, "500")
                 raise
@@ -100,22 +117,31 @@ class TwilioWebhooks:
     async def _answer(self, scope: Scope, receive: Receive, path: str, span: Span) -> tuple[Message, Message]:
         if scope["method"] != "POST":
             return _NOT_ALLOWED
-        raw = await _body(receive)
-        if raw is None:
-            return _TOO_LARGE
-        request = SignedRequest(raw, _raw_path(scope), scope["query_string"], _signature(scope), span.traceparent)
         try:
-            if path == MESSAGES_PATH:
-                reception = await self._service.receive_message(request)
-            else:
-                reception = await self._service.receive_status(request, path.removeprefix(STATUS_PREFIX))
+            with self._deadlines.bounded():
+                reception = await self._received(scope, receive, path, span)
+        except (TimeoutError, NotConfirmed) as error:
+            log.warning("webhook.not_confirmed", error=str(error) or "no answer in time")
+            return _NOT_CONFIRMED
         except (Busy, StorageUnavailable) as error:
             log.warning("webhook.not_stored", error=str(error))
             return _UNAVAILABLE
+        if reception is None:
+            return _TOO_LARGE
         span.note(result=type(reception).__name__.lower(), **_facts(reception))
         if isinstance(reception, Forbidden):
             self._meters.count(FORBIDDEN, reception.account or "unknown")
         return _of(reception)
+
+    async def _received(self, scope: Scope, receive: Receive, path: str, span: Span) -> Reception | None:
+        """What became of it; None when it is too large to be looked at."""
+        raw = await _body(receive)
+        if raw is None:
+            return None
+        request = SignedRequest(raw, _raw_path(scope), scope["query_string"], _signature(scope), span.traceparent)
+        if path == MESSAGES_PATH:
+            return await self._service.receive_message(request)
+        return await self._service.receive_status(request, path.removeprefix(STATUS_PREFIX))
 
 
 def _facts(reception: Reception) -> dict[str, str]:
@@ -156,15 +182,26 @@ def _signature(scope: Scope) -> str:
     return ""
 
 
+class _Gone(Exception):
+    """The caller has hung up; half a form is no form."""
+
+
 async def _body(receive: Receive) -> bytes | None:
-    """The whole body; None when there is more of it than anybody signs."""
-    message = await receive()
+    """The whole body; None when there is more of it than Twilio signs. Raises `_Gone`."""
+    message = await _piece(receive)
     body: bytes = message.get("body", b"")
     if not message.get("more_body"):
         return body if len(body) <= MAX_BODY else None
     pieces, size = [body], len(body)
     while message.get("more_body") and size <= MAX_BODY:
-        message = await receive()
+        message = await _piece(receive)
         pieces.append(message.get("body", b""))
         size += len(pieces[-1])
     return b"".join(pieces) if size <= MAX_BODY else None
+
+
+async def _piece(receive: Receive) -> Message:
+    message = await receive()
+    if message["type"] == "http.disconnect":
+        raise _Gone
+    return message

@@ -13,8 +13,6 @@ from psycopg.pq import TransactionStatus
 
 RV = TypeVar("RV")
 
-ANSWER_SECONDS: Final = 10.0
-"""How long the server may say nothing; longer than it may work on one statement (`STATEMENT_SECONDS`)."""
 _INTERVAL: Final = 0.1
 
 
@@ -23,15 +21,13 @@ class NoAnswer(psycopg.OperationalError):
 
 
 class BoundedConnection(psycopg.Connection[tuple[Any, ...]]):
-    """Each wait for the server ends after `patience` seconds (None: never); then the connection is of no more use."""
+    """Each wait for the server ends after `patience` seconds; then the connection is of no more use."""
 
-    patience: float | None = ANSWER_SECONDS
+    patience: float = 10.0
 
     def wait(self, gen: PQGen[RV], interval: float = _INTERVAL, timeout: float | None = None) -> RV:
         if timeout is not None:  # The driver's own waits, which may well end without an answer.
             return super().wait(gen, interval, timeout)
-        if self.patience is None:
-            return super().wait(gen, interval)
         try:
             return super().wait(_bounded(gen, time.monotonic() + self.patience), interval)
         except psycopg.OperationalError:

@@ -60,6 +60,11 @@ class Item(Generic[I]):
     result: object = None
     error: BaseException | None = None
 
+    @property
+    def gone(self) -> bool:
+        """Whether the caller waits no more: only it ends the future before it is given."""
+        return self.reply.future.done()
+
     def give(self) -> None:
         """Tell whoever waits, unless they have gone."""
         if self.reply.future.done():
@@ -125,16 +130,30 @@ class Inbox:
     # --- Taking out ---------------------------------------------------------------------------------------------------
 
     def take(self) -> "list[Item[Any]]":
-        """The next functions' worth of items: one, or as many of the same shared function as wait together."""
+        """The next functions' worth of items: one, or as many of the same shared function as wait together.
+
+        What its caller waits for no more is withdrawn: a webhook that was told to send again does.
+        """
         with self._condition:
-            line = self._next_line()
-            if not line:
-                return []
-            group = [line.popleft()]
-            if group[0].shared:
-                while line and len(group) < BATCH_ITEMS and line[0].work is group[0].work:
-                    group.append(line.popleft())
-            return group
+            while line := self._next_line():
+                group = [line.popleft()]
+                if group[0].shared:
+                    while line and len(group) < BATCH_ITEMS and line[0].work is group[0].work:
+                        group.append(line.popleft())
+                if wanted := [item for item in group if not item.gone]:
+                    return wanted
+            return []
+
+    def fail_older(self, seconds: float, error: BaseException) -> None:
+        """After a failed write: tell all who have waited as long as a write is tried, instead of trying each."""
+        late: list[Item[Any]] = []
+        with self._condition:
+            for line in (self._urgent, self._rest):
+                while line and time.monotonic() - line[0].since >= seconds:
+                    late.append(line.popleft())
+        for item in late:
+            item.error = error
+        hand_out(late)
 
     def _next_line(self) -> "deque[Item[Any]]":
         """The urgent; but every other time the rest, once it has waited too long."""

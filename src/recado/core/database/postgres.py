@@ -28,8 +28,8 @@ from sqlalchemy.pool import NullPool
 from recado.core.clock import Clock, SharedClock, SystemClock
 from recado.core.database.inbox import Inboxed, Item, LastWrite, call_each, hand_out
 from recado.core.database.tenancy import NOT_THERE, RolesMissing, beginnings
-from recado.core.database.unit_of_work import UnitOfWork
-from recado.core.errors import Busy, ConfigurationError, StorageUnavailable
+from recado.core.database.unit_of_work import UnitOfWork, have_patience
+from recado.core.errors import Busy, ConfigurationError, NotConfirmed, StorageUnavailable
 from recado.core.metrics import Meters
 
 if TYPE_CHECKING:
@@ -63,6 +63,8 @@ OUTAGE_SECONDS: Final = 5.0
 """How long a write is tried again when the server cannot be reached; then the caller is told."""
 STATEMENT_SECONDS: Final = 8
 """How long the server may work on one statement; work that needs longer says so (`UnitOfWork.unhurried`)."""
+ANSWER_SECONDS: Final = 10.0
+"""How long the server may say nothing; longer than it may work on one statement."""
 RETRIES: Final = 3
 _CONNECT: Final = {"connect_timeout": 3, "tcp_user_timeout": 10_000, "keepalives_idle": 10, "client_encoding": "UTF8"}
 PLANS: Final = 1_000
@@ -80,6 +82,9 @@ _NEVER_HEARD_OF: Final = "22023"
 """The transaction's number lies in the server's future."""
 _GONE: Final = frozenset({"57P01", "57P02", "57P03", "57P05", "53300", "25P03", "25P04", "25006"})
 """Shutting down, crashed, starting up, too many connections, idle for too long, a standby that cannot write."""
+
+
+_LOST: Final = "the database cannot be reached; nothing was stored"
 
 
 class ConnectionLost(StorageUnavailable):
@@ -140,10 +145,12 @@ def _bounded(url: URL, *, autocommit: bool = False, **settings: str) -> "Bounded
 class _Line:
     """A connection whose transactions each begin in a role of their own (see `tenancy`)."""
 
-    def __init__(self, engine: Engine, *, read_only: bool) -> None:
+    def __init__(self, engine: Engine, answer_seconds: float, *, read_only: bool) -> None:
+        self._answer_seconds = answer_seconds
         # The driver would send a BEGIN of its own and wait for it; ours carries the role and the owner along.
         self.connection = engine.connect().execution_options(isolation_level="AUTOCOMMIT")
         _keep_plans(self.connection)
+        have_patience(self.connection, answer_seconds)
         try:
             [[database, schema]] = UnitOfWork(self.connection).say("SELECT current_database(), current_schema()")
         except BaseException:
@@ -153,6 +160,7 @@ class _Line:
 
     def begin(self, owner: UUID | None) -> RootTransaction:
         """Begin a transaction; raises `RolesMissing` where `recado migrate` has not made the roles."""
+        have_patience(self.connection, self._answer_seconds)
         transaction = self.connection.begin()
         try:
             self._say(self._beginnings.of(owner))
@@ -222,7 +230,7 @@ def _as_storage_error(error: BaseException) -> BaseException:
         return Busy("the database took too long over it; try again")
     if _state_of(error) in _READ_ONLY:
         return StorageUnavailable("the database can only be read (a standby, or default_transaction_read_only is on)")
-    return ConnectionLost("the database cannot be reached; nothing was stored") if _is_lost(error) else error
+    return ConnectionLost(_LOST) if _is_lost(error) else error
 
 
 # --- Writing ----------------------------------------------------------------------------------------------------------
@@ -249,7 +257,10 @@ class PostgresWriter:
         outage_seconds: float,
         meters: Meters | None = None,
         last_write: LastWrite | None = None,
+        *,
+        answer_seconds: float = ANSWER_SECONDS,
     ) -> None:
+        self._answer_seconds = answer_seconds
         self._meters = meters
         self._last_write = last_write or LastWrite()
         self._outage = outage_seconds
@@ -258,8 +269,11 @@ class PostgresWriter:
         self._listeners = listeners
         self._line: _Line | None = None
 
-    def run(self, group: "list[Item[Any]]") -> None:
-        """Store a group, or tell each of it why not; what fails together is halved until only the bad one fails."""
+    def run(self, group: "list[Item[Any]]") -> bool:
+        """Store a group, or tell each of it why not; what fails together is halved until only the bad one fails.
+
+        False when the server is lost, to every other write as well.
+        """
         try:
             ended = self._insist(group)
         except Exception as error:  # noqa: BLE001 - the outermost loop of every write: each waiting future gets the error
@@ -269,13 +283,11 @@ class PostgresWriter:
                 self._last_write.failed(known)
             if len(group) > 1 and not of_storage:
                 middle = len(group) // 2
-                self.run(group[:middle])
-                self.run(group[middle:])
-                return
+                return all([self.run(group[:middle]), self.run(group[middle:])])
             for item in group:
                 item.error = known
             hand_out(group)
-            return
+            return not isinstance(known, ConnectionLost | NotConfirmed)
         self._last_write.stored()
         for item, result in zip(group, ended.results, strict=True):
             item.result = result
@@ -285,13 +297,14 @@ class PostgresWriter:
             call_each(self._listeners)
         if ended.rang:
             self._notify()
+        return True
 
     def close(self) -> None:
         self._forget_connection()
 
     def _insist(self, group: "list[Item[Any]]") -> _Ended:
-        """Run it again as long as that can help."""
-        failures, give_up = 0, time.monotonic() + self._outage
+        """Run it again as long as that can help; what has waited long already gets one fresh connection."""
+        failures, losses, give_up = 0, 0, group[0].since + self._outage
         while True:
             try:
                 return self._transaction(group)
@@ -299,9 +312,10 @@ class PostgresWriter:
                 again = _state_of(error) in _AGAIN
                 failures += again
                 lost = _is_lost(error)
+                losses += lost
                 if lost:
                     self._forget_connection()
-                if not ((again and failures <= RETRIES) or (lost and time.monotonic() < give_up)):
+                if not ((again and failures <= RETRIES) or (lost and (losses == 1 or time.monotonic() < give_up))):
                     raise
             time.sleep(0.005 + 0.05 * random.random())  # noqa: S311 - jitter needs no secrecy
 
@@ -328,7 +342,7 @@ class PostgresWriter:
         """Whether a transaction took place whose commit was not confirmed.
 
         Only the server that ran it can say: after a crash the number may have been given to another transaction. Then,
-        and when nobody answers, raises `StorageUnavailable`; whoever asked again stores nothing twice, for each unit of
+        and when nobody answers, raises `NotConfirmed`; whoever asked again stores nothing twice, for each unit of
         work is fenced by the rows it writes.
         """
         give_up = time.monotonic() + 2 * self._outage
@@ -346,7 +360,7 @@ class PostgresWriter:
             if status == "in progress":
                 time.sleep(0.05)
         if status == "in progress" or still != server:
-            raise StorageUnavailable("the database was lost in mid-commit; it is not known whether this was stored")
+            raise NotConfirmed("the database was lost in mid-commit; it is not known whether this was stored")
         return status == "committed"
 
     def _status_of(self, uow: UnitOfWork, number: str) -> tuple[str | None, datetime]:
@@ -373,7 +387,7 @@ class PostgresWriter:
 
     def _open(self) -> _Line:
         if self._line is None:
-            self._line = _Line(self._engine, read_only=False)
+            self._line = _Line(self._engine, self._answer_seconds, read_only=False)
         return self._line
 
     def _forget_connection(self) -> None:
@@ -405,7 +419,9 @@ class PostgresDatabase(Inboxed):
         readers: int = READERS,
         host_clock: Clock | None = None,
         outage_seconds: float = OUTAGE_SECONDS,
+        answer_seconds: float = ANSWER_SECONDS,
     ) -> None:
+        self._answer_seconds = answer_seconds
         self._outage = outage_seconds
         self._meters = meters
         self._url = make_url(url)
@@ -492,7 +508,13 @@ class PostgresDatabase(Inboxed):
 
     def _write_loop(self) -> None:
         writer = PostgresWriter(
-            self._engine, self._listeners, self._clock, self._outage, self._meters, self._last_write
+            self._engine,
+            self._listeners,
+            self._clock,
+            self._outage,
+            self._meters,
+            self._last_write,
+            answer_seconds=self._answer_seconds,
         )
         while self._inbox.wait():
             group = self._inbox.take()
@@ -502,7 +524,8 @@ class PostgresDatabase(Inboxed):
 
     def _write_group(self, writer: PostgresWriter, group: "list[Item[Any]]") -> None:
         try:
-            writer.run(group)
+            if not writer.run(group):
+                self._inbox.fail_older(self._outage, ConnectionLost(_LOST))
         except Exception as error:  # The outermost loop of a thread that must not end: those who wait are told.
             log.exception("database.writer_failed")
             writer.close()
@@ -524,7 +547,7 @@ class PostgresDatabase(Inboxed):
     def _look(self, work: Callable[[UnitOfWork], T], owner: UUID | None) -> T:
         line: _Line | None = getattr(self._local, "line", None)
         if line is None:
-            line = self._local.line = _Line(self._engine, read_only=True)
+            line = self._local.line = _Line(self._engine, self._answer_seconds, read_only=True)
             self._read_lines.append(line)
         try:
             with line.begin(owner):

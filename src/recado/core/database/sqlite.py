@@ -6,6 +6,7 @@ the writers queue with a retry of our own (see `_retry_locked`).
 """
 
 import asyncio
+import contextlib
 import functools
 import importlib
 import random
@@ -15,19 +16,20 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from types import ModuleType
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 from uuid import UUID
 
 import structlog
-from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy import Connection, Engine, RootTransaction, create_engine, event
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import NullPool, StaticPool
 
 from recado.core.database.checkpoints import LONGEST_PAGES, PAGES, Checkpoints
+from recado.core.database.files import DatabaseFiles, Displaced, Opened, existing
 from recado.core.database.inbox import BATCH_ITEMS, Inboxed, Item, LastWrite, call_each, hand_out
 from recado.core.database.unit_of_work import UnitOfWork
-from recado.core.errors import Busy, ConfigurationError, StorageUnavailable
+from recado.core.errors import Busy, ConfigurationError, NotConfirmed, StorageUnavailable
 from recado.core.metrics import Meters
 
 T = TypeVar("T")
@@ -61,15 +63,19 @@ def sqlite_is_safe() -> bool:
 # --- Connections ------------------------------------------------------------------------------------------------------
 
 
-def sqlite_engine(url: URL, *, read_only: bool = False) -> Engine:
-    """An engine over one SQLite file with our settings: WAL, FULL, foreign keys, no waiting of SQLite's own."""
+def sqlite_engine(url: URL, *, read_only: bool = False, create: bool = False) -> Engine:
+    """An engine over one SQLite file with our settings: WAL, FULL, foreign keys, no waiting of SQLite's own.
+
+    Only with `create` is a file made where there is none.
+    """
     memory = url.database in _MEMORY
+    name = str(url.database) if memory or create else existing(str(url.database))
     engine = create_engine(
-        url,
+        "sqlite://",
+        creator=lambda: _connected(":memory:" if memory else name, uri=not (memory or create), cached_statements=512),
         module=sqlite_module(),
         poolclass=StaticPool if memory else NullPool,
         hide_parameters=True,  # Errors are logged and stored, and what customers wrote must not be in them.
-        connect_args={"check_same_thread": False, "isolation_level": None, "timeout": 0, "cached_statements": 512},
     )
 
     @event.listens_for(engine, "connect")
@@ -83,9 +89,22 @@ def sqlite_engine(url: URL, *, read_only: bool = False) -> Engine:
     return engine
 
 
+def _connected(name: str, *, uri: bool, cached_statements: int = 128) -> stdlib_sqlite3.Connection:
+    connection: stdlib_sqlite3.Connection = sqlite_module().connect(
+        name,
+        uri=uri,
+        isolation_level=None,
+        check_same_thread=False,
+        timeout=0,
+        cached_statements=cached_statements,
+    )
+    return connection
+
+
 def _pragmas(dbapi: stdlib_sqlite3.Connection, *, read_only: bool) -> None:
     dbapi.execute("PRAGMA busy_timeout=0")
-    _retry_locked(lambda: dbapi.execute("PRAGMA journal_mode=WAL"))
+    dbapi.execute("PRAGMA journal_mode=WAL")
+    dbapi.execute("PRAGMA schema_version")  # Only what reads opens the log.
     # The writer must not read a page twice while it holds the lock; readers have the system's cache, which they share.
     kibibytes = 2_048 if read_only else 65_536
     for pragma in (
@@ -100,9 +119,8 @@ def _pragmas(dbapi: stdlib_sqlite3.Connection, *, read_only: bool) -> None:
         dbapi.execute("PRAGMA query_only=ON")
 
 
-def _retry_locked(step: Callable[[], T]) -> T:
+def _retry_locked(step: Callable[[], T], give_up: float) -> T:
     """SQLite's own busy handler sleeps longer and longer; one to three milliseconds gives a flat tail instead."""
-    give_up = time.monotonic() + LOCK_SECONDS
     while True:
         try:
             return step()
@@ -110,8 +128,20 @@ def _retry_locked(step: Callable[[], T]) -> T:
             if not _is_locked(error):
                 raise
             if time.monotonic() >= give_up:
-                raise Busy("another process holds the database; try again") from error
+                raise _Held(_HELD) from error
         time.sleep(0.001 + 0.002 * random.random())  # noqa: S311 - jitter needs no secrecy
+
+
+def _give_up(since: float, seconds: float) -> float:
+    """When what was asked for at a moment has waited for others long enough; a moment more, when it has already."""
+    return max(since + seconds, time.monotonic() + BATCH_SECONDS)
+
+
+_HELD: Final = "another process holds the database; try again"
+
+
+class _Held(Busy):
+    """Another process has held the lock for so long."""
 
 
 def _is_locked(error: BaseException) -> bool:
@@ -134,6 +164,10 @@ def _as_storage_error(error: BaseException) -> BaseException:
 # --- The writer -------------------------------------------------------------------------------------------------------
 
 
+class _DisplacedInCommit(NotConfirmed):
+    """It was committed, into files that may have had no name by then."""
+
+
 class _TransactionLost(StorageUnavailable):
     """SQLite ended the transaction by itself (full disk, I/O error): whatever the batch did is gone."""
 
@@ -141,8 +175,19 @@ class _TransactionLost(StorageUnavailable):
 class SqliteWriter:
     """Runs batches of functions, each batch one durable transaction. Driven by a thread, or by a simulator."""
 
-    def __init__(self, engine: Engine, meters: Meters | None = None, last_write: LastWrite | None = None) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        meters: Meters | None = None,
+        last_write: LastWrite | None = None,
+        files: DatabaseFiles | None = None,
+        *,
+        lock_seconds: float = LOCK_SECONDS,
+    ) -> None:
+        self._lock_seconds = lock_seconds
         self._engine = engine
+        self._files = files
+        self._opened: Opened | None = None
         self._last_write = last_write or LastWrite()
         self._meters = meters
         self._connection: Connection | None = None
@@ -151,8 +196,11 @@ class SqliteWriter:
     def on_commit(self, listener: Callable[[], None]) -> None:
         self._listeners.append(listener)
 
-    def run(self, take: "Callable[[], list[Item[Any]]]") -> None:
-        """One transaction: take groups until none wait, the batch is full or it has held the lock long enough."""
+    def run(self, take: "Callable[[], list[Item[Any]]]") -> bool:
+        """One transaction: take groups until none wait, the batch is full or it has held the lock long enough.
+
+        False when another process holds the lock for too long.
+        """
         done: list[Item[Any]] = []
         hooks: list[Callable[[], None]] = []
         failure: BaseException | None = None
@@ -161,7 +209,8 @@ class SqliteWriter:
             changed = self._transaction(take, done, hooks)
         except Exception as error:  # noqa: BLE001 - the outermost loop of every write: each waiting future gets the error
             failure = _as_storage_error(error)
-            self._forget_connection()
+            if not isinstance(failure, Displaced | _DisplacedInCommit):  # It leads to the right files, if any does.
+                self._forget_connection()
         if failure is None:
             self._last_write.stored()
             call_each(hooks)
@@ -172,6 +221,7 @@ class SqliteWriter:
         hand_out(done)
         if changed:
             call_each(self._listeners)
+        return not isinstance(failure, _Held)
 
     def close(self) -> None:
         self._forget_connection()
@@ -181,12 +231,16 @@ class SqliteWriter:
     ) -> bool:
         """Whether any row was changed: a claim that found nothing to take is no news, and must not ring for another."""
         group = take()
+        if not group:
+            return False
         done.extend(group)
-        connection = self._open()
+        give_up = _give_up(group[0].since, self._lock_seconds)
+        connection = self._open(give_up)
         raw = _driver_of(connection)
         changes = raw.total_changes
-        transaction = _retry_locked(connection.begin)
+        transaction = _retry_locked(connection.begin, give_up)
         try:
+            self._check_files()
             started, count = time.monotonic(), 0
             while group:
                 self._group(connection, group, hooks)
@@ -195,9 +249,11 @@ class SqliteWriter:
                     break
                 group = take()
                 done.extend(group)
-            transaction.commit()
-        except BaseException:
+            self._commit(transaction)
+        except BaseException as error:
             transaction.rollback()
+            if isinstance(error, Displaced):
+                self._rescue(raw)
             raise
         return raw.total_changes != changes
 
@@ -228,9 +284,38 @@ class SqliteWriter:
             item.result = result
         hooks.extend(uow.hooks)
 
-    def _open(self) -> Connection:
+    def _commit(self, transaction: RootTransaction) -> None:
+        try:
+            transaction.commit()
+        except DBAPIError as error:
+            known = _as_storage_error(error)
+            if known is error or "is full" in str(error):
+                raise
+            raise NotConfirmed(
+                f"the disk failed in mid-commit; it is not known whether this was stored: {known}"
+            ) from error
+        try:
+            self._check_files()
+        except Displaced as error:
+            raise _DisplacedInCommit(f"it is not known whether this was stored: {error}") from error
+
+    def _check_files(self) -> None:
+        if self._files is not None and self._opened is not None:
+            self._files.check(self._opened)
+
+    def _rescue(self, raw: stdlib_sqlite3.Connection) -> None:
+        """A log without a name dies with the processes that have it open: what is in it is copied while it is there."""
+        if self._files is not None and self._files.log_is_gone:
+            with contextlib.suppress(sqlite_module().Error):
+                raw.execute("PRAGMA wal_checkpoint(PASSIVE)")
+
+    def _open(self, give_up: float) -> Connection:
         if self._connection is None:
-            self._connection = _retry_locked(self._engine.connect)
+            if self._files is not None:
+                self._files.before_opening()
+            connection = _retry_locked(self._engine.connect, give_up)
+            self._opened = self._files.opened() if self._files is not None else None
+            self._connection = connection
         return self._connection
 
     def _forget_connection(self) -> None:
@@ -264,12 +349,22 @@ class SqliteDatabase(Inboxed):
     in four of eight trial runs. Processes of ours are spawned.
     """
 
-    def __init__(self, url: str, meters: Meters | None = None, *, readers: int = 4) -> None:
+    def __init__(
+        self, url: str, meters: Meters | None = None, *, readers: int = 4, lock_seconds: float = LOCK_SECONDS
+    ) -> None:
+        self._lock_seconds = lock_seconds
         self._url = make_url(url)
         if self._url.get_backend_name() != "sqlite":
             raise ConfigurationError(f"{self._url.render_as_string()} is not a SQLite database")
+        if self._url.query or str(self._url.database).startswith("file:"):
+            raise ConfigurationError(
+                "RECADO_DATABASE_URL: after sqlite:/// comes a path and nothing else, no ?… or file:"
+            )
         super().__init__()
-        self._writer = SqliteWriter(sqlite_engine(self._url), meters, self._last_write)
+        self._files = None if self._url.database in _MEMORY else DatabaseFiles(str(self._url.database))
+        self._writer = SqliteWriter(
+            sqlite_engine(self._url), meters, self._last_write, self._files, lock_seconds=lock_seconds
+        )
         self._read_engine = sqlite_engine(self._url, read_only=True)
         self._readers = ThreadPoolExecutor(readers, thread_name_prefix="recado-read")
         self._local = threading.local()
@@ -286,17 +381,21 @@ class SqliteDatabase(Inboxed):
 
     async def read(self, work: Callable[[UnitOfWork], T], *, owner: UUID | None) -> T:
         self._inbox.check_open()
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._readers, self._read, work, owner)
+        loop, asked = asyncio.get_running_loop(), time.monotonic()
+        return await loop.run_in_executor(self._readers, self._read, work, owner, asked)
 
     def on_commit(self, listener: Callable[[], None]) -> None:
         self._writer.on_commit(listener)
 
     def connect_apart(self) -> stdlib_sqlite3.Connection:
-        connection: stdlib_sqlite3.Connection = sqlite_module().connect(
-            self._url.database, isolation_level=None, check_same_thread=False, timeout=0
-        )
-        return connection
+        """A bare connection of the caller's own; raises the driver's error where there is no such file."""
+        if self._files is None:
+            return _connected(":memory:", uri=False)
+        try:
+            self._files.before_opening()
+        except Displaced as error:
+            raise sqlite_module().OperationalError(str(error)) from error
+        return _connected(existing(self._files.path), uri=True)
 
     async def close(self) -> None:
         self._inbox.close()
@@ -318,22 +417,34 @@ class SqliteDatabase(Inboxed):
 
     def _write_loop(self) -> None:
         while self._inbox.wait():
-            self._writer.run(self._inbox.take)
+            if not self._writer.run(self._inbox.take):
+                self._inbox.fail_older(self._lock_seconds, Busy(_HELD))
         self._writer.close()
 
-    def _read(self, work: Callable[[UnitOfWork], T], owner: UUID | None) -> T:
-        connection: Connection | None = getattr(self._local, "connection", None)
-        if connection is None:
-            connection = _retry_locked(self._read_engine.connect)
-            self._local.connection = connection
-            self._read_connections.append(connection)
-        live = connection
+    def _read(self, work: Callable[[UnitOfWork], T], owner: UUID | None, asked: float) -> T:
+        give_up = _give_up(asked, self._lock_seconds)
 
         def look() -> T:
             with live.begin():
                 return work(UnitOfWork(live, owner))
 
         try:
-            return _retry_locked(look)
+            live = self._reader(give_up)
+            return _retry_locked(look, give_up)
         except DBAPIError as error:
             raise _as_storage_error(error) from error
+
+    def _reader(self, give_up: float) -> Connection:
+        """This thread's connection; raises `Displaced` when it would lead to a file without a name."""
+        found: tuple[Connection, Opened | None] | None = getattr(self._local, "reader", None)
+        if found is not None:
+            connection, opened = found
+            if self._files is not None and opened is not None:
+                self._files.check(opened)
+            return connection
+        if self._files is not None:
+            self._files.before_opening()
+        connection = _retry_locked(self._read_engine.connect, give_up)
+        self._read_connections.append(connection)
+        self._local.reader = (connection, self._files.opened() if self._files is not None else None)
+        return connection

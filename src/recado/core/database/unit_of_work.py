@@ -7,7 +7,7 @@ touches nothing but its unit of work.
 
 import functools
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias
 from uuid import UUID
 
 from sqlalchemy import Connection, CursorResult, Table
@@ -21,6 +21,9 @@ from recado.core.metrics import Counter, Meters
 
 if TYPE_CHECKING:
     import psycopg
+
+LONG_SECONDS: Final = 300
+"""How long a statement of unhurried work may take."""
 
 Rows: TypeAlias = CursorResult[*tuple[Any, ...]]
 """Rows as the driver gives them: this is the parsing edge of the database, repositories turn them into entities."""
@@ -125,6 +128,12 @@ class UnitOfWork:
         if self._meters is not None:
             self._hooks.append(functools.partial(self._meters.count, counter, *labels, by=by))
 
+    def unhurried(self) -> None:
+        """Let the statements of this transaction take minutes: they look at everything there is."""
+        if self._dialect == "postgresql":
+            self.say(f"SET LOCAL statement_timeout = '{LONG_SECONDS}s'")
+            have_patience(self._connection, LONG_SECONDS)
+
     @property
     def dialect(self) -> str:
         """`sqlite` or `postgresql`, for the few statements that differ by more than their text."""
@@ -148,6 +157,15 @@ class UnitOfWork:
     def hooks(self) -> Sequence[Callable[[], None]]:
         """What is to be called after the commit."""
         return self._hooks
+
+
+def have_patience(connection: Connection, seconds: float) -> None:
+    """How long PostgreSQL may say nothing to this connection."""
+    from recado.core.database.bounded import BoundedConnection
+
+    driver = connection.connection.driver_connection
+    if isinstance(driver, BoundedConnection):
+        driver.patience = seconds
 
 
 class Cursor(Protocol):

@@ -1,0 +1,105 @@
+"""Whether the files of a SQLite database are still those that were opened.
+
+A file that was moved, deleted or replaced goes on to exist for whoever has it open, without a name: commits succeed,
+and all of them are gone with the process. So before a transaction, and again after its commit, each of the three names
+must lead to the file that was opened. What the database itself is, is settled by the first connection of a process;
+the log and its index are made anew whenever nothing has them open, so they belong to a connection.
+
+Nothing here makes a file: a database that is missing is an error, not an empty database.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, TypeAlias
+
+from recado.core.errors import StorageUnavailable
+
+LOG: Final = "-wal"
+INDEX: Final = "-shm"
+_LEAST: Final = 512
+"""Bytes. No database is smaller, save one that was emptied under us or never filled."""
+
+_File: TypeAlias = tuple[int, int] | None
+"""Device and inode; None where there is none."""
+
+
+class Displaced(StorageUnavailable):
+    """The files are not those that were opened: nothing can be stored before they are back."""
+
+    code = "core.displaced"
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """What the names led to when a connection was opened."""
+
+    database: _File
+    log: _File
+    index: _File
+
+
+class DatabaseFiles:
+    """The files behind one path, for one process."""
+
+    def __init__(self, path: str) -> None:
+        self.path = Path(path).absolute()
+        self._log, self._index = (Path(f"{self.path}{suffix}") for suffix in (LOG, INDEX))
+        self._first: _File = None
+
+    @property
+    def log_is_gone(self) -> bool:
+        """The log has no name any more, and the database has."""
+        return _found(self.path) == self._first and _found(self._log) is None
+
+    def before_opening(self) -> None:
+        """Raises `Displaced` where a connection would make a file, or mix what does not belong together."""
+        self._check_database(self._first)
+        if _found(self._index) is not None and _found(self._log) is None:
+            raise Displaced(
+                f"{self._log} is gone while {self._index} is there: put it back, or stop every process of this "
+                f"database; if {self._index} is still there then, delete it"
+            )
+
+    def opened(self) -> Opened:
+        """What a connection that has just been opened, and has read something, has opened."""
+        found = Opened(_found(self.path), _found(self._log), _found(self._index))
+        self._check_database(self._first)
+        self._first = found.database
+        return found
+
+    def check(self, opened: Opened) -> None:
+        """Raises `Displaced` when the names lead elsewhere now."""
+        self._check_database(opened.database)
+        for name, file in ((self._log, opened.log), (self._index, opened.index)):
+            if _found(name) != file:
+                raise Displaced(
+                    f"{name} was moved, deleted or replaced: put it back, or restart every process of this database"
+                )
+
+    def _check_database(self, expected: _File) -> None:
+        try:
+            status = self.path.stat()
+        except OSError as error:
+            raise Displaced(
+                f"{self.path} is not there ({error.strerror}): put it back, or run `recado migrate`"
+            ) from error
+        if status.st_size < _LEAST:
+            raise Displaced(f"{self.path} is empty: restore it, or run `recado migrate`")
+        if expected is not None and (status.st_dev, status.st_ino) != expected:
+            raise Displaced(
+                f"{self.path} is another file than the one that was opened: put that back, or restart every process of "
+                "this database"
+            )
+
+
+def _found(name: Path) -> _File:
+    try:
+        status = name.stat()
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
+
+
+def existing(path: str | Path) -> str:
+    """The name under which SQLite opens a file and never makes one."""
+    return Path(path).absolute().as_uri() + "?mode=rw"

@@ -1,0 +1,197 @@
+"""A database that says nothing: a webhook is answered within its time all the same, and what comes late comes once."""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from contextlib import closing
+
+import pytest
+from sqlalchemy import make_url, text
+
+from recado.bootstrap import Container
+from recado.channels.twilio.webhooks import TwilioWebhooks
+from recado.core.database.engine import Database
+from recado.core.database.postgres import PostgresDatabase
+from recado.core.database.sqlite import SqliteDatabase
+from recado.core.errors import Busy, StorageUnavailable
+from recado.entrypoints.api import build_app
+from tests.chaos.failures.hostile import Attacker, Webhook
+from tests.chaos.failures.test_webhooks import ACCOUNT, NUMBER, TOKEN, Answer, furnished, post
+from tests.proxy import Proxy, proxied
+from tests.servers import PostgresServer
+
+SOON = 0.3
+"""The time that a webhook has in these tests."""
+BOUND = 45.0
+"""Far more than any wait may take, and far less than for ever."""
+
+
+@pytest.fixture
+def attacker() -> Attacker:
+    return Attacker(3, ACCOUNT, NUMBER, TOKEN)
+
+
+@pytest.fixture
+def line(postgres_url: str) -> Iterator[Proxy]:
+    port = make_url(postgres_url).port
+    assert port is not None
+    with proxied(port) as proxy:
+        yield proxy
+
+
+@pytest.fixture
+async def through(postgres_database: PostgresDatabase, line: Proxy) -> AsyncIterator[PostgresDatabase]:
+    """The database, over a line that can go silent."""
+    url = make_url(postgres_database.url).set(port=line.port)
+    database = PostgresDatabase(url.render_as_string(hide_password=False), outage_seconds=1.0, answer_seconds=3.0)
+    yield database
+    line.speak()
+    await database.close()
+
+
+class Front:
+    """What Twilio talks to."""
+
+    def __init__(self, container: Container) -> None:
+        rest = build_app(container)
+        self._hurried, self._patient = [
+            TwilioWebhooks(container.webhooks(), rest, container.meters(), answer_seconds=seconds)
+            for seconds in (SOON, BOUND)
+        ]
+
+    async def soon(self, webhook: Webhook) -> Answer:
+        """The answer of one that has little time."""
+        return await post(self._hurried, webhook)
+
+    async def takes(self, webhook: Webhook) -> bool:
+        """Whether all is well, however long it takes on a busy machine."""
+        return (await post(self._patient, webhook)).status == 200
+
+
+async def rows_of(database: Database, sid: str | None) -> int:
+    """How many messages there are with the SID."""
+    assert sid is not None
+    question = text("SELECT count(*) AS n FROM messages WHERE message_sid = :sid")
+    stored = sid[:2].encode() + bytes.fromhex(sid[2:])
+    rows = await database.read(lambda uow: uow.all(question, {"sid": stored}), owner=None)
+    return int(rows[0]["n"])
+
+
+class TestAWebhook:
+    async def test_whose_commit_is_not_known_in_time_is_to_be_sent_again_and_is_there_once(
+        self, through: PostgresDatabase, postgres_database: PostgresDatabase, line: Proxy, attacker: Attacker
+    ) -> None:
+        front = Front(await furnished(through))
+        assert await front.takes(attacker.true())
+        webhook = attacker.true()
+        line.hold_the_answer_to(b"COMMIT")
+
+        late = await front.soon(webhook)
+        assert line.muted.is_set()
+        line.speak()
+        again = await front.takes(webhook)
+
+        assert (late.status, late.body) == (503, b"not confirmed; send again\n")
+        assert again
+        assert await rows_of(postgres_database, webhook.sid) == 1
+
+    async def test_that_is_not_begun_in_time_is_withdrawn(
+        self, through: PostgresDatabase, postgres_database: PostgresDatabase, line: Proxy, attacker: Attacker
+    ) -> None:
+        front = Front(await furnished(through))
+        assert await front.takes(attacker.true())
+        line.mute()
+        webhooks = [attacker.true() for _ in range(40)]
+        answers = await asyncio.gather(*[front.soon(webhook) for webhook in webhooks])
+        assert {answer.status for answer in answers} == {503}
+        line.speak()
+        await through.write(lambda uow: uow.say("SELECT 1"), owner=None)
+        assert await front.takes(webhooks[-1])
+        assert await rows_of(postgres_database, webhooks[-1].sid) == 1
+
+    async def test_is_answered_in_time_when_reading_is_what_hangs(
+        self, through: PostgresDatabase, line: Proxy, attacker: Attacker
+    ) -> None:
+        front = Front(await furnished(through))
+        line.mute()
+        answers = await asyncio.gather(*[front.soon(attacker.true()) for _ in range(20)])
+        assert {(answer.status, answer.body) for answer in answers} == {(503, b"not confirmed; send again\n")}
+        line.speak()
+        assert await front.takes(attacker.true())
+
+    async def test_is_answered_in_time_by_a_server_whose_processes_stand_still(
+        self, postgres_server: PostgresServer, postgres_database: PostgresDatabase, attacker: Attacker
+    ) -> None:
+        front = Front(await furnished(postgres_database))
+        assert await front.takes(attacker.true())
+        webhook = attacker.true()
+        with postgres_server.frozen():
+            assert (await front.soon(webhook)).status == 503
+        assert await front.takes(webhook)
+        assert await rows_of(postgres_database, webhook.sid) == 1
+
+    async def test_is_answered_in_time_when_another_holds_the_file(
+        self, database: SqliteDatabase, attacker: Attacker
+    ) -> None:
+        front = Front(await furnished(database))
+        webhooks = [attacker.true() for _ in range(3)]
+        with closing(database.connect_apart()) as other:
+            other.execute("BEGIN EXCLUSIVE")
+            answers = await asyncio.gather(*[front.soon(webhook) for webhook in webhooks])
+            assert {answer.status for answer in answers} == {503}
+            other.execute("ROLLBACK")
+        assert [await front.takes(webhook) for webhook in webhooks] == [True] * 3
+        assert [await rows_of(database, webhook.sid) for webhook in webhooks] == [1, 1, 1]
+
+
+class TestWhatIsWithdrawn:
+    async def test_is_never_run(self, database: SqliteDatabase) -> None:
+        runs: list[str] = []
+        with closing(database.connect_apart()) as other:
+            other.execute("BEGIN EXCLUSIVE")
+            first = asyncio.ensure_future(database.write(lambda _: runs.append("first"), owner=None))
+            gone = asyncio.ensure_future(database.write(lambda _: runs.append("gone"), owner=None))
+            await asyncio.sleep(0)
+            gone.cancel()
+            await asyncio.gather(gone, return_exceptions=True)
+            other.execute("ROLLBACK")
+        await first
+        await database.write(lambda _: runs.append("last"), owner=None)
+        assert runs == ["first", "last"]
+
+
+class TestASilentServer:
+    async def test_gives_threads_back_and_lets_the_database_be_closed(
+        self, through: PostgresDatabase, line: Proxy
+    ) -> None:
+        await through.write(lambda uow: uow.say("SELECT 1"), owner=None)
+        await through.read(lambda uow: uow.say("SELECT 1"), owner=None)
+        line.mute()
+        asked = [through.write(lambda uow: uow.say("SELECT 1"), owner=None) for _ in range(20)]
+        asked += [through.read(lambda uow: uow.say("SELECT 1"), owner=None) for _ in range(4)]
+        heartbeat = through.write_from_thread(lambda uow: uow.say("SELECT 1"))
+        async with asyncio.timeout(BOUND):
+            answers = await asyncio.gather(*asked, return_exceptions=True)
+            await asyncio.gather(asyncio.wrap_future(heartbeat), return_exceptions=True)
+            assert {type(answer).__mro__[1] for answer in answers} == {StorageUnavailable}
+            assert "cannot be reached" in str(through.last_failure)
+            await through.close()
+
+    async def test_is_noticed_by_who_asks_for_the_time(self, through: PostgresDatabase, line: Proxy) -> None:
+        line.mute()
+        with pytest.raises(StorageUnavailable):
+            await asyncio.to_thread(lambda: through.clock)
+
+
+async def test_a_file_that_another_holds_is_given_up_by_all_who_wait_at_once(database: SqliteDatabase) -> None:
+    """Those who wait behind the first do not wait from the start: that would be twenty times as long for the last."""
+    impatient = SqliteDatabase(database.url, lock_seconds=2.0)
+    with closing(database.connect_apart()) as other:
+        other.execute("BEGIN EXCLUSIVE")
+        first = asyncio.ensure_future(impatient.write(lambda uow: uow.say("SELECT 1"), owner=None))
+        await asyncio.sleep(0)
+        asked = [impatient.write(lambda uow: uow.say("SELECT 1"), owner=None) for _ in range(30)]
+        async with asyncio.timeout(BOUND):
+            answers = await asyncio.gather(first, *asked, return_exceptions=True)
+        other.execute("ROLLBACK")
+    assert all(isinstance(answer, Busy) for answer in answers)
+    await impatient.close()
