@@ -1,7 +1,7 @@
 """The dispatcher: which jobs a broker is rung for, and when again. The broker here only writes down what it is told."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 
@@ -14,7 +14,7 @@ from recado.core.ids import Ids
 from recado.core.queue.delivery import BrokerState, Room, WakeUp
 from recado.core.queue.dispatch import Dispatcher
 from recado.core.queue.job import Discard, Done, RetryIn
-from tests.contracts.queue import FLORES, PADARIA, SECOND, Line, NoChance
+from tests.contracts.queue import FLORES, PADARIA, QUIET, SECOND, Line, NoChance
 
 ON_BOTH_DATABASES = True
 
@@ -27,6 +27,8 @@ class NotingBroker:
     broken: bool = False
     hangs: bool = False
     forgetful: bool = False
+    meanwhile: Callable[[], Awaitable[None]] | None = None
+    """What happens elsewhere while the dispatcher, which has seen what is due, asks whether anything was forgotten."""
 
     async def publish(self, wakeups: Sequence[WakeUp]) -> None:
         if self.hangs:
@@ -40,6 +42,8 @@ class NotingBroker:
         yield WakeUp()
 
     async def forgot(self) -> bool:
+        if self.meanwhile is not None:
+            await self.meanwhile()
         forgetful, self.forgetful = self.forgetful, False
         return forgetful
 
@@ -140,6 +144,41 @@ async def test_a_retry_is_rung_for_by_a_new_name_and_with_the_first_patience(
 
     clock.advance(30 * SECOND)
     assert await dispatcher.step() == 1
+
+
+async def test_a_retry_that_began_while_the_dispatcher_looked_is_rung_for_when_it_is_due(
+    line: Line, broker: NotingBroker, clock: FrozenClock
+) -> None:
+    await line.stores("bia")
+    dispatcher = dispatching(line, broker)
+    await dispatcher.step()
+    [ana] = await line.stores("ana")
+
+    async def a_worker_looks_by_itself() -> None:
+        [job] = [job for job in await line.claims() if job.id == ana]
+        await line.queue.finish(job, RetryIn(SECOND, "not yet"))
+
+    broker.meanwhile = a_worker_looks_by_itself
+    assert await dispatcher.step() == 1  # In vain: whoever hears it finds nothing due.
+
+    clock.advance(SECOND)
+    assert await dispatcher.step() == 1
+    assert [wakeup.job_id for wakeup in broker.told[1:]] == [ana, ana]
+
+
+async def test_a_window_that_grew_after_its_wake_up_is_rung_for_when_it_ends(
+    line: Line, broker: NotingBroker, clock: FrozenClock
+) -> None:
+    await line.message_comes("ana")
+    dispatcher = dispatching(line, broker)
+    clock.advance(QUIET)
+    assert await dispatcher.step() == 1
+    await line.message_comes("ana")
+
+    assert await dispatcher.step() == 0
+    clock.advance(QUIET)
+    assert await dispatcher.step() == 1
+    assert await line.claims()
 
 
 async def test_an_owner_at_its_cap_takes_no_place(line: Line, broker: NotingBroker) -> None:

@@ -191,7 +191,9 @@ class Dispatcher:
         for job_id, _lane, rung_at, dispatches, attempts, crashes in uow.rows_of_many(
             _STATE, [{"job": i} for i in by_id]
         ):
-            if rung_at is None or rung_at + self._patience(dispatches - attempts - crashes) <= now:
+            # A wake-up from before it became due was heard in vain: a retry or a newer message has moved it since.
+            in_vain = rung_at is None or rung_at < by_id[job_id].due_at
+            if in_vain or rung_at + self._patience(dispatches - attempts - crashes) <= now:
                 due.append((by_id[job_id], dispatches))
         return due, len(heads) - len(due)
 
