@@ -129,7 +129,7 @@ class Webhooks:
 
     def __init__(self, bench: Workbench, server: RedisServer, count: int) -> None:
         self._bench, self._server, self._count = bench, server, count
-        self._port = harness.free_port()
+        self._port = harness.reserved_port()
         self._url = f"http://127.0.0.1:{self._port}"
         self._template, self._database = bench.home / "hooks-template.db", bench.home / "hooks.db"
         harness.install(harness.environment(self._template, self._url))

@@ -75,7 +75,7 @@ class Crowd:
     def __init__(self, bench: Workbench, conversations: int) -> None:
         self._bench = bench
         self._conversations = conversations
-        self._port = harness.free_port()
+        self._port = harness.reserved_port()
         self._url = f"http://127.0.0.1:{self._port}"
         self._number = 0
 
@@ -102,7 +102,7 @@ class Crowd:
     @contextmanager
     def _running(self) -> Iterator[tuple[Emulator, SlowModel, int]]:
         self._number += 1
-        model_port = harness.free_port()
+        model_port = harness.reserved_port()
         model = SlowModel(model_port)
         command = [*harness.PYTHON, str(BENCH / "slow_model.py"), str(model_port)]
         with harness.emulating(self._bench) as emulator:

@@ -51,7 +51,7 @@ class Road:
     def __init__(self, bench: Workbench, *, quick: bool) -> None:
         self._bench = bench
         self._burst, self._seconds = (150, 3.0) if quick else (BURST, SECONDS)
-        self._port = harness.free_port()
+        self._port = harness.reserved_port()
         self._url = f"http://127.0.0.1:{self._port}"
         self._number = 0
 

@@ -32,7 +32,7 @@ class Starts:
 
     def __init__(self, bench: Workbench) -> None:
         self._bench = bench
-        self._port = harness.free_port()
+        self._port = harness.reserved_port()
         self._env = harness.environment(bench.home / "recado.db", f"http://127.0.0.1:{self._port}")
         harness.install(self._env)
 

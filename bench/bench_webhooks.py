@@ -65,7 +65,7 @@ class Contest:
 
     def __init__(self, bench: Workbench, *, quick: bool) -> None:
         self._bench = bench
-        self._port = harness.free_port()
+        self._port = harness.reserved_port()
         self._url = f"http://127.0.0.1:{self._port}"
         self._template = bench.home / "template.db"
         self._database = bench.home / "recado.db"

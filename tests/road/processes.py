@@ -15,7 +15,6 @@ import base64
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -42,6 +41,7 @@ from recado.identity.service import Registration
 from recado.migrations.runner import migrate_sqlite
 from recado.operations.verify import Report
 from recado.settings import load_settings
+from tests.ports import reserved_port
 
 T = TypeVar("T")
 
@@ -145,7 +145,7 @@ class Road:
     ) -> Iterator["Road"]:
         """The installation with its owners, and no process yet; at the end whatever still runs is stopped."""
         shops = shops or (BAKERY,)
-        port = _free_port()
+        port = reserved_port()
         hook = f"http://127.0.0.1:{port}/webhooks/twilio/messages"
         twilio = EmulatorSettings(
             accounts={shop.account_sid: shop.token for shop in shops},
@@ -325,9 +325,3 @@ def install(directory: Path) -> None:
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: unruly\nVersion: 1\n")
     entries = "".join(f"{name} = unruly:{factory}\n" for name, factory in UNRULY.items())
     (info / "entry_points.txt").write_text(f"[{GROUP}]\n{entries}")
-
-
-def _free_port() -> int:
-    with closing(socket.create_server(("127.0.0.1", 0))) as listener:
-        port: int = listener.getsockname()[1]
-        return port

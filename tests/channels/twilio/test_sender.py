@@ -18,6 +18,7 @@ from recado.channels.twilio.transport import Transport
 from recado.conversation.ports import Channel, ListedMessage, NotProcessed, OutboundText, Pull, Refused, Sent, Unknown
 from recado.conversation.values import AccountSid, Address, MessageSid
 from recado.core.errors import ConfigurationError, StorageUnavailable
+from recado.entrypoints.ports import ReservedPort
 from tests.channels.twilio.scripted_server import (
     Act,
     ScriptedServer,
@@ -212,9 +213,8 @@ class TestRefusals:
 
 class TestNotProcessed:
     async def test_nobody_listens(self, sender_at: OpenSender) -> None:
-        with socket.create_server(("127.0.0.1", 0)) as reserved:
-            port = reserved.getsockname()[1]
-        result = await sender_at(f"http://127.0.0.1:{port}").send(MESSAGE)
+        with ReservedPort() as port:
+            result = await sender_at(f"http://127.0.0.1:{port.number}").send(MESSAGE)
         assert isinstance(result, NotProcessed)
         assert result.code == "connect_failed"
 

@@ -7,7 +7,6 @@ spawned can be ended with it. A kill hits the one process by its id: its childre
 import contextlib
 import os
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -197,10 +196,3 @@ class SqsTarget(ServerTarget):
 
     def __init__(self, server: SqsProcess) -> None:
         super().__init__("sqs", server)
-
-
-def free_port() -> int:
-    """A port of loopback nobody listens on now."""
-    with contextlib.closing(socket.create_server(("127.0.0.1", 0))) as listener:
-        port: int = listener.getsockname()[1]
-        return port

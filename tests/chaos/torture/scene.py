@@ -23,9 +23,10 @@ from recado.emulator.client import EmulatorClient
 from recado.identity.service import OwnerChanges, Registration
 from recado.migrations.starting import migrate
 from recado.settings import load_settings
+from tests.ports import reserved_port
 
 from .ledger import Ledger, opened
-from .processes import Process, free_port
+from .processes import Process
 from .servers import Servers
 
 APART: Final = 0.5
@@ -73,9 +74,8 @@ class Scene:
         url = f"sqlite:///{directory / 'recado.db'}"
         if servers.postgres is not None:
             url = servers.postgres.make(empty=True)
-        return cls(
-            directory, seed, lease, backend, url, free_port(), free_port(), free_port(), servers.broker_variables
-        )
+        api, twilio, model = (reserved_port() for _ in range(3))
+        return cls(directory, seed, lease, backend, url, api, twilio, model, servers.broker_variables)
 
     @property
     def twilio_journal(self) -> Path:

@@ -9,7 +9,6 @@ import base64
 import os
 import secrets
 import shlex
-import socket
 import subprocess
 import sys
 import time
@@ -26,6 +25,7 @@ from recado.core.errors import DomainError
 from recado.emulator.app import running
 from recado.emulator.client import EmulatorClient
 from recado.emulator.settings import EmulatorSettings, Number
+from recado.entrypoints.ports import ReservedPort
 from recado.operations.verify import Report
 
 NUMBER = "whatsapp:+14155238886"
@@ -69,11 +69,11 @@ class Stage:
 @contextmanager
 def staged(directory: Path, port: int | None = None) -> Iterator[Stage]:
     """Start everything in `directory`, and stop it at the end."""
-    port = port or _free_port()
     account_sid, token = f"AC{secrets.token_hex(16)}", secrets.token_hex(16)
-    public_url = f"http://127.0.0.1:{port}"
-    number = Number(NUMBER, account_sid, f"{public_url}/webhooks/twilio/messages")
     with ExitStack() as stack:
+        port = port or stack.enter_context(ReservedPort()).number
+        public_url = f"http://127.0.0.1:{port}"
+        number = Number(NUMBER, account_sid, f"{public_url}/webhooks/twilio/messages")
         twilio_url = stack.enter_context(running(EmulatorSettings(accounts={account_sid: token}, numbers=(number,))))
         variables = _variables(directory, public_url, twilio_url)
         owner_id, business = asyncio.run(_open_bakery(variables, account_sid, token))
@@ -183,10 +183,3 @@ def _wait_until_ready(stage: Stage, url: str) -> None:
 def _last_words(stage: Stage, name: str) -> str:
     lines = (stage.directory / f"{name}.log").read_text(encoding="utf-8", errors="replace").strip().splitlines()
     return lines[-1][:500] if lines else "it said nothing"
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port

@@ -10,8 +10,9 @@ from bullmq import Queue, Worker
 from recado.core.database.postgres import PostgresDatabase
 from recado.core.queue.deliveries.bullmq import BullmqDelivery
 from recado.core.queue.delivery import WakeUp
-from tests.brokers import RedisServer, free_port
+from tests.brokers import RedisServer
 from tests.contracts.delivery import BrokerContract, Shop
+from tests.ports import reserved_port
 
 NAME = "recado"
 
@@ -26,7 +27,7 @@ class RedisBells:
         return BullmqDelivery(self._server.url, NAME)
 
     def nowhere(self) -> BullmqDelivery:
-        return BullmqDelivery(f"redis://127.0.0.1:{free_port()}/0", NAME)
+        return BullmqDelivery(f"redis://127.0.0.1:{reserved_port()}/0", NAME)
 
     async def ring_by_hand(self, body: str) -> None:
         queue = Queue(NAME, {"connection": self._server.url})

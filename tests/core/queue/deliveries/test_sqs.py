@@ -7,8 +7,9 @@ import pytest
 from aiobotocore.session import get_session
 
 from recado.core.queue.deliveries.sqs import SqsDelivery, region_of
-from tests.brokers import SqsProcess, free_port
+from tests.brokers import SqsProcess
 from tests.contracts.delivery import BrokerContract
+from tests.ports import reserved_port
 
 KEY = b"k" * 32
 SESSION = get_session()
@@ -35,7 +36,7 @@ class SqsBells:
         return SqsDelivery(self._url, self._server.url, KEY)
 
     def nowhere(self) -> SqsDelivery:
-        return SqsDelivery(self._url, f"http://127.0.0.1:{free_port()}", KEY)
+        return SqsDelivery(self._url, f"http://127.0.0.1:{reserved_port()}", KEY)
 
     async def ring_by_hand(self, body: str) -> None:
         entry = {"Id": "1", "MessageBody": body}
