@@ -4,7 +4,21 @@ from recado.entrypoints.cli.main import app
 
 
 def main() -> None:
-    app(prog_name="recado")
+    try:
+        app(prog_name="recado")
+    except SystemExit as ended:
+        _leave_agents_behind(ended.code)
+        raise
+
+
+def _leave_agents_behind(status: object) -> None:
+    """Servers and `recado tick` run agents too, and Python would wait for one that blocks for ever."""
+    import threading
+
+    if isinstance(status, int | None) and any(each.name.startswith("recado-agent") for each in threading.enumerate()):
+        from recado.entrypoints.leaving import leave
+
+        leave(status or 0)
 
 
 if __name__ == "__main__":

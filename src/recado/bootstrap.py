@@ -49,7 +49,7 @@ from recado.core.queue.schedules import Schedule
 from recado.core.queue.service import QueueService
 from recado.core.queue.suspects import SuspectRunner
 from recado.core.queue.watch import JobWatch
-from recado.core.queue.worker import Worker
+from recado.core.queue.worker import GRACE_SECONDS, Worker
 from recado.core.sealing import Sealer
 from recado.core.tracing import NoTraces, Traces
 from recado.identity.passwords import Passwords
@@ -388,6 +388,7 @@ def _worker(
     agents: "AgentRunner",
     settings: Settings,
     watch: JobWatch,
+    grace_seconds: float = GRACE_SECONDS,
 ) -> Worker:
     return Worker(
         queue,
@@ -397,6 +398,7 @@ def _worker(
         suspects,
         database,
         concurrency=settings.worker_concurrency,
+        grace_seconds=grace_seconds,
         worn_out=lambda: agents.abandoned > 0,
         watch=watch,
         crash=crash_at(settings.crash_at),

@@ -48,7 +48,7 @@ T = TypeVar("T")
 PATIENCE = 60.0
 """Seconds after which a test gives up; a machine that is busy with something else needs some of them."""
 
-UNRULY = {"broken": "BrokenAgent", "deadly": "DeadlyAgent"}
+UNRULY = {"broken": "BrokenAgent", "deadly": "DeadlyAgent", "hanging": "HangingAgent"}
 """The agents of `unruly.py` by the names they are installed under."""
 
 SECRET_KEY = base64.urlsafe_b64encode(bytes(range(32))).decode()
@@ -115,10 +115,18 @@ class Running:
         """Wait until it ends by itself; its exit status."""
         return self._process.wait(PATIENCE)
 
+    def freeze(self) -> None:
+        """Let it stand still; killing it helps."""
+        self._process.send_signal(signal.SIGSTOP)
+
     def kill(self) -> None:
         """`kill -9`: it can tidy nothing up."""
         self._process.kill()
         self._process.wait(PATIENCE)
+
+    def tell(self) -> None:
+        """Ask it to stop."""
+        self._process.terminate()
 
     def stop(self) -> int:
         """Ask it to stop, and wait; its exit status."""
@@ -164,15 +172,15 @@ class Road:
 
     # --- Processes ----------------------------------------------------------------------------------------------------
 
-    def serve(self, crash_at: str | None = None) -> Running:
+    def serve(self, crash_at: str | None = None, *options: str) -> Running:
         """The API, ready to be called."""
-        api = self._start("api", ["serve", "--port", str(self.port)], crash_at)
+        api = self._start("api", ["serve", "--port", str(self.port), *options], crash_at)
         until(lambda: not api.lives or self._is_ready(), said=lambda: api.said)
         assert api.lives, api.said
         return api
 
-    def worker(self, crash_at: str | None = None, *, drain: bool = False) -> Running:
-        return self._start("worker", ["worker", "--drain"] if drain else ["worker"], crash_at)
+    def worker(self, crash_at: str | None = None, *options: str, drain: bool = False) -> Running:
+        return self._start("worker", ["worker", *(["--drain"] if drain else []), *options], crash_at)
 
     def _start(self, name: str, command: Sequence[str], crash_at: str | None) -> Running:
         env = self.env if crash_at is None else {**self.env, "RECADO_CRASH_AT": crash_at}
@@ -182,12 +190,7 @@ class Road:
         return process
 
     def _is_ready(self) -> bool:
-        try:
-            with closing(HTTPConnection("127.0.0.1", self.port, timeout=5)) as connection:
-                connection.request("GET", "/readyz")
-                return connection.getresponse().status == 200
-        except OSError:
-            return False
+        return answers_at(self.port)
 
     @property
     def api(self) -> Running:
@@ -253,6 +256,14 @@ class Road:
             found: list[tuple[object, ...]] = connection.execute(sql, values).fetchall()
             return found
 
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Another process writes meanwhile, and does not come to an end."""
+        with closing(sqlite_module().connect(self.directory / "recado.db", timeout=PATIENCE)) as connection:
+            connection.execute("BEGIN IMMEDIATE")
+            yield
+            connection.rollback()
+
     def rows_of(self, sid: str) -> int:
         """How many messages bear a SID of Twilio's."""
         [(count,)] = self.rows("SELECT count(*) FROM messages WHERE message_sid = ?", b"SM" + bytes.fromhex(sid[2:]))
@@ -299,6 +310,16 @@ class Road:
         """What a worker finds: our agents, and those of the distribution that lies on its path."""
         unruly = distributions(path=[str(self.directory)])
         return AgentRegistry([*AgentRegistry.installed(), *(entry for each in unruly for entry in each.entry_points)])
+
+
+def answers_at(port: int) -> bool:
+    """Whether a server there says that it is ready."""
+    try:
+        with closing(HTTPConnection("127.0.0.1", port, timeout=5)) as connection:
+            connection.request("GET", "/readyz")
+            return connection.getresponse().status == 200
+    except OSError:
+        return False
 
 
 def _environment(directory: Path, port: int, twilio_url: str, settings: Mapping[str, object]) -> dict[str, str]:

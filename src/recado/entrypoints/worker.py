@@ -1,18 +1,16 @@
-"""The worker process: the loop of `core.queue.worker`, signals, and the life of a process for suspects."""
+"""The worker process: the loop of `core.queue.worker`, its end, and the life of a process for suspects."""
 
 import asyncio
+import contextlib
 import gc
-import os
 import resource
-import signal
-import sys
 from enum import Enum
 from typing import TYPE_CHECKING
 from uuid import UUID
 
-import structlog
-
 from recado.core.queue.suspects import BEGUN, DONE, GAVE_BACK, Parent
+from recado.core.queue.worker import GRACE_SECONDS, LET_GO_SECONDS
+from recado.entrypoints.leaving import Farewell, die_with_parent, end_within
 from recado.entrypoints.metrics_port import show_metrics
 
 if TYPE_CHECKING:
@@ -21,7 +19,11 @@ if TYPE_CHECKING:
 FLUSH_SECONDS = 1.0
 """How long a suspect's end waits for its spans to be sent."""
 
-log = structlog.get_logger(__name__)
+AFTER_GRACE_SECONDS = 4.0
+"""How long after its grace a worker that was told to stop has left: what runs is given back by then, or never."""
+
+AGENTS_SECONDS = 2.0
+"""How long the agents' own loop may take to end, after its runs have had their time."""
 
 
 class Ending(Enum):
@@ -31,13 +33,14 @@ class Ending(Enum):
     WORN_OUT = "worn out"
 
 
-async def work(container: "Container", *, drain: bool = False) -> Ending:
-    """Work until SIGTERM or SIGINT, until drained, or until the process should be replaced."""
+async def work(
+    container: "Container", farewell: Farewell, *, drain: bool = False, grace_seconds: float = GRACE_SECONDS
+) -> Ending:
+    """Work until told to stop, until drained, or until the process should be replaced; to be told to stop wins."""
     allow_many_files()
-    worker = container.worker()
+    worker = container.worker(grace_seconds=grace_seconds)
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, worker.stop)
+    farewell.then(lambda: loop.call_soon_threadsafe(worker.stop), within=grace_seconds + AFTER_GRACE_SECONDS)
     warming = asyncio.create_task(container.twilio().api().warm_up())  # Or the first answer pays a quarter second.
     gc.freeze()  # What is loaded by now stays: looking through it again and again stops everything for 40 ms.
     settings = container.settings()
@@ -45,12 +48,14 @@ async def work(container: "Container", *, drain: bool = False) -> Ending:
     try:
         await worker.run(drain=drain)
     finally:
+        if worker.worn_out and not worker.stopping:
+            end_within(AFTER_GRACE_SECONDS, farewell.replace_process)
         if shown is not None:
             shown.close()
         await asyncio.gather(warming, return_exceptions=True)
         await container.suspects().aclose()
         await close(container)
-    return Ending.WORN_OUT if worker.worn_out else Ending.STOPPED
+    return Ending.WORN_OUT if worker.worn_out and not worker.stopping else Ending.STOPPED
 
 
 def allow_many_files() -> None:
@@ -61,13 +66,13 @@ def allow_many_files() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
-async def work_on_suspects(container: "Container") -> int:
+async def work_on_suspects(container: "Container", farewell: Farewell) -> int:
     """Run the jobs that a parent worker has claimed for this process, one at a time; the exit status."""
+    die_with_parent()
     parent, worker, queue = Parent(), container.worker(), container.queue()
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stopping.set)
+    farewell.then(lambda: loop.call_soon_threadsafe(stopping.set), within=LET_GO_SECONDS + 1.0, status=GAVE_BACK)
     told_to_stop = asyncio.create_task(stopping.wait())
     while not stopping.is_set() and not worker.worn_out:
         handed = asyncio.create_task(parent.next())
@@ -80,8 +85,8 @@ async def work_on_suspects(container: "Container") -> int:
         if job is not None:
             running = asyncio.create_task(worker.run_one(job))
             await asyncio.wait({running, told_to_stop}, return_when=asyncio.FIRST_COMPLETED)
-            running.cancel()  # Does nothing to a run that is over; one that is not gives its job back.
-            await asyncio.wait({running})
+            if not running.done():
+                await worker.let_go({running}, LET_GO_SECONDS / 2)
         # The parent may end this process without a word from here on.
         await asyncio.to_thread(container.traces().flush, FLUSH_SECONDS)
         if not stopping.is_set():
@@ -93,15 +98,11 @@ async def work_on_suspects(container: "Container") -> int:
 async def close(container: "Container") -> None:
     """Stop the threads of this process in the order in which they need each other."""
     container.heartbeat().close()
-    await container.agents().aclose()
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(AGENTS_SECONDS):
+            await container.agents().aclose()
     await container.twilio().aclose()
     await container.delivery().close()
     await container.bell().close()
     await container.database().close()
     await asyncio.to_thread(container.traces().close)
-
-
-def replace_process() -> None:
-    """Start this very command anew in the same process: threads that cannot be stopped end with the old program."""
-    log.warning("worker.recycled")
-    os.execv(sys.executable, [sys.executable, "-m", "recado", *sys.argv[1:]])  # noqa: S606 - our own command

@@ -23,6 +23,7 @@ from recado.core.queue.relay import Relay
 from recado.core.queue.service import QueueService
 from recado.core.queue.suspects import Command, SuspectRunner
 from recado.core.queue.worker import Worker
+from recado.entrypoints.leaving import Farewell
 from recado.entrypoints.worker import Ending, work
 from recado.migrations.runner import migrate_sqlite
 from recado.settings import Settings
@@ -183,11 +184,12 @@ class TestStopping:
         url = f"sqlite:///{tmp_path}/recado.db"
         migrate_sqlite(url, metadata)
         settings = Settings(database_url=url, public_url="http://127.0.0.1:1", secret_key=bytes(32))
-        working = asyncio.create_task(work(Container(settings=settings)))
-        asyncio.get_running_loop().call_soon(os.kill, os.getpid(), number)
+        with Farewell() as farewell:
+            working = asyncio.create_task(work(Container(settings=settings), farewell))
+            asyncio.get_running_loop().call_soon(os.kill, os.getpid(), number)
 
-        async with asyncio.timeout(PATIENCE):
-            assert await working is Ending.STOPPED
+            async with asyncio.timeout(PATIENCE):
+                assert await working is Ending.STOPPED
 
 
 class TestAHandler:

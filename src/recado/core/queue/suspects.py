@@ -30,6 +30,9 @@ log = structlog.get_logger(__name__)
 SUSPECTS_AT_ONCE = 4
 GAVE_BACK = 75
 """The child's exit status when it was asked to stop and returned its job (EX_TEMPFAIL)."""
+STOP_SECONDS = 5.0
+"""How long a child may take to end when it is asked to."""
+
 REST_SECONDS = 30.0
 """How long a child waits for another suspect."""
 
@@ -93,10 +96,17 @@ class Child:
         return f"signal {-code}" if code < 0 else f"exit status {code}"
 
     async def stop(self) -> None:
-        """Ask it to give back what it has, and to end."""
+        """Ask it to give back what it has, and to end; one that takes longer than we may wait is killed."""
         if self.lives:
             self._process.terminate()
-        await self._process.wait()
+        try:
+            async with asyncio.timeout(STOP_SECONDS):
+                await self._process.wait()
+        except TimeoutError:
+            log.warning("queue.suspect_ignored_stop")
+        finally:
+            if self.lives:
+                self._process.kill()
 
     def retire(self) -> None:
         """Nothing is left for it: its input ends."""
@@ -141,10 +151,10 @@ class SuspectRunner:
 
     async def aclose(self) -> None:
         """End the processes that wait for work."""
-        while self._resting:
-            child = self._resting.pop()
+        resting, self._resting = self._resting, []
+        for child in resting:
             child.retire()
-            await child.stop()
+        await asyncio.gather(*(child.stop() for child in resting))
 
     async def _run(self, job: Job, limit: timedelta) -> _Death | None:
         try:
@@ -162,6 +172,8 @@ class SuspectRunner:
             raise
         if how is None and child.lives:
             self._rest(child)
+        elif how is None:  # Told to stop by others than us, perhaps in too great a hurry to give back what it had.
+            await self._queue.give_back(job)
         return None if how is None else _Death(how, begun)
 
     def _rest(self, child: Child) -> None:

@@ -6,7 +6,7 @@ elsewhere (agents/runner.py), so nothing here may block.
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable
 from datetime import timedelta
 
 import structlog
@@ -33,6 +33,12 @@ log = structlog.get_logger(__name__)
 UNKNOWN_PAUSE = timedelta(minutes=1)
 """How long a job of a name that this release does not know waits for another's worker."""
 
+GRACE_SECONDS = 10.0
+"""How long what runs may go on when the worker was told to stop."""
+
+LET_GO_SECONDS = 2.0
+"""How long a run may take to end when it is cancelled, and again as long to be given back."""
+
 CANCEL_SECONDS = 0.5
 """How long a helper may take to end before it is cancelled again."""
 
@@ -53,7 +59,7 @@ class Worker:
         database: Database,
         *,
         concurrency: int = 64,
-        grace_seconds: float = 10.0,
+        grace_seconds: float = GRACE_SECONDS,
         worn_out: Callable[[], bool] = lambda: False,
         crash: CrashPoint = never,
         watch: JobWatch | None = None,
@@ -69,6 +75,7 @@ class Worker:
         self._crash = crash
         self._watch = watch or JobWatch(SystemClock(), Meters())
         self._running: dict[asyncio.Task[None], Job] = {}
+        self._giving_back: set[asyncio.Task[None]] = set()
         self._bell = asyncio.Event()
         self._looked = asyncio.Event()
         self._room = asyncio.Event()
@@ -82,6 +89,11 @@ class Worker:
     def worn_out(self) -> bool:
         """This process should be replaced: an agent's run that cannot be stopped lives on in it."""
         return self._worn_out()
+
+    @property
+    def stopping(self) -> bool:
+        """It was told to stop, which is more than being worn out."""
+        return self._stopping.is_set()
 
     def stop(self) -> None:
         """Claim no more; what runs gets its grace, then goes back unharmed."""
@@ -114,6 +126,18 @@ class Worker:
     async def run_one(self, job: Job) -> None:
         """Run one claimed job here (the life of a suspect's own process)."""
         await self._attempt(job)
+
+    async def let_go(self, tasks: Iterable["asyncio.Task[None]"], seconds: float) -> None:
+        """Cancel runs, and a second time what waits for an agent that ignores that; each time it waits so long.
+
+        Their jobs go back. What is not back by then is left to its lease.
+        """
+        left = set(tasks)
+        for _ in range(2):
+            for task in left - self._giving_back:
+                task.cancel()
+            if left:
+                _, left = await asyncio.wait(left, timeout=seconds)
 
     async def tick(self, seconds: float, *, linger: bool = False) -> Ticked:
         """One round for those who have no running worker; see `Rounds.tick`."""
@@ -194,7 +218,7 @@ class Worker:
         try:
             await self._suspects.run(job, self._queue.handler(job.name).time_limit)
         except asyncio.CancelledError:
-            await self._queue.give_back(job)
+            await self._give_back(job)
 
     async def _attempt(self, job: Job) -> None:
         """Run a job and store its ending; a cancelled one goes back unharmed."""
@@ -206,7 +230,7 @@ class Worker:
                 if not (isinstance(result, Done) and result.recorded):
                     await self._store(job, result)
         except asyncio.CancelledError:
-            await self._queue.give_back(job)
+            await self._give_back(job)
         finally:
             forget()
 
@@ -225,6 +249,18 @@ class Worker:
         with contextlib.suppress(Busy, StorageUnavailable):
             await insist(job, lambda: self._queue.finish(job, result))
 
+    async def _give_back(self, job: Job) -> None:
+        """Return a cancelled job unharmed; where the database takes nothing its lease ends, as a dead worker's does."""
+        this: asyncio.Task[None] | None = asyncio.current_task()
+        assert this is not None  # noqa: S101 - narrows the type: a coroutine that runs has a task
+        self._giving_back.add(this)
+        try:
+            await insist(job, lambda: self._queue.give_back(job))
+        except (Busy, StorageUnavailable) as error:
+            log.warning("queue.not_given_back", job=str(job.id), error=str(error))
+        finally:
+            self._giving_back.discard(this)
+
     async def _is_drained(self) -> bool:
         try:
             return await self._queue.unfinished() == 0
@@ -232,13 +268,10 @@ class Worker:
             return False
 
     async def _wind_down(self) -> None:
-        """Let what runs finish within the grace, then give it back."""
+        """Let what runs finish within the grace, then give it back, whether the agent ends or not."""
         if self._running:
             await asyncio.wait(self._running, timeout=self._grace)
-        for task in list(self._running):
-            task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await asyncio.gather(*self._running, return_exceptions=True)
+        await self.let_go(self._running, LET_GO_SECONDS)
 
 
 async def _ended(helpers: Collection["asyncio.Task[None]"]) -> None:

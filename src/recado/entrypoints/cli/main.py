@@ -126,11 +126,16 @@ def _root(
     _version: Annotated[
         bool, typer.Option("--version", help="Show the version and stop.", callback=_show_version, is_eager=True)
     ] = False,
+    with_parent: Annotated[bool, typer.Option("--with-parent", hidden=True)] = False,
 ) -> None:
     """Receives WhatsApp and SMS messages through Twilio, has agents answer them, and never loses or doubles one.
 
     Settings are environment variables that begin with RECADO_; `recado doctor` says what is wrong with them.
     """
+    if with_parent:
+        from recado.entrypoints.leaving import end_with_parent
+
+        end_with_parent()
 
 
 def _not_loaded() -> None:

@@ -95,7 +95,8 @@ class WorkerBeside:
         self._thread.join()
 
     def _start(self) -> "subprocess.Popen[bytes]":
-        return subprocess.Popen([sys.executable, "-m", "recado", "worker"])
+        # The pipe ends with this process, however it ends, and with the pipe the worker.
+        return subprocess.Popen([sys.executable, "-m", "recado", "--with-parent", "worker"], stdin=subprocess.PIPE)
 
     def _watch(self) -> None:
         while True:

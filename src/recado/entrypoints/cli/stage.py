@@ -29,7 +29,7 @@ from recado.entrypoints.ports import ReservedPort
 from recado.operations.verify import Report
 
 NUMBER = "whatsapp:+14155238886"
-READY_SECONDS = 30.0
+READY_SECONDS = 60.0
 
 
 class StageFailed(DomainError):
@@ -149,9 +149,9 @@ def _process(
     inherited = {key: value for key, value in os.environ.items() if not key.startswith("RECADO_")}
     with (directory / f"{name}.log").open("wb") as output:
         process = subprocess.Popen(  # noqa: S603 - our own command
-            [sys.executable, "-m", "recado", name, *arguments],
+            [sys.executable, "-m", "recado", "--with-parent", name, *arguments],
             env={**inherited, **variables},
-            stdin=subprocess.DEVNULL,
+            stdin=subprocess.PIPE,  # It ends with the demo, however that ends, and with it the process.
             stdout=output,
             stderr=output,
             start_new_session=True,
@@ -160,6 +160,8 @@ def _process(
         yield process
     finally:
         process.terminate()
+        if process.stdin is not None:
+            process.stdin.close()
         try:
             process.wait(timeout=15)
         except subprocess.TimeoutExpired:
