@@ -3,6 +3,7 @@ from datetime import timedelta
 from uuid import UUID
 
 import pytest
+from sqlalchemy.exc import IntegrityError
 
 from recado.core.clock import FrozenClock
 from recado.core.database.engine import Database
@@ -16,6 +17,13 @@ ON_BOTH_DATABASES = True
 
 PASSWORD = "pão de queijo às cinco"
 NOBODY = UUID(int=404)
+
+
+class OneId:
+    """Makes one id again and again."""
+
+    def new(self) -> UUID:
+        return UUID(int=7)
 
 
 def a_bakery(email: str = "ana@padaria.example", **changes: str) -> Registration:
@@ -78,6 +86,14 @@ class TestRegistering:
         with pytest.raises(error):
             await identity.register_organization(form)
         assert await identity.owners() == []
+
+    async def test_only_the_key_over_addresses_says_that_an_address_is_taken(
+        self, database: Database, clock: FrozenClock, passwords: Passwords
+    ) -> None:
+        always_the_same = IdentityService(database, clock, OneId(), passwords)
+        await always_the_same.register_organization(a_bakery())
+        with pytest.raises(IntegrityError):
+            await always_the_same.register_organization(a_bakery("bob@example.com"))
 
     async def test_a_form_never_shows_its_password(self) -> None:
         assert PASSWORD not in repr(a_bakery())

@@ -14,6 +14,7 @@ from uuid import UUID
 from sqlalchemy.exc import IntegrityError
 
 from recado.core.clock import Clock
+from recado.core.database.constraints import is_duplicate_of
 from recado.core.database.engine import Database
 from recado.core.database.unit_of_work import UnitOfWork
 from recado.core.i18n import DEFAULT_LOCALE
@@ -31,6 +32,7 @@ from recado.identity.models import (
 )
 from recado.identity.passwords import Passwords
 from recado.identity.repository import AllUsers, Owners, Users, owner_in
+from recado.identity.tables import owners, users
 
 
 class _Unset(Enum):
@@ -151,6 +153,8 @@ def _register(uow: UnitOfWork, owner: Owner, user: User) -> None:
         Owners(uow).add(owner)
         Users(uow).add(user)
     except IntegrityError as error:
+        if not (is_duplicate_of(error, owners.c.email) or is_duplicate_of(error, users.c.email)):
+            raise
         raise EmailTaken(f"{owner.email} is registered already; sign in, or use another address") from error
 
 
@@ -159,6 +163,8 @@ def _change(uow: UnitOfWork, owner_id: UUID, columns: dict[str, object]) -> Owne
         if columns:
             Owners(uow).change(owner_id, **columns)
     except IntegrityError as error:
+        if not is_duplicate_of(error, owners.c.email):
+            raise
         raise EmailTaken(f"{columns.get('email')} belongs to another owner; use another address") from error
     return owner_in(uow, owner_id)
 

@@ -1,0 +1,35 @@
+"""Which constraint refused a row.
+
+SQLAlchemy's `IntegrityError` covers unique keys, foreign keys, checks and missing values alike, so catching one says
+nothing of what was wrong. Each driver tells it in its own way: PostgreSQL names the constraint, SQLite the columns.
+"""
+
+from collections.abc import Iterator, Sequence
+
+from sqlalchemy import Column, Index, PrimaryKeyConstraint, Table, UniqueConstraint
+from sqlalchemy.exc import IntegrityError
+
+_DUPLICATE = "23505"
+_SQLITE_DUPLICATE = "UNIQUE constraint failed: "
+
+
+def is_duplicate_of(error: IntegrityError, *columns: Column[object]) -> bool:
+    """Whether `error` says that another row has these values in exactly these columns of one table."""
+    refused = error.orig
+    if (sqlstate := getattr(refused, "sqlstate", None)) is not None:
+        diagnosis = getattr(refused, "diag", None)
+        return sqlstate == _DUPLICATE and getattr(diagnosis, "constraint_name", None) in set(_names_of(columns))
+    said = str(refused)
+    named = {f"{column.table.name}.{column.name}" for column in columns}
+    return said.startswith(_SQLITE_DUPLICATE) and set(said.removeprefix(_SQLITE_DUPLICATE).split(", ")) == named
+
+
+def _names_of(columns: Sequence[Column[object]]) -> Iterator[str]:
+    """What the unique keys over these columns are called."""
+    table = columns[0].table
+    assert isinstance(table, Table)  # noqa: S101 - narrows the type: our columns are columns of tables
+    keys = [*table.constraints, *(index for index in table.indexes if index.unique)]
+    for key in keys:
+        over = set(key.columns) if isinstance(key, UniqueConstraint | PrimaryKeyConstraint | Index) else set()
+        if over == set(columns) and key.name is not None:
+            yield str(key.name)
