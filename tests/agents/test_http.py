@@ -16,12 +16,13 @@ from starlette.responses import JSONResponse, RedirectResponse, Response
 
 from recado.agents.builtin.http import HttpAgent
 from recado.agents.models import AgentForm
-from recado.agents.outbound import HttpClients, is_public
+from recado.agents.outbound import HttpClients, is_no_metadata, is_public
 from recado.agents.runner import AgentRunner
 from recado.agents.service import AgentService
 from recado.conversation.errors import AgentFailed
 from recado.conversation.ports import Agent, AgentResult, HandOff, HistoryEntry, NoReply, Reply
 from recado.core.clock import FrozenClock
+from recado.core.errors import InvalidInput
 from tests.agents.conftest import Turns
 from tests.agents.loopback import Loopback, dripping
 
@@ -29,6 +30,19 @@ PRIVATE = [
     "127.0.0.1", "10.1.2.3", "172.16.0.1", "192.168.1.1", "169.254.169.254", "100.64.0.1", "0.0.0.0", "224.0.0.1",  # noqa: S104
     "255.255.255.255", "240.0.0.1", "192.0.2.1", "::1", "::", "fe80::1", "fc00::1", "fd00:ec2::254", "ff02::1",
     "::ffff:127.0.0.1", "::ffff:169.254.169.254", "64:ff9b::a9fe:a9fe", "2002:7f00:1::", "2001:db8::1",
+    "168.63.129.16", "100.100.100.200", "192.0.0.192", "192.0.0.9", "192.88.99.1", "198.18.0.1", "203.0.113.1",
+    "161.26.0.10", "166.9.1.1", "192.80.8.124", "fec0::1", "feff::1", "3fff::1", "3fff:fff:ffff::1", "5f00::1",
+    "100::1", "4000::1", "::7f00:1", "::ffff:168.63.129.16", "::ffff:0:7f00:1", "64:ff9b::a83f:8110",
+    "64:ff9b:1::101:101", "2002:101:101::", "2001:0:101:101::", "2001:2::1", "2001:20::1", "fd20:ce::254",
+    "fe80::a9fe:a9fe", "fe80::1%eth0",
+]  # fmt: skip
+METADATA = [
+    "169.254.169.254", "168.63.129.16", "100.100.100.200", "192.0.0.192", "169.254.170.2", "fd00:ec2::254",
+    "fd20:ce::254", "fe80::a9fe:a9fe", "::ffff:169.254.169.254", "64:ff9b::a9fe:a9fe",
+]  # fmt: skip
+SPELLINGS = [
+    "127.0.0.1", "127.1", "127.0.1", "2130706433", "0x7f000001", "0x7f.1", "0177.0.0.1", "127.0.0.1.", "localhost",
+    "LocalHost.", "api.localhost", "127。0。0。1", "１２７.0.0.1", "[::1]", "[::ffff:127.0.0.1]", "[::ffff:7f00:1]",
 ]  # fmt: skip
 
 
@@ -198,7 +212,9 @@ class TestTheGuard:
     def test_knows_private_addresses_in_every_disguise(self, address: str) -> None:
         assert not is_public(ipaddress.ip_address(address))
 
-    @pytest.mark.parametrize("address", ["1.1.1.1", "200.160.2.3", "2606:4700::1111", "64:ff9b::101:101"])
+    @pytest.mark.parametrize(
+        "address", ["1.1.1.1", "200.160.2.3", "2606:4700::1111", "2a00:1450:4003::1", "64:ff9b::101:101"]
+    )
     def test_knows_public_ones(self, address: str) -> None:
         assert is_public(ipaddress.ip_address(address))
 
@@ -222,6 +238,33 @@ class TestTheGuard:
         await clients.close_here()
 
     async def test_lets_pass_what_the_operator_allowed(self, asker: Asker, server: Loopback) -> None:
+        server.says({"type": "no_reply"})
+        assert await asker.ask(server.url) == NoReply()
+        assert await asker.ask(server.url.replace("127.0.0.1", "localhost")) == NoReply()
+
+    @pytest.mark.parametrize("host", SPELLINGS)
+    async def test_knows_every_spelling_of_an_address(self, service: AgentService, owner: UUID, host: str) -> None:
+        with pytest.raises(InvalidInput, match="private address"):
+            await service.set(owner, AgentForm("http", url=f"https://{host}/hook"))
+
+    @pytest.mark.parametrize("address", METADATA)
+    async def test_lets_not_even_the_operator_name_a_clouds_metadata(
+        self, service: AgentService, owner: UUID, address: str
+    ) -> None:
+        host = f"[{address}]" if ":" in address else address
+        form = AgentForm("llm", model="m", base_url=f"http://{host}/latest", allow_private=True)
+        with pytest.raises(InvalidInput, match="machine's own keys"):
+            await service.set(owner, form, operator=True)
+
+    @pytest.mark.parametrize("address", METADATA)
+    def test_dials_no_metadata_for_an_agent_that_may_go_anywhere(self, address: str) -> None:
+        assert not is_no_metadata(ipaddress.ip_address(address))
+
+    async def test_uses_no_proxy_of_the_environment(
+        self, asker: Asker, server: Loopback, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"):
+            monkeypatch.setenv(name, "http://127.0.0.1:1")
         server.says({"type": "no_reply"})
         assert await asker.ask(server.url) == NoReply()
 

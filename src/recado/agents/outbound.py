@@ -16,10 +16,11 @@ import ipaddress
 import socket
 import ssl
 import threading
+import unicodedata
 import weakref
 from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable
 from contextvars import ContextVar
-from typing import Literal, TypeAlias
+from typing import Final, Literal, TypeAlias
 from urllib.parse import urlsplit
 
 import httpcore2
@@ -28,15 +29,18 @@ import httpx2
 from recado.core.errors import InvalidInput
 
 Reach: TypeAlias = Literal["public", "anywhere", "provider"]
-"""Where a client may go: public addresses only; private ones too; a known provider (through proxies if there are)."""
+"""Where a client may go: public addresses only; private ones too, but no cloud's metadata; a known provider (through
+proxies if there are)."""
 
 CONNECT_SECONDS = 3.0
 READ_SECONDS = 300.0
 """A last resort: whoever asks keeps the turn's deadline."""
 _IDLE_CONNECTIONS = 100
-_NAT64 = ipaddress.ip_network("64:ff9b::/96")
+_MOST_TRIED = 4
+"""Of a name's addresses: one may be of a kind that this machine cannot reach."""
 
 IpAddress: TypeAlias = ipaddress.IPv4Address | ipaddress.IPv6Address
+Judge: TypeAlias = Callable[[IpAddress], bool]
 
 
 class AddressRefused(httpx2.ConnectError):
@@ -50,24 +54,67 @@ class _Refused(httpcore2.ConnectError):
 # --- What is public ---------------------------------------------------------------------------------------------------
 
 
+def _networks(*texts: str) -> tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...]:
+    return tuple(ipaddress.ip_network(text) for text in texts)
+
+
+# What `is_global` calls global depends on the patch release of Python, so everything that matters stands here too.
+_NOT_PUBLIC: Final = _networks(
+    # Of IPv4, all that IANA keeps for special purposes, multicast and what is reserved …
+    *("0.0.0.0/8", "10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "169.254.0.0/16", "172.16.0.0/12", "192.0.0.0/24"),
+    *("192.0.2.0/24", "192.88.99.0/24", "192.168.0.0/16", "198.18.0.0/15", "198.51.100.0/24", "203.0.113.0/24"),
+    *("224.0.0.0/4", "240.0.0.0/4"),
+    # … and what clouds have made their own although it looks public: Azure's host; services within IBM's cloud and
+    # Equinix's metadata.
+    *("168.63.129.16/32", "161.26.0.0/16", "166.8.0.0/14", "192.80.8.124/32"),
+    # Of IPv6, what lies within the public space and is not: protocols (Teredo among them), examples, 6to4.
+    *("2001::/23", "2001:db8::/32", "2002::/16", "3fff::/20"),
+)
+_PUBLIC_IPV6: Final = ipaddress.IPv6Network("2000::/3")
+_WITH_IPV4_INSIDE: Final = _networks("::ffff:0:0/96", "64:ff9b::/96")
+"""An IPv4 address as IPv6 writes it, and as a translator of the network makes it."""
+_METADATA: Final = _networks(
+    *("169.254.169.254/32", "169.254.170.2/32", "169.254.170.23/32", "169.254.0.23/32", "fd00:ec2::/32"),
+    *("168.63.129.16/32", "100.100.100.200/32", "192.0.0.192/32", "192.80.8.124/32", "fd20:ce::254/128"),
+    "fe80::a9fe:a9fe/128",
+)
+"""Where clouds hand the machine's own keys to whatever runs on it. No model and no agent lives there."""
+
+
 def is_public(address: IpAddress) -> bool:
     """Whether an address belongs to the open internet, also when it hides an IPv4 address inside."""
-    if isinstance(address, ipaddress.IPv6Address):
-        inner = address.ipv4_mapped or address.sixtofour or (address.teredo[1] if address.teredo else None)
-        if address in _NAT64:
-            inner = ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
-        if inner is not None:
-            return is_public(inner)
-    return address.is_global and not address.is_multicast and not address.is_reserved
+    inner = _ipv4_inside(address)
+    if inner is not None:
+        return is_public(inner)
+    if isinstance(address, ipaddress.IPv6Address) and address not in _PUBLIC_IPV6:
+        return False
+    return address.is_global and not any(address in network for network in _NOT_PUBLIC)
+
+
+def is_no_metadata(address: IpAddress) -> bool:
+    """Whether an address is none of those where a cloud hands out the machine's own keys."""
+    inner = _ipv4_inside(address) or address
+    return not any(inner in network for network in _METADATA)
+
+
+def _ipv4_inside(address: IpAddress) -> ipaddress.IPv4Address | None:
+    if isinstance(address, ipaddress.IPv6Address) and any(address in network for network in _WITH_IPV4_INSIDE):
+        return ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
+    return None
 
 
 def literal_address(host: str) -> IpAddress | None:
-    """The address, if the host is written as one; `localhost` counts."""
-    if host.rstrip(".").lower() == "localhost":
+    """The address, if the host is written as one, in any spelling that a resolver takes; `localhost` counts."""
+    plain = unicodedata.normalize("NFKC", host[:300]).replace("。", ".").rstrip(".").lower()
+    if plain == "localhost" or plain.endswith(".localhost"):
         return ipaddress.IPv4Address("127.0.0.1")
     try:
-        return ipaddress.ip_address(host)
+        return ipaddress.ip_address(plain)
     except ValueError:
+        pass
+    try:  # 2130706433, 0x7f.1 and 0177.0.0.1 are 127.0.0.1 to whoever dials.
+        return ipaddress.IPv4Address(socket.inet_aton(plain))
+    except (OSError, UnicodeError):
         return None
 
 
@@ -78,6 +125,15 @@ def names_private_address(url: str) -> bool:
     except ValueError:  # No URL at all; `checked_url` says so in words.
         return False
     return address is not None and not is_public(address)
+
+
+def names_metadata(url: str) -> bool:
+    """Whether a URL says by itself that it leads to the metadata service of a cloud."""
+    try:
+        address = literal_address(urlsplit(url).hostname or "")
+    except ValueError:
+        return False
+    return address is not None and not is_no_metadata(address)
 
 
 def origin(url: str) -> str:
@@ -112,8 +168,9 @@ def checked_url(name: str, url: str, *, private: bool) -> str:
 class _GuardedBackend(httpcore2.AsyncNetworkBackend):
     """Resolves, judges and dials the judged address."""
 
-    def __init__(self) -> None:
+    def __init__(self, may_go: Judge) -> None:
         self._plain = httpcore2.AnyIOBackend()
+        self._may_go = may_go
 
     async def connect_tcp(
         self,
@@ -125,37 +182,44 @@ class _GuardedBackend(httpcore2.AsyncNetworkBackend):
     ) -> httpcore2.AsyncNetworkStream:
         try:
             async with asyncio.timeout(timeout):
-                address = await _public_address(host, port)
+                addresses = await self._judged(host, port)
         except TimeoutError as error:
             raise httpcore2.ConnectTimeout("the name took too long to resolve") from error
-        return await self._plain.connect_tcp(address, port, timeout, local_address, socket_options)
+        for address in addresses[:-1]:
+            with contextlib.suppress(httpcore2.ConnectError, httpcore2.ConnectTimeout):
+                return await self._plain.connect_tcp(address, port, timeout, local_address, socket_options)
+        return await self._plain.connect_tcp(addresses[-1], port, timeout, local_address, socket_options)
+
+    async def _judged(self, host: str, port: int) -> list[str]:
+        """What the name leads to; raises `_Refused` if we may not go there."""
+        try:
+            found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        except (OSError, UnicodeError) as error:
+            raise httpcore2.ConnectError("the name could not be resolved") from error
+        addresses = list(dict.fromkeys(str(entry[4][0]) for entry in found))
+        # One private address among public ones is no accident, so it spoils them all.
+        if not addresses or not all(self._may_go(_without_zone(address)) for address in addresses):
+            raise _Refused("the name leads to an address that is not public")
+        return addresses[:_MOST_TRIED]
 
     async def sleep(self, seconds: float) -> None:
         await self._plain.sleep(seconds)
 
 
-async def _public_address(host: str, port: int) -> str:
-    try:
-        found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    except (OSError, UnicodeError) as error:
-        raise httpcore2.ConnectError("the name could not be resolved") from error
-    addresses = [ipaddress.ip_address(str(entry[4][0]).partition("%")[0]) for entry in found]
-    # One private address among public ones is no accident, so it spoils them all.
-    if not addresses or not all(is_public(address) for address in addresses):
-        raise _Refused("the name leads to an address that is not public")
-    return str(addresses[0])
+def _without_zone(address: str) -> IpAddress:
+    return ipaddress.ip_address(address.partition("%")[0])
 
 
 class GuardedTransport(httpx2.AsyncBaseTransport):
-    """A connection pool that only dials public addresses."""
+    """A connection pool that only dials addresses that its judge lets pass, and knows no proxy."""
 
-    def __init__(self, context: ssl.SSLContext) -> None:
+    def __init__(self, context: ssl.SSLContext, may_go: Judge = is_public) -> None:
         self._pool = httpcore2.AsyncConnectionPool(
             ssl_context=context,
             max_connections=None,
             max_keepalive_connections=_IDLE_CONNECTIONS,
             keepalive_expiry=30.0,
-            network_backend=_GuardedBackend(),
+            network_backend=_GuardedBackend(may_go),
         )
 
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
@@ -303,13 +367,13 @@ class HttpClients:
 
     def _make(self, reach: Reach) -> httpx2.AsyncClient:
         timeout = httpx2.Timeout(READ_SECONDS, connect=CONNECT_SECONDS, pool=None)
-        if reach == "public":
-            transport = GuardedTransport(_tls())
+        if reach != "provider":
+            transport = GuardedTransport(_tls(), is_public if reach == "public" else is_no_metadata)
             return httpx2.AsyncClient(transport=transport, timeout=timeout, trust_env=False, event_hooks=_hooks())
         return httpx2.AsyncClient(
             verify=_tls(),
             timeout=timeout,
             limits=httpx2.Limits(max_connections=None, max_keepalive_connections=_IDLE_CONNECTIONS),
-            trust_env=reach == "provider",
+            trust_env=True,
             event_hooks=_hooks(),
         )

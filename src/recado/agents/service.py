@@ -19,7 +19,7 @@ from recado.agents.models import (
     AgentSettings,
     Credentials,
 )
-from recado.agents.outbound import checked_url, names_private_address, origin
+from recado.agents.outbound import checked_url, names_metadata, names_private_address, origin
 from recado.agents.registry import AgentRegistry
 from recado.agents.repository import AgentSettingsRepository
 from recado.core.clock import Clock
@@ -203,6 +203,8 @@ def _check(settings: AgentSettings, *, operator: bool) -> None:
             continue
         if len(checked_url(name, url, private=settings.allow_private)) > 2_000:
             raise InvalidInput(f"{name} is too long")
+        if names_metadata(url) and settings.allow_private:
+            raise InvalidInput(f"{name} is where a cloud hands out this machine's own keys; no agent is there")
         if names_private_address(url) and not settings.allow_private:
             raise InvalidInput(f"{name} is a private address, which only the operator may allow (`recado agents set`)")
     if not 0 <= settings.history_limit <= MAX_HISTORY:

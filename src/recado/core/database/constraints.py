@@ -28,8 +28,10 @@ def _names_of(columns: Sequence[Column[object]]) -> Iterator[str]:
     """What the unique keys over these columns are called."""
     table = columns[0].table
     assert isinstance(table, Table)  # noqa: S101 - narrows the type: our columns are columns of tables
-    keys = [*table.constraints, *(index for index in table.indexes if index.unique)]
+    keys: list[UniqueConstraint | PrimaryKeyConstraint | Index] = [
+        *(each for each in table.constraints if isinstance(each, UniqueConstraint | PrimaryKeyConstraint)),
+        *(each for each in table.indexes if each.unique),
+    ]
     for key in keys:
-        over = set(key.columns) if isinstance(key, UniqueConstraint | PrimaryKeyConstraint | Index) else set()
-        if over == set(columns) and key.name is not None:
+        if set(key.columns) == set(columns) and key.name is not None:
             yield str(key.name)
