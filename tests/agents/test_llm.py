@@ -240,6 +240,35 @@ class TestFailures:
         assert not failure.value.retryable
         assert len(model.server.asked) == 6
 
+    async def test_what_was_used_before_it_failed_is_counted(self, model: Model, turn_of: Turns) -> None:
+        model.server.says(
+            completion(None, ("search_knowledge", {"query": "a"})), JSONResponse({"error": {"message": "no"}}, 400)
+        )
+        turn = turn_of("oi")
+        with pytest.raises(AgentFailed, match="answered 400"):
+            await model.answer(turn)
+        assert turn.consumption.so_far == Usage("little", 11, 7)
+
+    async def test_what_was_used_before_it_was_cut_off_is_counted(self, model: Model, turn_of: Turns) -> None:
+        reached, gone = threading.Event(), threading.Event()
+
+        async def hang(_request: Request) -> Response:
+            reached.set()
+            await asyncio.to_thread(gone.wait)
+            return JSONResponse(completion("late"))
+
+        model.server.says(completion(None, ("search_knowledge", {"query": "a"})), hang)
+        turn = turn_of("oi")
+        run = asyncio.create_task(model.answer(turn))
+        assert await asyncio.to_thread(reached.wait, 20)
+        run.cancel()
+        async with asyncio.timeout(20):
+            while turn.consumption.so_far != Usage("little", 11, 7):  # noqa: ASYNC110 - the agent runs in another thread
+                await asyncio.sleep(0.01)
+        gone.set()
+        with pytest.raises(asyncio.CancelledError):
+            await run
+
     async def test_a_model_that_hangs_is_left_at_the_deadline(self, model: Model, turn_of: Turns) -> None:
         gone = threading.Event()
 

@@ -1,6 +1,7 @@
 """Whatever an agent does, its caller gets an answer or `AgentFailed`, in time, and nobody else notices."""
 
 import asyncio
+import contextlib
 from importlib.metadata import EntryPoint
 from uuid import UUID
 
@@ -83,6 +84,17 @@ class TestAnswers:
         with pytest.raises(AgentFailed, match=r"^rubbish") as failure:
             await runner.run(Answering(rubbish), turn_of("oi"), 5)
         assert len(failure.value.reason) < 200
+
+    @pytest.mark.parametrize(
+        "answer", [Reply("fine", Usage("m", 10, 5)), Reply("", Usage("m", 10, 5)), NoReply("a\x00b", Usage("m", 10, 5))]
+    )
+    async def test_tell_their_cost_even_if_they_are_rubbish(
+        self, runner: AgentRunner, turn_of: Turns, answer: object
+    ) -> None:
+        turn = turn_of("oi")
+        with contextlib.suppress(AgentFailed):
+            await runner.run(Answering(answer), turn, 5)
+        assert turn.consumption.so_far == Usage("m", 10, 5)
 
 
 class TestFailures:

@@ -33,6 +33,17 @@ def judged(result: object) -> AgentResult:
     raise Rubbish(f"rubbish: {type(result).__name__[:60]} is no Reply, HandOff or NoReply")
 
 
+def usage_of(result: object) -> Usage | None:
+    """What a run says it consumed, whether its result can be used or not; None when it says nothing of use."""
+    if not isinstance(result, Reply | HandOff | NoReply):
+        return None
+    try:
+        usage = _usage(result.usage)
+    except Rubbish:
+        return None
+    return None if usage == Usage() else usage
+
+
 def cleaned(text: str) -> str:
     """`text` without what no answer may contain, and with line breaks of one kind."""
     return "".join(letter for letter in _unix(text) if not _unprintable(letter))

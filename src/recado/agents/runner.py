@@ -19,7 +19,7 @@ from uuid import UUID
 
 import structlog
 
-from recado.agents.answers import Rubbish, cleaned, judged
+from recado.agents.answers import Rubbish, cleaned, judged, usage_of
 from recado.agents.errors import AgentUnusable, UnknownAgent
 from recado.agents.knowledge import KnowledgeService
 from recado.agents.models import AgentSettings
@@ -136,7 +136,10 @@ class _Run:
 
     async def _respond(self) -> _Ending:
         try:
-            return judged(await self._agent.respond(self._turn))
+            result = await self._agent.respond(self._turn)
+            if (usage := usage_of(result)) is not None:  # Rubbish has its price too.
+                self._turn.consumption.report(usage)
+            return judged(result)
         except BaseException as error:  # noqa: BLE001 - the one call into foreign code
             # Base exceptions too: an agent that calls sys.exit() must not end the worker. A cancellation that arrives
             # here is either our own `stop`, whose only wish is that this run ends, or the agent's own doing; the

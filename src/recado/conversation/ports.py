@@ -45,6 +45,50 @@ class Effects(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class Usage:
+    """What a run consumed, as far as the agent can tell."""
+
+    model: str | None = None
+    input_tokens: int = 0
+    output_tokens: int = 0
+
+
+MOST_TOKENS = 2**31 - 1
+_LONGEST_MODEL = 200
+
+
+def _countable(usage: object) -> Usage:
+    match usage:
+        case Usage(model=None | str(), input_tokens=int(read), output_tokens=int(written)) if (
+            0 <= read <= MOST_TOKENS and 0 <= written <= MOST_TOKENS
+        ):
+            model = usage.model or ""
+            if len(model) <= _LONGEST_MODEL and model.isprintable():
+                return usage
+    raise ValueError("usage needs whole numbers of tokens, none below 0, and a short name of a model")
+
+
+class Consumption:
+    """What a run has consumed so far: for runs that fail or are cut off and so never come to a result with its usage.
+
+    An agent that pays for what it uses reports the whole so far, from any thread and as often as it likes.
+    """
+
+    __slots__ = ("_so_far",)
+
+    def __init__(self) -> None:
+        self._so_far = Usage()
+
+    def report(self, so_far: Usage) -> None:
+        """Replace what was reported before; raises `ValueError` for what cannot be counted."""
+        self._so_far = _countable(so_far)
+
+    @property
+    def so_far(self) -> Usage:
+        return self._so_far
+
+
+@dataclass(frozen=True, slots=True)
 class TurnContext:
     """All that an agent run is given. Owner and contact come from us, never from a model."""
 
@@ -60,20 +104,12 @@ class TurnContext:
     effects: Effects
     trace: str | None = None
     """The run's `traceparent`, for agents that call somebody who traces too; None when nobody does."""
+    consumption: Consumption = field(default_factory=Consumption, compare=False, repr=False)
 
     @property
     def text(self) -> str:
         """The turn's texts, joined by line breaks, oldest first."""
         return "\n".join(message.text for message in self.messages)
-
-
-@dataclass(frozen=True, slots=True)
-class Usage:
-    """What a run consumed, as far as the agent can tell."""
-
-    model: str | None = None
-    input_tokens: int = 0
-    output_tokens: int = 0
 
 
 @dataclass(frozen=True, slots=True)

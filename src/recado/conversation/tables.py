@@ -259,12 +259,14 @@ agent_runs = Table(
     Column("id", Id, primary_key=True),
     Column("owner_id", Id, nullable=False),
     Column("turn_id", Id, ForeignKey("turns.id"), nullable=False),
-    Column("result", String(16), nullable=False),
+    Column("result", String(16)),
+    Column("why", String),
     Column("model", String),
     Column("input_tokens", Integer, nullable=False),
     Column("output_tokens", Integer, nullable=False),
     Column("started_at", Moment, nullable=False),
-    Column("finished_at", Moment, nullable=False),
+    # Null while it runs, and for ever when its worker died.
+    Column("finished_at", Moment),
     Index("ix_agent_runs_turn", "turn_id"),
 )
 

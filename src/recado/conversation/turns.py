@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Literal, TypeAlias, TypeVar
+from uuid import UUID
 
 import structlog
 
@@ -26,14 +27,25 @@ from recado.conversation.gate import Suppress, ToAgent, ToPerson, who_answers
 from recado.conversation.lifecycle import Lifecycle
 from recado.conversation.models import Author, Contact, Conversation, Draft, Message, Turn
 from recado.conversation.outcomes import Outcomes, Verdict
-from recado.conversation.ports import AgentResult, Agents, HandOff, HistoryEntry, Incoming, NoReply, Reply, TurnContext
+from recado.conversation.ports import (
+    AgentResult,
+    Agents,
+    Consumption,
+    HandOff,
+    HistoryEntry,
+    Incoming,
+    NoReply,
+    Reply,
+    TurnContext,
+    Usage,
+)
 from recado.conversation.replays import Replays, was_forced
 from recado.conversation.repository import Answers, Contacts, Conversations, Drafts, Messages, Turns
-from recado.conversation.tables import agent_runs
+from recado.conversation.runs import How, RunEnding, begin_run, end_run, how_of
 from recado.core.clock import Clock
 from recado.core.database.engine import Database
-from recado.core.database.prepared import Prepared, inserting
 from recado.core.database.unit_of_work import UnitOfWork
+from recado.core.errors import Busy, StorageUnavailable
 from recado.core.ids import Chance, Ids
 from recado.core.metrics import AGENT_RUN, AGENT_RUNS, Meters
 from recado.core.queue import store
@@ -60,8 +72,10 @@ _SPEAKERS: dict[Author, Literal["agent", "person", "notice"]] = {
 
 T = TypeVar("T")
 
-_RUN = Prepared(inserting(agent_runs))
-_HOW: dict[type, str] = {Reply: "reply", HandOff: "hand_off", NoReply: "no_reply"}
+TOLD_TO_STOP = RunEnding("interrupted", "its worker was told to stop")
+_STOOD_STILL = "its worker stood still"
+_STOPPING_SECONDS = 2.0
+"""How long the row of a run that is being stopped may take: whoever stops it is waiting."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +98,7 @@ class _Opened:
     locale: str
     messages: list[Message]
     history: list[HistoryEntry]
-    at: datetime
+    run_id: UUID
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,9 +158,10 @@ class ReplyHandler:
                 return Done(recorded=True)
             job.turn_id = opened.turn.id
             if job.may_be_lost(self._clock.now()):  # A run would go on beside that of the next holder, if there is one.
-                return RetryIn(timedelta(), "its worker stood still", counts=False)
+                await self._end_run(job, opened, RunEnding("interrupted", _STOOD_STILL), Usage())
+                return RetryIn(timedelta(), _STOOD_STILL, counts=False)
             try:
-                result = await self._traced(job, opened)
+                result = await self._recorded(job, opened)
             except AgentFailed as error:
                 log.warning("agent.failed", turn=str(opened.turn.id), reason=error.reason, attempt=job.attempts + 1)
                 return await self._failure(job, error)
@@ -182,7 +197,9 @@ class ReplyHandler:
             decision = ToPerson(A_PERSON_SPOKE)
         if isinstance(decision, ToAgent):
             history = self._history(uow, turn, conversation)
-            return _Opened(turn, conversation, contact, owner.locale, decision.messages, history, now)
+            run_id = self._ids.new()
+            begin_run(uow, run_id, turn, now)
+            return _Opened(turn, conversation, contact, owner.locale, decision.messages, history, run_id)
         store.complete(uow, job, now)
         self._settle_unasked(uow, turn, decision, now)
         return _Over()
@@ -234,10 +251,39 @@ class ReplyHandler:
 
     # --- Run ----------------------------------------------------------------------------------------------------------
 
-    async def _traced(self, job: Job, opened: _Opened) -> AgentResult | _Interruption:
+    async def _recorded(self, job: Job, opened: _Opened) -> AgentResult | _Interruption:
+        """The agent's result, once its row says what became of the run and what it cost."""
+        consumption = Consumption()
+        try:
+            result = await self._traced(job, opened, consumption)
+        except asyncio.CancelledError:
+            await self._end_run(job, opened, TOLD_TO_STOP, consumption.so_far, within=_STOPPING_SECONDS)
+            raise
+        except AgentFailed as error:
+            await self._end_run(job, opened, RunEnding("failed", error.reason), consumption.so_far)
+            raise
+        except Exception as error:
+            await self._end_run(job, opened, RunEnding("failed", type(error).__name__), consumption.so_far)
+            raise
+        usage = consumption.so_far if isinstance(result, _Newcomer | _Over) else result.usage
+        await self._end_run(job, opened, _ending_of(result), consumption.so_far if usage == Usage() else usage)
+        return result
+
+    async def _end_run(
+        self, job: Job, opened: _Opened, ending: RunEnding, usage: Usage, *, within: float | None = None
+    ) -> None:
+        """In a transaction of its own, so that no later one takes it back; a row that cannot be ended stops nobody."""
+        end = partial(end_run, run_id=opened.run_id, ending=ending, usage=usage, now=self._clock.now())
+        try:
+            async with asyncio.timeout(within):
+                await insist(job, partial(self._write, job, end))
+        except (TimeoutError, Busy, StorageUnavailable) as error:
+            log.warning("agent.run_not_recorded", run=str(opened.run_id), error=str(error))
+
+    async def _traced(self, job: Job, opened: _Opened, consumption: Consumption) -> AgentResult | _Interruption:
         turn, messages = str(opened.turn.id), len(opened.messages)
         with self._traces.within(AGENT, "internal", turn=turn, messages=messages) as span:
-            result = await self._watched(self._run_agent(job, opened, span.traceparent), span)
+            result = await self._watched(self._run_agent(job, opened, consumption, span.traceparent), span)
             if isinstance(result, Reply | HandOff | NoReply):
                 usage = result.usage
                 span.note(model=usage.model or "", input_tokens=usage.input_tokens, output_tokens=usage.output_tokens)
@@ -245,10 +291,11 @@ class ReplyHandler:
 
     async def _watched(self, run: Awaitable[AgentResult | _Interruption], span: Span) -> AgentResult | _Interruption:
         """Count and time a run of the agent, and tell how it ended."""
-        begun, how = self._clock.monotonic(), "failed"
+        begun = self._clock.monotonic()
+        how: How = "failed"
         try:
             result = await run
-            how = _HOW.get(type(result), "interrupted")
+            how = _ending_of(result).how
         except asyncio.CancelledError:
             how = "interrupted"
             raise
@@ -259,7 +306,9 @@ class ReplyHandler:
             self._meters.count(AGENT_RUNS, how)
             self._meters.time(AGENT_RUN, how, seconds=self._clock.monotonic() - begun)
 
-    async def _run_agent(self, job: Job, opened: _Opened, trace: str | None) -> AgentResult | _Interruption:
+    async def _run_agent(
+        self, job: Job, opened: _Opened, consumption: Consumption, trace: str | None
+    ) -> AgentResult | _Interruption:
         """The agent's result, or what made it pointless: a newcomer during a first run, or a lost lease."""
         agent = await self._agents.agent_for(job.owner_id)
         effects = StoredEffects(self._database, self._clock, opened.turn)
@@ -276,6 +325,7 @@ class ReplyHandler:
             deadline=self._clock.now() + timedelta(seconds=timeout),
             effects=effects,
             trace=trace,
+            consumption=consumption,
         )
         run = asyncio.create_task(self._agents.run(agent, context, timeout))
         try:
@@ -363,7 +413,6 @@ class ReplyHandler:
         if not store.complete(uow, job, now):
             self._keep_draft(uow, turn, result, "its worker had lost the lease", now)
             return _Over()
-        self._record_run(uow, opened, result, now)
         if turn.settled_at is not None or turn.version != opened.turn.version:
             self._keep_draft(uow, turn, result, "the turn was settled meanwhile", now)
         elif conversation.status == "closed":
@@ -409,20 +458,6 @@ class ReplyHandler:
     def _keep_draft(self, uow: UnitOfWork, turn: Turn, result: AgentResult, why: str, now: datetime) -> None:
         if isinstance(result, Reply):
             Drafts(uow).add(Draft(self._ids.new(), turn.owner_id, turn.id, result.text, why, now))
-
-    def _record_run(self, uow: UnitOfWork, opened: _Opened, result: AgentResult, now: datetime) -> None:
-        uow.run(
-            _RUN,
-            id=self._ids.new(),
-            owner_id=opened.turn.owner_id,
-            turn_id=opened.turn.id,
-            result=_HOW[type(result)],
-            model=result.usage.model,
-            input_tokens=result.usage.input_tokens,
-            output_tokens=result.usage.output_tokens,
-            started_at=opened.at,
-            finished_at=now,
-        )
 
     # --- When it fails for good ---------------------------------------------------------------------------------------
 
@@ -474,6 +509,15 @@ class ReplyHandler:
 def _joinable(job: Job, turn: Turn) -> bool:
     """Only a turn's first run takes newcomers in; in any later one the newcomer is the next turn."""
     return job.attempts == 0 and job.crashes == 0 and turn.version == 1 and turn.replay_of is None and not turn.resumes
+
+
+def _ending_of(result: AgentResult | _Interruption) -> RunEnding:
+    match result:
+        case _Newcomer():
+            return RunEnding("interrupted", "a newer message came")
+        case _Over():
+            return RunEnding("interrupted", "its worker lost the lease")
+    return RunEnding(how_of(result))
 
 
 async def _cancelled(task: "asyncio.Task[AgentResult]") -> None:

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 import httpx2
 from openai import AsyncOpenAI
 from pydantic import BaseModel, Field
-from pydantic_ai import Agent, RunContext, ToolOutput, UsageLimits
+from pydantic_ai import Agent, RunContext, RunUsage, ToolOutput, UsageLimits
 from pydantic_ai.exceptions import (
     AgentRunError,
     ModelAPIError,
@@ -120,7 +120,7 @@ class Engine:
         settings = self._setup.settings
         history = turn.history[-settings.history_limit :] if settings.history_limit else ()
         earlier, person_is_on = _earlier(history, turn.locale)
-        model = self.model()
+        model, used = self.model(), RunUsage()
         try:
             async with self._setup.http.preparing() if self._leaves_through_us else contextlib.nullcontext():
                 run = await _AGENT.run(
@@ -129,13 +129,18 @@ class Engine:
                     message_history=earlier,
                     instructions=system_prompt(turn.locale, settings.prompt),
                     deps=_Deps(turn, self._setup.knowledge),
+                    usage=used,
                     usage_limits=_LIMITS,
                     infer_name=False,
                 )
         except (AgentRunError, UserError) as error:
             raise _as_failure(error) from None
-        usage = Usage((settings.model or "")[:200], run.usage.input_tokens, run.usage.output_tokens)
-        return _result(run.output, usage)
+        finally:  # However it ends, a cancellation included.
+            turn.consumption.report(self._usage(used))
+        return _result(run.output, self._usage(used))
+
+    def _usage(self, used: RunUsage) -> Usage:
+        return Usage((self._setup.settings.model or "")[:200], used.input_tokens, used.output_tokens)
 
     def _present(self, turn: TurnContext, *, person_was_on: bool) -> str:
         """What is to be answered now."""
