@@ -86,6 +86,8 @@ class ScriptedAgents:
 
     def __init__(self) -> None:
         self._script: deque[Step] = deque()
+        self.history = 20
+        """How many earlier messages a run is given."""
         self.turns: list[TurnContext] = []
         """What every run was given."""
 
@@ -94,6 +96,9 @@ class ScriptedAgents:
 
     async def agent_for(self, owner_id: UUID) -> Agent:  # noqa: ARG002 - the port's name
         return self
+
+    def history_limit(self, agent: Agent) -> int:  # noqa: ARG002 - the port's name
+        return self.history
 
     async def run(self, agent: Agent, turn: TurnContext, timeout: float) -> AgentResult:  # noqa: ARG002
         return await agent.respond(turn)

@@ -241,6 +241,13 @@ class TestFindingAnOwnersAgent:
         agent = await runner.agent_for(owner)
         assert await runner.run(agent, turn_of("oi", "tudo bem?"), 5) == Reply("echo: oi\ntudo bem?")
 
+    @pytest.mark.parametrize("limit", [0, 1, 100])
+    async def test_is_given_the_history_that_the_owner_set(
+        self, runner: AgentRunner, service: AgentService, owner: UUID, limit: int
+    ) -> None:
+        await service.set(owner, AgentForm("echo", history_limit=limit))
+        assert runner.history_limit(await runner.agent_for(owner)) == limit
+
     async def test_sees_a_change_at_once(
         self, runner: AgentRunner, service: AgentService, turn_of: Turns, owner: UUID
     ) -> None:

@@ -1,5 +1,6 @@
 """Setting an owner's agent: what is kept, what is refused, and where keys may go."""
 
+from dataclasses import replace
 from uuid import UUID
 
 import pytest
@@ -35,8 +36,8 @@ class TestSetting:
         assert (saved.settings.model, saved.settings.has_api_key) == ("openai:gpt-5", True)
 
     async def test_an_empty_text_removes(self, service: AgentService, owner: UUID) -> None:
-        await service.set(owner, AgentForm("faq", prompt="x"))
-        saved = await service.set(owner, AgentForm("faq", prompt=""))
+        await service.set(owner, replace(LLM, prompt="x"))
+        saved = await service.set(owner, AgentForm("llm", prompt=""))
         assert saved.settings.prompt is None
 
     async def test_is_of_one_owner(self, service: AgentService, owner: UUID) -> None:
@@ -82,9 +83,16 @@ class TestRefusals:
             (AgentForm("http", url="https://x.example", allow_private=True), "operator only"),
             (AgentForm("echo", history_limit=-1), "history_limit"),
             (AgentForm("echo", history_limit=101), "history_limit"),
-            (AgentForm("echo", prompt="x" * 50_001), "at most"),
+            (AgentForm("llm", model="m", base_url="https://x.example", prompt="x" * 50_001), "at most"),
+            (AgentForm("echo", model="m"), "uses no model"),
+            (AgentForm("faq", prompt="Be kind.", api_key="k"), "uses no prompt and no api_key"),
+            (AgentForm("faq", base_url="https://x.example"), "uses no base_url"),
+            (AgentForm("llm", model="m", base_url="https://x.example", url="https://y.example"), "uses no url"),
+            (AgentForm("http", url="https://x.example", prompt="Be kind."), "uses no prompt"),
+            (AgentForm("http", url="https://x.example", base_url="https://y.example"), "not both"),
+            (AgentForm("faq", history_limit=0), "at least 1"),
         ],
-        ids=range(22),
+        ids=range(29),
     )
     async def test_say_what_to_mend(self, service: AgentService, owner: UUID, form: AgentForm, why: str) -> None:
         with pytest.raises(InvalidInput, match=why):

@@ -72,6 +72,17 @@ class TestABurst:
         assert world.sent_texts() == ["echo: oi"]
 
 
+class TestTheHistory:
+    @pytest.mark.parametrize("limit", [0, 1, 3, 30, 100])
+    async def test_is_as_long_as_the_owner_wants_it(self, world: World, limit: int) -> None:
+        for number in range(15):
+            await world.says(f"oi {number}")
+        world.agents.history = limit
+        await world.says("e agora?")
+        said = [text for number in range(15) for text in (f"oi {number}", f"echo: oi {number}")]
+        assert [entry.text for entry in world.agents.turns[-1].history] == said[len(said) - min(limit, len(said)) :]
+
+
 class TestANewcomer:
     async def test_it_joins_a_first_run_which_starts_again_without_a_new_attempt(self, world: World) -> None:
         sids = []

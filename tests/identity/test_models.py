@@ -83,9 +83,19 @@ class TestWhatPeopleType:
     def test_words_are_kept_once(self) -> None:
         assert sound_words(["Chega", " CHEGA! ", "", "fim"]) == ["CHEGA!", "fim"]
 
-    def test_a_sentence_is_no_word(self) -> None:
+    @pytest.mark.parametrize("sentence", ["x" * 51, "x" * 100_000])
+    def test_a_sentence_is_no_word(self, sentence: str) -> None:
         with pytest.raises(InvalidInput, match="at most 50"):
-            sound_words(["x" * 51])
+            sound_words([sentence])
+
+    def test_a_word_that_no_message_could_be_is_refused(self) -> None:
+        with pytest.raises(InvalidInput, match="no letters"):
+            sound_words(["fim", "🙂"])
+
+    @pytest.mark.parametrize("text", ["a\x00b", "a\x1b[31m", "half \ud83d"])
+    def test_a_text_that_no_message_can_have_is_refused(self, text: str) -> None:
+        with pytest.raises(InvalidInput, match="no message can have"):
+            sound_text(text)
 
 
 def test_the_repr_of_a_user_has_no_hash() -> None:

@@ -52,6 +52,7 @@ class _OwnersAgent:
         self._lock = threading.Lock()
         self._agent: Agent | None = None
         self.cooperative = registered.cooperative
+        self.history_limit = settings.history_limit
 
     async def respond(self, turn: TurnContext) -> AgentResult:
         return await self._built().respond(turn)
@@ -326,6 +327,10 @@ class AgentRunner:
         while len(self._cache) > CACHED_OWNERS:
             self._cache.popitem(last=False)
         return agent
+
+    def history_limit(self, agent: Agent) -> int:
+        """As the owner has set it; what stands for an agent that is not there needs no history."""
+        return agent.history_limit if isinstance(agent, _OwnersAgent) else 0
 
     def invalidate(self, owner_id: UUID) -> None:
         """Forget what is known of an owner's settings; any thread may say so."""

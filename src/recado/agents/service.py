@@ -5,7 +5,7 @@ so a row copied to another tenant opens nothing.
 """
 
 import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from functools import partial
@@ -98,6 +98,7 @@ class AgentService:
         self, uow: UnitOfWork, form: AgentForm, secret: str | None, now: datetime, *, operator: bool
     ) -> AgentSaved:
         repository = AgentSettingsRepository(uow)
+        _check_used(form)
         stored = repository.named(form.agent) or _blank(repository.owner, form.agent, now)
         settings = self._merged(stored, form, now, operator=operator)
         _check(settings, operator=operator)
@@ -197,6 +198,26 @@ def _may_go_private(old: AgentSettings, new: AgentSettings, form: AgentForm, *, 
     return (old.allow_private and unchanged) or any(names_private_address(u) for u in (new.base_url, new.url) if u)
 
 
+_OPTIONS = ("model", "base_url", "url", "prompt", "api_key", "allow_private")
+_USED: Mapping[str, frozenset[str]] = {
+    "echo": frozenset(),
+    "faq": frozenset(),
+    "llm": frozenset({"model", "base_url", "prompt", "api_key", "allow_private"}),
+    "http": frozenset({"base_url", "url", "allow_private"}),
+}
+"""What the built-in agents look at; of others only they know."""
+
+
+def _check_used(form: AgentForm) -> None:
+    """Refuse what would be stored and then do nothing."""
+    used = _USED.get(form.agent)
+    idle = [name for name in _OPTIONS if used is not None and name not in used and getattr(form, name)]
+    if idle:
+        raise InvalidInput(f"the {form.agent} agent uses no {' and no '.join(idle)}; leave that out")
+    if form.agent == "http" and form.url and form.base_url and form.url != form.base_url:
+        raise InvalidInput("the http agent is at one address; give url or base_url, not both")
+
+
 def _check(settings: AgentSettings, *, operator: bool) -> None:
     for name, url in (("base_url", settings.base_url), ("url", settings.url)):
         if url is None:
@@ -209,6 +230,8 @@ def _check(settings: AgentSettings, *, operator: bool) -> None:
             raise InvalidInput(f"{name} is a private address, which only the operator may allow (`recado agents set`)")
     if not 0 <= settings.history_limit <= MAX_HISTORY:
         raise InvalidInput(f"history_limit must be between 0 and {MAX_HISTORY}")
+    if settings.agent == "faq" and settings.history_limit < 1:
+        raise InvalidInput("the faq agent needs a history of at least 1: whether it has just offered a person")
     if settings.prompt is not None and len(settings.prompt) > MAX_PROMPT:
         raise InvalidInput(f"the prompt has {len(settings.prompt)} characters; {MAX_PROMPT} at most")
     if settings.agent == "http" and settings.url is None:

@@ -152,6 +152,10 @@ class Agents(Protocol):
 
     async def agent_for(self, owner_id: UUID) -> Agent: ...
 
+    def history_limit(self, agent: Agent) -> int:
+        """How many earlier messages the owner wants it to be given."""
+        ...
+
     async def run(self, agent: Agent, turn: TurnContext, timeout: float) -> AgentResult:
         """Run it where a blocking agent stops nobody else; at `timeout` seconds it is cancelled from outside.
 

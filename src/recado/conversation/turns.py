@@ -28,6 +28,7 @@ from recado.conversation.lifecycle import Lifecycle
 from recado.conversation.models import Author, Contact, Conversation, Draft, Message, Turn
 from recado.conversation.outcomes import Outcomes, Verdict
 from recado.conversation.ports import (
+    Agent,
     AgentResult,
     Agents,
     Consumption,
@@ -60,9 +61,6 @@ log = structlog.get_logger(__name__)
 
 A_PERSON_SPOKE = "a person has spoken since"
 
-HISTORY = 20
-"""How many earlier messages an agent is given."""
-
 _SPEAKERS: dict[Author, Literal["agent", "person", "notice"]] = {
     "agent": "agent",
     "apology": "agent",
@@ -92,6 +90,7 @@ class ReplyLimits:
 class _Opened:
     """The turn as it was read; the commit compares it with what it is then."""
 
+    agent: Agent
     turn: Turn
     conversation: Conversation
     contact: Contact
@@ -153,7 +152,8 @@ class ReplyHandler:
 
     async def run(self, job: Job) -> JobResult:
         while True:
-            opened = await self._write(job, lambda uow: self._open(uow, job, self._clock.now()))
+            agent = await self._agents.agent_for(job.owner_id)
+            opened = await self._write(job, partial(self._open, job=job, agent=agent))
             if isinstance(opened, _Over):
                 return Done(recorded=True)
             job.turn_id = opened.turn.id
@@ -177,8 +177,9 @@ class ReplyHandler:
 
     # --- Open ---------------------------------------------------------------------------------------------------------
 
-    def _open(self, uow: UnitOfWork, job: Job, now: datetime) -> _Opened | _Over:
+    def _open(self, uow: UnitOfWork, job: Job, agent: Agent) -> _Opened | _Over:
         """Make or read the turn, and settle it here when no agent is to answer it."""
+        now = self._clock.now()
         if not store.holds(uow, job):
             return _Over()
         turn, group = self._turn_of(uow, job, now)
@@ -196,10 +197,10 @@ class ReplyHandler:
         if isinstance(decision, ToAgent) and Settlement(uow, self._ids, now).spoken_since(turn):
             decision = ToPerson(A_PERSON_SPOKE)
         if isinstance(decision, ToAgent):
-            history = self._history(uow, turn, conversation)
+            history = self._history(uow, turn, conversation, self._agents.history_limit(agent))
             run_id = self._ids.new()
             begin_run(uow, run_id, turn, now)
-            return _Opened(turn, conversation, contact, owner.locale, decision.messages, history, run_id)
+            return _Opened(agent, turn, conversation, contact, owner.locale, decision.messages, history, run_id)
         store.complete(uow, job, now)
         self._settle_unasked(uow, turn, decision, now)
         return _Over()
@@ -231,17 +232,19 @@ class ReplyHandler:
             return max(turn.deadline_at, now + self._limits.answer)
         return turn.deadline_at
 
-    def _history(self, uow: UnitOfWork, turn: Turn, conversation: Conversation) -> list[HistoryEntry]:
+    def _history(self, uow: UnitOfWork, turn: Turn, conversation: Conversation, most: int) -> list[HistoryEntry]:
         """What was said before in this conversation, oldest first; earlier conversations are closed for a reason."""
+        if most == 0:
+            return []
         heard = [
             HistoryEntry("customer", message.text, message.received_at)
-            for message in Messages(uow).before(conversation.id, turn.id, limit=HISTORY)
+            for message in Messages(uow).before(conversation.id, turn.id, limit=most)
         ]
         said = [
             HistoryEntry(_SPEAKERS[answer.author], text, answer.created_at)
-            for answer, text in Answers(uow).spoken_in(conversation.id, limit=HISTORY)
+            for answer, text in Answers(uow).spoken_in(conversation.id, limit=most)
         ]
-        return sorted(heard + said, key=lambda entry: entry.at)[-HISTORY:]
+        return sorted(heard + said, key=lambda entry: entry.at)[-most:]
 
     def _settle_unasked(self, uow: UnitOfWork, turn: Turn, decision: Suppress | ToPerson, now: datetime) -> None:
         if isinstance(decision, Suppress):
@@ -310,7 +313,6 @@ class ReplyHandler:
         self, job: Job, opened: _Opened, consumption: Consumption, trace: str | None
     ) -> AgentResult | _Interruption:
         """The agent's result, or what made it pointless: a newcomer during a first run, or a lost lease."""
-        agent = await self._agents.agent_for(job.owner_id)
         effects = StoredEffects(self._database, self._clock, opened.turn)
         timeout = min(self._limits.agent, opened.turn.deadline_at - self._clock.now()).total_seconds()
         context = TurnContext(
@@ -327,7 +329,7 @@ class ReplyHandler:
             trace=trace,
             consumption=consumption,
         )
-        run = asyncio.create_task(self._agents.run(agent, context, timeout))
+        run = asyncio.create_task(self._agents.run(opened.agent, context, timeout))
         try:
             while not run.done():
                 interruption = await self._until_done_or_interrupted(job, run, opened, effects)

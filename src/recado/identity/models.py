@@ -92,6 +92,8 @@ class User:
 
 def normal_email(text: str) -> str:
     """The one spelling of an e-mail address: capitals and the ways to write an accent do not make another person."""
+    if len(text) > 1_000:
+        raise InvalidInput(f"{text[:60]!r} … is not an e-mail address")
     email = unicodedata.normalize("NFKC", text).strip().casefold()
     if not _EMAIL.fullmatch(email) or not email.isprintable() or len(email) > 254:
         raise InvalidInput(f"{text[:60]!r} is not an e-mail address")
@@ -117,6 +119,8 @@ def sound_text(text: str | None) -> str | None:
     text = (text or "").strip()
     if len(text) > _TEXT_LIMIT:
         raise InvalidInput(f"the text has {len(text)} characters; {_TEXT_LIMIT} fit into one message")
+    if any(unicodedata.category(letter) in {"Cc", "Cs"} for letter in text if letter not in "\n\t"):
+        raise InvalidInput("the text has characters that no message can have")
     return text or None
 
 
@@ -130,10 +134,13 @@ def sound_words(words: Iterable[str] | None) -> list[str] | None:
     """Words of the owner's, each once; None means the product's own again."""
     if words is None:
         return None
-    kept = list({_folded(word): word.strip() for word in words if _folded(word)}.values())
-    if len(kept) > _WORD_LIMIT or any(len(word) > _WORD_LIMIT for word in kept):
+    given = [word.strip() for word in words if word.strip()]
+    if len(given) > _WORD_LIMIT or any(len(word) > _WORD_LIMIT for word in given):
         raise InvalidInput(f"give at most {_WORD_LIMIT} words of at most {_WORD_LIMIT} characters")
-    return kept
+    for word in given:
+        if not _folded(word):  # It would be kept, and no message would ever be it.
+            raise InvalidInput(f"{word!r} has no letters and no digits, by which words are told")
+    return list({_folded(word): word for word in given}.values())
 
 
 def _is_one_of(text: str, words: Iterable[str]) -> bool:

@@ -26,6 +26,9 @@ class SimAgents:
     async def agent_for(self, owner_id: UUID) -> Agent:  # noqa: ARG002 - the port's name
         return self
 
+    def history_limit(self, agent: Agent) -> int:  # noqa: ARG002 - the port's name
+        return 20
+
     async def respond(self, turn: TurnContext) -> AgentResult:
         raise NotImplementedError("`run` plays the agent")
 
