@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from uuid import UUID
 
 import structlog
-from sqlalchemy import Select, exists, select, text
+from sqlalchemy import ColumnElement, Select, TextClause, select, text
 
 from recado.conversation.accept import REPLY
 from recado.conversation.answers import Outbox, send_lane
@@ -58,7 +58,10 @@ class Overdue:
         now = self._clock.now()
         overdue = await self._database.read(lambda uow: _ids_of(uow, _overdue(now)), owner=None)
         settled = [await self._settle(turn_id) for turn_id in overdue]
-        moved = await self._database.write(lambda uow: self._revive(uow, now), owner=None)
+        moved = (0, 0)
+        # Looked for beside the writer: where much waits, the look takes longer than anybody may hold it.
+        if await self._database.read(lambda uow: _any_without_job(uow, now - SETTLED_BY_NOW), owner=None):
+            moved = await self._database.write(lambda uow: self._revive(uow, now), owner=None)
         found = Moved(sum(settled), *moved)
         if found != Moved():
             log.warning("conversation.moved", turns=found.overdue_turns, lanes=moved[0], answers=moved[1])
@@ -115,41 +118,53 @@ def _ids_of(uow: UnitOfWork, statement: Select[UUID]) -> Sequence[UUID]:
     return [row["id"] for row in uow.all(statement)]
 
 
+def _any_without_job(uow: UnitOfWork, before: datetime) -> bool:
+    questions = (_lanes_without_job, _turns_without_job, _answers_without_job)
+    return any(uow.first(question(before).limit(1)) is not None for question in questions)
+
+
+def _none(of: Select[UUID], *conditions: ColumnElement[bool] | TextClause) -> ColumnElement[bool]:
+    """There is no such row. A scalar, which is looked up in an index for each row: PostgreSQL would read all rows of
+    the other table once, to join them with what NOT EXISTS asks."""
+    return of.where(*conditions).limit(1).scalar_subquery().is_(None)
+
+
 def _overdue(now: datetime) -> Select[UUID]:
-    answered = exists().where(answers.c.turn_id == turns.c.id)
     return (
         select(turns.c.id)
-        .where(turns.c.settled_at.is_(None), turns.c.deadline_at < now, ~answered)
+        .where(turns.c.settled_at.is_(None), turns.c.deadline_at < now, _UNANSWERED)
         .order_by(turns.c.deadline_at)
         .limit(STEP)
     )
 
 
+_UNANSWERED = _none(select(answers.c.id), answers.c.turn_id == turns.c.id)
+_JOB = select(message_queue.c.id)
+
+
 def _lanes_without_job(before: datetime) -> Select[UUID, str]:
-    working = exists().where(message_queue.c.lane == messages.c.lane, _UNFINISHED)
+    idle = _none(_JOB, message_queue.c.lane == messages.c.lane, _UNFINISHED)
     return (
         select(messages.c.owner_id, messages.c.lane)
-        .where(messages.c.turn_id.is_(None), messages.c.outcome.is_(None), messages.c.received_at < before, ~working)
+        .where(messages.c.turn_id.is_(None), messages.c.outcome.is_(None), messages.c.received_at < before, idle)
         .distinct()
         .limit(STEP)
     )
 
 
 def _turns_without_job(before: datetime) -> Select[UUID, UUID, str]:
-    working = exists().where(message_queue.c.lane == turns.c.lane, _UNFINISHED)
-    answered = exists().where(answers.c.turn_id == turns.c.id)
+    idle = _none(_JOB, message_queue.c.lane == turns.c.lane, _UNFINISHED)
     return (
         select(turns.c.id, turns.c.owner_id, turns.c.lane)
-        .where(turns.c.settled_at.is_(None), turns.c.created_at < before, ~working, ~answered)
+        .where(turns.c.settled_at.is_(None), turns.c.created_at < before, idle, _UNANSWERED)
         .limit(STEP)
     )
 
 
 def _answers_without_job(before: datetime) -> Select[UUID, UUID]:
-    lane = text(f"message_queue.lane = '{send_lane('')}' || answers.lane")
-    working = exists().where(lane, _UNFINISHED).select_from(message_queue)
+    idle = _none(_JOB, text(f"message_queue.lane = '{send_lane('')}' || answers.lane"), _UNFINISHED)
     return (
         select(answers.c.id, answers.c.owner_id)
-        .where(answers.c.settled_at.is_(None), answers.c.created_at < before, ~working)
+        .where(answers.c.settled_at.is_(None), answers.c.created_at < before, idle)
         .limit(STEP)
     )

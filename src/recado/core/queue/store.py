@@ -359,10 +359,12 @@ _COLLECTING = select(message_queue.c.id, message_queue.c.due_at).where(
 )
 _WINDOW = Prepared(_COLLECTING)
 _REMOVE = Prepared(delete(message_queue).where(message_queue.c.id == bindparam("id")))
+# The index's own condition, word for word, beside ours: without it SQLite reads the whole queue.
 _HASTEN = Prepared(
     update(message_queue)
     .where(
         message_queue.c.lane == bindparam("of_lane"),
+        _UNFINISHED,
         message_queue.c.status == text("'waiting'"),
         message_queue.c.due_at > bindparam("now"),
     )
@@ -547,13 +549,17 @@ def kill(uow: UnitOfWork, job: Job, now: datetime, error: str) -> None:
 
 def prune(uow: UnitOfWork, before: datetime) -> int:
     """Forget some of the jobs that ended well before a moment; what they did is in messages, turns and answers."""
-    old = (
-        select(message_queue.c.id)
-        .where(text("status IN ('done','discarded')"), message_queue.c.finished_at < before)
-        .order_by(message_queue.c.finished_at)
-        .limit(STEP)
-    )
-    return uow.changed(delete(message_queue).where(message_queue.c.id.in_(old)))
+    return uow.run(_PRUNE, before=before, most=STEP)
+
+
+_OLD = """SELECT id FROM message_queue WHERE status IN ('done','discarded') AND finished_at < :before
+    ORDER BY finished_at LIMIT :most"""
+_BEFORE = (given(message_queue.c.finished_at, "before"), bindparam("most", type_=Integer))
+# On PostgreSQL an array, here and in `_FORGET_RINGS`: joined with a list, it reads all rows to find those on it.
+_PRUNE = Prepared(
+    text(f"DELETE FROM message_queue WHERE id IN ({_OLD})").bindparams(*_BEFORE),
+    on_postgresql=text(f"DELETE FROM message_queue WHERE id = ANY (ARRAY({_OLD}))").bindparams(*_BEFORE),
+)
 
 
 def set_payload(uow: UnitOfWork, job_id: UUID, payload: Mapping[str, JsonValue]) -> None:
@@ -696,14 +702,18 @@ def mark_discarded(uow: UnitOfWork, job: Job, now: datetime) -> None:
 
 def forget_rings(uow: UnitOfWork) -> int:
     """As if no broker had been rung for some of the waiting jobs; how many they were."""
-    rung = (
-        select(message_queue.c.id)
-        .where(_UNFINISHED, text("status <> 'running'"), message_queue.c.dispatched_at.is_not(None))
-        .limit(STEP)
-        .with_for_update(skip_locked=True)
-    )
-    forgotten = update(message_queue).where(message_queue.c.id.in_(rung)).values(dispatched_at=None)
-    return uow.changed(forgotten)
+    return uow.run(_FORGET_RINGS, most=STEP)
+
+
+_RUNG = f"""SELECT id FROM message_queue
+    WHERE status IN ({", ".join(f"'{status}'" for status in UNFINISHED)}) AND status <> 'running'
+    AND dispatched_at IS NOT NULL LIMIT :most"""
+_MOST = bindparam("most", type_=Integer)
+_UNRING = "UPDATE message_queue SET dispatched_at = NULL WHERE id"
+_FORGET_RINGS = Prepared(
+    text(f"{_UNRING} IN ({_RUNG})").bindparams(_MOST),
+    on_postgresql=text(f"{_UNRING} = ANY (ARRAY({_RUNG} FOR UPDATE SKIP LOCKED))").bindparams(_MOST),
+)
 
 
 def unfinished(uow: UnitOfWork) -> int:

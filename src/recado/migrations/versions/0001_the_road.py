@@ -589,7 +589,7 @@ def upgrade() -> None:
             sqlite_where=sa.text("resolved_at IS NULL"),
             postgresql_where=sa.text("resolved_at IS NULL"),
         )
-        batch_op.create_index("ix_inbox_items_turn", ["turn_id"], unique=False)
+        batch_op.create_index("ix_inbox_items_turn", ["turn_id", "owner_id"], unique=False)
 
     op.create_table(
         "tool_effects",
