@@ -1,4 +1,5 @@
 import json
+import re
 import sqlite3
 import stat
 import subprocess
@@ -37,6 +38,10 @@ class TestVerify:
         outcomes = {outcome: count for outcome, count in report["outcomes"].items() if count}
         assert outcomes == {"answered": 2, "apologised": 2, "handed_off": 1}
         assert "No violations." in recado.says("verify")
+
+    def test_a_person_reads_the_reasons_below_what_was_suppressed(self, recado: Recado, file: Path) -> None:
+        spoil(file, "UPDATE messages SET outcome = 'suppressed', outcome_reason = 'quota' WHERE outcome = 'apologised'")
+        assert re.search(r"^suppressed +2\s+  quota +2$", recado("verify").stdout, re.MULTILINE)
 
     def test_a_broken_promise_fails_and_names_the_message(self, recado: Recado, file: Path) -> None:
         spoil(file, "DELETE FROM inbox_items")

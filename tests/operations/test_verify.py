@@ -10,7 +10,7 @@ import pytest
 from recado.conversation.errors import AgentFailed
 from recado.conversation.ports import HandOff, NoReply, Refused, Reply, Unknown
 from recado.core.queue.job import Replayed
-from recado.operations.verify import CHECKS, MOST, Violation
+from recado.operations.verify import CHECKS, MOST, NO_REASON, Violation
 from tests.world import BRUNO, OURS, Lost, World
 
 ON_BOTH_DATABASES = True
@@ -273,6 +273,24 @@ async def test_it_counts_what_was_accepted_and_what_became_of_it(world: World) -
     await world.receives("ainda aberto", BRUNO)
     report = await world.verify()
     assert (report.accepted, report.open, report.outcomes) == (3, 1, {"answered": 1, "superseded": 1})
+
+
+async def test_it_tells_why_messages_were_suppressed(world: World) -> None:
+    await suppressed(world)
+    await suppressed(world)
+    world.channel.will(Refused("63024", "invalid recipient", "unreachable"))
+    await world.says("oi", BRUNO)
+    report = await world.verify()
+    assert report.outcomes == {"suppressed": 3}
+    assert report.suppressed == {"no_reply": 2, "unreachable": 1}
+    assert report.document()["suppressed"] == {"no_reply": 2, "unreachable": 1}
+
+
+async def test_a_suppression_without_a_reason_is_counted_all_the_same(world: World) -> None:
+    await suppressed(world)
+    await world.breaks("UPDATE messages SET outcome_reason = NULL")
+    report = await world.verify()
+    assert (report.outcomes, report.suppressed) == ({"suppressed": 1}, {NO_REASON: 1})
 
 
 async def test_it_counts_what_is_no_violation_but_worth_a_look(world: World) -> None:

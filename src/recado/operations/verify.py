@@ -10,7 +10,7 @@ and no join grows faster than n. A million messages (1.6 GB) took twelve seconds
 but the write-ahead log cannot be cut short while the snapshot lives.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Final, get_args
@@ -30,6 +30,8 @@ LATE: Final = timedelta(seconds=60)
 SENDING_TOO_LONG: Final = timedelta(seconds=60)
 """How long after its deadline a create call may still be `sending`: its worker's lease has ended by then."""
 UNKNOWN_TOO_LONG: Final = timedelta(minutes=15)
+NO_REASON: Final = "none"
+"""What a suppression without a reason is counted under; it is a violation."""
 MOST: Final = 1_000
 """How many violations are listed; of more there is only the number."""
 
@@ -50,6 +52,8 @@ class Report:
     open: int
     outcomes: Mapping[str, int]
     violations: Sequence[Violation]
+    suppressed: Mapping[str, int] = field(default_factory=dict)
+    """The outcome `suppressed` by its reason."""
     more: int = 0
     """Violations beyond those listed."""
     orphans: int = 0
@@ -71,6 +75,7 @@ class Report:
             "accepted": self.accepted,
             "open": self.open,
             "outcomes": dict(self.outcomes),
+            "suppressed": dict(self.suppressed),
             "violations": [{"message_sid": found.message_sid, "why": found.why} for found in self.violations],
             "more": self.more,
             "orphans": self.orphans,
@@ -240,6 +245,9 @@ CHECKS: Final = (
     ),
 )
 
+_ENDED: Final = """SELECT m.outcome, m.outcome_reason, count(*) AS n FROM messages m WHERE {mine}
+    GROUP BY m.outcome, m.outcome_reason ORDER BY m.outcome, m.outcome_reason"""
+
 _COUNTS: Final[Mapping[str, str]] = {
     "orphans": "SELECT count(*) FROM orphans m WHERE assigned_at IS NULL AND {mine}",
     "paused_accounts": "SELECT count(*) FROM twilio_accounts m WHERE paused_until > :now AND {mine}",
@@ -295,23 +303,28 @@ class _Questions:
         }
 
     def report(self, uow: UnitOfWork) -> Report:
-        outcomes = self._outcomes(uow)
+        ended = self._ended(uow)
+        outcomes = _added_up((outcome, count) for outcome, _, count in ended if outcome is not None)
         findings = _Findings()
         for check in CHECKS:
             self._ask(uow, check, findings)
         counts = {name: int(uow.execute(self._statement(uow, sql)).scalar_one()) for name, sql in _COUNTS.items()}
         return Report(
-            accepted=sum(outcomes.values()),
-            open=outcomes.pop(None, 0),
-            outcomes={outcome: n for outcome, n in outcomes.items() if outcome is not None},
+            accepted=sum(count for _, _, count in ended),
+            open=sum(count for outcome, _, count in ended if outcome is None),
+            outcomes=outcomes,
+            suppressed=_added_up(
+                (reason or NO_REASON, count) for outcome, reason, count in ended if outcome == "suppressed"
+            ),
             violations=findings.listed,
             more=findings.more,
             **counts,
         )
 
-    def _outcomes(self, uow: UnitOfWork) -> dict[str | None, int]:
-        sql = "SELECT m.outcome, count(*) AS n FROM messages m WHERE {mine} GROUP BY m.outcome ORDER BY m.outcome"
-        return {row["outcome"]: int(row["n"]) for row in uow.all(self._statement(uow, sql))}
+    def _ended(self, uow: UnitOfWork) -> list[tuple[str | None, str | None, int]]:
+        """How many messages have which outcome for which reason; the open ones have none."""
+        rows = uow.all(self._statement(uow, _ENDED))
+        return [(row["outcome"], row["outcome_reason"], int(row["n"])) for row in rows]
 
     def _ask(self, uow: UnitOfWork, check: Check, findings: _Findings) -> None:
         limited = self._statement(uow, f"SELECT * FROM ({check.sql}) AS found LIMIT {findings.room + 1}")
@@ -329,3 +342,10 @@ class _Questions:
         asked = {name: value for name, value in self._values.items() if f":{name}" in sql}
         typed = [bindparam(name, value, type_=Id() if name == "owner" else Moment()) for name, value in asked.items()]
         return text(sql).bindparams(*typed)
+
+
+def _added_up(counts: Iterable[tuple[str, int]]) -> dict[str, int]:
+    sums: dict[str, int] = {}
+    for name, count in counts:
+        sums[name] = sums.get(name, 0) + count
+    return sums

@@ -51,7 +51,10 @@ _APART: Final[Mapping[str, str]] = {
 def _tell(report: "Report") -> None:
     counts = report.document()
     rows = [["accepted", str(report.accepted)], ["open", str(report.open)]]
-    rows += [[outcome, str(count)] for outcome, count in report.outcomes.items()]
+    for outcome, count in report.outcomes.items():
+        rows.append([outcome, str(count)])
+        if outcome == "suppressed":
+            rows += [[f"  {reason}", str(of_it)] for reason, of_it in report.suppressed.items()]
     rows += [[words, str(counts[name])] for name, words in _APART.items() if counts[name]]
     table(None, rows)
     if report.violations:
