@@ -1,11 +1,15 @@
 """A backup is a whole database that nobody else can read, or it is not there."""
 
+import os
 import shutil
+import signal
 import sqlite3
 import stat
+import subprocess
+import sys
 import threading
-from collections.abc import Callable
-from contextlib import closing
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
@@ -113,6 +117,188 @@ class TestACopyOfSqlite:
             copied(tmp_path / "none.db", tmp_path / "copy.db")
         with pytest.raises(InvalidInput, match="there is no directory"):
             copied(live, tmp_path / "nowhere" / "copy.db")
+
+
+class TestABackupThatIsEnded:
+    """By a signal in the middle of its copy, in a process of its own."""
+
+    @pytest.mark.parametrize("told", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+    def test_leaves_nothing_and_says_so(self, live: Path, tmp_path: Path, told: signal.Signals) -> None:
+        with half_way(live, tmp_path / "copy.db") as process:
+            assert [leftovers(tmp_path), (tmp_path / "copy.db").exists()] == [1, False]
+            process.send_signal(told)
+            _, said = process.communicate(timeout=PATIENCE)
+        assert process.returncode == 1
+        assert said.decode().endswith(f"no backup was made: it was stopped by {told.name}\n")
+        assert [leftovers(tmp_path), (tmp_path / "copy.db").exists()] == [0, False]
+
+    def test_and_could_not_clean_up_is_cleaned_up_by_the_next_to_the_same_place(
+        self, live: Path, tmp_path: Path
+    ) -> None:
+        with half_way(live, tmp_path / "copy.db") as process:
+            process.kill()
+        assert leftovers(tmp_path) == 1
+        copied(live, tmp_path / "of another name.db")
+        assert leftovers(tmp_path) == 0
+
+    def test_is_nothing_to_another_that_is_under_way(self, live: Path, tmp_path: Path) -> None:
+        with half_way(live, tmp_path / "one.db") as process:
+            copied(live, tmp_path / "another.db")
+            assert leftovers(tmp_path) == 1
+            process.communicate(b"go on", timeout=PATIENCE)
+        assert (process.returncode, leftovers(tmp_path)) == (0, 0)
+        assert rows_in(tmp_path / "one.db") == rows_in(tmp_path / "another.db") == 2 * STEP_PAGES
+
+    def test_by_a_full_disk_leaves_nothing(self, live: Path, tmp_path: Path) -> None:
+        with half_way(live, tmp_path / "copy.db", file_size=STEP_PAGES * 4096) as process:
+            _, said = process.communicate(b"go on", timeout=PATIENCE)
+        assert (process.returncode, leftovers(tmp_path)) == (1, 0)
+        assert b"no backup was made: " in said.splitlines()[-1]
+
+
+PATIENCE = 60
+HALF_WAY = """
+import resource, sys
+from pathlib import Path
+from recado.core.errors import DomainError
+from recado.operations.backup import back_up
+
+def wait(share):
+    sys.stdout.write("half way\\n")
+    sys.stdout.flush()
+    sys.stdin.read()
+
+source, target, file_size = sys.argv[1:]
+resource.setrlimit(resource.RLIMIT_FSIZE, (int(file_size), int(file_size)))
+try:
+    back_up(f"sqlite:///{source}", Path(target), wait)
+except DomainError as error:
+    sys.exit(str(error))
+"""
+
+
+@contextmanager
+def half_way(live: Path, target: Path, file_size: int = -1) -> "Iterator[subprocess.Popen[bytes]]":
+    """A process that has copied a part of the database, and waits for its standard input before it goes on."""
+    words = [sys.executable, "-c", HALF_WAY, str(live), str(target), str(file_size)]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(words, stdin=pipe, stdout=pipe, stderr=pipe) as process:
+        try:
+            assert process.stdout is not None
+            assert process.stdout.readline() == b"half way\n"
+            yield process
+        finally:
+            process.kill()
+
+
+def leftovers(directory: Path) -> int:
+    """Whatever is there besides the database, its companions and backups."""
+    return sum(not each.name.startswith("recado.db") and each.suffix != ".db" for each in directory.iterdir())
+
+
+class TestWhatABackupMakesMeanwhile:
+    def test_can_be_entered_and_read_by_its_owner_only(self, live: Path, tmp_path: Path) -> None:
+        modes: set[tuple[str, int]] = set()
+
+        def look(_share: float) -> None:
+            [folder] = [each for each in tmp_path.iterdir() if each.suffix == ".part"]
+            modes.update((each.name, stat.S_IMODE(each.stat().st_mode)) for each in folder.iterdir())
+            modes.add(("folder", stat.S_IMODE(folder.stat().st_mode)))
+
+        before = os.umask(0)
+        try:
+            copied(live, tmp_path / "copy.db", look)
+        finally:
+            os.umask(before)
+        assert {("folder", 0o700), ("copy", 0o600)} <= modes
+        assert {mode for _, mode in modes} == {0o600, 0o700}
+
+    def test_is_told_from_what_others_keep_there(self, live: Path, tmp_path: Path) -> None:
+        kept = [tmp_path / name for name in (".copy.db.part", "recado-backup-1.part", ".recado-backup-1")]
+        for each in kept:
+            each.mkdir()
+        copied(live, tmp_path / "copy.db")
+        assert [each for each in kept if not each.is_dir()] == []
+
+
+class TestAPlaceForABackup:
+    def test_that_is_a_directory_or_a_file_in_a_file_is_refused(self, live: Path, tmp_path: Path) -> None:
+        with pytest.raises(Conflict, match="is a directory: name a file in it"):
+            copied(live, tmp_path)
+        with pytest.raises(InvalidInput, match="there is no directory"):
+            copied(live, live / "copy.db")
+
+    def test_where_nothing_can_be_made_is_named(self, live: Path) -> None:
+        with pytest.raises(StorageUnavailable, match=r"no backup can be made in /proc: .+"):
+            copied(live, Path("/proc/copy.db"))
+
+    def test_of_a_name_that_is_too_long_is_refused_before_the_copy(self, live: Path, tmp_path: Path) -> None:
+        def never(_share: float) -> None:
+            raise AssertionError
+
+        with pytest.raises(StorageUnavailable, match=r"no backup was made: .*: File name too long"):
+            copied(live, tmp_path / ("x" * 300), never)
+
+
+# --- PostgreSQL -------------------------------------------------------------------------------------------------------
+
+
+class TestTheToolOfPostgres:
+    """`pg_dump` is found on PATH, where a script stands in for it."""
+
+    def test_that_is_older_than_the_server_is_named_with_what_to_install(
+        self, postgres_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        tool = stands_in(tmp_path, "echo 'pg_dump (PostgreSQL) 13.22 (Debian 13.22-1)'", monkeypatch)
+        with pytest.raises(InvalidInput) as refused:
+            back_up(postgres_url, tmp_path / "copy.dump", quiet)
+        assert str(refused.value) == (
+            f"no backup was made: {tool} is of PostgreSQL 13 and the server is PostgreSQL 18, which is newer: "
+            "install the PostgreSQL 18 client (Debian: postgresql-client-18) or a later one, and let its pg_dump come "
+            "first on PATH"
+        )
+        assert [each.name for each in tmp_path.iterdir()] == ["tools"]
+
+    def test_that_is_missing_is_asked_for_in_the_servers_version(
+        self, postgres_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("PATH", str(tmp_path))
+        with pytest.raises(NotFound, match=r"none on PATH: install the PostgreSQL 18 client \(Debian: postgresql-clie"):
+            back_up(postgres_url, tmp_path / "copy.dump", quiet)
+
+    def test_that_fails_has_the_word(self, postgres_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        stands_in(
+            tmp_path,
+            "[ $1 = --version ] && echo 'pg_dump (PostgreSQL) 18.1' && exit\n"
+            "echo 'pg_dump: warning: it is late' >&2; echo 'pg_dump: error: out of luck' >&2\n"
+            "echo 'pg_dump: detail: no four-leaf clover' >&2; exit 1",
+            monkeypatch,
+        )
+        with pytest.raises(StorageUnavailable, match=r"^no backup was made: out of luck; no four-leaf clover$"):
+            back_up(postgres_url, tmp_path / "copy.dump", quiet)
+        assert [each.name for each in tmp_path.iterdir()] == ["tools"]
+
+    def test_is_told_the_password_in_a_variable_wherever_the_url_has_it(
+        self, postgres_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        stands_in(
+            tmp_path,
+            f'[ $1 = --version ] || {{ echo "$* PGPASSWORD=$PGPASSWORD" > {tmp_path}/told; exit 1; }}',
+            monkeypatch,
+        )
+        with pytest.raises(StorageUnavailable, match="pg_dump ended with 1"):
+            back_up(f"{postgres_url}?password=canary", tmp_path / "copy.dump", quiet)
+        words, secret = (tmp_path / "told").read_text().rsplit(" ", 1)
+        assert (secret, "canary" in words) == ("PGPASSWORD=canary\n", False)
+
+
+def stands_in(directory: Path, script: str, monkeypatch: pytest.MonkeyPatch) -> Path:
+    tool = directory / "tools" / "pg_dump"
+    tool.parent.mkdir()
+    tool.write_text(f"#!/bin/sh\n{script}\n")
+    tool.chmod(0o700)
+    monkeypatch.setenv("PATH", str(tool.parent))
+    return tool
 
 
 def _add_row(path: Path) -> None:

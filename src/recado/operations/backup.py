@@ -3,31 +3,63 @@
 SQLite is copied inside one read transaction: what others write meanwhile is not in the copy and does not make it begin
 anew (seen without one: beside a busy server a copy in steps never came to its end). The copy gets its name only when it
 is whole, checked and on the disk, so a file with that name is a backup. PostgreSQL has a tool of its own for this.
+
+Until then it lies in a folder beside the target that only its owner can enter, and its maker holds a lock in it. What
+ends the backup removes the folder; after kill -9 or a power cut the next backup to the same place does, for it finds
+the lock free. Two backups at once therefore leave each other alone.
 """
 
 import contextlib
+import errno
+import fcntl
 import os
+import re
 import shutil
+import signal
 import subprocess
+import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from types import FrameType
+from typing import TYPE_CHECKING, Final, NoReturn
 
 from sqlalchemy.engine import URL, make_url
 
 from recado.core.database.engine import on_postgresql
 from recado.core.database.sqlite import sqlite_module
 from recado.core.database.tenancy import roles_of
-from recado.core.errors import Conflict, InvalidInput, NotFound, StorageUnavailable
+from recado.core.errors import Conflict, DomainError, InvalidInput, NotFound, StorageUnavailable
+
+if TYPE_CHECKING:
+    import psycopg
 
 STEP_PAGES: Final = 2_000
 """Eight megabytes between two words about progress."""
+VERSION_SECONDS: Final = 10.0
+"""How long `pg_dump --version` may take."""
+
+_PREFIX: Final = ".recado-backup-"
+_SUFFIX: Final = ".part"
+_FOLDERS: Final = 20
+"""Tries to get a folder; more than one is needed only when several backups begin at the same moment."""
+_NO_LOCKS: Final = frozenset({errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP})
+"""The file system has no locks, so no other backup will take this one's folder for a leftover."""
+_ENDINGS: Final = (signal.SIGHUP, signal.SIGINT, signal.SIGTERM)
+_LOOK_STEPS: Final = 100_000
+"""Steps of SQLite's machine after which a long statement lets Python see its signals."""
 
 Progress = Callable[[float], None]
 """Told, from time to time, which share of the database is copied."""
+
+
+class BackupStopped(DomainError):
+    """The process was told to end before the backup was whole."""
+
+    code = "backup.stopped"
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,36 +75,123 @@ class BackedUp:
 def back_up(database_url: str, target: Path, progress: Progress) -> BackedUp:
     """Copy the database to a file that is not there yet, readable by its owner only.
 
-    Raises `Conflict` for a file that is there, `NotFound` without a database, `InvalidInput` and `StorageUnavailable`
-    with a sentence when it cannot be done.
+    Raises `Conflict` for a file that is there, `NotFound` without a database, `InvalidInput`, `StorageUnavailable` and
+    `BackupStopped` with a sentence when it cannot be done; nothing is left behind then.
     """
     started = time.monotonic()
-    with _becoming(target) as part:
-        if on_postgresql(database_url):
-            schema = _dump(make_url(database_url), part)
-        else:
-            schema = _copy(Path(str(make_url(database_url).database)), part, progress)
-        size = part.stat().st_size
+    try:
+        with _ended_by_signals(), _becoming(target) as part:
+            if on_postgresql(database_url):
+                schema = _dump(make_url(database_url), part)
+            else:
+                schema = _copy(Path(str(make_url(database_url).database)), part, progress)
+            size = part.stat().st_size
+    except OSError as error:
+        raise StorageUnavailable(f"no backup was made: {error.filename or target}: {error.strerror}") from error
     return BackedUp(str(target), size, round(time.monotonic() - started, 3), schema)
+
+
+@contextmanager
+def _ended_by_signals() -> Iterator[None]:
+    """What would end the process in the middle raises `BackupStopped` instead, so that it cleans up."""
+    if threading.current_thread() is not threading.main_thread():  # Python allows handlers there only.
+        yield
+        return
+    ours = [number for number in _ENDINGS if signal.getsignal(number) not in {signal.SIG_IGN, None}]
+    before = {number: signal.signal(number, _stop) for number in ours}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _stop(number: int, _frame: FrameType | None) -> NoReturn:
+    for each in _ENDINGS:  # A second one must not interrupt the cleaning.
+        signal.signal(each, signal.SIG_IGN)
+    raise BackupStopped(f"no backup was made: it was stopped by {signal.Signals(number).name}")
+
+
+# --- The folder it is made in -----------------------------------------------------------------------------------------
 
 
 @contextmanager
 def _becoming(target: Path) -> Iterator[Path]:
     """A file beside the target that takes its name at the end, and leaves nothing behind when there is no end."""
+    if target.is_dir():
+        raise Conflict(f"{target} is a directory: name a file in it")
     if target.exists() or target.is_symlink():
         raise _taken(target)
     if not target.parent.is_dir():
         raise InvalidInput(f"there is no directory {target.parent}: make it, or name a file elsewhere")
-    part = target.with_name(f".{target.name}.{os.getpid()}.part")
-    os.close(os.open(part, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
-    try:
+    _remove_leftovers(target.parent)
+    with _folder_in(target.parent) as folder:
+        part = folder / "copy"
+        os.close(os.open(part, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
         yield part
         _to_disk(part)
         _name(part, target)
-        _to_disk(target.parent)
+    _directory_to_disk(target.parent)
+
+
+@contextmanager
+def _folder_in(directory: Path) -> Iterator[Path]:
+    """A folder of this backup's own, locked until it is gone."""
+    folder, lock = _new_folder(directory)
+    try:
+        yield folder
     finally:
-        for left in (part, Path(f"{part}-wal"), Path(f"{part}-shm")):
-            left.unlink(missing_ok=True)
+        shutil.rmtree(folder, ignore_errors=True)
+        if lock is not None:
+            os.close(lock)
+
+
+def _new_folder(directory: Path) -> tuple[Path, int | None]:
+    for _ in range(_FOLDERS):
+        try:
+            folder = Path(tempfile.mkdtemp(prefix=_PREFIX, suffix=_SUFFIX, dir=directory))  # Mode 0700.
+        except OSError as error:
+            raise StorageUnavailable(f"no backup can be made in {directory}: {error.strerror}") from error
+        try:
+            lock = _locked(folder)
+        except OSError as error:
+            if error.errno not in _NO_LOCKS:
+                raise
+            return folder, None
+        if lock is not None:
+            return folder, lock
+        shutil.rmtree(folder, ignore_errors=True)  # Another backup that began just now took it for a leftover.
+    raise Conflict(f"other backups keep beginning in {directory}: try again when they have ended")
+
+
+def _locked(folder: Path) -> int | None:
+    """The folder's lock, held; None when another process holds it or has removed the folder."""
+    path, held = folder / "lock", False
+    try:
+        lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
+    except FileNotFoundError:
+        return None
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        held = os.path.samestat(os.fstat(lock), path.stat())
+    except (BlockingIOError, FileNotFoundError):
+        pass
+    finally:
+        if not held:
+            os.close(lock)
+    return lock if held else None
+
+
+def _remove_leftovers(directory: Path) -> None:
+    """Remove what killed backups of this user left here: folders whose lock is free."""
+    for folder in directory.glob(f"{_PREFIX}*{_SUFFIX}"):
+        with contextlib.suppress(OSError):  # A leftover that stays is no reason to make no backup.
+            if folder.is_symlink() or folder.stat().st_uid != os.geteuid():
+                continue
+            lock = _locked(folder)
+            if lock is not None:
+                shutil.rmtree(folder, ignore_errors=True)
+                os.close(lock)
 
 
 def _name(part: Path, target: Path) -> None:
@@ -98,6 +217,14 @@ def _to_disk(path: Path) -> None:
         os.close(descriptor)
 
 
+def _directory_to_disk(directory: Path) -> None:
+    try:
+        _to_disk(directory)
+    except OSError as error:
+        if error.errno not in {errno.EINVAL, errno.ENOTSUP}:  # Some file systems do this by themselves.
+            raise
+
+
 # --- SQLite -----------------------------------------------------------------------------------------------------------
 
 
@@ -105,9 +232,10 @@ def _copy(source: Path, part: Path, progress: Progress) -> str | None:
     if not source.exists():
         raise NotFound(f"there is no database at {source}; RECADO_DATABASE_URL says where it is")
     sqlite = sqlite_module()
+    there = f"{source.absolute().as_uri()}?mode=rw"  # One that vanishes just now is not made anew.
     try:
         with (
-            closing(sqlite.connect(source, isolation_level=None, timeout=30)) as live,
+            closing(sqlite.connect(there, uri=True, isolation_level=None, timeout=30)) as live,
             closing(sqlite.connect(part, isolation_level=None)) as copy,
         ):
             copy.execute("PRAGMA synchronous=OFF")  # It is brought to the disk as a whole.
@@ -115,6 +243,9 @@ def _copy(source: Path, part: Path, progress: Progress) -> str | None:
             live.execute("SELECT count(*) FROM sqlite_master").fetchone()
             live.backup(copy, pages=STEP_PAGES, progress=_share(progress))
         with closing(sqlite.connect(part, isolation_level=None)) as copy:
+            copy.set_progress_handler(
+                lambda: 0, _LOOK_STEPS
+            )  # So that a signal need not wait for the end of the check.
             [said] = copy.execute("PRAGMA integrity_check(1)").fetchone()
             if said != "ok":
                 raise StorageUnavailable(f"the copy is not sound, and so the database may not be: {said}")
@@ -140,7 +271,6 @@ def _schema(row: tuple[str] | None) -> str | None:
 
 
 def _dump(url: URL, part: Path) -> str | None:
-    program = shutil.which("pg_dump")
     # The login sees no row, whether it owns the tables or not: the one that does is the role of the system.
     options = [
         "--format=custom",
@@ -148,24 +278,83 @@ def _dump(url: URL, part: Path) -> str | None:
         f"--role={roles_of(url.database or '').system}",
         "--enable-row-security",
     ]
-    bare = URL.create("postgresql", url.username, None, url.host, url.port, url.database, url.query).render_as_string()
+    secret, bare = _without_password(url)
+    program = shutil.which("pg_dump")
     if program is None:
+        typed = f"pg_dump {' '.join(options)} --file=FILE '{bare}'"
         raise NotFound(
-            "PostgreSQL is copied by its own pg_dump, which is not on this machine; where it is, type: "
-            f"pg_dump {' '.join(options)} --file=FILE '{bare}'"
+            f"PostgreSQL is copied by its own pg_dump, and there is none on PATH: {_client_for(url)}; {typed}"
         )
-    secret = {} if url.password is None else {"PGPASSWORD": str(url.password)}  # Never in a list of processes.
+    _refuse_older(program, url)
     words = [program, *options, f"--file={part}", f"--dbname={bare}"]
-    ran = subprocess.run(words, env=os.environ | secret, capture_output=True, text=True, check=False)  # noqa: S603
+    environment = {"PGCONNECT_TIMEOUT": "10"} | os.environ | secret
+    ran = subprocess.run(words, env=environment, capture_output=True, text=True, errors="replace", check=False)  # noqa: S603
     if ran.returncode != 0:
-        said = ran.stderr.strip().splitlines()
-        raise StorageUnavailable(f"no backup was made: {said[0] if said else 'pg_dump failed'}")
+        raise StorageUnavailable(f"no backup was made: {_said(ran.stderr) or f'{program} ended with {ran.returncode}'}")
     return _revision(url)
 
 
-def _revision(url: URL) -> str | None:
-    from recado.core.database.postgres import PostgresDatabase
+def _without_password(url: URL) -> tuple[dict[str, str], str]:
+    """The password in a variable, for it must not be in a list of processes, and the URL without it."""
+    query = {name: value for name, value in url.query.items() if name != "password"}
+    bare = URL.create("postgresql", url.username, None, url.host, url.port, url.database, query).render_as_string()
+    password = url.password or url.query.get("password")
+    return ({} if password is None else {"PGPASSWORD": str(password)}), bare
 
-    with contextlib.closing(PostgresDatabase(url.render_as_string(hide_password=False)).connect_apart()) as connection:
+
+def _client_for(url: URL) -> str:
+    """What to install, for the server that is there."""
+    with contextlib.suppress(StorageUnavailable):
+        return _install(_server_version(url))
+    return "install the client of the server's version or a later one (Debian: postgresql-client-18, for PostgreSQL 18)"
+
+
+def _install(version: int) -> str:
+    return (
+        f"install the PostgreSQL {version} client (Debian: postgresql-client-{version}) or a later one, and let its "
+        "pg_dump come first on PATH"
+    )
+
+
+def _refuse_older(program: str, url: URL) -> None:
+    """It would refuse by itself, without a word on what to do."""
+    own, server = _version_of(program), _server_version(url)
+    if own is not None and own < server:
+        raise InvalidInput(
+            f"no backup was made: {program} is of PostgreSQL {own} and the server is PostgreSQL {server}, which is "
+            f"newer: {_install(server)}"
+        )
+
+
+def _version_of(program: str) -> int | None:
+    words = [program, "--version"]
+    try:
+        ran = subprocess.run(words, capture_output=True, text=True, timeout=VERSION_SECONDS, check=False)  # noqa: S603
+    except subprocess.TimeoutExpired:
+        return None
+    found = re.search(r"PostgreSQL\) ([0-9]+)", ran.stdout)
+    return int(found[1]) if found else None
+
+
+def _server_version(url: URL) -> int:
+    with _connection(url) as connection:
+        return connection.info.server_version // 10_000
+
+
+def _said(errors: str) -> str:
+    """What the tool gives as its reason, in one line; warnings may come before it."""
+    lines = [line.strip().removeprefix("pg_dump: ") for line in errors.splitlines() if line.strip()]
+    reasons = [line for line in lines if line.startswith(("error: ", "detail: "))] or lines[:1]
+    return "; ".join(line.removeprefix("error: ").removeprefix("detail: ") for line in reasons)
+
+
+def _revision(url: URL) -> str | None:
+    with _connection(url) as connection:
         row = connection.execute("SELECT version_num FROM alembic_version").fetchone()
     return None if row is None else str(row[0])
+
+
+def _connection(url: URL) -> "closing[psycopg.Connection[tuple[object, ...]]]":
+    from recado.core.database.postgres import PostgresDatabase
+
+    return closing(PostgresDatabase(url.render_as_string(hide_password=False)).connect_apart())
