@@ -12,7 +12,7 @@ help:  ## Show what can be typed here
 setup: $(STAMP)  ## Install everything into .venv (safe to repeat)
 
 $(STAMP): requirements/dev.txt pyproject.toml
-	@echo "Setting up .venv (once; about a minute) …"
+	@echo "Setting up .venv (once; a few minutes) …"
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); echo "No virtual environment could be made: install python3-venv (Debian: apt install python3-venv)."; exit 1; }
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.txt
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .

@@ -1,7 +1,9 @@
 """The documentation says what there is: every setting, command, route, table and fault, and no link leads nowhere."""
 
+import contextlib
 import importlib.util
 import re
+import shlex
 import tomllib
 from collections.abc import Iterator, Sequence
 from dataclasses import fields
@@ -11,7 +13,9 @@ from typing import TYPE_CHECKING, Final, get_args
 
 import httpx2
 import pytest
+import typer
 import yaml
+from typer.core import TyperGroup
 from typer.main import get_command
 
 from recado.agents.builtin.http import signature
@@ -29,7 +33,7 @@ from recado.entrypoints.cli.script import Customer, Script, Step
 from recado.settings import load_settings, variables
 
 if TYPE_CHECKING:
-    from typer._click import Command
+    from typer._click import Command, Context
 
 ROOT: Final = Path(__file__).parents[1]
 DOCS: Final = ROOT / "docs"
@@ -101,10 +105,119 @@ def every_name(parameter: object) -> list[str]:
     return [name for name in names if name.startswith("--") and name != "--help"]
 
 
+# --- What is typed ----------------------------------------------------------------------------------------------------
+
+_PLACEHOLDER_ID: Final = "01a203d3-d0be-7000-95bc-8269c3611314"
+
+
+def typed_in_blocks(text: str) -> Iterator[list[str]]:
+    """The words of every `recado` command in the code blocks of a page."""
+    for block in re.findall(r"^ *```(?:sh|bash)\n(.*?)^ *```$", text, flags=re.MULTILINE | re.DOTALL):
+        for line in re.sub(r"\\\n\s*", "", block).splitlines():
+            yield from typed_in_line(line)
+
+
+def typed_in_line(line: str) -> Iterator[list[str]]:
+    """A line may hold several commands: after a pipe, after `&&`, in `$(…)`."""
+    words = shlex.shlex(line.replace("$(", " ( "), posix=True, punctuation_chars="();<>|&")
+    words.whitespace_split = True
+    command: list[str] = []
+    for word in (*words, ";"):
+        if set(word) <= set("();<>|&"):
+            if command and command[0].rpartition("/")[2] == "recado":
+                yield [_PLACEHOLDER_ID if each == "$OWNER" else each for each in command[1:]]
+            command = []
+        elif command or not re.match(r"\w+=", word):
+            command.append(word)
+
+
+def named_in_text(text: str) -> Iterator[list[str]]:
+    """Likewise, between backticks in running text, where values may be left out."""
+    for span in re.findall(r"`(?:python -m )?recado ([^`]+)`", text):
+        yield re.split(r"[\s()|=\[\]]+", span.replace("$OWNER", _PLACEHOLDER_ID).strip())
+
+
+def parsed(words: Sequence[str]) -> None:
+    """Raises unless the command line can be understood; runs nothing."""
+    command, context, rest = entered(words)
+    with contextlib.suppress(typer.Exit):  # `--version` ends the parsing.
+        command.make_context(context.info_name, rest, parent=context.parent)
+
+
+def entered(words: Sequence[str]) -> tuple["Command", "Context", list[str]]:
+    """The command that the first words name, and what is left of them."""
+    root = get_command(app)
+    context, command, rest = root.make_context("recado", ["--help"], resilient_parsing=True), root, list(words)
+    while rest and not rest[0].startswith("-") and isinstance(command, TyperGroup):
+        if command.invoke_without_command and rest[0] not in command.list_commands(context):
+            break
+        name, found, rest = command.resolve_command(context, rest)
+        assert found is not None, f"there is no {' '.join(words)}"
+        context = found.make_context(name, ["--help"], parent=context, resilient_parsing=True)
+        command = found
+    return command, context, rest
+
+
+COMMAND_LINES: Final = sorted({tuple(words) for path in PAGES for words in typed_in_blocks(path.read_text("utf-8"))})
+NAMED: Final = sorted({tuple(words) for path in PAGES for words in named_in_text(path.read_text("utf-8"))})
+
+
+@pytest.mark.parametrize("words", COMMAND_LINES, ids=" ".join)
+def test_every_command_line_in_a_block_is_understood(
+    words: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for word in words:
+        if re.fullmatch(r"\w+\.(md|txt|yaml)", word):  # What the reader has written before.
+            Path(word).touch()
+    parsed(words)
+
+
+@pytest.mark.parametrize("words", NAMED, ids=" ".join)
+def test_every_command_named_in_the_text_has_those_options(words: tuple[str, ...]) -> None:
+    command, _, rest = entered(words)
+    options = {name for each in command.params for name in every_name(each)} | {"--help"}
+    assert {word for word in rest if word.startswith("--")} - options == set()
+
+
+def test_every_target_of_make_that_is_named_exists() -> None:
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text("utf-8"), flags=re.MULTILINE))
+    named = {
+        word for path in PAGES for word in re.findall(r"(?:`|^)make ([a-z-]+)", path.read_text("utf-8"), re.MULTILINE)
+    }
+    assert named
+    assert named - targets == set()
+
+
+def test_what_is_installed_is_what_a_checkout_has() -> None:
+    """The package is on no index: `pip install recado` would fetch nothing, or a stranger's."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    installs = [
+        words
+        for path in PAGES
+        for line in re.findall(r"pip install ([^`\n]+)", path.read_text("utf-8"))
+        for words in shlex.split(line.partition("#")[0])
+        if not words.startswith("-")
+    ]
+    assert [word for word in installs if re.match(r"recado\b", word)] == []
+    extras = {extra for word in installs for found in re.findall(r"\[(.+)\]", word) for extra in found.split(",")}
+    assert extras
+    assert extras - set(project["optional-dependencies"]) == set()
+
+
+def test_every_file_of_the_checkout_that_is_named_exists() -> None:
+    kept = r"(?<![\w/.])((?:bench|deploy|docs|examples|requirements|src/recado|tests)/[\w./@-]*\w|\.ci/\w+)"
+    named = {(path.name, name) for path in PAGES for name in re.findall(kept, path.read_text("utf-8"))}
+    assert named
+    assert [each for each in sorted(named) if not (ROOT / each[1]).exists()] == []
+
+
 # --- HTTP -------------------------------------------------------------------------------------------------------------
 
 
-async def test_every_route_is_documented(tmp_path: Path) -> None:
+@pytest.fixture
+async def routes(tmp_path: Path) -> list[str]:
+    """What `serve` answers."""
     environment = {
         "RECADO_DATABASE_URL": f"sqlite:///{tmp_path / 'docs.db'}",
         "RECADO_PUBLIC_URL": "https://recado.example.com",
@@ -116,8 +229,47 @@ async def test_every_route_is_documented(tmp_path: Path) -> None:
     async with httpx2.AsyncClient(transport=httpx2.ASGITransport(served), base_url="http://recado") as client:
         paths = (await client.get("/openapi.json")).json()["paths"]
     await container.database().close()
-    missing = [path for path in (*paths, MESSAGES_PATH, STATUS_PREFIX) if f" {path}" not in page("reference/http.md")]
-    assert missing == []
+    return [*paths, MESSAGES_PATH, STATUS_PREFIX, "/openapi.json"]
+
+
+def test_every_route_is_documented(routes: list[str]) -> None:
+    assert [path for path in routes if f" {path}" not in page("reference/http.md")] == []
+
+
+_OTHERS: Final = (
+    "/docs/",
+    "/2010-04-01/",
+    "/Messages",
+    "/v2/",
+    "/v3/",
+    "/_emulator",
+    "/turn",
+    "/var/",
+    "/prod",
+    "/proc",
+)
+"""Paths of Twilio's documentation and API, of the emulator (see below), of examples, of file systems."""
+
+
+def test_every_route_that_is_named_exists(routes: list[str]) -> None:
+    """A path that ends with a slash stands for all that begin with it."""
+    spans = (
+        r"`(?:[A-Z]+ )?(/[^`\s?#]*)|(?:GET|POST|PUT|DELETE) (/[^`\s?#,|]+)|"
+        r"(?:https://recado\.example\.com|http://127\.0\.0\.1:8000)(/[^`\s?#'\"){]+)"
+    )
+    named = {
+        (path.name, found)
+        for path in PAGES
+        for groups in re.findall(spans, path.read_text("utf-8"))
+        for found in groups
+        if found and not found.startswith(_OTHERS)
+    }
+    assert [each for each in sorted(named) if not any(is_route(each[1], route) for route in routes)] == []
+
+
+def is_route(named: str, route: str) -> bool:
+    named = named.removesuffix("…")
+    return route.startswith(named) if named.endswith("/") else named == route or named.startswith(STATUS_PREFIX)
 
 
 # --- Tables and states ------------------------------------------------------------------------------------------------
