@@ -124,6 +124,9 @@ def typed_in_line(line: str) -> Iterator[list[str]]:
     command: list[str] = []
     for word in (*words, ";"):
         if set(word) <= set("();<>|&"):
+            command = (
+                command[command.index("--") + 1 :] if "--" in command else command
+            )  # `runuser -u recado -- recado …`
             if command and command[0].rpartition("/")[2] == "recado":
                 yield [_PLACEHOLDER_ID if each == "$OWNER" else each for each in command[1:]]
             command = []

@@ -281,9 +281,9 @@ def _dump(url: URL, part: Path) -> str | None:
     secret, bare = _without_password(url)
     program = shutil.which("pg_dump")
     if program is None:
-        typed = f"pg_dump {' '.join(options)} --file=FILE '{bare}'"
         raise NotFound(
-            f"PostgreSQL is copied by its own pg_dump, and there is none on PATH: {_client_for(url)}; {typed}"
+            f"PostgreSQL is copied by its own pg_dump, and there is none on PATH: {_client_for(url)}; or type, where "
+            f"there is one: pg_dump {' '.join(options)} --file=FILE '{bare}'"
         )
     _refuse_older(program, url)
     words = [program, *options, f"--file={part}", f"--dbname={bare}"]
