@@ -381,7 +381,9 @@ class World:
     async def calls_back(self, taken: Taken, status: str = "sent", *, error: str | None = None) -> Recorded:
         """The provider reports on a message it has taken."""
         attempt = UUID(hex=taken.message.callback_ref)
-        return await self.reports.record(Report(attempt, ACCOUNT.value, taken.sid.value, status, error))
+        return await self.reports.record(
+            Report(attempt, frozenset([taken.message.account_id]), taken.sid.value, status, error)
+        )
 
     # --- What can be seen ---------------------------------------------------------------------------------------------
 

@@ -10,13 +10,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
 from urllib.parse import urlencode
+from uuid import UUID
 
 import pytest
 import structlog
 from typer.testing import CliRunner, Result
 
 from recado.bootstrap import metadata
-from recado.channels.twilio.models import Orphan
+from recado.channels.twilio.models import Orphan, OrphanSigner, SignedOrphan
 from recado.channels.twilio.repository import Orphans
 from recado.conversation.errors import AgentFailed
 from recado.conversation.values import Address
@@ -116,16 +117,19 @@ async def _live(path: Path) -> str:
     await world.says("bom dia", CARLA)
     await world.take(CARLA)
     await world.says("ainda está aí?", CARLA)
-    await database.write(lambda uow: Orphans(uow).add_new([_orphan(world)]), owner=None)
+    [number] = await world.numbers.list(world.owner_id)
+    orphan = _orphan(world, number.account_id)
+    await database.write(lambda uow: Orphans(uow).add_new([orphan]), owner=None)
     await database.close()
     return str(world.owner_id)
 
 
-def _orphan(world: World) -> Orphan:
+def _orphan(world: World, account_id: UUID) -> SignedOrphan:
     sid, now = ORPHAN_SID, world.clock.now()
     form = {"AccountSid": ACCOUNT.value, "MessageSid": sid, "From": ANA.value, "To": NOBODYS, "Body": "oi?"}
     raw = urlencode(form).encode()
-    return Orphan(world.ids.new(), ACCOUNT.value, sid, ANA.value, NOBODYS, raw, now, None, None)
+    orphan = Orphan(world.ids.new(), ACCOUNT.value, sid, ANA.value, NOBODYS, raw, now, None, None, account_id)
+    return SignedOrphan(orphan, (OrphanSigner(orphan.id, account_id, world.owner_id),))
 
 
 @pytest.fixture

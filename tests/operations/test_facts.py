@@ -109,8 +109,8 @@ async def test_tell_of_what_waits_for_a_person(world: World) -> None:
 
 async def test_tell_of_orphans_and_of_paused_accounts(world: World, clock: FrozenClock) -> None:
     await world.breaks(
-        "INSERT INTO orphans (id, account_sid, message_sid, from_address, to_address, raw, received_at)"
-        " VALUES (:id, :account, :sid, '', '', :raw, :at)",
+        "INSERT INTO orphans (id, account_sid, message_sid, from_address, to_address, raw, received_at, signed_by)"
+        " VALUES (:id, :account, :sid, '', '', :raw, :at, :id)",
         id=world.ids.new(),
         account=b"AC",
         sid=b"SM",

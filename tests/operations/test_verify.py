@@ -187,8 +187,9 @@ BREAKS = [
     ),
     Break(
         answered,
-        """INSERT INTO sent_messages SELECT account_sid, account_sid, owner_id, attempt_id, part_id, found_by, status,
-           error_code, created_at, updated_at FROM sent_messages""",
+        """INSERT INTO sent_messages
+           SELECT account_id, (SELECT account_sid FROM twilio_accounts), owner_id, attempt_id, part_id, found_by,
+           status, error_code, created_at, updated_at FROM sent_messages""",
         "sent_twice",
     ),
     Break(answered, "UPDATE messages SET answered_by = NULL", "answered_by_nothing"),
@@ -302,8 +303,8 @@ async def test_it_counts_what_is_no_violation_but_worth_a_look(world: World) -> 
     world.advance(301)
     await world.breaks("UPDATE twilio_accounts SET paused_until = :then", then=world.clock.now() + timedelta(days=9))
     await world.breaks(
-        "INSERT INTO orphans (id, account_sid, message_sid, from_address, to_address, raw, received_at)"
-        " VALUES (:id, :sid, :sid, :whom, :whom, :sid, :now)",
+        "INSERT INTO orphans (id, account_sid, message_sid, from_address, to_address, raw, received_at, signed_by)"
+        " VALUES (:id, :sid, :sid, :whom, :whom, :sid, :now, :id)",
         id=world.ids.new(),
         sid=b"1",
         now=world.clock.now(),

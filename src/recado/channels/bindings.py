@@ -3,12 +3,15 @@
 A SID reaches us from the create call's answer, from a callback that bears the attempt's id, or from the provider's
 list; in any order, and more than once. UNIQUE(account, SID) says whose it is; when a callback and the list disagree,
 the callback wins. A second SID on one part is stored: it is the violation `sent_twice`, and hiding it helps nobody.
+
+The account is the row that the attempt was made with, not what it calls itself: two owners may bear the same account
+of a provider, one of them with a token that is made up, and neither may name, move or report the other's messages.
 """
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Literal, TypeAlias
+from typing import Final, Literal, TypeAlias
 from uuid import UUID
 
 import structlog
@@ -33,14 +36,14 @@ Advances: TypeAlias = Callable[[str | None, str], bool]
 
 
 _NAMED = and_(
-    sent_messages.c.account_sid == given(sent_messages.c.account_sid, "account"),
+    sent_messages.c.account_id == given(sent_messages.c.account_id, "account"),
     sent_messages.c.sid == given(sent_messages.c.sid, "of_sid"),
 )
 _BOUND_TO = Prepared(select(sent_messages.c.attempt_id).where(_NAMED))
 _STATUS = Prepared(select(sent_messages.c.status).where(_NAMED))
 _BIND = Prepared(
     inserting(
-        sent_messages, "account_sid", "sid", "owner_id", "attempt_id", "part_id", "found_by", "status", "created_at",
+        sent_messages, "account_id", "sid", "owner_id", "attempt_id", "part_id", "found_by", "status", "created_at",
         "updated_at",
     )
 )  # fmt: skip
@@ -55,7 +58,9 @@ _RAISE = Prepared(
     .values({name: given(sent_messages.c[name]) for name in ("status", "error_code", "updated_at")})
 )
 _SIDS_OF = Prepared(select(sent_messages.c.sid).where(sent_messages.c.attempt_id == bindparam("attempt_id")))
-_OWNER_AND_LANE_OF = Prepared(select(attempts.c.owner_id, attempts.c.lane).where(attempts.c.id == bindparam("id")))
+_MADE_BY = Prepared(
+    select(attempts.c.owner_id, attempts.c.lane, attempts.c.account_id).where(attempts.c.id == bindparam("id"))
+)
 _EVENT = Prepared(inserting(delivery_events, "id", "owner_id", "attempt_id", "sid", "status", "error_code", "at"))
 
 
@@ -67,35 +72,33 @@ class Bindings:
         self._ids = ids
         self._now = now
 
-    def bound(self, listed: ListedMessage) -> bool:
-        """Whether a listed message is an attempt's already."""
-        return self._attempt_of(listed.account_sid.value, listed.sid.value) is not None
+    def bound(self, account_id: UUID, listed: ListedMessage) -> bool:
+        """Whether a message of the account's list is an attempt's already."""
+        return self._attempt_of(account_id, listed.sid.value) is not None
 
-    def bind(
-        self, attempt: Attempt, account_sid: str, sid: str, *, found_by: FoundBy, status: str = "accepted"
-    ) -> None:
+    def bind(self, attempt: Attempt, sid: str, *, found_by: FoundBy, status: str = "accepted") -> None:
         """The attempt was accepted under this SID, and its part with it."""
-        other = self._attempt_of(account_sid, sid)
+        other = self._attempt_of(attempt.account_id, sid)
         if other is not None and other != attempt.id and found_by != "callback":
             return
         if attempt.state != "accepted":
             Attempts(self._uow).change(attempt.id, state="accepted", finished_at=self._now)
         Parts(self._uow).change(attempt.part_id, state="accepted")
         if other is None:
-            self._store(attempt, account_sid, sid, found_by, status)
+            self._store(attempt, sid, found_by, status)
         elif other != attempt.id:
-            self._take_from(other, account_sid, sid, attempt)
+            self._take_from(other, sid, attempt)
 
-    def _attempt_of(self, account_sid: str, sid: str) -> UUID | None:
-        for (attempt_id,) in self._uow.rows(_BOUND_TO, account=account_sid, of_sid=sid):
+    def _attempt_of(self, account_id: UUID, sid: str) -> UUID | None:
+        for (attempt_id,) in self._uow.rows(_BOUND_TO, account=account_id, of_sid=sid):
             found: UUID = attempt_id
             return found
         return None
 
-    def _store(self, attempt: Attempt, account_sid: str, sid: str, found_by: FoundBy, status: str) -> None:
+    def _store(self, attempt: Attempt, sid: str, found_by: FoundBy, status: str) -> None:
         self._uow.run(
             _BIND,
-            account_sid=account_sid,
+            account_id=attempt.account_id,
             sid=sid,
             owner_id=attempt.owner_id,
             attempt_id=attempt.id,
@@ -106,10 +109,11 @@ class Bindings:
             updated_at=self._now,
         )
 
-    def _take_from(self, other_id: UUID, account_sid: str, sid: str, attempt: Attempt) -> None:
+    def _take_from(self, other_id: UUID, sid: str, attempt: Attempt) -> None:
         """The list had given this SID to another attempt; that one is settled anew."""
         log.warning("send.rebound", attempt=str(attempt.id), other=str(other_id))
-        self._uow.run(_REBIND, account=account_sid, of_sid=sid, attempt_id=attempt.id, part_id=attempt.part_id)
+        name = {"account": attempt.account_id, "of_sid": sid}
+        self._uow.run(_REBIND, **name, attempt_id=attempt.id, part_id=attempt.part_id)
         other = Attempts(self._uow).require(other_id)
         if self._uow.rows(_SIDS_OF, attempt_id=other_id) or Attempts(self._uow).in_flight(other.lane) is not None:
             return
@@ -130,10 +134,13 @@ class Bindings:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """A verified callback: what the provider says has become of an attempt."""
+    """A callback: what the provider says has become of an attempt. `signers` are the accounts that may have signed it.
+
+    It is heard only if the attempt was made with one of them.
+    """
 
     attempt_id: UUID
-    account_sid: str
+    signers: frozenset[UUID]
     sid: str
     status: str
     error_code: str | None
@@ -142,9 +149,14 @@ class Report:
 
 @dataclass(frozen=True, slots=True)
 class Recorded:
-    """The report is stored; `known` is False when no attempt bears its id."""
+    """The report is stored, unless no attempt bears its id (`known`) or another account made that (`allowed`)."""
 
     known: bool
+    allowed: bool = True
+
+
+_UNKNOWN: Final = Recorded(known=False)
+_FOREIGN: Final = Recorded(known=True, allowed=False)
 
 
 class DeliveryReports:
@@ -157,14 +169,19 @@ class DeliveryReports:
         self.record = database.batched(self.record_many, refusable=True)
 
     def record_many(self, uow: UnitOfWork, reports: Sequence[Report]) -> list[Recorded]:
-        attempted = (uow.rows(_OWNER_AND_LANE_OF, id=report.attempt_id) for report in reports)
-        known = {report.attempt_id: found[0] for report, found in zip(reports, attempted, strict=True) if found}
-        store.lock_lanes(uow, {send_lane(lane) for _, lane in known.values()})
+        made_by = {report.attempt_id: uow.rows(_MADE_BY, id=report.attempt_id) for report in reports}
+        heard = {
+            report: owner_and_lane
+            for report in reports
+            for *owner_and_lane, account_id in made_by[report.attempt_id]
+            if account_id in report.signers
+        }
+        store.lock_lanes(uow, {send_lane(lane) for _, lane in heard.values()})
         now = self._clock.now()
         return [
-            self._record(uow.for_owner(known[report.attempt_id][0]), report, now)
-            if report.attempt_id in known
-            else Recorded(known=False)
+            self._record(uow.for_owner(heard[report][0]), report, now)
+            if report in heard
+            else (_FOREIGN if made_by[report.attempt_id] else _UNKNOWN)
             for report in reports
         ]
 
@@ -172,8 +189,8 @@ class DeliveryReports:
         attempt = Attempts(uow).require(report.attempt_id)
         self._remember(uow, attempt, report, now)
         was = attempt.state
-        Bindings(uow, self._ids, now).bind(attempt, report.account_sid, report.sid, found_by="callback")
-        self._raise_status(uow, report, now)
+        Bindings(uow, self._ids, now).bind(attempt, report.sid, found_by="callback")
+        self._raise_status(uow, attempt, report, now)
         if report.opted_out:
             conversation = Conversations(uow).require(Answers(uow).require(attempt.answer_id).conversation_id)
             Contacts(uow).change(conversation.contact_id, opted_out_at=now)
@@ -193,8 +210,8 @@ class DeliveryReports:
             at=now,
         )
 
-    def _raise_status(self, uow: UnitOfWork, report: Report, now: datetime) -> None:
-        name = {"account": report.account_sid, "of_sid": report.sid}
+    def _raise_status(self, uow: UnitOfWork, attempt: Attempt, report: Report, now: datetime) -> None:
+        name: dict[str, object] = {"account": attempt.account_id, "of_sid": report.sid}
         for (status,) in uow.rows(_STATUS, **name):
             if self._advances(status, report.status):
                 uow.run(_RAISE, **name, status=report.status, error_code=report.error_code, updated_at=now)

@@ -81,9 +81,11 @@ _LATE = NotProcessed("late", "the call was not made in time, so it was not made"
 class Accounts(Protocol):
     """What the state machine must know of the account behind an address of ours, inside its own transaction."""
 
+    def behind(self, uow: UnitOfWork, address_id: UUID) -> UUID: ...
+
     def paused_for(self, uow: UnitOfWork, address_id: UUID, now: datetime) -> timedelta | None: ...
 
-    def pause(self, uow: UnitOfWork, address_id: UUID, until: datetime, why: str) -> None: ...
+    def pause(self, uow: UnitOfWork, account_id: UUID, until: datetime, why: str) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -235,7 +237,7 @@ class SendHandler:
         due_at = _next_pull_at(attempt)
         if due_at > now:
             return _Wait(due_at - now, "outcome of a send unknown")
-        return _Look(attempt, self._outbound(answer, part, attempt.id), part.text)
+        return _Look(attempt, self._outbound(answer, part, attempt), part.text)
 
     def _next_call(
         self, uow: UnitOfWork, job: Job, answer: Answer, part: Part, tried: Sequence[Attempt], now: datetime
@@ -253,6 +255,7 @@ class SendHandler:
             owner_id=answer.owner_id,
             answer_id=answer.id,
             part_id=part.id,
+            account_id=self._accounts.behind(uow, answer.address_id),
             lane=answer.lane,
             number=len(tried) + 1,
             state="sending",
@@ -266,16 +269,17 @@ class SendHandler:
             finished_at=None,
         )
         Attempts(uow).add(attempt)
-        return _Call(attempt, self._outbound(answer, part, attempt.id))
+        return _Call(attempt, self._outbound(answer, part, attempt))
 
-    def _outbound(self, answer: Answer, part: Part, attempt_id: UUID) -> OutboundText:
+    def _outbound(self, answer: Answer, part: Part, attempt: Attempt) -> OutboundText:
         return OutboundText(
             owner_id=answer.owner_id,
             address_id=answer.address_id,
+            account_id=attempt.account_id,
             from_address=Address(answer.from_address),
             to_address=Address(answer.to_address),
             text=part.text,
-            callback_ref=self._callback_ref(attempt_id),
+            callback_ref=self._callback_ref(attempt.id),
         )
 
     # --- What may stop it ---------------------------------------------------------------------------------------------
@@ -330,8 +334,8 @@ class SendHandler:
         store.lock_lanes(uow, [job.lane])
         current = Attempts(uow).require(attempt.id)
         match result:
-            case Sent(account_sid, sid):
-                Bindings(uow, self._ids, now).bind(current, account_sid.value, sid.value, found_by="create")
+            case Sent(_, sid):
+                Bindings(uow, self._ids, now).bind(current, sid.value, found_by="create")
                 return self._settle_if_complete(uow, job, current, now)
             case _ if current.state != "sending":
                 return False  # A callback was faster, or another worker has begun to reconcile: what it finds wins.
@@ -352,7 +356,7 @@ class SendHandler:
             conversation = Conversations(uow).require(answer.conversation_id)
             Contacts(uow).change(conversation.contact_id, opted_out_at=now)
         if refused.pause_account:
-            self._accounts.pause(uow, answer.address_id, now + timedelta(minutes=5), refused.code)
+            self._accounts.pause(uow, attempt.account_id, now + timedelta(minutes=5), refused.code)
         if Parts(uow).require(attempt.part_id).state == "accepted":
             # An earlier attempt, taken for lost, turned out to have arrived while this one was under way.
             return self._settle_if_complete(uow, job, attempt, now)
@@ -365,12 +369,11 @@ class SendHandler:
         self, uow: UnitOfWork, job: Job, attempt: Attempt, turned_away: NotProcessed, now: datetime
     ) -> None:
         self._change(uow, attempt, "retry", now, code=turned_away.code, detail=turned_away.detail)
-        answer = Answers(uow).require(attempt.answer_id)
         delay = self._backoff.after(min(attempt.number - 1, 10), self._chance)
         if turned_away.retry_after is not None:
             delay = max(delay, timedelta(seconds=turned_away.retry_after))
         if turned_away.pause_account:
-            self._accounts.pause(uow, answer.address_id, now + delay, turned_away.code)
+            self._accounts.pause(uow, attempt.account_id, now + delay, turned_away.code)
         store.put_back(uow, job, now + delay, error=f"{turned_away.code}: trying again")
 
     def _change(
@@ -404,11 +407,11 @@ class SendHandler:
         ours = [
             listed
             for listed in pull.messages
-            if normalised(listed.body) == normalised(text) and not bindings.bound(listed)
+            if normalised(listed.body) == normalised(text) and not bindings.bound(attempt.account_id, listed)
         ]
         if ours:
             oldest: ListedMessage = min(ours, key=lambda listed: (listed.created_at, listed.sid.value))
-            bindings.bind(attempt, oldest.account_sid.value, oldest.sid.value, found_by="list", status=oldest.status)
+            bindings.bind(attempt, oldest.sid.value, found_by="list", status=oldest.status)
             self._settle_if_complete(uow, job, attempt, now)
             return
         if Parts(uow).require(attempt.part_id).state == "accepted":

@@ -1,7 +1,7 @@
 """Step 4: a message and the job that will answer it are stored in one transaction.
 
-The UNIQUE constraint on (account, SID) decides about duplicates: only the rows that RETURNING gives back make or extend
-a job, so a repeated webhook changes nothing and leaves the first one's job to run. Many webhooks share one commit.
+The UNIQUE constraint on (number of ours, SID) decides about duplicates: only the rows that RETURNING gives back make or
+extend a job, so a repeated webhook changes nothing and leaves the first one's job to run. Many webhooks share a commit.
 
 On PostgreSQL the lanes are held first and the messages go in by their unique key: two commits with the same messages
 wait for each other once, and never in a circle.
@@ -98,7 +98,7 @@ _INSERT = Prepared(
 _FILL_IN = Prepared(
     update(messages)
     .where(
-        messages.c.account_sid == bindparam("account"),
+        messages.c.address_id == bindparam("address"),
         messages.c.message_sid == bindparam("sid"),
         messages.c.source == text("'sweep'"),
         func.length(messages.c.raw) == text("0"),
@@ -120,7 +120,7 @@ class AcceptService:
         """Store what is new, and open or extend one burst window per lane."""
         lanes = {inbound.id: inbound.lane for inbound in inbounds}
         store.make_lanes(uow, {lanes[inbound.id]: inbound.owner_id for inbound in inbounds})
-        in_order = sorted(inbounds, key=lambda inbound: (inbound.account_sid, inbound.message_sid))
+        in_order = sorted(inbounds, key=lambda inbound: (inbound.address_id, inbound.message_sid))
         rows = uow.rows_of_many(_INSERT, [_row(inbound, lanes[inbound.id]) for inbound in in_order])
         stored = {id_ for (id_,) in rows}
         _fill_in(uow, [inbound for inbound in inbounds if inbound.id not in stored])
@@ -160,7 +160,7 @@ def _fill_in(uow: UnitOfWork, repeated: Sequence[Inbound]) -> None:
     uow.run_many(
         _FILL_IN,
         [
-            {"account": inbound.account_sid, "sid": inbound.message_sid, "raw": inbound.raw}
+            {"address": inbound.address_id, "sid": inbound.message_sid, "raw": inbound.raw}
             for inbound in repeated
             if inbound.source == "webhook"
         ],

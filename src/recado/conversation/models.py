@@ -238,6 +238,9 @@ class Attempt:
     owner_id: UUID
     answer_id: UUID
     part_id: UUID
+    account_id: UUID
+    """The access to a provider that it was made with: the list of no other is asked about it, and no other's callback
+    is heard."""
     lane: str
     number: int
     state: AttemptState

@@ -173,6 +173,7 @@ class OutboundText:
 
     owner_id: UUID
     address_id: UUID
+    account_id: UUID
     from_address: Address
     to_address: Address
     text: str

@@ -36,6 +36,7 @@ NOON = datetime(2026, 3, 14, 12, 0, tzinfo=UTC)
 MESSAGE = OutboundText(
     owner_id=UUID(int=1),
     address_id=UUID(int=2),
+    account_id=UUID(int=3),
     from_address=Address("whatsapp:+14155238886"),
     to_address=Address("whatsapp:+5511987654321"),
     text="Olá 👋 & até já",
@@ -49,8 +50,8 @@ class Accounts:
     def __init__(self) -> None:
         self.entry: TwilioCredentials | NoCredentials | StorageUnavailable = TwilioCredentials(ACCOUNT, TOKEN)
 
-    async def account_for(self, address_id: UUID) -> TwilioCredentials | NoCredentials:
-        assert address_id == MESSAGE.address_id
+    async def account_for(self, account_id: UUID) -> TwilioCredentials | NoCredentials:
+        assert account_id == MESSAGE.account_id
         if isinstance(self.entry, StorageUnavailable):
             raise self.entry
         return self.entry

@@ -303,7 +303,8 @@ class TestAnOrphan:
         response = await twilio.posts(To=NOBODY)
 
         assert (response.status_code, response.content) == (200, TWIML)
-        [orphan] = await container.orphans().list()
+        [signed] = await container.orphans().list()
+        orphan = signed.orphan
         assert (orphan.message_sid, orphan.to_address, orphan.owner_id) == (SID, NOBODY, None)
         assert await _rows(container, "SELECT id FROM messages UNION SELECT id FROM message_queue") == []
 
@@ -360,6 +361,7 @@ class TestAnOrphan:
     async def test_with_a_sid_of_two_accounts_needs_the_account(
         self, twilio: Twilio, container: Container, bakery: UUID
     ) -> None:
+        await container.numbers().add(bakery, NewNumber(AccountSid(OTHER_ACCOUNT), OTHER_TOKEN, Address(BAKERY)))
         await twilio.posts(To=NOBODY)
         await twilio.posts(To=NOBODY, AccountSid=OTHER_ACCOUNT, token=OTHER_TOKEN)
         await container.numbers().add(bakery, NewNumber(AccountSid(ACCOUNT), TOKEN, Address(NOBODY)))

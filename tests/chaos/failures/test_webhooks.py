@@ -137,6 +137,6 @@ async def only_what_was_signed_is_stored(container: Container, attacker: Attacke
         assert ("SM" + row["message_sid"][2:].hex()) in attacker.signed
         assert (row["to_address"], row["account_sid"]) == (NUMBER, b"AC" + bytes.fromhex(ACCOUNT[2:]))
     strangers = await container.orphans().list()
-    assert {orphan.message_sid for orphan in strangers} <= attacker.signed
+    assert {each.orphan.message_sid for each in strangers} <= attacker.signed
     report = await container.verifier().verify()
     assert (report.violations, report.accepted) == ([], len(rows))

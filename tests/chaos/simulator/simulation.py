@@ -248,6 +248,7 @@ def _register(uow: UnitOfWork, owner: Owner, account_id: UUID, number: Number) -
         "auth_token_sealed": b"",
         "created_at": owner.created_at,
         "updated_at": owner.created_at,
+        "changed_in": 1,
     }
     uow.execute(twilio_accounts.insert(), account)
     address = {

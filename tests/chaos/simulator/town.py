@@ -347,4 +347,5 @@ class Town:
 
 
 async def _record(parts: Parts, report: Report) -> bool:
-    return (await parts.reports.record(report)).known
+    recorded = await parts.reports.record(report)
+    return recorded.known and recorded.allowed

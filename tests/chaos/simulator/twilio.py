@@ -106,7 +106,7 @@ class SimTwilio:
         )
         world.truth.received.append(received)
         world.trace(f"accepts {message.callback_ref[-6:]} as {received.sid[-4:]}")
-        self._report(received)
+        self._report(received, message.account_id)
         return received
 
     def _lag(self) -> float:
@@ -139,13 +139,13 @@ class SimTwilio:
 
     # --- Calling back -------------------------------------------------------------------------------------------------
 
-    def _report(self, received: Received) -> None:
+    def _report(self, received: Received, account_id: UUID) -> None:
         world, chance = self._world, self._world.chance
         last = "undelivered" if world.happens("not delivered") else chance.choice(("delivered", "read"))
         after = 0.0 if world.happens("callback early") else chance.uniform(0.3, 3.0)
         for status in ("sent", last):
             code = "30003" if status == "undelivered" else None
-            report = Report(received.ref, ACCOUNT.value, received.sid, status, code)
+            report = Report(received.ref, frozenset([account_id]), received.sid, status, code)
             if world.happens("callback dropped"):
                 continue
             delay = after + (chance.uniform(5.0, 400.0) if world.happens("callback late") else chance.random())
@@ -182,7 +182,7 @@ class InboundList:
     def __init__(self, world: World) -> None:
         self._world = world
 
-    async def account_for(self, address_id: UUID) -> TwilioCredentials:  # noqa: ARG002 - the port's name
+    async def account_for(self, account_id: UUID) -> TwilioCredentials:  # noqa: ARG002 - the port's name
         return TwilioCredentials(ACCOUNT, "token")
 
     async def lookup(self, to: str) -> KnownAddress | None:  # noqa: ARG002 - the port's name

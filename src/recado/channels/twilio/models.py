@@ -20,6 +20,8 @@ class TwilioAccount:
     paused_why: str | None
     created_at: datetime
     updated_at: datetime
+    changed_in: int
+    """The generation of the directory in which this account, its tokens or its numbers changed last."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +39,11 @@ class ChannelAddress:
 
 @dataclass(frozen=True, slots=True)
 class Orphan:
-    """A verified message to a number that belongs to no owner: kept whole, given to no agent."""
+    """A verified message to a number that belongs to no owner: kept whole, given to no agent.
+
+    `signed_by` is the oldest of the accounts whose token fitted. The same message signed with another account's token
+    is another orphan: one of the two may be made up.
+    """
 
     id: UUID
     account_sid: str
@@ -48,18 +54,69 @@ class Orphan:
     received_at: datetime
     assigned_at: datetime | None
     owner_id: UUID | None
+    signed_by: UUID
+
+
+@dataclass(frozen=True, slots=True)
+class OrphanSigner:
+    """An account whose token fitted an orphan: its owner may see the orphan and be given it."""
+
+    orphan_id: UUID
+    account_id: UUID
+    owner_id: UUID
+
+
+@dataclass(frozen=True, slots=True)
+class SignedOrphan:
+    """An orphan and every account that may have signed it."""
+
+    orphan: Orphan
+    signers: tuple[OrphanSigner, ...]
+
+    @property
+    def owners(self) -> frozenset[UUID]:
+        return frozenset(signer.owner_id for signer in self.signers)
 
 
 @dataclass(frozen=True, slots=True)
 class KnownAddress:
-    """All that a webhook to one of our numbers needs: whose it is, and which tokens may have signed."""
+    """All that a webhook to one of our numbers needs: whose it is, and which account must have signed."""
 
+    address: str
     address_id: UUID
     owner_id: UUID
+    account_id: UUID
     account_sid: str
-    tokens: tuple[str, ...] = field(repr=False)
     locale: str
     had_webhook: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Signer:
+    """An owner's account, with the tokens of it that could be opened: current and previous."""
+
+    account_id: UUID
+    owner_id: UUID
+    tokens: tuple[str, ...] = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Signers:
+    """Every account that bears one account SID. Each of them may have a token of its own, and any may be made up."""
+
+    accounts: tuple[Signer, ...] = ()
+    unreadable: bool = False
+    """Whether a token is stored that could not be opened: what fits none of the others may fit that one."""
+    tokens: tuple[str, ...] = field(init=False, repr=False)
+    """All of them, each once."""
+
+    def __post_init__(self) -> None:
+        tokens = dict.fromkeys(token for account in self.accounts for token in account.tokens)
+        object.__setattr__(self, "tokens", tuple(tokens))
+
+    def bearing(self, token: str) -> tuple[Signer, ...]:
+        """The accounts that have this token, the oldest first."""
+        return tuple(account for account in self.accounts if token in account.tokens)
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ from sqlalchemy.exc import IntegrityError
 
 from recado.channels.twilio.directory import TOKEN_FIELD
 from recado.channels.twilio.models import ChannelAddress, TwilioAccount
-from recado.channels.twilio.repository import ChannelAddresses, EveryAddress, TwilioAccounts
+from recado.channels.twilio.repository import ChannelAddresses, EveryAddress, Generation, TwilioAccounts
 from recado.conversation.values import AccountSid, Address
 from recado.core.clock import Clock
 from recado.core.database.engine import Database
@@ -56,19 +56,22 @@ class NumberService:
 
     def _add(self, uow: UnitOfWork, owner_id: UUID, number: NewNumber) -> ChannelAddress:
         owner_in(uow, owner_id)
-        account = self._account(uow, owner_id, number)
+        generation = Generation(uow).raised()
+        account = self._account(uow, owner_id, number, generation)
         known = EveryAddress(uow).by_address(number.address.value)
         if known is not None and known.owner_id != owner_id:
             raise Conflict(f"{number.address} belongs to another owner; a number has exactly one")
         addresses = ChannelAddresses(uow)
         if known is not None:
+            if known.account_id != account.id:
+                TwilioAccounts(uow).change(known.account_id, changed_in=generation)
             addresses.change(known.id, account_id=account.id)
             return addresses.require(known.id)
         return addresses.add(
             ChannelAddress(self._ids.new(), owner_id, account.id, number.address.value, self._clock.now())
         )
 
-    def _account(self, uow: UnitOfWork, owner_id: UUID, number: NewNumber) -> TwilioAccount:
+    def _account(self, uow: UnitOfWork, owner_id: UUID, number: NewNumber, generation: int) -> TwilioAccount:
         accounts, now = TwilioAccounts(uow), self._clock.now()
         account = accounts.by_sid(number.account_sid.value)
         sealed = self._sealer.seal(number.auth_token, owner=owner_id, field=TOKEN_FIELD)
@@ -84,12 +87,17 @@ class NumberService:
                     paused_why=None,
                     created_at=now,
                     updated_at=now,
+                    changed_in=generation,
                 )
             )
         current = self._sealer.open(account.auth_token_sealed, owner=owner_id, field=TOKEN_FIELD)
         rotated = {"auth_token_sealed": sealed, "previous_token_sealed": account.auth_token_sealed}
         # Whoever adds a number again has mended what paused the account.
         accounts.change(
-            account.id, paused_until=None, updated_at=now, **(rotated if current != number.auth_token else {})
+            account.id,
+            paused_until=None,
+            updated_at=now,
+            changed_in=generation,
+            **(rotated if current != number.auth_token else {}),
         )
         return account

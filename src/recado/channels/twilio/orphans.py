@@ -1,7 +1,7 @@
 """Messages to numbers that belonged to nobody, given to an owner by an operator.
 
-A message is accepted only when it is assigned: the number must by then be one of that owner's, in the account that
-signed. From there it takes the same road as any other.
+A message is accepted only when it is assigned: an account of that owner's must have signed it, and the number must by
+then be one of that owner's, in that account. From there it takes the same road as any other.
 """
 
 from dataclasses import replace
@@ -10,7 +10,7 @@ from uuid import UUID
 from recado.channels.twilio import form as forms
 from recado.channels.twilio.directory import Directory
 from recado.channels.twilio.dtos import FormProblem, InboundForm
-from recado.channels.twilio.models import KnownAddress, Orphan
+from recado.channels.twilio.models import KnownAddress, Orphan, SignedOrphan
 from recado.channels.twilio.repository import Orphans
 from recado.channels.twilio.webhook_service import inbound_of
 from recado.conversation.accept import STALE, Accepted, AcceptService, Duplicate
@@ -33,29 +33,39 @@ class OrphanService:
         self._clock = clock
         self._ids = ids
 
-    async def list(self) -> list[Orphan]:
+    async def list(self) -> list[SignedOrphan]:
+        """All that wait, whoever may have signed them: for operators."""
         return await self._database.read(lambda uow: Orphans(uow).waiting(), owner=None)
 
     async def assign(self, message_sid: str, owner_id: UUID, account_sid: str | None = None) -> Accepted | Duplicate:
         """Accept an orphan for an owner; older than 24 hours it is accepted as stale, and gets no agent."""
-        orphan = await self._one(message_sid, account_sid)
+        found = await self._one(message_sid, owner_id, account_sid)
+        orphan, signed = found.orphan, {signer.account_id for signer in found.signers}
         address = await self._directory.lookup(orphan.to_address, fresh=True)
-        if address is None or address.owner_id != owner_id or address.account_sid != orphan.account_sid:
+        if address is None or address.owner_id != owner_id or address.account_id not in signed:
             raise Conflict(
                 f"the number it was sent to is not this owner's in account {orphan.account_sid}; "
                 "add the number first: recado numbers add"
             )
         return await self._database.write(lambda uow: self._accept(uow, orphan, address), owner=None)
 
-    async def _one(self, message_sid: str, account_sid: str | None) -> Orphan:
-        found = await self._database.read(lambda uow: Orphans(uow).bearing(message_sid), owner=None)
-        waiting = [orphan for orphan in found if account_sid in (None, orphan.account_sid)]
-        if not waiting:
+    async def _one(self, message_sid: str, owner_id: UUID, account_sid: str | None) -> SignedOrphan:
+        """The one that the owner may be given; of several to different numbers, the oldest that waits."""
+        bearing = await self._database.read(lambda uow: Orphans(uow).bearing(message_sid), owner=None)
+        found = [each for each in bearing if account_sid in (None, each.orphan.account_sid)]
+        if not found:
             raise NotFound(f"there is no orphan {message_sid}; `recado orphans list` shows them")
-        if len(waiting) > 1:
-            raise InvalidInput(f"{len(waiting)} accounts sent a message {message_sid}; choose one with --account-sid")
-        if waiting[0].assigned_at is not None:
+        theirs = [each for each in found if owner_id in each.owners]
+        if not theirs:
+            raise Conflict(
+                f"no account of this owner's signed orphan {message_sid}; `recado orphans list --json` shows whose did"
+            )
+        waiting = [each for each in theirs if each.orphan.assigned_at is None]
+        if not waiting:
             raise Conflict(f"orphan {message_sid} was assigned before")
+        accounts = {each.orphan.account_sid for each in waiting}
+        if len(accounts) > 1:
+            raise InvalidInput(f"{len(accounts)} accounts sent a message {message_sid}; choose one with --account-sid")
         return waiting[0]
 
     def _accept(self, uow: UnitOfWork, orphan: Orphan, address: KnownAddress) -> Accepted | Duplicate:

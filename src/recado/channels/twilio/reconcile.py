@@ -86,7 +86,7 @@ class GapSweep:
         now = self._clock.now()
         since = max(filter(None, (address.first_webhook_at, address.swept_until)), default=now)
         since = max(since - OVERLAP, address.first_webhook_at or now)
-        credentials = await self._directory.account_for(address.id)
+        credentials = await self._directory.account_for(address.account_id)
         if isinstance(credentials, NoCredentials):
             return None
         records = await self._listed(credentials, address, since)

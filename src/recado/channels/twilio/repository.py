@@ -1,14 +1,21 @@
 """The questions this channel asks of its tables."""
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from sqlalchemy import bindparam, select, update
+from sqlalchemy import bindparam, select, text, update
 
-from recado.channels.twilio.models import ChannelAddress, Orphan, TwilioAccount
-from recado.channels.twilio.tables import channel_addresses, orphans, twilio_accounts
-from recado.core.database.prepared import Prepared, given
+from recado.channels.twilio.models import ChannelAddress, Orphan, OrphanSigner, SignedOrphan, TwilioAccount
+from recado.channels.twilio.tables import (
+    channel_addresses,
+    directory_generation,
+    orphan_signers,
+    orphans,
+    twilio_accounts,
+)
+from recado.core.database.prepared import Prepared, given, inserting
 from recado.core.database.repository import OwnedRepository, Repository, entities, owned
 from recado.core.database.unit_of_work import UnitOfWork
 
@@ -42,7 +49,11 @@ class ChannelAddresses(OwnedRepository[ChannelAddress]):
         return self._many(_IN_ORDER)
 
 
-_BEARING = Prepared(entities(twilio_accounts, TwilioAccount).where(_HAS_SID))
+_BEARING = Prepared(entities(twilio_accounts, TwilioAccount).where(_HAS_SID).order_by(twilio_accounts.c.id))
+_EVERY_SID = Prepared(select(twilio_accounts.c.account_sid).distinct())
+_CHANGED = Prepared(
+    select(twilio_accounts.c.id, twilio_accounts.c.account_sid).where(twilio_accounts.c.changed_in > bindparam("since"))
+)
 _EVERY_ADDRESS = entities(channel_addresses, ChannelAddress)
 _WHOSE_ADDRESS = Prepared(_EVERY_ADDRESS.where(_HAS_ADDRESS))
 _WITH_WEBHOOKS = Prepared(_EVERY_ADDRESS.where(channel_addresses.c.first_webhook_at.is_not(None)))
@@ -61,6 +72,43 @@ class EveryAccount(Repository[TwilioAccount]):
 
     def bearing(self, account_sid: str) -> list[TwilioAccount]:
         return self._many(_BEARING, account_sid=account_sid)
+
+    def every_sid(self) -> list[str]:
+        return [sid for (sid,) in self._uow.rows(_EVERY_SID)]
+
+    def changed_since(self, generation: int) -> dict[UUID, str]:
+        """The accounts that changed after a generation of the directory: their ids and SIDs."""
+        return dict(self._uow.rows(_CHANGED, since=generation))
+
+
+_THE_ONE = directory_generation.c.id == text("1")
+_GENERATION = Prepared(select(directory_generation.c.generation).where(_THE_ONE))
+_RAISE_GENERATION = Prepared(
+    inserting(directory_generation, "id", "generation")
+    .on_conflict_do_update(
+        index_elements=[directory_generation.c.id],
+        set_={"generation": directory_generation.c.generation + text("1")},
+    )
+    .returning(directory_generation.c.generation)
+)
+
+
+class Generation:
+    """Counts the changes of numbers and tokens; the announcement that every process looks for."""
+
+    def __init__(self, uow: UnitOfWork) -> None:
+        self._uow = uow
+
+    def current(self) -> int:
+        found = self._uow.rows(_GENERATION)
+        generation: int = found[0][0] if found else 0
+        return generation
+
+    def raised(self) -> int:
+        """The next one. Its row is held until the commit, so generations become visible in their order."""
+        [(generation,)] = self._uow.rows(_RAISE_GENERATION, id=1, generation=1)
+        found: int = generation
+        return found
 
 
 class EveryAddress(Repository[ChannelAddress]):
@@ -83,24 +131,48 @@ _ORPHANS = entities(orphans, Orphan)
 _WAITING = Prepared(
     _ORPHANS.where(orphans.c.assigned_at.is_(None)).order_by(orphans.c.received_at).limit(bindparam("most"))
 )
-_ORPHANS_BEARING = Prepared(_ORPHANS.where(orphans.c.message_sid == bindparam("message_sid")))
+_ORPHANS_BEARING = Prepared(_ORPHANS.where(orphans.c.message_sid == bindparam("message_sid")).order_by(orphans.c.id))
+
+
+_NEW_ORPHAN = Prepared(
+    inserting(
+        orphans, "id", "account_sid", "message_sid", "from_address", "to_address", "raw", "received_at", "assigned_at",
+        "owner_id", "signed_by",
+    )
+    .on_conflict_do_nothing()
+    .returning(orphans.c.id)
+)  # fmt: skip
+_NEW_SIGNER = Prepared(inserting(orphan_signers, "orphan_id", "account_id", "owner_id"))
+_SIGNERS_OF = Prepared(
+    entities(orphan_signers, OrphanSigner)
+    .where(orphan_signers.c.orphan_id == bindparam("orphan_id"))
+    .order_by(orphan_signers.c.account_id)
+)
 
 
 class Orphans(Repository[Orphan]):
-    """Messages that belong to nobody; they have no owner, so only operators see them."""
+    """Messages that belong to nobody; only operators see them all, and each may go to an owner that may have signed."""
 
     table, entity, noun = orphans, Orphan, "orphan"
 
-    def add_new(self, entities: Sequence[Orphan]) -> set[UUID]:
-        """Store those that are new; their ids."""
-        insert = self._uow.insert(orphans).on_conflict_do_nothing().returning(orphans.c.id)
-        return {row[0] for row in self._uow.execute(insert, [self._values(entity) for entity in entities]).all()}
+    def add_new(self, found: Sequence[SignedOrphan]) -> None:
+        """Store those that are new, and who may have signed them."""
+        rows = self._uow.rows_of_many(_NEW_ORPHAN, [self._values(each.orphan) for each in found])
+        stored = {id_ for (id_,) in rows}
+        signers = [signer for each in found if each.orphan.id in stored for signer in each.signers]
+        if signers:
+            self._uow.run_many(_NEW_SIGNER, [asdict(signer) for signer in signers])
 
-    def waiting(self, *, limit: int = 1000) -> list[Orphan]:
-        return self._many(_WAITING, most=limit)
+    def waiting(self, *, limit: int = 1000) -> list[SignedOrphan]:
+        return [self._signed(orphan) for orphan in self._many(_WAITING, most=limit)]
 
-    def bearing(self, message_sid: str) -> list[Orphan]:
-        return self._many(_ORPHANS_BEARING, message_sid=message_sid)
+    def bearing(self, message_sid: str) -> list[SignedOrphan]:
+        """The oldest first."""
+        return [self._signed(orphan) for orphan in self._many(_ORPHANS_BEARING, message_sid=message_sid)]
+
+    def _signed(self, orphan: Orphan) -> SignedOrphan:
+        rows = self._uow.rows(_SIGNERS_OF, orphan_id=orphan.id)
+        return SignedOrphan(orphan, tuple(OrphanSigner(*row) for row in rows))
 
     def assign(self, id_: UUID, owner_id: UUID, at: datetime) -> None:
         self.change(id_, assigned_at=at, owner_id=owner_id)
@@ -109,16 +181,23 @@ class Orphans(Repository[Orphan]):
 _ACCOUNT_OF = select(channel_addresses.c.account_id).where(
     channel_addresses.c.id == given(channel_addresses.c.id, "address_id")
 )
+_BEHIND = Prepared(_ACCOUNT_OF)
 _PAUSED = Prepared(select(twilio_accounts.c.paused_until).where(twilio_accounts.c.id == _ACCOUNT_OF.scalar_subquery()))
 _PAUSE = Prepared(
     update(twilio_accounts)
-    .where(twilio_accounts.c.id == _ACCOUNT_OF.scalar_subquery())
+    .where(twilio_accounts.c.id == given(twilio_accounts.c.id, "of_id"))
     .values(paused_until=given(twilio_accounts.c.paused_until, "until"), paused_why=bindparam("why"))
 )
 
 
 class AccountPauses:
-    """Accounts that may not send for a while, asked inside the send's own transaction."""
+    """Which account sends, and whether it may not for a while; asked inside the send's own transaction."""
+
+    def behind(self, uow: UnitOfWork, address_id: UUID) -> UUID:
+        """The account of an address of ours: the one that an attempt is made with."""
+        [(account_id,)] = uow.rows(_BEHIND, address_id=address_id)
+        found: UUID = account_id
+        return found
 
     def paused_for(self, uow: UnitOfWork, address_id: UUID, now: datetime) -> timedelta | None:
         """How long the account behind an address of ours is still paused."""
@@ -126,5 +205,5 @@ class AccountPauses:
         until: datetime | None = found[0][0] if found else None
         return until - now if until is not None and until > now else None
 
-    def pause(self, uow: UnitOfWork, address_id: UUID, until: datetime, why: str) -> None:
-        uow.run(_PAUSE, address_id=address_id, until=until, why=why)
+    def pause(self, uow: UnitOfWork, account_id: UUID, until: datetime, why: str) -> None:
+        uow.run(_PAUSE, of_id=account_id, until=until, why=why)

@@ -34,9 +34,9 @@ _NO_CREDENTIALS_RETRY = 60.0
 
 
 class AccountDirectory(Protocol):
-    """Knows which account an address of ours belongs to."""
+    """Knows what an account of ours signs in with."""
 
-    async def account_for(self, address_id: UUID) -> TwilioCredentials | NoCredentials: ...
+    async def account_for(self, account_id: UUID) -> TwilioCredentials | NoCredentials: ...
 
 
 class TwilioSender:
@@ -59,7 +59,7 @@ class TwilioSender:
 
     async def send(self, message: OutboundText) -> SendResult:
         """One create call, and what is known about it."""
-        credentials = await self._credentials(message.address_id)
+        credentials = await self._credentials(message.account_id)
         if isinstance(credentials, NoCredentials):
             return NotProcessed(credentials.code, credentials.detail, retry_after=_NO_CREDENTIALS_RETRY)
         outcome = await self._api.create_message(
@@ -78,7 +78,7 @@ class TwilioSender:
         nowhere promised: so it is read to its end, however old its entries, up to `max_pages` for a spelling. A From
         that Twilio writes differently from us must not hide a message either, so From is compared here.
         """
-        credentials = await self._credentials(message.address_id)
+        credentials = await self._credentials(message.account_id)
         if isinstance(credentials, NoCredentials):
             return Pull((), complete=False, detail=credentials.code)
         search = _Search(message.from_address, created_after.replace(microsecond=0), created_before)
@@ -107,9 +107,9 @@ class TwilioSender:
                 return
         search.gaps.append(f"more than {self._max_pages} pages")
 
-    async def _credentials(self, address_id: UUID) -> TwilioCredentials | NoCredentials:
+    async def _credentials(self, account_id: UUID) -> TwilioCredentials | NoCredentials:
         try:
-            return await self._accounts.account_for(address_id)
+            return await self._accounts.account_for(account_id)
         except DomainError as error:
             return NoCredentials(str(error), code=error.code)
 

@@ -1,6 +1,11 @@
-"""Accounts, numbers of ours, and messages that belong to nobody yet."""
+"""Accounts, numbers of ours, and messages that belong to nobody yet.
 
-from sqlalchemy import Column, ForeignKey, Index, LargeBinary, String, Table, UniqueConstraint
+`directory_generation` has one row: every transaction that changes whose a number is, or which tokens may sign for it,
+raises it, and marks the accounts it changed with it (`twilio_accounts.changed_in`). A process that reads one row knows
+whether what it remembers is still true.
+"""
+
+from sqlalchemy import BigInteger, Column, ForeignKey, Index, Integer, LargeBinary, String, Table, UniqueConstraint
 
 from recado.core.database.types import Id, Moment, Sid, metadata, partial
 
@@ -16,8 +21,17 @@ twilio_accounts = Table(
     Column("paused_why", String(32)),
     Column("created_at", Moment, nullable=False),
     Column("updated_at", Moment, nullable=False),
+    Column("changed_in", BigInteger, nullable=False),
     UniqueConstraint("owner_id", "account_sid"),
     Index("ix_twilio_accounts_sid", "account_sid"),
+    Index("ix_twilio_accounts_changed", "changed_in"),
+)
+
+directory_generation = Table(
+    "directory_generation",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=False),
+    Column("generation", BigInteger, nullable=False),
 )
 
 channel_addresses = Table(
@@ -46,7 +60,16 @@ orphans = Table(
     Column("received_at", Moment, nullable=False),
     Column("assigned_at", Moment),
     Column("owner_id", Id),
-    UniqueConstraint("account_sid", "message_sid"),
+    Column("signed_by", Id, nullable=False),
+    UniqueConstraint("signed_by", "message_sid", "to_address"),
     partial("ix_orphans_waiting", "received_at", where="assigned_at IS NULL"),
     Index("ix_orphans_sid", "message_sid"),
+)
+
+orphan_signers = Table(
+    "orphan_signers",
+    metadata,
+    Column("orphan_id", Id, ForeignKey("orphans.id"), primary_key=True),
+    Column("account_id", Id, ForeignKey("twilio_accounts.id"), primary_key=True),
+    Column("owner_id", Id, nullable=False),
 )

@@ -8,7 +8,6 @@ from collections.abc import Awaitable, Callable
 from typing import Final, TypeAlias
 from urllib.parse import quote
 
-import structlog
 from starlette.types import Message, Receive, Scope, Send
 
 from recado.channels.twilio.deadlines import Deadlines
@@ -25,8 +24,6 @@ from recado.conversation.accept import Accepted, Duplicate
 from recado.core.errors import Busy, NotConfirmed, StorageUnavailable
 from recado.core.metrics import FORBIDDEN, WEBHOOKS, Meters
 from recado.core.tracing import WEBHOOK, NoTraces, Span, Traces
-
-log = structlog.get_logger(__name__)
 
 MESSAGES_PATH: Final = "/webhooks/twilio/messages"
 STATUS_PREFIX: Final = "/webhooks/twilio/status/"
@@ -124,7 +121,7 @@ class TwilioWebhooks:
             log.warning("webhook.not_confirmed", error=str(error) or "no answer in time")
             return _NOT_CONFIRMED
         except (Busy, StorageUnavailable) as error:
-            log.warning("webhook.not_stored", error=str(error))
+            self._service.not_stored(error)
             return _UNAVAILABLE
         if reception is None:
             return _TOO_LARGE

@@ -94,7 +94,7 @@ def _account(item: Item) -> str:
 async def _view(container: "Container", number: "ChannelAddress") -> Item:
     from recado.channels.twilio.models import TwilioCredentials
 
-    account = await container.directory().account_for(number.id)
+    account = await container.directory().account_for(number.account_id)
     return {
         "address_id": str(number.id),
         "address": number.address,
@@ -106,17 +106,18 @@ async def _view(container: "Container", number: "ChannelAddress") -> Item:
 @orphans.command("list")
 def list_orphans(as_json: AsJson = False) -> None:
     """Messages that wait to be assigned, the oldest first."""
-    found: list[Item] = [
+    waiting: list[Item] = [
         {
-            "message_sid": orphan.message_sid,
-            "to": orphan.to_address,
-            "received_at": orphan.received_at.isoformat(),
-            "account_sid": orphan.account_sid,
+            "message_sid": found.orphan.message_sid,
+            "to": found.orphan.to_address,
+            "received_at": found.orphan.received_at.isoformat(),
+            "account_sid": found.orphan.account_sid,
+            "signed_by": sorted(str(owner) for owner in found.owners),
         }
-        for orphan in run(lambda container: container.orphans().list())
+        for found in run(lambda container: container.orphans().list())
     ]
     columns = {"Message": column("message_sid"), "To": column("to"), "Received": _received}
-    items(found, columns, empty="There are no orphans.", as_json=as_json)
+    items(waiting, columns, empty="There are no orphans.", as_json=as_json)
 
 
 def _received(item: Item) -> str:

@@ -238,7 +238,7 @@ def upgrade() -> None:
         sa.Column("outcome_at", types.Moment(), nullable=True),
         sa.Column("answered_by", types.Id(), nullable=True),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_messages")),
-        sa.UniqueConstraint("account_sid", "message_sid", name=op.f("uq_messages_account_sid_message_sid")),
+        sa.UniqueConstraint("address_id", "message_sid", name=op.f("uq_messages_address_id_message_sid")),
     )
     with op.batch_alter_table("messages", schema=None) as batch_op:
         batch_op.create_index(
@@ -281,8 +281,11 @@ def upgrade() -> None:
         sa.Column("received_at", types.Moment(), nullable=False),
         sa.Column("assigned_at", types.Moment(), nullable=True),
         sa.Column("owner_id", types.Id(), nullable=True),
+        sa.Column("signed_by", types.Id(), nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_orphans")),
-        sa.UniqueConstraint("account_sid", "message_sid", name=op.f("uq_orphans_account_sid_message_sid")),
+        sa.UniqueConstraint(
+            "signed_by", "message_sid", "to_address", name=op.f("uq_orphans_signed_by_message_sid_to_address")
+        ),
     )
     with op.batch_alter_table("orphans", schema=None) as batch_op:
         batch_op.create_index("ix_orphans_sid", ["message_sid"], unique=False)
@@ -400,12 +403,30 @@ def upgrade() -> None:
         sa.Column("paused_why", sa.String(length=32), nullable=True),
         sa.Column("created_at", types.Moment(), nullable=False),
         sa.Column("updated_at", types.Moment(), nullable=False),
+        sa.Column("changed_in", sa.BigInteger(), nullable=False),
         sa.ForeignKeyConstraint(["owner_id"], ["owners.id"], name=op.f("fk_twilio_accounts_owner_id")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_twilio_accounts")),
         sa.UniqueConstraint("owner_id", "account_sid", name=op.f("uq_twilio_accounts_owner_id_account_sid")),
     )
     with op.batch_alter_table("twilio_accounts", schema=None) as batch_op:
+        batch_op.create_index("ix_twilio_accounts_changed", ["changed_in"], unique=False)
         batch_op.create_index("ix_twilio_accounts_sid", ["account_sid"], unique=False)
+
+    op.create_table(
+        "directory_generation",
+        sa.Column("id", sa.Integer(), autoincrement=False, nullable=False),
+        sa.Column("generation", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_directory_generation")),
+    )
+    op.create_table(
+        "orphan_signers",
+        sa.Column("orphan_id", types.Id(), nullable=False),
+        sa.Column("account_id", types.Id(), nullable=False),
+        sa.Column("owner_id", types.Id(), nullable=False),
+        sa.ForeignKeyConstraint(["account_id"], ["twilio_accounts.id"], name=op.f("fk_orphan_signers_account_id")),
+        sa.ForeignKeyConstraint(["orphan_id"], ["orphans.id"], name=op.f("fk_orphan_signers_orphan_id")),
+        sa.PrimaryKeyConstraint("orphan_id", "account_id", name=op.f("pk_orphan_signers")),
+    )
 
     op.create_table(
         "users",
@@ -623,6 +644,7 @@ def upgrade() -> None:
         sa.Column("owner_id", types.Id(), nullable=False),
         sa.Column("answer_id", types.Id(), nullable=False),
         sa.Column("part_id", types.Id(), nullable=False),
+        sa.Column("account_id", types.Id(), nullable=False),
         sa.Column("lane", sa.String(), nullable=False),
         sa.Column("number", sa.Integer(), nullable=False),
         sa.Column("state", sa.String(length=16), nullable=False),
@@ -666,7 +688,7 @@ def upgrade() -> None:
 
     op.create_table(
         "sent_messages",
-        sa.Column("account_sid", types.Sid(), nullable=False),
+        sa.Column("account_id", types.Id(), nullable=False),
         sa.Column("sid", types.Sid(), nullable=False),
         sa.Column("owner_id", types.Id(), nullable=False),
         sa.Column("attempt_id", types.Id(), nullable=False),
@@ -678,7 +700,7 @@ def upgrade() -> None:
         sa.Column("updated_at", types.Moment(), nullable=False),
         sa.ForeignKeyConstraint(["attempt_id"], ["attempts.id"], name=op.f("fk_sent_messages_attempt_id")),
         sa.ForeignKeyConstraint(["part_id"], ["answer_parts.id"], name=op.f("fk_sent_messages_part_id")),
-        sa.PrimaryKeyConstraint("account_sid", "sid", name=op.f("pk_sent_messages")),
+        sa.PrimaryKeyConstraint("account_id", "sid", name=op.f("pk_sent_messages")),
     )
     with op.batch_alter_table("sent_messages", schema=None) as batch_op:
         batch_op.create_index("ix_sent_messages_attempt", ["attempt_id"], unique=False)
