@@ -145,6 +145,7 @@ class ScriptedChannel:
         self.taken: list[Taken] = []
         self.calls = 0
         self.looks = 0
+        self.looked_for: list[OutboundText] = []
         self.complete = True
         """Whether its list can be read to the end."""
         self.during_looks: Callable[[], Awaitable[object]] | None = None
@@ -169,6 +170,7 @@ class ScriptedChannel:
 
     async def find(self, message: OutboundText, *, created_after: datetime, created_before: datetime) -> Pull:
         self.looks += 1
+        self.looked_for.append(message)
         if self.during_looks is not None:
             await self.during_looks()
         spellings = {spelling.value for spelling in message.to_address.spellings}
