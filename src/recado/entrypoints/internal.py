@@ -19,6 +19,7 @@ from fastapi.responses import JSONResponse
 from recado.core.errors import DomainError, InvalidInput
 from recado.core.queue.rounds import GIVE_BACK_SECONDS, LEAST_SECONDS, MOST_SECONDS, Ticked
 from recado.core.queue.worker import Worker
+from recado.core.sampling import Sampler
 
 if TYPE_CHECKING:
     from recado.bootstrap import Container
@@ -67,6 +68,12 @@ class Ticks:
         self._making = asyncio.Lock()
         self._worker: Worker | None = None
         self._under_way: set[asyncio.Future[None]] = set()
+        self._samples = Sampler(container.clock())
+
+    def refused(self) -> None:
+        """A request came without the key. Anyone can send those without end, so not each of them makes a line."""
+        if times := self._samples.admit("internal.refused"):
+            log.warning("internal.refused", path=PATH, times=times)
 
     async def run(self, seconds: float, *, linger: bool) -> Ticked:
         """One round; see `Rounds.tick`."""
@@ -107,7 +114,7 @@ def add_internal(app: FastAPI, key: str | None, ticks: Ticks) -> None:
     """The route, for both methods: timers post, Vercel's cron gets."""
 
     async def tick(request: Request) -> JSONResponse:
-        _let_in(request, key)
+        _let_in(request, key, ticks)
         ticked = await ticks.run(_seconds(request), linger=_linger(request))
         return JSONResponse(asdict(ticked), headers=_HEADERS)
 
@@ -125,7 +132,7 @@ def add_internal(app: FastAPI, key: str | None, ticks: Ticks) -> None:
         )
 
 
-def _let_in(request: Request, key: str | None) -> None:
+def _let_in(request: Request, key: str | None, ticks: Ticks) -> None:
     if key is None:
         raise InternalClosed("/internal/ is closed to everybody until RECADO_INTERNAL_API_KEY is set")
     scheme, _, given = request.headers.get("authorization", "").partition(" ")
@@ -133,7 +140,7 @@ def _let_in(request: Request, key: str | None) -> None:
     if scheme.lower() != "bearer" or not hmac.compare_digest(
         _digest(given.strip().encode("latin-1")), _digest(key.encode())
     ):
-        log.warning("internal.refused", path=PATH)
+        ticks.refused()
         raise InternalKeyWrong("this needs the header Authorization: Bearer and the value of RECADO_INTERNAL_API_KEY")
 
 

@@ -1,0 +1,35 @@
+"""Lines of the log that outsiders can cause are few, and say how many they stand for."""
+
+from datetime import timedelta
+
+from recado.core.clock import FrozenClock
+from recado.core.sampling import EVERY_SECONDS, MOST_KINDS, Sampler
+
+
+def test_the_first_of_a_kind_is_said_and_then_one_for_all_in_ten_seconds(clock: FrozenClock) -> None:
+    sampler = Sampler(clock)
+
+    said = []
+    for _ in range(3):
+        said += [sampler.admit("forbidden", "unknown") for _ in range(5)]
+        clock.advance(timedelta(seconds=EVERY_SECONDS))
+
+    assert said == [1, 0, 0, 0, 0, 5, 0, 0, 0, 0, 5, 0, 0, 0, 0]
+
+
+def test_a_new_kind_is_said_at_once_beside_a_flood_of_another(clock: FrozenClock) -> None:
+    sampler = Sampler(clock)
+    for _ in range(100):
+        sampler.admit("forbidden", "unknown")
+
+    assert sampler.admit("forbidden", "AC1") == 1
+
+
+def test_many_kinds_are_no_way_around_it(clock: FrozenClock) -> None:
+    sampler = Sampler(clock)
+
+    said = sum(sampler.admit("forbidden", str(n)) > 0 for n in range(10 * MOST_KINDS))
+
+    assert said == MOST_KINDS + 1, "the rest is one kind"
+    clock.advance(timedelta(seconds=EVERY_SECONDS))
+    assert sampler.admit("forbidden", "new") == 1
