@@ -1,9 +1,10 @@
+import json
 from collections.abc import Iterator
 
 import pytest
 
 from recado.emulator.app import running
-from recado.emulator.settings import EmulatorSettings
+from recado.emulator.settings import EmulatorSettings, Number
 from tests.world import ACCOUNT
 
 from .conftest import NOBODYS, ORPHAN_SID, TOKEN, Recado
@@ -14,8 +15,16 @@ ADDRESS = "whatsapp:+55 (11) 98888-7777"
 
 @pytest.fixture(scope="module")
 def twilio() -> Iterator[str]:
-    with running(EmulatorSettings(accounts={ACCOUNT.value: TOKEN})) as url:
+    number = Number("whatsapp:+5511988887777", ACCOUNT.value)
+    with running(EmulatorSettings(accounts={ACCOUNT.value: TOKEN}, numbers=(number,))) as url:
         yield url
+
+
+@pytest.fixture
+def other(recado: Recado) -> str:
+    """Another organisation."""
+    words = ["org", "register", "--name", "L", "--email", "d@l.example", "--password-env", "PW"]
+    return str(recado.one(*words, PW="cavalo correto bateria")["owner_id"])
 
 
 def add(owner: str, address: str = ADDRESS, *, account: str = ACCOUNT.value) -> list[str]:
@@ -48,13 +57,21 @@ class TestAdd:
     def test_needs_the_token_in_a_variable(self, recado: Recado, owner: str) -> None:
         assert "T, which --auth-token-env names, is not set" in recado.refuses(*add(owner))
 
-    def test_a_number_has_one_owner(self, recado: Recado, our_number: str) -> None:
-        words = ["org", "register", "--name", "L", "--email", "d@l.example", "--password-env", "PW"]
-        other = str(recado.one(*words, PW="cavalo correto bateria")["owner_id"])
+    def test_a_number_has_one_owner(self, recado: Recado, our_number: str, other: str) -> None:
         assert "belongs to another owner" in recado.refuses(*add(other, our_number), T=TOKEN)
 
     def test_an_unknown_owner_gets_a_sentence(self, recado: Recado) -> None:
         assert recado.refuses(*add(NOBODY), T=TOKEN) == f"Error: there is no owner {NOBODY}\n"
+
+
+class TestAnAccountOfTwoOwners:
+    """Each is believed by its own token, and one of them may be made up."""
+
+    def test_is_warned_of(self, recado: Recado, other: str) -> None:
+        ended = recado(*add(other, "+5511988885555"), "--json", T="made up")
+        [warning] = json.loads(ended.stdout)["warnings"]
+        assert warning.startswith(f"another organisation has account {ACCOUNT} too")
+        assert (ended.exit_code, ended.stderr) == (0, f"Warning: {warning}\n")
 
 
 class TestCheck:
@@ -65,6 +82,18 @@ class TestCheck:
         sentence = recado.refuses(*add(owner), "--check", T="another", RECADO_TWILIO_API_URL=twilio)
         assert sentence == f"Error: Twilio does not accept this auth token for {ACCOUNT}; nothing was stored\n"
         assert len(recado.many("numbers", "list", "--owner", owner)) == 1
+
+    def test_a_number_of_somebody_else_is_not(self, recado: Recado, owner: str, twilio: str) -> None:
+        other = "whatsapp:+5511988886666"
+        sentence = recado.refuses(*add(owner, other), "--check", T=TOKEN, RECADO_TWILIO_API_URL=twilio)
+        assert sentence == f"Error: {other} is no WhatsApp sender of account {ACCOUNT} at Twilio; nothing was stored\n"
+
+    def test_what_twilio_does_not_say_is_told_beside_the_answer(self, recado: Recado, owner: str) -> None:
+        with running(EmulatorSettings(accounts={ACCOUNT.value: TOKEN})) as url:
+            ended = recado(*add(owner), "--check", "--json", T=TOKEN, RECADO_TWILIO_API_URL=url)
+        [warning] = json.loads(ended.stdout)["warnings"]
+        assert "the auth token was confirmed, but not that" in warning
+        assert ended.stderr == f"Warning: {warning}\n"
 
     def test_nobody_there_gets_a_sentence(self, recado: Recado, owner: str) -> None:
         sentence = recado.refuses(*add(owner), "--check", T=TOKEN, RECADO_TWILIO_API_URL="http://127.0.0.1:1")

@@ -7,6 +7,7 @@ store. Faults are applied here, because they are about answers and not about mes
 import asyncio
 import base64
 import binascii
+import hashlib
 import json
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
@@ -55,6 +56,8 @@ def rest_routes(emulator: Emulator) -> list[Route]:
         Route(f"{_MESSAGE}.json", api.owned(api.update), methods=["POST"]),
         Route(f"{_MESSAGE}.json", api.owned(api.delete), methods=["DELETE"]),
         Route(f"{_ACCOUNT}.json", api.owned(api.account), methods=["GET"]),
+        Route(f"{_ACCOUNT}/IncomingPhoneNumbers.json", api.owned(api.phone_numbers), methods=["GET"]),
+        Route("/v2/Channels/Senders", api.any_owner(api.senders), methods=["GET"]),
         Route("/v2/Indicators/Typing.json", api.any_owner(api.typing), methods=["POST"]),
         Route("/v3/Indicators/Typing.json", api.any_owner(api.typing), methods=["POST"]),
         # Stands for the file host behind the redirect: its addresses are secret, so it asks for no credentials.
@@ -211,6 +214,43 @@ class Rest:
             }
         )
 
+    async def phone_numbers(self, request: Request, owner: str) -> Answer:
+        """Its numbers; where any address may send, the one that is asked for is one of them."""
+        asked = request.query_params.get("PhoneNumber", "")
+        found = self._store.own_numbers(owner, asked)
+        uri = f"{request.url.path}?PageSize=50&Page=0"
+        return _json(
+            {
+                "end": max(len(found) - 1, 0),
+                "first_page_uri": uri,
+                "incoming_phone_numbers": [_phone_number(owner, address) for address in found],
+                "next_page_uri": None,
+                "page": 0,
+                "page_size": 50,
+                "previous_page_uri": None,
+                "start": 0,
+                "uri": uri,
+            }
+        )
+
+    async def senders(self, request: Request, owner: str) -> Answer:
+        """WhatsApp senders; nothing can be said of them where any address may send and none is configured."""
+        channel = request.query_params.get("Channel", "")
+        found = self._store.senders_of(owner, f"{channel}:")
+        if not found and not self._store.policies.restrict_senders:
+            return NOT_FOUND
+        url = str(request.url)
+        meta: JsonObject = {
+            "first_page_url": url,
+            "key": "senders",
+            "next_page_url": None,
+            "page": 0,
+            "page_size": 50,
+            "previous_page_url": None,
+            "url": url,
+        }
+        return _json({"meta": meta, "senders": [_sender(url, address) for address in found]})
+
     async def typing(self, request: Request, owner: str) -> Answer:
         fields = await _fields(request)
         sid = fields.get("messageId", "")
@@ -325,6 +365,30 @@ def _media_page(message: Message, path: str) -> JsonObject:
         "start": 0,
         "uri": uri,
     }
+
+
+def _phone_number(account_sid: str, address: str) -> JsonObject:
+    sid = _stable_sid("PN", address)
+    return {
+        "account_sid": account_sid,
+        "capabilities": {"fax": False, "mms": True, "sms": True, "voice": True},
+        "date_created": date(_CREATED_AT),
+        "date_updated": date(_CREATED_AT),
+        "friendly_name": address,
+        "phone_number": address,
+        "sid": sid,
+        "status": "in-use",
+        "uri": f"/{API_VERSION}/Accounts/{account_sid}/IncomingPhoneNumbers/{sid}.json",
+    }
+
+
+def _sender(url: str, address: str) -> JsonObject:
+    sid = _stable_sid("XE", address)
+    return {"sender_id": address, "sid": sid, "status": "ONLINE", "url": f"{url.partition('?')[0]}/{sid}"}
+
+
+def _stable_sid(prefix: str, address: str) -> str:
+    return prefix + hashlib.md5(address.encode(), usedforsecurity=False).hexdigest()
 
 
 def _json(resource: JsonObject, status: int = 200) -> Response:

@@ -166,6 +166,19 @@ class Store:
             persistent_action=draft.persistent_action or None,
         )
 
+    def own_numbers(self, account_sid: str, like: str) -> list[str]:
+        """The account's phone numbers with these characters in them. Where any address may send, so may this one."""
+        mine = [each.address for each in self.numbers.values() if each.account_sid == account_sid]
+        found = [address for address in mine if channel_of(address) == "sms" and like in address]
+        if like.startswith("+") and not self.policies.restrict_senders and like not in self.numbers:
+            found.append(like)
+        return found
+
+    def senders_of(self, account_sid: str, prefix: str) -> list[str]:
+        """The account's addresses on a channel that has a prefix."""
+        mine = [each.address for each in self.numbers.values() if each.account_sid == account_sid]
+        return [address for address in mine if address.startswith(prefix)]
+
     def _sender_of_service(self, account_sid: str, draft: Draft) -> str | None:
         """Services are not modelled: any of them sends from the first number of the account on that channel."""
         channel = channel_of(draft.to)

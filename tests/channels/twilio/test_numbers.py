@@ -2,7 +2,7 @@
 
 import pytest
 
-from recado.channels.twilio.numbers import NewNumber
+from recado.channels.twilio.numbers import MOST_TOKENS, NewNumber
 from recado.conversation.values import AccountSid, Address
 from recado.core.clock import FrozenClock
 from recado.core.database.engine import Database
@@ -35,3 +35,22 @@ async def test_a_number_of_another_owner_s_is_refused_and_stays_that_one_s(world
 async def test_a_number_that_is_added_again_is_the_same(world: World) -> None:
     added = await world.numbers.add(world.owner_id, NUMBER)
     assert await world.numbers.add(world.owner_id, NUMBER) == added
+
+
+async def test_of_one_account_few_different_tokens_are_stored(world: World) -> None:
+    """A webhook is held against every one of them, and whoever adds a made-up one makes all of them dearer."""
+
+    async def adds(n: int, token: str) -> None:
+        form = Registration(f"Loja {n}", f"dona@loja{n}.example", "capítulo novo às oito")
+        owner_id = (await world.identity.register_organization(form)).owner_id
+        number = NewNumber(NUMBER.account_sid, token, Address(f"whatsapp:+55119000000{n}"))
+        await world.numbers.add(owner_id, number)
+
+    await world.numbers.add(world.owner_id, NUMBER)
+    for n in range(10, 9 + MOST_TOKENS):
+        await adds(n, f"made up {n}")
+
+    with pytest.raises(Conflict, match="different auth tokens of"):
+        await adds(30, "one more")
+    await adds(31, NUMBER.auth_token)
+    assert await world.numbers.others_with(NUMBER.account_sid, world.owner_id) == MOST_TOKENS

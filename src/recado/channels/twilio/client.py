@@ -59,6 +59,20 @@ class MessagesPage:
     next_url: str | None
 
 
+@dataclass(frozen=True, slots=True)
+class AccountState:
+    """An account as Twilio shows it to its own token: `active`, `suspended` or `closed`."""
+
+    status: str
+
+
+@dataclass(frozen=True, slots=True)
+class OwnNumbers:
+    """Addresses that an account may send from."""
+
+    addresses: frozenset[str]
+
+
 # --- Reading answers --------------------------------------------------------------------------------------------------
 
 
@@ -107,6 +121,8 @@ def _account_sid(text: object) -> AccountSid | None:
 _UNREADABLE = (TwilioException, ValueError, TypeError, AttributeError, KeyError)
 
 _CACHED_CLIENTS = 256
+_SENDERS_A_PAGE = 100
+_SENDER_PAGES = 50
 
 
 class TwilioApi:
@@ -158,6 +174,44 @@ class TwilioApi:
         except _UNREADABLE as error:
             return Uncertain("unreadable_answer", type(error).__name__)
 
+    async def account(self, credentials: TwilioCredentials) -> AccountState | CallProblem:
+        """The account itself, which only its own token is shown."""
+        account = self._client(credentials).api.v2010.accounts(credentials.account_sid.value)
+        try:
+            return AccountState(str((await account.fetch_async()).status or ""))
+        except CallEnded as ended:
+            return ended.problem
+        except _UNREADABLE as error:
+            return Uncertain("unreadable_answer", type(error).__name__)
+
+    async def phone_numbers(self, credentials: TwilioCredentials, *, like: str) -> OwnNumbers | CallProblem:
+        """The account's phone numbers that look like one; Twilio also gives those that only begin like it."""
+        numbers = self._client(credentials).incoming_phone_numbers
+        try:
+            page = await numbers.page_async(phone_number=like, page_size=50)
+            return OwnNumbers(frozenset(str(each.phone_number) for each in page))
+        except CallEnded as ended:
+            return ended.problem
+        except _UNREADABLE as error:
+            return Uncertain("unreadable_answer", type(error).__name__)
+
+    async def whatsapp_senders(self, credentials: TwilioCredentials) -> OwnNumbers | CallProblem:
+        """The account's WhatsApp senders, all pages of them; it is another host's to know than messages are."""
+        senders = self._client(credentials).messaging.v2.channels_senders
+        found: set[str] = set()
+        try:
+            page = await senders.page_async(channel="whatsapp", page_size=_SENDERS_A_PAGE)
+            for _ in range(_SENDER_PAGES):
+                found.update(str(each.sender_id) for each in page)
+                if not page.next_page_url:
+                    return OwnNumbers(frozenset(found))
+                page = await senders.get_page_async(page.next_page_url)
+        except CallEnded as ended:
+            return ended.problem
+        except _UNREADABLE as error:
+            return Uncertain("unreadable_answer", type(error).__name__)
+        return Uncertain("too_many_pages", f"more than {_SENDER_PAGES} pages of senders")
+
     async def warm_up(self) -> None:
         """Load the SDK's parts, which takes a quarter of a second, before the first customer waits for it."""
         await asyncio.to_thread(self._load)
@@ -171,11 +225,14 @@ class TwilioApi:
         _ = _sdk_client(nobody, self._transport).messages
 
     def _messages(self, credentials: TwilioCredentials) -> "MessageList":
+        return self._client(credentials).messages
+
+    def _client(self, credentials: TwilioCredentials) -> "Client":
         client = self._clients.pop(credentials, None) or _sdk_client(credentials, self._transport)
         self._clients[credentials] = client
         if len(self._clients) > _CACHED_CLIENTS:
             self._clients.popitem(last=False)
-        return client.messages
+        return client
 
 
 def _sdk_client(credentials: TwilioCredentials, transport: Transport) -> "Client":

@@ -1,21 +1,25 @@
 """Adds numbers of ours and the accounts behind them."""
 
 from dataclasses import dataclass, field
+from typing import Final
 from uuid import UUID
 
 from sqlalchemy.exc import IntegrityError
 
 from recado.channels.twilio.directory import TOKEN_FIELD
 from recado.channels.twilio.models import ChannelAddress, TwilioAccount
-from recado.channels.twilio.repository import ChannelAddresses, EveryAddress, Generation, TwilioAccounts
+from recado.channels.twilio.repository import ChannelAddresses, EveryAccount, EveryAddress, Generation, TwilioAccounts
 from recado.conversation.values import AccountSid, Address
 from recado.core.clock import Clock
 from recado.core.database.engine import Database
 from recado.core.database.unit_of_work import UnitOfWork
 from recado.core.errors import Conflict, InvalidInput
 from recado.core.ids import Ids
-from recado.core.sealing import Sealer
+from recado.core.sealing import SealBroken, Sealer
 from recado.identity.repository import owner_in
+
+MOST_TOKENS: Final = 8
+"""Different tokens of one account SID, over all owners that bear it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +55,11 @@ class NumberService:
         except IntegrityError as error:
             raise Conflict(f"{number.address} was added by somebody else at the same moment") from error
 
+    async def others_with(self, account_sid: AccountSid, owner_id: UUID) -> int:
+        """How many other owners bear the same account SID, each with a token of its own that may be the true one."""
+        accounts = await self._database.read(lambda uow: EveryAccount(uow).bearing(account_sid.value), owner=None)
+        return len({account.owner_id for account in accounts} - {owner_id})
+
     async def list(self, owner_id: UUID) -> list[ChannelAddress]:
         return await self._database.read(lambda uow: ChannelAddresses(uow).all(), owner=owner_id)
 
@@ -72,6 +81,7 @@ class NumberService:
         )
 
     def _account(self, uow: UnitOfWork, owner_id: UUID, number: NewNumber, generation: int) -> TwilioAccount:
+        self._check_tokens(uow, owner_id, number)
         accounts, now = TwilioAccounts(uow), self._clock.now()
         account = accounts.by_sid(number.account_sid.value)
         sealed = self._sealer.seal(number.auth_token, owner=owner_id, field=TOKEN_FIELD)
@@ -101,3 +111,21 @@ class NumberService:
             **(rotated if current != number.auth_token else {}),
         )
         return account
+
+    def _check_tokens(self, uow: UnitOfWork, owner_id: UUID, number: NewNumber) -> None:
+        """A webhook is held against every token of its account SID: few, however many owners bear it."""
+        tokens = {number.auth_token}
+        for account in EveryAccount(uow).bearing(number.account_sid.value):
+            if account.owner_id != owner_id:
+                tokens.add(self._opened(account))
+        if len(tokens) > MOST_TOKENS:
+            raise Conflict(
+                f"other owners store {MOST_TOKENS} different auth tokens of {number.account_sid}, which has two at most; "
+                "give them the true one first: recado numbers add --check"
+            )
+
+    def _opened(self, account: TwilioAccount) -> str:
+        try:
+            return self._sealer.open(account.auth_token_sealed, owner=account.owner_id, field=TOKEN_FIELD)
+        except SealBroken:
+            return ""

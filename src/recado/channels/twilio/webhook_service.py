@@ -194,8 +194,9 @@ class TwilioWebhookService:
                 break
         if signers.unreadable:  # Twilio's fallback and our gap sweep get another chance when the key is mended.
             raise StorageUnavailable("a token of this account cannot be opened: is RECADO_SECRET_KEY the one it had?")
-        account = account_sid if self._directory.stores(account_sid) else None
-        return Forbidden("no token stored for this account made this signature", account)
+        if not self._directory.stores(account_sid):
+            return Forbidden("no account of this SID is stored")
+        return Forbidden("no token stored for this account made this signature", account_sid)
 
     def _fitting(self, signers: Signers, request: SignedRequest, pairs: forms.Pairs) -> tuple[Signer, ...]:
         if not signers.tokens:

@@ -31,7 +31,9 @@ def add(
         ),
     ],
     address: Annotated[str, typer.Option(help="The number: whatsapp:+5511987654321, or +5511987654321 for SMS.")],
-    check: Annotated[bool, typer.Option("--check", help="Ask Twilio first whether the credentials are right.")] = False,
+    check: Annotated[
+        bool, typer.Option("--check", help="Ask Twilio first whether token and number are the account's.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Add a number, or give its account a new auth token."""
@@ -41,37 +43,44 @@ def add(
 
     number = NewNumber(AccountSid(account_sid), token, Address.parse(address))
 
-    async def work(container: "Container") -> "ChannelAddress":
-        if check:
-            await _check(container.settings().twilio_api_url, number)
-        return await container.numbers().add(owner, number)
+    async def work(container: "Container") -> "tuple[ChannelAddress, list[str]]":
+        warnings = await _check(container.settings().twilio_api_url, number) if check else []
+        added = await container.numbers().add(owner, number)
+        if others := await container.numbers().others_with(number.account_sid, owner):
+            warnings.append(_shared(number, others))
+        return added, warnings
 
-    added = run(work, besides=[auth_token_env])
+    added, warnings = run(work, besides=[auth_token_env])
+    for each in warnings:
+        typer.echo(f"Warning: {each}", err=True)
     words = f"{added.address} is ready: point its webhook at /webhooks/twilio/messages under RECADO_PUBLIC_URL."
-    answer({"address_id": str(added.id)}, words, as_json=as_json)
+    answer(
+        {"address_id": str(added.id), **({"warnings": warnings} if warnings else {})},
+        words,
+        as_json=as_json,
+    )
 
 
-async def _check(twilio_api_url: str, number: "NewNumber") -> None:
-    """Read one entry of the message list, which only the right token may; raises `Conflict` otherwise."""
-    from recado.channels.twilio.client import MessagesPage, TwilioApi
-    from recado.channels.twilio.models import TwilioCredentials
-    from recado.channels.twilio.transport import Declined, Transport
+async def _check(twilio_api_url: str, number: "NewNumber") -> list[str]:
+    """Ask Twilio; what it could not confirm. Raises `Conflict` for what is wrong."""
+    from recado.channels.twilio.checking import Denied, NumberCheck, Unconfirmed
 
-    api = TwilioApi(Transport(twilio_api_url))
-    credentials = TwilioCredentials(number.account_sid, number.auth_token)
+    check = NumberCheck(twilio_api_url)
     try:
-        found = await api.list_messages(credentials, to=number.address.value, page_size=1)
+        found = await check.check(number)
     finally:
-        await api.aclose()
-    match found:
-        case MessagesPage():
-            return
-        case Declined(401 | 403, _, _, _):
-            raise Conflict(f"Twilio does not accept this auth token for {number.account_sid}; nothing was stored")
-        case Declined(status, _, text, _):
-            raise Conflict(f"Twilio answered {status} ({text}); nothing was stored")
-        case _:
-            raise Conflict(f"Twilio could not be asked at {twilio_api_url} ({found.code}); nothing was stored")
+        await check.aclose()
+    if isinstance(found, Denied):
+        raise Conflict(f"{found.why}; nothing was stored")
+    return [found.why] if isinstance(found, Unconfirmed) else []
+
+
+def _shared(number: "NewNumber", others: int) -> str:
+    who = "another organisation has" if others == 1 else f"{others} other organisations have"
+    return (
+        f"{who} account {number.account_sid} too. Each is believed by its own token: make sure with --check that all "
+        "of them are true"
+    )
 
 
 @numbers.command("list")
