@@ -8,71 +8,94 @@ import subprocess
 import sys
 import threading
 from types import FrameType
-from typing import Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated, Final, NoReturn
 
 import structlog
 import typer
 
 from recado.core.clock import SystemClock
-from recado.core.errors import ConfigurationError
 from recado.core.telemetry import configure_logging
+from recado.entrypoints.cli.options import AsJson
+from recado.entrypoints.cli.output import document
 from recado.settings import load_settings
+
+if TYPE_CHECKING:
+    from starlette.types import ASGIApp
 
 log = structlog.get_logger(__name__)
 
 RESTART_SECONDS = 1.0
+GRACE_SECONDS: Final = 10
+"""How long requests that are under way may take to end when the server is stopped."""
 
 
 def serve(
     host: Annotated[str, typer.Option(help="The address to listen on.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(help="The port to listen on.")] = 8000,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="The port to listen on; 0: any that is free.")] = 8000,
     with_worker: Annotated[bool, typer.Option("--with-worker", help="Start a worker process beside it.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Receive webhooks. Twilio must reach this server at RECADO_PUBLIC_URL."""
     settings = load_settings(os.environ, purpose="serve")
     configure_logging(settings.log_level, sys.stderr, SystemClock())
-    import uvicorn
-
     from recado.bootstrap import Container, metadata
     from recado.entrypoints.api import build_app
+    from recado.entrypoints.http.listening import bind, listen
+    from recado.entrypoints.worker import allow_many_files
     from recado.migrations.starting import bring_up
 
-    bring_up(settings.database_url, metadata)
-    _must_be_free(host, port)
-    container = Container(settings=settings)
-    beside = WorkerBeside() if with_worker else None
-    app = build_app(container)
+    with bind(host, port) as listener:
+        allow_many_files()
+        bring_up(settings.database_url, metadata)
+        listen(listener)
+        container = Container(settings=settings)
+        beside = WorkerBeside() if with_worker else None
+        app = build_app(container)
+        try:
+            _run(app, listener, as_json=as_json)
+        finally:
+            if beside is not None:
+                beside.stop()
+
+
+def _run(app: "ASGIApp", listener: socket.socket, *, as_json: bool) -> None:
+    import uvicorn
+
+    from recado.entrypoints.http.listening import BACKLOG, url_of
+
+    class Server(uvicorn.Server):
+        async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+            await super().startup(sockets)
+            _tell(url_of(listener), as_json=as_json)
+
+    config = uvicorn.Config(
+        app,
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        date_header=False,
+        proxy_headers=False,
+        timeout_graceful_shutdown=GRACE_SECONDS,
+        backlog=BACKLOG,
+    )
     gc.freeze()  # What is loaded by now stays: looking through it again and again stops everything for 40 ms.
+    # The loop and the writer's thread take turns: with Python's usual 5 ms the writer waits that long for each row.
+    sys.setswitchinterval(0.0005)
+    # When it has shut down, uvicorn raises the signal again, and by default nothing after it would run.
+    signal.signal(signal.SIGTERM, _leave)
     try:
-        # The loop and the writer's thread take turns: with Python's usual 5 ms the writer waits that long for each row.
-        sys.setswitchinterval(0.0005)
-        # When it has shut down, uvicorn raises the signal again, and by default nothing after it would run.
-        signal.signal(signal.SIGTERM, _leave)
-        uvicorn.run(
-            app,
-            host=host,
-            port=port,
-            log_config=None,
-            access_log=False,
-            server_header=False,
-            date_header=False,
-            proxy_headers=False,
-            timeout_graceful_shutdown=10,
-            backlog=2048,
-        )
-    finally:
-        if beside is not None:
-            beside.stop()
+        Server(config).run([listener])
+    except KeyboardInterrupt:  # Ctrl-C, raised again in the same way.
+        return
 
 
-def _must_be_free(host: str, port: int) -> None:
-    """Raises `ConfigurationError` where nobody can listen: uvicorn would say so in a line of its log only."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    try:
-        socket.create_server((host, port), family=family).close()
-    except OSError as error:
-        reason = error.strerror or str(error)
-        raise ConfigurationError(f"{host}, port {port}: {reason}; choose others with --host and --port") from error
+def _tell(url: str, *, as_json: bool) -> None:
+    log.info("serve.listening", url=url)
+    if as_json:
+        document({"url": url})
+    else:
+        typer.echo(f"Recado listens at {url}; stop it with Ctrl-C.")
+    sys.stdout.flush()
 
 
 def _leave(_number: int, _frame: FrameType | None) -> NoReturn:
