@@ -75,12 +75,21 @@ SENDS = Counter(
     ("state",),
     (("sending",), ("accepted",), ("refused",), ("retry",), ("unknown",), ("absent",), ("unconfirmed",)),
 )
+REFUSED = Counter(
+    "recado_connections_refused",
+    "Connections closed before the application heard of their request, or with their answer unread, by reason",
+    ("reason",),
+    tuple(
+        (reason,)
+        for reason in ("head", "body", "malformed", "silent", "slow", "crowded", "memory", "pipelined", "unread")
+    ),
+)
 
 JOB_WAIT = Histogram("recado_job_wait_seconds", "From a job's due time to the start of its run", ("kind",))
 JOB_RUN = Histogram("recado_job_run_seconds", "From a job's claim to the end of its run", ("kind",))
 AGENT_RUN = Histogram("recado_agent_run_seconds", "How long runs of agents took, by result", ("result",))
 
-COUNTERS: Final = (WEBHOOKS, FORBIDDEN, ACCEPTED, OUTCOMES, JOBS, DEAD, AGENT_RUNS, SENDS)
+COUNTERS: Final = (WEBHOOKS, FORBIDDEN, ACCEPTED, OUTCOMES, JOBS, DEAD, AGENT_RUNS, SENDS, REFUSED)
 HISTOGRAMS: Final = (JOB_WAIT, JOB_RUN, AGENT_RUN)
 
 

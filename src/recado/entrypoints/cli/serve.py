@@ -2,6 +2,7 @@
 
 import gc
 import os
+import resource
 import signal
 import socket
 import subprocess
@@ -21,6 +22,8 @@ from recado.settings import load_settings
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp
+
+    from recado.core.metrics import Meters
 
 log = structlog.get_logger(__name__)
 
@@ -52,16 +55,21 @@ def serve(
         beside = WorkerBeside() if with_worker else None
         app = build_app(container)
         try:
-            _run(app, listener, as_json=as_json)
+            _run(app, listener, container.meters(), as_json=as_json)
         finally:
             if beside is not None:
                 beside.stop()
 
 
-def _run(app: "ASGIApp", listener: socket.socket, *, as_json: bool) -> None:
+def _run(app: "ASGIApp", listener: socket.socket, meters: "Meters", *, as_json: bool) -> None:
     import uvicorn
 
+    from recado.entrypoints.http.connections import Connections
+    from recado.entrypoints.http.limits import Limits, connections_for
     from recado.entrypoints.http.listening import BACKLOG, url_of
+    from recado.entrypoints.http.protocol import protocol_for
+
+    limits = Limits(connections=connections_for(resource.getrlimit(resource.RLIMIT_NOFILE)[0], BACKLOG))
 
     class Server(uvicorn.Server):
         async def startup(self, sockets: list[socket.socket] | None = None) -> None:
@@ -70,6 +78,9 @@ def _run(app: "ASGIApp", listener: socket.socket, *, as_json: bool) -> None:
 
     config = uvicorn.Config(
         app,
+        http=protocol_for(Connections(limits, meters, _proves_identity)),
+        ws="none",
+        lifespan="on",
         log_config=None,
         access_log=False,
         server_header=False,
@@ -87,6 +98,14 @@ def _run(app: "ASGIApp", listener: socket.socket, *, as_json: bool) -> None:
         Server(config).run([listener])
     except KeyboardInterrupt:  # Ctrl-C, raised again in the same way.
         return
+
+
+def _proves_identity(path: str, status: int) -> bool:
+    """Whether only a caller who signs, or bears a key, gets this answer.
+
+    A connection over which one came is kept longer, and is the last to go when there are too many.
+    """
+    return status < 400 and path.startswith(("/webhooks/", "/internal/"))
 
 
 def _tell(url: str, *, as_json: bool) -> None:
