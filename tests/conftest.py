@@ -17,7 +17,7 @@ from recado.core.database.sqlite import SqliteDatabase, sqlite_engine
 from recado.core.ids import UuidV7
 from recado.core.metrics import Meters
 from tests.brokers import RedisServer, redis
-from tests.servers import PostgresServer, postgres
+from tests.servers import PostgresServer, postgres, stamp
 
 NOON = datetime(2026, 3, 14, 12, 0, tzinfo=UTC)
 
@@ -45,6 +45,7 @@ def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
     engine = sqlite_engine(make_url(f"sqlite:///{path}"), create=True)
     with engine.begin() as connection:
         metadata().create_all(connection)
+        stamp(connection)
     engine.dispose()
     return path
 

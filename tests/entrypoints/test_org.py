@@ -105,6 +105,7 @@ class TestSet:
 
 def test_lists_of_nobody_say_how_to_begin(recado: Recado, tmp_path: os.PathLike[str]) -> None:
     empty = f"sqlite:///{os.fspath(tmp_path)}/empty.db"
+    recado.one("migrate", RECADO_DATABASE_URL=empty)
     assert "recado org register" in recado.says("org", "list", RECADO_DATABASE_URL=empty)
     assert recado.many("users", "list", RECADO_DATABASE_URL=empty) == []
 

@@ -51,27 +51,6 @@ class TestVerify:
         assert violation["message_sid"] in recado("verify").stdout
 
 
-class TestAFileThatIsNotThere:
-    @pytest.mark.parametrize(
-        "words",
-        [
-            ["verify"],
-            ["backup", "copy.db"],
-            ["restored", "--yes"],
-            ["queue", "stats"],
-            ["queue", "dead"],
-            ["queue", "move", "--to", "sqlite"],
-            ["cron", "list"],
-        ],
-        ids=" ".join,
-    )
-    def test_is_a_mistake_and_is_not_made(self, recado: Recado, tmp_path: Path, words: list[str]) -> None:
-        nowhere = tmp_path / "oops.db"
-        said = recado.refuses(*words, RECADO_DATABASE_URL=f"sqlite:///{nowhere}")
-        assert f"{nowhere} is not there: RECADO_DATABASE_URL" in said
-        assert not nowhere.exists()
-
-
 class TestMigrate:
     def test_makes_a_database_and_finds_it_done_the_second_time(self, recado: Recado, tmp_path: Path) -> None:
         fresh = f"sqlite:///{tmp_path / 'fresh.db'}"
@@ -143,7 +122,8 @@ class TestDoctor:
         spoil(file, "DELETE FROM alembic_version")
         ended = recado("doctor", "--json", RECADO_PUBLIC_URL=PUBLIC)
         assert (ended.exit_code, json.loads(ended.stdout)["ok"]) == (1, False)
-        assert ended.stderr == f"Error: {file} is at schema none instead of {HEAD}: run recado migrate\n"
+        assert "has tables" in ended.stderr
+        assert "no revision of Recado's" in ended.stderr
 
     def test_a_file_that_is_no_database_gets_a_sentence(self, recado: Recado, file: Path) -> None:
         file.write_text("a shopping list, which is longer than the header of any database", "utf-8")
@@ -153,7 +133,7 @@ class TestDoctor:
     def test_a_database_to_be_made_is_fine(self, recado: Recado, tmp_path: Path) -> None:
         fresh = f"sqlite:///{tmp_path / 'fresh.db'}"
         shown = recado.says("doctor", RECADO_PUBLIC_URL=PUBLIC, RECADO_DATABASE_URL=fresh)
-        assert "is not there yet; the first start makes it" in shown
+        assert "is not there yet; recado migrate or recado serve makes it" in shown
         assert not (tmp_path / "fresh.db").exists()
 
 
@@ -177,10 +157,10 @@ class TestOnPostgres:
         told = recado("doctor", **there)
         assert (told.exit_code, told.stderr) == (
             1,
-            f"Error: PostgreSQL is at schema none instead of {HEAD}: run recado migrate\n",
+            f"Error: PostgreSQL: the database is at schema none instead of {HEAD}: run recado migrate\n",
         )
         assert recado.one("migrate", **there) == {"before": None, "after": HEAD, "migrated": True}
-        assert f"database: PostgreSQL is at schema {HEAD}" in recado.says("doctor", **there)
+        assert f"database: PostgreSQL is at schema {HEAD}" in recado("doctor", **there).stdout
         form = ("--name", "Padaria", "--email", "ana@padaria.example", "--password-env", "ONCE")
         made = recado.one("org", "register", *form, **there, ONCE="pão quente às seis")
         assert [each["owner_id"] for each in recado.many("org", "list", **there)] == [made["owner_id"]]

@@ -12,7 +12,6 @@ from fastapi import FastAPI, Response
 from fastapi.requests import Request
 from fastapi.responses import JSONResponse, PlainTextResponse
 from pydantic import BaseModel
-from sqlalchemy import text
 from starlette.types import ASGIApp
 
 from recado.channels.twilio.webhooks import TwilioWebhooks
@@ -20,8 +19,9 @@ from recado.core.database.engine import Database
 from recado.core.errors import DomainError
 from recado.core.tracing import Traces
 from recado.entrypoints.internal import Ticks, add_internal
+from recado.migrations.starting import schema_problem
 from recado.operations.exposition import CONTENT_TYPE, Exposition
-from recado.operations.readiness import BrokerWatch
+from recado.operations.readiness import BrokerSeen, Readiness
 
 if TYPE_CHECKING:
     from recado.bootstrap import Container
@@ -38,13 +38,13 @@ class BrokerHealth(BaseModel):
     """How the broker is. It makes no server unready: messages are received and stored without it."""
 
     name: str
-    reachable: bool
+    reachable: bool | None
     warnings: list[str]
     detail: dict[str, str]
 
 
-class Readiness(Health):
-    """Whether it can serve; `broker` is absent where the database rings by itself."""
+class ReadyHealth(Health):
+    """Whether it can serve; `broker` is absent where the database wakes workers by itself."""
 
     broker: BrokerHealth | None = None
 
@@ -53,14 +53,15 @@ def build_app(container: "Container") -> ASGIApp:
     """The whole server. It closes the container's database when it is shut down."""
     database: Database = container.database()
     ticks = Ticks(container)
-    broker: BrokerWatch = container.broker_watch()
+    readiness = Readiness(database, container.sealer(), container.clock(), container.broker_watch(), schema_problem)
     traces: Traces = container.traces()
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
+        readiness.start()
         yield
         await ticks.aclose()
-        await broker.close()
+        await readiness.close()
         await database.close()
         await asyncio.to_thread(traces.close)
 
@@ -73,13 +74,13 @@ def build_app(container: "Container") -> ASGIApp:
         telemetry={"tracing": False, "metrics": False, "logs": False},
     )
     app.add_exception_handler(DomainError, _as_json)
-    _add_health(app, database, broker)
+    _add_health(app, readiness)
     add_internal(app, container.settings().internal_api_key, ticks)
     _add_metrics(app, container.exposition())
     return TwilioWebhooks(container.webhooks(), app, container.meters(), traces)
 
 
-def _add_health(app: FastAPI, database: Database, broker: BrokerWatch) -> None:
+def _add_health(app: FastAPI, readiness: Readiness) -> None:
     @app.get("/healthz", tags=["operations"], summary="The process lives")
     async def healthz() -> Health:
         return Health(status="ok")
@@ -88,22 +89,23 @@ def _add_health(app: FastAPI, database: Database, broker: BrokerWatch) -> None:
         "/readyz",
         tags=["operations"],
         summary="It can serve",
-        responses={503: {"model": Health}},
+        responses={503: {"model": ReadyHealth}},
         response_model_exclude_unset=True,
     )
-    async def readyz(response: Response) -> Readiness:
-        try:
-            await database.read(lambda uow: uow.first(text("SELECT lane FROM lanes LIMIT 1")), owner=None)
-        except DomainError as error:
+    async def readyz(response: Response) -> ReadyHealth:
+        verdict = await readiness.judge()
+        status = "ready" if verdict.why is None else "unready"
+        if verdict.why is not None:
             response.status_code = 503
-            return Readiness(status="unready", why=str(error))
-        state = await broker.state()
-        if state is None:
-            return Readiness(status="ready", why=None)
-        health = BrokerHealth(
-            name=state.name, reachable=state.reachable, warnings=list(state.warnings), detail=dict(state.detail)
-        )
-        return Readiness(status="ready", why=None, broker=health)
+        if verdict.broker is None:
+            return ReadyHealth(status=status, why=verdict.why)
+        return ReadyHealth(status=status, why=verdict.why, broker=_told(verdict.broker))
+
+
+def _told(broker: BrokerSeen) -> BrokerHealth:
+    return BrokerHealth(
+        name=broker.name, reachable=broker.reachable, warnings=list(broker.warnings), detail=dict(broker.detail)
+    )
 
 
 def _add_metrics(app: FastAPI, exposition: Exposition) -> None:

@@ -19,6 +19,7 @@ from recado.core.database.tenancy import RolesMissing
 from recado.core.errors import ConfigurationError, DomainError, StorageUnavailable
 from recado.migrations import HEAD, tenancy
 from recado.migrations.runner import VERSIONS, MigrationResult, alembic_config, is_behind
+from recado.migrations.unusable import postgres_refusal
 
 log = structlog.get_logger(__name__)
 
@@ -141,7 +142,4 @@ def _upgrade(connection: Connection, metadata: MetaData, versions: Path, head: s
 
 
 def _in_our_words(error: DBAPIError) -> Exception:
-    reason = str(error.orig).strip().splitlines()[0] if error.orig else "no reason given"
-    if getattr(error.orig, "sqlstate", None) in {"28P01", "28000", "3D000"}:
-        return ConfigurationError(f"RECADO_DATABASE_URL is refused by PostgreSQL: {reason}")
-    return StorageUnavailable(f"the database of RECADO_DATABASE_URL cannot be used now: {reason}")
+    return postgres_refusal(error.orig) or error

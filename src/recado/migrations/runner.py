@@ -6,23 +6,28 @@ in between, asks again, and migrates: of two that start on a fresh file exactly 
 """
 
 import fcntl
+import os
 import sqlite3
+import stat
+import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
+from urllib.parse import quote
 
 import structlog
 from sqlalchemy import Connection, Engine, MetaData, create_engine, event, text
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import NullPool
 
 from recado.core.database.sqlite import sqlite_module
 from recado.core.database.unit_of_work import UnitOfWork
 from recado.core.errors import Busy, ConfigurationError
 from recado.migrations import HEAD
+from recado.migrations.unusable import sqlite_refusal
 
 if TYPE_CHECKING:
     from alembic.config import Config
@@ -33,15 +38,27 @@ SCRIPTS: Final = Path(__file__).parent
 VERSIONS: Final = SCRIPTS / "versions"
 WAIT_SECONDS: Final = 30.0
 """How long a migration waits for another process to finish its write."""
+LOOK_SECONDS: Final = 5.0
+"""How long a look at the revision does."""
+_LOCK_PAUSE_SECONDS: Final = 0.05
+_OWNER_ONLY: Final = 0o600
+"""What customers write is for nobody else on this machine; SQLite gives its logs the mode of the file."""
 
 _HAS_REVISION: Final = "SELECT 1 FROM sqlite_master WHERE name = 'alembic_version'"
 _REVISION: Final = "SELECT version_num FROM alembic_version"
+_ANY_TABLE: Final = "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT IN ('alembic_version') LIMIT 1"
 
 
 class SchemaTooNew(ConfigurationError):
     """A release more than one step newer has migrated the database, so this one cannot know how to use it."""
 
     code = "migrations.schema_too_new"
+
+
+class NotOurs(ConfigurationError):
+    """The file has tables and no revision of Recado's: it belongs to something else, or lost its revision."""
+
+    code = "migrations.not_ours"
 
 
 class ReferencesBroken(ConfigurationError):
@@ -66,31 +83,34 @@ def migrate_sqlite(
     versions: Path = VERSIONS,
     head: str | None = HEAD,
     wait_seconds: float = WAIT_SECONDS,
+    create: bool = True,
 ) -> MigrationResult:
     """Bring the file behind `database_url` to `head`; `metadata_loader` is called only if there is something to do.
 
-    Raises `Busy` when another process writes for longer than `wait_seconds`, `SchemaTooNew` for a later release's file.
+    Raises `Busy` when another process writes for longer than `wait_seconds`, `SchemaTooNew` for a later release's file,
+    `NotOurs` for one with tables of something else. Without `create` a file that is not there cannot be opened.
     """
     path = file_of(database_url)
     found = revision_of(path)
     if not is_behind(found, head):
         return MigrationResult(found, found, migrated=False)
-    with _alone(path):
-        path.touch(mode=0o600)  # What customers write is for nobody else on this machine; SQLite's logs take its mode.
-        return _migrate(_exclusive_engine(database_url, wait_seconds), path, metadata_loader, versions, head)
+    with _alone(path, wait_seconds):
+        if create and not path.exists():
+            os.close(_owners_own(path))
+        return _migrate(_exclusive_engine(database_url, path, wait_seconds), path, metadata_loader, versions, head)
 
 
-def revision_of(path: Path) -> str | None:
+def revision_of(path: Path, *, wait_seconds: float = LOOK_SECONDS) -> str | None:
     """The revision of the file at `path`; None when there is no file or nothing in it."""
     if not path.exists():
         return None
-    with closing(_connect(path)) as connection:
-        try:
+    try:
+        with closing(_connect(path, wait_seconds)) as connection:
             if connection.execute(_HAS_REVISION).fetchone() is None:
                 return None
             row: tuple[str] | None = connection.execute(_REVISION).fetchone()
-        except sqlite_module().DatabaseError as error:
-            raise _in_our_words(error, path) from error
+    except sqlite_module().DatabaseError as error:
+        raise sqlite_refusal(error, path) or error from error
     return None if row is None else row[0]
 
 
@@ -102,7 +122,27 @@ def file_of(database_url: str) -> Path:
     path = Path(str(name))
     if not path.parent.is_dir():
         raise ConfigurationError(f"RECADO_DATABASE_URL names a file in {path.parent}, and there is no such directory")
+    try:
+        path.stat()
+    except FileNotFoundError:
+        return path
+    except OSError as error:
+        raise ConfigurationError(f"RECADO_DATABASE_URL names {path}: {error.strerror}") from error
     return path
+
+
+def is_ours(path: Path) -> bool:
+    """Whether a file that is there has a revision; one that is still empty has none. Raises `NotOurs`."""
+    if revision_of(path) is not None:
+        return True
+    try:
+        with closing(_connect(path, LOOK_SECONDS)) as connection:
+            found: tuple[str] | None = connection.execute(_ANY_TABLE).fetchone()
+    except sqlite_module().DatabaseError as error:
+        raise sqlite_refusal(error, path) or error from error
+    if found is not None:
+        raise _not_ours(path, found[0])
+    return False
 
 
 def create_schema(uow: UnitOfWork, metadata: MetaData) -> None:
@@ -147,15 +187,39 @@ def _number(revision: str | None) -> int:
 
 
 @contextmanager
-def _alone(path: Path) -> Iterator[None]:
-    """Only one process at a time. The lock's file stays: whoever deletes it lets two in."""
-    with Path(f"{path}.lock").open("a") as lock:
+def _alone(path: Path, wait_seconds: float) -> Iterator[None]:
+    """Only one process at a time. The lock's file stays: deleting it would let two in."""
+    lock = _owners_own(Path(f"{path}.lock"))
+    try:
+        _await_lock(lock, path, wait_seconds)
+        yield
+    finally:
+        os.close(lock)
+
+
+def _await_lock(lock: int, path: Path, wait_seconds: float) -> None:
+    give_up, told = time.monotonic() + wait_seconds, False
+    while True:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
+            if time.monotonic() >= give_up:
+                raise Busy(f"another process has been migrating {path} for too long; stop it, or try again") from None
+        else:
+            return
+        if not told:
             log.info("migrations.waiting_for_another_process")
-            fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
+            told = True
+        time.sleep(_LOCK_PAUSE_SECONDS)
+
+
+def _owners_own(path: Path) -> int:
+    """A file of ours, open for writing; one that is made is its owner's alone from the start, whatever the umask."""
+    made = not path.exists()
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, _OWNER_ONLY)
+    if made and stat.S_IMODE(os.fstat(descriptor).st_mode) != _OWNER_ONLY:
+        os.fchmod(descriptor, _OWNER_ONLY)  # An odd umask may have taken rights from the owner.
+    return descriptor
 
 
 def _migrate(
@@ -166,14 +230,29 @@ def _migrate(
             before = _revision_in(connection)
             if not is_behind(before, head):
                 return MigrationResult(before, before, migrated=False)
+            if before is None:
+                _must_be_empty(connection, path)
             _upgrade(connection, metadata_loader(), versions, head)
             after = _revision_in(connection)
-    except OperationalError as error:
-        raise _in_our_words(error.orig, path) from error
+    except DBAPIError as error:
+        raise sqlite_refusal(error.orig or error, path) or error.orig or error from error
     finally:
         engine.dispose()
     log.info("migrations.done", before=before, after=after)
     return MigrationResult(before, after, migrated=True)
+
+
+def _must_be_empty(connection: Connection, path: Path) -> None:
+    found = connection.exec_driver_sql(_ANY_TABLE).first()
+    if found is not None:
+        raise _not_ours(path, str(found[0]))
+
+
+def _not_ours(path: Path, table: str) -> NotOurs:
+    return NotOurs(
+        f"{path} has tables ({table}) and no revision of Recado's: "
+        "set RECADO_DATABASE_URL to another file, or restore a backup"
+    )
 
 
 def _upgrade(connection: Connection, metadata: MetaData, versions: Path, head: str | None) -> None:
@@ -192,12 +271,9 @@ def _revision_in(connection: Connection) -> str | None:
     return None if row is None else str(row[0])
 
 
-def _exclusive_engine(database_url: str, wait_seconds: float) -> Engine:
+def _exclusive_engine(database_url: str, path: Path, wait_seconds: float) -> Engine:
     engine = create_engine(
-        database_url,
-        module=sqlite_module(),
-        poolclass=NullPool,
-        connect_args={"isolation_level": None, "timeout": wait_seconds},
+        database_url, module=sqlite_module(), poolclass=NullPool, creator=lambda: _connect(path, wait_seconds)
     )
 
     @event.listens_for(engine, "connect")
@@ -215,18 +291,9 @@ def _exclusive_engine(database_url: str, wait_seconds: float) -> Engine:
     return engine
 
 
-def _connect(path: Path) -> sqlite3.Connection:
-    try:
-        connection: sqlite3.Connection = sqlite_module().connect(path, isolation_level=None, timeout=WAIT_SECONDS)
-    except sqlite_module().DatabaseError as error:
-        raise _in_our_words(error, path) from error
+def _connect(path: Path, wait_seconds: float) -> sqlite3.Connection:
+    """A connection to a file that is there: SQLite would make one that is not, readable by everybody."""
+    connection: sqlite3.Connection = sqlite_module().connect(
+        f"file:{quote(str(path))}?mode=rw", uri=True, isolation_level=None, timeout=wait_seconds
+    )
     return connection
-
-
-def _in_our_words(error: BaseException | None, path: Path) -> BaseException:
-    said = str(error)
-    if "locked" in said:
-        return Busy(f"another process has held {path} for too long; stop it, or try again")
-    if "not a database" in said or "malformed" in said:
-        return ConfigurationError(f"{path} is not a database: set RECADO_DATABASE_URL to another file, or restore it")
-    return error or ConfigurationError(f"{path} cannot be opened")

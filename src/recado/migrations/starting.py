@@ -1,40 +1,126 @@
 """What each process does about the schema when it starts, and what `recado migrate` does; whichever database it is."""
 
+import time
 from collections.abc import Callable
+from enum import Enum
+from pathlib import Path
+from typing import Final
 
+import structlog
 from sqlalchemy import MetaData
 
 from recado.core.database.engine import on_postgresql
-from recado.core.errors import NotFound
-from recado.migrations.runner import MigrationResult, file_of, migrate_sqlite
+from recado.core.errors import ConfigurationError, NotFound
+from recado.migrations import HEAD
+from recado.migrations.runner import (
+    WAIT_SECONDS,
+    MigrationResult,
+    SchemaTooNew,
+    file_of,
+    is_behind,
+    is_ours,
+    migrate_sqlite,
+)
+from recado.migrations.unusable import what_stands_in_the_way
+
+log = structlog.get_logger(__name__)
+
+_LOOK_SECONDS: Final = 0.1
+
+
+class Creation(Enum):
+    """What a process does about an SQLite file that is not there.
+
+    A command that makes one hides a wrong folder or a wrong variable, and what servers then store is in another file
+    than people look at. So nothing makes it but what says `ALLOWED` here.
+    """
+
+    REFUSED = "refused"
+    """It says so, and ends."""
+    AWAITED = "awaited"
+    """It waits a while for another process to make it, as on PostgreSQL, and then says so."""
+    ALLOWED = "allowed"
+    """It makes it: `recado serve` and `recado demo`; `recado migrate` has `migrate`."""
 
 
 def bring_up(
-    database_url: str, metadata_loader: Callable[[], MetaData], *, wait_seconds: float | None = None
+    database_url: str,
+    metadata_loader: Callable[[], MetaData],
+    *,
+    creation: Creation = Creation.REFUSED,
+    wait_seconds: float | None = None,
 ) -> MigrationResult:
     """Before anything else of a process: SQLite is migrated, on PostgreSQL `recado migrate` is waited for.
 
-    `wait_seconds`: how long for, half a minute unless it is said.
+    `wait_seconds`: how long for, half a minute unless it is said. Raises `NotFound` for an SQLite file that is not
+    there and must not be made here.
     """
-    if not on_postgresql(database_url):
-        return migrate_sqlite(database_url, metadata_loader)
-    from recado.migrations.postgres import WAIT_SECONDS, await_schema
+    if on_postgresql(database_url):
+        from recado.migrations.postgres import WAIT_SECONDS as PATIENCE
+        from recado.migrations.postgres import await_schema
 
-    return await_schema(database_url, wait_seconds=WAIT_SECONDS if wait_seconds is None else wait_seconds)
+        return await_schema(database_url, wait_seconds=PATIENCE if wait_seconds is None else wait_seconds)
+    if creation is Creation.AWAITED:
+        _await_file(database_url, WAIT_SECONDS if wait_seconds is None else wait_seconds)
+    elif creation is Creation.REFUSED:
+        must_be_there(database_url)
+    else:
+        _must_be_usable(file_of(database_url))
+    return migrate_sqlite(database_url, metadata_loader, create=creation is Creation.ALLOWED)
 
 
 def must_be_there(database_url: str) -> None:
-    """For who only looks: raises `NotFound` for an SQLite file that is not there, which a start would make."""
+    """Raises `NotFound` for an SQLite file that is not there, or that nothing has been stored in yet."""
     if on_postgresql(database_url):
         return
     path = file_of(database_url)
     if not path.exists():
-        raise NotFound(f"{path} is not there: RECADO_DATABASE_URL names another file, or this is another directory")
+        raise NotFound(
+            f"{path} is not there: RECADO_DATABASE_URL names another file, or this is another directory; "
+            "to make it, type: recado migrate"
+        )
+    _must_be_usable(path)
+    if not is_ours(path):
+        raise NotFound(
+            f"{path} holds no database of Recado's: RECADO_DATABASE_URL names another file, or it is still to be "
+            "made; to make it, type: recado migrate"
+        )
+
+
+def schema_problem(found: str | None) -> str | None:
+    """Why a running process cannot use a database at this revision; None when it can."""
+    try:
+        behind = is_behind(found, HEAD)
+    except SchemaTooNew as error:
+        return str(error)
+    return f"the database is at schema {found or 'none'} instead of {HEAD}: run recado migrate" if behind else None
+
+
+def _must_be_usable(path: Path) -> None:
+    """Before SQLite is asked: it would open for reading what it cannot write, and fail at the first write."""
+    why = what_stands_in_the_way(path)
+    if why is not None:
+        raise ConfigurationError(why)
+
+
+def _await_file(database_url: str, wait_seconds: float) -> None:
+    give_up, told = time.monotonic() + wait_seconds, False
+    while True:
+        try:
+            return must_be_there(database_url)
+        except NotFound as error:
+            if time.monotonic() >= give_up:
+                raise
+            if not told:
+                log.warning("migrations.waiting", why=str(error))
+                told = True
+        time.sleep(_LOOK_SECONDS)
 
 
 def migrate(database_url: str, metadata_loader: Callable[[], MetaData]) -> MigrationResult:
-    """Bring the schema to this release's, on either database."""
+    """Bring the schema to this release's, on either database; an SQLite file that is not there is made."""
     if not on_postgresql(database_url):
+        _must_be_usable(file_of(database_url))
         return migrate_sqlite(database_url, metadata_loader)
     from recado.migrations.postgres import migrate_postgres
 

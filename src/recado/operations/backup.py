@@ -127,7 +127,9 @@ def _becoming(target: Path) -> Iterator[Path]:
     _remove_leftovers(target.parent)
     with _folder_in(target.parent) as folder:
         part = folder / "copy"
-        os.close(os.open(part, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+        descriptor = os.open(part, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
+        os.fchmod(descriptor, 0o600)  # An odd umask may have taken rights from the owner.
+        os.close(descriptor)
         yield part
         _to_disk(part)
         _name(part, target)

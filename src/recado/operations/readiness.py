@@ -1,52 +1,337 @@
-"""How the broker is, for probes that ask every second and must not wait for it.
+"""Whether this process can keep the promise now: for probes that ask every second and may wait for nothing.
 
-A server without its broker still receives and stores messages, so an ill broker makes it unready never: a load balancer
-that took the server away would turn slow answers into lost webhooks. It is said all the same.
+A server is ready when its database can be read and is at a schema it knows, when a stored credential opens under its
+key, and when its last write was stored. A disk may fill and a key may be changed while reading goes well, and every
+webhook would be 503: so each is tried, not inferred.
+
+A probe answers within two seconds whatever the database does. What it starts goes on after it has answered, and is
+shared: however many ask at once, there is one read and one trial write under way, and one question to the broker.
 """
 
 import asyncio
-from collections.abc import Callable
-from typing import Final
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Final, Generic, TypeVar
 
+import structlog
+from sqlalchemy import bindparam, delete, insert, text
+
+from recado.channels.twilio.directory import TOKEN_FIELD
+from recado.channels.twilio.models import TwilioAccount
+from recado.channels.twilio.tables import twilio_accounts
 from recado.core.clock import Clock
+from recado.core.database.engine import Database, on_postgresql
+from recado.core.database.repository import entities
+from recado.core.database.unit_of_work import UnitOfWork
+from recado.core.errors import DomainError
 from recado.core.queue.delivery import Broker, BrokerState
+from recado.core.queue.tables import cron_slots
+from recado.core.sealing import SealBroken, Sealer
 
+log = structlog.get_logger(__name__)
+
+T = TypeVar("T")
+
+ANSWER_SECONDS: Final = 1.5
+"""How long a probe waits for the database; it has promised an answer within two."""
+FRESH_SECONDS: Final = 5.0
+"""How long a write that went well is taken for how writes go; then one is tried."""
+TRIAL_SECONDS: Final = 1.0
+"""At most one write is tried in so long."""
+BROKER_SECONDS: Final = 0.5
+"""How long a probe waits for the broker."""
 REMEMBER_SECONDS: Final = 5.0
-PATIENCE_SECONDS: Final = 0.5
-"""Half of what Kubernetes gives a probe by default."""
+"""How long what the broker said of itself is believed."""
+LOST_SECONDS: Final = 6.0
+"""A broker that has not answered for so long cannot be reached; its client's first use imports and connects."""
+
+OPENS_NONE: Final = (
+    "no stored credential opens: RECADO_SECRET_KEY is not the key that sealed them; set the one they were stored with, "
+    "or store each token again with `recado numbers add`"
+)
+_CREDENTIALS: Final = 100
+"""How many credentials are tried before it is the key that is wrong, and not a row."""
+
+SchemaProblem = Callable[[str | None], str | None]
+"""Why a revision (None: there is none) is not one to run on; None when it is."""
+
+_REVISION: Final = text("SELECT version_num FROM alembic_version")
+_WRITABLE: Final = text(
+    "SELECT pg_is_in_recovery() AS standby, current_setting('default_transaction_read_only') AS read_only"
+)
+_ACCOUNTS: Final = entities(twilio_accounts, TwilioAccount).order_by(twilio_accounts.c.id.desc())
+_SLOT: Final = {"name": "readiness.trial"}
+
+
+@dataclass(frozen=True, slots=True)
+class BrokerSeen:
+    """How the broker is, as far as this process knows: `reachable` is None while it has not answered yet."""
+
+    name: str
+    reachable: bool | None
+    warnings: tuple[str, ...] = ()
+    detail: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """Why this process is not ready, None when it is; and how the broker is, None where there is none."""
+
+    why: str | None
+    broker: BrokerSeen | None = None
+
+
+class Shared(Generic[T]):
+    """Something slow that many want to know: one of it is under way at a time, and it outlives who waits for it."""
+
+    def __init__(self, ask: Callable[[], Awaitable[T]], clock: Clock) -> None:
+        self._ask = ask
+        self._clock = clock
+        self._asking: asyncio.Task[T] | None = None
+        self._since = 0.0
+
+    async def within(self, seconds: float) -> T:
+        """What it gives; raises `TimeoutError` when it does not come in time, and whatever it raised."""
+        asking = self.begin()
+        await asyncio.wait({asking}, timeout=seconds)
+        if not asking.done():
+            raise TimeoutError
+        return asking.result()
+
+    def begin(self) -> "asyncio.Task[T]":
+        """The one that is under way, or else a new one."""
+        if self._asking is None or self._asking.done():
+            self._since = self._clock.monotonic()
+            self._asking = asyncio.ensure_future(self._asked())
+            self._asking.add_done_callback(_noticed)
+        return self._asking
+
+    @property
+    def under_way(self) -> bool:
+        return self._asking is not None and not self._asking.done()
+
+    @property
+    def under_way_for(self) -> float:
+        """How long the present one has taken by now, in seconds."""
+        return self._clock.monotonic() - self._since
+
+    async def _asked(self) -> T:
+        return await self._ask()
+
+    def forget(self) -> None:
+        """Wait for it no longer."""
+        if self._asking is not None:
+            self._asking.cancel()
+
+
+def _noticed(asked: "asyncio.Task[T]") -> None:
+    """Those who waited may all have gone: asyncio would log the error of a task that is never looked at."""
+    if not asked.cancelled():
+        asked.exception()
+
+
+class Readiness:
+    """Judges this process, for a probe."""
+
+    def __init__(
+        self,
+        database: Database,
+        sealer: Sealer,
+        clock: Clock,
+        broker: "BrokerWatch",
+        schema_problem: SchemaProblem,
+        *,
+        answer_seconds: float = ANSWER_SECONDS,
+    ) -> None:
+        self._database = database
+        self._sealer = sealer
+        self._clock = clock
+        self._broker = broker
+        self._schema_problem = schema_problem
+        self._patience = answer_seconds
+        self._reading = Shared(self._read, clock)
+        self._writing = Shared(self._try, clock)
+        self._stored_at: float | None = None
+        self._next_trial_at = clock.monotonic()
+        self._trial_failure: str | None = None
+        database.on_commit(self._stored)
+
+    def start(self) -> None:
+        """Ask the broker before the first probe does: importing its client takes longer than a probe may wait."""
+        self._broker.start()
+
+    async def judge(self) -> Verdict:
+        """Within two seconds; never raises."""
+        read, write, broker = await asyncio.gather(self._reads(), self._writes(), self._broker.state())
+        return Verdict(read or write, broker)
+
+    async def close(self) -> None:
+        """Let go of what is under way, and of the broker."""
+        self._reading.forget()
+        self._writing.forget()
+        await self._broker.close()
+
+    # --- Reading ------------------------------------------------------------------------------------------------------
+
+    async def _reads(self) -> str | None:
+        return await self._answered(self._reading, "the database did not answer within {seconds:g} s")
+
+    async def _read(self) -> str | None:
+        return await self._database.read(self._looked, owner=None)
+
+    def _looked(self, uow: UnitOfWork) -> str | None:
+        found = uow.first(_REVISION)
+        wrong_schema = self._schema_problem(None if found is None else str(found["version_num"]))
+        return wrong_schema or self._read_only(uow) or key_problem(uow, self._sealer)
+
+    def _read_only(self, uow: UnitOfWork) -> str | None:
+        return read_only_problem(uow) if on_postgresql(self._database.url) else None
+
+    # --- Writing ------------------------------------------------------------------------------------------------------
+
+    async def _writes(self) -> str | None:
+        """How the last write went; one is tried where it failed, is long ago or was never made."""
+        if self._goes_well():
+            return None
+        if not self._writing.under_way:
+            if self._clock.monotonic() < self._next_trial_at:
+                return self._trial_failure or self._database.last_failure
+            self._next_trial_at = self._clock.monotonic() + TRIAL_SECONDS
+        self._trial_failure = await self._answered(self._writing, "no write was stored within {seconds:g} s")
+        return self._trial_failure
+
+    def _goes_well(self) -> bool:
+        stored_at = self._stored_at
+        fresh = stored_at is not None and self._clock.monotonic() - stored_at < FRESH_SECONDS
+        return fresh and self._database.last_failure is None
+
+    async def _try(self) -> None:
+        now = self._clock.now()
+        await self._database.write(lambda uow: trial_write(uow, now), owner=None, urgent=True)
+
+    def _stored(self) -> None:
+        """After a commit, from the writer's thread."""
+        self._stored_at = self._clock.monotonic()
+
+    # --- Both ---------------------------------------------------------------------------------------------------------
+
+    async def _answered(self, shared: "Shared[str | None] | Shared[None]", late: str) -> str | None:
+        try:
+            return await shared.within(self._patience)
+        except TimeoutError:
+            return late.format(seconds=self._patience)
+        except DomainError as error:
+            return str(error)
+        except Exception as error:
+            log.exception("readiness.failed")
+            return f"the database cannot be used: {_first_line(error)}"
+
+
+def _first_line(error: Exception) -> str:
+    cause = getattr(error, "orig", None) or error
+    return (str(cause).strip().splitlines() or [type(cause).__name__])[0]
+
+
+def read_only_problem(uow: UnitOfWork) -> str | None:
+    """Why PostgreSQL would refuse every write; a write that is tried says no more than that it was lost."""
+    found = uow.first(_WRITABLE)
+    if found is not None and found["standby"]:
+        return "PostgreSQL is a standby and takes no writes: RECADO_DATABASE_URL must name the primary"
+    if found is not None and found["read_only"] == "on":
+        return "PostgreSQL takes no writes: default_transaction_read_only is on"
+    return None
+
+
+def key_problem(uow: UnitOfWork, sealer: Sealer) -> str | None:
+    """Why the key cannot be the right one: it opens none of the newest credentials. None where there are none.
+
+    One that opens is enough, for a row that was changed must not take the other owners down; another key opens none.
+    """
+    found = newest_accounts(uow, 1)
+    if not found or opens(sealer, found[0]):
+        return None
+    return None if any(opens(sealer, each) for each in newest_accounts(uow, _CREDENTIALS)) else OPENS_NONE
+
+
+def newest_accounts(uow: UnitOfWork, most: int) -> list[TwilioAccount]:
+    """The accounts that were stored last."""
+    return [TwilioAccount(**row) for row in uow.all(_ACCOUNTS.limit(most))]
+
+
+def opens(sealer: Sealer, account: TwilioAccount) -> bool:
+    """Whether an account's token can be opened."""
+    try:
+        sealer.open(account.auth_token_sealed, owner=account.owner_id, field=TOKEN_FIELD)
+    except SealBroken:
+        return False
+    return True
+
+
+def trial_write(uow: UnitOfWork, now: datetime) -> None:
+    """A row that comes and goes in one transaction: it has to reach the disk like any other, and leaves nothing."""
+    uow.execute(insert(cron_slots), {**_SLOT, "slot": now})
+    uow.execute(delete(cron_slots).where(cron_slots.c.name == bindparam("name")), dict(_SLOT))
+
+
+# --- The broker -------------------------------------------------------------------------------------------------------
 
 
 class BrokerWatch:
-    """Asks the broker now and then, once for all who want to know."""
+    """Asks the broker now and then, once for all who want to know.
+
+    A server without its broker still receives and stores messages, so an ill broker makes it unready never: a load
+    balancer that took the server away would turn slow answers into lost webhooks. It is said all the same. A broker
+    that has not answered *yet* is not one that cannot be reached.
+    """
 
     def __init__(self, name: str, broker: Callable[[], Broker | None], clock: Clock) -> None:
         self._name = name
         self._broker = broker
         self._clock = clock
-        self._asking = asyncio.Lock()
-        self._known: BrokerState | None = None
+        self._asking = Shared(self._ask, clock)
+        self._known: BrokerSeen | None = None
         self._until = 0.0
 
-    async def state(self) -> BrokerState | None:
-        """What it said of itself some seconds ago at most; None where the database rings by itself."""
-        broker = self._broker()
-        if broker is None:
+    def start(self) -> None:
+        """Ask for the first time, unless there is no broker; called on the event loop."""
+        if self._broker() is not None:
+            self._asking.begin()
+
+    async def state(self) -> BrokerSeen | None:
+        """What it said of itself some seconds ago at most; None where the database wakes workers by itself."""
+        if self._broker() is None:
             return None
-        async with self._asking:
-            if self._known is None or self._clock.monotonic() >= self._until:
-                self._known = await self._asked(broker)
-                self._until = self._clock.monotonic() + REMEMBER_SECONDS
-            return self._known
+        if self._known is None or self._clock.monotonic() >= self._until:
+            try:
+                await self._asking.within(BROKER_SECONDS)
+            except TimeoutError:
+                self._known = self._not_answered()
+        return self._known
 
     async def close(self) -> None:
         """Let go of the broker."""
+        self._asking.forget()
         broker = self._broker()
         if broker is not None:
             await broker.close()
 
-    async def _asked(self, broker: Broker) -> BrokerState:
+    def _not_answered(self) -> BrokerSeen:
+        """It is being asked: what it said before stands until it has been silent for too long."""
+        if self._asking.under_way_for >= LOST_SECONDS:
+            return BrokerSeen(self._name, False, (f"It did not answer within {LOST_SECONDS:g} s.",))
+        return self._known or BrokerSeen(self._name, None, ("It has not answered yet.",))
+
+    async def _ask(self) -> None:
+        broker = self._broker()
+        assert broker is not None  # noqa: S101 - narrows the type: whoever asks has one
         try:
-            async with asyncio.timeout(PATIENCE_SECONDS):
-                return await broker.state()
-        except TimeoutError:
-            return BrokerState(self._name, False, (f"It did not answer within {PATIENCE_SECONDS:g} s.",))
+            self._known = _seen(await broker.state())
+        except Exception as error:  # A foreign client, whatever it raises: a probe must have its answer.
+            log.exception("readiness.broker_failed")
+            self._known = BrokerSeen(self._name, False, (f"It cannot be asked: {_first_line(error)}.",))
+        self._until = self._clock.monotonic() + REMEMBER_SECONDS
+
+
+def _seen(state: BrokerState) -> BrokerSeen:
+    return BrokerSeen(state.name, state.reachable, tuple(state.warnings), dict(state.detail))

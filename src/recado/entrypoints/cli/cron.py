@@ -27,7 +27,7 @@ def list_(as_json: AsJson = False) -> None:
 
     Slots are shown in the schedule's time zone; with --json in UTC.
     """
-    found = run(lambda container: container.cron().list(), looks=True)
+    found = run(lambda container: container.cron().list())
     if as_json:
         document([_view(each) for each in found])
     else:
@@ -44,7 +44,7 @@ def list_(as_json: AsJson = False) -> None:
 @app.command("run")
 def run_(name: Name, as_json: AsJson = False) -> None:
     """Make a job of a schedule now. A worker runs it, or `recado tick`; its slots stay as they are."""
-    job_id = run(lambda container: container.cron().run(name), looks=True)
+    job_id = run(lambda container: container.cron().run(name))
     answer(
         {"name": name, "job_id": str(job_id)}, f"{name} is job {job_id}; a worker takes it from here.", as_json=as_json
     )
@@ -71,7 +71,7 @@ def set_(
     when = _when(at, time_zone, every)
     if when is None and enabled is None:
         raise InvalidInput("nothing is to be changed: give --at, --every, --on or --off")
-    shown = _view(run(lambda container: container.cron().set(name, when=when, enabled=enabled), looks=True))
+    shown = _view(run(lambda container: container.cron().set(name, when=when, enabled=enabled)))
     if as_json:
         document(shown)
     else:

@@ -5,7 +5,6 @@ summaries are kept here as data, and the module of a command is imported when th
 themselves import services inside their functions, so that the help of a command is as quick.
 """
 
-import errno
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -50,7 +49,7 @@ COMMANDS: Final[Mapping[str, Entry]] = {
     "tick": Entry("Do one round of what is due, without a running worker.", f"{_HERE}.upkeep:tick"),
     "backup": Entry("Copy the database to a file while everything runs.", f"{_HERE}.upkeep:backup"),
     "restored": Entry("Keep a restored copy from answering anybody twice.", f"{_HERE}.upkeep:restored"),
-    "doctor": Entry("Say what is wrong with the settings and the database.", f"{_HERE}.upkeep:doctor"),
+    "doctor": Entry("Say what is wrong with the settings and the database.", f"{_HERE}.doctor:doctor"),
     "migrate": Entry("Bring the database to this release's schema.", f"{_HERE}.upkeep:migrate"),
 }
 
@@ -69,10 +68,13 @@ class LazyGroup(TyperGroup):
             return super().invoke(ctx)
         except DomainError as error:
             _fail(str(error), SETTINGS_ARE_WRONG if isinstance(error, ConfigurationError) else 1)
-        except OSError as error:
-            if error.filename is None or error.errno == errno.EPIPE:
+        except Exception as error:
+            from recado.entrypoints.cli.failures import sentence_of
+
+            told = sentence_of(error)
+            if told is None:
                 raise
-            _fail(f"{error.filename}: {error.strerror}", 1)
+            _fail(told, 1)
 
 
 def _load(name: str) -> "Command":

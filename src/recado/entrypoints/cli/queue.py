@@ -24,7 +24,7 @@ JobId = Annotated[UUID, typer.Argument(metavar="ID", parser=read_id, help="As `r
 @app.command()
 def stats(as_json: AsJson = False) -> None:
     """Count what waits, runs and was given up."""
-    found = run(lambda container: container.queue().stats(), looks=True)
+    found = run(lambda container: container.queue().stats())
     if as_json:
         document(asdict(found))
     else:
@@ -38,7 +38,7 @@ def dead(as_json: AsJson = False) -> None:
 
     They are jobs that failed for good, and were neither retried nor discarded since.
     """
-    found = [_view(job) for job in run(lambda container: container.queue().dead(), looks=True)]
+    found = [_view(job) for job in run(lambda container: container.queue().dead())]
     items(
         found, {"Id": lambda item: str(item["id"]), "What": _what}, empty="There are no dead letters.", as_json=as_json
     )
@@ -79,7 +79,7 @@ def retry(
     """Start dead letters again. Refused while that could answer a customer twice or out of turn."""
     if (job_id is None) is not every:
         raise InvalidInput("name one dead letter by its id, or all of them with --all")
-    ended = run(lambda container: _retry(container, job_id, force=force), looks=True)
+    ended = run(lambda container: _retry(container, job_id, force=force))
     if as_json:
         document({"retried": ended.retried, "refused": ended.refused})
     else:
@@ -139,7 +139,7 @@ def move(
     The rows are the jobs, so nothing is carried over: the new backend is tried, and every waiting job is rung for anew.
     Processes ring where RECADO_QUEUE_BACKEND says; while some are still at the old one, both ring.
     """
-    moved = run(lambda container: _move(container, to), looks=True)
+    moved = run(lambda container: _move(container, to))
     answer(
         asdict(moved),
         f"{to} rings from now on for processes that are started with RECADO_QUEUE_BACKEND={to}: set it and restart "
@@ -174,5 +174,5 @@ def discard(job_id: JobId, as_json: AsJson = False) -> None:
 
     A dead letter leaves the list. A waiting job leaves the line, and its messages are not answered.
     """
-    run(lambda container: container.queue().discard(job_id), looks=True)
+    run(lambda container: container.queue().discard(job_id))
     answer({"id": str(job_id), "discarded": True}, f"{job_id} was discarded.", as_json=as_json)

@@ -30,19 +30,16 @@ def run(
     purpose: Purpose = "cli",
     *,
     besides: Collection[str | None] = (),
-    looks: bool = False,
 ) -> T:
     """What `work` gives for a container over the configured database, whose schema is brought up first.
 
-    `looks`: it is about what there is, so an SQLite file that is not there is a mistake and is not made. `besides` are
-    variables that options name for secrets: theirs to choose, even where they look like settings.
+    An SQLite file that is not there is a mistake and is not made. `besides` are variables that options name for
+    secrets: theirs to choose, even where they look like settings.
     """
     settings = settings_for(purpose, besides=besides)
     from recado.bootstrap import Container, metadata
-    from recado.migrations.starting import bring_up, must_be_there
+    from recado.migrations.starting import bring_up
 
-    if looks:
-        must_be_there(settings.database_url)
     bring_up(settings.database_url, metadata, wait_seconds=WAIT_SECONDS)
     container = Container(settings=settings)
     if purpose == "cli":  # It runs no job, so it need not load a tracer.

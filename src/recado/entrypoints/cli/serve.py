@@ -45,11 +45,11 @@ def serve(
     from recado.entrypoints.api import build_app
     from recado.entrypoints.http.listening import bind, listen
     from recado.entrypoints.worker import allow_many_files
-    from recado.migrations.starting import bring_up
+    from recado.migrations.starting import Creation, bring_up
 
     with bind(host, port) as listener:
         allow_many_files()
-        bring_up(settings.database_url, metadata)
+        bring_up(settings.database_url, metadata, creation=Creation.ALLOWED)
         listen(listener)
         container = Container(settings=settings)
         beside = WorkerBeside() if with_worker else None

@@ -104,11 +104,11 @@ async def _open_bakery(variables: Mapping[str, str], account_sid: str, token: st
     from recado.channels.twilio.numbers import NewNumber
     from recado.conversation.values import AccountSid, Address
     from recado.identity.service import Registration
-    from recado.migrations.starting import bring_up
+    from recado.migrations.starting import Creation, bring_up
     from recado.settings import load_settings
 
     settings = load_settings(variables, purpose="cli")
-    bring_up(settings.database_url, metadata)
+    bring_up(settings.database_url, metadata, creation=Creation.ALLOWED)
     container = Container(settings=settings)
     try:
         name = "Padaria Pão Quente"

@@ -1,33 +1,28 @@
-"""`recado verify`, `doctor`, `migrate`, `tick` and `backup`: is everything as it should be, and what to do if not."""
+"""`recado verify`, `migrate`, `tick`, `backup` and `restored`: is everything as it should be, and what to do if not."""
 
-import asyncio
-import os
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
 from recado.core.clock import SystemClock
-from recado.core.database.engine import on_postgresql
-from recado.core.errors import DomainError, InvalidInput
+from recado.core.errors import InvalidInput
 from recado.entrypoints.cli.options import AsJson
 from recado.entrypoints.cli.output import answer, document, sentence, table
 from recado.entrypoints.cli.running import run, settings_for
 
 if TYPE_CHECKING:
     from recado.bootstrap import Container
-    from recado.core.queue.delivery import BrokerState
     from recado.core.queue.rounds import Ticked
     from recado.operations.restored import Silenced
     from recado.operations.verify import Report
-    from recado.settings import Settings
 
 
 def verify(as_json: AsJson = False) -> None:
     """Prove that every accepted message has exactly one outcome, or is on its way to one. Violations: exit 1."""
-    report = run(lambda container: container.verifier().verify(), looks=True)
+    report = run(lambda container: container.verifier().verify())
     if as_json:
         document(report.document())
     else:
@@ -87,7 +82,8 @@ async def _one_round(container: "Container", seconds: float) -> "Ticked":
 
 
 def migrate(as_json: AsJson = False) -> None:
-    """Bring the database to this release's schema. On SQLite every start does it by itself."""
+    """Bring the database to this release's schema; an SQLite file that is not there is made, and no other command but
+    `serve` makes one. On SQLite every later start migrates by itself."""
     settings = settings_for("cli")
     from recado.bootstrap import metadata
     from recado.migrations.starting import migrate as bring
@@ -140,7 +136,7 @@ def restored(
 
     What waits in a backup may have been answered since. Without this it is answered again.
     """
-    silenced = run(lambda container: _silence(container, yes=yes), looks=True)
+    silenced = run(lambda container: _silence(container, yes=yes))
     words = f"{silenced.dropped} jobs dropped, {silenced.left} sends left to be found out, {silenced.numbers} numbers."
     answer(asdict(silenced), words, as_json=as_json)
 
@@ -154,126 +150,3 @@ async def _silence(container: "Container", *, yes: bool) -> "Silenced":
             "now: say --yes if that is meant"
         )
     return await copy.silence()
-
-
-# --- Doctor -----------------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One thing that was looked at."""
-
-    name: str
-    ok: bool
-    says: str
-
-
-def doctor(as_json: AsJson = False) -> None:
-    """Look at the settings, the database and the broker. Whatever keeps Recado from serving: exit 1."""
-    findings = _examine()
-    wrong = [each for each in findings if not each.ok]
-    if as_json:
-        document({"ok": not wrong, "findings": [asdict(each) for each in findings]})
-    else:
-        for each in findings:
-            if each.ok:
-                sentence(f"{each.name}: {each.says}")
-    for each in wrong:
-        typer.echo(f"Error: {each.says}", err=True)
-    if wrong:
-        raise typer.Exit(1)
-
-
-def _examine() -> list[Finding]:
-    settings, findings = _settings()
-    if settings is None or not on_postgresql(settings.database_url):
-        findings.append(_sqlite())
-    if settings is not None:
-        findings.append(_database(settings))
-        findings += _broker(settings)
-    return findings
-
-
-def _settings() -> "tuple[Settings | None, list[Finding]]":
-    """As for serving, which asks for most."""
-    from recado.settings import InvalidSettings, load_settings
-
-    try:
-        settings = load_settings(os.environ, purpose="serve")
-    except InvalidSettings as error:
-        return None, [Finding("settings", False, problem.sentence) for problem in error.problems]
-    return settings, [Finding("settings", True, "complete, as far as can be told without trying them")]
-
-
-def _sqlite() -> Finding:
-    from recado.core.database.sqlite import SAFE_SQLITE, sqlite_is_safe, sqlite_module
-
-    version = sqlite_module().sqlite_version
-    if sqlite_is_safe():
-        return Finding("sqlite", True, f"version {version}")
-    least = ".".join(str(number) for number in SAFE_SQLITE)
-    return Finding(
-        "sqlite", False, f"SQLite {version} can corrupt a database that several processes write: use {least}"
-    )
-
-
-def _database(settings: "Settings") -> Finding:
-    from recado.migrations import HEAD
-    from recado.migrations.runner import file_of, revision_of
-
-    if on_postgresql(settings.database_url):
-        return _postgres(settings)
-    try:
-        path = file_of(settings.database_url)
-        found = revision_of(path)
-    except DomainError as error:
-        return Finding("database", False, str(error))
-    if not path.exists():
-        return _to_be_made(path)
-    if not os.access(path, os.W_OK):
-        return Finding("database", False, f"{path} cannot be written by this user: change its owner or its mode")
-    if found != HEAD:
-        schema = found or "none"
-        return Finding("database", False, f"{path} is at schema {schema} instead of {HEAD}: run recado migrate")
-    return Finding("database", True, f"{path} is at schema {found}")
-
-
-def _postgres(settings: "Settings") -> Finding:
-    from recado.migrations import HEAD
-    from recado.migrations.postgres import revision_of
-
-    try:
-        found = revision_of(settings.database_url)
-    except DomainError as error:
-        return Finding("database", False, str(error))
-    if found != HEAD:
-        schema = found or "none"
-        return Finding("database", False, f"PostgreSQL is at schema {schema} instead of {HEAD}: run recado migrate")
-    return Finding("database", True, f"PostgreSQL is at schema {found}")
-
-
-def _broker(settings: "Settings") -> list[Finding]:
-    """Whether the broker can be reached, and what about it is not as it should be."""
-    from recado.bootstrap import Container
-
-    broker = Container(settings=settings).broker()
-    if broker is None:
-        return []
-
-    async def look() -> "BrokerState":
-        try:
-            return await broker.state()
-        finally:
-            await broker.close()
-
-    state = asyncio.run(look())
-    if state.warnings:
-        return [Finding(state.name, state.reachable, warning) for warning in state.warnings]
-    detail = ", ".join(f"{name} {value}" for name, value in state.detail)
-    return [Finding(state.name, True, f"reachable, {detail}")]
-
-
-def _to_be_made(path: Path) -> Finding:
-    if not os.access(path.parent, os.W_OK):
-        return Finding("database", False, f"{path} cannot be made by this user: {path.parent} is not writable")
-    return Finding("database", True, f"{path} is not there yet; the first start makes it")

@@ -26,9 +26,9 @@ def worker(
     configure_logging(settings.log_level, sys.stderr, SystemClock())
     from recado.bootstrap import Container, metadata
     from recado.entrypoints.worker import Ending, work, work_on_suspects
-    from recado.migrations.starting import bring_up
+    from recado.migrations.starting import Creation, bring_up
 
-    bring_up(settings.database_url, metadata)
+    bring_up(settings.database_url, metadata, creation=Creation.AWAITED)
     container = Container(settings=settings)
     if suspects:
         leave(asyncio.run(work_on_suspects(container, farewell)))

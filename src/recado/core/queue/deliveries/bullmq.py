@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 import json
 from collections.abc import AsyncGenerator, Mapping, Sequence
+from importlib import import_module
 from typing import TYPE_CHECKING, Final
 from uuid import UUID
 
@@ -102,6 +103,7 @@ class BullmqDelivery:
 
     async def state(self) -> BrokerState:
         """What `readyz` and `doctor` say: eviction would lose wake-ups, no persistence loses them at a restart."""
+        await asyncio.to_thread(import_module, "redis.asyncio")  # It takes long enough to hold up a server's webhooks.
         from redis.exceptions import RedisError
 
         client = _client(self._url, COMMAND_SECONDS)

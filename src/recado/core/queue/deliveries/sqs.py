@@ -125,9 +125,9 @@ class SqsDelivery:
 
     async def _connected(self) -> "SQSClient":
         if self._client is None:
+            session = await asyncio.to_thread(_session)
             from aiobotocore.config import AioConfig
 
-            session = _session()
             config = AioConfig(
                 connect_timeout=CONNECT_SECONDS, read_timeout=WAIT_SECONDS + 10, retries={"total_max_attempts": 1}
             )

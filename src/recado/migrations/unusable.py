@@ -1,0 +1,96 @@
+"""Why a database cannot be used, in a sentence that names the file or the variable and what mends it.
+
+Drivers say "unable to open database file" for a folder, a missing right and a full table of files alike. So the file
+is looked at as well, and the sentence says what was found there.
+"""
+
+import os
+from pathlib import Path
+from typing import Final
+
+from recado.core.errors import Busy, ConfigurationError, DomainError, StorageUnavailable
+
+_REFUSED: Final = ("28", "3D")
+_NOT_NOW: Final = ("08", "53", "57", "25006", "25P03", "55P03", "40", "58")
+_MAY_NOT: Final = "42501"
+_LOGS: Final = ("-wal", "-shm")
+
+
+def sqlite_refusal(error: BaseException, path: Path) -> DomainError | None:
+    """What an error of the SQLite driver means for the file at `path`; None for a mistake in a statement."""
+    code = getattr(error, "sqlite_errorcode", None)
+    found: DomainError | None = None
+    match code & 0xFF if isinstance(code, int) else None:
+        case 5 | 6:  # BUSY, LOCKED
+            found = Busy(f"another process has held {path} for too long; stop it, or try again")
+        case 3 | 8 | 14 | 23:  # PERM, READONLY, CANTOPEN, AUTH
+            found = ConfigurationError(what_stands_in_the_way(path) or f"{path} cannot be opened: {error}")
+        case 10:  # IOERR
+            found = StorageUnavailable(f"{path} cannot be read or written ({error}): look at its disk")
+        case 11:  # CORRUPT
+            found = ConfigurationError(f"{path} is damaged ({error}): stop what uses it, and restore a backup")
+        case 13:  # FULL
+            found = StorageUnavailable(f"{path} cannot be written, for its disk is full: make room")
+        case 26:  # NOTADB
+            found = ConfigurationError(
+                f"{path} is not a database: set RECADO_DATABASE_URL to another file, or restore it"
+            )
+    return found
+
+
+def postgres_refusal(error: BaseException | None) -> DomainError | None:
+    """What an error of PostgreSQL's driver means; None for a mistake in a statement."""
+    import psycopg
+
+    if not isinstance(error, psycopg.Error):
+        return None
+    state = error.sqlstate
+    lines = str(error).strip().splitlines() or ["no reason given"]
+    # Where a name has several addresses, each has its own failure, and the first line only says so.
+    reason = lines[-1] if lines[0].startswith("Multiple connection attempts failed") else lines[0]
+    if state is None:
+        # A connection that was never made has no code: the server's own words are all there is.
+        if not isinstance(error, psycopg.OperationalError | psycopg.InterfaceError):
+            return None
+        return (_refused if "FATAL:" in reason and not _passes(reason) else _not_now)(reason)
+    if state.startswith(_REFUSED) or state == _MAY_NOT:
+        return _refused(reason)
+    return _not_now(reason) if state.startswith(_NOT_NOW) else None
+
+
+def _refused(reason: str) -> DomainError:
+    return ConfigurationError(f"RECADO_DATABASE_URL is refused by PostgreSQL: {reason}")
+
+
+def _not_now(reason: str) -> DomainError:
+    return StorageUnavailable(f"the database of RECADO_DATABASE_URL cannot be used now: {reason}")
+
+
+def _passes(reason: str) -> bool:
+    """Whether waiting may help against what the server said when it refused a connection."""
+    return any(sign in reason for sign in ("starting up", "shutting down", "recovery", "too many", "reserved"))
+
+
+def what_stands_in_the_way(path: Path) -> str | None:
+    """Why this process cannot open and write the file at `path`, as far as the file system tells."""
+    if path.is_dir():
+        return f"{path} is a directory: set RECADO_DATABASE_URL to a file"
+    if not path.exists():
+        return None if _may(path.parent, os.W_OK) else _unwritable_folder(path)
+    if not path.is_file():
+        return f"{path} is no ordinary file: set RECADO_DATABASE_URL to another"
+    if os.statvfs(path).f_flag & os.ST_RDONLY:
+        return f"{path} lies on a file system that is mounted read-only: mount it for writing, or move the file"
+    for each in (path, *(Path(f"{path}{log}") for log in _LOGS)):
+        if each.exists() and not _may(each, os.R_OK | os.W_OK):
+            verb = "written" if _may(each, os.R_OK) else "read"
+            return f"{each} cannot be {verb} by this user: change its owner or its mode"
+    return None if _may(path.parent, os.W_OK) else _unwritable_folder(path)
+
+
+def _unwritable_folder(path: Path) -> str:
+    return f"{path.parent} cannot be written by this user, and {path.name} and its logs must lie there: change its mode"
+
+
+def _may(path: Path, how: int) -> bool:
+    return os.access(path, how, effective_ids=os.access in os.supports_effective_ids)
