@@ -213,6 +213,10 @@ class Watched:
     def url(self) -> str:
         return self._inner.url
 
+    @property
+    def last_failure(self) -> str | None:
+        return self._inner.last_failure
+
     def _watching(self, work: Callable[[UnitOfWork], T]) -> Callable[[UnitOfWork], T]:
         return lambda uow: work(WatchedUnit.over(uow, self._plans))
 

@@ -120,8 +120,8 @@ class NumberService:
                 tokens.add(self._opened(account))
         if len(tokens) > MOST_TOKENS:
             raise Conflict(
-                f"other owners store {MOST_TOKENS} different auth tokens of {number.account_sid}, which has two at most; "
-                "give them the true one first: recado numbers add --check"
+                f"other owners store {MOST_TOKENS} different auth tokens of {number.account_sid}, which has two at "
+                "most; give them the true one first: recado numbers add --check"
             )
 
     def _opened(self, account: TwilioAccount) -> str:

@@ -172,6 +172,11 @@ class TwilioWebhookService:
         if times := self._samples.admit("webhook.not_stored", type(error).__name__):
             log.warning("webhook.not_stored", error=str(error), times=times)
 
+    def not_confirmed(self, error: Exception) -> None:
+        """Say that a webhook was answered 503 while it is not known whether it was stored; sampled likewise."""
+        if times := self._samples.admit("webhook.not_confirmed", type(error).__name__):
+            log.warning("webhook.not_confirmed", error=str(error) or "no answer in time", times=times)
+
     # --- Verify and resolve -------------------------------------------------------------------------------------------
 
     def _readable(self, request: SignedRequest) -> forms.Pairs | Forbidden:

@@ -118,7 +118,7 @@ class TwilioWebhooks:
             with self._deadlines.bounded():
                 reception = await self._received(scope, receive, path, span)
         except (TimeoutError, NotConfirmed) as error:
-            log.warning("webhook.not_confirmed", error=str(error) or "no answer in time")
+            self._service.not_confirmed(error)
             return _NOT_CONFIRMED
         except (Busy, StorageUnavailable) as error:
             self._service.not_stored(error)
