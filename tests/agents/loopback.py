@@ -12,6 +12,8 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
+from tests.patience import PATIENCE
+
 Handler = Callable[[Request], Awaitable[Response]]
 
 
@@ -65,11 +67,11 @@ def listening() -> Iterator[Loopback]:
     server = _Server(uvicorn.Config(app, port=0, log_config=None, lifespan="off", timeout_graceful_shutdown=1))
     thread = threading.Thread(target=server.run, name="test-server")
     thread.start()
-    assert server.listens.wait(10)
+    assert server.listens.wait(PATIENCE)
     loopback.url = f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
     yield loopback
     server.should_exit = server.force_exit = True
-    thread.join(10)
+    thread.join(PATIENCE)
 
 
 def dripping(parts: int, size: int) -> StreamingResponse:

@@ -33,8 +33,8 @@ from recado.core.queue.service import QueueService
 from recado.core.queue.suspects import SuspectRunner
 from recado.core.queue.worker import Worker
 from tests.contracts.queue import PADARIA, NoChance, ScriptedHandler
+from tests.patience import PATIENCE
 
-PATIENCE = 20.0
 PHONE = "+5511987654321"
 
 

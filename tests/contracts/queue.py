@@ -40,6 +40,7 @@ from recado.core.queue.job import (
 from recado.core.queue.relay import PASS_SECONDS, Relay
 from recado.core.queue.service import Finished, QueueService
 from recado.core.queue.tables import message_queue, queue_owners
+from tests.patience import PATIENCE
 
 LEASE = timedelta(seconds=30)
 SECOND = timedelta(seconds=1)
@@ -483,7 +484,7 @@ class QueueContract:
         await line.queue.give_back(lost)
 
         await asyncio.to_thread(heartbeat.beat)
-        await asyncio.wait_for(lost.lost.wait(), 10)
+        await asyncio.wait_for(lost.lost.wait(), PATIENCE)
 
         assert not kept.lost.is_set()
         heartbeat.close()

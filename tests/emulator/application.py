@@ -8,7 +8,8 @@ from email.message import Message
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qsl
 
-PATIENCE = 10.0
+from tests.patience import PATIENCE
+
 EMPTY_TWIML = b"<Response/>"
 
 

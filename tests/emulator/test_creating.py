@@ -8,6 +8,7 @@ from twilio.base.exceptions import TwilioRestException
 from twilio.rest import Client
 
 from recado.emulator.client import EmulatorClient
+from tests.patience import PATIENCE
 
 from .real import create
 from .world import ANA, BAKERY, BOB, KEY, KEY_SECRET, MESSAGES, OTHER_SID, OTHER_TOKEN, SHOP, SID, TOKEN
@@ -47,7 +48,7 @@ def test_a_messaging_service_chooses_its_sender_later(twilio: Client, emulator: 
     emulator.configure_number(SHOP, None, account_sid=SID)
     created = twilio.messages.create(to=BOB, messaging_service_sid="MG" + "5" * 32, body="Hello")
     assert (str(created.status), created.from_, created.num_segments) == ("accepted", None, "0")
-    assert emulator.message(str(created.sid), "delivered", wait=5).sender == SHOP
+    assert emulator.message(str(created.sid), "delivered", wait=PATIENCE).sender == SHOP
 
 
 @pytest.mark.parametrize(

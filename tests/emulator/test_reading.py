@@ -6,6 +6,7 @@ from twilio.base.exceptions import TwilioRestException
 from twilio.rest import Client
 
 from recado.emulator.client import EmulatorClient
+from tests.patience import PATIENCE
 
 from .real import create
 from .world import ANA, BAKERY, BOB, MESSAGES, OTHER_SID, SHOP, SID
@@ -101,7 +102,7 @@ def test_a_text_can_be_redacted(twilio: Client) -> None:
 
 def test_a_delivered_message_can_be_deleted(twilio: Client, emulator: EmulatorClient) -> None:
     sid = create(twilio, BOB, "gone")
-    emulator.message(sid, "delivered", wait=5)
+    emulator.message(sid, "delivered", wait=PATIENCE)
     assert twilio.messages(sid).delete() is True
     assert twilio.messages.list() == []
     with pytest.raises(TwilioRestException) as missing:
@@ -124,7 +125,7 @@ def test_only_a_message_that_was_not_sent_can_be_cancelled(twilio: Client, emula
         to=BOB, messaging_service_sid="MG" + "5" * 32, body="later", schedule_type="fixed", send_at=later
     )
     sent = create(twilio, BOB, "now")
-    emulator.message(sent, "delivered", wait=5)
+    emulator.message(sent, "delivered", wait=PATIENCE)
     cancelled = twilio.messages(str(scheduled.sid)).update(status="canceled")
     assert (str(scheduled.status), str(cancelled.status)) == ("scheduled", "canceled")
     with pytest.raises(TwilioRestException) as late:

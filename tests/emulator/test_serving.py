@@ -12,6 +12,7 @@ from recado.emulator.app import running, serve
 from recado.emulator.client import EmulatorClient
 from recado.emulator.rest import parse_form
 from recado.emulator.settings import EmulatorSettings, Number
+from tests.patience import PATIENCE
 
 from .application import Application
 from .world import ANA, BAKERY, MESSAGES, SHOP, SID, TOKEN
@@ -35,7 +36,7 @@ def test_the_journal_tells_what_was_accepted_and_delivered(tmp_path: Path, appli
     with running(EmulatorSettings(accounts={SID: TOKEN}, numbers=(number,), journal=journal)) as url:
         emulator = EmulatorClient(url)
         sid = emulator.send(ANA, BAKERY, "olá").sid
-        assert emulator.deliveries(wait=5)
+        assert emulator.deliveries(wait=PATIENCE)
         lines = [json.loads(line) for line in journal.read_text(encoding="utf-8").splitlines()]
     assert [(line["event"], line["sid"], line["status"]) for line in lines] == [
         ("inbound", sid, "received"),

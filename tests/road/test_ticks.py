@@ -9,6 +9,7 @@ from http.client import HTTPConnection
 import pytest
 
 from recado.bootstrap import SCHEDULES
+from tests.patience import PATIENCE
 
 from .processes import BAKERY, Road, customer
 
@@ -24,7 +25,7 @@ def road(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Road]:
 
 
 def tick(road: Road, key: str = KEY) -> tuple[int, Mapping[str, float]]:
-    with closing(HTTPConnection("127.0.0.1", road.port, timeout=60)) as connection:
+    with closing(HTTPConnection("127.0.0.1", road.port, timeout=PATIENCE)) as connection:
         connection.request("POST", "/internal/tick?seconds=20", headers={"Authorization": f"Bearer {key}"})
         answer = connection.getresponse()
         return answer.status, json.loads(answer.read())

@@ -7,7 +7,9 @@ from uuid import UUID
 
 import pytest
 
-from .processes import BAKERY, FLORIST, PATIENCE, Road, Shop, customer
+from tests.patience import PATIENCE
+
+from .processes import BAKERY, FLORIST, Road, Shop, customer
 from .unruly import MENDED, NEIGHBOURS, POISON
 
 APOLOGY = "Desculpe, estou indisponível no momento"

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from recado.core.database.sqlite import sqlite_module
+from tests.patience import PATIENCE
 from tests.road.hooks import Hook, post
 from tests.road.processes import BAKERY, Road, Running, customer, until
 
@@ -44,12 +45,12 @@ def failing(calls: str, process: Running, directory: Path) -> Iterator[None]:
             yield
         finally:
             tracer.send_signal(signal.SIGINT)
-            tracer.wait(20)
+            tracer.wait(PATIENCE)
     assert "(INJECTED)" in log.read_text(), "no call was reached: nothing was broken"
 
 
 def integrity(road: Road) -> list[tuple[str]]:
-    with closing(sqlite_module().connect(road.directory / "recado.db", timeout=10)) as connection:
+    with closing(sqlite_module().connect(road.directory / "recado.db", timeout=PATIENCE)) as connection:
         found: list[tuple[str]] = connection.execute("PRAGMA integrity_check").fetchall()
         return found
 

@@ -14,6 +14,7 @@ from recado.core.database.engine import Database
 from recado.core.database.sqlite import SqliteDatabase, sqlite_module
 from recado.core.errors import StorageUnavailable
 from recado.core.ids import UuidV7
+from tests.patience import PATIENCE
 from tests.road.hooks import Hook, lines, post
 from tests.road.processes import BAKERY, Road, customer
 from tests.world import ANA, World
@@ -25,7 +26,7 @@ async def world(database: SqliteDatabase, clock: FrozenClock, ids: UuidV7) -> Wo
 
 
 def integrity(file: Path) -> list[tuple[str]]:
-    with closing(sqlite_module().connect(file, timeout=10)) as connection:
+    with closing(sqlite_module().connect(file, timeout=PATIENCE)) as connection:
         found: list[tuple[str]] = connection.execute("PRAGMA integrity_check").fetchall()
         return found
 

@@ -12,6 +12,7 @@ import pytest
 from recado.core.database.checkpoints import CLOSE_PAGES, LONG_PAGES, LONGEST_PAGES, PAGES, Checkpoints, behind
 from recado.core.database.sqlite import SqliteDatabase, sqlite_module
 from recado.core.database.unit_of_work import UnitOfWork
+from tests.patience import PATIENCE
 from tests.road.processes import until
 
 PAGE = 4_096
@@ -107,10 +108,10 @@ def test_a_file_that_cannot_be_opened_now_is_tried_again(
     fill(writer, PAGES)
     checkpoints = Checkpoints(at_the_second_try, sqlite_module().Error, rest_seconds=0.0)
     checkpoints.committed()
-    assert tried.acquire(timeout=10)
+    assert tried.acquire(timeout=PATIENCE)
     opened.set()
     checkpoints.committed()
-    assert tried.acquire(timeout=10)
+    assert tried.acquire(timeout=PATIENCE)
     checkpoints.close()
     assert writer.execute("PRAGMA wal_checkpoint(NOOP)").fetchone()[2] >= PAGES
 

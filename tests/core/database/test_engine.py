@@ -18,6 +18,7 @@ from recado.core.database.inbox import INBOX_ITEMS
 from recado.core.database.sqlite import BATCH_SECONDS, SqliteDatabase, sqlite_module
 from recado.core.database.unit_of_work import UnitOfWork
 from recado.core.errors import Busy, StorageUnavailable
+from tests.patience import PATIENCE
 
 _INSERT = text("INSERT INTO things (value) VALUES (:value)")
 
@@ -66,7 +67,7 @@ async def held_up(database: SqliteDatabase) -> AsyncIterator[None]:
 
     def wait(_uow: UnitOfWork) -> None:
         begun.set()
-        go_on.wait(10)
+        go_on.wait(PATIENCE)
         threading.Event().wait(BATCH_SECONDS)  # It has held the lock long enough now to be a batch of its own.
 
     waiting = asyncio.ensure_future(database.write(wait, owner=None))
@@ -207,7 +208,7 @@ class TestARead:
         def count_twice(uow: UnitOfWork) -> list[int]:
             first = len(uow.all(text("SELECT 1 FROM things")))
             looked.set()
-            written.wait(10)
+            written.wait(PATIENCE)
             return [first, len(uow.all(text("SELECT 1 FROM things")))]
 
         reading = asyncio.ensure_future(things.read(count_twice, owner=None))

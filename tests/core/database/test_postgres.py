@@ -18,6 +18,7 @@ from recado.core.database import postgres as door
 from recado.core.database.postgres import PostgresDatabase, postgres_engine
 from recado.core.database.unit_of_work import UnitOfWork
 from recado.core.errors import StorageUnavailable
+from tests.patience import PATIENCE
 from tests.proxy import proxied
 from tests.servers import PostgresServer, postgres
 
@@ -97,7 +98,7 @@ class TestWriting:
             runs += 1
             uow.execute(text("UPDATE things SET value = value WHERE value = :value"), {"value": first})
             if runs <= 2:
-                both_hold_one.wait(10)
+                both_hold_one.wait(PATIENCE)
             uow.execute(text("UPDATE things SET value = value WHERE value = :value"), {"value": second})
 
         ways = [partial(crosswise, first="a", second="b"), partial(crosswise, first="b", second="a")]
@@ -119,7 +120,7 @@ class TestWriting:
             await things.write(lambda uow: add(uow, "1"), owner=None)
             await things.write(lambda uow: uow.ring(), owner=None)
             await things.close()
-            heard = list(listener.notifies(timeout=10, stop_after=1))
+            heard = list(listener.notifies(timeout=PATIENCE, stop_after=1))
         assert len(heard) == 1
 
 

@@ -17,14 +17,13 @@ from recado.core.queue.rounds import Budget
 from recado.core.queue.schedules import Schedule
 from recado.core.queue.service import QueueService
 from tests.contracts.queue import LEASE, NoChance, ScriptedHandler
-from tests.core.queue.test_worker import PATIENCE, GatedHandler, Workshop
+from tests.core.queue.test_worker import GatedHandler, Workshop
+from tests.patience import PATIENCE
 
 ON_BOTH_DATABASES = True
 
-SHORT = 1.6
+SHORT = 3.0
 """Seconds of a round that is to be cut off: half of them for claiming, on a machine that may be busy."""
-BUSY = 1.0
-"""What such a machine may add."""
 
 
 @dataclass(slots=True)
@@ -69,12 +68,10 @@ class TestATick:
     async def test_gives_back_unharmed_what_does_not_end_in_its_time(self, workshop: Workshop) -> None:
         handler = GatedHandler()
         await workshop.stores("ana", "bia")
-        worker, loop = workshop.worker(handler), asyncio.get_running_loop()
-        give_up = loop.time() + SHORT
 
-        ticked = await worker.tick(SHORT)
+        async with asyncio.timeout(PATIENCE):
+            ticked = await workshop.worker(handler).tick(SHORT)
 
-        assert loop.time() < give_up + BUSY
         assert (ticked.jobs, ticked.given_back, ticked.still_due) == (0, 2, 2)
         assert await workshop.jobs("status, attempts, crashes") == [("waiting", 0, 0)] * 2
 
@@ -82,16 +79,13 @@ class TestATick:
     async def test_takes_the_job_from_a_run_that_ignores_being_stopped(self, workshop: Workshop) -> None:
         stubborn, other = StubbornHandler(), ScriptedHandler()
         await workshop.stores("ana")
-        worker, loop = workshop.worker(stubborn), asyncio.get_running_loop()
-        give_up = loop.time() + SHORT
 
-        ticked = await worker.tick(SHORT)
+        async with asyncio.timeout(PATIENCE):
+            ticked = await workshop.worker(stubborn).tick(SHORT)
 
-        late = loop.time() - give_up
         taken = await workshop.worker(other).tick(PATIENCE)
         stubborn.gate.set()
         await left_behind_ends()
-        assert late < BUSY
         assert (ticked.given_back, taken.jobs, len(other.ran)) == (1, 1, 1)
         assert await workshop.jobs("status, attempts, crashes") == [("done", 0, 0)]
 
@@ -133,8 +127,10 @@ class TestATick:
         worker = workshop.worker(handler, concurrency=5)
         ticking = [asyncio.create_task(worker.tick(PATIENCE)) for _ in range(10)]
         await handler.begun.wait()
-        await asyncio.wait(ticking, timeout=0.3)
-        running = [status for (status,) in await workshop.jobs() if status == "running"]
+        await asyncio.wait(ticking, timeout=0.3)  # Time for more than may run, on most machines.
+        async with asyncio.timeout(PATIENCE):
+            while len(running := [each for each in await workshop.jobs() if each == ("running",)]) < 5:
+                """Look again."""
         handler.gate.set()
 
         ticked = await asyncio.gather(*ticking)

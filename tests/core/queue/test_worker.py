@@ -28,10 +28,9 @@ from recado.entrypoints.worker import Ending, work
 from recado.migrations.runner import migrate_sqlite
 from recado.settings import Settings
 from tests.contracts.queue import PADARIA, NoChance, ScriptedHandler
+from tests.patience import PATIENCE
 
 ON_BOTH_DATABASES = True
-
-PATIENCE = 20.0
 
 
 @dataclass(slots=True)
