@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 ROOT: Final = Path(__file__).parents[1]
 DEPLOY: Final = ROOT / "deploy"
 UNITS: Final = sorted((DEPLOY / "systemd").iterdir())
-WORKER_GRACE: Final = 10
-"""Seconds a worker gives what runs when it is stopped."""
+WORKER_GRACE: Final = 15
+"""Seconds by when a worker has ended that was told to stop: ten for what runs, five to give the rest back."""
 
 
 def understood(words: Sequence[str]) -> tuple["Command", dict[str, object]]:

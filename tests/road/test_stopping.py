@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from itertools import count
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,7 @@ from .unruly import HANGING, HOLDS_THE_LOCK, MENDED
 
 HANG = Shop(BAKERY.name, BAKERY.number, BAKERY.account_sid, BAKERY.token, agent="hanging")
 AT_ONCE = ("--grace", "0.1")
+_numbers = count()
 
 
 @pytest.fixture(scope="module")
@@ -28,9 +30,9 @@ def road(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Road]:
 
 
 def hangs(road: Road, *ways: str) -> None:
-    """Customers write, one after the other, and their runs hang."""
-    for number, how in enumerate(ways):
-        road.emulator.send(customer(number), HANG.number, how)
+    """Customers who never wrote before write, one after the other, and their runs hang."""
+    for how in ways:
+        road.emulator.send(customer(next(_numbers)), HANG.number, how)
         held(road, how)
 
 
