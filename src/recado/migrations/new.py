@@ -46,7 +46,7 @@ def _write(
     message: str, metadata: MetaData, versions: Path, empty_url: str, newest: str | None, number: str
 ) -> Path | None:
     migrate_sqlite(empty_url, lambda: metadata, versions=versions, head=newest)
-    engine = sqlite_engine(make_url(empty_url))
+    engine = sqlite_engine(make_url(empty_url), create=True)
     try:
         with engine.connect() as connection:
             config = alembic_config(connection, metadata, versions)

@@ -251,8 +251,9 @@ class SqliteWriter:
                 done.extend(group)
             self._commit(transaction)
         except BaseException as error:
-            transaction.rollback()
-            if isinstance(error, Displaced):
+            if transaction.is_active:
+                transaction.rollback()
+            if isinstance(error, Displaced | _DisplacedInCommit):
                 self._rescue(raw)
             raise
         return raw.total_changes != changes

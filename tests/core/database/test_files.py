@@ -1,0 +1,174 @@
+"""The files of a SQLite database, moved, deleted or replaced under a process that has them open."""
+
+import shutil
+import stat
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from sqlalchemy import text
+
+from recado.core.database.sqlite import SqliteDatabase, sqlite_module
+from recado.core.database.unit_of_work import UnitOfWork
+from recado.core.errors import ConfigurationError, NotConfirmed, StorageUnavailable
+
+_INSERT = text("INSERT INTO things (value) VALUES (:value)")
+
+
+@pytest.fixture
+async def things(database: SqliteDatabase) -> SqliteDatabase:
+    await database.write(lambda uow: uow.execute(text("CREATE TABLE things (value TEXT)")).close(), owner=None)
+    await add(database, "before")
+    assert await stored(database) == ["before"]
+    return database
+
+
+async def add(database: SqliteDatabase, value: str) -> None:
+    await database.write(lambda uow: uow.execute(_INSERT, {"value": value}).close(), owner=None)
+
+
+async def stored(database: SqliteDatabase) -> list[str]:
+    rows = await database.read(lambda uow: uow.all(text("SELECT value FROM things")), owner=None)
+    return [row["value"] for row in rows]
+
+
+def file_of(database: SqliteDatabase) -> Path:
+    return Path(database.url.removeprefix("sqlite:///"))
+
+
+def names(directory: Path) -> set[str]:
+    return {path.name for path in directory.iterdir()}
+
+
+def beside(file: Path, suffix: str) -> Path:
+    return file.with_name(file.name + suffix)
+
+
+def moved(file: Path) -> None:
+    file.rename(file.with_name("elsewhere"))
+
+
+def deleted(file: Path) -> None:
+    file.unlink()
+
+
+def replaced(file: Path) -> None:
+    """By a copy of itself, as a backup that is put in its place: a valid database, and another file."""
+    copy = file.with_name("copy")
+    shutil.copy(file, copy)
+    copy.rename(file)
+
+
+def emptied(file: Path) -> None:
+    with file.open("r+b") as opened:
+        opened.truncate(0)
+
+
+def its_directory_moved(file: Path) -> None:
+    file.parent.rename(file.parent.with_name(file.parent.name + "-elsewhere"))
+
+
+_DATABASE = [moved, deleted, replaced, emptied, its_directory_moved]
+_BESIDE = [(suffix, what) for suffix in ("-wal", "-shm") for what in (moved, deleted, replaced)]
+
+
+class TestAFileThatIsNotTheOneThatWasOpened:
+    @pytest.mark.parametrize("what", _DATABASE)
+    async def test_takes_nothing_and_gives_nothing(self, things: SqliteDatabase, what: Callable[[Path], None]) -> None:
+        what(file_of(things))
+        for _ in range(2):
+            with pytest.raises(StorageUnavailable, match=r"is not there|another file|is empty"):
+                await add(things, "into nothing")
+            assert things.last_failure is not None
+            with pytest.raises(StorageUnavailable, match=r"is not there|another file|is empty"):
+                await stored(things)
+
+    @pytest.mark.parametrize(("suffix", "what"), _BESIDE)
+    async def test_takes_nothing_though_it_is_only_beside_the_database(
+        self, things: SqliteDatabase, suffix: str, what: Callable[[Path], None]
+    ) -> None:
+        what(beside(file_of(things), suffix))
+        for _ in range(2):
+            with pytest.raises(StorageUnavailable, match=f"{suffix} (was moved|is gone)"):
+                await add(things, "into nothing")
+            with pytest.raises(StorageUnavailable, match=f"{suffix} (was moved|is gone)"):
+                await stored(things)
+
+    @pytest.mark.parametrize("suffix", ["", "-wal", "-shm"])
+    async def test_serves_again_by_itself_when_it_is_back_and_has_lost_nothing(
+        self, things: SqliteDatabase, suffix: str
+    ) -> None:
+        file = beside(file_of(things), suffix)
+        moved(file)
+        with pytest.raises(StorageUnavailable):
+            await add(things, "meanwhile")
+        file.with_name("elsewhere").rename(file)
+        await add(things, "after")
+        assert await stored(things) == ["before", "after"]
+        assert things.last_failure is None
+
+    async def test_in_the_middle_of_a_transaction_is_noticed_before_anyone_is_told(
+        self, things: SqliteDatabase
+    ) -> None:
+        def loses_it(uow: UnitOfWork) -> None:
+            uow.execute(_INSERT, {"value": "perhaps"}).close()
+            moved(file_of(things))
+
+        with pytest.raises(NotConfirmed, match="not known"):
+            await things.write(loses_it, owner=None)
+        file_of(things).with_name("elsewhere").rename(file_of(things))
+        await add(things, "after")
+        assert await stored(things) == ["before", "perhaps", "after"], "whoever sends again meets it"
+
+    async def test_makes_no_new_one(self, things: SqliteDatabase, tmp_path: Path) -> None:
+        moved(file_of(things))
+        fresh = SqliteDatabase(things.url)
+        for database in (things, fresh):
+            with pytest.raises(StorageUnavailable):
+                await add(database, "into nothing")
+            with pytest.raises(StorageUnavailable):
+                await stored(database)
+            with pytest.raises(sqlite_module().OperationalError):
+                database.connect_apart()
+        await fresh.close()
+        assert not file_of(things).exists()
+        assert names(tmp_path) == {"elsewhere", "recado.db-wal", "recado.db-shm"}
+
+
+class TestALogThatWasDeleted:
+    async def test_is_copied_into_the_database_while_a_process_has_it(self, things: SqliteDatabase) -> None:
+        """What was confirmed lies in it alone; killed now, the process would take it along."""
+        file = file_of(things)
+        beside(file, "-wal").unlink()
+        with pytest.raises(StorageUnavailable):
+            await add(things, "refused")
+        shutil.copy(file, file.with_name("copy.db"))
+        with closing(sqlite_module().connect(file.with_name("copy.db"))) as copy:
+            assert copy.execute("SELECT value FROM things").fetchall() == [("before",)]
+
+    async def test_is_no_loss_once_every_process_has_been_restarted(self, things: SqliteDatabase) -> None:
+        beside(file_of(things), "-wal").unlink()
+        await things.close()
+        fresh = SqliteDatabase(things.url)
+        await add(fresh, "after")
+        assert await stored(fresh) == ["before", "after"]
+        await fresh.close()
+
+
+class TestTheFilesBesideIt:
+    async def test_are_for_nobody_else_on_this_machine(self, empty_database: Path, tmp_path: Path) -> None:
+        file = tmp_path / "mine.db"
+        shutil.copy(empty_database, file)
+        file.chmod(0o600)
+        database = SqliteDatabase(f"sqlite:///{file}")
+        await database.write(lambda uow: uow.say("SELECT 1"), owner=None)
+        modes = [stat.S_IMODE(beside(file, suffix).stat().st_mode) for suffix in ("", "-wal", "-shm")]
+        await database.close()
+        assert modes == [0o600] * 3
+
+
+@pytest.mark.parametrize("url", ["sqlite:///recado.db?mode=ro", "sqlite:///file:recado.db?uri=true"])
+def test_a_url_says_a_path_and_nothing_else(url: str) -> None:
+    with pytest.raises(ConfigurationError, match="RECADO_DATABASE_URL"):
+        SqliteDatabase(url)
