@@ -12,7 +12,7 @@ import subprocess
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Final
@@ -40,7 +40,8 @@ class PostgresServer:
     test, and what a killed server loses then is only what the machine would lose with it.
     """
 
-    def __init__(self, directory: Path, *, durable: bool = False) -> None:
+    def __init__(self, directory: Path, *, durable: bool = False, settings: Mapping[str, str] | None = None) -> None:
+        self._settings = settings or {}
         self._directory = directory
         self._durable = durable
         self._data = directory / "data"
@@ -88,6 +89,7 @@ class PostgresServer:
         settings |= {"max_connections": 200, "log_min_messages": "fatal"}
         if not self._durable:
             settings |= {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
+        settings |= self._settings
         words = ["postgres", "-D", str(self._data)]
         words += [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
         with self._log.open("ab") as log:
@@ -133,6 +135,19 @@ class PostgresServer:
         self.signal(signal.SIGQUIT)
         assert self._process is not None
         self._process.wait(READY_SECONDS)
+
+    def kill(self) -> None:
+        """`kill -9` for each of its processes: what was written stays, what lay in its memory is gone."""
+        assert self._process is not None
+        family = self._family()
+        for pid in reversed(family):  # The parent last: until then it stands still, and sees no child die.
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        self._process.wait(READY_SECONDS)
+        give_up, pause = time.monotonic() + READY_SECONDS, threading.Event()
+        while any(_lives(pid) for pid in family):
+            assert time.monotonic() < give_up, "a killed server does not end"
+            pause.wait(0.01)
 
     def stop(self) -> None:
         if self._process is not None and self._process.poll() is None:
@@ -189,17 +204,25 @@ def stamp(connection: Connection) -> None:
 
 
 @contextmanager
-def postgres(*, durable: bool = False) -> Iterator[PostgresServer]:
+def postgres(*, durable: bool = False, settings: Mapping[str, str] | None = None) -> Iterator[PostgresServer]:
     """A server that runs, with its empty database; gone afterwards."""
     directory = Path(tempfile.mkdtemp(prefix="recado-postgres-"))
     directory.chmod(0o755)
-    server = PostgresServer(directory, durable=durable)
+    server = PostgresServer(directory, durable=durable, settings=settings)
     try:
         server.initialise()
         yield server
     finally:
         server.stop()
         shutil.rmtree(directory, ignore_errors=True)
+
+
+def _lives(pid: int) -> bool:
+    """Whether a process is there, and not only its exit status."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in {"Z", "X"}
+    except OSError:
+        return False
 
 
 def _user() -> int | None:

@@ -6,6 +6,7 @@ from contextlib import closing
 
 import pytest
 from sqlalchemy import make_url, text
+from starlette.types import Message
 
 from recado.bootstrap import Container
 from recado.channels.twilio.webhooks import TwilioWebhooks
@@ -13,9 +14,10 @@ from recado.core.database.engine import Database
 from recado.core.database.postgres import PostgresDatabase
 from recado.core.database.sqlite import SqliteDatabase
 from recado.core.errors import Busy, StorageUnavailable
+from recado.core.metrics import FORBIDDEN, WEBHOOKS
 from recado.entrypoints.api import build_app
 from tests.chaos.failures.hostile import Attacker, Webhook
-from tests.chaos.failures.test_webhooks import ACCOUNT, NUMBER, TOKEN, Answer, furnished, post
+from tests.chaos.failures.test_webhooks import ACCOUNT, NUMBER, TOKEN, Answer, furnished, post, scope_of
 from tests.proxy import Proxy, proxied
 from tests.servers import PostgresServer
 
@@ -141,6 +143,61 @@ class TestAWebhook:
             other.execute("ROLLBACK")
         assert [await front.takes(webhook) for webhook in webhooks] == [True] * 3
         assert [await rows_of(database, webhook.sid) for webhook in webhooks] == [1, 1, 1]
+
+    async def test_that_hangs_up_in_the_middle_of_its_body_gets_no_answer_and_counts_as_no_forgery(
+        self, database: SqliteDatabase, attacker: Attacker
+    ) -> None:
+        container = await furnished(database)
+        app = TwilioWebhooks(container.webhooks(), build_app(container), container.meters())
+        webhook = attacker.true()
+        pieces: list[Message] = [
+            {"type": "http.request", "body": webhook.body[:20], "more_body": True},
+            {"type": "http.disconnect"},
+        ]
+        sent: list[Message] = []
+
+        async def receive() -> Message:
+            return pieces.pop(0)
+
+        async def send(message: Message) -> None:
+            sent.append(message)
+
+        await app(scope_of(webhook), receive, send)
+        assert (sent, pieces) == ([], [])
+        assert container.meters().counted()[WEBHOOKS] == {("messages", "499"): 1.0}
+        assert sum(container.meters().counted()[FORBIDDEN].values()) == 0
+
+    async def test_whose_body_never_ends_is_answered_in_time(
+        self, database: SqliteDatabase, attacker: Attacker
+    ) -> None:
+        container = await furnished(database)
+        app = TwilioWebhooks(container.webhooks(), build_app(container), container.meters(), answer_seconds=SOON)
+        sent: list[Message] = []
+
+        async def receive() -> Message:
+            await asyncio.Event().wait()
+            raise AssertionError("nothing ever comes")
+
+        async def send(message: Message) -> None:
+            sent.append(message)
+
+        async with asyncio.timeout(BOUND):
+            await app(scope_of(attacker.true()), receive, send)
+        assert sent[0]["status"] == 503
+
+    async def test_that_came_after_another_has_an_end_of_its_own(
+        self, database: SqliteDatabase, attacker: Attacker
+    ) -> None:
+        """One timer serves all: when one is over, the next is still to come."""
+        app = Front(await furnished(database))
+        with closing(database.connect_apart()) as other:
+            other.execute("BEGIN EXCLUSIVE")
+            early = asyncio.ensure_future(app.soon(attacker.true()))
+            await asyncio.sleep(SOON / 2)  # Not at once; how much later does not matter.
+            late = asyncio.ensure_future(app.soon(attacker.true()))
+            async with asyncio.timeout(BOUND):
+                assert [(await early).status, (await late).status] == [503, 503]
+            other.execute("ROLLBACK")
 
 
 class TestWhatIsWithdrawn:

@@ -70,11 +70,11 @@ async def post(app: ASGIApp, webhook: Webhook) -> Answer:
         else:
             answer.body += message["body"]
 
-    await app(_scope(webhook), receive, send)
+    await app(scope_of(webhook), receive, send)
     return answer
 
 
-def _scope(webhook: Webhook) -> dict[str, Any]:
+def scope_of(webhook: Webhook) -> dict[str, Any]:
     signature = [(b"x-twilio-signature", webhook.signature)] if webhook.signature else []
     return {
         "type": "http",

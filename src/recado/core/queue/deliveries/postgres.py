@@ -14,16 +14,23 @@ import psycopg
 from sqlalchemy import bindparam, select
 
 from recado.core.clock import Clock
-from recado.core.database.postgres import CHANNEL, PostgresDatabase
+from recado.core.database.postgres import ANSWER_SECONDS, CHANNEL, PostgresDatabase
 from recado.core.database.prepared import Prepared
 from recado.core.errors import DomainError
 from recado.core.queue.delivery import Room, WakeUp, note_loss, note_return
 from recado.core.queue.tables import lanes
 
 NET_SECONDS: Final = 1.0
+SILENT_SECONDS: Final = 30.0
+"""After so long without a notification the server is asked whether it is still there."""
 _NEXT = Prepared(
     select(lanes.c.next_due_at).where(lanes.c.next_due_at > bindparam("now")).order_by(lanes.c.next_due_at).limit(1)
 )
+
+
+async def _answered(connection: "psycopg.AsyncConnection[tuple[object, ...]]", statement: str) -> None:
+    async with asyncio.timeout(ANSWER_SECONDS):
+        await connection.execute(statement.encode())
 
 
 class PostgresDelivery:
@@ -70,12 +77,14 @@ class PostgresDelivery:
                     self._database.conninfo, autocommit=True, connect_timeout=3, application_name="recado bell"
                 )
                 async with connection:
-                    await connection.execute(f"LISTEN {CHANNEL}".encode())
+                    await _answered(connection, f"LISTEN {CHANNEL}")
                     rung.set()  # Something may have happened while nobody listened.
                     lost = note_return("postgres", lost=lost)
-                    async for _ in connection.notifies():
-                        rung.set()
-            except psycopg.Error as error:
+                    while True:
+                        async for _ in connection.notifies(timeout=SILENT_SECONDS):
+                            rung.set()
+                        await _answered(connection, "SELECT 1")
+            except (psycopg.Error, TimeoutError) as error:
                 lost = note_loss("postgres", str(error).strip(), lost=lost)
             await asyncio.sleep(NET_SECONDS)
 
