@@ -147,6 +147,7 @@ class Facts:
 
 def gathered(uow: UnitOfWork, now: datetime) -> list[Fact]:
     """Every gauge as this snapshot has it."""
+    uow.unhurried()
     return [_counted(uow, each, now) for each in COUNTS] + [_aged(uow, each, now) for each in AGES]
 
 

@@ -303,6 +303,7 @@ class _Questions:
         }
 
     def report(self, uow: UnitOfWork) -> Report:
+        uow.unhurried()
         ended = self._ended(uow)
         outcomes = _added_up((outcome, count) for outcome, _, count in ended if outcome is not None)
         findings = _Findings()

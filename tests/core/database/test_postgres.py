@@ -207,6 +207,14 @@ class TestSettingsOfOthers:
         await database.close()
         assert theirs == ours
 
+    async def test_let_a_long_look_take_its_time(self, things: PostgresDatabase) -> None:
+        def look(uow: UnitOfWork) -> object:
+            uow.unhurried()
+            return uow.say("SHOW statement_timeout")
+
+        assert await things.read(look, owner=None) == [("5min",)]
+        assert await things.read(lambda uow: uow.say("SHOW statement_timeout"), owner=None) == [("8s",)]
+
     async def test_in_the_url_count_where_we_have_none(self, postgres_url: str) -> None:
         database = PostgresDatabase(told(postgres_url, "work_mem=7MB"))
         assert await database.write(lambda uow: uow.say("SHOW work_mem"), owner=None) == [("7MB",)]
