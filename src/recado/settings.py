@@ -265,6 +265,9 @@ def _storage(settings: Settings, _given: Given, _purpose: Purpose) -> Iterator[P
         yield _problem("QUEUE_BACKEND", f"is {backend}, which cannot ring for the database that is set: use {other}.")
 
 
+_QUEUE_NAME: Final = re.compile(r"[A-Za-z0-9_.-]{1,100}")
+
+
 def _broker(settings: Settings, _given: Given, _purpose: Purpose) -> Iterator[Problem]:
     backend = settings.queue_backend
     client = _CLIENTS.get(backend)
@@ -273,7 +276,7 @@ def _broker(settings: Settings, _given: Given, _purpose: Purpose) -> Iterator[Pr
     if backend == "bullmq":
         if not settings.redis_url.startswith(("redis://", "rediss://", "unix://")):
             yield _problem("REDIS_URL", "must be redis://host:port/number (rediss:// with TLS).")
-        if not re.fullmatch(r"[A-Za-z0-9_.-]{1,100}", settings.queue_name):
+        if not _QUEUE_NAME.fullmatch(settings.queue_name):
             yield _problem("QUEUE_NAME", "may have letters, digits, dots, hyphens and underscores only.")
     if backend == "sqs" and settings.sqs_queue_url is None:
         yield _problem("SQS_QUEUE_URL", "is not set: give the URL of the queue, as AWS shows it.")

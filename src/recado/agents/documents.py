@@ -11,23 +11,27 @@ from dataclasses import dataclass, field
 from recado.agents.errors import DocumentRefused
 
 MAX_BYTES = 2 * 1024 * 1024
+MAX_LINE = 100_000
 MAX_PIECES = 5_000
 _TARGET = 700
 _LONGEST = 1_000
 _LONGEST_QUESTION = 200
 _LONGEST_HEADING = 300
 
-_HEADING = re.compile(r"(#{1,6})[ \t]+(.*?)[ \t#]*")
+# Each of these must take time that grows with the text and no faster: whoever uploads a document chooses its text.
+_HEADING = re.compile(r"(#{1,6})[ \t]+")
 _UNDERLINE = re.compile(r"(=|-)\1{2,}[ \t]*")
-_FENCE = re.compile(r"[ \t]*(```|~~~)")
+_FENCE = re.compile(r"\A[ \t]*(```|~~~)")
 _ASKED = re.compile(r"(?:P|Q|Pergunta|Question|Pregunta)[ \t]*:[ \t]*(.+)", re.IGNORECASE)
 _ANSWERED = re.compile(r"(?:R|A|Resposta|Answer|Respuesta)[ \t]*:[ \t]*(.*)", re.IGNORECASE)
 _BULLET = re.compile(r"\A(?:[-*+•]|\d{1,3}[.)])[ \t]+")
-_LINK = re.compile(r"!?\[([^\]\n]{1,300})\]\((\S{1,1000}?)\)")
-_BOLD = re.compile(r"(\*\*|__)(?=\S)(.{1,500}?)(?<=\S)\1")
-_TABLE_RULE = re.compile(r"[ \t]*\|?[ \t:|-]*-{3}[ \t:|-]*\|?[ \t]*")
-_COMMENT = re.compile(r"<!--.*?-->", re.DOTALL)
+# A label holds no bracket and an address may hold one pair, as those of Wikipedia do.
+_LINK = re.compile(r"!?\[([^\[\]\n]{1,300}+)\]\(((?:[^\s()]|\([^\s()]{0,100}+\)){1,1000}+)\)")
+_BOLD = re.compile(r"\*\*(?=\S)((?:[^*\n]|\*(?!\*)){1,500}+)(?<=\S)\*\*|__(?=\S)((?:[^_\n]|_(?!_)){1,500}+)(?<=\S)__")
 _SENTENCE_END = re.compile(r"(?<=[.!?…])\s+|\n")
+_RULE_SIGNS = frozenset(" \t:|-")
+_VISIBLE = re.compile(r"\S")
+_NOT_TEXT = re.compile("[\x00-\x08\x0b-\x1f\x7f\ud800-\udfff]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,8 +54,13 @@ def readable(name: str, content: str | bytes) -> str:
         )
     text = content if isinstance(content, str) else _decoded(name, content)
     text = text.replace("\r\n", "\n").replace("\r", "\n").replace("\f", "\n").removeprefix("\ufeff")
-    if any(letter < " " and letter not in "\n\t" for letter in text) or re.search("[\x7f\ud800-\udfff]", text):
+    if _NOT_TEXT.search(text):
         raise DocumentRefused(f"{name!r} is not a text file; Markdown and plain text are understood")
+    for number, line in enumerate(text.split("\n"), 1):
+        if len(line) > MAX_LINE:
+            raise DocumentRefused(
+                f"line {number} of {name!r} has {len(line):,} characters, {MAX_LINE:,} at most; make paragraphs of it"
+            )
     return text
 
 
@@ -72,7 +81,7 @@ def _decoded(name: str, content: bytes) -> str:
 def pieces_of(name: str, text: str) -> list[Piece]:
     """The passages of a text, in order; raises `DocumentRefused` when there are none, or too many."""
     splitter = _Splitter()
-    for line in _COMMENT.sub("", text).split("\n"):
+    for line in _without_comments(text).split("\n"):
         splitter.read(line)
     splitter.end_section()
     if len(splitter.pieces) > MAX_PIECES:
@@ -80,6 +89,14 @@ def pieces_of(name: str, text: str) -> list[Piece]:
     if not splitter.pieces:
         raise DocumentRefused(f"{name!r} holds no text to answer from")
     return splitter.pieces
+
+
+def _without_comments(text: str) -> str:
+    kept, at = [], 0
+    while (start := text.find("<!--", at)) >= 0 and (end := text.find("-->", start + 4)) >= 0:
+        kept.append(text[at:start])
+        at = end + 3
+    return "".join([*kept, text[at:]])
 
 
 @dataclass(slots=True)
@@ -113,8 +130,8 @@ class _Splitter:
         self._paragraphs = []
 
     def _read_words(self, line: str) -> None:
-        if heading := _HEADING.fullmatch(line):
-            self._open(len(heading[1]), _plain(heading[2]))
+        if heading := _HEADING.match(line):
+            self._open(len(heading[1]), _plain(line[heading.end() :].rstrip(" \t#")))
         elif _UNDERLINE.fullmatch(line):
             if len(self._lines) == 1:
                 self._open(1 if line[0] == "=" else 2, self._lines.pop())
@@ -123,7 +140,7 @@ class _Splitter:
             self._question = question
         elif self._question and not self._paragraphs and (answer := _ANSWERED.fullmatch(_bare(line))):
             self._lines.append(_plain(answer[1]))
-        elif not _TABLE_RULE.fullmatch(line):
+        elif not _is_table_rule(line):
             self._lines.append(_plain(line))
 
     def _asked(self, line: str) -> str:
@@ -139,7 +156,7 @@ class _Splitter:
         self._question = ""
         self._headings = [(above, name) for above, name in self._headings if above < level]
         if title:
-            self._headings.append((level, title))
+            self._headings.append((level, title[:_LONGEST_HEADING]))
 
     def _end_paragraph(self) -> None:
         paragraph = "\n".join(line for line in self._lines if line.strip()).strip()
@@ -150,6 +167,10 @@ class _Splitter:
             self._paragraphs.append(paragraph)
 
 
+def _is_table_rule(line: str) -> bool:
+    return "---" in line and _RULE_SIGNS.issuperset(line)
+
+
 def _bare(line: str) -> str:
     """A line without bullet, number and emphasis."""
     return _BULLET.sub("", line.strip(), count=1).replace("**", "").replace("__", "").strip("*_ \t")
@@ -158,7 +179,7 @@ def _bare(line: str) -> str:
 def _plain(line: str) -> str:
     """Markdown as a phone shows it: links keep their address, bold becomes WhatsApp's."""
     line = _LINK.sub(lambda link: link[1] if link[1] == link[2] else f"{link[1]} ({link[2]})", line)
-    return _BOLD.sub(r"*\2*", line).rstrip()
+    return _BOLD.sub(lambda bold: f"*{bold[1] or bold[2]}*", line).rstrip()
 
 
 def _packed(paragraphs: list[str], *, together: bool) -> Iterator[str]:
@@ -174,10 +195,12 @@ def _packed(paragraphs: list[str], *, together: bool) -> Iterator[str]:
 
 
 def _cut(paragraph: str) -> Iterator[str]:
-    while len(paragraph) > _LONGEST:
-        ends = [end.start() for end in _SENTENCE_END.finditer(paragraph, 0, _LONGEST)]
-        at = ends[-1] if ends and ends[-1] > 0 else _LONGEST
-        yield paragraph[:at].strip()
-        paragraph = paragraph[at:].strip()
-    if paragraph:
-        yield paragraph
+    at = 0
+    while len(paragraph) - at > _LONGEST:
+        ends = [end.start() for end in _SENTENCE_END.finditer(paragraph, at, at + _LONGEST)]
+        end = ends[-1] if ends and ends[-1] > at else at + _LONGEST
+        yield paragraph[at:end].strip()
+        visible = _VISIBLE.search(paragraph, end)
+        at = len(paragraph) if visible is None else visible.start()
+    if rest := paragraph[at:].strip():
+        yield rest

@@ -16,7 +16,6 @@ import ipaddress
 import socket
 import ssl
 import threading
-import unicodedata
 import weakref
 from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable
 from contextvars import ContextVar
@@ -27,6 +26,7 @@ import httpcore2
 import httpx2
 
 from recado.core.errors import InvalidInput
+from recado.core.unicode import normalized
 
 Reach: TypeAlias = Literal["public", "anywhere", "provider"]
 """Where a client may go: public addresses only; private ones too, but no cloud's metadata; a known provider (through
@@ -105,7 +105,7 @@ def _ipv4_inside(address: IpAddress) -> ipaddress.IPv4Address | None:
 
 def literal_address(host: str) -> IpAddress | None:
     """The address, if the host is written as one, in any spelling that a resolver takes; `localhost` counts."""
-    plain = unicodedata.normalize("NFKC", host[:300]).replace("。", ".").rstrip(".").lower()
+    plain = normalized("NFKC", host[:300]).replace("。", ".").rstrip(".").lower()
     if plain == "localhost" or plain.endswith(".localhost"):
         return ipaddress.IPv4Address("127.0.0.1")
     try:

@@ -10,6 +10,8 @@ import unicodedata
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from recado.core.unicode import normalized
+
 INDEX_VERSION = 1
 """Raise it when forms change: documents added again are then indexed anew although their text is the same."""
 
@@ -80,7 +82,7 @@ class Word:
 def fold(text: str) -> str:
     """Lower case without accents; ligatures and wide letters become plain ones."""
     # Decomposing first: the sign ℠ hides two capitals.
-    letters = unicodedata.normalize("NFKD", unicodedata.normalize("NFKD", text).casefold())
+    letters = normalized("NFKD", normalized("NFKD", text).casefold())
     return "".join(letter for letter in letters if unicodedata.category(letter) != "Mn")
 
 

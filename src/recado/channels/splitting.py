@@ -7,6 +7,8 @@ Lengths are counted in UTF-16 units, as Twilio does: an emoji counts as two or m
 import re
 import unicodedata
 
+from recado.core.unicode import normalized
+
 LIMIT = 1_600
 """What Twilio takes in one message on any channel."""
 
@@ -14,6 +16,9 @@ _SENTENCE_END = re.compile(r"[.!?…。！？][\"'”’»)\]*_]*(?=\s)")
 _PARAGRAPH_END = re.compile(r"\S(?=[^\S\n]*\n\s*\n)")
 _LINE_END = re.compile(r"\S(?=[^\S\n]*\n)")
 _WORD_END = re.compile(r"\S(?=\s)")
+_VISIBLE = re.compile(r"\S")
+_BEYOND = 16
+"""How many characters behind a part are looked at: the pause itself may start right behind it."""
 
 
 def split(text: str, limit: int = LIMIT) -> list[str]:
@@ -25,14 +30,21 @@ def split(text: str, limit: int = LIMIT) -> list[str]:
     if limit < 2:
         raise ValueError("a part must have room for one character: two UTF-16 units")
     parts: list[str] = []
-    rest = text.strip()
-    while rest:
-        window = _fitting(rest, limit)
-        if window < len(rest):
-            window = _pause(rest, window)
-        parts.append(rest[:window].rstrip())
-        rest = rest[window:].lstrip()
+    at, end = _visible(text, 0), len(text.rstrip())
+    while at < end:
+        near = text[at : min(end, at + limit + _BEYOND + 1)]  # Never the whole rest: that would copy it for each part.
+        window = _fitting(near, limit)
+        if at + window < end:
+            window = _pause(near, window)
+        parts.append(near[:window].rstrip())
+        at = _visible(text, at + window)
     return parts
+
+
+def _visible(text: str, at: int) -> int:
+    """Where the next part begins."""
+    found = _VISIBLE.search(text, at)
+    return len(text) if found is None else found.start()
 
 
 def utf16_length(text: str) -> int:
@@ -61,8 +73,7 @@ def _pause(text: str, window: int) -> int:
 
 
 def _last_end(pattern: re.Pattern[str], text: str, window: int) -> int:
-    # A little more than the window is looked at, because the pause itself may start right behind it.
-    ends = [match.end() for match in pattern.finditer(text, 0, window + 16) if match.end() <= window]
+    ends = [match.end() for match in pattern.finditer(text, 0, window + _BEYOND) if match.end() <= window]
     return ends[-1] if ends else 0
 
 
@@ -114,6 +125,6 @@ _LOOK_ALIKES = str.maketrans(
 
 def normalised(text: str) -> str:
     """The text as it is compared: NFC, line breaks as LF, look-alike punctuation folded, no whitespace at line ends."""
-    folded = unicodedata.normalize("NFC", text).translate(_LOOK_ALIKES)
+    folded = normalized("NFC", text).translate(_LOOK_ALIKES)
     lines = folded.replace("\r\n", "\n").replace("\r", "\n").split("\n")
     return "\n".join(line.rstrip() for line in lines).strip()

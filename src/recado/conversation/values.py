@@ -10,6 +10,7 @@ _ACCOUNT_SID = re.compile(r"AC[0-9a-fA-F]{32}")
 _MESSAGE_SID = re.compile(r"[A-Z]{2}[0-9a-fA-F]{32}")
 _E164 = re.compile(r"\+[1-9][0-9]{5,14}")
 _SHORT_CODE = re.compile(r"[0-9]{3,8}")
+_PUNCTUATION = re.compile(r"[\s().-]")
 _CHANNELS = ("whatsapp", "rcs", "messenger", "sms")
 
 
@@ -21,7 +22,7 @@ class AccountSid:
 
     def __post_init__(self) -> None:
         if not _ACCOUNT_SID.fullmatch(self.value):
-            raise InvalidInput(f"{self.value!r} is not an account SID: AC followed by 32 hexadecimal digits")
+            raise InvalidInput(f"{self.value[:40]!r} is not an account SID: AC followed by 32 hexadecimal digits")
 
     def __str__(self) -> str:
         return self.value
@@ -35,7 +36,9 @@ class MessageSid:
 
     def __post_init__(self) -> None:
         if not _MESSAGE_SID.fullmatch(self.value):
-            raise InvalidInput(f"{self.value!r} is not a message SID: two letters followed by 32 hexadecimal digits")
+            raise InvalidInput(
+                f"{self.value[:40]!r} is not a message SID: two letters followed by 32 hexadecimal digits"
+            )
 
     def __str__(self) -> str:
         return self.value
@@ -58,13 +61,17 @@ class Address:
     def parse(cls, text: str) -> Self:
         """An address typed by a person: spaces, hyphens and brackets in the number are dropped."""
         channel, separator, rest = text.strip().rpartition(":")
-        cleaned = re.sub(r"[\s().-]", "", rest) if rest.lstrip().startswith("+") else rest.strip()
+        cleaned = _PUNCTUATION.sub("", rest) if rest.lstrip().startswith("+") else rest.strip()
         address = cls(f"{channel.strip().lower()}{separator}{cleaned}")
         plausible = _E164.fullmatch(address.number) or _SHORT_CODE.fullmatch(address.number)
         if address.channel == "sms" and not plausible:
-            raise InvalidInput(f"{text!r} is not a phone number; write it as +5511987654321 or whatsapp:+5511987654321")
+            raise InvalidInput(
+                f"{text[:40]!r} is not a phone number; write it as +5511987654321 or whatsapp:+5511987654321"
+            )
         if address.channel not in _CHANNELS:
-            raise InvalidInput(f"{text!r} names the channel {address.channel!r}; use whatsapp:+… or a bare +… for SMS")
+            raise InvalidInput(
+                f"{text[:40]!r} names the channel {address.channel[:20]!r}; use whatsapp:+… or a bare +… for SMS"
+            )
         return address
 
     @property

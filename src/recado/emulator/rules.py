@@ -16,7 +16,7 @@ from recado.emulator.refusals import Refusal
 _E164 = r"\+[1-9]\d{6,14}"
 _CHANNEL = rf"whatsapp:(?:{_E164}|[A-Z]{{2}}\.(?:ENT\.)?[A-Za-z0-9]{{1,128}})|rcs:\S+"
 _RECIPIENT = re.compile(rf"{_E164}|{_CHANNEL}")
-_SENDER = re.compile(rf"{_E164}|\d{{3,8}}|(?=.*[A-Za-z])[A-Za-z0-9 ]{{1,11}}|{_CHANNEL}")
+_SENDER = re.compile(rf"\A(?:{_E164}|\d{{3,8}}|(?=.*[A-Za-z])[A-Za-z0-9 ]{{1,11}}|{_CHANNEL})")
 _HOST = re.compile(r"[A-Za-z0-9.\-:\[\]]+")
 
 MAX_BODY = 1600

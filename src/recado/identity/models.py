@@ -10,6 +10,7 @@ from uuid import UUID
 
 from recado.core.errors import InvalidInput
 from recado.core.i18n import DEFAULT_LOCALE, LOCALES, Text, say
+from recado.core.unicode import normalized
 
 SendPolicy: TypeAlias = Literal["prefer_silence", "prefer_delivery"]
 """What to do when nobody can tell whether a message went out: leave it, or risk sending it twice."""
@@ -32,7 +33,7 @@ START_WORDS: Final = (
 
 _TEXT_LIMIT: Final = 1_600
 _WORD_LIMIT: Final = 50
-_EMAIL: Final = re.compile(r"[^\s@]+@[^\s@]+")
+_EMAIL: Final = re.compile(r"\A[^\s@]+@[^\s@]+")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,7 +95,7 @@ def normal_email(text: str) -> str:
     """The one spelling of an e-mail address: capitals and the ways to write an accent do not make another person."""
     if len(text) > 1_000:
         raise InvalidInput(f"{text[:60]!r} … is not an e-mail address")
-    email = unicodedata.normalize("NFKC", text).strip().casefold()
+    email = normalized("NFKC", text).strip().casefold()
     if not _EMAIL.fullmatch(email) or not email.isprintable() or len(email) > 254:
         raise InvalidInput(f"{text[:60]!r} is not an e-mail address")
     return email
@@ -152,6 +153,6 @@ def _folded(text: str) -> str:
     """A message as it is compared: `  Começar! ` is `comecar`. Long ones are no keyword and not worth the work."""
     if len(text) > 4 * _WORD_LIMIT:
         return ""
-    letters = unicodedata.normalize("NFKD", text).casefold()
+    letters = normalized("NFKD", text).casefold()
     plain = "".join(letter if letter.isalnum() else " " for letter in letters if not unicodedata.combining(letter))
     return " ".join(plain.split())

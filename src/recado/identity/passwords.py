@@ -8,7 +8,6 @@ behind them, runs of keys and repetitions come to some six thousand, in the thre
 import asyncio
 import functools
 import itertools
-import unicodedata
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from typing import Final, TypeVar
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
 
+from recado.core.unicode import normalized
 from recado.identity.errors import PasswordRefused
 
 T = TypeVar("T")
@@ -88,7 +88,7 @@ def acceptable(password: str, *, about: str = "") -> str:
 
 def _normal(password: str) -> str:
     """One spelling for what looks the same: keyboards write an é in two ways."""
-    return unicodedata.normalize("NFKC", password)
+    return normalized("NFKC", password)
 
 
 def _is_repetition(text: str) -> bool:

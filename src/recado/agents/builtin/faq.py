@@ -59,7 +59,7 @@ _ASKING = re.compile(
     r"how much (?:is|are|does)|a que hora|cuanto (?:cuestan?|valen?|sale))\b"
 )
 _SPLIT = re.compile(r"(?<=[?!.;…])\s+|\n+")
-_PLACEHOLDER = re.compile(r"\[[^\]\n]{1,80}\]")
+_PLACEHOLDER = re.compile(r"\[[^\[\]\n]{1,80}+\]")
 
 
 @dataclass(slots=True)

@@ -150,7 +150,7 @@ class Form:
         """PostgreSQL's names of the values' types, without a length: a cast would cut what is longer."""
         types = [self._compiled.binds[name].type for name, _, _ in self._binds]
         told = ["TEXT" if isinstance(each, NullType) else each.compile(self._dialect) for each in types]
-        return [re.sub(r"\(\d+\)", "", name) for name in told]
+        return [_LENGTH.sub("", name) for name in told]
 
     def _repeated(self, size: int) -> str:
         sql = self._sizes.get(size)
@@ -179,6 +179,7 @@ def numbered(sql: str) -> str:
 
 
 _MARK = re.compile("%[s%]")
+_LENGTH = re.compile(r"\(\d+\)")
 _GIVEN = object()
 _MOST_ROWS = 128
 """SQLite binds 32,766 values at most."""

@@ -19,6 +19,7 @@ import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from recado.core.errors import InvalidInput
+from recado.core.unicode import normalized
 
 
 def _listed(value: object) -> object:
@@ -76,5 +77,5 @@ def missing(expected: Sequence[str], answers: Sequence[str]) -> list[str]:
 
 
 def _folded(text: str) -> str:
-    decomposed = unicodedata.normalize("NFKD", text.casefold())
+    decomposed = normalized("NFKD", text.casefold())
     return "".join(character for character in decomposed if not unicodedata.combining(character))

@@ -1,0 +1,36 @@
+"""Unicode's normal forms, in time that grows with the text and no faster.
+
+The standard library sorts each run of combining marks by insertion, so one letter with a hundred thousand accents keeps
+it busy for a minute. Runs are therefore cut to the thirty that Unicode calls stream-safe; no language needs more.
+"""
+
+import unicodedata
+from functools import lru_cache
+from typing import Final, Literal, TypeAlias
+
+Form: TypeAlias = Literal["NFC", "NFKC", "NFKD"]
+
+MOST_MARKS: Final = 30
+
+
+def normalized(form: Form, text: str) -> str:
+    """`text` in a normal form, with at most `MOST_MARKS` marks on each letter."""
+    return text if text.isascii() else unicodedata.normalize(form, _stream_safe(text))
+
+
+def _stream_safe(text: str) -> str:
+    if len(text) <= MOST_MARKS:
+        return text
+    kept: list[str] = []
+    marks = 0
+    for letter in text:
+        marks = marks + 1 if _is_mark(letter) else 0
+        if marks <= MOST_MARKS:
+            kept.append(letter)
+    return "".join(kept)
+
+
+@lru_cache(maxsize=4_096)
+def _is_mark(letter: str) -> bool:
+    """Also a letter that becomes a mark, such as the sound mark of narrow katakana."""
+    return unicodedata.combining(unicodedata.normalize("NFKD", letter)[0]) != 0
