@@ -42,9 +42,9 @@ DELAY_SECONDS = 2.0
 JOB_SECONDS = 0.1
 
 _JOBS = """
-INSERT INTO message_queue (id, name, payload, status, attempts, created_at, owner_id, lane, priority, due_at,
+INSERT INTO message_queue (id, name, payload, status, attempts, created_at, timed_at, owner_id, lane, priority, due_at,
     max_attempts, crashes, crashes_alone, dispatches)
-SELECT {id}, 'bench.noop', '{{}}', 'waiting', 0, {due}, {owner}, 'lane ' || n, 5, {due}, 3, 0, 0, 0 FROM numbers
+SELECT {id}, 'bench.noop', '{{}}', 'waiting', 0, {due}, {due}, {owner}, 'lane ' || n, 5, {due}, 3, 0, 0, 0 FROM numbers
 """
 _NUMBERS = {
     "sqlite": "WITH RECURSIVE numbers(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM numbers WHERE n < {jobs})",

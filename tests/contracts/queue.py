@@ -43,7 +43,7 @@ from recado.core.queue.tables import message_queue, queue_owners
 from tests.patience import PATIENCE
 
 LEASE = timedelta(seconds=30)
-SECOND = timedelta(seconds=1)
+SECOND, HOUR = timedelta(seconds=1), timedelta(hours=1)
 QUIET, MOST = timedelta(seconds=2), timedelta(seconds=8)
 PADARIA, FLORES = UUID(int=1), UUID(int=2)
 SUCCESSOR = UUID(int=99)
@@ -576,6 +576,129 @@ class QueueContract:
         assert await relay.step() == 1, "only the dead worker's job"
         assert (await line.row(living.id))["crashes"] == 0
         heartbeat.close()
+
+    # --- A clock that is set back -------------------------------------------------------------------------------------
+
+    async def test_what_was_timed_by_a_clock_an_hour_ahead_waits_as_long_as_it_should(
+        self, line: Line, clock: FrozenClock
+    ) -> None:
+        """A burst window, a backoff, and what waits behind them in their lanes."""
+        clock.jump(HOUR)
+        window = await line.message_comes("ana")
+        [retried] = await line.stores("bia")
+        behind = await line.message_comes("bia")
+        [job] = await line.claims(1)
+        await line.queue.finish(job, RetryIn(20 * SECOND, "a hiccup"))
+        clock.jump(-HOUR)
+
+        await line.relay().step()
+
+        rows = {job_id: await line.row(job_id) for job_id in (window, retried, behind)}
+        now = clock.now()
+        assert {job_id: row["due_at"] - now for job_id, row in rows.items()} == {
+            window: QUIET,
+            retried: 20 * SECOND,
+            behind: QUIET,
+        }
+        assert rows[window]["window_ends_at"] == now + MOST
+        clock.advance(QUIET)
+        assert await line.claimed_lanes() == ["ana"]
+
+    async def test_what_waits_behind_a_running_job_is_timed_anew_too(self, line: Line, clock: FrozenClock) -> None:
+        [_] = await line.stores("ana")
+        running = await line.claims_one()
+        clock.jump(HOUR)
+        await line.message_comes("ana")
+        clock.jump(-HOUR)
+
+        await line.relay().step()
+
+        await line.queue.finish(running, Done())
+        clock.advance(QUIET)
+        assert await line.claimed_lanes() == ["ana"]
+
+    async def test_a_long_wait_by_a_right_clock_stays_as_it_is(self, line: Line, clock: FrozenClock) -> None:
+        job = line.job("ana", due_in=6 * HOUR)
+        await line.queue.enqueue([job])
+        clock.jump(-SECOND)
+
+        assert await line.queue.set_times_right() == 0
+        assert (await line.row(job.id))["due_at"] == job.due_at
+
+    async def test_a_window_of_a_clock_that_was_ahead_closes_all_the_same(self, line: Line, clock: FrozenClock) -> None:
+        clock.jump(HOUR)
+        job = await line.message_comes("ana")
+        clock.jump(-HOUR)
+        start = clock.now()
+        for _ in range(10):
+            await line.message_comes("ana")
+            clock.advance(SECOND)
+
+        assert (await line.row(job))["due_at"] == start + MOST
+
+    async def test_a_dead_workers_lease_of_a_clock_that_was_ahead_ends_within_two_leases(
+        self, line: Line, clock: FrozenClock
+    ) -> None:
+        await line.stores("dead", "alive")
+        clock.jump(HOUR)
+        dead, alive = sorted(await line.claims(), key=lambda job: job.lane, reverse=True)
+        heartbeat = Heartbeat(line.database, clock, LEASE)
+        heartbeat.keep(alive, HOUR)
+        clock.jump(-HOUR)
+        relay, freed = line.relay(), 0
+        for _ in range(8):
+            await asyncio.to_thread(heartbeat.beat)
+            freed += await relay.step()
+            clock.advance(LEASE / 3)
+
+        assert (freed, await line.statuses([dead.id, alive.id])) == (1, ["waiting", "running"])
+        heartbeat.close()
+
+    async def test_a_clock_that_is_set_ahead_takes_no_lease_from_those_who_live(
+        self, line: Line, clock: FrozenClock
+    ) -> None:
+        await line.stores("dead", "alive")
+        dead, alive = sorted(await line.claims(), key=lambda job: job.lane, reverse=True)
+        heartbeat = Heartbeat(line.database, clock, LEASE)
+        heartbeat.keep(alive, HOUR)
+        relay = line.relay()
+        await relay.step()
+        clock.jump(HOUR)
+
+        freed = [await relay.step()]
+        await asyncio.to_thread(heartbeat.beat)
+        clock.advance(LEASE)
+        await asyncio.to_thread(heartbeat.beat)
+        freed.append(await relay.step())
+
+        assert (freed, await line.statuses([dead.id, alive.id])) == ([0, 1], ["waiting", "running"])
+        heartbeat.close()
+
+    async def test_a_clock_that_is_set_back_gives_no_run_more_time(self, line: Line, clock: FrozenClock) -> None:
+        await line.stores("ana")
+        job = await line.claims_one()
+        heartbeat = Heartbeat(line.database, clock, LEASE)
+        heartbeat.keep(job, timedelta(seconds=60))
+        clock.jump(-HOUR)
+        clock.advance(timedelta(seconds=50))
+
+        await asyncio.to_thread(heartbeat.beat)
+
+        assert (await line.row(job.id))["leased_until"] == clock.now() + timedelta(seconds=10) + GRACE
+        heartbeat.close()
+
+    async def test_an_owner_served_by_a_clock_that_was_ahead_is_not_the_last_of_all(
+        self, line: Line, clock: FrozenClock
+    ) -> None:
+        clock.jump(HOUR)
+        await line.stores("served ahead")
+        await line.claims()
+        clock.jump(-HOUR)
+        await line.stores("f1", "f2", owner=FLORES)
+        await line.claims(1)
+        await line.stores("p")
+
+        assert await line.claimed_lanes(1) == ["p"]
 
     # --- What people do -----------------------------------------------------------------------------------------------
 

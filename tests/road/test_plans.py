@@ -54,6 +54,8 @@ READS_MORE = {
     "SELECT DISTINCT messages.owner_id, messages.lane FROM messages": "ix_messages_unturned",
     "SELECT turns.id, turns.owner_id, turns.lane FROM turns": "ix_turns_unsettled",
     "SELECT answers.id, answers.owner_id FROM answers": "ix_answers_unsettled",
+    # What waits and runs, twice a minute and beside the writer: whether a clock was set back.
+    "SELECT j.lane FROM lanes l CROSS JOIN message_queue j": "lanes|_queue_(unfinished|running|leased)",
     # What runs now, for owners with a cap: as many rows as there are slots in all workers.
     "SELECT owner_id, count(*) FROM message_queue WHERE status = 'running'": "_message_queue_(running|leased)",
     # After a broker has forgotten everything, or `recado queue move`: what waits is read, and nothing that has ended.

@@ -374,7 +374,7 @@ class SendHandler:
             delay = max(delay, timedelta(seconds=turned_away.retry_after))
         if turned_away.pause_account:
             self._accounts.pause(uow, attempt.account_id, now + delay, turned_away.code)
-        store.put_back(uow, job, now + delay, error=f"{turned_away.code}: trying again")
+        store.put_back(uow, job, now, delay, error=f"{turned_away.code}: trying again")
 
     def _change(
         self,

@@ -225,12 +225,16 @@ class ReplyHandler:
         return turn, group
 
     def _deadline_of(self, turn: Turn, job: Job, now: datetime) -> datetime:
-        """Waiting as a suspect does not run it, and that of a replay or a release begins when it is first claimed."""
+        """Waiting as a suspect does not run it, and that of a replay or a release begins when it is first claimed.
+
+        None is later than that of a turn which begins now, unless a clock was set back meanwhile.
+        """
+        latest = now + self._limits.answer
         if job.suspect:
-            return turn.deadline_at + max(now - job.due_at, timedelta())
+            return min(turn.deadline_at + max(now - job.due_at, timedelta()), latest)
         if job.attempts == 0 and (turn.replay_of is not None or turn.resumes):
-            return max(turn.deadline_at, now + self._limits.answer)
-        return turn.deadline_at
+            return latest
+        return min(turn.deadline_at, latest)
 
     def _history(self, uow: UnitOfWork, turn: Turn, conversation: Conversation, most: int) -> list[HistoryEntry]:
         """What was said before in this conversation, oldest first; earlier conversations are closed for a reason."""

@@ -113,10 +113,31 @@ class TestSlots:
 
     async def test_are_not_repeated_by_a_clock_that_goes_back(self, database: Database) -> None:
         noon = datetime.fromisoformat("2026-03-14T12:00:00Z")
+        hourly = Schedule("hourly", At("0 * * * *"))
         for hours in (0, 1, 0, 1):
             clock = FrozenClock(noon + timedelta(hours=hours))
-            await Cron(database, clock, UuidV7(clock), [HALF_MINUTE]).insert_slots()
-        assert await jobs(database) == Counter({"sweep.half": 2})
+            await Cron(database, clock, UuidV7(clock), [hourly]).insert_slots()
+        assert await jobs(database) == Counter({"hourly": 2})
+
+    async def test_go_on_by_a_clock_that_was_an_hour_ahead_for_an_hour(self, database: Database) -> None:
+        """In one process that has seen it all, and in one that begins afterwards."""
+        noon = datetime.fromisoformat("2026-03-14T12:00:00Z")
+        clock = FrozenClock(noon + timedelta(hours=1))
+        minutely, hourly = Schedule("minutely", timedelta(minutes=1)), Schedule("hourly", At("0 * * * *"))
+        cron = Cron(database, clock, UuidV7(clock), [minutely, hourly])
+        for _ in range(60):
+            await cron.insert_slots()
+            clock.advance(timedelta(minutes=1))
+        before = await jobs(database)
+
+        clock.advance(timedelta(hours=-1))
+        other = Cron(database, clock, UuidV7(clock), [minutely, hourly])
+        for _ in range(60):
+            await cron.insert_slots()
+            await other.insert_slots()
+            clock.advance(timedelta(minutes=1))
+
+        assert await jobs(database) - before == Counter({"minutely": 49}), "all but those of the next ten minutes"
 
     async def test_are_later_than_the_last_whoever_inserted_that(self, database: Database, clock: FrozenClock) -> None:
         """A clock that is behind, or has gone back, brings nothing round that a faster one has passed."""

@@ -11,7 +11,7 @@ over for others. Two workers that look at the same moment both find work, and no
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from itertools import groupby
 from typing import Final
 from uuid import UUID
@@ -22,6 +22,8 @@ from recado.core.database.prepared import Prepared, given
 from recado.core.database.unit_of_work import UnitOfWork
 from recado.core.queue.tables import lanes, message_queue, queue_owners
 
+LEEWAY: Final = timedelta(seconds=5)
+"""How far the clocks of processes that share a database may differ."""
 PAGE: Final = 256
 """How many of the oldest due heads are looked at."""
 STEPS: Final = 128
@@ -184,6 +186,8 @@ def _stand(look: _Look, owners: Iterable[UUID]) -> None:
     running: dict[UUID, int] = dict(look.uow.rows_of_many(_RUNNING, [{"owner": owner} for owner in sorted(held)]))
     for owner in (row["owner"] for row in new):
         served_at, _ = stored.get(owner, (None, None))
+        if served_at is not None and served_at > look.now + LEEWAY:
+            served_at = None  # A clock that was ahead told it: this owner would come after all others until then.
         room = look.limit if owner not in capped else 0
         if owner in held:
             room = max(0, capped[owner] - running.get(owner, 0))

@@ -26,6 +26,9 @@ from recado.core.queue.tables import cron_slots
 CRON_PRIORITY = 9
 """After everything a customer waits for."""
 
+AHEAD = timedelta(minutes=10)
+"""A slot so far in the future was made by a clock that has been set back since: it is yet to come."""
+
 NOTE_SECONDS = 45.0
 """How often a process reads the table of schedules: what a person sets is in force within a minute."""
 
@@ -88,15 +91,23 @@ class Cron:
     def _slot_due(self, schedule: Schedule, now: datetime) -> _Slot | None:
         """The latest slot, unless this process has dealt with it."""
         done = self._done.get(schedule.name)
-        if done is not None and done.schedule == schedule and now < done.until:
+        if done is not None and done.schedule == schedule and done.begins - AHEAD < now < done.until:
             return None
         return _Slot(schedule, schedule.slot(now), schedule.next_slot(now))
 
     def _insert(self, uow: UnitOfWork, due: Sequence[_Slot], now: datetime) -> int:
-        """Later slots only: a clock that has gone back, or a schedule just set, brings nothing round again."""
+        """Later slots only: a clock that has gone back a little, or a schedule just set, brings nothing round again.
+
+        Slots in the far future do not count: until the clock had come to them, nothing else would come round. Those of
+        a distance are forgotten too, for a clock that was ahead for an hour has made all of the next hour; those of a
+        cron expression have come round, though early, and do not come again.
+        """
         uow.hold("cron slots")  # Two who look at once must see each other's slots, not only refuse the same one.
-        last = _last_slots(uow, [slot.schedule.name for slot in due])
-        wanted = [slot for slot in due if _is_later(slot, last)]
+        for slot in due:
+            if isinstance(slot.schedule.when, timedelta):
+                uow.run(_FORGET_AHEAD, name=slot.schedule.name, ahead=now + AHEAD)
+        last = _last_slots(uow, [slot.schedule.name for slot in due], now + AHEAD)
+        wanted = [slot for slot in due if _is_later(slot, last, now)]
         rows = [{"name": slot.schedule.name, "slot": slot.begins} for slot in wanted]
         new = {name for (name,) in uow.rows_of_many(_INSERT, rows)}
         store.add(uow, [self._job(slot.schedule.name, now) for slot in wanted if slot.schedule.name in new])
@@ -136,7 +147,7 @@ class Cron:
             [found] = schedules.in_force(uow, [own])
             changed = Schedule(name, when or found.when, found.enabled if enabled is None else enabled)
             stored = schedules.put(uow, changed, now)
-            return _listed(stored, _last_slots(uow, [name]), now)
+            return _listed(stored, _last_slots(uow, [name], now + AHEAD), now)
 
         return await self._database.write(work, owner=None)
 
@@ -147,22 +158,30 @@ class Cron:
         raise NotFound(f"there is no schedule {name[:60]!r}; `recado cron list` shows them")
 
     def _listed(self, uow: UnitOfWork, now: datetime) -> Sequence[Listed]:
-        last = _last_slots(uow, [schedule.name for schedule in self._own])
+        last = _last_slots(uow, [schedule.name for schedule in self._own], now + AHEAD)
         return [_listed(schedule, last, now) for schedule in schedules.in_force(uow, self._own)]
 
 
 _INSERT = Prepared(inserting(cron_slots).on_conflict_do_nothing().returning(cron_slots.c.name))
-_LAST = Prepared(select(func.max(cron_slots.c.slot)).where(cron_slots.c.name == bindparam("name")))
+_FORGET_AHEAD = Prepared(
+    delete(cron_slots).where(cron_slots.c.name == bindparam("name"), cron_slots.c.slot > bindparam("ahead"))
+)
+_LAST = Prepared(
+    select(func.max(cron_slots.c.slot)).where(
+        cron_slots.c.name == bindparam("name"), cron_slots.c.slot <= bindparam("until")
+    )
+)
 
 
-def _last_slots(uow: UnitOfWork, names: Sequence[str]) -> Mapping[str, datetime]:
-    found = {name: uow.rows(_LAST, name=name)[0][0] for name in names}
+def _last_slots(uow: UnitOfWork, names: Sequence[str], until: datetime) -> Mapping[str, datetime]:
+    found = {name: uow.rows(_LAST, name=name, until=until)[0][0] for name in names}
     return {name: slot for name, slot in found.items() if slot is not None}
 
 
-def _is_later(slot: _Slot, last: Mapping[str, datetime]) -> bool:
+def _is_later(slot: _Slot, last: Mapping[str, datetime], now: datetime) -> bool:
     before, set_at = last.get(slot.schedule.name), slot.schedule.set_at
-    return (before is None or slot.begins > before) and (set_at is None or slot.begins >= set_at)
+    in_force = set_at is None or slot.begins >= set_at or set_at > now + AHEAD
+    return (before is None or slot.begins > before) and in_force
 
 
 def _listed(schedule: Schedule, last: Mapping[str, datetime], now: datetime) -> Listed:

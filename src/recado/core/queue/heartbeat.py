@@ -9,7 +9,7 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import TimeoutError as FutureTimeout
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 import structlog
 
@@ -27,7 +27,8 @@ GRACE = timedelta(seconds=5)
 @dataclass(frozen=True, slots=True)
 class _Lease:
     job: Job
-    end: datetime
+    end: float
+    """By the monotonic clock: a clock that is set back gives no run more time."""
     loop: asyncio.AbstractEventLoop
 
 
@@ -48,7 +49,7 @@ class Heartbeat:
         """Keep a job's lease alive; call what comes back when the run is over. `job.lost` is set if it was lost."""
         key = (job.id, job.lease_token)
         with self._lock:
-            end = self._clock.now() + time_limit + GRACE
+            end = self._clock.monotonic() + (time_limit + GRACE).total_seconds()
             self._leases[key] = _Lease(job, end, asyncio.get_running_loop())
             if self._thread is None:
                 self._thread = threading.Thread(target=self._beat_for_ever, name="recado-heartbeat", daemon=True)
@@ -78,8 +79,11 @@ class Heartbeat:
         """Extend every lease once."""
         with self._lock:
             leases = list(self._leases.values())
-        now = self._clock.now()
-        rows = [(lease.job.id, lease.job.lease_token, min(now + self._lease, lease.end)) for lease in leases]
+        now, at = self._clock.now(), self._clock.monotonic()
+        rows = [
+            (lease.job.id, lease.job.lease_token, now + min(self._lease, timedelta(seconds=lease.end - at)))
+            for lease in leases
+        ]
         if rows:
             held = self._database.write_from_thread(lambda uow: store.extend_leases(uow, rows)).result(
                 timeout=self._lease.total_seconds()

@@ -4,6 +4,7 @@ Every worker runs one. It is not a job, for it must not need the bell it repairs
 """
 
 import asyncio
+import math
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
@@ -19,6 +20,10 @@ from recado.core.queue.service import QueueService
 log = structlog.get_logger(__name__)
 
 PASS_SECONDS = 1.0
+SET_RIGHT_SECONDS = 30.0
+"""How often it is looked for what a clock that has been set back since has timed; a jump is noticed at once."""
+JUMP_SECONDS = 2.0
+"""By how much a clock must differ from the one that only goes on, between two passes, to have been set."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +46,9 @@ class Relay:
         self._clock = clock
         self._dispatcher = dispatcher
         self._last_pass: float | None = None
-        self._patient_until = 0.0
+        self._patient_until = -math.inf
+        self._drift: float | None = None
+        self._right_until = -math.inf
 
     async def run(self, after_pass: Callable[[], Awaitable[None]], look: Callable[[], None]) -> None:
         """Keep the line moving, for ever; `look` is called when workers must look at the table by themselves."""
@@ -73,13 +80,18 @@ class Relay:
     async def step(self) -> int:
         """One pass; how many jobs of dead workers are free again.
 
-        After an outage of the database (no pass for a whole lease) living workers get one lease's time to renew what
-        they hold: leases that ran out because nobody could write are no crashes.
+        After an outage of the database (no pass for a whole lease), and after somebody has set the clock, living
+        workers get one lease's time to renew what they hold: leases that ran out because nobody could write, or by
+        another clock than the one they were given by, are no crashes.
         """
         now = self._clock.monotonic()
         lease = self._queue.lease.total_seconds()
-        if self._last_pass is not None and now - self._last_pass > lease + PASS_SECONDS:
+        jumped = self._clock_jumped()
+        if jumped or (self._last_pass is not None and now - self._last_pass > lease + PASS_SECONDS):
             self._patient_until = now + lease
+        if jumped or now >= self._right_until:
+            await self._set_times_right()
+            self._right_until = now + SET_RIGHT_SECONDS
         freed = await self._free() if now >= self._patient_until else 0
         await self._cron.insert_slots()
         self._last_pass = now
@@ -87,9 +99,21 @@ class Relay:
 
     async def once(self) -> Passed:
         """A pass of those who come round seldom: that nobody passed meanwhile says nothing about the database."""
+        await self._set_times_right()
         return Passed(await self._cron.insert_slots(), await self._free())
 
+    def _clock_jumped(self) -> bool:
+        """Whether somebody has set the clock since the last pass."""
+        before, self._drift = self._drift, self._clock.now().timestamp() - self._clock.monotonic()
+        return before is not None and abs(self._drift - before) > JUMP_SECONDS
+
+    async def _set_times_right(self) -> None:
+        found = await self._queue.set_times_right()
+        if found:
+            log.warning("queue.clock_was_set_back", lanes=found, doing="what waits is timed anew")
+
     async def _free(self) -> int:
+        await self._queue.end_far_leases()
         freed = await self._queue.free_ended_leases()
         if freed:
             log.warning("queue.leases_freed", jobs=freed, lease=str(self._queue.lease))

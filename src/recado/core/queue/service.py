@@ -8,6 +8,7 @@ import contextlib
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 from uuid import UUID
 
 import structlog
@@ -18,7 +19,7 @@ from recado.core.database.unit_of_work import UnitOfWork
 from recado.core.errors import Busy, Conflict, NotFound, StorageUnavailable
 from recado.core.ids import Chance, Ids, jittered
 from recado.core.queue import store
-from recado.core.queue.claiming import Round, heads
+from recado.core.queue.claiming import LEEWAY, Round, heads
 from recado.core.queue.job import (
     Discard,
     Done,
@@ -83,6 +84,7 @@ class QueueService:
     ) -> None:
         self._harmless = harmless
         self._round = Round()
+        self._far: dict[tuple[UUID, datetime], float] = {}
         self._database = database
         self._clock = clock
         self._ids = ids
@@ -150,8 +152,8 @@ class QueueService:
 
     async def give_back(self, job: Job, *, after: timedelta = timedelta(), why: str | None = None) -> None:
         """Return a held job unharmed: a graceful stop burns no attempt."""
-        due_at = self._clock.now() + after
-        await self._database.write(lambda uow: store.put_back(uow, job, due_at, error=why), owner=None, urgent=True)
+        now = self._clock.now()
+        await self._database.write(lambda uow: store.put_back(uow, job, now, after, error=why), owner=None, urgent=True)
 
     async def died_alone(self, job: Job, how: str) -> None:
         """A suspect killed the process that ran nothing else: that counts against it."""
@@ -162,13 +164,41 @@ class QueueService:
             if crashes >= job.max_attempts:
                 self._bury(uow, job, now, f"it killed its own process {crashes} times ({how})", crashes_alone=crashes)
             else:
-                store.put_back(uow, job, now + delay, error=how, crashes_alone=crashes)
+                store.put_back(uow, job, now, delay, error=how, crashes_alone=crashes)
 
         await self._database.write(record, owner=None, urgent=True)
 
     async def free_ended_leases(self) -> int:
         now = self._clock.now()
         return await self._database.write(lambda uow: store.free_ended_leases(uow, now, self._harmless), owner=None)
+
+    async def set_times_right(self) -> int:
+        """What waits for a time that a clock told which has been set back since waits as long as it should, from now.
+
+        How many lanes that concerned. Nothing is written where no clock has been set back.
+        """
+        now, found = self._clock.now(), 0
+        while lanes := await self._database.read(lambda uow: store.ahead_of_time(uow, now), owner=None):
+            await self._database.write(partial(store.time_anew, names=lanes, now=now), owner=None)
+            found += len(lanes)
+            if len(lanes) < store.STEP:
+                break
+        return found
+
+    async def end_far_leases(self) -> int:
+        """End leases that run for longer than any is given and were not renewed for twice a lease: how many.
+
+        A clock that was ahead gave them, and who held them is dead. Who lives renews them by the clock as it is now.
+        """
+        now, seen_at = self._clock.now(), self._clock.monotonic()
+        after = now + self.lease + LEEWAY
+        far = await self._database.read(lambda uow: store.far_leases(uow, after), owner=None)
+        self._far = {lease: self._far.get(lease, seen_at) for lease in far.items()}
+        patience = 2 * self.lease.total_seconds()
+        unrenewed = {job: until for (job, until), since in self._far.items() if seen_at - since >= patience}
+        if unrenewed:
+            await self._database.write(lambda uow: store.end_leases(uow, unrenewed, now), owner=None)
+        return len(unrenewed)
 
     def failure(self, job: Job, error: str) -> RetryIn:
         """The usual answer to an unexpected error: again, later each time."""
@@ -254,7 +284,7 @@ class QueueService:
                 if attempts >= job.max_attempts and counts:
                     held = self._bury(uow, job, now, error, attempts=attempts)
                 else:
-                    held = store.put_back(uow, job, now + delay, error=error or None, attempts=attempts)
+                    held = store.put_back(uow, job, now, delay, error=error or None, attempts=attempts)
         return Finished() if held else LeaseLost()
 
     def _bury(self, uow: UnitOfWork, job: Job, now: datetime, error: str, **counted: int) -> bool:

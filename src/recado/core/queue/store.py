@@ -15,7 +15,7 @@ from recado.core.database.prepared import Prepared, Row, given, inserting
 from recado.core.database.types import JsonValue, earlier
 from recado.core.database.unit_of_work import UnitOfWork
 from recado.core.metrics import DEAD
-from recado.core.queue.claiming import Head
+from recado.core.queue.claiming import LEEWAY, Head
 from recado.core.queue.job import Job, NewJob
 from recado.core.queue.tables import UNFINISHED, lanes, message_queue, queue_owners
 
@@ -45,8 +45,8 @@ def collect(
     """Open or extend the burst windows of some lanes, at most one job a lane given.
 
     A window that is open already moves its due time to `min(new due, window's end)`; the end is set only once, at
-    insert. The lanes in `due_at_once` (a button was tapped) close their window now. `held`: the caller has held the
-    lanes with `make_lanes`.
+    insert, and comes nearer only when a clock was set back. The lanes in `due_at_once` (a button was tapped) close
+    their window now. `held`: the caller has held the lanes with `make_lanes`.
     """
     if not jobs:
         return
@@ -57,14 +57,14 @@ def collect(
     if due_at_once:
         now = max(job.created_at for job in jobs)
         at_once = and_(message_queue.c.lane.in_(sorted(due_at_once)), message_queue.c.status == text("'collecting'"))
-        uow.execute(update(message_queue).where(at_once).values(due_at=now, window_ends_at=now))
+        uow.execute(update(message_queue).where(at_once).values(due_at=now, window_ends_at=now, timed_at=now))
     touch_lanes(uow, owners)
 
 
 _new = inserting(
     message_queue, "id", "name", "message_sid", "payload", "status", "attempts", "created_at", "owner_id", "lane",
-    "priority", "due_at", "window_ends_at", "turn_id", "max_attempts", "crashes", "crashes_alone", "dispatches",
-    "trace",
+    "priority", "due_at", "window_ends_at", "timed_at", "turn_id", "max_attempts", "crashes", "crashes_alone",
+    "dispatches", "trace",
 )  # fmt: skip
 _ADD = Prepared(_new)
 _COLLECT = Prepared(
@@ -73,6 +73,8 @@ _COLLECT = Prepared(
         index_where=text("status='collecting'"),
         set_={
             "due_at": earlier(_new.excluded.due_at, message_queue.c.window_ends_at),
+            "window_ends_at": earlier(_new.excluded.window_ends_at, message_queue.c.window_ends_at),
+            "timed_at": _new.excluded.timed_at,
             "message_sid": _new.excluded.message_sid,
             "trace": _new.excluded.trace,
         },
@@ -98,6 +100,7 @@ def _row(job: NewJob) -> dict[str, object]:
         "priority": job.priority,
         "due_at": job.due_at,
         "window_ends_at": job.window_ends_at,
+        "timed_at": job.created_at,
         "turn_id": job.turn_id,
         "max_attempts": job.max_attempts,
         "crashes": 0,
@@ -368,7 +371,7 @@ _HASTEN = Prepared(
         message_queue.c.status == text("'waiting'"),
         message_queue.c.due_at > bindparam("now"),
     )
-    .values(due_at=given(message_queue.c.due_at, "now"))
+    .values(due_at=given(message_queue.c.due_at, "now"), timed_at=given(message_queue.c.timed_at, "now"))
 )
 
 
@@ -502,11 +505,13 @@ RETURNING id
 )
 
 
-def put_back(uow: UnitOfWork, job: Job, due_at: datetime, *, error: str | None, **counted: int) -> bool:
+def put_back(
+    uow: UnitOfWork, job: Job, now: datetime, wait: timedelta = timedelta(), *, error: str | None, **counted: int
+) -> bool:
     """Let a held job wait again, at its place in the line; `counted` sets attempts or crashes_alone."""
     lock_lanes(uow, [job.lane])
     values = {"attempts": job.attempts, "crashes_alone": job.crashes_alone, **counted}
-    if uow.run(_PUT_BACK, of_id=job.id, token=job.lease_token, due_at=due_at, error=error, **values) != 1:
+    if uow.run(_PUT_BACK, of_id=job.id, token=job.lease_token, now=now, due_at=now + wait, error=error, **values) != 1:
         return False
     refresh_lanes(uow, [job.lane])
     return True
@@ -520,6 +525,7 @@ _PUT_BACK = Prepared(
         lease_token=None,
         leased_until=None,
         due_at=given(message_queue.c.due_at),
+        timed_at=given(message_queue.c.timed_at, "now"),
         last_error=func.coalesce(given(message_queue.c.last_error, "error"), message_queue.c.last_error),
         attempts=given(message_queue.c.attempts),
         crashes_alone=given(message_queue.c.crashes_alone),
@@ -583,6 +589,7 @@ def free_ended_leases(uow: UnitOfWork, now: datetime, harmless: Collection[str] 
             status="waiting",
             lease_token=None,
             leased_until=None,
+            timed_at=now,
             due_at=message_queue.c.leased_until,  # From then on it waits, however long nobody was there to free it.
             crashes=message_queue.c.crashes + case((message_queue.c.name.in_(harmless), 0), else_=1),
             last_error=case(
@@ -594,6 +601,83 @@ def free_ended_leases(uow: UnitOfWork, now: datetime, harmless: Collection[str] 
     names = [row["lane"] for row in uow.execute(freed).mappings().all()]
     refresh_lanes(uow, names)
     return len(names)
+
+
+# --- When a clock was set back ----------------------------------------------------------------------------------------
+
+NEAR = timedelta(seconds=10)
+"""What is due by then is not looked for: it hardly waits longer than it would."""
+
+
+def ahead_of_time(uow: UnitOfWork, now: datetime) -> list[str]:
+    """Some lanes in which something waits for a due time that was reckoned by a clock that has been set back since."""
+    rows = uow.rows(_AHEAD, near=now + NEAR, ahead=now + LEEWAY, most=STEP)
+    return [lane for (lane,) in rows]
+
+
+def time_anew(uow: UnitOfWork, names: Collection[str], now: datetime) -> None:
+    """Have what waits in these lanes wait as long as it should have, from now on."""
+    free = sorted(_lock_free_lanes(uow, names))
+    for lane in free:
+        uow.run(_TIME_ANEW, lane=lane, now=now, ahead=now + LEEWAY)
+    refresh_lanes(uow, free)
+
+
+_WAITING_IN = "status IN ('collecting', 'waiting', 'running') AND {job}.status <> 'running' AND {job}.timed_at > :ahead"
+_AHEAD = Prepared(
+    text(
+        f"""
+SELECT j.lane FROM lanes l CROSS JOIN message_queue j
+WHERE l.next_due_at > :near AND j.lane = l.lane AND j.{_WAITING_IN.format(job="j")}
+UNION
+SELECT j.lane FROM message_queue r CROSS JOIN message_queue j
+WHERE r.status = 'running' AND j.lane = r.lane AND j.{_WAITING_IN.format(job="j")}
+LIMIT :most
+"""
+    )
+    .bindparams(
+        given(message_queue.c.timed_at, "near"),
+        given(message_queue.c.timed_at, "ahead"),
+        bindparam("most", type_=Integer),
+    )
+    .columns(message_queue.c.lane)
+)
+_TIME_ANEW = Prepared(
+    text(
+        f"""
+UPDATE message_queue SET due_at = :now + (due_at - timed_at), window_ends_at = :now + (window_ends_at - timed_at),
+    timed_at = :now
+WHERE lane = :lane AND {_WAITING_IN.format(job="message_queue")}
+"""
+    ).bindparams(given(message_queue.c.timed_at, "now"), given(message_queue.c.timed_at, "ahead"))
+)
+
+
+def far_leases(uow: UnitOfWork, after: datetime) -> dict[UUID, datetime]:
+    """Leases that end after a moment."""
+    return dict(uow.rows(_FAR, after=after))
+
+
+def end_leases(uow: UnitOfWork, unrenewed: Mapping[UUID, datetime], now: datetime) -> None:
+    """Have these leases end now, except those that were renewed meanwhile."""
+    for job_id, until in unrenewed.items():
+        uow.run(_END_LEASE, of_id=job_id, until=until, now=now)
+
+
+_FAR = Prepared(
+    select(message_queue.c.id, message_queue.c.leased_until)
+    .where(message_queue.c.status == text("'running'"), message_queue.c.leased_until > bindparam("after"))
+    .limit(STEP)
+)
+_END_LEASE = Prepared(
+    update(message_queue)
+    .where(
+        message_queue.c.id == bindparam("of_id"),
+        message_queue.c.status == text("'running'"),
+        message_queue.c.leased_until == given(message_queue.c.leased_until, "until"),
+    )
+    .values(leased_until=given(message_queue.c.leased_until, "now"))
+)
 
 
 # --- For people -------------------------------------------------------------------------------------------------------

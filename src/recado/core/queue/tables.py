@@ -26,6 +26,8 @@ message_queue = Table(
     Column("priority", Integer, nullable=False, default=5),
     Column("due_at", Moment, nullable=False),
     Column("window_ends_at", Moment),
+    # By which moment `due_at` was reckoned: one in the future was told by a clock that has been set back since.
+    Column("timed_at", Moment, nullable=False),
     Column("turn_id", Id),
     Column("max_attempts", Integer, nullable=False, default=3),
     Column("crashes", Integer, nullable=False, default=0),

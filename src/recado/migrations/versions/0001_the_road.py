@@ -147,6 +147,7 @@ def upgrade() -> None:
         sa.Column("priority", sa.Integer(), nullable=False),
         sa.Column("due_at", types.Moment(), nullable=False),
         sa.Column("window_ends_at", types.Moment(), nullable=True),
+        sa.Column("timed_at", types.Moment(), nullable=False),
         sa.Column("turn_id", types.Id(), nullable=True),
         sa.Column("max_attempts", sa.Integer(), nullable=False),
         sa.Column("crashes", sa.Integer(), nullable=False),
