@@ -7,7 +7,7 @@ The clock stands still, so that a lease runs out, a backoff passes or a window c
 
 import asyncio
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from uuid import UUID
@@ -67,6 +67,8 @@ class ScriptedHandler:
     ran: list[UUID] = field(default_factory=list)
     settled: list[tuple[UUID, str]] = field(default_factory=list)
     refusal: str | None = None
+    refused_lanes: set[str] = field(default_factory=set)
+    on_replay: Callable[[], object] = lambda: None
     successor: UUID = SUCCESSOR
 
     async def run(self, job: Job) -> JobResult:
@@ -82,7 +84,10 @@ class ScriptedHandler:
     def replay(self, uow: UnitOfWork, job: Job, *, force: bool) -> Replayed | ReplayRefused:
         if self.refusal is not None and not force:
             return ReplayRefused(job.id, self.refusal)
+        if job.lane in self.refused_lanes:
+            return ReplayRefused(job.id, "not this one")
         uow.first(text("SELECT 1"))
+        self.on_replay()
         return Replayed(job.id, self.successor)
 
     def discarded(self, uow: UnitOfWork, job: Job) -> str | None:  # noqa: ARG002 - the port's names
@@ -150,6 +155,14 @@ class Line:
         """Whoever holds leases dies, and the relay finds out."""
         self.clock.advance(LEASE + SECOND)
         await self.queue.free_ended_leases()
+
+    async def gives_up(self, *lanes: str) -> list[UUID]:
+        """Dead letters, one for each lane."""
+        ids = await self.stores(*lanes)
+        ended = text("UPDATE message_queue SET status = 'dead' WHERE status = 'waiting'")
+        await self.database.write(lambda uow: uow.execute(ended).close(), owner=None)
+        await self.database.write(lambda uow: store.refresh_lanes(uow, lanes), owner=None)
+        return ids
 
     async def row(self, job_id: UUID) -> RowMapping:
         row = await self.database.read(
@@ -720,6 +733,39 @@ class QueueContract:
         assert await line.queue.retry(job_id) == ReplayRefused(job_id, "too late")
         assert [job.id for job in await line.queue.dead()] == [job_id]
         assert isinstance(await line.queue.retry(job_id, force=True), Replayed)
+
+    async def test_all_are_retried_though_pages_of_them_are_refused(self, line: Line) -> None:
+        lanes = [f"{n:04}" for n in range(store.PAGE + 20)]
+        letters = await line.gives_up(*lanes)
+        line.handler.refused_lanes = set(lanes[: store.PAGE + 3])
+
+        results = [result async for result in line.queue.retry_all()]
+
+        assert [result.job_id for result in results] == letters
+        assert [isinstance(result, Replayed) for result in results] == [False] * (store.PAGE + 3) + [True] * 17
+        assert [job.id for job in await line.queue.dead()] == letters[: store.PAGE + 3]
+
+    async def test_what_is_given_up_while_all_are_retried_is_left(self, line: Line) -> None:
+        """A replay that fails at once would come round for ever."""
+        first = await line.gives_up("ana", "bia")
+        results = []
+        async for result in line.queue.retry_all():
+            results.append(result.job_id)
+            newer = await line.gives_up(f"newer {len(results)}")
+
+        assert results == first
+        assert newer[0] in [job.id for job in await line.queue.dead()]
+
+    async def test_one_that_nobody_can_retry_stops_none_behind_it(self, line: Line) -> None:
+        strange, fine = await line.gives_up("strange", "fine")
+        renamed = text("UPDATE message_queue SET name = 'of an older release' WHERE lane = 'strange'")
+        await line.database.write(lambda uow: uow.execute(renamed).close(), owner=None)
+
+        refused, retried = [result async for result in line.queue.retry_all()]
+
+        assert isinstance(refused, ReplayRefused)
+        assert (refused.job_id, "no handler" in refused.why) == (strange, True)
+        assert retried == Replayed(fine, SUCCESSOR)
 
     async def test_only_dead_letters_can_be_retried(self, line: Line) -> None:
         [job_id] = await line.stores("ana")

@@ -1,15 +1,31 @@
 import asyncio
 import json
+from collections.abc import Sequence
+from datetime import timedelta
+from uuid import UUID
 
 import pytest
 from sqlalchemy import text
 
+from recado.conversation.accept import REPLY
+from recado.core.clock import FrozenClock
+from recado.core.database.engine import Database
 from recado.core.database.sqlite import SqliteDatabase
+from recado.core.ids import Ids
+from recado.core.queue import store
+from recado.core.queue.job import NewJob
+from recado.entrypoints.cli.output import Progress
+from recado.entrypoints.cli.queue import _retry_all
 from tests.brokers import RedisServer
+from tests.conftest import NOON
+from tests.contracts.queue import Line
 from tests.ports import reserved_port
 
 from .conftest import Recado
 from .test_org import NOBODY
+
+GONE = "its messages belong to a newer turn"
+LATER = "a later message of the same customer was answered; --force answers this one all the same"
 
 
 @pytest.fixture
@@ -66,6 +82,77 @@ class TestRetry:
 
     def test_an_unknown_one_gets_a_sentence(self, recado: Recado) -> None:
         assert f"there is no job {NOBODY}" in recado.refuses("queue", "retry", NOBODY)
+
+
+class TestRetryOfVeryMany:
+    @pytest.fixture
+    def many(self, recado: Recado, dead: list[str]) -> list[str]:  # noqa: ARG002 - read before there are so many
+        """1,200 that cannot be retried, older than those of Ana and Bruno."""
+        ids = [UUID(int=n) for n in range(1, 1_201)]
+        asyncio.run(_given_up(recado, ids))
+        return [str(each) for each in ids]
+
+    def test_reaches_those_behind_them(self, recado: Recado, many: list[str], dead: list[str]) -> None:
+        ended = recado.one("queue", "retry", "--all")
+        assert ended["refused"] == [{"id": each, "why": GONE} for each in many] + [{"id": dead[0], "why": LATER}]
+        assert [letter["id"] for letter in listed(ended["retried"])] == dead[1:]
+
+    def test_tells_a_person_of_some_and_counts_the_rest(self, recado: Recado, many: list[str]) -> None:
+        shown = recado.says("queue", "retry", "--all")
+        assert "1 dead letter started again" in shown
+        assert (many[19] in shown, many[20] in shown) == (True, False)
+        assert f"… and 1,180 more: {GONE}\n" in shown
+
+    def test_are_all_listed_for_programs_and_counted_for_people(
+        self, recado: Recado, many: list[str], dead: list[str]
+    ) -> None:
+        assert [letter["id"] for letter in recado.many("queue", "dead")] == many + dead
+        assert "These are the oldest 1,000 of 1,202; --json lists them all." in recado.says("queue", "dead")
+
+
+class TestRetryThatIsInterrupted:
+    async def test_tells_what_was_done_and_that_is_what_is_stored(
+        self, database: Database, clock: FrozenClock, ids: Ids
+    ) -> None:
+        line = Line(database, clock, ids)
+        letters = await line.gives_up(*"abcdefgh")
+        loop, left = asyncio.get_running_loop(), [3]
+
+        def third() -> None:
+            left[0] -= 1
+            if not left[0]:
+                loop.call_soon_threadsafe(retrying.cancel)
+
+        line.handler.on_replay = third
+        retrying = asyncio.ensure_future(_retry_all(line.queue, force=False))
+        ended = await retrying
+
+        stored = {str(job.id) for job in await line.queue.dead()}
+        assert (ended.stopped, ended.status) == ("interrupted", 130)
+        assert stored == {str(each) for each in letters} - {str(each["id"]) for each in ended.retried}
+        assert len(ended.retried) >= 3
+
+
+def test_progress_is_told_every_few_seconds(clock: FrozenClock, capsys: pytest.CaptureFixture[str]) -> None:
+    progress = Progress(clock)
+    for number in range(8):
+        progress(f"{number} of 8")
+        clock.advance(timedelta(seconds=1))
+    assert capsys.readouterr() == ("", "3 of 8\n6 of 8\n")
+
+
+async def _given_up(recado: Recado, ids: Sequence[UUID]) -> None:
+    database = SqliteDatabase(recado.environment["RECADO_DATABASE_URL"])
+    new = [NewJob(id_, REPLY, UUID(int=1), NOON, NOON, f"lane {id_.int}") for id_ in ids]
+    await database.write(lambda uow: store.add(uow, new), owner=None)
+    ended = text("UPDATE message_queue SET status = 'dead' WHERE lane LIKE 'lane %'")
+    await database.write(lambda uow: uow.execute(ended).close(), owner=None)
+    await database.close()
+
+
+def listed(value: object) -> list[dict[str, object]]:
+    assert isinstance(value, list)
+    return value
 
 
 class TestMove:

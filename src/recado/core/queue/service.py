@@ -5,7 +5,7 @@ message gets its apology and cannot stop the line.
 """
 
 import contextlib
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
@@ -16,7 +16,7 @@ import structlog
 from recado.core.clock import Clock
 from recado.core.database.engine import Database
 from recado.core.database.unit_of_work import UnitOfWork
-from recado.core.errors import Busy, Conflict, NotFound, StorageUnavailable
+from recado.core.errors import Busy, Conflict, DomainError, NotFound, StorageUnavailable
 from recado.core.ids import Chance, Ids, jittered
 from recado.core.queue import store
 from recado.core.queue.claiming import LEEWAY, Round, heads
@@ -216,7 +216,40 @@ class QueueService:
         return await self._database.read(lambda uow: store.due(uow, now), owner=None)
 
     async def dead(self) -> list[Job]:
-        return await self._database.read(store.dead_letters, owner=None)
+        """Every dead letter that was neither retried nor discarded, the oldest first."""
+        return [job async for page in self.dead_pages() for job in page]
+
+    async def dead_now(self) -> store.DeadLetters:
+        return await self._database.read(store.dead_now, owner=None)
+
+    async def dead_pages(self, last: UUID = store.LAST_ID) -> AsyncIterator[list[Job]]:
+        """The same, a page at a time, up to the one named `last`."""
+        after = store.FIRST_ID
+        while page := await self._database.read(partial(store.dead_letters, after=after, last=last), owner=None):
+            yield page
+            after = page[-1].id
+
+    async def retry_all(self, *, force: bool = False) -> AsyncIterator[Replayed | ReplayRefused]:
+        """Start every dead letter again that there is now; what became of each, as it is stored.
+
+        Those that are made meanwhile are left, or a replay that fails at once would come round for ever. Raises `Busy`
+        and `StorageUnavailable`; what was told before that is stored.
+        """
+        newest = (await self.dead_now()).newest
+        if newest is None:
+            return
+        async for page in self.dead_pages(last=newest):
+            for job in page:
+                yield await self._retry_or_refuse(job.id, force=force)
+
+    async def _retry_or_refuse(self, job_id: UUID, *, force: bool) -> Replayed | ReplayRefused:
+        """What is wrong with one of many, or what somebody else has done with it meanwhile, concerns only that one."""
+        try:
+            return await self.retry(job_id, force=force)
+        except (Busy, StorageUnavailable):
+            raise
+        except DomainError as error:
+            return ReplayRefused(job_id, str(error))
 
     async def retry(self, job_id: UUID, *, force: bool = False) -> Replayed | ReplayRefused:
         """Start a dead letter again. Raises `NotFound` and `Conflict` in words a person understands."""

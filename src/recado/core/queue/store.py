@@ -698,8 +698,7 @@ def stats(uow: UnitOfWork, now: datetime) -> QueueStats:
         select(message_queue.c.status, func.count().label("n")).where(_UNFINISHED).group_by(message_queue.c.status)
     )
     by_status = {row["status"]: int(row["n"]) for row in counted}
-    listed = and_(message_queue.c.status == text("'dead'"), message_queue.c.discarded_at.is_(None), _NOT_REPLAYED)
-    dead = uow.execute(select(func.count()).select_from(message_queue).where(listed)).scalar_one()
+    dead = uow.execute(select(func.count()).select_from(message_queue).where(_LISTED)).scalar_one()
     oldest = uow.execute(
         select(lanes.c.next_due_at).where(lanes.c.next_due_at.is_not(None)).order_by(lanes.c.next_due_at).limit(1)
     ).scalar()
@@ -727,15 +726,39 @@ def due(uow: UnitOfWork, now: datetime) -> Due:
 _NOT_REPLAYED = message_queue.c.replayed_by.is_(None)
 
 
-def dead_letters(uow: UnitOfWork, *, limit: int = 1000) -> list[Job]:
-    """What was given up and neither replayed nor discarded, oldest first."""
-    statement = (
-        select(*_JOB_COLUMNS)
-        .where(message_queue.c.status == text("'dead'"), message_queue.c.discarded_at.is_(None), _NOT_REPLAYED)
-        .order_by(message_queue.c.id)
-        .limit(limit)
+PAGE = 500
+"""How many dead letters are read at a time."""
+_LISTED = and_(message_queue.c.status == text("'dead'"), message_queue.c.discarded_at.is_(None), _NOT_REPLAYED)
+_DEAD = Prepared(
+    select(*_JOB_COLUMNS)
+    .where(
+        _LISTED,
+        message_queue.c.id > given(message_queue.c.id, "after"),
+        message_queue.c.id <= given(message_queue.c.id, "last"),
     )
-    return [_stored(tuple(row)) for row in uow.execute(statement).all()]
+    .order_by(message_queue.c.id)
+    .limit(bindparam("most"))
+)
+FIRST_ID, LAST_ID = UUID(int=0), UUID(int=2**128 - 1)
+
+
+def dead_letters(uow: UnitOfWork, *, after: UUID = FIRST_ID, last: UUID = LAST_ID, limit: int = PAGE) -> list[Job]:
+    """A page of what was given up and neither replayed nor discarded, oldest first: those after one, up to another."""
+    return [_stored(row) for row in uow.rows(_DEAD, after=after, last=last, most=limit)]
+
+
+@dataclass(frozen=True, slots=True)
+class DeadLetters:
+    """How many are listed, and the newest of them; None when there are none."""
+
+    count: int
+    newest: UUID | None
+
+
+def dead_now(uow: UnitOfWork) -> DeadLetters:
+    (count,) = uow.execute(select(func.count()).select_from(message_queue).where(_LISTED)).one()
+    newest = uow.first(select(message_queue.c.id).where(_LISTED).order_by(message_queue.c.id.desc()).limit(1))
+    return DeadLetters(int(count), newest["id"] if newest is not None else None)
 
 
 def find(uow: UnitOfWork, job_id: UUID) -> Job | None:

@@ -6,8 +6,11 @@ never reach the terminal.
 
 import json
 import sys
-from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, TypeAlias
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Final, TypeAlias
+
+from recado.core.clock import Clock, SystemClock
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -15,10 +18,39 @@ if TYPE_CHECKING:
 Json: TypeAlias = bool | int | float | str | Sequence["Json"] | Mapping[str, "Json"] | None
 Item: TypeAlias = Mapping[str, Json]
 
+PROGRESS_SECONDS: Final = 3.0
+
 
 def document(value: Json | Mapping[str, object]) -> None:
     """The one JSON document on standard output."""
     sys.stdout.write(json.dumps(value, ensure_ascii=False) + "\n")
+
+
+@contextmanager
+def document_of_many() -> Iterator[Callable[[Item], None]]:
+    """One JSON document that is a list, written item by item."""
+    begun = False
+
+    def add(item: Item) -> None:
+        nonlocal begun
+        sys.stdout.write((", " if begun else "[") + json.dumps(item, ensure_ascii=False))
+        begun = True
+
+    yield add
+    sys.stdout.write("]\n" if begun else "[]\n")
+
+
+class Progress:
+    """Says how far something long has come, to people only: on standard error, every few seconds."""
+
+    def __init__(self, clock: Clock | None = None) -> None:
+        self._clock = clock or SystemClock()
+        self._said_at = self._clock.monotonic()
+
+    def __call__(self, words: str) -> None:
+        if self._clock.monotonic() - self._said_at >= PROGRESS_SECONDS:
+            self._said_at = self._clock.monotonic()
+            sys.stderr.write(f"{words}\n")
 
 
 def sentence(text: str) -> None:

@@ -1,7 +1,10 @@
 """`recado queue`: how the line looks, and what to do with what was given up."""
 
-from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Annotated
+import asyncio
+from collections import Counter
+from collections.abc import Awaitable, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Annotated, Final
 from uuid import UUID
 
 import typer
@@ -9,14 +12,30 @@ import typer
 from recado.core.errors import InvalidInput
 from recado.entrypoints.cli.main import family
 from recado.entrypoints.cli.options import AsJson, read_id
-from recado.entrypoints.cli.output import Item, age, answer, document, items, sentence, table
+from recado.entrypoints.cli.output import (
+    Item,
+    Progress,
+    age,
+    answer,
+    document,
+    document_of_many,
+    items,
+    sentence,
+    table,
+)
 from recado.entrypoints.cli.running import run
 
 if TYPE_CHECKING:
     from recado.bootstrap import Container
-    from recado.core.queue.job import Job
+    from recado.core.queue.job import Job, Replayed, ReplayRefused
+    from recado.core.queue.service import QueueService
 
 app = family("What waits, and what was given up.")
+
+MOST_SHOWN: Final = 1_000
+"""How many dead letters a person is shown at once."""
+MOST_REFUSED: Final = 20
+"""How many refusals are named one by one."""
 
 JobId = Annotated[UUID, typer.Argument(metavar="ID", parser=read_id, help="As `recado queue dead` shows it.")]
 
@@ -38,10 +57,31 @@ def dead(as_json: AsJson = False) -> None:
 
     They are jobs that failed for good, and were neither retried nor discarded since.
     """
-    found = [_view(job) for job in run(lambda container: container.queue().dead())]
-    items(
-        found, {"Id": lambda item: str(item["id"]), "What": _what}, empty="There are no dead letters.", as_json=as_json
-    )
+    if as_json:
+        run(_print_all)
+        return
+    shown, count = run(_first_of_all)
+    items(shown, {"Id": lambda item: str(item["id"]), "What": _what}, empty="There are no dead letters.", as_json=False)
+    if count > len(shown):
+        sentence(f"These are the oldest {len(shown):,} of {count:,}; --json lists them all.")
+
+
+async def _first_of_all(container: "Container") -> tuple[list[Item], int]:
+    queue = container.queue()
+    shown: list[Item] = []
+    async for page in queue.dead_pages():
+        shown += [_view(job) for job in page]
+        if len(shown) >= MOST_SHOWN:
+            break
+    return shown[:MOST_SHOWN], (await queue.dead_now()).count
+
+
+async def _print_all(container: "Container") -> None:
+    """Page by page: there may be more of them than fit into memory."""
+    with document_of_many() as add:
+        async for page in container.queue().dead_pages():
+            for job in page:
+                add(_view(job))
 
 
 def _view(job: "Job") -> Item:
@@ -59,12 +99,22 @@ def _what(item: Item) -> str:
     return "\n".join(str(line) for line in lines if line)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Retried:
-    """What became of dead letters that were to start again."""
+    """What became of dead letters that were to start again; `stopped` says why it did not get to all of them."""
 
-    retried: list[Item]
-    refused: list[Item]
+    retried: list[Item] = field(default_factory=list)
+    refused: list[Item] = field(default_factory=list)
+    stopped: str | None = None
+    status: int = 0
+
+    def add(self, result: "Replayed | ReplayRefused") -> None:
+        from recado.core.queue.job import Replayed
+
+        if isinstance(result, Replayed):
+            self.retried.append({"id": str(result.job_id), "job_id": str(result.by)})
+        else:
+            self.refused.append({"id": str(result.job_id), "why": result.why})
 
 
 @app.command()
@@ -72,11 +122,14 @@ def retry(
     job_id: Annotated[
         UUID | None, typer.Argument(metavar="ID", parser=read_id, help="As `recado queue dead` shows it.")
     ] = None,
-    every: Annotated[bool, typer.Option("--all", help="Every dead letter.")] = False,
+    every: Annotated[bool, typer.Option("--all", help="Every dead letter that there is now.")] = False,
     force: Annotated[bool, typer.Option("--force", help="Even if a later message was answered meanwhile.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Start dead letters again. Refused while that could answer a customer twice or out of turn."""
+    """Start dead letters again. Refused while that could answer a customer twice or out of turn.
+
+    Each is stored by itself: stop it at any time, and start it again for the rest.
+    """
     if (job_id is None) is not every:
         raise InvalidInput("name one dead letter by its id, or all of them with --all")
     ended = run(lambda container: _retry(container, job_id, force=force))
@@ -84,40 +137,80 @@ def retry(
         document({"retried": ended.retried, "refused": ended.refused})
     else:
         _tell(ended)
+    if ended.stopped is not None:
+        typer.echo(f"Error: {ended.stopped}; `recado queue retry --all` goes on with the rest", err=True)
+        raise typer.Exit(ended.status)
     if job_id is not None and ended.refused:
         typer.echo(f"Error: {job_id} was not retried: {ended.refused[0]['why']}", err=True)
         raise typer.Exit(1)
 
 
 async def _retry(container: "Container", job_id: UUID | None, *, force: bool) -> Retried:
-    from recado.core.errors import DomainError
-    from recado.core.queue.job import Replayed
-
-    queue, ended = container.queue(), Retried([], [])
-    for each in [job.id for job in await queue.dead()] if job_id is None else [job_id]:
-        try:
-            result = await queue.retry(each, force=force)
-        except DomainError as error:
-            # Somebody else may have dealt with it meanwhile; of many that concerns only this one.
-            if job_id is not None:
-                raise
-            ended.refused.append({"id": str(each), "why": str(error)})
-            continue
-        if isinstance(result, Replayed):
-            ended.retried.append({"id": str(each), "job_id": str(result.by)})
-        else:
-            ended.refused.append({"id": str(each), "why": result.why})
+    if job_id is None:
+        return await _retry_all(container.queue(), force=force)
+    ended = Retried()
+    ended.add(await container.queue().retry(job_id, force=force))
     return ended
+
+
+async def _retry_all(queue: "QueueService", *, force: bool) -> Retried:
+    """Until there are no more, somebody interrupts it or the database fails; what was done till then is told."""
+    from recado.core.errors import Busy, StorageUnavailable
+
+    ended, progress = Retried(), Progress()
+    total = (await queue.dead_now()).count
+    every = queue.retry_all(force=force)
+    try:
+        while (step := await _whole(anext(every, None))) is not None:
+            ended.add(step.result)
+            if step.interrupted:
+                ended.stopped, ended.status = "interrupted", 130
+                break
+            done, refused = len(ended.retried), len(ended.refused)
+            progress(f"{done + refused:,} of {total:,} dead letters looked at: {refused:,} refused")
+    except asyncio.CancelledError:
+        ended.stopped, ended.status = "interrupted", 130
+    except (Busy, StorageUnavailable) as error:
+        ended.stopped, ended.status = str(error), 1
+    return ended
+
+
+@dataclass(frozen=True, slots=True)
+class _Step:
+    """One dead letter, done with; `interrupted`: somebody wants it to be the last."""
+
+    result: "Replayed | ReplayRefused"
+    interrupted: bool
+
+
+async def _whole(work: "Awaitable[Replayed | ReplayRefused | None]") -> _Step | None:
+    """What has begun is waited for even when somebody interrupts it, so that what is told is what is stored."""
+    task = asyncio.ensure_future(work)
+    interrupted = False
+    try:
+        await asyncio.shield(task)
+    except asyncio.CancelledError:
+        interrupted = True
+        await asyncio.wait({task})
+    result = task.result()
+    return None if result is None else _Step(result, interrupted)
 
 
 def _tell(ended: Retried) -> None:
     if ended.retried:
         count = len(ended.retried)
-        sentence(f"{count} dead letter{'s' * (count != 1)} started again; a worker takes it from here.")
+        sentence(f"{count:,} dead letter{'s' * (count != 1)} started again; a worker takes it from here.")
     elif not ended.refused:
         sentence("There are no dead letters.")
     if ended.refused:
-        table(["Refused", "Why"], [[str(each["id"]), str(each["why"])] for each in ended.refused])
+        shown = ended.refused[:MOST_REFUSED]
+        table(["Refused", "Why"], [[str(each["id"]), str(each["why"])] for each in shown])
+    for why, count in _reasons(ended.refused[MOST_REFUSED:]):
+        sentence(f"… and {count:,} more: {why}")
+
+
+def _reasons(refused: Sequence[Item]) -> list[tuple[str, int]]:
+    return Counter(str(each["why"]) for each in refused).most_common(MOST_REFUSED)
 
 
 @dataclass(frozen=True, slots=True)
