@@ -139,7 +139,7 @@ class ScriptedChannel:
     """
 
     def __init__(self, clock: FrozenClock) -> None:
-        self._clock = clock
+        self.clock = clock
         self._script: deque[Ending] = deque()
         self._meanwhile: deque[Happening] = deque()
         self.taken: list[Taken] = []
@@ -196,7 +196,7 @@ class ScriptedChannel:
         if ending is not None and not isinstance(ending, Sent | Lost):
             return None
         sid = ending.sid if isinstance(ending, Sent) else MessageSid(f"SM{len(self.taken) + 1:032x}")
-        taken = Taken(message, sid, self._clock.now(), ending.listed if isinstance(ending, Lost) else True)
+        taken = Taken(message, sid, self.clock.now(), ending.listed if isinstance(ending, Lost) else True)
         self.taken.append(taken)
         return taken
 

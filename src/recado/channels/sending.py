@@ -45,6 +45,7 @@ from recado.core.database.unit_of_work import UnitOfWork
 from recado.core.errors import InvalidInput
 from recado.core.ids import Chance, Ids
 from recado.core.queue import store
+from recado.core.queue.claiming import LEEWAY
 from recado.core.queue.crash import CrashPoint, never
 from recado.core.queue.insist import insist
 from recado.core.queue.job import Done, Job, JobResult, Replayed, ReplayRefused, RetryIn
@@ -73,6 +74,8 @@ CLEAR_WITHIN = timedelta(minutes=10)
 CREATED_BEFORE_START = timedelta(seconds=5)
 CREATED_AFTER_DEADLINE = timedelta(seconds=60)
 PULL_PAUSE = timedelta(seconds=30)
+SET_BACK = "clock_set_back"
+"""The code of an attempt that began by a clock which was ahead: its times were set right, and are a guess."""
 
 
 _LATE = NotProcessed("late", "the call was not made in time, so it was not made")
@@ -196,7 +199,7 @@ class SendHandler:
         with self._traces.within(FIND_SPAN, "client", attempt=str(attempt.id)) as span:
             pull = await self._channel.find(
                 message,
-                created_after=attempt.started_at - CREATED_BEFORE_START,
+                created_after=attempt.started_at - (WINDOW if attempt.code == SET_BACK else CREATED_BEFORE_START),
                 created_before=attempt.deadline_at + CREATED_AFTER_DEADLINE,
             )
             span.note(complete=pull.complete, found=len(pull.messages))
@@ -223,6 +226,7 @@ class SendHandler:
         if last is not None and last.state == "sending":  # Whoever made the call died in it.
             last = self._change(uow, last, "unknown", now, code="interrupted")
         if last is not None and last.state == "unknown":
+            last = self._timed_anew(last, uow, now)
             return self._next_look(answer, part, last, now)
         return self._next_call(uow, job, answer, part, tried, now)
 
@@ -232,6 +236,28 @@ class SendHandler:
         busy = Attempts(uow).in_flight(answer.lane)
         if busy is not None and busy.part_id in accepted:
             self._change(uow, busy, "unconfirmed", now)
+
+    def _timed_anew(self, attempt: Attempt, uow: UnitOfWork, now: datetime) -> Attempt:
+        """An attempt whose start or last look lies in the future is one of a clock that was set back since.
+
+        Its looks begin again. When it really began nobody knows, so its message may be one of the last day.
+        """
+        begun_ahead = attempt.started_at > now + LEEWAY
+        if not begun_ahead and (attempt.last_pull_at is None or attempt.last_pull_at <= now + LEEWAY):
+            return attempt
+        anew = replace(attempt, pulls=0, last_pull_at=None)
+        if begun_ahead:
+            anew = replace(anew, started_at=now, deadline_at=now + CALL_LIMIT, code=SET_BACK)
+        log.warning("send.clock_was_set_back", attempt=str(attempt.id))
+        Attempts(uow).change(
+            attempt.id,
+            pulls=anew.pulls,
+            last_pull_at=anew.last_pull_at,
+            started_at=anew.started_at,
+            deadline_at=anew.deadline_at,
+            code=anew.code,
+        )
+        return anew
 
     def _next_look(self, answer: Answer, part: Part, attempt: Attempt, now: datetime) -> _Step:
         due_at = _next_pull_at(attempt)

@@ -6,12 +6,13 @@ instead of waiting for somebody to read the violations of `recado verify`.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from datetime import datetime, timedelta
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from functools import partial
 from uuid import UUID
 
 import structlog
-from sqlalchemy import ColumnElement, Select, TextClause, select, text
+from sqlalchemy import ColumnElement, Select, TextClause, or_, select, text
 
 from recado.conversation.accept import REPLY
 from recado.conversation.answers import Outbox, send_lane
@@ -29,6 +30,9 @@ from recado.core.queue.tables import UNFINISHED, message_queue
 log = structlog.get_logger(__name__)
 
 STEP = 100
+ROUND = timedelta(minutes=3)
+"""When a round leaves the rest to the next one."""
+_FIRST = datetime(1970, 1, 1, tzinfo=UTC)
 SETTLED_BY_NOW = timedelta(minutes=1)
 """Younger rows may belong to a transaction's reader that is a moment behind; nobody mends those."""
 
@@ -56,16 +60,36 @@ class Overdue:
 
     async def move(self) -> Moved:
         now = self._clock.now()
-        overdue = await self._database.read(lambda uow: _ids_of(uow, _overdue(now)), owner=None)
-        settled = [await self._settle(turn_id) for turn_id in overdue]
-        moved = (0, 0)
+        found = Moved(await self._settle_overdue(now))
         # Looked for beside the writer: where much waits, the look takes longer than anybody may hold it.
-        if await self._database.read(lambda uow: _any_without_job(uow, now - SETTLED_BY_NOW), owner=None):
-            moved = await self._database.write(lambda uow: self._revive(uow, now), owner=None)
-        found = Moved(sum(settled), *moved)
+        while await self._database.read(lambda uow: _any_without_job(uow, now - SETTLED_BY_NOW), owner=None):
+            lanes, unsent = await self._database.write(lambda uow: self._revive(uow, now), owner=None)
+            found = replace(
+                found,
+                lanes_without_job=found.lanes_without_job + lanes,
+                answers_without_job=found.answers_without_job + unsent,
+            )
+            if not lanes + unsent or self._clock.now() - now >= ROUND:
+                break
         if found != Moved():
-            log.warning("conversation.moved", turns=found.overdue_turns, lanes=moved[0], answers=moved[1])
+            log.warning(
+                "conversation.moved",
+                turns=found.overdue_turns,
+                lanes=found.lanes_without_job,
+                answers=found.answers_without_job,
+            )
         return found
+
+    async def _settle_overdue(self, now: datetime) -> int:
+        """How many; by pages, for those that are to be left alone must not hide the others behind them."""
+        settled, after = 0, (_FIRST, UUID(int=0))
+        while page := await self._database.read(partial(_page_of_overdue, now=now, after=after), owner=None):
+            for turn_id, _ in page:
+                settled += await self._settle(turn_id)
+            after = (page[-1][1], page[-1][0])
+            if len(page) < STEP or self._clock.now() - now >= ROUND:
+                break
+        return settled
 
     async def _settle(self, turn_id: UUID) -> bool:
         now = self._clock.now()
@@ -129,13 +153,15 @@ def _none(of: Select[UUID], *conditions: ColumnElement[bool] | TextClause) -> Co
     return of.where(*conditions).limit(1).scalar_subquery().is_(None)
 
 
-def _overdue(now: datetime) -> Select[UUID]:
-    return (
-        select(turns.c.id)
-        .where(turns.c.settled_at.is_(None), turns.c.deadline_at < now, _UNANSWERED)
-        .order_by(turns.c.deadline_at)
+def _page_of_overdue(uow: UnitOfWork, now: datetime, after: tuple[datetime, UUID]) -> list[tuple[UUID, datetime]]:
+    statement = (
+        select(turns.c.id, turns.c.deadline_at)
+        .where(turns.c.settled_at.is_(None), turns.c.deadline_at < now, turns.c.deadline_at >= after[0], _UNANSWERED)
+        .where(or_(turns.c.deadline_at > after[0], turns.c.id > after[1]))
+        .order_by(turns.c.deadline_at, turns.c.id)
         .limit(STEP)
     )
+    return [(row["id"], row["deadline_at"]) for row in uow.all(statement)]
 
 
 _UNANSWERED = _none(select(answers.c.id), answers.c.turn_id == turns.c.id)
