@@ -5,6 +5,7 @@ without an attempt row gets out. Giving back hands what nobody answered to the a
 """
 
 from dataclasses import dataclass
+from functools import partial
 from uuid import UUID
 
 from sqlalchemy import select
@@ -54,7 +55,11 @@ class HandOffService:
         return owner
 
     async def list(self, owner_id: UUID) -> list[Conversation]:
-        return await self._database.read(lambda uow: Conversations(uow).recent(), owner=owner_id)
+        """Every conversation that is open or waits for a person, the liveliest first; read by pages."""
+        found: list[Conversation] = []
+        while page := await self._database.read(partial(_page_after, found[-1] if found else None), owner=owner_id):
+            found += page
+        return found
 
     async def take(self, owner_id: UUID, conversation_id: UUID) -> Conversation:
         """A person speaks from now on. Raises `IllegalTransition` when one does already."""
@@ -91,6 +96,10 @@ class HandOffService:
             return Released(released, job_id)
 
         return await self._database.write(work, owner=owner_id)
+
+
+def _page_after(last: Conversation | None, uow: UnitOfWork) -> list[Conversation]:
+    return Conversations(uow).recent(last)
 
 
 def _held(uow: UnitOfWork, conversation_id: UUID) -> Conversation:

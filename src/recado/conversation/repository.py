@@ -5,11 +5,11 @@ row, which our own code wrote.
 """
 
 from collections.abc import Collection, Iterable, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import TypeVar
 from uuid import UUID
 
-from sqlalchemy import Integer, bindparam, exists, func, literal_column, or_, select, text, union, update
+from sqlalchemy import Integer, bindparam, exists, func, literal_column, or_, select, text, tuple_, union, update
 
 from recado.conversation import models
 from recado.conversation.tables import (
@@ -91,11 +91,16 @@ _TOUCH = Prepared(
     )
     .values(last_activity_at=given(conversations.c.last_activity_at, "at"))
 )
+_LAST = datetime(9999, 1, 1, tzinfo=UTC)
 _WAITING = exists().where(inbox_items.c.conversation_id == conversations.c.id, inbox_items.c.resolved_at.is_(None))
 _RECENT = Prepared(
     owned(conversations, models.Conversation)
-    .where(or_(conversations.c.status != text("'closed'"), _WAITING))
-    .order_by(conversations.c.last_activity_at.desc())
+    .where(
+        or_(conversations.c.status != text("'closed'"), _WAITING),
+        tuple_(conversations.c.last_activity_at, conversations.c.id)
+        < tuple_(given(conversations.c.last_activity_at, "at"), given(conversations.c.id, "before")),
+    )
+    .order_by(conversations.c.last_activity_at.desc(), conversations.c.id.desc())
     .limit(bindparam("most"))
 )
 
@@ -150,9 +155,10 @@ class Conversations(OwnedRepository[models.Conversation]):
         lane = conversation.lane
         return bool(self._uow.rows(_LIVE, of_id=conversation.id, lane=lane, send_lane=f"send:{lane}"))
 
-    def recent(self, *, limit: int = 200) -> list[models.Conversation]:
-        """The owner's conversations that are not closed, and those with something in the inbox, newest first."""
-        return self._many(_RECENT, most=limit)
+    def recent(self, after: models.Conversation | None = None, *, limit: int = 200) -> list[models.Conversation]:
+        """A page of the owner's conversations that are not closed or have something in the inbox, newest first."""
+        at, before = (after.last_activity_at, after.id) if after else (_LAST, UUID(int=2**128 - 1))
+        return self._many(_RECENT, at=at, before=before, most=limit)
 
 
 _MESSAGES = owned(messages, models.Message)
