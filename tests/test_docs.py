@@ -2,10 +2,12 @@
 
 import contextlib
 import importlib.util
+import json
 import re
 import shlex
+import textwrap
 import tomllib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import fields
 from functools import cache
 from pathlib import Path
@@ -29,7 +31,7 @@ from recado.emulator.app import build_app as build_emulator
 from recado.emulator.settings import EmulatorSettings, Policies
 from recado.entrypoints.api import build_app
 from recado.entrypoints.cli.main import LazyGroup, app
-from recado.entrypoints.cli.script import Customer, Script, Step
+from recado.entrypoints.cli.script import Customer, Script, Step, read_script
 from recado.settings import load_settings, variables
 
 if TYPE_CHECKING:
@@ -366,6 +368,54 @@ def test_the_documented_receiver_knows_our_signature(tmp_path: Path, monkeypatch
 
 def blocks(language: str, name: str) -> list[str]:
     return re.findall(rf"^```{language}\n(.*?)^```$", page(name), flags=re.MULTILINE | re.DOTALL)
+
+
+# --- Blocks -----------------------------------------------------------------------------------------------------------
+
+
+def one_or_one_a_line(text: str) -> object:
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError:
+        return [json.loads(line) for line in text.splitlines()]
+
+
+_READERS: Final[Mapping[str, Callable[[str], object]]] = {
+    "json": one_or_one_a_line,
+    "python": lambda text: compile(text, "a block", "exec"),
+    "toml": tomllib.loads,
+    "yaml": yaml.safe_load,
+}
+_BLOCKS: Final = [
+    (f"{path.relative_to(ROOT)}-{number}", language, textwrap.dedent(text))
+    for path in PAGES
+    for number, (language, text) in enumerate(
+        re.findall(r"^ *```(\w+)\n(.*?)^ *```$", path.read_text("utf-8"), flags=re.MULTILINE | re.DOTALL)
+    )
+    if language in _READERS
+]
+
+
+@pytest.mark.parametrize(("language", "text"), [block[1:] for block in _BLOCKS], ids=[block[0] for block in _BLOCKS])
+def test_what_a_block_holds_is_written_as_it_says(language: str, text: str) -> None:
+    assert _READERS[language](text)
+
+
+def test_the_demo_script_of_the_reference_is_one(tmp_path: Path) -> None:
+    [script] = blocks("yaml", "reference/demo-scripts.md")
+    (tmp_path / "script.yaml").write_text(script, "utf-8")
+    assert [len(step.say) for step in read_script(tmp_path / "script.yaml").steps] == [1, 3]
+
+
+def test_the_readmes_say_the_same_in_two_languages() -> None:
+    english, portuguese = ((ROOT / name).read_text("utf-8") for name in ("README.md", "README.pt-BR.md"))
+
+    def skeleton(text: str) -> list[str]:
+        """Its headings' depths, links, and what is typed or drawn without the words."""
+        typed = re.findall(r"^(#+) |\]\(([^)]+)\)|^(make \w+)|^ +(\w+(?:\[| -|--|==|\b))|`(\w+)`", text, re.MULTILINE)
+        return ["".join(found) for found in typed if "README" not in found[1]]
+
+    assert skeleton(portuguese) == skeleton(english)
 
 
 # --- Links ------------------------------------------------------------------------------------------------------------
