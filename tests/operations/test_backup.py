@@ -229,7 +229,7 @@ class TestAPlaceForABackup:
             copied(live, live / "copy.db")
 
     def test_where_nothing_can_be_made_is_named(self, live: Path) -> None:
-        with pytest.raises(StorageUnavailable, match=r"no backup can be made in /proc: .+"):
+        with pytest.raises(StorageUnavailable, match=r"no backup was made: /proc: .+"):
             copied(live, Path("/proc/copy.db"))
 
     def test_of_a_name_that_is_too_long_is_refused_before_the_copy(self, live: Path, tmp_path: Path) -> None:

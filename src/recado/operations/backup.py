@@ -4,35 +4,30 @@ SQLite is copied inside one read transaction: what others write meanwhile is not
 anew (seen without one: beside a busy server a copy in steps never came to its end). The copy gets its name only when it
 is whole, checked and on the disk, so a file with that name is a backup. PostgreSQL has a tool of its own for this.
 
-Until then it lies in a folder beside the target that only its owner can enter, and its maker holds a lock in it. What
-ends the backup removes the folder; after kill -9 or a power cut the next backup to the same place does, for it finds
-the lock free. Two backups at once therefore leave each other alone.
+Until then it lies in a folder of its own beside the target, which goes with it however it ends (`core.folders`).
 """
 
 import contextlib
 import errno
-import fcntl
 import os
 import re
 import shutil
 import signal
 import subprocess
-import tempfile
-import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType
-from typing import TYPE_CHECKING, Final, NoReturn
+from typing import TYPE_CHECKING, Final
 
 from sqlalchemy.engine import URL, make_url
 
 from recado.core.database.engine import on_postgresql
 from recado.core.database.sqlite import sqlite_module
 from recado.core.database.tenancy import roles_of
-from recado.core.errors import Conflict, DomainError, InvalidInput, NotFound, StorageUnavailable
+from recado.core.errors import Conflict, InvalidInput, NotFound, StorageUnavailable
+from recado.core.folders import Stopped, own_folder, stopped_by
 
 if TYPE_CHECKING:
     import psycopg
@@ -44,22 +39,12 @@ VERSION_SECONDS: Final = 10.0
 
 _PREFIX: Final = ".recado-backup-"
 _SUFFIX: Final = ".part"
-_FOLDERS: Final = 20
-"""Tries to get a folder; more than one is needed only when several backups begin at the same moment."""
-_NO_LOCKS: Final = frozenset({errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP})
-"""The file system has no locks, so no other backup will take this one's folder for a leftover."""
 _ENDINGS: Final = (signal.SIGHUP, signal.SIGINT, signal.SIGTERM)
 _LOOK_STEPS: Final = 100_000
 """Steps of SQLite's machine after which a long statement lets Python see its signals."""
 
 Progress = Callable[[float], None]
 """Told, from time to time, which share of the database is copied."""
-
-
-class BackupStopped(DomainError):
-    """The process was told to end before the backup was whole."""
-
-    code = "backup.stopped"
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,43 +61,24 @@ def back_up(database_url: str, target: Path, progress: Progress) -> BackedUp:
     """Copy the database to a file that is not there yet, readable by its owner only.
 
     Raises `Conflict` for a file that is there, `NotFound` without a database, `InvalidInput`, `StorageUnavailable` and
-    `BackupStopped` with a sentence when it cannot be done; nothing is left behind then.
+    `Stopped` with a sentence when it cannot be done; nothing is left behind then.
     """
     started = time.monotonic()
     try:
-        with _ended_by_signals(), _becoming(target) as part:
+        with stopped_by(_ENDINGS), _becoming(target) as part:
             if on_postgresql(database_url):
                 schema = _dump(make_url(database_url), part)
             else:
                 schema = _copy(Path(str(make_url(database_url).database)), part, progress)
             size = part.stat().st_size
+    except Stopped as error:
+        raise Stopped(f"no backup was made: {error}") from error
     except OSError as error:
         raise StorageUnavailable(f"no backup was made: {error.filename or target}: {error.strerror}") from error
     return BackedUp(str(target), size, round(time.monotonic() - started, 3), schema)
 
 
-@contextmanager
-def _ended_by_signals() -> Iterator[None]:
-    """What would end the process in the middle raises `BackupStopped` instead, so that it cleans up."""
-    if threading.current_thread() is not threading.main_thread():  # Python allows handlers there only.
-        yield
-        return
-    ours = [number for number in _ENDINGS if signal.getsignal(number) not in {signal.SIG_IGN, None}]
-    before = {number: signal.signal(number, _stop) for number in ours}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
-def _stop(number: int, _frame: FrameType | None) -> NoReturn:
-    for each in _ENDINGS:  # A second one must not interrupt the cleaning.
-        signal.signal(each, signal.SIG_IGN)
-    raise BackupStopped(f"no backup was made: it was stopped by {signal.Signals(number).name}")
-
-
-# --- The folder it is made in -----------------------------------------------------------------------------------------
+# --- The file ---------------------------------------------------------------------------------------------------------
 
 
 @contextmanager
@@ -124,8 +90,7 @@ def _becoming(target: Path) -> Iterator[Path]:
         raise _taken(target)
     if not target.parent.is_dir():
         raise InvalidInput(f"there is no directory {target.parent}: make it, or name a file elsewhere")
-    _remove_leftovers(target.parent)
-    with _folder_in(target.parent) as folder:
+    with own_folder(target.parent, prefix=_PREFIX, suffix=_SUFFIX) as folder:
         part = folder / "copy"
         descriptor = os.open(part, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
         os.fchmod(descriptor, 0o600)  # An odd umask may have taken rights from the owner.
@@ -134,66 +99,6 @@ def _becoming(target: Path) -> Iterator[Path]:
         _to_disk(part)
         _name(part, target)
     _directory_to_disk(target.parent)
-
-
-@contextmanager
-def _folder_in(directory: Path) -> Iterator[Path]:
-    """A folder of this backup's own, locked until it is gone."""
-    folder, lock = _new_folder(directory)
-    try:
-        yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-        if lock is not None:
-            os.close(lock)
-
-
-def _new_folder(directory: Path) -> tuple[Path, int | None]:
-    for _ in range(_FOLDERS):
-        try:
-            folder = Path(tempfile.mkdtemp(prefix=_PREFIX, suffix=_SUFFIX, dir=directory))  # Mode 0700.
-        except OSError as error:
-            raise StorageUnavailable(f"no backup can be made in {directory}: {error.strerror}") from error
-        try:
-            lock = _locked(folder)
-        except OSError as error:
-            if error.errno not in _NO_LOCKS:
-                raise
-            return folder, None
-        if lock is not None:
-            return folder, lock
-        shutil.rmtree(folder, ignore_errors=True)  # Another backup that began just now took it for a leftover.
-    raise Conflict(f"other backups keep beginning in {directory}: try again when they have ended")
-
-
-def _locked(folder: Path) -> int | None:
-    """The folder's lock, held; None when another process holds it or has removed the folder."""
-    path, held = folder / "lock", False
-    try:
-        lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
-    except FileNotFoundError:
-        return None
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        held = os.path.samestat(os.fstat(lock), path.stat())
-    except (BlockingIOError, FileNotFoundError):
-        pass
-    finally:
-        if not held:
-            os.close(lock)
-    return lock if held else None
-
-
-def _remove_leftovers(directory: Path) -> None:
-    """Remove what killed backups of this user left here: folders whose lock is free."""
-    for folder in directory.glob(f"{_PREFIX}*{_SUFFIX}"):
-        with contextlib.suppress(OSError):  # A leftover that stays is no reason to make no backup.
-            if folder.is_symlink() or folder.stat().st_uid != os.geteuid():
-                continue
-            lock = _locked(folder)
-            if lock is not None:
-                shutil.rmtree(folder, ignore_errors=True)
-                os.close(lock)
 
 
 def _name(part: Path, target: Path) -> None:

@@ -4,6 +4,7 @@ Nothing is needed and nothing is left behind: no account, no key, no server to i
 """
 
 import os
+import signal
 import sys
 import tempfile
 import threading
@@ -21,6 +22,7 @@ from rich.table import Table
 
 from recado.core.clock import SystemClock
 from recado.core.errors import DomainError
+from recado.core.folders import own_folder, stopped_by
 from recado.core.telemetry import configure_logging
 from recado.emulator.client import SeenMessage
 from recado.entrypoints.cli.script import Customer, Script, Step, missing, read_script
@@ -88,10 +90,14 @@ def demo(
     configure_logging("warning", sys.stderr, SystemClock())
     console = Console(highlight=False)
     played = read_script(script) if script is not None else None
-    with tempfile.TemporaryDirectory(prefix="recado-demo-") as directory:
+    somewhere = Path(tempfile.gettempdir())
+    with (
+        stopped_by((signal.SIGHUP, signal.SIGTERM)),
+        own_folder(somewhere, prefix="recado-demo-", suffix=".tmp") as directory,
+    ):
         words = _words()
         console.print(words["starting"], style="dim")
-        with staged(Path(directory), port) as stage:
+        with staged(directory, port) as stage:
             if played is None:
                 _chat(stage, console, words)
                 return

@@ -1,0 +1,124 @@
+"""A folder for what a process makes on the way: gone with it, however that ends.
+
+What ends in an orderly way removes its folder itself, and a signal that would end it at once is made an error for that.
+After kill -9 or a power cut the folder stays until the next of its kind is made in that place: its owner held a lock
+in it, and a lock that is free says that the owner is gone. So folders of processes that live are left alone.
+"""
+
+import contextlib
+import errno
+import fcntl
+import os
+import shutil
+import signal
+import tempfile
+import threading
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import Final, NoReturn
+
+from recado.core.errors import Conflict, DomainError
+
+_TRIES: Final = 20
+"""More than one is needed only when several folders are made at the same moment."""
+_NO_LOCKS: Final = frozenset({errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP})
+"""The file system has no locks, so nothing there is ever taken for a leftover."""
+
+
+class Stopped(DomainError):
+    """The process was told to end in the middle of something."""
+
+    code = "core.stopped"
+
+
+# --- Signals ----------------------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def stopped_by(signals: Collection[signal.Signals]) -> Iterator[None]:
+    """Signals that would end the process raise `Stopped` instead, so that it cleans up."""
+    if threading.current_thread() is not threading.main_thread():  # Python allows handlers there only.
+        yield
+        return
+    ours = [number for number in signals if signal.getsignal(number) not in {signal.SIG_IGN, None}]
+
+    def stop(number: int, _frame: FrameType | None) -> NoReturn:
+        for each in ours:  # A second one must not interrupt the cleaning.
+            signal.signal(each, signal.SIG_IGN)
+        raise Stopped(f"it was stopped by {signal.Signals(number).name}")
+
+    before = {number: signal.signal(number, stop) for number in ours}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+# --- Folders ----------------------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def own_folder(directory: Path, *, prefix: str, suffix: str = "") -> Iterator[Path]:
+    """A new folder that only this user can enter; leftovers of the same prefix and suffix are removed before.
+
+    Raises `OSError` that names `directory` when none can be made in it.
+    """
+    _remove_leftovers(directory, prefix, suffix)
+    folder, lock = _new_folder(directory, prefix, suffix)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+        if lock is not None:
+            os.close(lock)
+
+
+def _new_folder(directory: Path, prefix: str, suffix: str) -> tuple[Path, int | None]:
+    for _ in range(_TRIES):
+        try:
+            folder = Path(tempfile.mkdtemp(prefix=prefix, suffix=suffix, dir=directory))  # Mode 0700.
+        except OSError as error:
+            raise OSError(error.errno, error.strerror, str(directory)) from error
+        try:
+            lock = _locked(folder)
+        except OSError as error:
+            if error.errno not in _NO_LOCKS:
+                shutil.rmtree(folder, ignore_errors=True)
+                raise
+            return folder, None
+        if lock is not None:
+            return folder, lock
+        shutil.rmtree(folder, ignore_errors=True)  # Another process that began just now took it for a leftover.
+    raise Conflict(f"other processes keep beginning the same in {directory}: try again when they have ended")
+
+
+def _locked(folder: Path) -> int | None:
+    """The folder's lock, held; None when another process holds it or has removed the folder."""
+    path, held = folder / ".lock", False
+    try:
+        lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
+    except FileNotFoundError:
+        return None
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        held = os.path.samestat(os.fstat(lock), path.stat())
+    except (BlockingIOError, FileNotFoundError):
+        pass
+    finally:
+        if not held:
+            os.close(lock)
+    return lock if held else None
+
+
+def _remove_leftovers(directory: Path, prefix: str, suffix: str) -> None:
+    for folder in directory.glob(f"{prefix}*{suffix}"):
+        with contextlib.suppress(OSError):  # A leftover that stays is no reason to do nothing.
+            if folder.is_symlink() or not folder.is_dir() or folder.stat().st_uid != os.geteuid():
+                continue
+            lock = _locked(folder)
+            if lock is not None:
+                shutil.rmtree(folder, ignore_errors=True)
+                os.close(lock)
