@@ -205,6 +205,12 @@ def test_what_is_installed_is_what_a_checkout_has() -> None:
         if not words.startswith("-")
     ]
     assert [word for word in installs if re.match(r"recado\b", word)] == []
+    said = [
+        path
+        for path in sorted((ROOT / "src").rglob("*.py"))
+        if re.search(r"pip install '?recado\b", path.read_text("utf-8"))
+    ]
+    assert said == []
     extras = {extra for word in installs for found in re.findall(r"\[(.+)\]", word) for extra in found.split(",")}
     assert extras
     assert extras - set(project["optional-dependencies"]) == set()

@@ -265,6 +265,10 @@ def _storage(settings: Settings, _given: Given, _purpose: Purpose) -> Iterator[P
         yield _problem("QUEUE_BACKEND", f"is {backend}, which cannot ring for the database that is set: use {other}.")
 
 
+def _extra(name: str) -> str:
+    return f"install the extra {name} (in the checkout: pip install '.[{name}]')"
+
+
 _QUEUE_NAME: Final = re.compile(r"[A-Za-z0-9_.-]{1,100}")
 
 
@@ -272,7 +276,7 @@ def _broker(settings: Settings, _given: Given, _purpose: Purpose) -> Iterator[Pr
     backend = settings.queue_backend
     client = _CLIENTS.get(backend)
     if client is not None and importlib.util.find_spec(client) is None:
-        yield _problem("QUEUE_BACKEND", f"is {backend}, whose client is missing: pip install 'recado[{backend}]'.")
+        yield _problem("QUEUE_BACKEND", f"is {backend}, whose client is missing: {_extra(backend)}.")
     if backend == "bullmq":
         if not settings.redis_url.startswith(("redis://", "rediss://", "unix://")):
             yield _problem("REDIS_URL", "must be redis://host:port/number (rediss:// with TLS).")
@@ -287,7 +291,7 @@ def _broker(settings: Settings, _given: Given, _purpose: Purpose) -> Iterator[Pr
 
 def _postgresql(url: str) -> Iterator[Problem]:
     if importlib.util.find_spec("psycopg") is None:
-        yield _problem("DATABASE_URL", "names PostgreSQL, whose driver is missing: pip install 'recado[postgres]'.")
+        yield _problem("DATABASE_URL", f"names PostgreSQL, whose driver is missing: {_extra('postgres')}.")
     try:
         parts = urlsplit(url)
         named = parts.port is None or parts.port > 0
@@ -412,7 +416,7 @@ def seconds_of_all_attempts(settings: Settings) -> float:
 
 def _tracing(settings: Settings, _given: Given, purpose: Purpose) -> Iterator[Problem]:
     if settings.tracing and purpose in {"serve", "worker"} and not _installed("opentelemetry.exporter.otlp.proto.http"):
-        yield _problem("TRACING", "is on, but OpenTelemetry is not installed: pip install 'recado[otel]'.")
+        yield _problem("TRACING", f"is on, but OpenTelemetry is not installed: {_extra('otel')}.")
 
 
 def _opentelemetry(given: Given) -> Iterator[Problem]:

@@ -41,5 +41,6 @@ def _engine_of(setup: AgentSetup) -> "Engine":
     try:
         from recado.agents.builtin.llm_engine import Engine
     except ImportError:
-        raise AgentFailed("the llm agent needs the extra: pip install 'recado[llm]'", retryable=False) from None
+        how = "the llm agent needs the extra llm (in the checkout: pip install '.[llm]')"
+        raise AgentFailed(how, retryable=False) from None
     return Engine(setup)
