@@ -193,6 +193,9 @@ class _Play:
         for outcome, count in report.outcomes.items():
             if count:
                 table.add_row(outcome, str(count))
+            if outcome == "suppressed":
+                for reason, of_it in report.suppressed.items():
+                    table.add_row(f"  {reason}", str(of_it))
         self._console.print()
         self._console.print(table)
         if report.violations:
