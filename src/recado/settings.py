@@ -247,6 +247,10 @@ def _check(settings: Settings, given: Given, purpose: Purpose) -> Iterator[Probl
         yield from rule(settings, given, purpose)
 
 
+def _extra(name: str) -> str:
+    return f"install the extra {name} (in the checkout: pip install '.[{name}]')"
+
+
 def _problem(name: str, says: str) -> Problem:
     return Problem(PREFIX + name, f"{PREFIX}{name} {says}")
 
@@ -263,10 +267,6 @@ def _storage(settings: Settings, _given: Given, _purpose: Purpose) -> Iterator[P
     if backend == ("sqlite" if postgresql else "postgres"):
         other = "postgres" if postgresql else "sqlite"
         yield _problem("QUEUE_BACKEND", f"is {backend}, which cannot ring for the database that is set: use {other}.")
-
-
-def _extra(name: str) -> str:
-    return f"install the extra {name} (in the checkout: pip install '.[{name}]')"
 
 
 _QUEUE_NAME: Final = re.compile(r"[A-Za-z0-9_.-]{1,100}")

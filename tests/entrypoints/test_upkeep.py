@@ -1,5 +1,4 @@
 import json
-import re
 import sqlite3
 import stat
 import subprocess
@@ -41,7 +40,7 @@ class TestVerify:
 
     def test_a_person_reads_the_reasons_below_what_was_suppressed(self, recado: Recado, file: Path) -> None:
         spoil(file, "UPDATE messages SET outcome = 'suppressed', outcome_reason = 'quota' WHERE outcome = 'apologised'")
-        assert re.search(r"^suppressed +2\s+  quota +2$", recado("verify").stdout, re.MULTILINE)
+        assert "suppressed 2 quota 2" in " ".join(recado("verify").stdout.split())
 
     def test_a_broken_promise_fails_and_names_the_message(self, recado: Recado, file: Path) -> None:
         spoil(file, "DELETE FROM inbox_items")

@@ -197,7 +197,8 @@ def leftovers(directory: Path) -> int:
 
 
 class TestWhatABackupMakesMeanwhile:
-    def test_can_be_entered_and_read_by_its_owner_only(self, live: Path, tmp_path: Path) -> None:
+    @pytest.mark.parametrize("umask", [0, 0o777])
+    def test_can_be_entered_and_read_by_its_owner_only(self, live: Path, tmp_path: Path, umask: int) -> None:
         modes: set[tuple[str, int]] = set()
 
         def look(_share: float) -> None:
@@ -205,13 +206,14 @@ class TestWhatABackupMakesMeanwhile:
             modes.update((each.name, stat.S_IMODE(each.stat().st_mode)) for each in folder.iterdir())
             modes.add(("folder", stat.S_IMODE(folder.stat().st_mode)))
 
-        before = os.umask(0)
+        before = os.umask(umask)
         try:
             copied(live, tmp_path / "copy.db", look)
         finally:
             os.umask(before)
         assert {("folder", 0o700), ("copy", 0o600)} <= modes
         assert {mode for _, mode in modes} == {0o600, 0o700}
+        assert stat.S_IMODE((tmp_path / "copy.db").stat().st_mode) == 0o600
 
     def test_is_told_from_what_others_keep_there(self, live: Path, tmp_path: Path) -> None:
         kept = [tmp_path / name for name in (".copy.db.part", "recado-backup-1.part", ".recado-backup-1")]

@@ -82,6 +82,7 @@ def _new_folder(directory: Path, prefix: str, suffix: str) -> tuple[Path, int | 
             folder = Path(tempfile.mkdtemp(prefix=prefix, suffix=suffix, dir=directory))  # Mode 0700.
         except OSError as error:
             raise OSError(error.errno, error.strerror, str(directory)) from error
+        folder.chmod(0o700)  # An odd umask may have taken rights from the owner.
         try:
             lock = _locked(folder)
         except OSError as error:
@@ -103,6 +104,7 @@ def _locked(folder: Path) -> int | None:
     except FileNotFoundError:
         return None
     try:
+        os.fchmod(lock, 0o600)
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         held = os.path.samestat(os.fstat(lock), path.stat())
     except (BlockingIOError, FileNotFoundError):

@@ -245,7 +245,7 @@ CHECKS: Final = (
     ),
 )
 
-_ENDED: Final = """SELECT m.outcome, m.outcome_reason, count(*) AS n FROM messages m WHERE {mine}
+_OUTCOMES_BY_REASON: Final = """SELECT m.outcome, m.outcome_reason, count(*) AS n FROM messages m WHERE {mine}
     GROUP BY m.outcome, m.outcome_reason ORDER BY m.outcome, m.outcome_reason"""
 
 _COUNTS: Final[Mapping[str, str]] = {
@@ -304,27 +304,26 @@ class _Questions:
 
     def report(self, uow: UnitOfWork) -> Report:
         uow.unhurried()
-        ended = self._ended(uow)
-        outcomes = _added_up((outcome, count) for outcome, _, count in ended if outcome is not None)
+        outcomes = self._outcomes(uow)
         findings = _Findings()
         for check in CHECKS:
             self._ask(uow, check, findings)
         counts = {name: int(uow.execute(self._statement(uow, sql)).scalar_one()) for name, sql in _COUNTS.items()}
         return Report(
-            accepted=sum(count for _, _, count in ended),
-            open=sum(count for outcome, _, count in ended if outcome is None),
-            outcomes=outcomes,
+            accepted=sum(count for _, _, count in outcomes),
+            open=sum(count for outcome, _, count in outcomes if outcome is None),
+            outcomes=_added_up((outcome, count) for outcome, _, count in outcomes if outcome is not None),
             suppressed=_added_up(
-                (reason or NO_REASON, count) for outcome, reason, count in ended if outcome == "suppressed"
+                (reason or NO_REASON, count) for outcome, reason, count in outcomes if outcome == "suppressed"
             ),
             violations=findings.listed,
             more=findings.more,
             **counts,
         )
 
-    def _ended(self, uow: UnitOfWork) -> list[tuple[str | None, str | None, int]]:
+    def _outcomes(self, uow: UnitOfWork) -> list[tuple[str | None, str | None, int]]:
         """How many messages have which outcome for which reason; the open ones have none."""
-        rows = uow.all(self._statement(uow, _ENDED))
+        rows = uow.all(self._statement(uow, _OUTCOMES_BY_REASON))
         return [(row["outcome"], row["outcome_reason"], int(row["n"])) for row in rows]
 
     def _ask(self, uow: UnitOfWork, check: Check, findings: _Findings) -> None:
