@@ -42,7 +42,7 @@ REMEMBER_SECONDS: Final = 2.0
 """How long a number is remembered, and how old what is remembered of accounts may get before it is looked at anew."""
 LOOK_SECONDS: Final = 0.02
 """The least time between two looks at the generation."""
-PATIENCE_SECONDS: Final = 2.0
+PATIENCE_SECONDS: Final = 5.0
 """How long a request waits for such a look; then it is told that we cannot say."""
 _MOST: Final = 10_000
 
