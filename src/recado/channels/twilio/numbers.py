@@ -72,8 +72,6 @@ class NumberService:
             raise Conflict(f"{number.address} belongs to another owner; a number has exactly one")
         addresses = ChannelAddresses(uow)
         if known is not None:
-            if known.account_id != account.id:
-                TwilioAccounts(uow).change(known.account_id, changed_in=generation)
             addresses.change(known.id, account_id=account.id)
             return addresses.require(known.id)
         return addresses.add(
