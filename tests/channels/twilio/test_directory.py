@@ -1,4 +1,4 @@
-"""What is remembered of numbers and tokens: never too old to refuse by, and cheap to whoever floods us with lies."""
+"""What is remembered of numbers and tokens: never too old to refuse by, and cheap under a flood of lies."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable

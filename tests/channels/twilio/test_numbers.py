@@ -38,7 +38,7 @@ async def test_a_number_that_is_added_again_is_the_same(world: World) -> None:
 
 
 async def test_of_one_account_few_different_tokens_are_stored(world: World) -> None:
-    """A webhook is held against every one of them, and whoever adds a made-up one makes all of them dearer."""
+    """A webhook is held against every one of them, and each that is made up makes all webhooks dearer."""
 
     async def adds(n: int, token: str) -> None:
         form = Registration(f"Loja {n}", f"dona@loja{n}.example", "capítulo novo às oito")

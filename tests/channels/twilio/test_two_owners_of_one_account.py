@@ -1,6 +1,6 @@
 """Two owners bear one account SID, and the token of one of them is made up: neither can touch what is the other's.
 
-The bakery's token is the true one. The impostor's is known to nobody but itself, so it can sign whatever it likes "from
+The bakery's token is the true one. The impostor's is known to itself alone, so it can sign whatever it likes "from
 Twilio" with it, and it has learnt everything of the bakery's that is no secret: SIDs, numbers, references of attempts.
 """
 

@@ -110,7 +110,7 @@ class Directory:
 
     async def _look(self) -> None:
         try:
-            async with self._looking:  # Never two at once: whoever floods us gets one reader at most.
+            async with self._looking:  # Never two at once: a flood gets one reader at most.
                 if self._tried is not None:
                     pause = self._tried + LOOK_SECONDS - self._clock.monotonic()
                     await asyncio.sleep(min(max(pause, 0.0), LOOK_SECONDS))
@@ -150,7 +150,7 @@ class Directory:
     # --- Accounts and their tokens ------------------------------------------------------------------------------------
 
     async def signers(self, account_sid: str) -> Signers:
-        """Every account of that SID, whoever's it is; none costs nothing."""
+        """Every account of that SID, of all owners; a SID that is not stored costs nothing."""
         if self._looked is None or self._clock.monotonic() - self._looked > REMEMBER_SECONDS:
             await self.renew()
         found = self._signers.get(account_sid)

@@ -34,7 +34,7 @@ class OrphanService:
         self._ids = ids
 
     async def list(self) -> list[SignedOrphan]:
-        """All that wait, whoever may have signed them: for operators."""
+        """All that wait, of every signer: for operators."""
         return await self._database.read(lambda uow: Orphans(uow).waiting(), owner=None)
 
     async def assign(self, message_sid: str, owner_id: UUID, account_sid: str | None = None) -> Accepted | Duplicate:

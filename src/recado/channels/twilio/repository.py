@@ -151,7 +151,7 @@ _SIGNERS_OF = Prepared(
 
 
 class Orphans(Repository[Orphan]):
-    """Messages that belong to nobody; only operators see them all, and each may go to an owner that may have signed."""
+    """Messages without an owner; only operators see them all, and each may go to an owner that may have signed it."""
 
     table, entity, noun = orphans, Orphan, "orphan"
 

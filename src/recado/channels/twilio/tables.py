@@ -1,4 +1,4 @@
-"""Accounts, numbers of ours, and messages that belong to nobody yet.
+"""Accounts, numbers of ours, and messages that have no owner yet.
 
 `directory_generation` has one row: every transaction that changes whose a number is, or which tokens may sign for it,
 raises it, and marks the accounts it changed with it (`twilio_accounts.changed_in`). A process that reads one row knows

@@ -211,7 +211,7 @@ class TwilioWebhookService:
         return () if fitting is None else signers.bearing(signers.tokens[fitting])
 
     async def _number_of(self, pairs: forms.Pairs, signers: Sequence[Signer]) -> KnownAddress | Forbidden | None:
-        """The number it was sent to, if one of its signers has it; None for a number that nobody has."""
+        """The number it was sent to, if one of its signers has it; None for a number without an owner."""
         to, signed = _field(pairs, "To"), {signer.account_id for signer in signers}
         address = await self._directory.lookup(to)
         if address is not None and address.account_id not in signed:
