@@ -123,7 +123,7 @@ class TestTime:
 
     @pytest.mark.parametrize(
         ("begun", "more", "seconds"),
-        [(b"POST / HTTP/1.1\r\n", b"X: y\r\n", 5.0), (request("/", b"a" * 900)[:-900], b"aaaaaa", 10.0)],
+        [(b"POST / HTTP/1.1\r\n", b"X: y\r\n", 5.0), (chunked("/", b"aaa", end=b""), b"3\r\naaa\r\n", 10.0)],
         ids=["head", "body"],
     )
     async def test_a_little_more_now_and_then_gains_nothing(
@@ -209,6 +209,13 @@ class TestMemory:
             last.send(b"a")
             assert status(await last.answer()) == 404
             assert [caller.reader.at_eof() for caller in others] == [False] * 4
+
+    async def test_what_is_announced_counts_before_it_comes(self, meters: Meters) -> None:
+        async with serving(Limits(held_bytes=1_000_000), meters) as server:
+            callers = [await server.call(request("/", b"a" * 200_000)[:-200_000]) for _ in range(10)]
+            await until(lambda: server.refused().get("memory", 0) >= 6)
+            assert status(await callers[0].rest()) == 503
+            assert server.connections.held <= 1_000_000
 
     async def test_it_holds_for_heads(self, meters: Meters) -> None:
         async with serving(Limits(held_bytes=20_000), meters) as server:

@@ -41,6 +41,7 @@ _HEAD_TOO_LARGE: Final = _refusal(
     b"431 Request Header Fields Too Large", b"the URL and headers are too large or too many\n"
 )
 _OVERLOADED: Final = _refusal(b"503 Service Unavailable", b"too much is being received; try again\n")
+_ASGI: Final = {"version": "3.0", "spec_version": "2.3"}
 _CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
@@ -96,9 +97,10 @@ class HttpConnection(asyncio.Protocol):
         self._declared = -1
         self._expects = False
         self._keep_alive = True
-        self._scope: Scope = {}
+        self._version = "1.1"
         self._body: bytes | bytearray = b""
-        self._charged = 0
+        self._charged = 0  # Bytes of what is being read that are counted in `held`.
+        self._reserved = 0  # Of these, what was announced and has not come.
 
     # --- asyncio ------------------------------------------------------------------------------------------------------
 
@@ -111,8 +113,6 @@ class HttpConnection(asyncio.Protocol):
         # So that writing is paused while anything lies here: one answer at most is kept for a caller who does not read.
         transport.set_write_buffer_limits(high=0)
         self._server_state.connections.add(self)  # type: ignore[arg-type]  # of which it asks for `shutdown` only
-        self._server = _address(transport.get_extra_info("sockname"))
-        self._client = _address(transport.get_extra_info("peername"))
 
     def connection_lost(self, _error: Exception | None) -> None:
         self._server_state.connections.discard(self)
@@ -187,7 +187,7 @@ class HttpConnection(asyncio.Protocol):
         self._leave()
 
     def give_way(self) -> None:
-        self._drop(_OVERLOADED)
+        self._drop(_OVERLOADED, linger=False)
 
     def abort(self) -> None:
         if not self._gone:
@@ -268,18 +268,28 @@ class HttpConnection(asyncio.Protocol):
             self._refuse("body", _BODY_TOO_LARGE)
             raise _Stop
         parser = self._parser
+        self._version = parser.get_http_version()
+        self._keep_alive = (
+            self._keep_alive and self._version == "1.1" and parser.should_keep_alive() and not parser.should_upgrade()
+        )
+        if self._expects and self._version == "1.1" and self._exchange is None:
+            self._transport.write(_CONTINUE)
+
+    def _scope(self) -> Scope:
         url = httptools.parse_url(self._url)
         raw_path = url.path
         path = raw_path.decode("ascii")
-        version = parser.get_http_version()
-        self._scope = {
+        if not self._served:
+            self._server = _address(self._transport.get_extra_info("sockname"))
+            self._client = _address(self._transport.get_extra_info("peername"))
+        return {
             "type": "http",
-            "asgi": {"version": "3.0", "spec_version": "2.3"},
-            "http_version": version,
+            "asgi": _ASGI.copy(),
+            "http_version": self._version,
             "server": self._server,
             "client": self._client,
             "scheme": "http",
-            "method": parser.get_method().decode("ascii"),
+            "method": self._parser.get_method().decode("ascii"),
             "root_path": "",
             "path": urllib.parse.unquote(path) if "%" in path else path,
             "raw_path": raw_path,
@@ -287,11 +297,6 @@ class HttpConnection(asyncio.Protocol):
             "headers": self._headers,
             "state": self._app_state.copy(),
         }
-        self._keep_alive = (
-            self._keep_alive and version == "1.1" and parser.should_keep_alive() and not parser.should_upgrade()
-        )
-        if self._expects and version == "1.1" and self._exchange is None:
-            self._transport.write(_CONTINUE)
 
     def on_body(self, body: bytes) -> None:
         if len(self._body) + len(body) > self._limits.body_bytes:
@@ -303,16 +308,19 @@ class HttpConnection(asyncio.Protocol):
             if isinstance(self._body, bytes):
                 self._body = bytearray(self._body)
             self._body += body
-        self._charge(len(body))
+        self._reserved -= len(body)
+        if self._reserved < 0:
+            more, self._reserved = -self._reserved, 0
+            self._charge(more)
         if self._done():
             raise _Stop
 
     def on_message_complete(self) -> None:
         self._reading = NOTHING
         self._turned = True
-        exchange = Exchange(self, self._scope, self._body, size=self._charged, keep_alive=self._keep_alive)
+        exchange = Exchange(self, self._scope(), self._body, size=self._charged, keep_alive=self._keep_alive)
         self._body = b""
-        self._charged = 0
+        self._charged = self._reserved = 0
         if self._exchange is None and self._clogged is None:
             self._start(exchange)
             return
@@ -336,7 +344,9 @@ class HttpConnection(asyncio.Protocol):
         if self._reading == before:
             return  # A little more of the same gains no time.
         if self._reading == BODY:
-            self._charge(self._head_size() + _HEADER_COST * len(self._headers))
+            # What was announced counts at once: else it would have to be read first, to be thrown away then.
+            self._reserved = max(0, self._declared - len(self._body))
+            self._charge(self._reserved + self._head_size() + _HEADER_COST * len(self._headers))
             if not self._leaving:
                 self.connections.waits(self, self.connections.body_ticks)
         elif self._served:
@@ -403,23 +413,24 @@ class HttpConnection(asyncio.Protocol):
         self.connections.refused(reason)
         self._drop(answer)
 
-    def _drop(self, answer: bytes) -> None:
+    def _drop(self, answer: bytes, *, linger: bool = True) -> None:
         """No more of what comes; what is with the application is still answered."""
         self._body = b""
         self._headers = []
         self.connections.frees(self, self._charged)
-        self._charged = 0
+        self._charged = self._reserved = 0
         if self._exchange is not None:
             self._deaf = True
             return
-        self._leave(answer)
+        self._leave(answer, linger=linger)
 
-    def _leave(self, answer: bytes = b"") -> None:
-        """Close. With an answer only our side: who still sends would get a reset, and might never read it."""
+    def _leave(self, answer: bytes = b"", *, linger: bool = False) -> None:
+        """Close. Who still sends would get a reset, and might never read the answer: to linger closes only our side."""
         self._leaving = True
         self.connections.leaves(self, unread=self._clogged is not None)
         if answer:
             self._transport.write(answer)
+        if linger:
             self._transport.write_eof()
             self._resume_reading()
         else:
