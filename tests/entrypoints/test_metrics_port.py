@@ -7,7 +7,7 @@ import httpx2
 import pytest
 
 from recado.core.metrics import AGENT_RUNS, Meters
-from recado.entrypoints.metrics_port import listen, show_metrics
+from recado.entrypoints.metrics_port import CALLERS, listen, show_metrics
 from recado.operations.exposition import CONTENT_TYPE, Exposition
 from recado.operations.facts import Facts
 
@@ -58,6 +58,18 @@ async def test_a_caller_who_speaks_something_else_is_left(port: int) -> None:
     writer.write_eof()
     assert await reader.read() == b""
     writer.close()
+    assert (await ask(port)).status_code == 200
+
+
+async def test_only_so_many_callers_are_heard_at_a_time(port: int) -> None:
+    silent = [await asyncio.open_connection("127.0.0.1", port) for _ in range(3 * CALLERS)]
+    async with asyncio.timeout(60):
+        ended = [asyncio.create_task(reader.read()) for reader, _ in silent]
+        while sum(task.done() for task in ended) < 2 * CALLERS:
+            await asyncio.wait([task for task in ended if not task.done()], return_when=asyncio.FIRST_COMPLETED)
+        for _, writer in silent:
+            writer.close()
+        await asyncio.gather(*ended, return_exceptions=True)
     assert (await ask(port)).status_code == 200
 
 

@@ -16,6 +16,8 @@ log = structlog.get_logger(__name__)
 MAX_HEAD: Final = 16 * 1024
 SECONDS: Final = 5.0
 """How long a caller may take to ask and to listen."""
+CALLERS: Final = 16
+"""Callers at a time; one more is closed. A worker's files and memory are for its jobs."""
 
 
 async def show_metrics(exposition: Exposition, host: str, port: int) -> asyncio.Server | None:
@@ -32,16 +34,27 @@ async def show_metrics(exposition: Exposition, host: str, port: int) -> asyncio.
 async def listen(exposition: Exposition, host: str, port: int) -> asyncio.Server:
     """Raises `OSError` when the port cannot be had; port 0 takes any that is free."""
 
+    callers = 0
+
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal callers
+        callers += 1
         try:
+            if callers > CALLERS:
+                return
             async with asyncio.timeout(SECONDS):
+                writer.transport.set_write_buffer_limits(high=0)  # So that `drain` waits until all has gone out.
                 head = await reader.readuntil(b"\r\n\r\n")
                 writer.write(await _answered(exposition, head))
                 await writer.drain()
         except (TimeoutError, OSError, asyncio.IncompleteReadError, asyncio.LimitOverrunError) as error:
             log.debug("metrics.caller_lost", error=repr(error))
         finally:
-            writer.close()
+            callers -= 1
+            if writer.transport.get_write_buffer_size():
+                writer.transport.abort()  # It was not read in time, and to close would wait until it is.
+            else:
+                writer.close()
 
     return await asyncio.start_server(answer, host, port, limit=MAX_HEAD)
 

@@ -33,8 +33,8 @@ class Limits:
     15,000 webhooks; above it the connection that holds most goes."""
 
     connections: int = MAX_CONNECTIONS
-    """Open connections of the process. A silent one costs six kilobytes; a proxy keeps some dozens. Fewer if the system
-    allows the process fewer files: see `connections_for`."""
+    """Open connections of the process. A silent one costs three kilobytes; a proxy keeps some dozens. Fewer if the
+    system allows the process fewer files: see `connections_for`."""
 
     head_seconds: float = 5.0
     """From a connection's start, or a later request's first byte, to the end of its head. Twilio sends it at once."""
