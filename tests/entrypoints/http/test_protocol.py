@@ -1,9 +1,12 @@
 """HTTP as it should be: whole requests in, whole answers out."""
 
 import asyncio
+from functools import partial
 
 import pytest
 import structlog
+
+from recado.entrypoints.http.connections import TURN
 
 from .conftest import SIGNED, Server, chunked, request, status, until
 
@@ -94,6 +97,15 @@ async def test_a_broken_application_is_told_in_the_log_and_not_to_the_caller(ser
         answer = await (await server.call(request("/broken"))).rest()
     assert (status(answer), answer.endswith(b"Internal Server Error")) == (500, True)
     assert [line["event"] for line in logs] == ["serve.request_failed"]
+
+
+async def test_of_many_requests_a_few_begin_in_a_turn_of_the_loop_and_a_webhook_at_once(server: Server) -> None:
+    begun: list[int] = []
+    for number in range(3 * TURN):
+        server.connections.in_turn(partial(begun.append, number))
+    assert begun == list(range(TURN))
+    assert status(await server.asks("/webhooks/twilio/messages")) == 404
+    await until(lambda: begun == list(range(3 * TURN)))
 
 
 class TestShutdown:

@@ -17,6 +17,10 @@ One more than fit is not refused: its first packet is dropped and sent again a s
 time that a webhook should take.
 """
 
+RECEIVE_BYTES: Final = 64 * 1024
+"""What the kernel takes of a connection before we read. Left to itself it takes megabytes, and a thousand callers who
+send as fast as they can would be a second's work in one turn of the loop."""
+
 _EVERYWHERE: Final = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - listened at only if asked for
 _ADVICE: Final = "choose others with --host and --port"
 
@@ -36,6 +40,7 @@ def bind(host: str, port: int) -> socket.socket:
     try:
         # A server that was just stopped leaves connections behind that would block the port for a minute.
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BYTES)  # Handed on to what it accepts.
         listener.bind(address)
     except OSError as error:
         listener.close()

@@ -42,6 +42,8 @@ _HEAD_TOO_LARGE: Final = _refusal(
 )
 _OVERLOADED: Final = _refusal(b"503 Service Unavailable", b"too much is being received; try again\n")
 _ASGI: Final = {"version": "3.0", "spec_version": "2.3"}
+_URGENT: Final = "/webhooks/"
+"""Paths whose requests never wait for others."""
 _CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
@@ -272,6 +274,12 @@ class HttpConnection(asyncio.Protocol):
         self._keep_alive = (
             self._keep_alive and self._version == "1.1" and parser.should_keep_alive() and not parser.should_upgrade()
         )
+        if self._declared > self._piece:
+            # It counts when it is announced: else it would have to be read first, to be thrown away then.
+            self._reserved = self._declared
+            self._charge(self._declared)
+            if self._done():
+                raise _Stop
         if self._expects and self._version == "1.1" and self._exchange is None:
             self._transport.write(_CONTINUE)
 
@@ -344,9 +352,9 @@ class HttpConnection(asyncio.Protocol):
         if self._reading == before:
             return  # A little more of the same gains no time.
         if self._reading == BODY:
-            # What was announced counts at once: else it would have to be read first, to be thrown away then.
-            self._reserved = max(0, self._declared - len(self._body))
-            self._charge(self._reserved + self._head_size() + _HEADER_COST * len(self._headers))
+            more = max(0, self._declared - len(self._body)) - self._reserved
+            self._reserved += more
+            self._charge(more + self._head_size() + _HEADER_COST * len(self._headers))
             if not self._leaving:
                 self.connections.waits(self, self.connections.body_ticks)
         elif self._served:
@@ -383,10 +391,17 @@ class HttpConnection(asyncio.Protocol):
     def _start(self, exchange: Exchange) -> None:
         self._exchange = exchange
         self.connections.busy(self)
-        tasks = self._server_state.tasks
-        task = self._loop.create_task(exchange.run(self._app))
-        tasks.add(task)
-        task.add_done_callback(tasks.discard)
+        if exchange.scope["path"].startswith(_URGENT):
+            self._run()
+        else:
+            self.connections.in_turn(self._run)
+
+    def _run(self) -> None:
+        exchange, tasks = self._exchange, self._server_state.tasks
+        if exchange is not None and not self._gone:
+            task = self._loop.create_task(exchange.run(self._app))
+            tasks.add(task)
+            task.add_done_callback(tasks.discard)
 
     def _go_on(self) -> None:
         """The last answer has gone out: the next request."""
