@@ -194,6 +194,30 @@ class TestReadiness:
         response = await client.get("/readyz")
         assert (response.status_code, response.json()) == (200, {"status": "ready", "why": None})
 
+    @pytest.mark.parametrize("table", ["alembic_version", "twilio_accounts", "cron_slots"])
+    async def test_of_a_database_that_lost_a_table_is_no_mistake_of_ours(
+        self, container: Container, client: httpx2.AsyncClient, clock: FrozenClock, table: str
+    ) -> None:
+        await container.database().write(
+            lambda uow: uow.execute(text(f"ALTER TABLE {table} RENAME TO elsewhere")).close(), owner=None
+        )
+        clock.advance(timedelta(minutes=1))
+        response = await client.get("/readyz")
+        assert (response.status_code, response.json()["status"]) == (503, "unready")
+        assert table in response.json()["why"]
+
+    async def test_under_another_key_is_refused_as_the_webhooks_are(
+        self, client: httpx2.AsyncClient, tmp_path: Path
+    ) -> None:
+        assert (await client.get("/readyz")).status_code == 200
+        other = Container(settings=replace(settings_in(tmp_path), secret_key=b"\x01" * 32))
+        async with httpx2.AsyncClient(transport=httpx2.ASGITransport(build_app(other)), base_url=PUBLIC) as behind:
+            assert await posts(behind) == 503
+            response = await behind.get("/readyz")
+        await other.database().close()
+        assert (response.status_code, response.json()["status"]) == (503, "unready")
+        assert "RECADO_SECRET_KEY" in response.json()["why"]
+
     async def test_tells_how_the_broker_is(self, container: Container) -> None:
         status, told = await readiness(container, ScriptedBroker(WELL))
         assert (status, told["status"]) == (200, "ready")

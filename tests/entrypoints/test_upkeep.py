@@ -1,13 +1,16 @@
 import json
+import resource
 import sqlite3
 import stat
 import subprocess
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 from sqlalchemy import make_url
 
 from recado.bootstrap import SCHEDULES
+from recado.entrypoints.cli.doctor import durability
 from recado.migrations import HEAD
 from tests.brokers import RedisServer
 from tests.ports import reserved_port
@@ -207,3 +210,56 @@ class TestOnPostgres:
         nowhere = "postgresql://recado@127.0.0.1:1/recado"
         refused = recado.refuses("migrate", RECADO_DATABASE_URL=nowhere)
         assert "RECADO_DATABASE_URL cannot be used now" in refused
+
+
+class TestDoctorTriesWhatAServerDoes:
+    """Each of these is a database that opens and reads well."""
+
+    def test_a_full_disk(self, recado: Recado, file: Path) -> None:
+        """No file may grow: to SQLite that is a failing write."""
+        soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+        with closing(sqlite3.connect(file)) as held:  # Keeps the log, so that opening it again makes no file.
+            held.execute("PRAGMA journal_mode=WAL")
+            held.execute("CREATE TABLE t AS SELECT randomblob(100000) AS x")
+            held.commit()
+            resource.setrlimit(resource.RLIMIT_FSIZE, (Path(f"{file}-wal").stat().st_size, hard))
+            try:
+                ended = recado("doctor", "--json", RECADO_PUBLIC_URL=PUBLIC)
+            finally:
+                resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        assert [each["name"] for each in json.loads(ended.stdout)["findings"] if not each["ok"]] == ["write"]
+        assert (ended.exit_code, "cannot store now" in ended.stderr) == (1, True)
+
+    def test_another_key(self, recado: Recado) -> None:
+        ended = recado("doctor", RECADO_PUBLIC_URL=PUBLIC, RECADO_SECRET_KEY="B" * 43)
+        assert ended.exit_code == 1
+        assert "no stored credential opens: RECADO_SECRET_KEY is not the key that sealed them" in ended.stderr
+
+    def test_a_row_that_was_changed(self, recado: Recado, file: Path, owner: str) -> None:
+        words = ("--account-sid", "AC" + "d" * 32, "--auth-token-env", "TOKEN", "--address", "+5511900000077")
+        recado.one("numbers", "add", "--owner", owner, *words, TOKEN="0123456789abcdef0123456789abcdef")
+        spoil(file, "UPDATE twilio_accounts SET auth_token_sealed = x'00' WHERE account_sid = x'4143" + "d" * 32 + "'")
+        ended = recado("doctor", RECADO_PUBLIC_URL=PUBLIC)
+        assert ended.exit_code == 1
+        assert "opens 1 of 2 stored credentials, but not those of AC" + "d" * 32 in ended.stderr
+
+    def test_a_file_that_is_open_to_others_is_a_note(self, recado: Recado, file: Path) -> None:
+        file.chmod(0o644)
+        told = recado.says("doctor", RECADO_PUBLIC_URL=PUBLIC)
+        assert f"mode: {file} is open to other users of this machine (0644): chmod 600 {file}" in told
+
+    def test_settings_of_postgresql_that_take_back_what_was_confirmed(
+        self, recado: Recado, postgres_server: PostgresServer
+    ) -> None:
+        """The server of the tests never waits for the disk."""
+        ended = recado("doctor", RECADO_DATABASE_URL=postgres_server.make(), RECADO_PUBLIC_URL=PUBLIC)
+        assert ended.exit_code == 1
+        assert "PostgreSQL runs with fsync=off" in ended.stderr
+        assert "PostgreSQL runs with full_page_writes=off" in ended.stderr
+        assert "durability: PostgreSQL's synchronous_commit is off; Recado raises it" in ended.stdout
+        assert "write: a trial was stored" in ended.stdout
+
+    @pytest.mark.parametrize("strong", ["on", "remote_apply", "remote_write"])
+    def test_settings_of_postgresql_that_keep_it(self, strong: str) -> None:
+        [finding] = durability({"fsync": "on", "full_page_writes": "on", "synchronous_commit": strong})
+        assert finding.ok

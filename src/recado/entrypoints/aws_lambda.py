@@ -13,7 +13,6 @@ import functools
 import json
 import logging
 import os
-import sys
 from collections.abc import Awaitable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Final, Protocol, TypeAlias, TypeVar
@@ -22,9 +21,9 @@ from urllib.parse import urlsplit
 import structlog
 from mangum import Mangum
 
-from recado.core.database.engine import on_postgresql
 from recado.core.database.types import JsonValue
-from recado.core.errors import Busy, ConfigurationError, StorageUnavailable
+from recado.core.errors import Busy, StorageUnavailable
+from recado.entrypoints.serverless import container_for
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Receive, Scope, Send
@@ -43,8 +42,6 @@ MARGIN_SECONDS: Final = 1.0
 FLUSH_SECONDS: Final = 0.5
 """How long an answer waits for its spans to be sent; part of the margin."""
 MOST_TICK_SECONDS: Final = 300.0
-SCHEMA_SECONDS: Final = 5.0
-"""How long a cold start waits for PostgreSQL and its schema; Lambda grants it ten."""
 
 
 class LambdaContext(Protocol):
@@ -139,21 +136,7 @@ class Functions:
     @classmethod
     def cold_start(cls, environ: Mapping[str, str]) -> "Functions":
         """Settings are checked and the schema is looked at, before anything is answered."""
-        from recado.core.clock import SystemClock
-        from recado.core.telemetry import configure_logging
-        from recado.settings import load_settings
-
-        settings = load_settings(environ, purpose="serve")
-        configure_logging(settings.log_level, sys.stderr, SystemClock())
-        if not on_postgresql(settings.database_url):
-            raise ConfigurationError(
-                "RECADO_DATABASE_URL names a SQLite file, which AWS Lambda would throw away: give postgresql://…"
-            )
-        from recado.bootstrap import Container
-        from recado.migrations.postgres import await_schema
-
-        await_schema(settings.database_url, wait_seconds=SCHEMA_SECONDS)
-        return cls(Container(settings=settings))
+        return cls(container_for("AWS Lambda", environ))
 
     def http(self, event: Event, context: LambdaContext) -> Answer:
         answer: Answer = self._http(event, context)  # type: ignore[arg-type]  # Mangum's context has more to it

@@ -13,6 +13,9 @@ from recado.core.errors import Busy, ConfigurationError, DomainError, StorageUna
 _REFUSED: Final = ("28", "3D")
 _NOT_NOW: Final = ("08", "53", "57", "25006", "25P03", "55P03", "40", "58")
 _MAY_NOT: Final = "42501"
+_LEAST_BYTES: Final = 32_768
+"""What the smallest of SQLite's files beside the database takes."""
+_DISK: Final = "{path} cannot be read or written ({error}): look at its disk"
 _LOGS: Final = ("-wal", "-shm")
 
 
@@ -26,16 +29,26 @@ def sqlite_refusal(error: BaseException, path: Path) -> DomainError | None:
         case 3 | 8 | 14 | 23:  # PERM, READONLY, CANTOPEN, AUTH
             found = ConfigurationError(what_stands_in_the_way(path) or f"{path} cannot be opened: {error}")
         case 10:  # IOERR
-            found = StorageUnavailable(f"{path} cannot be read or written ({error}): look at its disk")
+            found = _full(path) if _no_room(path) else StorageUnavailable(_DISK.format(path=path, error=error))
         case 11:  # CORRUPT
             found = ConfigurationError(f"{path} is damaged ({error}): stop what uses it, and restore a backup")
         case 13:  # FULL
-            found = StorageUnavailable(f"{path} cannot be written, for its disk is full: make room")
+            found = _full(path)
         case 26:  # NOTADB
             found = ConfigurationError(
                 f"{path} is not a database: set RECADO_DATABASE_URL to another file, or restore it"
             )
     return found
+
+
+def _full(path: Path) -> DomainError:
+    return StorageUnavailable(f"{path} cannot be written, for its disk is full: make room")
+
+
+def _no_room(path: Path) -> bool:
+    """SQLite calls it an I/O error when the file that its processes share cannot be made for want of room."""
+    place = os.statvfs(path.parent)
+    return place.f_bavail * place.f_frsize < _LEAST_BYTES
 
 
 def postgres_refusal(error: BaseException | None) -> DomainError | None:

@@ -223,8 +223,9 @@ class Readiness:
             return late.format(seconds=self._patience)
         except DomainError as error:
             return str(error)
-        except Exception as error:
-            log.exception("readiness.failed")
+        except Exception as error:  # noqa: BLE001 - whatever a driver raises, a probe must have its answer
+            # No traceback: a probe asks every second.
+            log.warning("readiness.failed", error=type(error).__name__, why=_first_line(error))
             return f"the database cannot be used: {_first_line(error)}"
 
 
@@ -327,8 +328,8 @@ class BrokerWatch:
         assert broker is not None  # noqa: S101 - narrows the type: whoever asks has one
         try:
             self._known = _seen(await broker.state())
-        except Exception as error:  # A foreign client, whatever it raises: a probe must have its answer.
-            log.exception("readiness.broker_failed")
+        except Exception as error:  # noqa: BLE001 - a foreign client, whatever it raises
+            log.warning("readiness.broker_failed", error=type(error).__name__, why=_first_line(error))
             self._known = BrokerSeen(self._name, False, (f"It cannot be asked: {_first_line(error)}.",))
         self._until = self._clock.monotonic() + REMEMBER_SECONDS
 

@@ -1,0 +1,249 @@
+"""Whether a process can keep the promise now: each part of it broken for real, and how soon that is told."""
+
+import asyncio
+import resource
+import threading
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import closing, contextmanager
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from argon2 import PasswordHasher
+from sqlalchemy import make_url, text
+
+from recado.channels.twilio.numbers import NewNumber, NumberService
+from recado.conversation.values import AccountSid, Address
+from recado.core.clock import FrozenClock
+from recado.core.database.engine import Database
+from recado.core.database.postgres import PostgresDatabase
+from recado.core.database.sqlite import SqliteDatabase
+from recado.core.errors import StorageUnavailable
+from recado.core.ids import UuidV7
+from recado.core.sealing import Sealer
+from recado.identity.passwords import Passwords
+from recado.identity.service import IdentityService, Registration
+from recado.migrations import HEAD
+from recado.migrations.starting import schema_problem
+from recado.operations.readiness import BrokerWatch, Readiness, trial_write
+from tests.servers import PostgresServer
+
+ON_BOTH_DATABASES = True
+SEALER, ANOTHER = Sealer(bytes(32)), Sealer(b"\x01" * 32)
+NONSENSE = "(SELECT min(other.auth_token_sealed) FROM twilio_accounts AS other)"
+PATIENCE = 0.2
+"""How long these probes wait: what hangs here hangs until it is let go."""
+
+
+def probe(database: Database, clock: FrozenClock, sealer: Sealer = SEALER, patience: float = 30.0) -> Readiness:
+    broker = BrokerWatch("none", lambda: None, clock)
+    return Readiness(database, sealer, clock, broker, schema_problem, answer_seconds=patience)
+
+
+async def why(readiness: Readiness) -> str | None:
+    return (await readiness.judge()).why
+
+
+async def does(database: Database, sql: str) -> None:
+    await database.write(lambda uow: uow.execute(text(sql)).close(), owner=None)
+
+
+@pytest.fixture
+async def tokens(database: Database, clock: FrozenClock, ids: UuidV7) -> AsyncIterator[list[str]]:
+    """Three accounts with a sealed token each, the newest last."""
+    numbers, sids = NumberService(database, SEALER, clock, ids), [f"AC{n:032x}" for n in range(3)]
+    form = Registration("Padaria", "a@recado.example", "pão quente às seis")
+    weak = Passwords(PasswordHasher(time_cost=1, memory_cost=8, parallelism=1))
+    registered = await IdentityService(database, clock, ids, weak).register_organization(form)
+    for number, sid in enumerate(sids):
+        address = Address(f"whatsapp:+551190000000{number}")
+        await numbers.add(registered.owner_id, NewNumber(AccountSid(sid), "a" * 32, address))
+    yield sids
+
+
+class TestAKey:
+    async def test_that_opens_what_is_stored_is_fine(
+        self, database: Database, clock: FrozenClock, tokens: list[str]
+    ) -> None:
+        assert tokens
+        assert await why(probe(database, clock)) is None
+
+    async def test_that_is_another_is_named(self, database: Database, clock: FrozenClock, tokens: list[str]) -> None:
+        assert tokens
+        told = await why(probe(database, clock, ANOTHER))
+        assert told is not None
+        assert "RECADO_SECRET_KEY is not the key that sealed them" in told
+
+    async def test_is_not_doubted_where_nothing_is_sealed(self, database: Database, clock: FrozenClock) -> None:
+        assert await why(probe(database, clock, ANOTHER)) is None
+
+    @pytest.mark.parametrize("broken", [0, 1, 2])
+    async def test_is_not_doubted_for_a_row_that_was_changed(
+        self, database: Database, clock: FrozenClock, tokens: list[str], broken: int
+    ) -> None:
+        assert len(tokens) > broken
+        newest_first = f"(SELECT id FROM twilio_accounts ORDER BY id DESC LIMIT 1 OFFSET {broken})"
+        await does(database, f"UPDATE twilio_accounts SET auth_token_sealed = {NONSENSE} WHERE id = {newest_first}")
+        assert await why(probe(database, clock)) is None
+
+
+class TestASchema:
+    async def test_of_a_later_release_is_named(self, database: Database, clock: FrozenClock) -> None:
+        with other_revision(database, "9999"):
+            assert "at schema 9999" in str(await why(probe(database, clock)))
+
+    async def test_that_is_older_is_named_with_the_command(self, database: Database, clock: FrozenClock) -> None:
+        with other_revision(database, "0000"):
+            assert "run recado migrate" in str(await why(probe(database, clock)))
+
+    async def test_that_is_gone_is_a_sentence_too(self, database: Database, clock: FrozenClock) -> None:
+        apart(database, "ALTER TABLE alembic_version RENAME TO elsewhere")
+        try:
+            assert "alembic_version" in str(await why(probe(database, clock)))
+        finally:
+            apart(database, "ALTER TABLE elsewhere RENAME TO alembic_version")
+
+
+@contextmanager
+def other_revision(database: Database, revision: str) -> Iterator[None]:
+    """As if another release had been here."""
+    apart(database, f"UPDATE alembic_version SET version_num = '{revision}'")
+    try:
+        yield
+    finally:
+        apart(database, f"UPDATE alembic_version SET version_num = '{HEAD}'")
+
+
+def apart(database: Database, sql: str) -> None:
+    """A statement of an administrator, which the roles of the product may not run."""
+    if isinstance(database, PostgresDatabase):
+        with closing(database.connect_apart()) as connection:
+            connection.execute(sql.encode())
+    elif isinstance(database, SqliteDatabase):
+        with closing(database.connect_apart()) as file:
+            file.execute(sql)
+
+
+class TestTrialWrites:
+    async def test_are_made_once_for_all_who_ask_and_leave_nothing(
+        self, database: Database, clock: FrozenClock
+    ) -> None:
+        commits = counted(database)
+        readiness = probe(database, clock)
+        assert await asyncio.gather(*(why(readiness) for _ in range(50))) == [None] * 50
+        await eventually(lambda: len(commits) > 0)
+        assert len(commits) == 1
+        left = await database.read(lambda uow: uow.all(text("SELECT name FROM cron_slots")), owner=None)
+        assert list(left) == []
+
+    async def test_are_made_again_when_the_last_write_is_some_seconds_old(
+        self, database: Database, clock: FrozenClock
+    ) -> None:
+        commits, readiness = counted(database), probe(database, clock)
+        for waited, expected in ((0, 1), (4, 1), (1, 2)):
+            clock.advance(timedelta(seconds=waited))
+            assert await why(readiness) is None
+            await eventually(lambda: len(commits) >= expected)  # noqa: B023 - awaited here
+            assert len(commits) == expected
+
+    async def test_of_others_count_as_well(self, database: Database, clock: FrozenClock) -> None:
+        commits, readiness = counted(database), probe(database, clock)
+        await database.write(lambda uow: trial_write(uow, clock.now()), owner=None)
+        await eventually(lambda: len(commits) == 1)
+        assert await why(readiness) is None
+        assert len(commits) == 1
+
+
+def counted(database: Database) -> list[None]:
+    commits: list[None] = []
+    database.on_commit(lambda: commits.append(None))
+    return commits
+
+
+async def eventually(condition: Callable[[], bool]) -> None:
+    """Listeners are called after those who wait for the commit."""
+    async with asyncio.timeout(30):
+        while not condition():  # noqa: ASYNC110 - what is waited for happens in a thread
+            await asyncio.sleep(0.005)
+
+
+class TestADatabaseThatHangs:
+    async def test_in_reading_keeps_no_probe_waiting(self, database: Database, clock: FrozenClock) -> None:
+        let_go = threading.Event()
+        readers = [asyncio.create_task(database.read(lambda _: let_go.wait(60), owner=None)) for _ in range(4)]
+        readiness = probe(database, clock, patience=PATIENCE)
+        try:
+            assert await why(readiness) == "the database did not answer within 0.2 s"
+        finally:
+            let_go.set()
+            await asyncio.gather(*readers)
+        assert await why(probe(database, clock)) is None
+
+    async def test_in_writing_keeps_no_probe_waiting_and_recovers_by_itself(
+        self, database: Database, clock: FrozenClock
+    ) -> None:
+        let_go = threading.Event()
+        writers = [asyncio.create_task(database.write(lambda _: let_go.wait(60), owner=None)) for _ in range(4)]
+        await asyncio.sleep(0)
+        readiness = probe(database, clock, patience=PATIENCE)
+        try:
+            told = await asyncio.gather(*(why(readiness) for _ in range(20)))
+            assert set(told) == {"no write was stored within 0.2 s"}
+        finally:
+            let_go.set()
+            await asyncio.gather(*writers)
+        assert await why(probe(database, clock)) is None
+
+
+class TestADiskThatIsFull:
+    """No file of this process may grow: to SQLite that is a failing write."""
+
+    @pytest.mark.sqlite_only
+    async def test_is_told_and_tried_again_once_a_second(
+        self, sqlite_database: SqliteDatabase, clock: FrozenClock
+    ) -> None:
+        readiness = probe(sqlite_database, clock)
+        await does(sqlite_database, "INSERT INTO queue_owners (owner_id, served_at) VALUES (x'00', 0)")
+        clock.advance(timedelta(seconds=10))
+        with no_room(Path(f"{sqlite_database.url.removeprefix('sqlite:///')}-wal")):
+            assert await why(readiness) is not None
+        assert "cannot store now" in str(await why(readiness)), "it is not tried again within the same second"
+        clock.advance(timedelta(seconds=1))
+        assert await why(readiness) is None
+
+    @pytest.mark.sqlite_only
+    async def test_is_told_at_once_when_a_webhook_met_it(
+        self, sqlite_database: SqliteDatabase, clock: FrozenClock
+    ) -> None:
+        readiness = probe(sqlite_database, clock)
+        assert await why(readiness) is None
+        log = Path(f"{sqlite_database.url.removeprefix('sqlite:///')}-wal")
+        with no_room(log), pytest.raises(StorageUnavailable):
+            await does(sqlite_database, "INSERT INTO queue_owners (owner_id, served_at) VALUES (x'00', 0)")
+        assert "cannot store now" in str(await why(readiness))
+
+
+@contextmanager
+def no_room(log: Path) -> Iterator[None]:
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (log.stat().st_size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+class TestPostgres:
+    @pytest.mark.sqlite_only
+    async def test_that_is_set_read_only_says_so(self, postgres_server: PostgresServer, clock: FrozenClock) -> None:
+        url = postgres_server.make()
+        postgres_server.command(f"ALTER DATABASE {make_url(url).database} SET default_transaction_read_only = on")
+        database = PostgresDatabase(url, outage_seconds=0.1)
+        assert await why(probe(database, clock)) == "PostgreSQL takes no writes: default_transaction_read_only is on"
+        await database.close()
+
+    @pytest.mark.sqlite_only
+    async def test_that_is_gone_says_so(self, clock: FrozenClock) -> None:
+        database = PostgresDatabase("postgresql://recado@127.0.0.1:1/recado", outage_seconds=0.1)
+        assert "cannot be reached" in str(await why(probe(database, clock)))
+        await database.close()
