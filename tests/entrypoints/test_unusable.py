@@ -66,6 +66,9 @@ WORDS: Final[Mapping[str, Sequence[str]]] = {
 }
 """Every command that works on the database, and what else must be typed."""
 ALL: Final = {**WORDS, "serve": ("--port", "0"), "migrate": ()}
+AS_PROCESSES: Final = {"serve", "worker"}
+"""They change how their process hears signals, so they are tried in one of their own."""
+HERE: Final = [name for name in ALL if name not in AS_PROCESSES]
 GIVEN: Final = {"PW": "pão quente às seis", "TOKEN": "0123456789abcdef0123456789abcdef", "RECADO_PUBLIC_URL": PUBLIC}
 
 
@@ -224,7 +227,7 @@ class TestAFileThatCannotBeUsed:
     @pytest.mark.parametrize("what", SAID)
     def test_is_told_by_every_command_in_a_sentence(self, recado: Recado, tmp_path: Path, what: str) -> None:
         file = place_of(tmp_path / "recado.db", what)
-        for name in ALL:
+        for name in HERE:
             if name == "backup" and what in COPIED:
                 continue
             said = in_a_sentence(name, typed(recado, name, file))
@@ -236,7 +239,7 @@ class TestAFileThatCannotBeUsed:
         file = tmp_path / "recado.db"
         file.chmod(mode)
         with modes_count():
-            for name in ALL:
+            for name in HERE:
                 said = in_a_sentence(name, typed(recado, name, file))
                 assert f"{file} cannot be {'written' if mode else 'read'} by this user" in said, (name, said)
 
@@ -246,24 +249,33 @@ class TestAFileThatCannotBeUsed:
         shutil.copy(tmp_path / "recado.db", folder)
         folder.chmod(0o500)
         with modes_count():
-            for name in ALL:
+            for name in HERE:
                 said = in_a_sentence(name, typed(recado, name, folder / "recado.db"))
                 assert str(folder) in said, (name, said)
         folder.chmod(0o700)
 
-    @pytest.mark.parametrize("name", ["migrate", "serve"])
-    def test_for_want_of_rights_to_make_it(self, recado: Recado, tmp_path: Path, name: str) -> None:
+    @pytest.mark.parametrize("name", sorted(AS_PROCESSES))
+    def test_ends_a_server_and_a_worker_in_a_sentence(self, recado: Recado, tmp_path: Path, name: str) -> None:
+        file = place_of(tmp_path / "recado.db", "garbage")
+        env = {**os.environ, **recado.environment, **GIVEN}
+        process = Running(name, [name, *ALL[name]], env, tmp_path / "log")
+        try:
+            assert process.ends() in {1, 2}, process.said
+        finally:
+            process.stop()
+        assert f"Error: {file} is not a database" in process.said
+        assert "Traceback" not in process.said
+
+    def test_for_want_of_rights_to_make_it(self, recado: Recado, tmp_path: Path) -> None:
         folder = tmp_path / "closed"
         folder.mkdir(mode=0o500)
         with modes_count():
-            said = in_a_sentence(name, typed(recado, name, folder / "recado.db"))
+            said = in_a_sentence("migrate", typed(recado, "migrate", folder / "recado.db"))
         assert f"{folder} cannot be written by this user" in said
 
 
 class TestPostgres:
-    @pytest.mark.parametrize(
-        "name", ["org list", "queue stats", "backup", "verify", "tick", "migrate", "doctor", "serve", "worker"]
-    )
+    @pytest.mark.parametrize("name", ["org list", "queue stats", "backup", "verify", "tick", "migrate", "doctor"])
     @pytest.mark.parametrize(
         ("login", "database", "why"),
         [("recado", "nowhere", 'database "nowhere" does not exist'), ("stranger", "postgres", "stranger")],

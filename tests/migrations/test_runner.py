@@ -1,3 +1,4 @@
+import fcntl
 import json
 import os
 import stat
@@ -18,6 +19,7 @@ from recado.migrations.new import newest_revision
 from recado.migrations.runner import (
     VERSIONS,
     MigrationResult,
+    NotOurs,
     ReferencesBroken,
     SchemaTooNew,
     create_schema,
@@ -70,6 +72,28 @@ class TestMigrating:
         finally:
             os.umask(before)
         assert modes == {"": 0o600, "-shm": 0o600, "-wal": 0o600}
+
+    @pytest.mark.parametrize("umask", [0o000, 0o777])
+    def test_whatever_the_umask_a_fresh_file_is_its_owners(
+        self, url: str, path: Path, versions: Versions, umask: int
+    ) -> None:
+        before = os.umask(umask)
+        try:
+            migrated(url, versions)
+        finally:
+            os.umask(before)
+        assert {oct(stat.S_IMODE(each.stat().st_mode)) for each in path.parent.glob(f"{path.name}*")} == {"0o600"}
+
+    def test_a_file_is_made_only_where_that_is_meant(self, url: str, path: Path, versions: Versions) -> None:
+        with pytest.raises(ConfigurationError, match="cannot be opened"):
+            migrate_sqlite(url, MetaData, versions=versions.path, head="0002", create=False)
+        assert not path.exists()
+
+    def test_a_file_of_another_program_is_left_alone(self, url: str, path: Path, versions: Versions) -> None:
+        run(path, "CREATE TABLE bookmarks (url)")
+        with pytest.raises(NotOurs, match=r"has tables \(bookmarks\) and no revision of Recado's"):
+            migrated(url, versions)
+        assert run(path, "SELECT name FROM sqlite_master") == [("bookmarks",)]
 
     def test_a_file_that_was_there_keeps_its_mode(self, url: str, path: Path, versions: Versions) -> None:
         path.touch(mode=0o660)
@@ -182,6 +206,20 @@ class TestFilesThatCannotBeUsed:
     def test_memory(self, versions: Versions) -> None:
         with pytest.raises(ConfigurationError, match="use create_schema"):
             migrated("sqlite://", versions)
+
+    def test_a_process_that_migrates_and_never_ends(self, url: str, path: Path, versions: Versions) -> None:
+        with Path(f"{path}.lock").open("w") as other:
+            fcntl.flock(other, fcntl.LOCK_EX)
+            with pytest.raises(Busy, match="another process has been migrating"):
+                migrate_sqlite(url, MetaData, versions=versions.path, head="0002", wait_seconds=0.01)
+
+    def test_a_process_that_holds_the_file_for_itself(self, url: str, path: Path, versions: Versions) -> None:
+        migrated(url, versions)
+        with closing(sqlite_module().connect(path, isolation_level=None)) as other:
+            other.execute("PRAGMA locking_mode=EXCLUSIVE")
+            other.execute("BEGIN EXCLUSIVE")
+            with pytest.raises(Busy, match="another process has held"):
+                revision_of(path, wait_seconds=0.01)
 
     def test_a_writer_that_never_ends(self, url: str, path: Path, versions: Versions) -> None:
         migrated(url, versions, head="0001")
