@@ -10,14 +10,17 @@ from pathlib import Path
 
 import pytest
 from argon2 import PasswordHasher
-from sqlalchemy import make_url, text
+from sqlalchemy import make_url, text, update
 
+from recado.channels.twilio.models import TwilioAccount
 from recado.channels.twilio.numbers import NewNumber, NumberService
+from recado.channels.twilio.tables import twilio_accounts
 from recado.conversation.values import AccountSid, Address
 from recado.core.clock import FrozenClock
 from recado.core.database.engine import Database
 from recado.core.database.postgres import PostgresDatabase
 from recado.core.database.sqlite import SqliteDatabase
+from recado.core.database.unit_of_work import UnitOfWork
 from recado.core.errors import StorageUnavailable
 from recado.core.ids import UuidV7
 from recado.core.sealing import Sealer
@@ -25,12 +28,11 @@ from recado.identity.passwords import Passwords
 from recado.identity.service import IdentityService, Registration
 from recado.migrations import HEAD
 from recado.migrations.starting import schema_problem
-from recado.operations.readiness import BrokerWatch, Readiness, trial_write
+from recado.operations.readiness import BrokerWatch, Readiness, newest_accounts, trial_write
 from tests.servers import PostgresServer
 
 ON_BOTH_DATABASES = True
 SEALER, ANOTHER = Sealer(bytes(32)), Sealer(b"\x01" * 32)
-NONSENSE = "(SELECT min(other.auth_token_sealed) FROM twilio_accounts AS other)"
 PATIENCE = 0.2
 """How long these probes wait: what hangs here hangs until it is let go."""
 
@@ -82,9 +84,13 @@ class TestAKey:
         self, database: Database, clock: FrozenClock, tokens: list[str], broken: int
     ) -> None:
         assert len(tokens) > broken
-        newest_first = f"(SELECT id FROM twilio_accounts ORDER BY id DESC LIMIT 1 OFFSET {broken})"
-        await does(database, f"UPDATE twilio_accounts SET auth_token_sealed = {NONSENSE} WHERE id = {newest_first}")
+        await database.write(lambda uow: spoil(uow, newest_accounts(uow, 3)[broken]), owner=None)
         assert await why(probe(database, clock)) is None
+
+
+def spoil(uow: UnitOfWork, account: TwilioAccount) -> None:
+    changed = update(twilio_accounts).where(twilio_accounts.c.id == account.id).values(auth_token_sealed=b"nonsense")
+    assert uow.changed(changed) == 1
 
 
 class TestASchema:
@@ -170,7 +176,7 @@ async def eventually(condition: Callable[[], bool]) -> None:
 class TestADatabaseThatHangs:
     async def test_in_reading_keeps_no_probe_waiting(self, database: Database, clock: FrozenClock) -> None:
         let_go = threading.Event()
-        readers = [asyncio.create_task(database.read(lambda _: let_go.wait(60), owner=None)) for _ in range(4)]
+        readers = [asyncio.create_task(database.read(lambda _: let_go.wait(20), owner=None)) for _ in range(4)]
         readiness = probe(database, clock, patience=PATIENCE)
         try:
             assert await why(readiness) == "the database did not answer within 0.2 s"
@@ -183,8 +189,14 @@ class TestADatabaseThatHangs:
         self, database: Database, clock: FrozenClock
     ) -> None:
         let_go = threading.Event()
-        writers = [asyncio.create_task(database.write(lambda _: let_go.wait(60), owner=None)) for _ in range(4)]
-        await asyncio.sleep(0)
+        begun: list[None] = []
+
+        def hang(_uow: UnitOfWork) -> None:
+            begun.append(None)
+            let_go.wait(20)
+
+        writers = [asyncio.create_task(database.write(hang, owner=None)) for _ in range(4)]
+        await eventually(lambda: len(begun) == (4 if isinstance(database, PostgresDatabase) else 1))
         readiness = probe(database, clock, patience=PATIENCE)
         try:
             told = await asyncio.gather(*(why(readiness) for _ in range(20)))
