@@ -466,7 +466,8 @@ class PostgresDatabase(Inboxed):
 
     async def read(self, work: Callable[[UnitOfWork], T], *, owner: UUID | None) -> T:
         self._inbox.check_open()
-        return await asyncio.get_running_loop().run_in_executor(self._readers, self._read, work, owner)
+        loop, asked = asyncio.get_running_loop(), time.monotonic()
+        return await loop.run_in_executor(self._readers, self._read, work, owner, asked)
 
     def on_commit(self, listener: Callable[[], None]) -> None:
         self._listeners.append(listener)
@@ -533,7 +534,9 @@ class PostgresDatabase(Inboxed):
                 item.error = error
             hand_out(group)
 
-    def _read(self, work: Callable[[UnitOfWork], T], owner: UUID | None) -> T:
+    def _read(self, work: Callable[[UnitOfWork], T], owner: UUID | None, asked: float) -> T:
+        if time.monotonic() - asked > self._answer_seconds:  # Those before it have hung as long.
+            raise Busy("too many reads are waiting for the database; try again")
         try:
             return self._look(work, owner)
         except DBAPIError as error:
