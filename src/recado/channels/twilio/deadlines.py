@@ -4,8 +4,7 @@
 """
 
 import asyncio
-from collections.abc import Iterator
-from contextlib import contextmanager
+from types import TracebackType
 
 
 class Deadlines:
@@ -17,23 +16,14 @@ class Deadlines:
         self._ends: dict[asyncio.Task[object], float] = {}  # In the order of their ends, since all have equally long.
         self._timer: asyncio.TimerHandle | None = None
 
-    @contextmanager
-    def bounded(self) -> Iterator[None]:
-        """Raises `TimeoutError` in what takes too long."""
+    def bounded(self) -> "_Bounded":
+        """Around what may not take longer; raises `TimeoutError` in it."""
         task = asyncio.current_task()
         assert task is not None  # noqa: S101 - narrows the type
-        before = task.cancelling()
-        self._begin(task)
-        try:
-            yield
-        except asyncio.CancelledError as error:
-            if task in self._ends or task.uncancel() > before:
-                raise  # Someone else ended it.
-            raise TimeoutError from error
-        finally:
-            self._ends.pop(task, None)
+        return _Bounded(self, task)
 
-    def _begin(self, task: "asyncio.Task[object]") -> None:
+    def begin(self, task: "asyncio.Task[object]") -> None:
+        """Start a task's time, and the timer unless it runs."""
         loop = task.get_loop()
         if loop is not self._loop:
             self._loop, self._timer = loop, None
@@ -41,6 +31,10 @@ class Deadlines:
         self._ends[task] = loop.time() + self._seconds
         if self._timer is None:
             self._timer = loop.call_later(self._seconds, self._sweep, loop)
+
+    def end(self, task: "asyncio.Task[object]") -> bool:
+        """Whether it was in time."""
+        return self._ends.pop(task, None) is not None
 
     def _sweep(self, loop: asyncio.AbstractEventLoop) -> None:
         self._timer = None
@@ -50,3 +44,26 @@ class Deadlines:
                 return
             del self._ends[task]
             task.cancel()
+
+
+class _Bounded:
+    """One wait. A class, for a generator would cost more than all the rest of it."""
+
+    __slots__ = ("_before", "_deadlines", "_task")
+
+    def __init__(self, deadlines: Deadlines, task: "asyncio.Task[object]") -> None:
+        self._deadlines = deadlines
+        self._task = task
+        self._before = task.cancelling()
+
+    def __enter__(self) -> None:
+        self._deadlines.begin(self._task)
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._deadlines.end(self._task):
+            return
+        # Cancelled by us; if by someone else as well, that one counts.
+        if self._task.uncancel() <= self._before and kind is asyncio.CancelledError:
+            raise TimeoutError from error
