@@ -69,7 +69,8 @@ async def again_and_again(attack: Attack, number: int, once: Callable[[], Awaita
             try:
                 async with asyncio.timeout(max(0.01, attack.ends - time.monotonic())):
                     await once()
-            except (OSError, TimeoutError, asyncio.IncompleteReadError):
+            except (OSError, TimeoutError, asyncio.IncompleteReadError, RuntimeError):
+                # uvloop has a RuntimeError for writing to what was closed meanwhile.
                 attack.failed += 1
                 await asyncio.sleep(0.01)
 
