@@ -251,6 +251,7 @@ _OTHERS: Final = (
     "/docs/",
     "/2010-04-01/",
     "/Messages",
+    "/IncomingPhoneNumbers",
     "/v2/",
     "/v3/",
     "/_emulator",

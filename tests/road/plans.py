@@ -251,7 +251,7 @@ async def fill(database: Database, owner: UUID) -> None:
 
     def work(uow: UnitOfWork) -> None:
         for table in metadata().sorted_tables:
-            if table.name not in ("owners", "users", "schedules"):
+            if table.name not in ("owners", "users", "schedules", "directory_generation"):
                 uow.execute(table.insert(), [_row(table, n, owner) for n in range(1, ROWS + 1)])
 
     await database.write(work, owner=None)

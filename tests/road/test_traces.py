@@ -90,5 +90,6 @@ def test_a_worker_that_dies_leaves_the_trace_to_the_next(road: Road, collector: 
     road.worker()
 
     spans = trace_of_the_answer(collector)
-    [reply] = [span for span in spans if span.name == "job conversation.reply"]
-    assert (reply.facts["recado.crashes"], parent_of(reply, spans)) == (1, "twilio.webhook messages")
+    replies = [span for span in spans if span.name == "job conversation.reply"]  # More than one where leases ran out.
+    assert {parent_of(reply, spans) for reply in replies} == {"twilio.webhook messages"}
+    assert 1 in {reply.facts["recado.crashes"] for reply in replies}
