@@ -25,7 +25,7 @@ ID: Final = "0197c2f4-8e5a-7c3b-9d21-4f6a8b0c1d2e"
 OWNER: Final = ("--owner", ID)
 
 NO_DATABASE: Final = {"demo", "emulator", "emulator send"}
-"""They have none, or one of their own that nobody else knows."""
+"""They have none, or one of their own that no other command knows."""
 MAKE_ONE: Final = {"serve", "migrate"}
 WORDS: Final[Mapping[str, Sequence[str]]] = {
     "worker": (),
@@ -194,7 +194,7 @@ def place_of(file: Path, what: str) -> Path:
             return Path("/dev/null")
         case "another schema":
             sql(file, "UPDATE alembic_version SET version_num = '9999'")
-        case "nobody's schema":
+        case "no schema of ours":
             sql(file, "UPDATE alembic_version SET version_num = 'ae1027a6acf'")
         case "another program's":
             file.unlink()
@@ -213,13 +213,13 @@ SAID: Final = {
     "damaged": "is damaged",
     "a device": "is no ordinary file",
     "another schema": "is at schema 9999",
-    "nobody's schema": "none of Recado's",
+    "no schema of ours": "none of Recado's",
     "another program's": "has tables (bookmarks)",
     "a loop": "Too many levels of symbolic links",
 }
 
 
-COPIED: Final = {"another schema", "nobody's schema"}
+COPIED: Final = {"another schema", "no schema of ours"}
 """A copy of these can be made, and is what the release that wrote them needs."""
 
 

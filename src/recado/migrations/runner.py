@@ -42,7 +42,7 @@ LOOK_SECONDS: Final = 5.0
 """How long a look at the revision does."""
 _LOCK_PAUSE_SECONDS: Final = 0.05
 _OWNER_ONLY: Final = 0o600
-"""What customers write is for nobody else on this machine; SQLite gives its logs the mode of the file."""
+"""What customers write is for no other user of this machine; SQLite gives its logs the mode of the file."""
 
 _HAS_REVISION: Final = "SELECT 1 FROM sqlite_master WHERE name = 'alembic_version'"
 _REVISION: Final = "SELECT version_num FROM alembic_version"

@@ -325,7 +325,7 @@ class BrokerWatch:
 
     async def _ask(self) -> None:
         broker = self._broker()
-        assert broker is not None  # noqa: S101 - narrows the type: whoever asks has one
+        assert broker is not None  # noqa: S101 - narrows the type: it is asked only where there is one
         try:
             self._known = _seen(await broker.state())
         except Exception as error:  # noqa: BLE001 - a foreign client, whatever it raises
