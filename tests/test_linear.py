@@ -3,11 +3,10 @@
 Customers, providers, owners and their servers choose these texts. A pattern that looks at each character once for every
 other one takes a second for 40,000 of them and an hour for a few megabytes.
 
-Time is that of this thread alone, the best of several runs, and only what is far from linear is a failure: four times the
-text may cost nine times as much, where the square would be sixteen.
+Time is that of this thread alone, the best of several runs, and only what is far from a straight line is a failure:
+four times the text may cost nine times as much, where the square would be sixteen.
 """
 
-import ast
 import contextlib
 import importlib
 import itertools
@@ -16,6 +15,7 @@ import re
 import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 from uuid import UUID
@@ -23,7 +23,7 @@ from uuid import UUID
 import pytest
 
 import recado
-from recado.agents.answers import cleaned, judged
+from recado.agents.answers import Rubbish, cleaned, judged
 from recado.agents.builtin import faq
 from recado.agents.documents import pieces_of, readable
 from recado.agents.outbound import checked_url, literal_address
@@ -40,14 +40,17 @@ from recado.identity.models import Owner, normal_email, sound_text, sound_words
 from recado.identity.passwords import acceptable
 from recado.settings import load_settings
 
-SCREEN = 4_000
+SCREEN = 2_000
 """At this size the square is told from a straight line at a glance, so that thousands of texts can be tried."""
 SIZES = (10_000, 20_000, 40_000)
 FREE_SECONDS = 0.05
 """What takes no longer on the largest text is not worth a measurement: the square takes a second."""
 MOST_GROWTH = 9.0
 
+WITHIN_A_FUNCTION = re.compile(r"\s.*\bre\.(?:compile|subn?|match|search|split|findall|finditer|fullmatch)\(")
+
 Read = Callable[[str], object]
+Pattern = re.Pattern[str] | re.Pattern[bytes]
 
 
 def seconds(read: Read, text: str) -> float:
@@ -61,7 +64,8 @@ def grows_too_fast(read: Read, unit: Callable[[int], str]) -> str | None:
     """What was measured, if it is far from a straight line."""
     if seconds(read, unit(SIZES[-1])) < FREE_SECONDS:
         return None
-    best = [min(seconds(read, unit(size)) for _ in range(3)) for size in SIZES]
+    # Each text is a new one: some of what is tried remembers its last answers.
+    best = [min(seconds(read, f"{unit(size)}{again}") for again in range(3)) for size in SIZES]
     if best[-1] < FREE_SECONDS or best[-1] < MOST_GROWTH * best[0]:
         return None
     return f"{[round(each, 4) for each in best]} s for {unit(40)!r} …"
@@ -77,9 +81,9 @@ def modules() -> Iterator[ModuleType]:
             yield importlib.import_module(found.name)
 
 
-def patterns() -> dict[str, re.Pattern[str]]:
+def patterns() -> dict[str, Pattern]:
     """Every compiled pattern over text or bytes, by where it is."""
-    found: dict[str, re.Pattern[str]] = {}
+    found: dict[str, Pattern] = {}
     for module in modules():
         for name, value in vars(module).items():
             if isinstance(value, re.Pattern):
@@ -87,7 +91,7 @@ def patterns() -> dict[str, re.Pattern[str]]:
     return found
 
 
-def units_of(pattern: re.Pattern[str]) -> list[str]:
+def units_of(pattern: Pattern) -> list[str]:
     """What such a pattern may stumble over: the signs and words in it, and what every class holds."""
     source = pattern.pattern if isinstance(pattern.pattern, str) else str(pattern.pattern, "latin-1")
     signs = {sign for sign in source if not sign.isalnum()} & set("#<>!-=_*`~'\"\\[]().,:;|+%@/ ?…”")
@@ -98,18 +102,27 @@ def units_of(pattern: re.Pattern[str]) -> list[str]:
 def shapes(units: list[str]) -> Iterator[Callable[[int], str]]:
     """One or two units over and over, and one unit before many of another with something odd at the end."""
     for first, second in itertools.product(units, repeat=2):
-        yield lambda size, unit=first + second: (unit * (size // len(unit) + 1))[:size]  # type: ignore[misc]
-        yield lambda size, first=first, unit=second: first + (unit * (size // len(unit) + 1))[:size] + "\x01"  # type: ignore[misc]
+        yield partial(repeated, first + second)
+        yield partial(begun_and_broken_off, first, second)
 
 
-def readings(pattern: re.Pattern[str]) -> Iterator[Read]:
-    over_bytes = isinstance(pattern.pattern, bytes)
+def repeated(unit: str, size: int) -> str:
+    return (unit * (size // len(unit) + 1))[:size]
 
-    def given(text: str) -> str:
-        return text.encode("latin-1", "replace") if over_bytes else text  # type: ignore[return-value]
 
-    yield lambda text: sum(1 for _ in pattern.finditer(given(text)))
-    yield lambda text: pattern.fullmatch(given(text))
+def begun_and_broken_off(first: str, unit: str, size: int) -> str:
+    return f"{first}{repeated(unit, size)}\x01"
+
+
+def readings(pattern: Pattern) -> Iterator[Read]:
+    if isinstance(pattern.pattern, bytes):
+        over_bytes: re.Pattern[bytes] = re.compile(pattern.pattern, pattern.flags)
+        yield lambda text: sum(1 for _ in over_bytes.finditer(text.encode("latin-1", "replace")))
+        yield lambda text: over_bytes.fullmatch(text.encode("latin-1", "replace"))
+    else:
+        over_text: re.Pattern[str] = re.compile(pattern.pattern, pattern.flags)
+        yield lambda text: sum(1 for _ in over_text.finditer(text))
+        yield over_text.fullmatch
 
 
 def test_every_pattern_takes_time_that_grows_with_the_text() -> None:
@@ -117,28 +130,18 @@ def test_every_pattern_takes_time_that_grows_with_the_text() -> None:
     assert len(found) > 40
     for name, pattern in found.items():
         for read, unit in itertools.product(readings(pattern), list(shapes(units_of(pattern)))):
-            if seconds(read, unit(SCREEN)) > 0.002:
+            if seconds(read, unit(SCREEN)) > 0.001:
                 assert (grown := grows_too_fast(read, unit)) is None, f"{name}: {grown}"
 
 
 def test_every_pattern_has_a_name_where_the_test_above_finds_it() -> None:
-    tried = {"compile", "sub", "subn", "match", "search", "split", "findall", "finditer", "fullmatch"}
     strays = [
-        f"{path.name}:{call.lineno}"
+        f"{path.name}: {line.strip()}"
         for path in Path(recado.__path__[0]).rglob("*.py")
-        for call in calls_within_functions(ast.parse(path.read_text("utf-8")))
-        if isinstance(call.func, ast.Attribute)
-        and isinstance(call.func.value, ast.Name)
-        and call.func.value.id == "re"
-        and call.func.attr in tried
+        for line in path.read_text("utf-8").splitlines()
+        if WITHIN_A_FUNCTION.match(line)
     ]
     assert strays == []
-
-
-def calls_within_functions(tree: ast.AST) -> Iterator[ast.Call]:
-    for function in ast.walk(tree):
-        if isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
-            yield from (each for each in ast.walk(function) if isinstance(each, ast.Call))
 
 
 # --- Functions --------------------------------------------------------------------------------------------------------
@@ -148,7 +151,7 @@ def tried(read: Read) -> Read:
     """A refusal is an answer too."""
 
     def reads(text: str) -> None:
-        with contextlib.suppress(DomainError, ValueError):
+        with contextlib.suppress(DomainError, Rubbish, ValueError):
             read(text)
 
     return reads
@@ -234,15 +237,15 @@ UNITS = [
 @pytest.mark.parametrize("read", READERS.values(), ids=READERS)
 def test_a_reader_takes_time_that_grows_with_the_text(read: Read) -> None:
     safe = tried(read)
-    for first, second in itertools.product(("", "\u0301"), UNITS):
-
-        def unit(size: int, first: str = first, second: str = second) -> str:
-            return first * (size // 2) + second * (size // (1 + bool(first)) // len(second))
-
+    for unit in [partial(repeated, each) for each in UNITS] + [accents_out_of_order]:
         if seconds(safe, unit(SIZES[0])) > 0.02:
             assert (grown := grows_too_fast(safe, unit)) is None, grown
 
 
+def accents_out_of_order(size: int) -> str:
+    return "e" + "\u0301" * (size // 2) + "\u0323" * (size // 2)
+
+
 def test_a_text_of_megabytes_is_cut_in_time_that_grows_with_it() -> None:
-    quarter, whole = (min(seconds(split, "Sim, claro. " * size) for _ in range(3)) for size in (25_000, 100_000))
+    quarter, whole = (min(seconds(split, "Sim, claro. " * size) for _ in range(3)) for size in (10_000, 40_000))
     assert whole < MOST_GROWTH * quarter

@@ -323,6 +323,8 @@ def _addresses(settings: Settings, _given: Given, _purpose: Purpose) -> Iterator
 
 def _bad_address(url: str, *, http_anywhere: bool) -> str | None:
     """Why `url` is no address to build others on, or None."""
+    if len(url) > 2_000:
+        return "is too long for an address."
     try:
         parts = urlsplit(url)
         host, _ = parts.hostname, parts.port

@@ -1,6 +1,9 @@
 """Documents fall apart into passages where a reader would cut them."""
 
-from recado.agents.documents import Piece, pieces_of
+import pytest
+
+from recado.agents.documents import Piece, pieces_of, readable
+from recado.agents.errors import DocumentRefused
 
 
 def pieces(text: str) -> list[Piece]:
@@ -67,6 +70,25 @@ def test_tables_keep_their_rows_and_lose_their_rules() -> None:
     assert pieces("# P\n| Bolo | Preço |\n|---|:--:|\n| Milho | 30 |") == [
         Piece("P", "| Bolo | Preço |\n| Milho | 30 |")
     ]
+
+
+def test_a_bracket_that_opens_nothing_stays() -> None:
+    assert pieces("[a [b](https://e.example/c_(d)) e]\n**f **g** __h__") == [
+        Piece("", "[a b (https://e.example/c_(d)) e]\n**f *g* *h*")
+    ]
+
+
+def test_a_comment_without_an_end_stays() -> None:
+    assert pieces("a <!-- b --> c <!-- d") == [Piece("", "a  c <!-- d")]
+
+
+def test_signs_behind_a_heading_are_no_part_of_it() -> None:
+    assert pieces("## Troca ## \nAté 7 dias.\n# a #b #\nc") == [Piece("Troca", "Até 7 dias."), Piece("a #b", "c")]
+
+
+def test_a_line_without_end_is_refused_by_its_number() -> None:
+    with pytest.raises(DocumentRefused, match=r"line 2 of 'a\.md' has 100,001 characters"):
+        readable("a.md", "a\n" + "x" * 100_001)
 
 
 def test_fenced_text_is_taken_as_it_is() -> None:

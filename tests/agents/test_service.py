@@ -84,6 +84,7 @@ class TestRefusals:
             (AgentForm("echo", history_limit=-1), "history_limit"),
             (AgentForm("echo", history_limit=101), "history_limit"),
             (AgentForm("llm", model="m", base_url="https://x.example", prompt="x" * 50_001), "at most"),
+            (AgentForm("llm", model="m", base_url="https://x.example", prompt="a\x00b"), "is no text"),
             (AgentForm("echo", model="m"), "uses no model"),
             (AgentForm("faq", prompt="Be kind.", api_key="k"), "uses no prompt and no api_key"),
             (AgentForm("faq", base_url="https://x.example"), "uses no base_url"),
@@ -92,7 +93,7 @@ class TestRefusals:
             (AgentForm("http", url="https://x.example", base_url="https://y.example"), "not both"),
             (AgentForm("faq", history_limit=0), "at least 1"),
         ],
-        ids=range(29),
+        ids=range(30),
     )
     async def test_say_what_to_mend(self, service: AgentService, owner: UUID, form: AgentForm, why: str) -> None:
         with pytest.raises(InvalidInput, match=why):

@@ -128,6 +128,11 @@ class TestAPersonsReply:
         with pytest.raises(InvalidInput, match="nothing to say"):
             await world.person_says("  ")
 
+    async def test_it_may_not_be_without_end(self, world: World) -> None:
+        await given_a_conversation(world)
+        with pytest.raises(InvalidInput, match="20,001 characters"):
+            await world.person_says("x" * 20_001)
+
     async def test_a_message_after_it_was_written_still_waits(self, world: World) -> None:
         await given_a_conversation(world)
         before = await world.says("está aí?")

@@ -77,8 +77,25 @@ class TestKnowledge:
         assert recado.says("knowledge", "search", *mine, "abre?") == "No passage speaks of that.\n"
 
     def test_a_file_that_is_not_there_gets_a_sentence(self, recado: Recado, owner: str, tmp_path: Path) -> None:
-        sentence = recado.refuses("knowledge", "add", "--owner", owner, tmp_path / "none.md", status=2)
-        assert "does not exist" in sentence
+        sentence = recado.refuses("knowledge", "add", "--owner", owner, tmp_path / "none.md")
+        assert sentence.endswith("none.md does not exist\n")
+
+    def test_of_many_files_all_are_added_or_none(
+        self, recado: Recado, owner: str, opening_hours: Path, tmp_path: Path
+    ) -> None:
+        (tmp_path / "empty.md").write_bytes(b"")
+        refused = recado.refuses("knowledge", "add", "--owner", owner, opening_hours, tmp_path / "empty.md")
+        assert "'empty.md' holds no text" in refused
+        assert recado.many("knowledge", "list", "--owner", owner) == []
+
+    def test_two_files_of_one_name_get_a_sentence(
+        self, recado: Recado, owner: str, opening_hours: Path, tmp_path: Path
+    ) -> None:
+        (tmp_path / "other").mkdir()
+        other = tmp_path / "other" / opening_hours.name
+        other.write_text("Fechado.", "utf-8")
+        refused = recado.refuses("knowledge", "add", "--owner", owner, opening_hours, other)
+        assert "two of the files are called horarios.md" in refused
 
     def test_a_file_that_is_no_text_gets_a_sentence(self, recado: Recado, owner: str, tmp_path: Path) -> None:
         (tmp_path / "photo.png").write_bytes(b"\x89PNG\x00\x01")

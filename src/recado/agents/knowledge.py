@@ -66,6 +66,11 @@ class KnowledgeService:
             raise DocumentContended(name)
         return Added(1, len(chunks))
 
+    async def check(self, name: str, content: str | bytes) -> None:
+        """Raises the `DocumentRefused` that adding it would raise; for those who add many or none."""
+        name = _checked_name(name)
+        await asyncio.to_thread(lambda: pieces_of(name, readable(name, content)))
+
     async def search(self, owner_id: UUID, query: str, limit: int = 5) -> list[Passage]:
         """The passages that speak most about `query`, best first; none for a query without words that mean anything."""
         wanted = content_words(query[:MAX_QUERY])[:_MAX_QUERY_WORDS]

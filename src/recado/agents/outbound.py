@@ -32,6 +32,7 @@ Reach: TypeAlias = Literal["public", "anywhere", "provider"]
 """Where a client may go: public addresses only; private ones too, but no cloud's metadata; a known provider (through
 proxies if there are)."""
 
+MOST_URL = 2_000
 CONNECT_SECONDS = 3.0
 READ_SECONDS = 300.0
 """A last resort: whoever asks keeps the turn's deadline."""
@@ -120,26 +121,27 @@ def literal_address(host: str) -> IpAddress | None:
 
 def names_private_address(url: str) -> bool:
     """Whether a URL says by itself, without asking DNS, that it leads to a private address."""
-    try:
-        address = literal_address(urlsplit(url).hostname or "")
-    except ValueError:  # No URL at all; `checked_url` says so in words.
-        return False
+    address = _address_in(url)
     return address is not None and not is_public(address)
 
 
 def names_metadata(url: str) -> bool:
     """Whether a URL says by itself that it leads to the metadata service of a cloud."""
-    try:
-        address = literal_address(urlsplit(url).hostname or "")
-    except ValueError:
-        return False
+    address = _address_in(url)
     return address is not None and not is_no_metadata(address)
+
+
+def _address_in(url: str) -> IpAddress | None:
+    try:
+        return literal_address(urlsplit(url[:MOST_URL]).hostname or "")
+    except ValueError:  # No URL at all; `checked_url` says so in words.
+        return None
 
 
 def origin(url: str) -> str:
     """Scheme, host and port: who gets what is sent to `url`."""
     try:
-        parts = urlsplit(url)
+        parts = urlsplit(url[:MOST_URL])
         return f"{parts.scheme}://{parts.netloc}".lower()
     except ValueError:
         return ""
@@ -147,6 +149,8 @@ def origin(url: str) -> str:
 
 def checked_url(name: str, url: str, *, private: bool) -> str:
     """`url` if an agent may be given it: http(s), a host, no password; plain http within a private network only."""
+    if len(url) > MOST_URL:  # Before it is taken apart, which takes long for some.
+        raise InvalidInput(f"{name} is too long: {len(url):,} characters, {MOST_URL:,} at most")
     try:
         parts = urlsplit(url)
         port_is_fine = parts.port is None or parts.port > 0

@@ -11,6 +11,7 @@ from datetime import datetime
 from functools import partial
 from uuid import UUID
 
+from recado.agents.answers import cleaned
 from recado.agents.models import (
     DEFAULT_HISTORY,
     MAX_HISTORY,
@@ -222,8 +223,7 @@ def _check(settings: AgentSettings, *, operator: bool) -> None:
     for name, url in (("base_url", settings.base_url), ("url", settings.url)):
         if url is None:
             continue
-        if len(checked_url(name, url, private=settings.allow_private)) > 2_000:
-            raise InvalidInput(f"{name} is too long")
+        checked_url(name, url, private=settings.allow_private)
         if names_metadata(url) and settings.allow_private:
             raise InvalidInput(f"{name} is where a cloud hands out this machine's own keys; no agent is there")
         if names_private_address(url) and not settings.allow_private:
@@ -234,6 +234,8 @@ def _check(settings: AgentSettings, *, operator: bool) -> None:
         raise InvalidInput("the faq agent needs a history of at least 1: whether it has just offered a person")
     if settings.prompt is not None and len(settings.prompt) > MAX_PROMPT:
         raise InvalidInput(f"the prompt has {len(settings.prompt)} characters; {MAX_PROMPT} at most")
+    if settings.prompt is not None and cleaned(settings.prompt) != settings.prompt.replace("\r\n", "\n"):
+        raise InvalidInput("the prompt is no text: it has control characters or half characters")
     if settings.agent == "http" and settings.url is None:
         raise InvalidInput("the http agent needs the URL of your own agent")
     if settings.agent == "llm":

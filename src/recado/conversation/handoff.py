@@ -23,6 +23,9 @@ from recado.core.errors import InvalidInput, NotFound
 from recado.core.ids import Ids
 from recado.core.queue import store
 
+MOST_SAID = 20_000
+"""Characters of one reply of a person, which is as much as an agent may say."""
+
 
 @dataclass(frozen=True, slots=True)
 class Released:
@@ -74,6 +77,8 @@ class HandOffService:
         """Say something as a person; that takes the conversation, if nobody has taken it yet."""
         if not text.strip():
             raise InvalidInput("there is nothing to say: give the text with --text")
+        if len(text) > MOST_SAID:
+            raise InvalidInput(f"the text has {len(text):,} characters; {MOST_SAID:,} at most")
 
         def work(uow: UnitOfWork) -> Answer:
             now = self._clock.now()

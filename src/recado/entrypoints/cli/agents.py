@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from recado.core.errors import InvalidInput, NotFound
+from recado.entrypoints.cli.files import read_file, read_text
 from recado.entrypoints.cli.main import family
 from recado.entrypoints.cli.options import AsJson, OwnerId, from_variable
 from recado.entrypoints.cli.output import Item, answer, column, document, fields, items
@@ -23,7 +24,7 @@ knowledge = family("The documents that agents answer from.")
 
 _File = Annotated[
     Path | None,
-    typer.Option(exists=True, dir_okay=False, readable=True, help="A text file: what the model is told to be."),
+    typer.Option(help="A text file: what the model is told to be."),
 ]
 
 
@@ -49,13 +50,14 @@ def set_(
 ) -> None:
     """Choose who answers. What is not named stays as it was set for that agent; an empty text removes it."""
     from recado.agents.models import AgentForm
+    from recado.agents.service import MAX_PROMPT
 
     form = AgentForm(
         agent,
         model=model,
         base_url=base_url,
         url=url,
-        prompt=None if prompt_file is None else _text(prompt_file),
+        prompt=None if prompt_file is None else read_text(prompt_file, 4 * MAX_PROMPT),
         api_key=None if api_key_env is None else from_variable(api_key_env, "--api-key-env"),
         history_limit=history,
         allow_private=allow_private,
@@ -70,13 +72,6 @@ def set_(
         document(shown)
     else:
         fields(shown)
-
-
-def _text(path: Path) -> str:
-    try:
-        return path.read_text("utf-8")
-    except UnicodeDecodeError:
-        raise InvalidInput(f"{path} is not a text file in UTF-8") from None
 
 
 def _view(settings: "AgentSettings") -> Item:
@@ -112,25 +107,43 @@ def _address(item: Item) -> str:
 
 # --- Knowledge --------------------------------------------------------------------------------------------------------
 
+_MOST_AT_ONCE = 64 * 1024 * 1024
 _Files = Annotated[
     list[Path],
-    typer.Argument(metavar="FILE…", exists=True, dir_okay=False, readable=True, help="Text, Markdown, HTML, CSV …"),
+    typer.Argument(metavar="FILE…", help="Text and Markdown, in files of 2 MB at most."),
 ]
 
 
 @knowledge.command()
 def add(owner: OwnerId, files: _Files, as_json: AsJson = False) -> None:
-    """Add documents; one of the same file name is replaced."""
+    """Add documents; one of the same file name is replaced. All of them are added, or none."""
+    contents = _contents(files)
 
     async def work(container: "Container") -> "list[Added]":
         await known(container, owner)
         service = container.knowledge()
-        return [await service.add(owner, file.name, file.read_bytes()) for file in files]
+        for name, content in contents.items():
+            await service.check(name, content)
+        return [await service.add(owner, name, content) for name, content in contents.items()]
 
     added = run(work)
     documents, chunks = sum(each.documents for each in added), sum(each.chunks for each in added)
     words = f"Added {documents} document{'s' * (documents != 1)} of {chunks} passage{'s' * (chunks != 1)}."
     answer({"documents": documents, "chunks": chunks}, words, as_json=as_json)
+
+
+def _contents(files: list[Path]) -> dict[str, bytes]:
+    """Every file by its name; raises `InvalidInput` if one of them cannot be added."""
+    from recado.agents.documents import MAX_BYTES
+
+    contents: dict[str, bytes] = {}
+    for file in files:
+        if file.name in contents:
+            raise InvalidInput(f"two of the files are called {file.name}, and a document is known by its name")
+        contents[file.name] = read_file(file, MAX_BYTES)
+        if sum(map(len, contents.values())) > _MOST_AT_ONCE:
+            raise InvalidInput(f"these files are more than {_MOST_AT_ONCE // 1024 // 1024} MB; add fewer at a time")
+    return contents
 
 
 @knowledge.command("list")

@@ -20,6 +20,9 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 
 from recado.core.errors import InvalidInput
 from recado.core.unicode import normalized
+from recado.entrypoints.cli.files import read_text
+
+MOST_BYTES = 256 * 1024
 
 
 def _listed(value: object) -> object:
@@ -57,13 +60,12 @@ class Script(_Strict):
 
 def read_script(path: Path) -> Script:
     """The conversation in a file; raises `InvalidInput` with the place of the mistake."""
+    text = read_text(path, MOST_BYTES)
     try:
-        loaded: Any = yaml.safe_load(path.read_text(encoding="utf-8"))
+        loaded: Any = yaml.safe_load(text)
         return Script.model_validate(loaded)
-    except OSError as error:
-        raise InvalidInput(f"{path} cannot be read: {error.strerror}") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise InvalidInput(f"{path} is not YAML: {error}") from error
+    except (yaml.YAMLError, RecursionError) as error:
+        raise InvalidInput(f"{path} is not YAML: {str(error)[:300]}") from error
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(str(part) for part in first["loc"]) or "the file"
