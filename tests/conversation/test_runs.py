@@ -100,7 +100,7 @@ class TestARunThatComesToAResult:
     async def test_is_kept_when_the_transaction_of_its_answer_fails(self, world: World) -> None:
         job = await its_job(world)
         world.agents.will(Reply(None, COST))  # type: ignore[arg-type]  # What the real runner would not let through.
-        with pytest.raises(AttributeError):
+        with pytest.raises(TypeError):
             await world.replies.run(job)
         assert await world.rows("SELECT 1 FROM answers") == []
         assert await runs(world) == [Run("reply", None, COST, ended=True)]
