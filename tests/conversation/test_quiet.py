@@ -478,3 +478,16 @@ async def test_two_customers_are_two_conversations(world: World, quiet: Quiet) -
     await silence(world, IDLE, ANA)
     await quiet.rest()
     assert (await status(world, ANA), await status(world, BRUNO)) == ("idle", "open")
+
+
+class TestAClockThatWasAhead:
+    async def test_does_not_keep_a_conversation_from_falling_silent(self, world: World, quiet: Quiet) -> None:
+        """What was said and sent in that hour counts as said when the clock was right again."""
+        world.clock.jump(timedelta(hours=1))
+        await world.says("oi")
+        world.clock.jump(timedelta(hours=-1))
+        assert await quiet.rest() == 0
+
+        world.advance(IDLE.total_seconds())
+
+        assert (await quiet.rest(), await status(world)) == (1, "idle")

@@ -16,6 +16,7 @@ from concurrent.futures import Future
 from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import timedelta
+from functools import partial
 from typing import TypeAlias, TypeVar
 from uuid import UUID
 
@@ -35,7 +36,7 @@ O = TypeVar("O")  # noqa: E741 - output
 
 Node: TypeAlias = "dict[str, JsonValue]"
 
-ROWS = 1_000
+ROWS = 600
 """In each table: enough for PostgreSQL to prefer an index, if there is one."""
 
 
@@ -249,15 +250,17 @@ class Watched:
 async def fill(database: Database, owner: UUID) -> None:
     """Put a busy year of one owner into every table: mostly what has ended, and a long queue."""
 
-    def work(uow: UnitOfWork) -> None:
-        for table in metadata().sorted_tables:
-            if table.name not in ("owners", "users", "schedules", "directory_generation"):
-                uow.execute(table.insert(), [_row(table, n, owner) for n in range(1, ROWS + 1)])
-
-    await database.write(work, owner=None)
+    for table in metadata().sorted_tables:
+        if table.name not in ("owners", "users", "schedules", "directory_generation"):
+            rows = [_row(table, n, owner) for n in range(1, ROWS + 1)]
+            await database.write(partial(_insert, table=table, rows=rows), owner=None)
     if isinstance(database, PostgresDatabase):
         with closing(database.connect_apart()) as connection:
             connection.execute("ANALYZE")
+
+
+def _insert(uow: UnitOfWork, table: Table, rows: Sequence[Mapping[str, object]]) -> None:
+    uow.execute(table.insert(), rows)
 
 
 _OFTEN: dict[str, Sequence[str]] = {

@@ -6,6 +6,7 @@ import pkgutil
 import re
 from collections.abc import AsyncIterator
 from datetime import timedelta
+from functools import partial
 
 import pytest
 
@@ -95,7 +96,8 @@ async def test_every_statement_looks_into_an_index(database: Database, clock: Fr
     await persons_and_operators(world)
     await maintenance(world)
     assert len(plans.of) > MANY
-    await database.write(lambda uow: plan_prepared(uow, plans), owner=None)
+    for prepared in everything_prepared():
+        await database.write(partial(plan, plans=plans, prepared=prepared), owner=None)
 
     assert [str(step) for step in plans.walks() if not may_read_more(step)] == []
 
@@ -104,12 +106,16 @@ def may_read_more(step: Step) -> bool:
     return any(words in step.statement and re.search(where, step.how) for words, where in READS_MORE.items())
 
 
-def plan_prepared(uow: UnitOfWork, plans: Plans) -> None:
-    for module in pkgutil.walk_packages(recado.__path__, "recado."):
-        if "__main__" not in module.name and ".migrations." not in module.name:
-            for found in vars(importlib.import_module(module.name)).values():
-                if isinstance(found, Prepared) and not (uow.dialect == "sqlite" and "FOR UPDATE" in said(found)):
-                    plans.add_prepared(uow, found)
+def everything_prepared() -> list[Prepared]:
+    """Collected before the first is planned: a transaction that waits for imports is ended by PostgreSQL."""
+    names = [module.name for module in pkgutil.walk_packages(recado.__path__, "recado.")]
+    modules = [importlib.import_module(name) for name in names if not re.search("__main__|migrations", name)]
+    return [found for module in modules for found in vars(module).values() if isinstance(found, Prepared)]
+
+
+def plan(uow: UnitOfWork, plans: Plans, prepared: Prepared) -> None:
+    if not (uow.dialect == "sqlite" and "FOR UPDATE" in said(prepared)):
+        plans.add_prepared(uow, prepared)
 
 
 def said(prepared: Prepared) -> str:

@@ -12,11 +12,12 @@ import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Final
 from uuid import UUID
 
 import structlog
-from sqlalchemy import bindparam, select, text, tuple_
+from sqlalchemy import bindparam, select, text, tuple_, update
 
 from recado.conversation.answers import Outbox, Split, send_lane
 from recado.conversation.lifecycle import Lifecycle
@@ -31,6 +32,7 @@ from recado.core.database.unit_of_work import UnitOfWork
 from recado.core.errors import Busy, StorageUnavailable
 from recado.core.ids import Ids
 from recado.core.queue import store
+from recado.core.queue.claiming import LEEWAY
 from recado.identity.repository import owner_in
 
 log = structlog.get_logger(__name__)
@@ -56,6 +58,22 @@ QUIET = Prepared(
     )
     .order_by(conversations.c.last_activity_at, conversations.c.id)
     .limit(bindparam("most"))
+)
+
+_AHEAD = Prepared(
+    select(conversations.c.id)
+    .where(
+        conversations.c.status != text("'closed'"),
+        conversations.c.held_by == text("'agent'"),
+        conversations.c.status == bindparam("status"),
+        conversations.c.last_activity_at > bindparam("ahead"),
+    )
+    .limit(bindparam("most"))
+)
+_BRING_BACK = Prepared(
+    update(conversations)
+    .where(conversations.c.id == bindparam("of_id"), conversations.c.last_activity_at > bindparam("ahead"))
+    .values(last_activity_at=given(conversations.c.last_activity_at, "now"))
 )
 
 
@@ -106,6 +124,7 @@ class Quiet:
     ) -> int:
         now, changed = self._clock.now(), 0
         for status in statuses:
+            await self._bring_back(status, now)
             after = _FIRST
             while self._clock.now() - now < ROUND:
                 page = await self._page(status, now - silence, after)
@@ -115,6 +134,17 @@ class Quiet:
                     break
                 after = (page[-1].last_activity_at, page[-1].id)
         return changed
+
+    async def _bring_back(self, status: ConversationStatus, now: datetime) -> None:
+        """Speech that lies in the future was told by a clock that has been set back since: its silence begins now."""
+        ahead = now + LEEWAY
+
+        def lie_ahead(uow: UnitOfWork) -> list[UUID]:
+            return [id_ for (id_,) in uow.rows(_AHEAD, status=status, ahead=ahead, most=self._size)]
+
+        while found := await self._database.read(lie_ahead, owner=None):
+            rows = [{"of_id": id_, "now": now, "ahead": ahead} for id_ in found]
+            await self._database.write(partial(UnitOfWork.run_many, prepared=_BRING_BACK, values=rows), owner=None)
 
     async def _page(self, status: ConversationStatus, since: datetime, after: tuple[datetime, UUID]) -> list[_Found]:
         def read(uow: UnitOfWork) -> list[_Found]:
@@ -155,7 +185,8 @@ class Quiet:
         conversation = kept.require(found.id)
         if conversation.status == "closed" or conversation.held_by != "agent":
             return None
-        if kept.activity_of(conversation) > since or kept.is_live(conversation):
+        until = self._clock.now() + LEEWAY  # What lies behind it was told by a clock that has been set back since.
+        if kept.activity_of(conversation, until) > since or kept.is_live(conversation):
             return None
         return conversation
 

@@ -124,6 +124,7 @@ _NEWEST_PART = Prepared(
         answers.c.conversation_id == bindparam("of_id"),
         answers.c.id != given(answers.c.id, "nudge"),
         attempts.c.state == text("'accepted'"),
+        attempts.c.finished_at <= bindparam("until"),
     )
 )
 
@@ -144,10 +145,10 @@ class Conversations(OwnedRepository[models.Conversation]):
         """Count `at` as activity, unless something newer was counted already."""
         self._run(_TOUCH, of_id=id_, at=at)
 
-    def activity_of(self, conversation: models.Conversation) -> datetime:
-        """When the newest message or part was accepted; a nudge is not somebody speaking."""
+    def activity_of(self, conversation: models.Conversation, until: datetime) -> datetime:
+        """When the newest message or part was accepted, up to a moment; a nudge is not somebody speaking."""
         nudge = conversation.nudge_id or UUID(int=0)
-        [(newest,)] = self._uow.rows(_NEWEST_PART, of_id=conversation.id, nudge=nudge)
+        [(newest,)] = self._uow.rows(_NEWEST_PART, of_id=conversation.id, nudge=nudge, until=until)
         return conversation.last_activity_at if newest is None else max(newest, conversation.last_activity_at)
 
     def is_live(self, conversation: models.Conversation) -> bool:
