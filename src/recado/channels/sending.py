@@ -240,7 +240,7 @@ class SendHandler:
     def _timed_anew(self, attempt: Attempt, uow: UnitOfWork, now: datetime) -> Attempt:
         """An attempt whose start or last look lies in the future is one of a clock that was set back since.
 
-        Its looks begin again. When it really began nobody knows, so its message may be one of the last day.
+        Its looks begin again. When it really began is not known, so its message may be one of the last day.
         """
         begun_ahead = attempt.started_at > now + LEEWAY
         if not begun_ahead and (attempt.last_pull_at is None or attempt.last_pull_at <= now + LEEWAY):

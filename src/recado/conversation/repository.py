@@ -146,7 +146,7 @@ class Conversations(OwnedRepository[models.Conversation]):
         self._run(_TOUCH, of_id=id_, at=at)
 
     def activity_of(self, conversation: models.Conversation, until: datetime) -> datetime:
-        """When the newest message or part was accepted, up to a moment; a nudge is not somebody speaking."""
+        """When the newest message or part was accepted, up to a moment; a nudge does not count."""
         nudge = conversation.nudge_id or UUID(int=0)
         [(newest,)] = self._uow.rows(_NEWEST_PART, of_id=conversation.id, nudge=nudge, until=until)
         return conversation.last_activity_at if newest is None else max(newest, conversation.last_activity_at)

@@ -76,5 +76,5 @@ class FrozenClock:
         self._monotonic += by.total_seconds()
 
     def jump(self, by: timedelta) -> None:
-        """As if somebody had set it: what measures spans goes on as before."""
+        """As if it had been set: what measures spans goes on as before."""
         self._now += by

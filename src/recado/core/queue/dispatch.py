@@ -194,7 +194,7 @@ class Dispatcher:
             # A wake-up from before it became due was heard in vain: a retry or a newer message has moved it since.
             in_vain = rung_at is None or rung_at < by_id[job_id].due_at
             patience = self._patience(dispatches - attempts - crashes)
-            if in_vain or abs(now - rung_at) >= patience:  # Rung for by a clock that was ahead: of no account.
+            if in_vain or abs(now - rung_at) >= patience:  # Published by a clock that was ahead: of no account.
                 due.append((by_id[job_id], dispatches))
         return due, len(heads) - len(due)
 

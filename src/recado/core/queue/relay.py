@@ -80,8 +80,8 @@ class Relay:
     async def step(self) -> int:
         """One pass; how many jobs of dead workers are free again.
 
-        After an outage of the database (no pass for a whole lease), and after somebody has set the clock, living
-        workers get one lease's time to renew what they hold: leases that ran out because nobody could write, or by
+        After an outage of the database (no pass for a whole lease), and after the clock was set, living
+        workers get one lease's time to renew what they hold: leases that ran out while no write was possible, or by
         another clock than the one they were given by, are no crashes.
         """
         now = self._clock.monotonic()
@@ -103,7 +103,7 @@ class Relay:
         return Passed(await self._cron.insert_slots(), await self._free())
 
     def _clock_jumped(self) -> bool:
-        """Whether somebody has set the clock since the last pass."""
+        """Whether the clock was set since the last pass."""
         before, self._drift = self._drift, self._clock.now().timestamp() - self._clock.monotonic()
         return before is not None and abs(self._drift - before) > JUMP_SECONDS
 

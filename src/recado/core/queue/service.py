@@ -243,7 +243,7 @@ class QueueService:
                 yield await self._retry_or_refuse(job.id, force=force)
 
     async def _retry_or_refuse(self, job_id: UUID, *, force: bool) -> Replayed | ReplayRefused:
-        """What is wrong with one of many, or what somebody else has done with it meanwhile, concerns only that one."""
+        """What is wrong with one of many, or what was done with it elsewhere meanwhile, concerns only that one."""
         try:
             return await self.retry(job_id, force=force)
         except (Busy, StorageUnavailable):

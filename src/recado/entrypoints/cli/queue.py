@@ -154,7 +154,7 @@ async def _retry(container: "Container", job_id: UUID | None, *, force: bool) ->
 
 
 async def _retry_all(queue: "QueueService", *, force: bool) -> Retried:
-    """Until there are no more, somebody interrupts it or the database fails; what was done till then is told."""
+    """Until there are no more, it is interrupted or the database fails; what was done till then is told."""
     from recado.core.errors import Busy, StorageUnavailable
 
     ended, progress = Retried(), Progress()
@@ -177,14 +177,14 @@ async def _retry_all(queue: "QueueService", *, force: bool) -> Retried:
 
 @dataclass(frozen=True, slots=True)
 class _Step:
-    """One dead letter, done with; `interrupted`: somebody wants it to be the last."""
+    """One dead letter, done with; `interrupted`: it is to be the last."""
 
     result: "Replayed | ReplayRefused"
     interrupted: bool
 
 
 async def _whole(work: "Awaitable[Replayed | ReplayRefused | None]") -> _Step | None:
-    """What has begun is waited for even when somebody interrupts it, so that what is told is what is stored."""
+    """What has begun is waited for even when it is interrupted, so that what is told is what is stored."""
     task = asyncio.ensure_future(work)
     interrupted = False
     try:
