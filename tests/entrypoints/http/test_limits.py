@@ -57,7 +57,7 @@ class TestHeads:
 
     async def test_who_never_ends_sending_is_cut_off(self, server: Server) -> None:
         caller = await server.call(b"POST / HTTP/1.1\r\nX: ")
-        with pytest.raises(ConnectionError):
+        with pytest.raises((ConnectionError, RuntimeError)):  # The second is uvloop's, for what was closed meanwhile.
             async with asyncio.timeout(60):
                 while True:
                     caller.send(b"a" * 10_000)
