@@ -233,13 +233,16 @@ def _refuse_older(program: str, url: URL) -> None:
         )
 
 
+_VERSION: Final = re.compile(r"PostgreSQL\) ([0-9]+)")
+
+
 def _version_of(program: str) -> int | None:
     words = [program, "--version"]
     try:
         ran = subprocess.run(words, capture_output=True, text=True, timeout=VERSION_SECONDS, check=False)  # noqa: S603
     except subprocess.TimeoutExpired:
         return None
-    found = re.search(r"PostgreSQL\) ([0-9]+)", ran.stdout)
+    found = _VERSION.search(ran.stdout)
     return int(found[1]) if found else None
 
 

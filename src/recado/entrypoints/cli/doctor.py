@@ -149,10 +149,11 @@ def _durable(database_url: str) -> list[Finding]:
     from recado.core.database.postgres import PostgresDatabase
 
     names = ("fsync", "full_page_writes", "synchronous_commit")
+    # Not the values in force: our own connections have raised one of them already.
     connection = PostgresDatabase(database_url).connect_apart()
     try:
         rows = connection.execute(
-            "SELECT name, setting FROM pg_settings WHERE name = ANY(%s)", (list(names),)
+            "SELECT name, reset_val FROM pg_settings WHERE name = ANY(%s)", (list(names),)
         ).fetchall()
     finally:
         connection.close()
