@@ -76,7 +76,7 @@ class Siege:
 
     def __init__(self, bench: Workbench, *, quick: bool) -> None:
         self._bench = bench
-        self._port = harness.free_port()
+        self._port = harness.reserved_port()
         self._url = f"http://127.0.0.1:{self._port}"
         self._database = bench.home / "recado.db"
         self._env = harness.environment(self._database, self._url)
