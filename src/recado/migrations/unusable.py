@@ -65,7 +65,7 @@ def postgres_refusal(error: BaseException | None) -> DomainError | None:
         # A connection that was never made has no code: the server's own words are all there is.
         if not isinstance(error, psycopg.OperationalError | psycopg.InterfaceError):
             return None
-        return (_refused if "FATAL:" in reason and not _passes(reason) else _not_now)(reason)
+        return (_refused if "FATAL:" in reason and _stays(reason) else _not_now)(reason)
     if state.startswith(_REFUSED) or state == _MAY_NOT:
         return _refused(reason)
     return _not_now(reason) if state.startswith(_NOT_NOW) else None
@@ -79,9 +79,22 @@ def _not_now(reason: str) -> DomainError:
     return StorageUnavailable(f"the database of RECADO_DATABASE_URL cannot be used now: {reason}")
 
 
-def _passes(reason: str) -> bool:
-    """Whether waiting may help against what the server said when it refused a connection."""
-    return any(sign in reason for sign in ("starting up", "shutting down", "recovery", "too many", "reserved"))
+_FOR_GOOD: Final = (
+    "authentication failed",
+    "does not exist",
+    "no pg_hba.conf entry",
+    "pg_hba.conf rejects",
+    "permission denied",
+    "not permitted to log in",
+    "not currently accepting connections",
+)
+"""What a server says, in English, to a login or a database that it will not know later either. All else may pass: it
+starts, stops, recovers, is full, or speaks another language."""
+
+
+def _stays(reason: str) -> bool:
+    """Whether waiting is no help against what the server said when it refused a connection."""
+    return any(sign in reason for sign in _FOR_GOOD)
 
 
 def what_stands_in_the_way(path: Path) -> str | None:
