@@ -113,10 +113,6 @@ class Running:
         """Wait until it ends by itself; its exit status."""
         return self._process.wait(PATIENCE)
 
-    def freeze(self) -> None:
-        """Let it stand still; killing it helps."""
-        self._process.send_signal(signal.SIGSTOP)
-
     def kill(self) -> None:
         """`kill -9`: it can tidy nothing up."""
         self._process.kill()
