@@ -21,7 +21,7 @@ $(STAMP): requirements/dev.txt pyproject.toml
 demo: $(STAMP)  ## Talk to a sample bakery in this terminal (SCRIPT=file.yaml plays a conversation)
 	@$(BIN)/recado demo $(if $(SCRIPT),--script $(SCRIPT))
 
-test: $(STAMP)  ## The fast suite (under three minutes)
+test: $(STAMP)  ## The fast suite (under five minutes)
 	@$(BIN)/python -m pytest -m "not slow" -n auto --dist loadfile $(ARGS)
 
 test-slow: $(STAMP)  ## The long tests
