@@ -4,7 +4,9 @@ A message is accepted only when it is assigned: an account of that owner's must 
 then be one of that owner's, in that account. From there it takes the same road as any other.
 """
 
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
+from functools import partial
 from uuid import UUID
 
 from recado.channels.twilio import form as forms
@@ -35,7 +37,17 @@ class OrphanService:
 
     async def list(self) -> list[SignedOrphan]:
         """All that wait, of every signer: for operators."""
-        return await self._database.read(lambda uow: Orphans(uow).waiting(), owner=None)
+        return [found async for page in self.pages() for found in page]
+
+    async def pages(self) -> AsyncIterator[Sequence[SignedOrphan]]:
+        """The same, a page at a time, the oldest first: there may be more of them than fit into memory."""
+        after: Orphan | None = None
+        while page := await self._database.read(partial(_page, after=after), owner=None):
+            yield page
+            after = page[-1].orphan
+
+    async def count(self) -> int:
+        return await self._database.read(lambda uow: Orphans(uow).how_many_wait(), owner=None)
 
     async def assign(self, message_sid: str, owner_id: UUID, account_sid: str | None = None) -> Accepted | Duplicate:
         """Accept an orphan for an owner; older than 24 hours it is accepted as stale, and gets no agent."""
@@ -83,3 +95,7 @@ class OrphanService:
         [accepted] = self._acceptance.accept_many(uow, [inbound])
         Orphans(uow).assign(orphan.id, address.owner_id, now)
         return accepted
+
+
+def _page(uow: UnitOfWork, *, after: Orphan | None) -> Sequence[SignedOrphan]:
+    return Orphans(uow).waiting(after=after)

@@ -2,10 +2,11 @@
 
 from collections.abc import Sequence
 from dataclasses import asdict
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
+from typing import Final
 from uuid import UUID
 
-from sqlalchemy import bindparam, select, text, update
+from sqlalchemy import bindparam, func, select, text, tuple_, update
 
 from recado.channels.twilio.models import ChannelAddress, Orphan, OrphanSigner, SignedOrphan, TwilioAccount
 from recado.channels.twilio.tables import (
@@ -127,10 +128,21 @@ class EveryAddress(Repository[ChannelAddress]):
         self._run(_MARK_WEBHOOK, of_id=id_, at=at)
 
 
+ORPHANS_PAGE: Final = 500
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+
 _ORPHANS = entities(orphans, Orphan)
+_UNASSIGNED = orphans.c.assigned_at.is_(None)
 _WAITING = Prepared(
-    _ORPHANS.where(orphans.c.assigned_at.is_(None)).order_by(orphans.c.received_at).limit(bindparam("most"))
+    _ORPHANS.where(
+        _UNASSIGNED,
+        tuple_(orphans.c.received_at, orphans.c.id)
+        > tuple_(given(orphans.c.received_at, "after"), given(orphans.c.id, "after_id")),
+    )
+    .order_by(orphans.c.received_at, orphans.c.id)
+    .limit(bindparam("most"))
 )
+_HOW_MANY_WAIT = Prepared(select(func.count()).select_from(orphans).where(_UNASSIGNED))
 _ORPHANS_BEARING = Prepared(_ORPHANS.where(orphans.c.message_sid == bindparam("message_sid")).order_by(orphans.c.id))
 
 
@@ -163,8 +175,14 @@ class Orphans(Repository[Orphan]):
         if signers:
             self._uow.run_many(_NEW_SIGNER, [asdict(signer) for signer in signers])
 
-    def waiting(self, *, limit: int = 1000) -> list[SignedOrphan]:
-        return [self._signed(orphan) for orphan in self._many(_WAITING, most=limit)]
+    def waiting(self, *, after: Orphan | None = None, limit: int = ORPHANS_PAGE) -> list[SignedOrphan]:
+        """A page of those that are not assigned, the oldest first: those after one."""
+        at, id_ = (_EPOCH, UUID(int=0)) if after is None else (after.received_at, after.id)
+        return [self._signed(orphan) for orphan in self._many(_WAITING, after=at, after_id=id_, most=limit)]
+
+    def how_many_wait(self) -> int:
+        [(count,)] = self._uow.rows(_HOW_MANY_WAIT)
+        return int(count)
 
     def bearing(self, message_sid: str) -> list[SignedOrphan]:
         """The oldest first."""

@@ -8,12 +8,12 @@ import typer
 from recado.core.errors import Conflict
 from recado.entrypoints.cli.main import family
 from recado.entrypoints.cli.options import AsJson, OwnerId, from_variable
-from recado.entrypoints.cli.output import Item, answer, column, items
+from recado.entrypoints.cli.output import MOST_SHOWN, Item, answer, column, document_of_many, items, sentence
 from recado.entrypoints.cli.running import known, run
 
 if TYPE_CHECKING:
     from recado.bootstrap import Container
-    from recado.channels.twilio.models import ChannelAddress
+    from recado.channels.twilio.models import ChannelAddress, SignedOrphan
     from recado.channels.twilio.numbers import NewNumber
 
 numbers = family("The numbers that customers write to.")
@@ -115,18 +115,41 @@ async def _view(container: "Container", number: "ChannelAddress") -> Item:
 @orphans.command("list")
 def list_orphans(as_json: AsJson = False) -> None:
     """Messages that wait to be assigned, the oldest first."""
-    waiting: list[Item] = [
-        {
-            "message_sid": found.orphan.message_sid,
-            "to": found.orphan.to_address,
-            "received_at": found.orphan.received_at.isoformat(),
-            "account_sid": found.orphan.account_sid,
-            "signed_by": sorted(str(owner) for owner in found.owners),
-        }
-        for found in run(lambda container: container.orphans().list())
-    ]
+    if as_json:
+        run(_print_all)
+        return
+    shown, count = run(_first_of_all)
     columns = {"Message": column("message_sid"), "To": column("to"), "Received": _received}
-    items(waiting, columns, empty="There are no orphans.", as_json=as_json)
+    items(shown, columns, empty="There are no orphans.", as_json=False)
+    if count > len(shown):
+        sentence(f"These are the oldest {len(shown):,} of {count:,}; --json lists them all.")
+
+
+async def _first_of_all(container: "Container") -> tuple[list[Item], int]:
+    waiting = container.orphans()
+    shown: list[Item] = []
+    async for page in waiting.pages():
+        shown += [_orphan(found) for found in page]
+        if len(shown) >= MOST_SHOWN:
+            break
+    return shown[:MOST_SHOWN], await waiting.count()
+
+
+async def _print_all(container: "Container") -> None:
+    with document_of_many() as add:
+        async for page in container.orphans().pages():
+            for found in page:
+                add(_orphan(found))
+
+
+def _orphan(found: "SignedOrphan") -> Item:
+    return {
+        "message_sid": found.orphan.message_sid,
+        "to": found.orphan.to_address,
+        "received_at": found.orphan.received_at.isoformat(),
+        "account_sid": found.orphan.account_sid,
+        "signed_by": sorted(str(owner) for owner in found.owners),
+    }
 
 
 def _received(item: Item) -> str:

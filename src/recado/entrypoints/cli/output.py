@@ -19,6 +19,8 @@ Json: TypeAlias = bool | int | float | str | Sequence["Json"] | Mapping[str, "Js
 Item: TypeAlias = Mapping[str, Json]
 
 PROGRESS_SECONDS: Final = 3.0
+MOST_SHOWN: Final = 1_000
+"""How many of what may be very many a person is shown at once."""
 
 
 def document(value: Json | Mapping[str, object]) -> None:

@@ -13,6 +13,7 @@ from recado.core.errors import InvalidInput
 from recado.entrypoints.cli.main import family
 from recado.entrypoints.cli.options import AsJson, read_id
 from recado.entrypoints.cli.output import (
+    MOST_SHOWN,
     Item,
     Progress,
     age,
@@ -32,8 +33,6 @@ if TYPE_CHECKING:
 
 app = family("What waits, and what was given up.")
 
-MOST_SHOWN: Final = 1_000
-"""How many dead letters a person is shown at once."""
 MOST_REFUSED: Final = 20
 """How many refusals are named one by one."""
 
