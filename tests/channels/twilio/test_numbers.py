@@ -1,19 +1,31 @@
 """Numbers of owners, of which each has exactly one."""
 
-import pytest
+from dataclasses import replace
+from uuid import UUID
 
-from recado.channels.twilio.numbers import MOST_TOKENS, NewNumber
+import pytest
+from sqlalchemy.exc import IntegrityError
+
+from recado.channels.twilio.numbers import MOST_TOKENS, NewNumber, NumberService
 from recado.conversation.values import AccountSid, Address
 from recado.core.clock import FrozenClock
 from recado.core.database.engine import Database
 from recado.core.errors import Conflict
 from recado.core.ids import UuidV7
+from recado.core.sealing import Sealer
 from recado.identity.service import Registration
 from tests.world import World
 
 ON_BOTH_DATABASES = True
 
 NUMBER = NewNumber(AccountSid("AC" + "c" * 32), "another token", Address("whatsapp:+5511900000077"))
+
+
+class OneId:
+    """Makes one id again and again."""
+
+    def new(self) -> UUID:
+        return UUID(int=7)
 
 
 @pytest.fixture
@@ -35,6 +47,13 @@ async def test_a_number_of_another_owner_s_is_refused_and_stays_that_one_s(world
 async def test_a_number_that_is_added_again_is_the_same(world: World) -> None:
     added = await world.numbers.add(world.owner_id, NUMBER)
     assert await world.numbers.add(world.owner_id, NUMBER) == added
+
+
+async def test_only_the_key_over_numbers_says_that_another_added_it(world: World) -> None:
+    always_the_same = NumberService(world.database, Sealer(bytes(32)), world.clock, OneId())
+    await always_the_same.add(world.owner_id, NUMBER)
+    with pytest.raises(IntegrityError):
+        await always_the_same.add(world.owner_id, replace(NUMBER, address=Address("whatsapp:+5511900000078")))
 
 
 async def test_of_one_account_few_different_tokens_are_stored(world: World) -> None:

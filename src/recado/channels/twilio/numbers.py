@@ -9,8 +9,10 @@ from sqlalchemy.exc import IntegrityError
 from recado.channels.twilio.directory import TOKEN_FIELD
 from recado.channels.twilio.models import ChannelAddress, TwilioAccount
 from recado.channels.twilio.repository import ChannelAddresses, EveryAccount, EveryAddress, Generation, TwilioAccounts
+from recado.channels.twilio.tables import channel_addresses
 from recado.conversation.values import AccountSid, Address
 from recado.core.clock import Clock
+from recado.core.database.constraints import is_duplicate_of
 from recado.core.database.engine import Database
 from recado.core.database.unit_of_work import UnitOfWork
 from recado.core.errors import Conflict, InvalidInput
@@ -53,6 +55,8 @@ class NumberService:
                 lambda uow: self._add(uow.for_owner(owner_id), owner_id, number), owner=None
             )
         except IntegrityError as error:
+            if not is_duplicate_of(error, channel_addresses.c.address):
+                raise
             raise Conflict(f"{number.address} was added by somebody else at the same moment") from error
 
     async def others_with(self, account_sid: AccountSid, owner_id: UUID) -> int:
