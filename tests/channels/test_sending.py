@@ -283,6 +283,24 @@ class TestWhatProvablyNeverGotIn:
         assert await world.outcome_of(sid) == "suppressed:unreachable"
         assert (await why_dead(world), await clean(world)) == (["unreachable: 0 of 1 parts sent"], True)
 
+    async def test_no_wait_that_is_asked_for_is_longer_than_six_hours_or_the_window(self, world: World) -> None:
+        eleven_days = NotProcessed("20429", "too many requests", retry_after=999_999)
+        world.channel.will(*[eleven_days] * 5)
+        sid = await world.says("oi")
+        await world.passes(6 * 3600)
+        assert world.channel.calls == 2
+        await world.passes(18 * 3600 - 2)
+        assert await world.outcome_of(sid) == "suppressed:unreachable"
+
+    async def test_a_pause_by_a_clock_that_was_ahead_is_over_when_the_clock_is_right(self, world: World) -> None:
+        await world.says("bom dia", BRUNO)
+        world.channel.will(NotProcessed("63038", "daily limit", retry_after=300, pause_account=True))
+        world.advance(3 * 3600)
+        await world.says("oi")
+        world.advance(-3 * 3600)
+        await world.says("olá", BRUNO)
+        assert world.sent_texts(BRUNO) == ["echo: bom dia", "echo: olá"]
+
     async def test_a_paused_account_waits_with_every_customer(self, world: World) -> None:
         world.channel.will(NotProcessed("63038", "daily limit", retry_after=300, pause_account=True))
         await world.says("oi")

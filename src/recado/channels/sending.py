@@ -63,6 +63,8 @@ CALL_LIMIT = timedelta(seconds=18)
 """Connect 3 s and read 15 s: after this an attempt's call is over, whatever it answered."""
 WINDOW = timedelta(hours=24)
 """WhatsApp's customer service window, counted from the newest inbound message; for SMS how long we keep trying."""
+LONGEST_PAUSE = timedelta(hours=6)
+"""What a provider may ask us to wait before the next attempt; then it is asked anew."""
 
 PULLS_AFTER = (timedelta(seconds=5), timedelta(seconds=15), timedelta(seconds=45))
 """When to look into the provider's list after an unknown attempt began; the list may lag, so one look is no proof."""
@@ -88,7 +90,7 @@ class Accounts(Protocol):
 
     def paused_for(self, uow: UnitOfWork, address_id: UUID, now: datetime) -> timedelta | None: ...
 
-    def pause(self, uow: UnitOfWork, account_id: UUID, until: datetime, why: str) -> None: ...
+    def pause(self, uow: UnitOfWork, account_id: UUID, now: datetime, span: timedelta, why: str) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -272,7 +274,7 @@ class SendHandler:
             return _Over()
         paused = self._accounts.paused_for(uow, answer.address_id, now)
         if paused is not None:
-            return _Wait(paused, "the account is paused")
+            return _Wait(min(paused, self._window_ends(uow, answer) - now), "the account is paused")
         busy = Attempts(uow).in_flight(answer.lane)
         if busy is not None:
             return _Wait(PULLS_AFTER[0], "another send to this customer is not settled")
@@ -345,13 +347,15 @@ class SendHandler:
             return "closed_account"
         if Contacts(uow).require(conversation.contact_id).opted_out_at is not None:
             return "opt_out"
-        newest = Messages(uow).newest(conversation.id)
-        whatsapp = Address(answer.to_address).channel == "whatsapp"
-        since = newest.received_at if whatsapp and newest is not None else answer.created_at
-        if now - since < WINDOW:
+        if now < self._window_ends(uow, answer):
             return None
         tried = Attempts(uow).of_answer(answer.id)
-        return "window_closed" if whatsapp and not tried else "unreachable"
+        return "window_closed" if _is_whatsapp(answer) and not tried else "unreachable"
+
+    def _window_ends(self, uow: UnitOfWork, answer: Answer) -> datetime:
+        """Until when it may be sent; no wait is longer."""
+        newest = Messages(uow).newest(answer.conversation_id) if _is_whatsapp(answer) else None
+        return (answer.created_at if newest is None else newest.received_at) + WINDOW
 
     # --- What a call gave ---------------------------------------------------------------------------------------------
 
@@ -382,7 +386,7 @@ class SendHandler:
             conversation = Conversations(uow).require(answer.conversation_id)
             Contacts(uow).change(conversation.contact_id, opted_out_at=now)
         if refused.pause_account:
-            self._accounts.pause(uow, attempt.account_id, now + timedelta(minutes=5), refused.code)
+            self._accounts.pause(uow, attempt.account_id, now, timedelta(minutes=5), refused.code)
         if Parts(uow).require(attempt.part_id).state == "accepted":
             # An earlier attempt, taken for lost, turned out to have arrived while this one was under way.
             return self._settle_if_complete(uow, job, attempt, now)
@@ -397,9 +401,11 @@ class SendHandler:
         self._change(uow, attempt, "retry", now, code=turned_away.code, detail=turned_away.detail)
         delay = self._backoff.after(min(attempt.number - 1, 10), self._chance)
         if turned_away.retry_after is not None:
-            delay = max(delay, timedelta(seconds=turned_away.retry_after))
+            delay = min(max(delay, timedelta(seconds=turned_away.retry_after)), LONGEST_PAUSE)
         if turned_away.pause_account:
-            self._accounts.pause(uow, attempt.account_id, now + delay, turned_away.code)
+            self._accounts.pause(uow, attempt.account_id, now, delay, turned_away.code)
+        left = self._window_ends(uow, Answers(uow).require(attempt.answer_id)) - now
+        delay = min(delay, max(left, timedelta()))
         store.put_back(uow, job, now, delay, error=f"{turned_away.code}: trying again")
 
     def _change(
@@ -573,6 +579,10 @@ class SendHandler:
 
     async def _write(self, job: Job, work: Callable[[UnitOfWork], T]) -> T:
         return await self._database.write(work, owner=job.owner_id, urgent=True)
+
+
+def _is_whatsapp(answer: Answer) -> bool:
+    return Address(answer.to_address).channel == "whatsapp"
 
 
 def _answer_id(job: Job) -> UUID:

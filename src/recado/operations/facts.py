@@ -94,7 +94,7 @@ COUNTS: Final = (
     _Count(
         "recado_accounts_paused",
         "Twilio accounts that may not send now",
-        "SELECT count(*) FROM twilio_accounts WHERE paused_until > :now",
+        "SELECT count(*) FROM twilio_accounts WHERE paused_until > :now AND updated_at <= :now",
     ),
 )
 

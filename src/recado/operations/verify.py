@@ -250,7 +250,8 @@ _OUTCOMES_BY_REASON: Final = """SELECT m.outcome, m.outcome_reason, count(*) AS 
 
 _COUNTS: Final[Mapping[str, str]] = {
     "orphans": "SELECT count(*) FROM orphans m WHERE assigned_at IS NULL AND {mine}",
-    "paused_accounts": "SELECT count(*) FROM twilio_accounts m WHERE paused_until > :now AND {mine}",
+    "paused_accounts": """SELECT count(*) FROM twilio_accounts m
+        WHERE paused_until > :now AND updated_at <= :now AND {mine}""",
     "undelivered": f"""SELECT count(*) FROM sent_messages m
         WHERE status IN ({", ".join(f"'{status}'" for status in sorted(FAILED))}) AND {{mine}}""",
     "unknown_sends": """SELECT count(*) FROM attempts m

@@ -19,6 +19,7 @@ from recado.channels.twilio.tables import (
 from recado.core.database.prepared import Prepared, given, inserting
 from recado.core.database.repository import OwnedRepository, Repository, entities, owned
 from recado.core.database.unit_of_work import UnitOfWork
+from recado.core.queue.claiming import LEEWAY
 
 _HAS_SID = twilio_accounts.c.account_sid == bindparam("account_sid")
 _HAS_ADDRESS = channel_addresses.c.address == bindparam("address")
@@ -200,11 +201,19 @@ _ACCOUNT_OF = select(channel_addresses.c.account_id).where(
     channel_addresses.c.id == given(channel_addresses.c.id, "address_id")
 )
 _BEHIND = Prepared(_ACCOUNT_OF)
-_PAUSED = Prepared(select(twilio_accounts.c.paused_until).where(twilio_accounts.c.id == _ACCOUNT_OF.scalar_subquery()))
+_PAUSED = Prepared(
+    select(twilio_accounts.c.paused_until, twilio_accounts.c.updated_at).where(
+        twilio_accounts.c.id == _ACCOUNT_OF.scalar_subquery()
+    )
+)
 _PAUSE = Prepared(
     update(twilio_accounts)
     .where(twilio_accounts.c.id == given(twilio_accounts.c.id, "of_id"))
-    .values(paused_until=given(twilio_accounts.c.paused_until, "until"), paused_why=bindparam("why"))
+    .values(
+        paused_until=given(twilio_accounts.c.paused_until, "until"),
+        paused_why=bindparam("why"),
+        updated_at=given(twilio_accounts.c.updated_at, "now"),
+    )
 )
 
 
@@ -218,10 +227,16 @@ class AccountPauses:
         return found
 
     def paused_for(self, uow: UnitOfWork, address_id: UUID, now: datetime) -> timedelta | None:
-        """How long the account behind an address of ours is still paused."""
+        """How long the account behind an address of ours is still paused.
+
+        A pause that began in the future is one of a clock that was set back since: it is over, and the provider says
+        anew whether it takes messages.
+        """
         found = uow.rows(_PAUSED, address_id=address_id)
         until: datetime | None = found[0][0] if found else None
-        return until - now if until is not None and until > now else None
+        if until is None or until <= now or found[0][1] > now + LEEWAY:
+            return None
+        return until - now
 
-    def pause(self, uow: UnitOfWork, account_id: UUID, until: datetime, why: str) -> None:
-        uow.run(_PAUSE, of_id=account_id, until=until, why=why)
+    def pause(self, uow: UnitOfWork, account_id: UUID, now: datetime, span: timedelta, why: str) -> None:
+        uow.run(_PAUSE, of_id=account_id, now=now, until=now + span, why=why)
