@@ -158,7 +158,7 @@ class TestABackupThatIsEnded:
 
 PATIENCE = 60
 HALF_WAY = """
-import resource, sys
+import resource, signal, sys
 from pathlib import Path
 from recado.core.errors import DomainError
 from recado.operations.backup import back_up
@@ -168,6 +168,8 @@ def wait(share):
     sys.stdout.flush()
     sys.stdin.read()
 
+for each in (signal.SIGHUP, signal.SIGINT):  # A background job of a shell ignores them, and so does all it starts.
+    signal.signal(each, signal.SIG_DFL)
 source, target, file_size = sys.argv[1:]
 resource.setrlimit(resource.RLIMIT_FSIZE, (int(file_size), int(file_size)))
 try:

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import signal
 import threading
+import time
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import closing
 from datetime import timedelta
@@ -294,6 +295,26 @@ class TestAConnectionThatIsLost:
             assert await through.write(once, owner=None) == "run 1"
             await through.close()
         assert (line.cut, runs, await stored(things)) == (1, 1, ["run 1"])
+
+
+async def test_a_transaction_that_stood_still_too_long_is_run_again(things: PostgresDatabase) -> None:
+    runs = 0
+
+    def stands_still_once(uow: UnitOfWork) -> str:
+        nonlocal runs
+        runs += 1
+        if runs == 1:
+            mine = backend(uow)
+            uow.say("SET LOCAL idle_in_transaction_session_timeout = 1")  # Milliseconds.
+            with closing(things.connect_apart()) as other:
+                give_up = time.monotonic() + PATIENCE
+                while other.execute("SELECT 1 FROM pg_stat_activity WHERE pid = %s", [mine]).fetchall():
+                    assert time.monotonic() < give_up
+            uow.say("SELECT 1")
+        return add(uow, f"run {runs}")
+
+    assert await things.write(stands_still_once, owner=None) == "run 2"
+    assert await stored(things) == ["run 2"]
 
 
 async def stored_at_last(database: PostgresDatabase) -> None:

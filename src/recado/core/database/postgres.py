@@ -206,10 +206,10 @@ def _state_of(error: DBAPIError) -> str | None:
 
 
 def _is_lost(error: DBAPIError) -> bool:
-    """Whether the connection is of no use any more: without a code it did not come from the server."""
+    """Whether the connection is of no use any more. An error without a code did not come from the server."""
     state = _state_of(error)
-    gone = state is None or state in _GONE or state.startswith("08")
-    return error.connection_invalidated or (gone and _is_operational(error))
+    gone = _is_operational(error) if state is None else state in _GONE or state.startswith("08")
+    return error.connection_invalidated or gone
 
 
 def _is_operational(error: DBAPIError) -> bool:
