@@ -228,6 +228,10 @@ class TestWhatIsRefused:
     def test_a_database_that_forgets(self, url: str) -> None:
         assert "must name a file" in str(refusal(DATABASE_URL=url))
 
+    @pytest.mark.parametrize("url", ["sqlite:///x.db?mode=ro", "sqlite:///x.db?", "sqlite:///file:x.db", "sqlite://?x"])
+    def test_a_database_with_more_than_a_path(self, url: str) -> None:
+        assert "must name a file by its path and nothing else" in str(refusal(DATABASE_URL=url))
+
     def test_a_crash_point_outside_tests(self) -> None:
         assert blamed(CRASH_AT="after_accept") == ["CRASH_AT"]
 

@@ -255,6 +255,9 @@ def _problem(name: str, says: str) -> Problem:
     return Problem(PREFIX + name, f"{PREFIX}{name} {says}")
 
 
+_BY_ITS_PATH: Final = "by its path and nothing else, no ?… after it and no file: before it"
+
+
 def _storage(settings: Settings, _given: Given, _purpose: Purpose) -> Iterator[Problem]:
     url, backend = settings.database_url, settings.queue_backend
     postgresql = url.startswith("postgresql:")
@@ -262,6 +265,8 @@ def _storage(settings: Settings, _given: Given, _purpose: Purpose) -> Iterator[P
         yield from _postgresql(url)
     elif not url.startswith("sqlite://"):
         yield _problem("DATABASE_URL", "must be sqlite:/// and the path of a file, or postgresql://user@host/name.")
+    elif "?" in url or url.removeprefix("sqlite:///").startswith("file:"):
+        yield _problem("DATABASE_URL", f"must name a file {_BY_ITS_PATH}: sqlite:///recado.db.")
     elif not _names_a_file(url):
         yield _problem("DATABASE_URL", "must name a file, for memory forgets every message: sqlite:///recado.db.")
     if backend == ("sqlite" if postgresql else "postgres"):
@@ -302,8 +307,8 @@ def _postgresql(url: str) -> Iterator[Problem]:
 
 
 def _names_a_file(url: str) -> bool:
-    path = url.removeprefix("sqlite://").partition("?")[0]
-    return len(path) > 1 and path.startswith("/") and path != "/:memory:" and "mode=memory" not in url
+    path = url.removeprefix("sqlite://")
+    return len(path) > 1 and path.startswith("/") and path != "/:memory:"
 
 
 def _required(settings: Settings, _given: Given, purpose: Purpose) -> Iterator[Problem]:
