@@ -112,6 +112,15 @@ class TestAFileThatIsNotThere:
         assert typed(recado, "doctor", nowhere / "oops.db").exit_code == 0
         assert list(nowhere.iterdir()) == []
 
+    def test_is_not_made_beside_its_log(self, recado: Recado, tmp_path: Path) -> None:
+        """SQLite would delete the log, and with it what was stored last."""
+        file, log = tmp_path / "gone.db", tmp_path / "gone.db-wal"
+        log.write_bytes(b"what was stored last")
+        for name in ("migrate", "doctor"):
+            said = in_a_sentence(name, typed(recado, name, file))
+            assert f"{file} is missing while its log {log} is there" in said, name
+        assert (file.exists(), log.read_bytes()) == (False, b"what was stored last")
+
     def test_is_awaited_by_a_worker_until_another_process_makes_it(self, recado: Recado, tmp_path: Path) -> None:
         file, log = tmp_path / "soon.db", tmp_path / "worker.log"
         url = f"sqlite:///{file}"
@@ -233,6 +242,17 @@ class TestAFileThatCannotBeUsed:
             said = in_a_sentence(name, typed(recado, name, file))
             assert SAID[what] in said, (name, said)
             assert str(file) in said or "the database is at schema" in said or what == "under a file", (name, said)
+
+    @pytest.mark.parametrize("url", ["sqlite:///{file}?mode=ro", "sqlite:///file:{file}"])
+    def test_named_by_more_than_a_path_is_refused_with_its_variable(
+        self, recado: Recado, tmp_path: Path, url: str
+    ) -> None:
+        asked = url.format(file=tmp_path / "recado.db").removeprefix("sqlite:///")
+        for name in HERE:
+            ended = typed(recado, name, Path(asked))
+            said = in_a_sentence(name, ended)
+            assert said.startswith("Error: RECADO_DATABASE_URL must name a file by its path and nothing else"), name
+            assert ended.exit_code == (1 if name == "doctor" else 2), name
 
     @pytest.mark.parametrize("mode", [0o400, 0o000], ids=["read-only", "closed"])
     def test_for_want_of_rights_names_the_file(self, recado: Recado, tmp_path: Path, mode: int) -> None:

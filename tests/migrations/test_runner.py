@@ -89,6 +89,19 @@ class TestMigrating:
             migrate_sqlite(url, MetaData, versions=versions.path, head="0002", create=False)
         assert not path.exists()
 
+    @pytest.mark.parametrize("emptied", [False, True], ids=["missing", "emptied"])
+    def test_a_log_whose_file_is_gone_is_left_alone(
+        self, url: str, path: Path, versions: Versions, *, emptied: bool
+    ) -> None:
+        """SQLite would delete it, even where the file is there and empty."""
+        log = Path(f"{path}-wal")
+        log.write_bytes(b"what was stored last")
+        if emptied:
+            path.touch()
+        with pytest.raises(ConfigurationError, match="while its log"):
+            migrated(url, versions)
+        assert (path.exists(), log.read_bytes()) == (emptied, b"what was stored last")
+
     def test_a_file_of_another_program_is_left_alone(self, url: str, path: Path, versions: Versions) -> None:
         run(path, "CREATE TABLE bookmarks (url)")
         with pytest.raises(NotOurs, match=r"has tables \(bookmarks\) and no revision of Recado's"):
@@ -202,6 +215,11 @@ class TestFilesThatCannotBeUsed:
     def test_a_directory_that_does_not_exist(self, tmp_path: Path, versions: Versions) -> None:
         with pytest.raises(ConfigurationError, match="there is no such directory"):
             migrated(f"sqlite:///{tmp_path}/nowhere/recado.db", versions)
+
+    @pytest.mark.parametrize("url", ["sqlite:///recado.db?mode=ro", "sqlite:///file:recado.db"])
+    def test_a_url_with_more_than_a_path(self, url: str, versions: Versions) -> None:
+        with pytest.raises(ConfigurationError, match="after sqlite:/// comes a path and nothing else"):
+            migrated(url, versions)
 
     def test_memory(self, versions: Versions) -> None:
         with pytest.raises(ConfigurationError, match="use create_schema"):

@@ -27,7 +27,7 @@ from recado.core.database.sqlite import sqlite_module
 from recado.core.database.unit_of_work import UnitOfWork
 from recado.core.errors import Busy, ConfigurationError
 from recado.migrations import HEAD
-from recado.migrations.unusable import sqlite_refusal
+from recado.migrations.unusable import orphaned_log, sqlite_refusal
 
 if TYPE_CHECKING:
     from alembic.config import Config
@@ -101,7 +101,12 @@ def migrate_sqlite(
 
 
 def revision_of(path: Path, *, wait_seconds: float = LOOK_SECONDS) -> str | None:
-    """The revision of the file at `path`; None when there is no file or nothing in it."""
+    """The revision of the file at `path`; None when there is no file or nothing in it.
+
+    Raises `ConfigurationError` where a log lies beside a file that is not there or empty: to open it deletes the log.
+    """
+    if why := orphaned_log(path):
+        raise ConfigurationError(why)
     if not path.exists():
         return None
     try:
@@ -116,7 +121,10 @@ def revision_of(path: Path, *, wait_seconds: float = LOOK_SECONDS) -> str | None
 
 def file_of(database_url: str) -> Path:
     """The file a URL names, in a directory that exists."""
-    name = make_url(database_url).database
+    url = make_url(database_url)
+    name = url.database
+    if url.query or str(name).startswith("file:"):
+        raise ConfigurationError("RECADO_DATABASE_URL: after sqlite:/// comes a path and nothing else, no ?… or file:")
     if name in {None, "", ":memory:"}:
         raise ConfigurationError("a database in memory cannot be migrated; use create_schema on its unit of work")
     path = Path(str(name))

@@ -102,7 +102,7 @@ def what_stands_in_the_way(path: Path) -> str | None:
     if path.is_dir():
         return f"{path} is a directory: set RECADO_DATABASE_URL to a file"
     if not path.exists():
-        return None if _may(path.parent, os.W_OK) else _unwritable_folder(path)
+        return orphaned_log(path) or (None if _may(path.parent, os.W_OK) else _unwritable_folder(path))
     if not path.is_file():
         return f"{path} is no ordinary file: set RECADO_DATABASE_URL to another"
     if os.statvfs(path).f_flag & os.ST_RDONLY:
@@ -112,6 +112,28 @@ def what_stands_in_the_way(path: Path) -> str | None:
             verb = "written" if _may(each, os.R_OK) else "read"
             return f"{each} cannot be {verb} by this user: change its owner or its mode"
     return None if _may(path.parent, os.W_OK) else _unwritable_folder(path)
+
+
+def orphaned_log(path: Path) -> str | None:
+    """Why the file at `path` must not be made or opened: SQLite deletes the log of a file that is not there or empty.
+
+    The log is looked at first, for a file that is being made is filled before it has one.
+    """
+    log = Path(f"{path}{_LOGS[0]}")
+    if _bytes(log) == 0 or _bytes(path) > 0:
+        return None
+    state = "is empty" if path.exists() else "is missing"
+    return (
+        f"{path} {state} while its log {log} is there, which may hold what was stored last: put the file back beside "
+        "it, or move the log away to begin anew"
+    )
+
+
+def _bytes(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError:
+        return 0
 
 
 def _unwritable_folder(path: Path) -> str:
