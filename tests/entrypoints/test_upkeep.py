@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import make_url
 
 from recado.bootstrap import SCHEDULES
-from recado.entrypoints.cli.doctor import durability
+from recado.entrypoints.cli.doctor import durability, encoding, shared
 from recado.migrations import HEAD
 from tests.brokers import RedisServer
 from tests.ports import reserved_port
@@ -258,6 +258,32 @@ class TestDoctorTriesWhatAServerDoes:
         assert "PostgreSQL runs with full_page_writes=off" in ended.stderr
         assert "durability: PostgreSQL's synchronous_commit is off; Recado raises it" in ended.stdout
         assert "write: a trial was stored" in ended.stdout
+
+    @pytest.mark.parametrize("name", ["LATIN1", "SQL_ASCII", "WIN1252"])
+    def test_an_encoding_that_cannot_hold_what_customers_write(self, name: str) -> None:
+        [finding] = encoding({"server_encoding": name})
+        assert not finding.ok
+        assert f"has the encoding {name}, which cannot store" in finding.says
+        assert encoding({"server_encoding": "UTF8"}) == []
+
+    def test_an_encoding_is_asked_of_the_database(self, recado: Recado, postgres_server: PostgresServer) -> None:
+        """Before its schema is made, for it must be made anew."""
+        name = "recado_latin"
+        postgres_server.command(f"CREATE DATABASE {name} ENCODING 'LATIN1' LOCALE 'C' TEMPLATE template0")
+        ended = recado("doctor", RECADO_DATABASE_URL=postgres_server.named(name), RECADO_PUBLIC_URL=PUBLIC)
+        assert ended.exit_code == 1
+        assert "has the encoding LATIN1" in ended.stderr
+
+    @pytest.mark.parametrize("kind", ["nfs", "nfs4", "cifs", "smb3", "fuse.sshfs", "9p"])
+    def test_a_file_on_a_network_file_system(self, kind: str, tmp_path: Path) -> None:
+        file = tmp_path / "shop files" / "recado.db"
+        place = str(file.parent).replace(" ", r"\040")
+        network, local = f"server:/x {place} {kind} rw 0 0\n", f"/dev/sda1 {tmp_path} ext4 rw 0 0\n"
+        [finding] = shared(file, f"{network}{local}server:/y /elsewhere ext4 rw 0 0\n")
+        assert not finding.ok
+        assert f"lies on a network file system ({kind} at {file.parent})" in finding.says
+        assert shared(file, network + network.replace(kind, "ext4")) == []
+        assert shared(tmp_path / "shop files 2", network + local) == []
 
     @pytest.mark.parametrize("strong", ["on", "remote_apply", "remote_write"])
     def test_settings_of_postgresql_that_keep_it(self, strong: str) -> None:

@@ -5,6 +5,7 @@ It tries what a server does, and makes nothing: the settings, the database and i
 
 import asyncio
 import os
+import re
 import stat
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -31,6 +32,11 @@ TRIAL_SECONDS: Final = 10.0
 _CREDENTIALS: Final = 10_000
 _NAMED: Final = 3
 """How many accounts a sentence names."""
+_NETWORK: Final = frozenset(
+    {"9p", "afs", "beegfs", "ceph", "cifs", "davfs", "fuse.ceph", "fuse.davfs", "fuse.glusterfs", "fuse.rclone"}
+    | {"fuse.s3fs", "fuse.sshfs", "glusterfs", "lustre", "ncpfs", "nfs", "nfs4", "smb3", "smbfs"}
+)
+_OCTAL: Final = re.compile(r"\\([0-7]{3})")
 _STRONG: Final = frozenset({"on", "remote_write", "remote_apply"})
 
 
@@ -106,11 +112,18 @@ def _database(settings: "Settings") -> list[Finding]:
 
 
 def _file(database_url: str) -> tuple[list[Finding], bool]:
-    from recado.migrations.runner import file_of, is_ours, revision_of
+    from recado.migrations.runner import file_of
+
+    path = file_of(database_url)
+    findings, usable = _inside(path)
+    return [*shared(path, _mounts()), *findings], usable
+
+
+def _inside(path: Path) -> tuple[list[Finding], bool]:
+    from recado.migrations.runner import is_ours, revision_of
     from recado.migrations.starting import schema_problem
     from recado.migrations.unusable import what_stands_in_the_way
 
-    path = file_of(database_url)
     why = what_stands_in_the_way(path)
     if why is not None:
         return [Finding("database", False, why)], False
@@ -122,6 +135,29 @@ def _file(database_url: str) -> tuple[list[Finding], bool]:
     if why := schema_problem(found):
         return [Finding("database", False, f"{path}: {why}")], False
     return [Finding("database", True, f"{path} is at schema {found}"), *_open_to_others(path)], True
+
+
+def shared(path: Path, mounts: str) -> list[Finding]:
+    """Whether the file lies where other machines may have it too; `mounts` is what `/proc/mounts` says."""
+    kind, place, real = "", Path("/"), path.resolve()
+    for line in mounts.splitlines():
+        _, mounted_at, mounted, *_ = line.split(" ")
+        at = Path(_OCTAL.sub(lambda found: chr(int(found[1], 8)), mounted_at))
+        if real.is_relative_to(at) and len(at.parts) >= len(place.parts):  # Of two at one place the later one is seen.
+            kind, place = mounted, at
+    if kind not in _NETWORK:
+        return []
+    why = "SQLite's log needs memory that all its processes share, which a network file system cannot give"
+    return [
+        Finding("database", False, f"{path} lies on a network file system ({kind} at {place}): {why}; use a local disk")
+    ]
+
+
+def _mounts() -> str:
+    try:
+        return Path("/proc/mounts").read_text(errors="surrogateescape")
+    except OSError:  # Not on Linux.
+        return ""
 
 
 def _open_to_others(path: Path) -> list[Finding]:
@@ -140,15 +176,17 @@ def _postgres(database_url: str) -> tuple[list[Finding], bool]:
     from recado.migrations.starting import schema_problem
 
     found = revision_of(database_url)
+    settings = _settings_of_server(database_url)
+    wrong = encoding(settings)
     if why := schema_problem(found):
-        return [Finding("database", False, f"PostgreSQL: {why}")], False
-    return [Finding("database", True, f"PostgreSQL is at schema {found}"), *_durable(database_url)], True
+        return [Finding("database", False, f"PostgreSQL: {why}"), *wrong], False
+    return [Finding("database", True, f"PostgreSQL is at schema {found}"), *wrong, *durability(settings)], True
 
 
-def _durable(database_url: str) -> list[Finding]:
+def _settings_of_server(database_url: str) -> Mapping[str, str]:
     from recado.core.database.postgres import PostgresDatabase
 
-    names = ("fsync", "full_page_writes", "synchronous_commit")
+    names = ("fsync", "full_page_writes", "server_encoding", "synchronous_commit")
     # Not the values in force: our own connections have raised one of them already.
     connection = PostgresDatabase(database_url).connect_apart()
     try:
@@ -157,7 +195,22 @@ def _durable(database_url: str) -> list[Finding]:
         ).fetchall()
     finally:
         connection.close()
-    return durability({str(name): str(setting) for name, setting in rows})
+    return {str(name): str(setting) for name, setting in rows}
+
+
+def encoding(settings: Mapping[str, str]) -> list[Finding]:
+    """Whether the database can hold every letter that customers write."""
+    name = settings.get("server_encoding", "UTF8")
+    if name == "UTF8":
+        return []
+    return [
+        Finding(
+            "encoding",
+            False,
+            f"the PostgreSQL database has the encoding {name}, which cannot store what customers write: make another "
+            "with CREATE DATABASE … ENCODING 'UTF8' TEMPLATE template0",
+        )
+    ]
 
 
 def durability(settings: Mapping[str, str]) -> list[Finding]:
