@@ -1,6 +1,7 @@
 """A backup is a whole database that nobody else can read, or it is not there."""
 
 import os
+import select
 import shutil
 import signal
 import sqlite3
@@ -294,6 +295,35 @@ class TestTheToolOfPostgres:
             back_up(f"{postgres_url}?password=canary", tmp_path / "copy.dump", quiet)
         words, secret = (tmp_path / "told").read_text().rsplit(" ", 1)
         assert (secret, "canary" in words) == ("PGPASSWORD=canary\n", False)
+
+    def test_ends_with_a_backup_that_is_killed(
+        self, postgres_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        lives, never = tmp_path / "lives", tmp_path / "never"
+        os.mkfifo(lives)
+        os.mkfifo(never)
+        version = "[ $1 = --version ] && echo 'pg_dump (PostgreSQL) 18.1' && exit\n"
+        stands_in(tmp_path, f"{version}exec 3>{lives} 4<>{never}; echo begun >&3; read word <&4", monkeypatch)
+        line = os.open(lives, os.O_RDONLY | os.O_NONBLOCK)
+        with subprocess.Popen([sys.executable, "-c", DUMP, postgres_url, str(tmp_path / "copy.dump")]) as process:
+            assert heard(line) == b"begun\n"
+            process.kill()
+        assert heard(line) == b"", "pg_dump runs on"
+        os.close(line)
+
+
+def heard(line: int) -> bytes:
+    """What is said next; nothing when the one at the other end is gone."""
+    assert select.select([line], [], [], PATIENCE)[0], "nothing was said"
+    return os.read(line, 100)
+
+
+DUMP = """
+import subprocess, sys
+from pathlib import Path
+from recado.operations.backup import back_up
+back_up(sys.argv[1], Path(sys.argv[2]), print)
+"""
 
 
 def stands_in(directory: Path, script: str, monkeypatch: pytest.MonkeyPatch) -> Path:

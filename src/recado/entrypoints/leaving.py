@@ -5,7 +5,6 @@ for ever. So what must be closed is closed, for as long as the deadline allows, 
 waiting for anything else.
 """
 
-import ctypes
 import os
 import signal
 import sys
@@ -25,7 +24,6 @@ LAST_WORDS_SECONDS: Final = 0.5
 """How long the log may take for the last lines: its reader may be gone."""
 
 _TOLD: Final = (signal.SIGTERM, signal.SIGINT)
-_PR_SET_PDEATHSIG: Final = 1
 
 End: TypeAlias = Callable[[], object]
 
@@ -130,13 +128,10 @@ def end_with_parent() -> None:
     threading.Thread(target=listen, name="recado-parent", daemon=True).start()
 
 
-def die_with_parent() -> None:
-    """Have the system kill this process when its parent dies, on Linux, even if an agent lets no thread of ours run.
-
-    Only for what holds nothing that a sudden end could harm.
-    """
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+def leave_late(seconds: float) -> NoReturn:
+    """End now, for the time that closing may take is up, and say so."""
+    _within_reason(lambda: log.warning("process.left_late", seconds=seconds))
+    leave()
 
 
 def _within_reason(say: Callable[[], object]) -> None:

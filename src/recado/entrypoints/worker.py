@@ -8,9 +8,10 @@ from enum import Enum
 from typing import TYPE_CHECKING
 from uuid import UUID
 
+from recado.core.children import die_with_parent
 from recado.core.queue.suspects import BEGUN, DONE, GAVE_BACK, Parent
 from recado.core.queue.worker import GRACE_SECONDS, LET_GO_SECONDS
-from recado.entrypoints.leaving import Farewell, die_with_parent, end_within
+from recado.entrypoints.leaving import Farewell, end_within
 from recado.entrypoints.metrics_port import show_metrics
 
 if TYPE_CHECKING:

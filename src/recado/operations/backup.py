@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Final
 
 from sqlalchemy.engine import URL, make_url
 
+from recado.core.children import die_with_parent
 from recado.core.database.engine import on_postgresql
 from recado.core.database.sqlite import sqlite_module
 from recado.core.database.tenancy import roles_of
@@ -195,7 +196,15 @@ def _dump(url: URL, part: Path) -> str | None:
     _refuse_older(program, url)
     words = [program, *options, f"--file={part}", f"--dbname={bare}"]
     environment = {"PGCONNECT_TIMEOUT": "10"} | os.environ | secret
-    ran = subprocess.run(words, env=environment, capture_output=True, text=True, errors="replace", check=False)  # noqa: S603
+    ran = subprocess.run(  # noqa: S603
+        words,
+        env=environment,
+        capture_output=True,
+        text=True,
+        errors="replace",
+        check=False,
+        preexec_fn=die_with_parent,
+    )
     if ran.returncode != 0:
         raise StorageUnavailable(f"no backup was made: {_said(ran.stderr) or f'{program} ended with {ran.returncode}'}")
     return _revision(url)
