@@ -4,14 +4,15 @@ import json
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
-from http.client import HTTPConnection
+from http.client import HTTPConnection, HTTPException
+from pathlib import Path
 
 import pytest
 
 from recado.bootstrap import SCHEDULES
 from tests.patience import PATIENCE
 
-from .processes import BAKERY, Road, customer
+from .processes import BAKERY, Road, Shop, customer, until
 
 KEY = "k3y-of-the-timer"
 PEOPLE = 8
@@ -55,3 +56,21 @@ def test_a_server_that_has_ticked_stops_when_it_is_told_to_and_says_no_secret(ro
     assert road.api.stop() == 0
     assert KEY not in road.said
     assert "tick.done" in road.said
+
+
+def test_a_server_with_an_agent_that_cannot_be_stopped_ends_all_the_same(tmp_path: Path) -> None:
+    """Also when it is told twice. Python waits for the agent's thread, which never ends."""
+    hanging = Shop(BAKERY.name, BAKERY.number, BAKERY.account_sid, BAKERY.token, agent="hanging")
+    how = "leaves a thread behind"
+    with Road.open(tmp_path, hanging, internal_api_key=KEY) as road, ThreadPoolExecutor(1) as timer:
+        api = road.serve()
+        road.emulator.send(customer(1), hanging.number, how)
+        ticking = timer.submit(tick, road)
+        until((tmp_path / f"{how}.mark").exists, said=lambda: road.said)
+
+        api.tell()
+        api.tell()
+
+        assert api.ends() == 0, api.said
+        assert "process.left_late" in api.said
+        assert isinstance(ticking.exception(PATIENCE), OSError | HTTPException)

@@ -31,6 +31,9 @@ RESTART_SECONDS = 1.0
 GRACE_SECONDS: Final = 10
 """How long requests that are under way may take to end when the server is stopped."""
 
+LEFT_SECONDS: Final = GRACE_SECONDS + 4.0
+"""How long after it was told to stop the server has left: an agent of a tick or a database may keep it from closing."""
+
 
 def serve(
     host: Annotated[str, typer.Option(help="The address to listen on.")] = "127.0.0.1",
@@ -55,19 +58,22 @@ def serve(
         beside = WorkerBeside() if with_worker else None
         app = build_app(container)
         try:
-            _run(app, listener, container.meters(), as_json=as_json)
+            _run(app, listener, container.meters(), beside, as_json=as_json)
         finally:
             if beside is not None:
                 beside.stop()
 
 
-def _run(app: "ASGIApp", listener: socket.socket, meters: "Meters", *, as_json: bool) -> None:
+def _run(
+    app: "ASGIApp", listener: socket.socket, meters: "Meters", beside: "WorkerBeside | None", *, as_json: bool
+) -> None:
     import uvicorn
 
     from recado.entrypoints.http.connections import Connections
     from recado.entrypoints.http.limits import Limits, connections_for
     from recado.entrypoints.http.listening import BACKLOG, url_of
     from recado.entrypoints.http.protocol import protocol_for
+    from recado.entrypoints.leaving import end_within, leave_late
 
     limits = Limits(connections=connections_for(resource.getrlimit(resource.RLIMIT_NOFILE)[0], BACKLOG))
 
@@ -75,6 +81,14 @@ def _run(app: "ASGIApp", listener: socket.socket, meters: "Meters", *, as_json: 
         async def startup(self, sockets: list[socket.socket] | None = None) -> None:
             await super().startup(sockets)
             _tell(url_of(listener), as_json=as_json)
+
+        def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+            """Told to end: whatever hangs in it then, this process is gone in time, and its worker ends meanwhile."""
+            if not self.should_exit:
+                end_within(LEFT_SECONDS, lambda: leave_late(LEFT_SECONDS))
+                if beside is not None:
+                    beside.tell()
+            super().handle_exit(sig, frame)
 
     config = uvicorn.Config(
         app,
@@ -130,10 +144,14 @@ class WorkerBeside:
         self._thread = threading.Thread(target=self._watch, name="recado-worker-beside", daemon=True)
         self._thread.start()
 
-    def stop(self) -> None:
-        """Stop it gracefully; it gives back what it cannot finish."""
+    def tell(self) -> None:
+        """Tell it to end; it gives back what it cannot finish."""
         self._stopping.set()
         self._process.terminate()
+
+    def stop(self) -> None:
+        """Tell it, and wait until it has ended."""
+        self.tell()
         self._thread.join()
 
     def _start(self) -> "subprocess.Popen[bytes]":
