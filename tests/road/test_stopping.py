@@ -4,6 +4,7 @@ import fcntl
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -13,8 +14,9 @@ from pathlib import Path
 import pytest
 
 from tests.ports import reserved_port
+from tests.servers import PostgresServer
 
-from .processes import BAKERY, Road, Shop, answers_at, customer, until
+from .processes import BAKERY, Road, Running, Shop, answers_at, customer, until
 from .unruly import HANGING, HOLDS_THE_LOCK, MENDED
 
 HANG = Shop(BAKERY.name, BAKERY.number, BAKERY.account_sid, BAKERY.token, agent="hanging")
@@ -113,6 +115,29 @@ def test_a_worker_ends_when_it_is_told_though_the_database_takes_nothing(road: R
     with road.locked():
         worker.tell()
         assert worker.ends() == 0, worker.said
+
+
+def test_a_worker_ends_when_it_is_told_though_postgresql_stands_still(
+    road: Road, postgres_server: PostgresServer
+) -> None:
+    port = reserved_port()
+    env = {**road.env, "RECADO_DATABASE_URL": postgres_server.make(), "RECADO_METRICS_PORT": str(port)}
+    worker = Running("worker-of-postgresql", ["worker", *AT_ONCE], env, road.directory / "worker-of-postgresql.log")
+    road.processes.append(worker)
+    until(lambda: listens(port), said=lambda: worker.said)
+
+    with postgres_server.frozen():
+        worker.tell()
+        assert worker.ends() == 0, worker.said
+    assert "process.left_late" in worker.said
+
+
+def listens(port: int) -> bool:
+    try:
+        socket.create_connection(("127.0.0.1", port), timeout=5).close()
+    except OSError:
+        return False
+    return True
 
 
 def test_a_worker_beside_a_server_ends_with_it(tmp_path: Path) -> None:
