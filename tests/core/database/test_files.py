@@ -136,6 +136,46 @@ class TestAFileThatIsNotTheOneThatWasOpened:
         assert names(tmp_path) == {"elsewhere", "recado.db-wal", "recado.db-shm"}
 
 
+def with_other_bytes(file: Path) -> None:
+    with file.open("r+b") as opened:
+        opened.write(b"x" * file.stat().st_size)
+
+
+def with_its_head_and_other_pages(file: Path) -> None:
+    with file.open("r+b") as opened:
+        opened.seek(100)
+        opened.write(b"x" * (file.stat().st_size - 100))
+
+
+@pytest.mark.parametrize("overwritten", [with_other_bytes, with_its_head_and_other_pages])
+class TestAFileThatWasOverwrittenInPlace:
+    """Nothing tells that it is not the one that was opened; SQLite tells that it makes no sense."""
+
+    async def test_serves_no_process_that_had_it_open(
+        self, things: SqliteDatabase, overwritten: Callable[[Path], None]
+    ) -> None:
+        await add(things, "copied into the database")
+        with closing(things.connect_apart()) as connection:
+            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        overwritten(file_of(things))
+        with pytest.raises(StorageUnavailable):
+            await add(things, "lost")
+        with pytest.raises(StorageUnavailable):
+            await things.read(lambda uow: uow.all(text("SELECT * FROM alembic_version, owners")), owner=None)
+
+    async def test_is_refused_to_a_process_that_opens_it(
+        self, things: SqliteDatabase, overwritten: Callable[[Path], None]
+    ) -> None:
+        await things.close()
+        overwritten(file_of(things))
+        other = SqliteDatabase(things.url)
+        with pytest.raises(StorageUnavailable):
+            await stored(other)
+        with pytest.raises(StorageUnavailable):
+            await add(other, "lost")
+        await other.close()
+
+
 class TestALogThatWasDeleted:
     async def test_is_copied_into_the_database_while_a_process_has_it(self, things: SqliteDatabase) -> None:
         """What was confirmed lies in it alone; killed now, the process would take it along."""

@@ -149,7 +149,14 @@ def _is_locked(error: BaseException) -> bool:
     return "database is locked" in text or "database table is locked" in text
 
 
-_STORAGE = ("database or disk is full", "disk I/O error", "readonly database", "unable to open database", "malformed")
+_STORAGE = (
+    "database or disk is full",
+    "disk I/O error",
+    "readonly database",
+    "unable to open database",
+    "malformed",
+    "not a database",
+)
 
 
 def _as_storage_error(error: BaseException) -> BaseException:
