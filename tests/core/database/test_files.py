@@ -2,6 +2,8 @@
 
 import shutil
 import stat
+import subprocess
+import sys
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
@@ -9,6 +11,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import text
 
+from recado.core.database.files import DatabaseFiles
 from recado.core.database.sqlite import SqliteDatabase, sqlite_module
 from recado.core.database.unit_of_work import UnitOfWork
 from recado.core.errors import ConfigurationError, NotConfirmed, StorageUnavailable
@@ -196,7 +199,36 @@ class TestALogThatWasDeleted:
         await fresh.close()
 
 
+_OPENS_AND_CLOSES_IT = """
+import itertools, sys
+from contextlib import closing
+from recado.core.database.sqlite import sqlite_module
+for n in itertools.count():
+    with closing(sqlite_module().connect(sys.argv[1], isolation_level=None, timeout=60)) as connection:
+        connection.execute("INSERT INTO things VALUES ('again')")
+    if n == 0:
+        print(flush=True)
+"""
+
+
 class TestTheFilesBesideIt:
+    def test_come_and_go_with_every_command_and_that_is_no_loss(self, tmp_path: Path) -> None:
+        """The last to close takes both away: who looks for one after the other finds one of them."""
+        file = tmp_path / "recado.db"
+        with closing(sqlite_module().connect(file)) as connection:
+            connection.execute("PRAGMA journal_mode=WAL")
+            connection.execute("CREATE TABLE things (value TEXT)")
+        files = DatabaseFiles(str(file))
+        words = [sys.executable, "-c", _OPENS_AND_CLOSES_IT, str(file)]
+        with subprocess.Popen(words, stdout=subprocess.PIPE) as other:
+            assert other.stdout is not None
+            other.stdout.readline()
+            try:
+                for _ in range(40_000):
+                    files.before_opening()
+            finally:
+                other.kill()
+
     async def test_are_for_nobody_else_on_this_machine(self, empty_database: Path, tmp_path: Path) -> None:
         file = tmp_path / "mine.db"
         shutil.copy(empty_database, file)

@@ -8,6 +8,7 @@ the log and its index are made anew whenever nothing has them open, so they belo
 Nothing here makes a file: a database that is missing is an error, not an empty database.
 """
 
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, TypeAlias
@@ -18,6 +19,9 @@ LOG: Final = "-wal"
 INDEX: Final = "-shm"
 _LEAST: Final = 512
 """Bytes. No database is smaller, save one that was emptied under us or never filled."""
+
+_LOOKS: Final = 5
+_LOOK_PAUSE_SECONDS: Final = 0.002
 
 _File: TypeAlias = tuple[int, int] | None
 """Device and inode; None where there is none."""
@@ -54,7 +58,7 @@ class DatabaseFiles:
     def before_opening(self) -> None:
         """Raises `Displaced` where a connection would make a file, or mix what does not belong together."""
         self._check_database(self._first)
-        if _found(self._index) is not None and _found(self._log) is None:
+        if self._index_is_alone():
             raise Displaced(
                 f"{self._log} is gone while {self._index} is there: put it back, or stop every process of this "
                 f"database; if {self._index} is still there then, delete it"
@@ -75,6 +79,17 @@ class DatabaseFiles:
                 raise Displaced(
                     f"{name} was moved, deleted or replaced: put it back, or restart every process of this database"
                 )
+
+    def _index_is_alone(self) -> bool:
+        """Whether the log is gone from beside its index, and stays so.
+
+        Looked at one after the other, both may be seen like that while other processes open and close the database.
+        """
+        for _ in range(_LOOKS):
+            if _found(self._index) is None or _found(self._log) is not None:
+                return False
+            time.sleep(_LOOK_PAUSE_SECONDS)
+        return True
 
     def _check_database(self, expected: _File) -> None:
         try:
