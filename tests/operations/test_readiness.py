@@ -216,6 +216,7 @@ class TestADiskThatIsFull:
     ) -> None:
         readiness = probe(sqlite_database, clock)
         await does(sqlite_database, "INSERT INTO queue_owners (owner_id, served_at) VALUES (x'00', 0)")
+        await sqlite_database.write(lambda uow: uow.say("SELECT 1"), owner=None)  # By now the probe has heard of it.
         clock.advance(timedelta(seconds=10))
         with no_room(Path(f"{sqlite_database.url.removeprefix('sqlite:///')}-wal")):
             assert await why(readiness) is not None
