@@ -1,7 +1,7 @@
 """A database that says nothing: a webhook is answered within its time all the same, and what comes late comes once."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import closing
 
 import pytest
@@ -13,6 +13,7 @@ from recado.channels.twilio.webhooks import TwilioWebhooks
 from recado.core.database.engine import Database
 from recado.core.database.postgres import PostgresDatabase
 from recado.core.database.sqlite import SqliteDatabase
+from recado.core.database.unit_of_work import UnitOfWork
 from recado.core.errors import Busy, StorageUnavailable
 from recado.core.metrics import FORBIDDEN, WEBHOOKS
 from recado.entrypoints.api import build_app
@@ -203,10 +204,15 @@ class TestAWebhook:
 class TestWhatIsWithdrawn:
     async def test_is_never_run(self, database: SqliteDatabase) -> None:
         runs: list[str] = []
+
+        def run(_uow: UnitOfWork, names: Sequence[str]) -> Sequence[str]:
+            runs.extend(names)
+            return names
+
         with closing(database.connect_apart()) as other:
             other.execute("BEGIN EXCLUSIVE")
             first = asyncio.ensure_future(database.write(lambda _: runs.append("first"), owner=None))
-            gone = asyncio.ensure_future(database.write(lambda _: runs.append("gone"), owner=None))
+            gone = asyncio.ensure_future(database.batched(run, refusable=True)("gone"))
             await asyncio.sleep(0)
             gone.cancel()
             await asyncio.gather(gone, return_exceptions=True)

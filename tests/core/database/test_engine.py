@@ -60,6 +60,12 @@ async def stored(database: SqliteDatabase) -> list[str]:
     return [row["value"] for row in rows]
 
 
+async def stored_after(database: SqliteDatabase) -> list[str]:
+    """What is stored once everything that waited is."""
+    await database.write(_nothing, owner=None)
+    return await stored(database)
+
+
 @asynccontextmanager
 async def held_up(database: SqliteDatabase) -> AsyncIterator[None]:
     """The writer is busy, so that whatever is asked for meanwhile waits together."""
@@ -180,6 +186,22 @@ class TestWhatIsWritten:
             assert connection.execute("SELECT value FROM things").fetchall() == [("last words",)]
 
 
+class TestAWriteForWhichNobodyWaitsAnyMore:
+    async def test_is_withdrawn_only_if_it_will_be_sent_again(self, things: SqliteDatabase) -> None:
+        """A webhook that was told 503 comes again; what a worker that is being stopped has learned does not."""
+        webhook, finish = things.batched(add_all, refusable=True), things.batched(add_all)
+        async with held_up(things):
+            writes = [
+                asyncio.ensure_future(webhook("a webhook")),
+                asyncio.ensure_future(finish("how a job ended")),
+                asyncio.ensure_future(things.write(lambda uow: add(uow, "what Twilio said"), owner=None)),
+            ]
+            await asyncio.sleep(0)
+            for write in writes:
+                write.cancel()
+        assert sorted(await stored_after(things)) == ["how a job ended", "what Twilio said"]
+
+
 class TestTheLastFailure:
     async def test_is_what_the_last_write_met_until_one_is_stored(self, things: SqliteDatabase) -> None:
         [[pages]] = await things.write(lambda uow: uow.say("PRAGMA page_count"), owner=None)
@@ -187,6 +209,8 @@ class TestTheLastFailure:
         with pytest.raises(StorageUnavailable):
             await things.write(lambda uow: add(uow, "x" * 100_000), owner=None)
         assert "full" in str(things.last_failure)
+        await things.write(lambda uow: uow.say("SELECT 1"), owner=None)
+        assert "full" in str(things.last_failure), "nothing is stored well on a full disk too"
         await things.write(lambda uow: add(uow, "small"), owner=None)
         assert things.last_failure is None
 

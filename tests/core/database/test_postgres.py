@@ -5,7 +5,7 @@ import contextlib
 import signal
 import threading
 import time
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import closing
 from datetime import timedelta
 from functools import partial
@@ -317,12 +317,12 @@ async def test_a_transaction_that_stood_still_too_long_is_run_again(things: Post
     assert await stored(things) == ["run 2"]
 
 
-async def stored_at_last(database: PostgresDatabase) -> None:
+async def at_last(database: PostgresDatabase, work: Callable[[UnitOfWork], object]) -> None:
     """Without retries of its own a busy machine may need several connections."""
     async with asyncio.timeout(PATIENCE):
         while True:
             with contextlib.suppress(StorageUnavailable):
-                await database.write(lambda uow: add(uow, "stored"), owner=None)
+                await database.write(work, owner=None)
                 return
 
 
@@ -340,7 +340,9 @@ class TestTheLastFailure:
         with pytest.raises(StorageUnavailable):
             await database.write(loses_its_connection, owner=None)
         assert "cannot be reached" in str(database.last_failure)
-        await stored_at_last(database)
+        await at_last(database, lambda uow: uow.say("SELECT 1"))
+        assert "cannot be reached" in str(database.last_failure), "nothing was stored yet"
+        await at_last(database, lambda uow: add(uow, "stored"))
         assert database.last_failure is None
         with pytest.raises(IntegrityError):
             await database.write(lambda uow: add(uow, "stored"), owner=None)

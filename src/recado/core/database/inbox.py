@@ -57,13 +57,15 @@ class Item(Generic[I]):
     shared: bool
     reply: LoopReply | ThreadReply
     since: float
+    refusable: bool = False
+    """Whoever sent it sends it again when it is not stored."""
     result: object = None
     error: BaseException | None = None
 
     @property
-    def gone(self) -> bool:
-        """Whether the caller waits no more: only it ends the future before it is given."""
-        return self.reply.future.done()
+    def withdrawn(self) -> bool:
+        """Whether it may be left: its caller waits no more. Only a caller ends the future before it is given."""
+        return self.refusable and self.reply.future.done()
 
     def give(self) -> None:
         """Tell whoever waits, unless they have gone."""
@@ -98,11 +100,12 @@ class Inbox:
         *,
         urgent: bool,
         shared: bool,
+        refusable: bool = False,
     ) -> "asyncio.Future[Any]":
         """From an event loop; raises `StorageUnavailable` once closed."""
         loop = asyncio.get_running_loop()
         reply = LoopReply(loop, loop.create_future())
-        self.put(Item(work, value, owner, shared, reply, time.monotonic()), urgent=urgent)
+        self.put(Item(work, value, owner, shared, reply, time.monotonic(), refusable), urgent=urgent)
         return reply.future
 
     def submit_from_thread(self, work: Callable[[UnitOfWork], T]) -> "Future[T]":
@@ -132,7 +135,8 @@ class Inbox:
     def take(self) -> "list[Item[Any]]":
         """The next functions' worth of items: one, or as many of the same shared function as wait together.
 
-        What its caller waits for no more is withdrawn: a webhook that was told to send again does.
+        What can be sent again and is waited for no more is withdrawn: a webhook that was told so does. What a worker
+        has learned is stored even if the worker is being stopped.
         """
         with self._condition:
             while line := self._next_line():
@@ -140,7 +144,7 @@ class Inbox:
                 if group[0].shared:
                     while line and len(group) < BATCH_ITEMS and line[0].work is group[0].work:
                         group.append(line.popleft())
-                if wanted := [item for item in group if not item.gone]:
+                if wanted := [item for item in group if not item.withdrawn]:
                     return wanted
             return []
 
@@ -223,7 +227,7 @@ class Inboxed:
             if refusable:
                 self._inbox.refuse_when_full()
             self._start()
-            return self._inbox.submit(work, value, None, urgent=True, shared=True)
+            return self._inbox.submit(work, value, None, urgent=True, shared=True, refusable=refusable)
 
         return submit
 

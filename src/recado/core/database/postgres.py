@@ -288,7 +288,8 @@ class PostgresWriter:
                 item.error = known
             hand_out(group)
             return not isinstance(known, ConnectionLost | NotConfirmed)
-        self._last_write.stored()
+        if ended.changed:  # A server that can only be read, or is full, runs well what stores nothing.
+            self._last_write.stored()
         for item, result in zip(group, ended.results, strict=True):
             item.result = result
         call_each(ended.hooks)

@@ -219,7 +219,8 @@ class SqliteWriter:
             if not isinstance(failure, Displaced | _DisplacedInCommit):  # It leads to the right files, if any does.
                 self._forget_connection()
         if failure is None:
-            self._last_write.stored()
+            if changed:  # Where nothing is to be stored a full disk stores it well.
+                self._last_write.stored()
             call_each(hooks)
         else:
             self._last_write.failed(failure)
