@@ -4,7 +4,7 @@ import shutil
 import stat
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from pathlib import Path
 
@@ -97,6 +97,19 @@ class TestAFileThatIsNotTheOneThatWasOpened:
                 await add(things, "into nothing")
             with pytest.raises(StorageUnavailable, match=f"{suffix} (was moved|is gone)"):
                 await stored(things)
+
+    @pytest.mark.parametrize("suffixes", [("-wal",), ("-wal", "-shm")])
+    async def test_is_noticed_by_a_connection_that_is_made_afterwards(
+        self, things: SqliteDatabase, suffixes: Sequence[str]
+    ) -> None:
+        """As long as this process has the old log open, a new one is nobody's that we know of."""
+        reading = SqliteDatabase(things.url)
+        assert await stored(reading) == ["before"]
+        for suffix in suffixes:
+            replaced(beside(file_of(things), suffix))
+        with pytest.raises(StorageUnavailable, match=r"-wal was moved"):
+            await add(reading, "into nothing")
+        await reading.close()
 
     @pytest.mark.parametrize("suffix", ["", "-wal", "-shm"])
     async def test_serves_again_by_itself_when_it_is_back_and_has_lost_nothing(

@@ -3,7 +3,7 @@
 A file that was moved, deleted or replaced goes on to exist for whoever has it open, without a name: commits succeed,
 and all of them are gone with the process. So before a transaction, and again after its commit, each of the three names
 must lead to the file that was opened. What the database itself is, is settled by the first connection of a process;
-the log and its index are made anew whenever nothing has them open, so they belong to a connection.
+the log and its index are made anew whenever nothing has them open, so they are settled by the connections there are.
 
 Nothing here makes a file: a database that is missing is an error, not an empty database.
 """
@@ -49,6 +49,7 @@ class DatabaseFiles:
         self.path = Path(path).absolute()
         self._log, self._index = (Path(f"{self.path}{suffix}") for suffix in (LOG, INDEX))
         self._first: _File = None
+        self._held: list[Opened] = []
 
     @property
     def log_is_gone(self) -> bool:
@@ -58,6 +59,8 @@ class DatabaseFiles:
     def before_opening(self) -> None:
         """Raises `Displaced` where a connection would make a file, or mix what does not belong together."""
         self._check_database(self._first)
+        for other in self._held[:1]:  # While one is open no process makes the log anew.
+            self.check(other)
         if self._index_is_alone():
             raise Displaced(
                 f"{self._log} is gone while {self._index} is there: put it back, or stop every process of this "
@@ -68,8 +71,15 @@ class DatabaseFiles:
         """What a connection that has just been opened, and has read something, has opened."""
         found = Opened(_found(self.path), _found(self._log), _found(self._index))
         self._check_database(self._first)
+        for other in self._held[:1]:
+            self.check(other)
         self._first = found.database
+        self._held.append(found)
         return found
+
+    def closing(self, opened: Opened) -> None:
+        """That connection is about to be closed, which may be the end of the log."""
+        self._held.remove(opened)
 
     def check(self, opened: Opened) -> None:
         """Raises `Displaced` when the names lead elsewhere now."""

@@ -323,7 +323,7 @@ class SqliteWriter:
             if self._files is not None:
                 self._files.before_opening()
             connection = _retry_locked(self._engine.connect, give_up)
-            self._opened = self._files.opened() if self._files is not None else None
+            self._opened = _seen(self._files, connection)
             self._connection = connection
         return self._connection
 
@@ -331,10 +331,21 @@ class SqliteWriter:
         """After a storage error a fresh connection is the safe one."""
         connection, self._connection = self._connection, None
         if connection is not None:
+            if self._files is not None and self._opened is not None:
+                self._files.closing(self._opened)
             try:
                 connection.close()
             except DBAPIError as error:
                 log.warning("database.close_failed", error=str(error.orig))
+
+
+def _seen(files: DatabaseFiles | None, connection: Connection) -> Opened | None:
+    """What a connection that was just made has opened; it is closed when that is not what others have."""
+    try:
+        return files.opened() if files is not None else None
+    except Displaced:
+        connection.close()
+        raise
 
 
 def _driver_of(connection: Connection) -> stdlib_sqlite3.Connection:
@@ -377,7 +388,7 @@ class SqliteDatabase(Inboxed):
         self._read_engine = sqlite_engine(self._url, read_only=True)
         self._readers = ThreadPoolExecutor(readers, thread_name_prefix="recado-read")
         self._local = threading.local()
-        self._read_connections: list[Connection] = []
+        self._read_connections: list[tuple[Connection, Opened | None]] = []
         self._thread: threading.Thread | None = None
         self._starting = threading.Lock()
         self._checkpoints = Checkpoints(self.connect_apart, sqlite_module().Error)
@@ -413,7 +424,10 @@ class SqliteDatabase(Inboxed):
             await loop.run_in_executor(None, self._thread.join)
         await loop.run_in_executor(None, self._checkpoints.close)
         await loop.run_in_executor(None, self._readers.shutdown)
-        for connection in self._read_connections:
+        while self._read_connections:
+            connection, opened = self._read_connections.pop()
+            if self._files is not None and opened is not None:
+                self._files.closing(opened)
             connection.close()
 
     def _start(self) -> None:
@@ -454,6 +468,6 @@ class SqliteDatabase(Inboxed):
         if self._files is not None:
             self._files.before_opening()
         connection = _retry_locked(self._read_engine.connect, give_up)
-        self._read_connections.append(connection)
-        self._local.reader = (connection, self._files.opened() if self._files is not None else None)
+        self._local.reader = (connection, _seen(self._files, connection))
+        self._read_connections.append(self._local.reader)
         return connection
