@@ -6,17 +6,29 @@ from datetime import timedelta
 from uuid import UUID
 
 import pytest
-from sqlalchemy import create_engine, make_url
+from sqlalchemy import create_engine, make_url, select
 from sqlalchemy.pool import NullPool
 
-from recado.core.clock import FrozenClock
+from recado.core.clock import FrozenClock, SystemClock
 from recado.core.database.postgres import PostgresDatabase
 from recado.core.database.unit_of_work import UnitOfWork
 from recado.core.ids import Ids
 from recado.core.queue import store
 from recado.core.queue.claiming import Round, heads
-from recado.core.queue.job import Done
-from tests.contracts.queue import FLORES, LEASE, PADARIA, SECOND, Line, QueueContract
+from recado.core.queue.job import Done, NewJob
+from recado.core.queue.service import QueueService
+from recado.core.queue.tables import message_queue
+from tests.contracts.queue import (
+    FLORES,
+    HOUR,
+    LEASE,
+    PADARIA,
+    SECOND,
+    Line,
+    NoChance,
+    QueueContract,
+    ScriptedHandler,
+)
 
 TOKEN = UUID(int=77)
 
@@ -38,6 +50,28 @@ def frozen(database: PostgresDatabase, *work: Callable[[UnitOfWork], object]) ->
             each(UnitOfWork(connection))
         yield
         connection.rollback()
+
+
+class TestAHostWhoseClockIsSetBack:
+    async def test_times_nothing_anew_for_the_time_is_the_server_s(
+        self, postgres_database: PostgresDatabase, ids: Ids
+    ) -> None:
+        """Its relay looks before anything has told it the time again."""
+        host = FrozenClock(SystemClock().now())
+        database = PostgresDatabase(postgres_database.url, host_clock=host)
+        clock = database.clock
+        queue = QueueService(database, clock, ids, NoChance(), [ScriptedHandler()], lease=LEASE)
+        job = NewJob(ids.new(), "reply", PADARIA, clock.now(), clock.now() + HOUR / 2, "a retry of half an hour")
+        await queue.enqueue([job])
+        host.jump(-HOUR)
+
+        assert await queue.set_times_right() == 0
+
+        [due_at] = await database.read(
+            lambda uow: uow.execute(select(message_queue.c.due_at)).scalars().all(), owner=None
+        )
+        assert due_at == job.due_at
+        await database.close()
 
 
 class TestAFrozenProcess:
