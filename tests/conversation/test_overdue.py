@@ -1,17 +1,25 @@
 """What nobody moves is moved: turns past their deadline get their one apology, lost work gets a new job."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import timedelta
+from typing import TypeVar
+from uuid import UUID
 
 import pytest
 
 from recado.conversation.errors import AgentFailed
 from recado.conversation.overdue import STEP, Moved, Overdue
 from recado.conversation.ports import AgentResult, NotProcessed, Reply, TurnContext, Unknown
+from recado.core.clock import FrozenClock
+from recado.core.database.postgres import PostgresDatabase
+from recado.core.database.unit_of_work import UnitOfWork
+from recado.core.ids import UuidV7
 from recado.core.queue.job import Done, Job, Replayed
 from tests.world import ANA, BRUNO, DEADLINE, World
 
 ON_BOTH_DATABASES = True
+
+T = TypeVar("T")
 
 FAILS = AgentFailed("no model")
 APOLOGY = "Desculpe, estou indisponível no momento"
@@ -305,6 +313,40 @@ class TestWorkWithoutAJob:
         world.advance(61)
         assert [(await overdue.move()).lanes_without_job for _ in range(2)] == [120, 0]
         assert await clean(world)
+
+
+class Watched:
+    """A PostgreSQL that is asked, after each look, how long its statements might have taken."""
+
+    def __init__(self, database: PostgresDatabase) -> None:
+        self._database = database
+        self.limits: list[str] = []
+        self.url = database.url
+        self.last_failure = database.last_failure
+        self.write = database.write
+        self.batched = database.batched
+        self.write_from_thread = database.write_from_thread
+        self.on_commit = database.on_commit
+        self.close = database.close
+
+    async def read(self, work: Callable[[UnitOfWork], T], *, owner: UUID | None) -> T:
+        def look(uow: UnitOfWork) -> T:
+            found = work(uow)
+            [[limit]] = uow.say("SHOW statement_timeout")
+            self.limits.append(str(limit))
+            return found
+
+        return await self._database.read(look, owner=owner)
+
+
+class TestALookAtEverythingThatWaits:
+    @pytest.mark.sqlite_only
+    async def test_may_take_minutes(self, postgres_database: PostgresDatabase, clock: FrozenClock, ids: UuidV7) -> None:
+        """After an outage a million messages may wait; a look that is cut off finds nothing, and begins again."""
+        world = await World.open(postgres_database, clock, ids)
+        database = Watched(postgres_database)
+        assert await Overdue(database, world.clock, world.ids, world.replies, 3).move() == Moved()
+        assert database.limits == ["8s", "5min"]
 
 
 class TestWhenAllIsWell:
