@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import closing
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import partial
 
 import psycopg
@@ -208,6 +208,13 @@ class TestSettingsOfOthers:
         ]
         await database.close()
         assert theirs == ours
+
+    @pytest.mark.parametrize("style", ["German", "SQL,DMY", "Postgres"])
+    async def test_for_how_moments_are_written_count_for_nothing(self, postgres_url: str, style: str) -> None:
+        database = PostgresDatabase(told(postgres_url, f"DateStyle={style}"))
+        [[moment]] = await database.write(lambda uow: uow.say("SELECT now()"), owner=None)
+        assert isinstance(moment, datetime)
+        await database.close()
 
     async def test_let_a_long_look_take_its_time(self, things: PostgresDatabase) -> None:
         def look(uow: UnitOfWork) -> object:

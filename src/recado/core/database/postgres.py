@@ -113,6 +113,7 @@ def _options(url: URL, *more: str) -> str:
     theirs = url.query.get("options", ())
     ours = (
         "timezone=UTC",
+        "datestyle=ISO",
         f"lock_timeout={LOCK_SECONDS}s",
         f"idle_in_transaction_session_timeout={IDLE_SECONDS}s",
         *more,
