@@ -13,6 +13,7 @@ import pytest
 from typer.testing import Result
 
 from recado.core.database.sqlite import sqlite_module
+from recado.migrations import HEAD
 from tests.rights import modes_count
 from tests.road.processes import Running, until
 from tests.servers import PostgresServer
@@ -253,6 +254,16 @@ class TestAFileThatCannotBeUsed:
             said = in_a_sentence(name, ended)
             assert said.startswith("Error: RECADO_DATABASE_URL must name a file by its path and nothing else"), name
             assert ended.exit_code == (1 if name == "doctor" else 2), name
+
+    @pytest.mark.parametrize("name", ["org list", "verify", "doctor", "queue stats", "tick"])
+    def test_because_another_program_counts_its_schemas_as_ours_does_names_the_file(
+        self, recado: Recado, tmp_path: Path, name: str
+    ) -> None:
+        file = tmp_path / "theirs.db"
+        sql(file, "CREATE TABLE alembic_version (version_num)")
+        sql(file, f"INSERT INTO alembic_version VALUES ('{HEAD}')")
+        said = in_a_sentence(name, typed(recado, name, file))
+        assert f"{file} is at a schema of Recado's and lacks" in said, said
 
     @pytest.mark.parametrize("mode", [0o400, 0o000], ids=["read-only", "closed"])
     def test_for_want_of_rights_names_the_file(self, recado: Recado, tmp_path: Path, mode: int) -> None:

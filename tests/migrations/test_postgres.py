@@ -12,7 +12,7 @@ from recado.core.database.postgres import postgres_engine
 from recado.core.errors import ConfigurationError, StorageUnavailable
 from recado.migrations import HEAD
 from recado.migrations.postgres import SchemaTooOld, await_schema, migrate_postgres, revision_of
-from recado.migrations.runner import MigrationResult, SchemaTooNew
+from recado.migrations.runner import MigrationResult, NotOurs, SchemaTooNew
 from tests.servers import PostgresServer
 
 _INDEXES = text("SELECT indexdef FROM pg_indexes WHERE schemaname = 'public' AND tablename <> 'alembic_version'")
@@ -62,6 +62,17 @@ class TestMigrating:
         with pytest.raises(SchemaTooNew, match="0099"):
             migrate_postgres(url, metadata)
 
+    def test_is_refused_beside_tables_of_another_program(self, url: str) -> None:
+        change(url, "CREATE TABLE owners (x INTEGER)")
+        with pytest.raises(NotOurs, match=r"has a table owners .* RECADO_DATABASE_URL"):
+            migrate_postgres(url, metadata)
+        assert revision_of(url) is None
+
+    def test_goes_on_beside_tables_whose_names_are_not_ours(self, url: str) -> None:
+        """Those of an extension, for one."""
+        change(url, "CREATE TABLE spatial_ref_sys (x INTEGER)")
+        assert migrate_postgres(url, metadata).migrated
+
 
 class TestAStart:
     def test_goes_on_where_the_schema_is_right(self, url: str) -> None:
@@ -96,6 +107,13 @@ class TestAStart:
         nowhere = make_url(url).set(database="nowhere").render_as_string(hide_password=False)
         with pytest.raises((ConfigurationError, StorageUnavailable), match="nowhere"):
             await_schema(nowhere, wait_seconds=0)
+
+    @pytest.mark.parametrize("option", ["nonsense=1", "sslmode=perhaps"])
+    def test_with_an_option_in_its_url_that_is_none_says_so(self, url: str, option: str) -> None:
+        name, _, value = option.partition("=")
+        odd = make_url(url).update_query_dict({name: value}).render_as_string(hide_password=False)
+        with pytest.raises((ConfigurationError, StorageUnavailable), match="RECADO_DATABASE_URL"):
+            await_schema(odd, wait_seconds=0)
 
 
 def walls(url: str) -> tuple[set[str], set[str]]:

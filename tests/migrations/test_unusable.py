@@ -4,7 +4,7 @@ import psycopg
 import pytest
 
 from recado.core.errors import ConfigurationError, StorageUnavailable
-from recado.migrations.unusable import postgres_refusal
+from recado.migrations.unusable import postgres_refusal, table_missing
 
 SAID = 'connection failed: connection to server at "127.0.0.1", port 5432 failed: FATAL:  '
 
@@ -46,3 +46,17 @@ def test_what_stays_as_it_is_is_a_setting_to_mend(reason: str) -> None:
 )
 def test_what_may_pass_is_waited_for(reason: str) -> None:
     assert isinstance(postgres_refusal(psycopg.OperationalError(SAID + reason)), StorageUnavailable)
+
+
+def test_a_table_that_is_missing_is_named() -> None:
+    told = table_missing(psycopg.errors.UndefinedTable('relation "owners" does not exist'), "the database")
+    assert "the database is at a schema of Recado's and lacks its table owners" in str(told)
+
+
+def test_a_column_that_is_missing_is_a_mistake_of_ours() -> None:
+    assert table_missing(psycopg.errors.UndefinedColumn('column "x" does not exist'), "the database") is None
+
+
+def test_a_transaction_that_the_server_found_too_long_passes() -> None:
+    error = psycopg.errors.TransactionTimeout("terminating connection due to transaction timeout")
+    assert isinstance(postgres_refusal(error), StorageUnavailable)

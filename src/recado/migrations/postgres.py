@@ -18,7 +18,7 @@ from recado.core.database.postgres import postgres_engine
 from recado.core.database.tenancy import RolesMissing
 from recado.core.errors import ConfigurationError, DomainError, StorageUnavailable
 from recado.migrations import HEAD, tenancy
-from recado.migrations.runner import VERSIONS, MigrationResult, alembic_config, is_behind
+from recado.migrations.runner import VERSIONS, MigrationResult, NotOurs, alembic_config, is_behind
 from recado.migrations.unusable import postgres_refusal
 
 log = structlog.get_logger(__name__)
@@ -30,6 +30,9 @@ _AS_LONG_AS_IT_TAKES: Final = text("SET LOCAL lock_timeout = 0; SET LOCAL idle_i
 _LOCK: Final = text("SELECT pg_advisory_xact_lock(hashtextextended('recado migrations', 0))")
 _HAS_REVISION: Final = text("SELECT to_regclass('alembic_version') IS NOT NULL")
 _REVISION: Final = text("SELECT version_num FROM alembic_version")
+_THERE: Final = text(
+    "SELECT name FROM unnest(CAST(:names AS text[])) AS name WHERE to_regclass(name) IS NOT NULL LIMIT 1"
+)
 
 
 class SchemaTooOld(ConfigurationError):
@@ -48,7 +51,8 @@ def migrate_postgres(
     """Bring the database to `head`, in one transaction; of several that try at once one does the work.
 
     Its roles and policies are made as well, where they are missing (a copy of another database has that one's roles).
-    Raises `StorageUnavailable` when it cannot be reached, `SchemaTooNew` for a later release's schema, `RolesRefused`.
+    Raises `StorageUnavailable` when it cannot be reached, `SchemaTooNew` for a later release's schema, `NotOurs`
+    where another program's tables are, `RolesRefused`.
     """
     engine = postgres_engine(make_url(database_url))
     try:
@@ -61,6 +65,8 @@ def migrate_postgres(
                 if before == head:  # A later release's tables are its own to put behind the wall.
                     tenancy.enforce(connection, metadata, only_if_missing=True)
                 return MigrationResult(before, before, migrated=False)
+            if before is None:
+                _must_be_free(connection, metadata)
             tenancy.relax(connection)
             _upgrade(connection, metadata, versions, head)
             tenancy.enforce(connection, metadata)
@@ -133,6 +139,16 @@ def _revision_in(connection: Connection) -> str | None:
         return None
     found = connection.execute(_REVISION).scalar()
     return None if found is None else str(found)
+
+
+def _must_be_free(connection: Connection, metadata: MetaData) -> None:
+    """Tables of other names may be an extension's."""
+    found = connection.execute(_THERE, {"names": list(metadata.tables)}).scalar()
+    if found is not None:
+        raise NotOurs(
+            f"the database has a table {found} and no revision of Recado's: "
+            "set RECADO_DATABASE_URL to another database, or restore a backup"
+        )
 
 
 def _upgrade(connection: Connection, metadata: MetaData, versions: Path, head: str | None) -> None:

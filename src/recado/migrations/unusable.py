@@ -11,8 +11,11 @@ from typing import Final
 from recado.core.errors import Busy, ConfigurationError, DomainError, StorageUnavailable
 
 _REFUSED: Final = ("28", "3D")
-_NOT_NOW: Final = ("08", "53", "57", "25006", "25P03", "55P03", "40", "58")
+_NOT_NOW: Final = ("08", "53", "57", "25006", "25P03", "25P04", "55P03", "40", "58")
 _MAY_NOT: Final = "42501"
+_UNDEFINED_TABLE: Final = "42P01"
+_NO_TABLE: Final = "no such table: "
+_NO_OPTION: Final = "invalid connection option"
 _LEAST_BYTES: Final = 32_768
 """What the smallest of SQLite's files beside the database takes."""
 _DISK: Final = "{path} cannot be read or written ({error}): look at its disk"
@@ -41,6 +44,24 @@ def sqlite_refusal(error: BaseException, path: Path) -> DomainError | None:
     return found
 
 
+def table_missing(error: BaseException, place: str) -> DomainError | None:
+    """What it means that a command finds no table, although it looked at the revision before.
+
+    Another program counts its schemas as Recado does, or a table was dropped.
+    """
+    said = str(error)
+    if getattr(error, "sqlstate", None) == _UNDEFINED_TABLE:
+        table = said.partition('"')[2].partition('"')[0]
+    elif said.startswith(_NO_TABLE):
+        table = said.removeprefix(_NO_TABLE)
+    else:
+        return None
+    return ConfigurationError(
+        f"{place} is at a schema of Recado's and lacks its table {table}: "
+        "set RECADO_DATABASE_URL to another database, or restore a backup"
+    )
+
+
 def _full(path: Path) -> DomainError:
     return StorageUnavailable(f"{path} cannot be written, for its disk is full: make room")
 
@@ -64,11 +85,15 @@ def postgres_refusal(error: BaseException | None) -> DomainError | None:
     if state is None:
         # A connection that was never made has no code: the server's own words are all there is.
         if not isinstance(error, psycopg.OperationalError | psycopg.InterfaceError):
-            return None
+            return _no_url(reason) if reason.startswith(_NO_OPTION) else None
         return (_refused if "FATAL:" in reason and _stays(reason) else _not_now)(reason)
     if state.startswith(_REFUSED) or state == _MAY_NOT:
         return _refused(reason)
     return _not_now(reason) if state.startswith(_NOT_NOW) else None
+
+
+def _no_url(reason: str) -> DomainError:
+    return ConfigurationError(f"RECADO_DATABASE_URL cannot be used: {reason}")
 
 
 def _refused(reason: str) -> DomainError:

@@ -41,11 +41,12 @@ def _of_a_driver(error: Exception) -> "DomainError | None":
     from sqlalchemy.engine import make_url
 
     from recado.core.database.engine import on_postgresql
-    from recado.migrations.unusable import postgres_refusal, sqlite_refusal
+    from recado.migrations.unusable import postgres_refusal, sqlite_refusal, table_missing
     from recado.settings import PREFIX, Settings
 
     cause = getattr(error, "orig", None) or error
     url = os.environ.get(f"{PREFIX}DATABASE_URL") or Settings().database_url
     if on_postgresql(url):
-        return postgres_refusal(cause)
-    return sqlite_refusal(cause, Path(make_url(url).database or ""))
+        return postgres_refusal(cause) or table_missing(cause, "the database")
+    path = Path(make_url(url).database or "")
+    return sqlite_refusal(cause, path) or table_missing(cause, str(path))
