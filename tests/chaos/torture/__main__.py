@@ -12,7 +12,7 @@ from recado.core.clock import SystemClock
 from recado.core.telemetry import configure_logging
 from recado.entrypoints.cli.output import document
 
-from .beside import side_by_side
+from .beside import OWN_DATABASE, side_by_side
 from .report import show
 from .run import Plan, Torture
 from .scene import BACKENDS
@@ -23,6 +23,7 @@ def main() -> int:
     """Play, show, and clear up; 1 when the promise was broken."""
     asked = _parser().parse_args()
     configure_logging("warning", sys.stderr, SystemClock())
+    asked.database = asked.database or OWN_DATABASE.get(asked.backend or "", "sqlite")
     asked.backend = asked.backend or asked.database
     if "," in asked.backend:
         return side_by_side(asked.backend.split(","), sys.argv[1:])
@@ -85,7 +86,7 @@ def _parser() -> argparse.ArgumentParser:
         help="who wakes the workers (default: the database's own bell); several with commas are played side by side, "
         "each over the database given or its own",
     )
-    parser.add_argument("--database", default="sqlite", help="where everything is stored (default sqlite)")
+    parser.add_argument("--database", help="where everything is stored (default: the backend's own, else sqlite)")
     parser.add_argument("--lease", type=float, default=30.0, help="RECADO_LEASE_SECONDS (default 30, the product's)")
     parser.add_argument("--rate", type=float, default=3.0, help="messages per start of a process (default 3)")
     parser.add_argument(
