@@ -252,6 +252,27 @@ class TestCallersWhoDoNotRead:
         await until(lambda: not server.connections.open)
         assert (server.refused(), len(server.app.seen)) == ({"unread": 1}, 1)
 
+    async def test_at_the_limit_they_go_before_others(self, server: Server) -> None:
+        proxy = await server.call()
+        await proxy.asks(SIGNED)
+        large = request(f"/large/{20 * 1024 * 1024}")
+        for count in range(1, 4):
+            await server.call(large)
+            await until(lambda count=count: len(server.app.seen) == 1 + count)  # type: ignore[misc]
+        assert status(await server.asks(SIGNED)) == 200
+        assert status(await proxy.asks(SIGNED)) == 200
+        assert server.refused() == {"crowded": 1}
+
+    async def test_at_the_limit_one_that_carried_something_signed_goes_last(self, server: Server) -> None:
+        large = request(f"/large/{20 * 1024 * 1024}")
+        slow = await server.call()
+        await slow.asks(SIGNED)
+        slow.send(large)
+        await until(lambda: len(server.app.seen) == 2)
+        for _ in range(10):
+            await server.call(b"POST / HTTP/1.1\r\n")
+        assert len(await slow.answer()) > 20 * 1024 * 1024
+
     async def test_one_that_is_read_late_is_complete(self, server: Server) -> None:
         large = 20 * 1024 * 1024
         caller = await server.call(request(f"/large/{large}") + request("/known"))

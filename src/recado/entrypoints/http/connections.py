@@ -10,7 +10,7 @@ what callers sent meanwhile lies unread in the kernel, and none of them is late.
 import asyncio
 import math
 from collections import Counter, OrderedDict, deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Final, Literal, Protocol, TypeAlias
 
 import structlog
@@ -217,14 +217,22 @@ class Connections:
         self._timer = loop.call_later(self._tick_seconds, self._on_timer) if again else None
 
     def _make_room(self) -> bool:
-        for pool in (self._leaving, self._waiting, self._trusted):
-            if pool:
-                member = next(iter(pool))
-                if pool is not self._leaving:
-                    self.refused("crowded")
-                member.abort()
-                return True
-        return False
+        """End the connection that can best be spared; False where each is being answered."""
+        member = next(self._spared(), None)
+        if member is None:
+            return False
+        if member.pool is not self._leaving:
+            self.refused("crowded")
+        member.abort()
+        return True
+
+    def _spared(self) -> Iterator[Member]:
+        """Those that end anyway, strangers who do not read, silent strangers, and then whom we know."""
+        yield from self._leaving
+        yield from (member for member in self._unread if not member.trusted)
+        yield from self._waiting
+        yield from self._trusted
+        yield from self._unread
 
     def _move(self, member: Member, pool: Pool, ticks: int) -> None:
         member.deadline = self._now + ticks
