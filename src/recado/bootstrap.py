@@ -405,8 +405,8 @@ def _worker(
     )
 
 
-def _exposition(meters: Meters, facts: Callable[[], Facts], settings: Settings) -> Exposition:
-    return Exposition(meters, facts, settings.internal_api_key, settings.answer_deadline_seconds)
+def _exposition(meters: Meters, facts: Callable[[], Facts], settings: Settings, clock: Clock) -> Exposition:
+    return Exposition(meters, facts, settings.internal_api_key, settings.answer_deadline_seconds, clock)
 
 
 # --- The container ----------------------------------------------------------------------------------------------------
@@ -480,4 +480,4 @@ class Container(containers.DeclarativeContainer):
     verifier = providers.Singleton(Verifier, database, clock, settings.provided.answer_deadline_seconds)
     broker_watch = providers.Singleton(BrokerWatch, settings.provided.queue_backend, broker.provider, clock)
     facts = providers.Singleton(Facts, database, clock)
-    exposition = providers.Singleton(_exposition, meters, facts.provider, settings)
+    exposition = providers.Singleton(_exposition, meters, facts.provider, settings, clock)

@@ -46,7 +46,7 @@ async def exposed(world: World) -> dict[str, set[str]]:
     world.agents.will(AgentFailed("no key", retryable=False))
     await world.says("e agora?")
     facts = Facts(world.database, world.clock)
-    told = await Exposition(world.meters, lambda: facts, None, 300.0).of_all()
+    told = await Exposition(world.meters, lambda: facts, None, 300.0, world.clock).of_all()
     families = text_string_to_metric_families(told.decode())
     return {sample.name: set(sample.labels) for family in families for sample in family.samples}
 

@@ -1,19 +1,21 @@
 """What Prometheus reads: a small road is played, and everything it did can be seen, but not whose it was."""
 
+import asyncio
 import re
 from collections.abc import Callable
+from datetime import timedelta
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from recado.conversation.errors import AgentFailed
 from recado.conversation.ports import HandOff, NotProcessed, Refused
-from recado.core.clock import FrozenClock
+from recado.core.clock import FrozenClock, SystemClock
 from recado.core.database.engine import Database
 from recado.core.errors import StorageUnavailable
 from recado.core.ids import UuidV7
 from recado.core.metrics import Meters
-from recado.operations.exposition import Exposition
+from recado.operations.exposition import REMEMBER_SECONDS, Exposition
 from recado.operations.facts import Facts
 from tests.world import BRUNO, World
 
@@ -26,7 +28,7 @@ async def world(database: Database, clock: FrozenClock, ids: UuidV7, meters: Met
 
 
 def exposition(world: World, key: str | None = None) -> Exposition:
-    return Exposition(world.meters, lambda: Facts(world.database, world.clock), key, 300.0)
+    return Exposition(world.meters, lambda: Facts(world.database, world.clock), key, 300.0, world.clock)
 
 
 async def samples(world: World) -> dict[str, float]:
@@ -118,7 +120,7 @@ async def test_without_the_database_the_process_is_told_all_the_same(world: Worl
     def unreachable() -> Facts:
         raise StorageUnavailable("it is gone")
 
-    told = (await Exposition(world.meters, unreachable, None, 300.0).of_all()).decode()
+    told = (await Exposition(world.meters, unreachable, None, 300.0, world.clock).of_all()).decode()
 
     assert "recado_database_readable 0.0" in told
     assert "recado_messages_accepted_total 1.0" in told
@@ -128,6 +130,24 @@ async def test_a_worker_tells_of_itself_alone(world: World) -> None:
     told = (await exposition(world).of_process()).decode()
     assert "recado_job_runs" in told
     assert "recado_jobs" not in told.replace("recado_job_runs", "")
+
+
+async def test_many_who_ask_at_once_or_in_the_same_second_are_told_the_same(world: World, clock: FrozenClock) -> None:
+    looks = 0
+
+    def looked() -> Facts:
+        nonlocal looks
+        looks += 1
+        return Facts(world.database, world.clock)
+
+    told = Exposition(world.meters, looked, None, 300.0, world.clock)
+    assert len({await each for each in [told.of_all() for _ in range(20)]}) == 1
+    assert len(set(await asyncio.gather(*[told.of_all() for _ in range(20)]))) == 1
+    assert looks == 1
+
+    clock.advance(timedelta(seconds=REMEMBER_SECONDS))
+    await told.of_all()
+    assert looks == 2
 
 
 @pytest.mark.parametrize(
@@ -144,7 +164,7 @@ async def test_a_worker_tells_of_itself_alone(world: World) -> None:
 )
 def test_a_key_that_is_set_must_be_borne(meters: Meters, key: str | None, header: str, allowed: bool) -> None:
     facts: Callable[[], Facts] = lambda: pytest.fail("nothing is read")  # noqa: E731
-    assert Exposition(meters, facts, key, 300.0).allows(header) is allowed
+    assert Exposition(meters, facts, key, 300.0, SystemClock()).allows(header) is allowed
 
 
 async def test_nobody_can_be_recognised(world: World) -> None:

@@ -6,6 +6,7 @@ third of a second, which no start and no webhook should wait for.
 
 import asyncio
 import hmac
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, Final
 
 import structlog
 
+from recado.core.clock import Clock
 from recado.core.metrics import SECONDS, Counter, Histogram, Labels, Meters, Timed
 from recado.operations.facts import Fact, Facts
 
@@ -22,18 +24,29 @@ if TYPE_CHECKING:
 log = structlog.get_logger(__name__)
 
 CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
+REMEMBER_SECONDS: Final = 1.0
+"""How old what is told may be: to write it takes as long as ten webhooks, and without a key strangers may ask."""
 
 
 class Exposition:
     """Writes everything that can be measured of one process, and of the line if it is asked to."""
 
     def __init__(
-        self, meters: Meters, facts: Callable[[], Facts], api_key: str | None, answer_deadline_seconds: float
+        self,
+        meters: Meters,
+        facts: Callable[[], Facts],
+        api_key: str | None,
+        answer_deadline_seconds: float,
+        clock: Clock,
     ) -> None:
         self._meters = meters
         self._facts = facts
         self._key = api_key
         self._deadline = answer_deadline_seconds
+        self._clock = clock
+        self._writing = asyncio.Lock()
+        self._told = b""
+        self._told_until = -math.inf
 
     def allows(self, authorization: str) -> bool:
         """Whether a caller may see it: with RECADO_INTERNAL_API_KEY only who bears it, without it anybody."""
@@ -43,7 +56,14 @@ class Exposition:
         return scheme.lower() == "bearer" and hmac.compare_digest(given.strip().encode("latin-1"), self._key.encode())
 
     async def of_all(self) -> bytes:
-        """The process and the line."""
+        """The process and the line, as they were a second ago at most; all who ask meanwhile get the same."""
+        async with self._writing:
+            if self._clock.monotonic() >= self._told_until:
+                self._told = await self._of_all()
+                self._told_until = self._clock.monotonic() + REMEMBER_SECONDS
+            return self._told
+
+    async def _of_all(self) -> bytes:
         try:
             facts = await self._facts().gather()
         except Exception:  # Whatever is wrong there: what the process knows by itself is told all the more.

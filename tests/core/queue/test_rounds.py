@@ -8,7 +8,7 @@ import pytest
 
 from recado.core.clock import FrozenClock
 from recado.core.database.engine import Database
-from recado.core.errors import StorageUnavailable
+from recado.core.errors import Busy, StorageUnavailable
 from recado.core.ids import UuidV7
 from recado.core.queue.cron import Cron
 from recado.core.queue.job import Job, JobResult
@@ -179,6 +179,22 @@ class TestAPassThatComesRoundSeldom:
         clock.advance(timedelta(minutes=1))
 
         assert await relay.once() == Passed(slots_made=1, leases_freed=1)
+
+
+class TooMuchToSetRight(QueueService):
+    """One whose look for what a wrong clock has timed takes the database too long."""
+
+    async def set_times_right(self) -> int:
+        raise Busy("the database took too long over it; try again")
+
+
+async def test_leases_and_schedules_do_not_wait_for_times_to_be_set_right(
+    database: Database, clock: FrozenClock
+) -> None:
+    ids = UuidV7(clock)
+    queue = TooMuchToSetRight(database, clock, ids, NoChance(), [ScriptedHandler()], lease=LEASE)
+    relay = Relay(queue, Cron(database, clock, ids, [Schedule("sweep", timedelta(minutes=1))]), clock)
+    assert await relay.once() == Passed(slots_made=1, leases_freed=0)
 
 
 async def left_behind_ends() -> None:

@@ -460,11 +460,19 @@ class PostgresDatabase(Inboxed):
         if not self._clock_is_set:
             with closing(self.connect_apart()) as connection:
                 asked = self._clock.monotonic()
-                [[now]] = connection.execute("SELECT clock_timestamp()").fetchall()
+                [[now]] = self._asked(connection, b"SELECT clock_timestamp()")
                 assert isinstance(now, datetime)  # noqa: S101 - narrows the type
                 self._clock.told(now, asked, self._clock.monotonic())
             self._clock_is_set = True
         return self._clock
+
+    def _asked(self, connection: "psycopg.Connection[tuple[object, ...]]", question: bytes) -> list[tuple[object, ...]]:
+        import psycopg
+
+        try:
+            return connection.execute(question).fetchall()
+        except psycopg.OperationalError as error:
+            raise ConnectionLost(f"the database cannot be reached: {error}") from error
 
     async def read(self, work: Callable[[UnitOfWork], T], *, owner: UUID | None) -> T:
         self._inbox.check_open()

@@ -162,7 +162,7 @@ _STORAGE = (
 def _as_storage_error(error: BaseException) -> BaseException:
     """Full disks and broken files in our words; everything else as it is."""
     text = str(error)
-    if isinstance(error, DBAPIError) and any(sign in text for sign in _STORAGE):
+    if isinstance(error, DBAPIError | sqlite_module().Error) and any(sign in text for sign in _STORAGE):
         reason = next(sign for sign in _STORAGE if sign in text)
         return StorageUnavailable(f"the database cannot store now ({reason}); nothing was stored")
     return error

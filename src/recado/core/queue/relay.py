@@ -108,7 +108,11 @@ class Relay:
         return before is not None and abs(self._drift - before) > JUMP_SECONDS
 
     async def _set_times_right(self) -> None:
-        found = await self._queue.set_times_right()
+        try:
+            found = await self._queue.set_times_right()
+        except DomainError as error:  # Leases and cron slots must not wait for it.
+            log.warning("queue.times_not_set_right", error=str(error))
+            return
         if found:
             log.warning("queue.clock_was_set_back", lanes=found, doing="what waits is timed anew")
 
