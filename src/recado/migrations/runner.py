@@ -189,7 +189,7 @@ def is_behind(found: str | None, head: str | None) -> bool:
 def _number(revision: str | None) -> int:
     if revision is None:
         return 0
-    if not revision.isdecimal() or int(revision) == 0:
+    if not revision.isdecimal():
         raise SchemaTooNew(f"the database is at schema {revision!r}, which is none of Recado's: use another file")
     return int(revision)
 
