@@ -18,7 +18,7 @@ _LONGEST = 1_000
 _LONGEST_QUESTION = 200
 _LONGEST_HEADING = 300
 
-# Each of these must take time that grows with the text and no faster: whoever uploads a document chooses its text.
+# Each of these must take time that grows with the text and no faster: a stranger may choose the text of a document.
 _HEADING = re.compile(r"(#{1,6})[ \t]+")
 _UNDERLINE = re.compile(r"(=|-)\1{2,}[ \t]*")
 _FENCE = re.compile(r"\A[ \t]*(```|~~~)")

@@ -113,7 +113,7 @@ def literal_address(host: str) -> IpAddress | None:
         return ipaddress.ip_address(plain)
     except ValueError:
         pass
-    try:  # 2130706433, 0x7f.1 and 0177.0.0.1 are 127.0.0.1 to whoever dials.
+    try:  # 2130706433, 0x7f.1 and 0177.0.0.1 are 127.0.0.1 to a dialler.
         return ipaddress.IPv4Address(socket.inet_aton(plain))
     except (OSError, UnicodeError):
         return None

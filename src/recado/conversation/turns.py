@@ -73,7 +73,7 @@ T = TypeVar("T")
 TOLD_TO_STOP = RunEnding("interrupted", "its worker was told to stop")
 _STOOD_STILL = "its worker stood still"
 _STOPPING_SECONDS = 2.0
-"""How long the row of a run that is being stopped may take: whoever stops it is waiting."""
+"""How long the row of a run that is being stopped may take: what stops it is waiting."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -279,7 +279,7 @@ class ReplyHandler:
     async def _end_run(
         self, job: Job, opened: _Opened, ending: RunEnding, usage: Usage, *, within: float | None = None
     ) -> None:
-        """In a transaction of its own, so that no later one takes it back; a row that cannot be ended stops nobody."""
+        """In a transaction of its own, so that no later one takes it back; a row that cannot be ended stops no run."""
         end = partial(end_run, run_id=opened.run_id, ending=ending, usage=usage, now=self._clock.now())
         try:
             async with asyncio.timeout(within):

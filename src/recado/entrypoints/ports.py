@@ -2,7 +2,7 @@
 
 A port that is looked for, let go and bound later may be another's by then. A reserved one is held by a socket that
 never listens: a server that says `SO_REUSEADDR`, as nearly all do, may bind the port beside it, again and again, while
-the system gives it to nobody who asks for any port, and refuses connections to it as long as no server is there.
+the system gives it to no one who asks for any port, and refuses connections to it as long as no server is there.
 """
 
 import socket

@@ -1,6 +1,7 @@
 """A database that says nothing: a webhook is answered within its time all the same, and what comes late comes once."""
 
 import asyncio
+import threading
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import closing
 
@@ -19,6 +20,7 @@ from recado.core.metrics import FORBIDDEN, WEBHOOKS
 from recado.entrypoints.api import build_app
 from tests.chaos.failures.hostile import Attacker, Webhook
 from tests.chaos.failures.test_webhooks import ACCOUNT, NUMBER, TOKEN, Answer, furnished, post, scope_of
+from tests.patience import PATIENCE
 from tests.proxy import Proxy, proxied
 from tests.servers import PostgresServer
 
@@ -209,14 +211,19 @@ class TestWhatIsWithdrawn:
             runs.extend(names)
             return names
 
-        with closing(database.connect_apart()) as other:
-            other.execute("BEGIN EXCLUSIVE")
-            first = asyncio.ensure_future(database.write(lambda _: runs.append("first"), owner=None))
-            gone = asyncio.ensure_future(database.batched(run, refusable=True)("gone"))
-            await asyncio.sleep(0)
-            gone.cancel()
-            await asyncio.gather(gone, return_exceptions=True)
-            other.execute("ROLLBACK")
+        begun, may_end = threading.Event(), threading.Event()
+
+        def keeps_the_writer_busy(_uow: UnitOfWork) -> None:
+            begun.set()
+            assert may_end.wait(PATIENCE)
+            runs.append("first")
+
+        first = asyncio.ensure_future(database.write(keeps_the_writer_busy, owner=None))
+        assert await asyncio.to_thread(begun.wait, PATIENCE)
+        gone = asyncio.ensure_future(database.batched(run, refusable=True)("gone"))
+        gone.cancel()
+        await asyncio.gather(gone, return_exceptions=True)
+        may_end.set()
         await first
         await database.write(lambda _: runs.append("last"), owner=None)
         assert runs == ["first", "last"]

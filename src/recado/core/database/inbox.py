@@ -58,7 +58,7 @@ class Item(Generic[I]):
     reply: LoopReply | ThreadReply
     since: float
     refusable: bool = False
-    """Whoever sent it sends it again when it is not stored."""
+    """Its sender sends it again when it is not stored."""
     result: object = None
     error: BaseException | None = None
 

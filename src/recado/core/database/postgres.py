@@ -344,7 +344,7 @@ class PostgresWriter:
         """Whether a transaction took place whose commit was not confirmed.
 
         Only the server that ran it can say: after a crash the number may have been given to another transaction. Then,
-        and when nobody answers, raises `NotConfirmed`; whoever asked again stores nothing twice, for each unit of
+        and when no server answers, raises `NotConfirmed`; to ask again stores nothing twice, for each unit of
         work is fenced by the rows it writes.
         """
         give_up = time.monotonic() + 2 * self._outage
