@@ -1,9 +1,10 @@
 """Whether the files of a SQLite database are still those that were opened.
 
 A file that was moved, deleted or replaced goes on to exist, without a name, for those that have it open: commits
-succeed, and all of them are gone with the process. So before a transaction, and again after its commit, each of the three names
-must lead to the file that was opened. What the database itself is, is settled by the first connection of a process;
-the log and its index are made anew whenever nothing has them open, so they are settled by the connections there are.
+succeed, and all of them are gone with the process. So before a transaction, and again after its commit, each of the
+three names must lead to the file that was opened. What the database itself is, is settled by the first connection of
+a process; the log and its index are made anew whenever nothing has them open, so they are settled by the connections
+there are.
 
 Nothing here makes a file: a database that is missing is an error, not an empty database.
 """
