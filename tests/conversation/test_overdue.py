@@ -15,6 +15,7 @@ from recado.core.database.postgres import PostgresDatabase
 from recado.core.database.unit_of_work import UnitOfWork
 from recado.core.ids import UuidV7
 from recado.core.queue.job import Done, Job, Replayed
+from tests.commits import all_is_told
 from tests.world import ANA, BRUNO, DEADLINE, World
 
 ON_BOTH_DATABASES = True
@@ -84,11 +85,11 @@ class TestATurnPastItsDeadline:
         world.agents.will(FAILS)
         await world.says("oi")
         world.advance(TOO_LATE)
-        await world.database.write(lambda _: None, owner=None)  # The writer has told everybody of what came before.
+        await all_is_told(world.database)
         commits: list[int] = []
         world.database.on_commit(lambda: commits.append(1))
         await overdue.move()
-        await world.database.write(lambda _: None, owner=None)
+        await all_is_told(world.database)
         [counted] = await world.rows(
             """SELECT (SELECT count(*) FROM message_queue WHERE status = 'dead') AS dead,
                 (SELECT count(*) FROM answers WHERE author = 'apology') AS apologies,

@@ -9,6 +9,7 @@ from recado.core.queue.cron import Cron
 from recado.core.queue.job import NewJob
 from recado.core.queue.schedules import Schedule
 from recado.operations.pruning import KEEP_JOBS, Pruned, Pruning
+from tests.commits import all_is_told
 from tests.world import World
 
 ON_BOTH_DATABASES = True
@@ -35,11 +36,11 @@ async def left(world: World) -> int:
 async def test_jobs_that_ended_over_a_week_ago_go_in_steps_of_500(world: World) -> None:
     await given_jobs(world, 1_201)
     world.clock.advance(KEEP_JOBS + timedelta(seconds=1))
-    await world.database.write(lambda _: None, owner=None)  # The writer has told everybody of what came before.
+    await all_is_told(world.database)
     steps: list[int] = []
     world.database.on_commit(lambda: steps.append(1))
     pruned = await Pruning(world.database, world.clock).prune()
-    await world.database.write(lambda _: None, owner=None)
+    await all_is_told(world.database)
     assert (pruned, await left(world), len(steps)) == (Pruned(jobs=1_201), 0, 3)
 
 
