@@ -7,10 +7,9 @@ from twilio.rest import Client
 from recado.emulator.app import running
 from recado.emulator.client import EmulatorClient
 from recado.emulator.settings import ApiKey, EmulatorSettings, Policies
-
-from .application import Application, running_application
-from .real import RebasedHttpClient, client_over
-from .world import KEY, KEY_SECRET, OTHER_SID, OTHER_TOKEN, SID, TOKEN
+from tests.emulator.application import Application, running_application
+from tests.emulator.real import RebasedHttpClient, client_over
+from tests.emulator.world import KEY, KEY_SECRET, OTHER_SID, OTHER_TOKEN, SID, TOKEN
 
 
 @pytest.fixture(scope="session")

@@ -8,8 +8,8 @@ from twilio.http.response import Response
 from twilio.request_validator import RequestValidator
 from twilio.rest import Client
 
-from .application import Received
-from .world import BAKERY, SHOP, SID, TOKEN
+from tests.emulator.application import Received
+from tests.emulator.world import BAKERY, SHOP, SID, TOKEN
 
 
 class RebasedHttpClient(TwilioHttpClient):

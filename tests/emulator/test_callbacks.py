@@ -2,11 +2,10 @@ import pytest
 from twilio.rest import Client
 
 from recado.emulator.client import EmulatorClient
+from tests.emulator.application import Answer, Application, Received
+from tests.emulator.real import create, is_signed
+from tests.emulator.world import ANA, BAKERY, BOB, SHOP, SID
 from tests.patience import PATIENCE
-
-from .application import Answer, Application, Received
-from .real import create, is_signed
-from .world import ANA, BAKERY, BOB, SHOP, SID
 
 SMS_KEYS = {"AccountSid", "ApiVersion", "From", "MessageSid", "MessageStatus", "SmsSid", "SmsStatus", "To"}
 CHANNEL_KEYS = {"ChannelInstallSid", "ChannelPrefix", "ChannelToAddress", "StructuredMessage"}

@@ -8,10 +8,9 @@ from twilio.base.exceptions import TwilioRestException
 from twilio.rest import Client
 
 from recado.emulator.client import EmulatorClient
+from tests.emulator.real import create
+from tests.emulator.world import ANA, BAKERY, BOB, KEY, KEY_SECRET, MESSAGES, OTHER_SID, OTHER_TOKEN, SHOP, SID, TOKEN
 from tests.patience import PATIENCE
-
-from .real import create
-from .world import ANA, BAKERY, BOB, KEY, KEY_SECRET, MESSAGES, OTHER_SID, OTHER_TOKEN, SHOP, SID, TOKEN
 
 KEYS = {
     "account_sid", "api_version", "body", "date_created", "date_sent", "date_updated", "direction", "error_code",

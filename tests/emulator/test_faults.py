@@ -4,9 +4,8 @@ import httpx2
 import pytest
 
 from recado.emulator.client import EmulatorClient, EmulatorRefused
+from tests.emulator.world import ANA, BAKERY, BOB, MESSAGES, OTHER_SID, OTHER_TOKEN, SHOP, SID, TOKEN
 from tests.patience import PATIENCE
-
-from .world import ANA, BAKERY, BOB, MESSAGES, OTHER_SID, OTHER_TOKEN, SHOP, SID, TOKEN
 
 THEIR_MESSAGES = MESSAGES.replace(SID, OTHER_SID)
 HELLO = {"To": BOB, "From": SHOP, "Body": "Hello Bob"}

@@ -5,11 +5,10 @@ import pytest
 from twilio.rest import Client
 
 from recado.emulator.client import EmulatorClient, EmulatorRefused
+from tests.emulator.application import Answer, Application
+from tests.emulator.real import create, is_signed
+from tests.emulator.world import ANA, BAKERY, BOB, MESSAGES, OTHER_SID, OTHER_TOKEN, SHOP, SID
 from tests.patience import PATIENCE
-
-from .application import Answer, Application
-from .real import create, is_signed
-from .world import ANA, BAKERY, BOB, MESSAGES, OTHER_SID, OTHER_TOKEN, SHOP, SID
 
 COMMON = {
     "AccountSid", "ApiVersion", "Body", "From", "MessageSid", "NumMedia", "NumSegments", "SmsMessageSid", "SmsSid",

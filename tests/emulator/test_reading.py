@@ -6,10 +6,9 @@ from twilio.base.exceptions import TwilioRestException
 from twilio.rest import Client
 
 from recado.emulator.client import EmulatorClient
+from tests.emulator.real import create
+from tests.emulator.world import ANA, BAKERY, BOB, MESSAGES, OTHER_SID, SHOP, SID
 from tests.patience import PATIENCE
-
-from .real import create
-from .world import ANA, BAKERY, BOB, MESSAGES, OTHER_SID, SHOP, SID
 
 ENVELOPE = {
     "end", "first_page_uri", "messages", "next_page_uri", "page", "page_size", "previous_page_uri", "start", "uri",

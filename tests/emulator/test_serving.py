@@ -12,10 +12,9 @@ from recado.emulator.app import running, serve
 from recado.emulator.client import EmulatorClient
 from recado.emulator.rest import parse_form
 from recado.emulator.settings import EmulatorSettings, Number
+from tests.emulator.application import Application
+from tests.emulator.world import ANA, BAKERY, MESSAGES, SHOP, SID, TOKEN
 from tests.patience import PATIENCE
-
-from .application import Application
-from .world import ANA, BAKERY, MESSAGES, SHOP, SID, TOKEN
 
 
 async def test_lives_in_a_loop_until_it_is_cancelled() -> None:

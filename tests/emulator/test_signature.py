@@ -1,9 +1,8 @@
 import pytest
 
 from recado.emulator.signature import sign
-
-from .application import Received
-from .real import is_signed
+from tests.emulator.application import Received
+from tests.emulator.real import is_signed
 
 LONG_TOKEN = "0123456789abcdef0123456789abcdef"
 CALL = (

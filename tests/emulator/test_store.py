@@ -14,8 +14,7 @@ from recado.emulator.messages import Message
 from recado.emulator.rules import read_draft
 from recado.emulator.settings import EmulatorSettings, Number, Policies
 from recado.emulator.store import Outgoing, Search, Store
-
-from .world import ANA, BAKERY, BOB, SHOP, SID, TOKEN
+from tests.emulator.world import ANA, BAKERY, BOB, SHOP, SID, TOKEN
 
 DAY = 86_400.0
 CALLBACK = "https://bot.example.com/status"

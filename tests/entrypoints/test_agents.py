@@ -2,8 +2,8 @@ from pathlib import Path
 
 import pytest
 
-from .conftest import Recado
-from .test_org import NOBODY
+from tests.entrypoints.conftest import Recado
+from tests.entrypoints.test_org import NOBODY
 
 
 @pytest.fixture

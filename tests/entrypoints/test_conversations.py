@@ -1,7 +1,7 @@
 import pytest
 
-from .conftest import Recado
-from .test_org import NOBODY
+from tests.entrypoints.conftest import Recado
+from tests.entrypoints.test_org import NOBODY
 
 
 def contacts(recado: Recado, owner: str) -> dict[object, str]:

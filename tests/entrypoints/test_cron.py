@@ -1,8 +1,7 @@
 import pytest
 
 from recado.bootstrap import SCHEDULES
-
-from .conftest import Recado
+from tests.entrypoints.conftest import Recado
 
 
 class TestList:

@@ -7,10 +7,9 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.entrypoints.conftest import Recado
 from tests.patience import PATIENCE
 from tests.world import ACCOUNT, ANA, OURS
-
-from .conftest import Recado
 
 BASE = ["emulator", "send", "--from", ANA.value, "--to", OURS.value]
 

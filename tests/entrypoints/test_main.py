@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from .conftest import Recado
+from tests.entrypoints.conftest import Recado
 
 HEAVY = {
     *("sqlalchemy", "fastapi", "aiohttp", "pydantic", "pydantic_ai", "twilio", "cryptography", "structlog", "rich"),

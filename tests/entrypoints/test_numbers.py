@@ -12,10 +12,9 @@ from recado.core.database.sqlite import SqliteDatabase
 from recado.emulator.app import running
 from recado.emulator.settings import EmulatorSettings, Number
 from tests.conftest import NOON
+from tests.entrypoints.conftest import NOBODYS, ORPHAN_SID, TOKEN, Recado
+from tests.entrypoints.test_org import NOBODY
 from tests.world import ACCOUNT
-
-from .conftest import NOBODYS, ORPHAN_SID, TOKEN, Recado
-from .test_org import NOBODY
 
 ADDRESS = "whatsapp:+55 (11) 98888-7777"
 

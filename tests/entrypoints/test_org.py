@@ -6,9 +6,8 @@ from collections.abc import Mapping
 
 import pytest
 
+from tests.entrypoints.conftest import Recado
 from tests.patience import PATIENCE
-
-from .conftest import Recado
 
 NOBODY = "0197c2f4-8e5a-7c3b-9d21-4f6a8b0c1d2e"
 PASSWORD = "cavalo correto bateria"

@@ -19,10 +19,9 @@ from recado.entrypoints.cli.queue import _retry_all
 from tests.brokers import RedisServer
 from tests.conftest import NOON
 from tests.contracts.queue import Line
+from tests.entrypoints.conftest import Recado
+from tests.entrypoints.test_org import NOBODY
 from tests.ports import reserved_port
-
-from .conftest import Recado
-from .test_org import NOBODY
 
 GONE = "its messages belong to a newer turn"
 LATER = "a later message of the same customer was answered; --force answers this one all the same"

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from .conftest import Recado
+from tests.entrypoints.conftest import Recado
 
 PATIENCE = 60.0
 

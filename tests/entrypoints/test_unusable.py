@@ -14,12 +14,11 @@ from typer.testing import Result
 
 from recado.core.database.sqlite import sqlite_module
 from recado.migrations import HEAD
+from tests.entrypoints.conftest import Recado
 from tests.rights import modes_count
 from tests.road.processes import Running, until
 from tests.servers import PostgresServer
 from tests.test_docs import commands
-
-from .conftest import Recado
 
 PUBLIC: Final = "https://recado.example"
 ID: Final = "0197c2f4-8e5a-7c3b-9d21-4f6a8b0c1d2e"

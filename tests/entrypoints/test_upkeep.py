@@ -13,10 +13,9 @@ from recado.bootstrap import SCHEDULES
 from recado.entrypoints.cli.doctor import durability, encoding, shared
 from recado.migrations import HEAD
 from tests.brokers import RedisServer
+from tests.entrypoints.conftest import Recado
 from tests.ports import reserved_port
 from tests.servers import PostgresServer
-
-from .conftest import Recado
 
 PUBLIC = "https://recado.example"
 

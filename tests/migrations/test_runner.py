@@ -26,8 +26,7 @@ from recado.migrations.runner import (
     migrate_sqlite,
     revision_of,
 )
-
-from .conftest import Versions
+from tests.migrations.conftest import Versions
 
 MIGRATE = """
 import json, sys

@@ -8,8 +8,7 @@ from dataclasses import dataclass
 from urllib.parse import urlencode
 
 from recado.emulator.signature import sign
-
-from .processes import Road, Shop
+from tests.road.processes import Road, Shop
 
 _sids: Iterator[int] = itertools.count(0xF00D)
 

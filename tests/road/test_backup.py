@@ -11,9 +11,8 @@ import pytest
 
 from recado.core.database.sqlite import sqlite_module
 from recado.migrations import HEAD
-
-from .hooks import Hook, lines
-from .processes import BAKERY, Road, customer, until
+from tests.road.hooks import Hook, lines
+from tests.road.processes import BAKERY, Road, customer, until
 
 BEFORE = 40
 """Messages that were answered 200 before the backup begins."""

@@ -12,9 +12,8 @@ from recado.core.clock import FrozenClock, SystemClock
 from recado.core.queue.tables import lanes
 from recado.entrypoints.worker import close
 from recado.operations.verify import Report
-
-from .hooks import Hook, post
-from .processes import BAKERY, Road, customer
+from tests.road.hooks import Hook, post
+from tests.road.processes import BAKERY, Road, customer
 
 _numbers = itertools.count(1)
 

@@ -14,10 +14,9 @@ from pathlib import Path
 import pytest
 
 from tests.ports import reserved_port
+from tests.road.processes import BAKERY, Road, Running, Shop, answers_at, customer, until
+from tests.road.unruly import HANGING, HOLDS_THE_LOCK, MENDED
 from tests.servers import PostgresServer
-
-from .processes import BAKERY, Road, Running, Shop, answers_at, customer, until
-from .unruly import HANGING, HOLDS_THE_LOCK, MENDED
 
 HANG = Shop(BAKERY.name, BAKERY.number, BAKERY.account_sid, BAKERY.token, agent="hanging")
 AT_ONCE = ("--grace", "0.1")

@@ -11,8 +11,7 @@ import pytest
 
 from recado.bootstrap import SCHEDULES
 from tests.patience import PATIENCE
-
-from .processes import BAKERY, Road, Shop, customer, until
+from tests.road.processes import BAKERY, Road, Shop, customer, until
 
 KEY = "k3y-of-the-timer"
 PEOPLE = 8

@@ -7,8 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.collector import Collector, SeenSpan, collecting
-
-from .processes import BAKERY, Road, customer, until
+from tests.road.processes import BAKERY, Road, customer, until
 
 TEXT = "segredo de pastelaria"
 

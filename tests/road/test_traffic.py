@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from .hooks import Hook, lines
-from .processes import BAKERY, FLORIST, Road, customer
+from tests.road.hooks import Hook, lines
+from tests.road.processes import BAKERY, FLORIST, Road, customer
 
 MESSAGES, COPIES = 200, 50
 

@@ -8,9 +8,8 @@ from uuid import UUID
 import pytest
 
 from tests.patience import PATIENCE
-
-from .processes import BAKERY, FLORIST, Road, Shop, customer
-from .unruly import MENDED, NEIGHBOURS, POISON
+from tests.road.processes import BAKERY, FLORIST, Road, Shop, customer
+from tests.road.unruly import MENDED, NEIGHBOURS, POISON
 
 APOLOGY = "Desculpe, estou indisponível no momento"
 BROKEN = Shop(BAKERY.name, BAKERY.number, BAKERY.account_sid, BAKERY.token, agent="broken")

@@ -11,12 +11,11 @@ from pathlib import Path
 from recado.core.clock import SystemClock
 from recado.core.telemetry import configure_logging
 from recado.entrypoints.cli.output import document
-
-from .beside import OWN_DATABASE, side_by_side
-from .report import show
-from .run import Plan, Torture
-from .scene import BACKENDS
-from .servers import servers_for
+from tests.chaos.torture.beside import OWN_DATABASE, side_by_side
+from tests.chaos.torture.report import show
+from tests.chaos.torture.run import Plan, Torture
+from tests.chaos.torture.scene import BACKENDS
+from tests.chaos.torture.servers import servers_for
 
 
 def main() -> int:

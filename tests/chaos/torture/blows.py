@@ -12,10 +12,9 @@ from dataclasses import dataclass
 from typing import Final
 
 from recado.core.queue.crash import CRASH_POINTS
-
-from .leases import Kill
-from .processes import Target
-from .scene import WORKERS
+from tests.chaos.torture.leases import Kill
+from tests.chaos.torture.processes import Target
+from tests.chaos.torture.scene import WORKERS
 
 ARMED: Final = 0.2
 """The share of starts after which a process kills itself at the first crash point it comes to."""

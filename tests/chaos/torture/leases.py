@@ -13,7 +13,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from uuid import UUID
 
-from .ledger import Held, JobState, Ledger
+from tests.chaos.torture.ledger import Held, JobState, Ledger
 
 POLL_SECONDS = 0.1
 

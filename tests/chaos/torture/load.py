@@ -17,10 +17,9 @@ from typing import Final
 
 from recado.core.clock import SystemClock
 from recado.emulator.client import EmulatorClient
-
-from .journal import Tail, text
-from .scene import SHOPS, Scene, Shop
-from .words import PERSON, POISON, START, STOP, number_of, numbers_in
+from tests.chaos.torture.journal import Tail, text
+from tests.chaos.torture.scene import SHOPS, Scene, Shop
+from tests.chaos.torture.words import PERSON, POISON, START, STOP, number_of, numbers_in
 
 LANES: Final = {"Padaria": 160, "Oficina": 60, "Entregas": 80}
 """Customers of each shop; the first of a shop's also write to the others."""

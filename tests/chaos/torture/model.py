@@ -19,8 +19,7 @@ from pathlib import Path
 from typing import Any, ClassVar, TextIO
 
 from recado.core.clock import SystemClock
-
-from .words import PERSON, POISON, numbers_in
+from tests.chaos.torture.words import PERSON, POISON, numbers_in
 
 _NOW = re.compile(r"<now>")
 _HANG_SECONDS = 20.0

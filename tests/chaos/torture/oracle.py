@@ -18,10 +18,9 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from recado.core.i18n import Text, say
-
-from .journal import Record, text
-from .ledger import Row
-from .words import numbers_in
+from tests.chaos.torture.journal import Record, text
+from tests.chaos.torture.ledger import Row
+from tests.chaos.torture.words import numbers_in
 
 APOLOGY = say("pt-BR", Text.APOLOGY)
 

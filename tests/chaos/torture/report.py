@@ -7,8 +7,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from recado.entrypoints.cli.output import table
-
-from .oracle import Verdict
+from tests.chaos.torture.oracle import Verdict
 
 SETTLED_WITHIN: Final = 240.0
 """Seconds in which a send whose fate is unknown should be settled."""

@@ -13,19 +13,18 @@ from typing import Final, TypeVar
 
 from recado.core.clock import SystemClock
 from recado.core.errors import StorageUnavailable
-
-from .blows import SERVERS_WEATHER, Executioner, blows
-from .journal import records
-from .leases import Recoveries, Watch
-from .ledger import Counts, Ledger
-from .load import Load
-from .oracle import Twilio, judge
-from .pace import Pace
-from .processes import Process, Target
-from .reception import Reception
-from .report import Outcome, Spans
-from .scene import APART, SHOPS, WORKERS, Scene, environment
-from .servers import Servers
+from tests.chaos.torture.blows import SERVERS_WEATHER, Executioner, blows
+from tests.chaos.torture.journal import records
+from tests.chaos.torture.leases import Recoveries, Watch
+from tests.chaos.torture.ledger import Counts, Ledger
+from tests.chaos.torture.load import Load
+from tests.chaos.torture.oracle import Twilio, judge
+from tests.chaos.torture.pace import Pace
+from tests.chaos.torture.processes import Process, Target
+from tests.chaos.torture.reception import Reception
+from tests.chaos.torture.report import Outcome, Spans
+from tests.chaos.torture.scene import APART, SHOPS, WORKERS, Scene, environment
+from tests.chaos.torture.servers import Servers
 
 T = TypeVar("T")
 

@@ -23,11 +23,10 @@ from recado.emulator.client import EmulatorClient
 from recado.identity.service import OwnerChanges, Registration
 from recado.migrations.starting import migrate
 from recado.settings import load_settings
+from tests.chaos.torture.ledger import Ledger, opened
+from tests.chaos.torture.processes import Process
+from tests.chaos.torture.servers import Servers
 from tests.ports import reserved_port
-
-from .ledger import Ledger, opened
-from .processes import Process
-from .servers import Servers
 
 APART: Final = 0.5
 WORKERS: Final = ("worker-1", "worker-2")

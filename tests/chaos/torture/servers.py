@@ -5,10 +5,9 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
 from tests.brokers import RedisServer, SqsProcess, redis, strict_sqs
+from tests.chaos.torture.processes import POSTGRES, RedisTarget, ServerTarget, SqsTarget, Target
 from tests.servers import PostgresServer, postgres
 from tests.sqs_server import ACCOUNT
-
-from .processes import POSTGRES, RedisTarget, ServerTarget, SqsTarget, Target
 
 _AWS = {
     "AWS_ACCESS_KEY_ID": "testing",

@@ -7,8 +7,7 @@ import structlog
 
 from recado.core.metrics import Meters
 from recado.entrypoints.http.limits import MAX_CONNECTIONS, Limits, connections_for
-
-from .conftest import SIGNED, Caller, Server, chunked, request, serving, status, until
+from tests.entrypoints.http.conftest import SIGNED, Caller, Server, chunked, request, serving, status, until
 
 SMALL = Limits(
     head_bytes=2_000, head_lines=20, body_bytes=1_000, held_bytes=4_000, connections=4, leave_bytes=50_000, pipelined=2

@@ -7,8 +7,7 @@ import pytest
 import structlog
 
 from recado.entrypoints.http.connections import TURN
-
-from .conftest import SIGNED, Server, chunked, request, status, until
+from tests.entrypoints.http.conftest import SIGNED, Server, chunked, request, status, until
 
 
 async def test_the_application_gets_path_query_and_body_as_they_were_sent(server: Server) -> None:
