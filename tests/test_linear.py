@@ -29,9 +29,9 @@ from recado.agents.documents import pieces_of, readable
 from recado.agents.outbound import checked_url, literal_address
 from recado.agents.prompts import tagged
 from recado.agents.words import content_words, coverage, terms
-from recado.channels.splitting import normalised, split
 from recado.channels.twilio.form import parse, storable
 from recado.conversation.ports import Incoming, Reply
+from recado.conversation.sending.splitting import normalised, split
 from recado.conversation.values import AccountSid, Address
 from recado.core.errors import DomainError
 from recado.core.telemetry import scrub

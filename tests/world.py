@@ -21,13 +21,9 @@ from uuid import UUID
 from argon2 import PasswordHasher
 from sqlalchemy import RowMapping, TextClause, bindparam, func, select, text
 
-from recado.channels.bindings import DeliveryReports, Recorded, Report
-from recado.channels.sending import SendHandler
-from recado.channels.splitting import split
 from recado.channels.twilio.dtos import advances
 from recado.channels.twilio.numbers import NewNumber, NumberService
 from recado.channels.twilio.repository import AccountPauses
-from recado.conversation.accept import Accepted, AcceptService, BurstWindow, Duplicate, Inbound
 from recado.conversation.handoff import HandOffService
 from recado.conversation.models import Conversation, Message
 from recado.conversation.ports import (
@@ -42,9 +38,13 @@ from recado.conversation.ports import (
     TurnContext,
     Unknown,
 )
+from recado.conversation.replying.accept import Accepted, AcceptService, BurstWindow, Duplicate, Inbound
+from recado.conversation.replying.handler import ReplyHandler, ReplyLimits
 from recado.conversation.repository import Conversations, Messages
+from recado.conversation.sending.handler import SendHandler
+from recado.conversation.sending.provider_messages import DeliveryReports, Recorded, Report
+from recado.conversation.sending.splitting import split
 from recado.conversation.tables import messages
-from recado.conversation.turns import ReplyHandler, ReplyLimits
 from recado.conversation.values import AccountSid, Address, MessageSid
 from recado.core.clock import FrozenClock
 from recado.core.database.engine import Database

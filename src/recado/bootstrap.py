@@ -13,9 +13,6 @@ from typing import TYPE_CHECKING, Final
 
 from sqlalchemy import MetaData
 
-from recado.channels.bindings import DeliveryReports
-from recado.channels.sending import SendHandler
-from recado.channels.splitting import split
 from recado.channels.twilio.callbacks import callback_ref
 from recado.channels.twilio.directory import Directory
 from recado.channels.twilio.dtos import advances
@@ -23,13 +20,16 @@ from recado.channels.twilio.numbers import NumberService
 from recado.channels.twilio.orphans import OrphanService
 from recado.channels.twilio.repository import AccountPauses
 from recado.channels.twilio.webhook_service import TwilioWebhookService
-from recado.conversation.accept import AcceptService, BurstWindow
-from recado.conversation.answers import SEND
 from recado.conversation.handoff import HandOffService
-from recado.conversation.overdue import Overdue
 from recado.conversation.ports import Agents, Channel, OutboundText, Pull, SendResult
-from recado.conversation.quiet import Quiet, QuietLimits
-from recado.conversation.turns import ReplyHandler, ReplyLimits
+from recado.conversation.replying.accept import AcceptService, BurstWindow
+from recado.conversation.replying.handler import ReplyHandler, ReplyLimits
+from recado.conversation.sending.handler import SendHandler
+from recado.conversation.sending.outbox import SEND
+from recado.conversation.sending.provider_messages import DeliveryReports
+from recado.conversation.sending.splitting import split
+from recado.conversation.upkeep.expiry import Quiet, QuietLimits
+from recado.conversation.upkeep.rescue import Overdue
 from recado.core.clock import Clock, SystemClock
 from recado.core.container import containers, providers
 from recado.core.database.engine import Database, on_postgresql

@@ -7,7 +7,7 @@ from uuid import UUID
 import pytest
 from sqlalchemy import text
 
-from recado.conversation.accept import REPLY
+from recado.conversation.replying.jobs import REPLY
 from recado.core.clock import FrozenClock
 from recado.core.database.engine import Database
 from recado.core.database.sqlite import SqliteDatabase

@@ -11,13 +11,13 @@ from functools import partial
 import pytest
 
 import recado
-from recado.channels.splitting import split
-from recado.conversation.accept import REPLY
-from recado.conversation.answers import SEND
 from recado.conversation.errors import AgentFailed
-from recado.conversation.overdue import Overdue
 from recado.conversation.ports import HandOff, NotProcessed, Refused, Unknown
-from recado.conversation.quiet import Quiet, QuietLimits
+from recado.conversation.replying.jobs import REPLY
+from recado.conversation.sending.outbox import SEND
+from recado.conversation.sending.splitting import split
+from recado.conversation.upkeep.expiry import Quiet, QuietLimits
+from recado.conversation.upkeep.rescue import Overdue
 from recado.conversation.values import Address
 from recado.core.clock import FrozenClock
 from recado.core.database.engine import Database

@@ -10,12 +10,12 @@ from uuid import UUID
 
 from sqlalchemy import select
 
-from recado.conversation.answers import Outbox, Split
 from recado.conversation.lifecycle import Lifecycle
 from recado.conversation.models import Answer, Conversation
+from recado.conversation.replying.handler import ReplyHandler
 from recado.conversation.repository import Conversations
+from recado.conversation.sending.outbox import Outbox, Split
 from recado.conversation.tables import conversations
-from recado.conversation.turns import ReplyHandler
 from recado.core.clock import Clock
 from recado.core.database.engine import Database
 from recado.core.database.unit_of_work import UnitOfWork

@@ -12,8 +12,8 @@ from uuid import UUID
 from sqlalchemy import func, select
 
 from recado.channels.twilio.repository import EveryAddress
-from recado.conversation.accept import REPLY
-from recado.conversation.answers import SEND
+from recado.conversation.replying.jobs import REPLY
+from recado.conversation.sending.outbox import SEND
 from recado.core.clock import Clock
 from recado.core.database.engine import Database
 from recado.core.database.unit_of_work import UnitOfWork

@@ -16,7 +16,7 @@ from recado.channels.twilio.numbers import NewNumber, NumberService
 from recado.channels.twilio.repository import EveryAccount, Generation
 from recado.channels.twilio.signature import sign
 from recado.channels.twilio.webhook_service import Forbidden, Orphaned, Reception, SignedRequest, TwilioWebhookService
-from recado.conversation.accept import Accepted
+from recado.conversation.replying.accept import Accepted
 from recado.conversation.values import AccountSid, Address
 from recado.core.clock import FrozenClock
 from recado.core.database.engine import Database

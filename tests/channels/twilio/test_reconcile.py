@@ -13,7 +13,7 @@ from recado.channels.twilio.models import TwilioCredentials
 from recado.channels.twilio.reconcile import MAX_PAGES, GapSweep, Swept
 from recado.channels.twilio.tables import channel_addresses
 from recado.channels.twilio.transport import CallProblem, Declined, NeverSent, Transport, Uncertain
-from recado.conversation.accept import Accepted, AcceptService, Duplicate, Inbound
+from recado.conversation.replying.accept import Accepted, AcceptService, Duplicate, Inbound
 from recado.conversation.values import Address, MessageSid
 from recado.core.clock import FrozenClock
 from recado.core.database.engine import Database

@@ -27,8 +27,8 @@ from recado.channels.twilio.webhook_service import (
     SignedRequest,
     TwilioWebhookService,
 )
-from recado.conversation.accept import Accepted, Duplicate, Inbound
 from recado.conversation.ports import NotProcessed
+from recado.conversation.replying.accept import Accepted, Duplicate, Inbound
 from recado.conversation.values import AccountSid, Address
 from recado.core.clock import FrozenClock
 from recado.core.database.engine import Database

@@ -21,7 +21,7 @@ from recado.channels.twilio.callbacks import callback_ref
 from recado.channels.twilio.numbers import NewNumber
 from recado.channels.twilio.signature import sign
 from recado.channels.twilio.webhooks import MAX_BODY
-from recado.conversation.accept import Accepted
+from recado.conversation.replying.accept import Accepted
 from recado.conversation.values import AccountSid, Address
 from recado.core.clock import FrozenClock
 from recado.core.errors import Conflict, InvalidInput, NotFound

@@ -13,8 +13,8 @@ from datetime import datetime
 from typing import TypeAlias
 from uuid import UUID
 
-from recado.channels.sending import ABSENT_AFTER, ABSENT_PULLS, CALL_LIMIT, CLEAR_WITHIN
 from recado.conversation.ports import NotProcessed, OutboundText, Pull, Refused, SendResult, Sent, Unknown
+from recado.conversation.sending.handler import ABSENT_AFTER, ABSENT_PULLS, CALL_LIMIT, CLEAR_WITHIN
 from recado.conversation.values import MessageSid
 from recado.core.clock import FrozenClock
 from tests.chaos.models.inline import InlineDatabase

@@ -12,8 +12,8 @@ from datetime import UTC, datetime
 
 import pytest
 
-from recado.channels.splitting import normalised
 from recado.conversation.ports import Unknown
+from recado.conversation.sending.splitting import normalised
 from recado.conversation.values import Address
 from recado.core.clock import FrozenClock
 from recado.core.ids import UuidV7

@@ -23,10 +23,10 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from recado.channels.sending import SendHandler
 from recado.channels.twilio.dtos import RANK
 from recado.channels.twilio.repository import AccountPauses
 from recado.conversation.ports import NotProcessed, Refused, Unknown
+from recado.conversation.sending.handler import SendHandler
 from recado.conversation.values import Address
 from recado.core.clock import FrozenClock
 from recado.core.errors import Conflict

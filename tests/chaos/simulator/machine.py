@@ -13,19 +13,19 @@ from functools import partial
 from typing import Any, TypeVar, cast
 from uuid import UUID
 
-from recado.channels.bindings import DeliveryReports
-from recado.channels.sending import SendHandler
-from recado.channels.splitting import split
 from recado.channels.twilio.client import TwilioApi
 from recado.channels.twilio.directory import Directory
 from recado.channels.twilio.dtos import advances
 from recado.channels.twilio.reconcile import GapSweep
 from recado.channels.twilio.repository import AccountPauses
-from recado.conversation.accept import AcceptService, BurstWindow
 from recado.conversation.handoff import HandOffService
-from recado.conversation.overdue import Overdue
-from recado.conversation.quiet import Quiet, QuietLimits
-from recado.conversation.turns import ReplyHandler, ReplyLimits
+from recado.conversation.replying.accept import AcceptService, BurstWindow
+from recado.conversation.replying.handler import ReplyHandler, ReplyLimits
+from recado.conversation.sending.handler import SendHandler
+from recado.conversation.sending.provider_messages import DeliveryReports
+from recado.conversation.sending.splitting import split
+from recado.conversation.upkeep.expiry import Quiet, QuietLimits
+from recado.conversation.upkeep.rescue import Overdue
 from recado.core.database.types import to_microseconds
 from recado.core.errors import DomainError
 from recado.core.ids import UuidV7

@@ -9,8 +9,8 @@ from functools import partial
 from typing import Any
 from uuid import UUID
 
-from recado.channels.bindings import Report
-from recado.conversation.accept import Inbound, lane_of
+from recado.conversation.replying.accept import Inbound, lane_of
+from recado.conversation.sending.provider_messages import Report
 from recado.conversation.values import Address
 from recado.core.database.types import to_microseconds
 from recado.core.errors import Busy, Conflict, NotFound, StorageUnavailable

@@ -10,8 +10,6 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from recado.channels.bindings import Report
-from recado.channels.sending import ABSENT_AFTER, CALL_LIMIT, CREATED_AFTER_DEADLINE
 from recado.channels.twilio.client import MessageRecord, MessagesPage
 from recado.channels.twilio.models import KnownAddress, TwilioCredentials
 from recado.conversation.ports import (
@@ -24,6 +22,8 @@ from recado.conversation.ports import (
     Sent,
     Unknown,
 )
+from recado.conversation.sending.handler import ABSENT_AFTER, CALL_LIMIT, CREATED_AFTER_DEADLINE
+from recado.conversation.sending.provider_messages import Report
 from recado.conversation.values import AccountSid, MessageSid
 from tests.chaos.simulator.world import Received, World
 

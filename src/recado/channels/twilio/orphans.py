@@ -15,7 +15,7 @@ from recado.channels.twilio.dtos import FormProblem, InboundForm
 from recado.channels.twilio.models import KnownAddress, Orphan, SignedOrphan
 from recado.channels.twilio.repository import Orphans
 from recado.channels.twilio.webhook_service import inbound_of
-from recado.conversation.accept import STALE, Accepted, AcceptService, Duplicate
+from recado.conversation.replying.accept import STALE, Accepted, AcceptService, Duplicate
 from recado.core.clock import Clock
 from recado.core.database.engine import Database
 from recado.core.database.unit_of_work import UnitOfWork

@@ -21,7 +21,7 @@ from recado.channels.twilio.describing import described_attachments
 from recado.channels.twilio.directory import Directory
 from recado.channels.twilio.models import ChannelAddress, NoCredentials, TwilioCredentials
 from recado.channels.twilio.repository import EveryAddress
-from recado.conversation.accept import STALE, Accepted, AcceptService, Inbound
+from recado.conversation.replying.accept import STALE, Accepted, AcceptService, Inbound
 from recado.conversation.values import Address
 from recado.core.clock import Clock
 from recado.core.database.engine import Database

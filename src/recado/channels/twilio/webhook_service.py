@@ -15,7 +15,6 @@ from typing import Final, TypeAlias
 
 import structlog
 
-from recado.channels.bindings import DeliveryReports, Report
 from recado.channels.twilio import form as forms
 from recado.channels.twilio.callbacks import attempt_of, trace_in
 from recado.channels.twilio.describing import described
@@ -24,7 +23,8 @@ from recado.channels.twilio.dtos import FormProblem, InboundForm, StatusForm
 from recado.channels.twilio.models import KnownAddress, Orphan, OrphanSigner, SignedOrphan, Signer, Signers
 from recado.channels.twilio.repository import Orphans
 from recado.channels.twilio.signature import candidate_urls, first_fitting
-from recado.conversation.accept import Accepted, AcceptService, Duplicate, Inbound
+from recado.conversation.replying.accept import Accepted, AcceptService, Duplicate, Inbound
+from recado.conversation.sending.provider_messages import DeliveryReports, Report
 from recado.core.clock import Clock
 from recado.core.database.engine import Database
 from recado.core.database.unit_of_work import UnitOfWork

@@ -20,7 +20,7 @@ from recado.channels.twilio.webhook_service import (
     TwilioWebhookService,
     Unusable,
 )
-from recado.conversation.accept import Accepted, Duplicate
+from recado.conversation.replying.accept import Accepted, Duplicate
 from recado.core.errors import Busy, NotConfirmed, StorageUnavailable
 from recado.core.metrics import FORBIDDEN, WEBHOOKS, Meters
 from recado.core.tracing import WEBHOOK, NoTraces, Span, Traces

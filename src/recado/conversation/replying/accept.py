@@ -15,6 +15,7 @@ from uuid import UUID
 
 from sqlalchemy import bindparam, func, text, update
 
+from recado.conversation.replying.jobs import REPLY
 from recado.conversation.tables import messages
 from recado.conversation.values import Address
 from recado.core.database.engine import Database
@@ -25,7 +26,6 @@ from recado.core.metrics import ACCEPTED, OUTCOMES
 from recado.core.queue import store
 from recado.core.queue.job import NewJob
 
-REPLY = "conversation.reply"
 STALE = timedelta(hours=24)
 """A message that reaches us this late gets no agent: WhatsApp's window has closed."""
 

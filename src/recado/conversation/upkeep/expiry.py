@@ -19,11 +19,11 @@ from uuid import UUID
 import structlog
 from sqlalchemy import bindparam, select, text, tuple_, update
 
-from recado.conversation.answers import Outbox, Split, send_lane
 from recado.conversation.lifecycle import Lifecycle
 from recado.conversation.models import Conversation, ConversationStatus
-from recado.conversation.replays import WINDOW
+from recado.conversation.replying.replays import WINDOW
 from recado.conversation.repository import Contacts, Conversations, Messages
+from recado.conversation.sending.outbox import Outbox, Split, send_lane
 from recado.conversation.tables import conversations
 from recado.core.clock import Clock
 from recado.core.database.engine import Database

@@ -10,10 +10,10 @@ from uuid import UUID
 
 import pytest
 
-from recado.channels.splitting import split
 from recado.conversation.errors import AgentFailed
 from recado.conversation.ports import HandOff, NoReply, NotProcessed, Refused, Reply, Unknown
-from recado.conversation.quiet import QUIET, Quiet, QuietLimits
+from recado.conversation.sending.splitting import split
+from recado.conversation.upkeep.expiry import QUIET, Quiet, QuietLimits
 from recado.conversation.values import Address, MessageSid
 from recado.core.database.engine import Database
 from recado.core.database.unit_of_work import UnitOfWork

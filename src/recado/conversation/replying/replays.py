@@ -9,9 +9,9 @@ from datetime import datetime, timedelta
 from typing import Final
 from uuid import UUID
 
-from recado.conversation.accept import REPLY
-from recado.conversation.contacts import Reception
 from recado.conversation.models import OUTCOME_CHANGES, Conversation, Message, Turn
+from recado.conversation.replying.jobs import REPLY
+from recado.conversation.replying.reception import Reception
 from recado.conversation.repository import Answers, Conversations, InboxItems, Messages, Turns
 from recado.core.database.unit_of_work import UnitOfWork
 from recado.core.ids import Ids

@@ -21,9 +21,6 @@ from uuid import UUID
 
 import structlog
 
-from recado.channels.bindings import Bindings
-from recado.channels.splitting import normalised
-from recado.conversation.answers import SEND, Outbox, Settlement
 from recado.conversation.models import Answer, AnswerState, Attempt, Conversation, Part, Suppression
 from recado.conversation.ports import (
     Channel,
@@ -37,6 +34,10 @@ from recado.conversation.ports import (
     Unknown,
 )
 from recado.conversation.repository import Answers, Attempts, Contacts, Conversations, Messages, Parts
+from recado.conversation.sending.outbox import SEND, Outbox
+from recado.conversation.sending.provider_messages import Bindings
+from recado.conversation.sending.splitting import normalised
+from recado.conversation.settlement import Settlement
 from recado.conversation.values import Address
 from recado.core.clock import Clock
 from recado.core.database.engine import Database

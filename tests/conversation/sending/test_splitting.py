@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from recado.channels.splitting import LIMIT, normalised, split, utf16_length
+from recado.conversation.sending.splitting import LIMIT, normalised, split, utf16_length
 
 texts = st.text(max_size=300) | st.text("ab. \n!?😀👩🏽‍🚀é", max_size=300)
 

@@ -18,12 +18,7 @@ from uuid import UUID
 
 import structlog
 
-from recado.conversation.accept import REPLY
-from recado.conversation.answers import Outbox, Settlement, Split
-from recado.conversation.contacts import Reception
-from recado.conversation.effects import StoredEffects, effects_ran
 from recado.conversation.errors import AgentFailed
-from recado.conversation.gate import Suppress, ToAgent, ToPerson, who_answers
 from recado.conversation.lifecycle import Lifecycle
 from recado.conversation.models import Author, Contact, Conversation, Draft, Message, Turn
 from recado.conversation.outcomes import Outcomes, Verdict
@@ -40,9 +35,15 @@ from recado.conversation.ports import (
     TurnContext,
     Usage,
 )
-from recado.conversation.replays import Replays, was_forced
+from recado.conversation.replying.effects import StoredEffects, effects_ran
+from recado.conversation.replying.gate import Suppress, ToAgent, ToPerson, who_answers
+from recado.conversation.replying.jobs import REPLY
+from recado.conversation.replying.reception import Reception
+from recado.conversation.replying.replays import Replays, was_forced
+from recado.conversation.replying.runs import How, RunEnding, begin_run, end_run, how_of
 from recado.conversation.repository import Answers, Contacts, Conversations, Drafts, Messages, Turns
-from recado.conversation.runs import How, RunEnding, begin_run, end_run, how_of
+from recado.conversation.sending.outbox import Outbox, Split
+from recado.conversation.settlement import Settlement
 from recado.core.clock import Clock
 from recado.core.database.engine import Database
 from recado.core.database.unit_of_work import UnitOfWork

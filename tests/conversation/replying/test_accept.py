@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import select, text
 
 from recado.bootstrap import open_database
-from recado.conversation.accept import Accepted, AcceptService, BurstWindow, Duplicate, Inbound
+from recado.conversation.replying.accept import Accepted, AcceptService, BurstWindow, Duplicate, Inbound
 from recado.conversation.values import Address
 from recado.core.clock import FrozenClock
 from recado.core.database.engine import Database

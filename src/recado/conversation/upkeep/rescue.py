@@ -14,11 +14,11 @@ from uuid import UUID
 import structlog
 from sqlalchemy import ColumnElement, Select, TextClause, or_, select, text
 
-from recado.conversation.accept import REPLY
-from recado.conversation.answers import Outbox, send_lane
+from recado.conversation.replying.handler import ReplyHandler
+from recado.conversation.replying.jobs import REPLY
 from recado.conversation.repository import Answers, Turns
+from recado.conversation.sending.outbox import Outbox, send_lane
 from recado.conversation.tables import answers, messages, turns
-from recado.conversation.turns import ReplyHandler
 from recado.core.clock import Clock
 from recado.core.database.engine import Database
 from recado.core.database.unit_of_work import UnitOfWork

@@ -17,10 +17,11 @@ from uuid import UUID
 import structlog
 from sqlalchemy import and_, bindparam, select, update
 
-from recado.conversation.answers import Outbox, Settlement, send_lane
 from recado.conversation.models import Attempt
 from recado.conversation.ports import ListedMessage
 from recado.conversation.repository import Answers, Attempts, Contacts, Conversations, Parts
+from recado.conversation.sending.outbox import Outbox, send_lane
+from recado.conversation.settlement import Settlement
 from recado.conversation.tables import attempts, delivery_events, sent_messages
 from recado.core.clock import Clock
 from recado.core.database.engine import Database

@@ -4,9 +4,9 @@ from datetime import timedelta
 
 import pytest
 
-from recado.conversation.accept import BurstWindow
 from recado.conversation.errors import AgentFailed
 from recado.conversation.ports import AgentResult, Reply, TurnContext
+from recado.conversation.replying.accept import BurstWindow
 from recado.core.clock import FrozenClock
 from recado.core.database.engine import Database
 from recado.core.ids import UuidV7

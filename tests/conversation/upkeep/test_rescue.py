@@ -8,8 +8,8 @@ from uuid import UUID
 import pytest
 
 from recado.conversation.errors import AgentFailed
-from recado.conversation.overdue import STEP, Moved, Overdue
 from recado.conversation.ports import AgentResult, NotProcessed, Reply, TurnContext, Unknown
+from recado.conversation.upkeep.rescue import STEP, Moved, Overdue
 from recado.core.clock import FrozenClock
 from recado.core.database.postgres import PostgresDatabase
 from recado.core.database.unit_of_work import UnitOfWork

@@ -1,0 +1,3 @@
+"""The name of the reply job."""
+
+REPLY = "conversation.reply"
