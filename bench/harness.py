@@ -288,7 +288,7 @@ def install(env: Mapping[str, str], agent: Agent | None = None) -> None:
 
 async def _furnish(container: "Container", agent: Agent) -> None:
     from recado.agents.models import AgentForm
-    from recado.channels.twilio.numbers import NewNumber
+    from recado.channels.twilio.accounts import NewNumber
     from recado.conversation.values import AccountSid, Address
     from recado.identity.service import Registration
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from urllib.parse import urlencode
 
 from harness import ACCOUNT_SID, AUTH_TOKEN, MESSAGES_PATH, NUMBER
-from recado.channels.twilio.signature import sign
+from recado.channels.twilio.webhook.signature import sign
 
 TEXTS = (
     "Olá 👋 tudo bem?",

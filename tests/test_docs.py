@@ -22,7 +22,7 @@ from typer.main import get_command
 
 from recado.agents.builtin.http import signature
 from recado.bootstrap import Container, metadata
-from recado.channels.twilio.webhooks import MESSAGES_PATH, STATUS_PREFIX, TwilioWebhooks
+from recado.channels.twilio.webhook.routes import MESSAGES_PATH, STATUS_PREFIX, TwilioWebhooks
 from recado.conversation import models
 from recado.core.queue.job import Status
 from recado.core.tracing import SPANS

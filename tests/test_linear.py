@@ -25,11 +25,11 @@ import pytest
 import recado
 from recado.agents.answers import Rubbish, cleaned, judged
 from recado.agents.builtin import faq
-from recado.agents.documents import pieces_of, readable
+from recado.agents.knowledge.documents import pieces_of, readable
+from recado.agents.knowledge.words import content_words, coverage, terms
 from recado.agents.outbound import checked_url, literal_address
 from recado.agents.prompts import tagged
-from recado.agents.words import content_words, coverage, terms
-from recado.channels.twilio.form import parse, storable
+from recado.channels.twilio.webhook.form import parse, storable
 from recado.conversation.ports import Incoming, Reply
 from recado.conversation.sending.splitting import normalised, split
 from recado.conversation.values import AccountSid, Address

@@ -21,9 +21,9 @@ from uuid import UUID
 from argon2 import PasswordHasher
 from sqlalchemy import RowMapping, TextClause, bindparam, func, select, text
 
-from recado.channels.twilio.dtos import advances
-from recado.channels.twilio.numbers import NewNumber, NumberService
+from recado.channels.twilio.accounts import NewNumber, NumberService
 from recado.channels.twilio.repository import AccountPauses
+from recado.channels.twilio.webhook.dtos import advances
 from recado.conversation.handoff import HandOffService
 from recado.conversation.models import Conversation, Message
 from recado.conversation.ports import (

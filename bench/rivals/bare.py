@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 from uvicorn_settings import serve
 
-from recado.channels.twilio.form import TooManyFields, parse
-from recado.channels.twilio.signature import candidate_urls, first_fitting
+from recado.channels.twilio.webhook.form import TooManyFields, parse
+from recado.channels.twilio.webhook.signature import candidate_urls, first_fitting
 
 if TYPE_CHECKING:
     from uvicorn._types import ASGIReceiveCallable, ASGISendCallable, Scope

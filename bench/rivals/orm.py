@@ -24,7 +24,7 @@ from sqlalchemy.ext.asyncio import async_sessionmaker, create_async_engine
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 from uvicorn_settings import serve
 
-from recado.channels.twilio.signature import candidate_urls, first_fitting
+from recado.channels.twilio.webhook.signature import candidate_urls, first_fitting
 from recado.core.clock import SystemClock
 from recado.core.ids import UuidV7
 

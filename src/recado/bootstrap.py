@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING, Final
 
 from sqlalchemy import MetaData
 
+from recado.channels.directory import Directory
+from recado.channels.orphans import OrphanService
+from recado.channels.twilio.accounts import NumberService
 from recado.channels.twilio.callbacks import callback_ref
-from recado.channels.twilio.directory import Directory
-from recado.channels.twilio.dtos import advances
-from recado.channels.twilio.numbers import NumberService
-from recado.channels.twilio.orphans import OrphanService
 from recado.channels.twilio.repository import AccountPauses
-from recado.channels.twilio.webhook_service import TwilioWebhookService
+from recado.channels.twilio.webhook.dtos import advances
+from recado.channels.twilio.webhook.service import TwilioWebhookService
 from recado.conversation.handoff import HandOffService
 from recado.conversation.ports import Agents, Channel, OutboundText, Pull, SendResult
 from recado.conversation.replying.accept import AcceptService, BurstWindow
@@ -63,18 +63,19 @@ from recado.operations.verify import Verifier
 from recado.settings import Settings
 
 if TYPE_CHECKING:
-    from recado.agents.knowledge import KnowledgeService
+    from recado.agents.knowledge.service import KnowledgeService
     from recado.agents.registry import AgentRegistry
     from recado.agents.runner import AgentRunner
     from recado.agents.service import AgentService
-    from recado.channels.twilio.client import TwilioApi
     from recado.channels.twilio.reconcile import GapSweep
-    from recado.channels.twilio.sender import TwilioSender
+    from recado.channels.twilio.sending.client import TwilioApi
+    from recado.channels.twilio.sending.sender import TwilioSender
 
 
 def metadata() -> MetaData:
     """Every table of the product; migrations compare it with the database."""
     import recado.agents.tables
+    import recado.channels.tables
     import recado.channels.twilio.tables
     import recado.conversation.tables
     import recado.core.queue.tables
@@ -177,8 +178,8 @@ class LateTwilio:
         self._api: TwilioApi | None = None
 
     def api(self) -> "TwilioApi":
-        from recado.channels.twilio.client import TwilioApi
-        from recado.channels.twilio.transport import Transport
+        from recado.channels.twilio.sending.client import TwilioApi
+        from recado.channels.twilio.sending.transport import Transport
 
         self._api = self._api or TwilioApi(Transport(self._url))
         return self._api
@@ -189,7 +190,7 @@ class LateTwilio:
 
 
 def _channel(directory: Directory, twilio: LateTwilio, public_url: str | None) -> "TwilioSender":
-    from recado.channels.twilio.sender import TwilioSender
+    from recado.channels.twilio.sending.sender import TwilioSender
 
     return TwilioSender(directory, twilio.api(), _public(public_url))
 
@@ -225,7 +226,7 @@ def _registry() -> "AgentRegistry":
 
 
 def _knowledge(database: Database, clock: Clock, ids: Ids) -> "KnowledgeService":
-    from recado.agents.knowledge import KnowledgeService
+    from recado.agents.knowledge.service import KnowledgeService
 
     return KnowledgeService(database, clock, ids)
 

@@ -6,7 +6,7 @@ from uuid import UUID
 
 import pytest
 
-from recado.agents.knowledge import KnowledgeService
+from recado.agents.knowledge.service import KnowledgeService
 from recado.agents.registry import AgentRegistry
 from recado.agents.runner import AgentRunner
 from recado.agents.service import AgentService

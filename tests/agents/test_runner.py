@@ -7,7 +7,7 @@ from uuid import UUID
 
 import pytest
 
-from recado.agents.knowledge import KnowledgeService
+from recado.agents.knowledge.service import KnowledgeService
 from recado.agents.models import AgentForm
 from recado.agents.registry import AgentRegistry
 from recado.agents.runner import AgentRunner

@@ -17,8 +17,8 @@ import structlog
 from typer.testing import CliRunner, Result
 
 from recado.bootstrap import metadata
-from recado.channels.twilio.models import Orphan, OrphanSigner, SignedOrphan
-from recado.channels.twilio.repository import Orphans
+from recado.channels.models import Orphan, OrphanSigner, SignedOrphan
+from recado.channels.repository import Orphans
 from recado.conversation.errors import AgentFailed
 from recado.conversation.values import Address
 from recado.core.clock import FrozenClock, SystemClock

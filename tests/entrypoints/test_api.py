@@ -16,9 +16,9 @@ from argon2 import PasswordHasher
 from sqlalchemy import text
 
 from recado.bootstrap import Container
-from recado.channels.twilio import form as forms
-from recado.channels.twilio.numbers import NewNumber
-from recado.channels.twilio.signature import sign
+from recado.channels.twilio.accounts import NewNumber
+from recado.channels.twilio.webhook import form as forms
+from recado.channels.twilio.webhook.signature import sign
 from recado.conversation.values import AccountSid, Address
 from recado.core.clock import FrozenClock
 from recado.core.queue.delivery import BrokerState, Room, WakeUp

@@ -18,7 +18,7 @@ from sqlalchemy import text
 
 from recado.agents.models import AgentForm
 from recado.bootstrap import Container, metadata
-from recado.channels.twilio.numbers import NewNumber
+from recado.channels.twilio.accounts import NewNumber
 from recado.conversation.values import AccountSid, Address
 from recado.core.errors import ConfigurationError
 from recado.emulator.app import running

@@ -10,7 +10,7 @@ import pytest
 import structlog.testing
 
 from recado.bootstrap import SCHEDULES, Container
-from recado.channels.twilio.webhooks import TwilioWebhooks
+from recado.channels.twilio.webhook.routes import TwilioWebhooks
 from recado.conversation.values import Address
 from recado.core.clock import FrozenClock
 from recado.core.database.engine import Database

@@ -6,8 +6,8 @@ from uuid import UUID
 
 import pytest
 
-from recado.channels.twilio.models import SignedOrphan
-from recado.channels.twilio.repository import Orphans
+from recado.channels.models import SignedOrphan
+from recado.channels.repository import Orphans
 from recado.core.database.sqlite import SqliteDatabase
 from recado.emulator.app import running
 from recado.emulator.settings import EmulatorSettings, Number

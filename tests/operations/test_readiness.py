@@ -12,8 +12,8 @@ import pytest
 from argon2 import PasswordHasher
 from sqlalchemy import make_url, text, update
 
+from recado.channels.twilio.accounts import NewNumber, NumberService
 from recado.channels.twilio.models import TwilioAccount
-from recado.channels.twilio.numbers import NewNumber, NumberService
 from recado.channels.twilio.tables import twilio_accounts
 from recado.conversation.values import AccountSid, Address
 from recado.core.clock import FrozenClock

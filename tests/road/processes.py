@@ -31,7 +31,7 @@ from uuid import UUID
 from recado.agents.models import AgentForm
 from recado.agents.registry import GROUP, AgentRegistry
 from recado.bootstrap import Container, metadata
-from recado.channels.twilio.numbers import NewNumber
+from recado.channels.twilio.accounts import NewNumber
 from recado.conversation.values import AccountSid, Address
 from recado.core.database.sqlite import sqlite_module
 from recado.emulator.app import running

@@ -6,7 +6,7 @@ they cannot write themselves (`tagged` takes the angle bracket from them), and t
 
 from typing import Literal, TypeAlias
 
-from recado.agents.texts import language
+from recado.agents.builtin.texts import language
 
 Tag: TypeAlias = Literal["customer", "profile-name", "person", "notice", "note", "now"]
 

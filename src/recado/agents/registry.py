@@ -14,7 +14,7 @@ from uuid import UUID
 import structlog
 
 from recado.agents.errors import AgentUnusable, UnknownAgent
-from recado.agents.knowledge import KnowledgeService
+from recado.agents.knowledge.service import KnowledgeService
 from recado.agents.models import AgentSettings, Credentials
 from recado.agents.outbound import HttpClients
 from recado.conversation.ports import Agent

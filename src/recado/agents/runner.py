@@ -21,7 +21,7 @@ import structlog
 
 from recado.agents.answers import Rubbish, cleaned, judged, usage_of
 from recado.agents.errors import AgentUnusable, UnknownAgent
-from recado.agents.knowledge import KnowledgeService
+from recado.agents.knowledge.service import KnowledgeService
 from recado.agents.models import AgentSettings
 from recado.agents.outbound import HttpClients
 from recado.agents.registry import AgentRegistry, AgentSetup, RegisteredAgent

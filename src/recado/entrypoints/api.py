@@ -14,7 +14,7 @@ from fastapi.responses import JSONResponse, PlainTextResponse
 from pydantic import BaseModel
 from starlette.types import ASGIApp
 
-from recado.channels.twilio.webhooks import TwilioWebhooks
+from recado.channels.twilio.webhook.routes import TwilioWebhooks
 from recado.core.database.engine import Database
 from recado.core.errors import DomainError
 from recado.core.tracing import Traces

@@ -17,7 +17,7 @@ from typing import Final, Generic, TypeVar
 import structlog
 from sqlalchemy import bindparam, delete, insert, text
 
-from recado.channels.twilio.directory import TOKEN_FIELD
+from recado.channels.directory import TOKEN_FIELD
 from recado.channels.twilio.models import TwilioAccount
 from recado.channels.twilio.tables import twilio_accounts
 from recado.core.clock import Clock

@@ -11,7 +11,7 @@ from uuid import UUID
 
 from sqlalchemy import func, select
 
-from recado.channels.twilio.repository import EveryAddress
+from recado.channels.repository import EveryAddress
 from recado.conversation.replying.jobs import REPLY
 from recado.conversation.sending.outbox import SEND
 from recado.core.clock import Clock

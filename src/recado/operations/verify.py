@@ -18,7 +18,7 @@ from uuid import UUID
 
 from sqlalchemy import TextClause, bindparam, text
 
-from recado.channels.twilio.dtos import FAILED
+from recado.channels.twilio.webhook.dtos import FAILED
 from recado.conversation.models import OUTCOMES, Suppression
 from recado.core.clock import Clock
 from recado.core.database.engine import Database

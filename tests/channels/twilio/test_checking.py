@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from recado.channels.twilio.accounts import NewNumber
 from recado.channels.twilio.checking import (
     SANDBOX,
     Checked,
@@ -13,11 +14,10 @@ from recado.channels.twilio.checking import (
     Unconfirmed,
     messaging_url,
 )
-from recado.channels.twilio.numbers import NewNumber
 from recado.conversation.values import AccountSid, Address
 from recado.emulator.app import running
 from recado.emulator.settings import EmulatorSettings, Number, Policies
-from tests.channels.twilio.scripted_server import Act, ScriptedServer, answers, hangs
+from tests.channels.twilio.sending.scripted_server import Act, ScriptedServer, answers, hangs
 
 ACCOUNT, TOKEN = "AC" + "0" * 32, "0" * 32
 OTHER, OTHER_TOKEN = "AC" + "1" * 32, "1" * 32

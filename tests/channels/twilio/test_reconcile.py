@@ -7,12 +7,12 @@ from datetime import datetime, timedelta
 import pytest
 from sqlalchemy import select
 
-from recado.channels.twilio.client import MessageRecord, MessagesPage, TwilioApi
-from recado.channels.twilio.directory import Directory
+from recado.channels.directory import Directory
+from recado.channels.tables import channel_addresses
 from recado.channels.twilio.models import TwilioCredentials
 from recado.channels.twilio.reconcile import MAX_PAGES, GapSweep, Swept
-from recado.channels.twilio.tables import channel_addresses
-from recado.channels.twilio.transport import CallProblem, Declined, NeverSent, Transport, Uncertain
+from recado.channels.twilio.sending.client import MessageRecord, MessagesPage, TwilioApi
+from recado.channels.twilio.sending.transport import CallProblem, Declined, NeverSent, Transport, Uncertain
 from recado.conversation.replying.accept import Accepted, AcceptService, Duplicate, Inbound
 from recado.conversation.values import Address, MessageSid
 from recado.core.clock import FrozenClock

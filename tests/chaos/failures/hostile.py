@@ -10,13 +10,13 @@ from dataclasses import dataclass, replace
 from typing import TypeAlias
 from urllib.parse import parse_qsl, quote_from_bytes, urlencode
 
-from recado.channels.twilio.webhooks import MAX_BODY
+from recado.channels.twilio.webhook.routes import MAX_BODY
 from recado.emulator.signature import sign
-from tests.channels.twilio.forms import PAYLOADS
+from tests.channels.twilio.webhook.forms import PAYLOADS
 
 PUBLIC = "https://bot.example"
 MESSAGES = "/webhooks/twilio/messages"
-INBOUND = sorted(path for path in PAYLOADS.glob("*.form") if not path.name.startswith("status"))
+INBOUND = sorted(path for path in PAYLOADS.rglob("*.form") if not path.name.startswith("status"))
 RUBBISH = (b"\x00", b"\xff\xfe", b"%", b"%zz", b"&", b"=", b"+", b"\xed\xa0\x80", b"\\x41", b"\\u0126", "ação".encode())
 
 Pairs: TypeAlias = list[tuple[str, str]]

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 import pytest
 from sqlalchemy import text
 
-from recado.channels.twilio.webhooks import TwilioWebhooks
+from recado.channels.twilio.webhook.routes import TwilioWebhooks
 from recado.core.database.postgres import PostgresDatabase
 from recado.entrypoints.api import build_app
 from tests.chaos.failures.hostile import Attacker, Webhook

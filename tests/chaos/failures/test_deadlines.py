@@ -10,7 +10,7 @@ from sqlalchemy import make_url, text
 from starlette.types import Message
 
 from recado.bootstrap import Container
-from recado.channels.twilio.webhooks import TwilioWebhooks
+from recado.channels.twilio.webhook.routes import TwilioWebhooks
 from recado.core.database.engine import Database
 from recado.core.database.postgres import PostgresDatabase
 from recado.core.database.sqlite import SqliteDatabase

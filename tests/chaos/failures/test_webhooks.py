@@ -15,7 +15,7 @@ from sqlalchemy import text
 from starlette.types import ASGIApp, Message
 
 from recado.bootstrap import Container
-from recado.channels.twilio.numbers import NewNumber
+from recado.channels.twilio.accounts import NewNumber
 from recado.conversation.values import AccountSid, Address
 from recado.core.database.engine import Database
 from recado.core.database.sqlite import SqliteDatabase

@@ -23,8 +23,8 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from recado.channels.twilio.dtos import RANK
 from recado.channels.twilio.repository import AccountPauses
+from recado.channels.twilio.webhook.dtos import RANK
 from recado.conversation.ports import NotProcessed, Refused, Unknown
 from recado.conversation.sending.handler import SendHandler
 from recado.conversation.values import Address

@@ -13,11 +13,11 @@ from functools import partial
 from typing import Any, TypeVar, cast
 from uuid import UUID
 
-from recado.channels.twilio.client import TwilioApi
-from recado.channels.twilio.directory import Directory
-from recado.channels.twilio.dtos import advances
+from recado.channels.directory import Directory
 from recado.channels.twilio.reconcile import GapSweep
 from recado.channels.twilio.repository import AccountPauses
+from recado.channels.twilio.sending.client import TwilioApi
+from recado.channels.twilio.webhook.dtos import advances
 from recado.conversation.handoff import HandOffService
 from recado.conversation.replying.accept import AcceptService, BurstWindow
 from recado.conversation.replying.handler import ReplyHandler, ReplyLimits

@@ -15,7 +15,8 @@ from uuid import UUID
 import structlog
 from structlog.typing import EventDict
 
-from recado.channels.twilio.tables import channel_addresses, twilio_accounts
+from recado.channels.tables import channel_addresses
+from recado.channels.twilio.tables import twilio_accounts
 from recado.conversation.values import Address
 from recado.core.database.unit_of_work import UnitOfWork
 from recado.core.ids import UuidV7

@@ -10,8 +10,9 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from recado.channels.twilio.client import MessageRecord, MessagesPage
-from recado.channels.twilio.models import KnownAddress, TwilioCredentials
+from recado.channels.models import KnownAddress
+from recado.channels.twilio.models import TwilioCredentials
+from recado.channels.twilio.sending.client import MessageRecord, MessagesPage
 from recado.conversation.ports import (
     ListedMessage,
     NotProcessed,

@@ -17,7 +17,7 @@ from typing import Final
 
 from recado.agents.models import AgentForm
 from recado.bootstrap import Container, metadata
-from recado.channels.twilio.numbers import NewNumber
+from recado.channels.twilio.accounts import NewNumber
 from recado.conversation.values import AccountSid, Address
 from recado.emulator.client import EmulatorClient
 from recado.identity.service import OwnerChanges, Registration

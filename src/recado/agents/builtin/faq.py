@@ -9,10 +9,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from recado.agents.answers import cleaned
+from recado.agents.builtin.texts import in_any_language, said
+from recado.agents.knowledge.words import content_words, words
 from recado.agents.models import Passage
 from recado.agents.registry import AgentSetup
-from recado.agents.texts import in_any_language, said
-from recado.agents.words import content_words, words
 from recado.conversation.ports import AgentResult, HandOff, Incoming, NoReply, Reply, TurnContext
 
 ENOUGH = 0.6

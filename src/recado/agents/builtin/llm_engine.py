@@ -35,7 +35,7 @@ from pydantic_ai.providers import Provider, infer_provider_class
 from pydantic_ai.providers.openai import OpenAIProvider
 
 from recado.agents.answers import MAX_ANSWER, cleaned
-from recado.agents.knowledge import KnowledgeService
+from recado.agents.knowledge.service import KnowledgeService
 from recado.agents.outbound import CONNECT_SECONDS, READ_SECONDS, AddressRefused, Reach
 from recado.agents.prompts import person_began, person_ended, system_prompt, tagged
 from recado.agents.registry import AgentSetup

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from typing import Final, TypeAlias
 from urllib.parse import urlsplit, urlunsplit
 
-from recado.channels.twilio.client import AccountState, OwnNumbers, TwilioApi
+from recado.channels.twilio.accounts import NewNumber
 from recado.channels.twilio.models import TwilioCredentials
-from recado.channels.twilio.numbers import NewNumber
-from recado.channels.twilio.transport import CallProblem, Declined, Transport
+from recado.channels.twilio.sending.client import AccountState, OwnNumbers, TwilioApi
+from recado.channels.twilio.sending.transport import CallProblem, Declined, Transport
 
 SANDBOX: Final = "whatsapp:+14155238886"
 """Twilio's shared number for trying things out: it is no account's sender, and any account may use it."""

@@ -16,11 +16,12 @@ from typing import Final
 
 import structlog
 
-from recado.channels.twilio.client import MessageRecord, MessagesPage, TwilioApi
-from recado.channels.twilio.describing import described_attachments
-from recado.channels.twilio.directory import Directory
-from recado.channels.twilio.models import ChannelAddress, NoCredentials, TwilioCredentials
-from recado.channels.twilio.repository import EveryAddress
+from recado.channels.directory import Directory
+from recado.channels.models import ChannelAddress
+from recado.channels.repository import EveryAddress
+from recado.channels.twilio.models import NoCredentials, TwilioCredentials
+from recado.channels.twilio.sending.client import MessageRecord, MessagesPage, TwilioApi
+from recado.channels.twilio.webhook.describing import described_attachments
 from recado.conversation.replying.accept import STALE, Accepted, AcceptService, Inbound
 from recado.conversation.values import Address
 from recado.core.clock import Clock

@@ -15,7 +15,7 @@ from recado.entrypoints.cli.running import known, run
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from recado.agents.knowledge import Added
+    from recado.agents.knowledge.service import Added
     from recado.agents.models import AgentSaved, AgentSettings, Document, Passage
     from recado.bootstrap import Container
 
@@ -134,7 +134,7 @@ def add(owner: OwnerId, files: _Files, as_json: AsJson = False) -> None:
 
 def _contents(files: list[Path]) -> dict[str, bytes]:
     """Every file by its name; raises `InvalidInput` if one of them cannot be added."""
-    from recado.agents.documents import MAX_BYTES
+    from recado.agents.knowledge.documents import MAX_BYTES
 
     contents: dict[str, bytes] = {}
     for file in files:

@@ -13,8 +13,8 @@ from recado.entrypoints.cli.running import known, run
 
 if TYPE_CHECKING:
     from recado.bootstrap import Container
-    from recado.channels.twilio.models import ChannelAddress, SignedOrphan
-    from recado.channels.twilio.numbers import NewNumber
+    from recado.channels.models import ChannelAddress, SignedOrphan
+    from recado.channels.twilio.accounts import NewNumber
 
 numbers = family("The numbers that customers write to.")
 orphans = family("Messages to numbers that belonged to nobody: nothing answers them until they are assigned.")
@@ -38,7 +38,7 @@ def add(
 ) -> None:
     """Add a number, or give its account a new auth token."""
     token = from_variable(auth_token_env, "--auth-token-env")
-    from recado.channels.twilio.numbers import NewNumber
+    from recado.channels.twilio.accounts import NewNumber
     from recado.conversation.values import AccountSid, Address
 
     number = NewNumber(AccountSid(account_sid), token, Address.parse(address))

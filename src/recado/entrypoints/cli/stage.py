@@ -101,7 +101,7 @@ async def _open_bakery(variables: Mapping[str, str], account_sid: str, token: st
     """Register the bakery, its number, its agent and what it knows: what a new user would type, in five calls."""
     from recado.agents.models import AgentForm
     from recado.bootstrap import Container, metadata
-    from recado.channels.twilio.numbers import NewNumber
+    from recado.channels.twilio.accounts import NewNumber
     from recado.conversation.values import AccountSid, Address
     from recado.identity.service import Registration
     from recado.migrations.starting import Creation, bring_up

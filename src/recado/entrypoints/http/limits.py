@@ -8,7 +8,7 @@ is no help.
 from dataclasses import dataclass
 from typing import Final
 
-from recado.channels.twilio.webhooks import MAX_BODY
+from recado.channels.twilio.webhook.routes import MAX_BODY
 
 MAX_CONNECTIONS: Final = 4096
 TICK_SECONDS: Final = 0.5

@@ -1,0 +1,135 @@
+"""Adds numbers of ours and the accounts behind them."""
+
+from dataclasses import dataclass, field
+from typing import Final
+from uuid import UUID
+
+from sqlalchemy.exc import IntegrityError
+
+from recado.channels.directory import TOKEN_FIELD
+from recado.channels.models import ChannelAddress
+from recado.channels.repository import ChannelAddresses, EveryAddress, Generation
+from recado.channels.tables import channel_addresses
+from recado.channels.twilio.models import TwilioAccount
+from recado.channels.twilio.repository import EveryAccount, TwilioAccounts
+from recado.conversation.values import AccountSid, Address
+from recado.core.clock import Clock
+from recado.core.database.constraints import is_duplicate_of
+from recado.core.database.engine import Database
+from recado.core.database.unit_of_work import UnitOfWork
+from recado.core.errors import Conflict, InvalidInput
+from recado.core.ids import Ids
+from recado.core.sealing import SealBroken, Sealer
+from recado.identity.repository import owner_in
+
+MOST_TOKENS: Final = 8
+"""Different tokens of one account SID, over all owners that bear it."""
+
+
+@dataclass(frozen=True, slots=True)
+class NewNumber:
+    """A number to be added; the token is sealed before it is stored."""
+
+    account_sid: AccountSid
+    auth_token: str = field(repr=False)
+    address: Address
+
+
+class NumberService:
+    """Numbers of owners."""
+
+    def __init__(self, database: Database, sealer: Sealer, clock: Clock, ids: Ids) -> None:
+        self._database = database
+        self._sealer = sealer
+        self._clock = clock
+        self._ids = ids
+
+    async def add(self, owner_id: UUID, number: NewNumber) -> ChannelAddress:
+        """Add a number, or give its account a new token (the old one stays valid for signatures: rotation takes time).
+
+        Raises `Conflict` when the number belongs to another owner.
+        """
+        if not number.auth_token.strip():
+            raise InvalidInput("the auth token is empty; put it into the variable that --auth-token-env names")
+        try:
+            # As the system: whether the number is another owner's is nothing that an owner's transaction can see.
+            return await self._database.write(
+                lambda uow: self._add(uow.for_owner(owner_id), owner_id, number), owner=None
+            )
+        except IntegrityError as error:
+            if not is_duplicate_of(error, channel_addresses.c.address):
+                raise
+            raise Conflict(f"{number.address} was added by somebody else at the same moment") from error
+
+    async def others_with(self, account_sid: AccountSid, owner_id: UUID) -> int:
+        """How many other owners bear the same account SID, each with a token of its own that may be the true one."""
+        accounts = await self._database.read(lambda uow: EveryAccount(uow).bearing(account_sid.value), owner=None)
+        return len({account.owner_id for account in accounts} - {owner_id})
+
+    async def list(self, owner_id: UUID) -> list[ChannelAddress]:
+        return await self._database.read(lambda uow: ChannelAddresses(uow).all(), owner=owner_id)
+
+    def _add(self, uow: UnitOfWork, owner_id: UUID, number: NewNumber) -> ChannelAddress:
+        owner_in(uow, owner_id)
+        generation = Generation(uow).raised()
+        account = self._account(uow, owner_id, number, generation)
+        known = EveryAddress(uow).by_address(number.address.value)
+        if known is not None and known.owner_id != owner_id:
+            raise Conflict(f"{number.address} belongs to another owner; a number has exactly one")
+        addresses = ChannelAddresses(uow)
+        if known is not None:
+            addresses.change(known.id, account_id=account.id)
+            return addresses.require(known.id)
+        return addresses.add(
+            ChannelAddress(self._ids.new(), owner_id, account.id, number.address.value, self._clock.now())
+        )
+
+    def _account(self, uow: UnitOfWork, owner_id: UUID, number: NewNumber, generation: int) -> TwilioAccount:
+        self._check_tokens(uow, owner_id, number)
+        accounts, now = TwilioAccounts(uow), self._clock.now()
+        account = accounts.by_sid(number.account_sid.value)
+        sealed = self._sealer.seal(number.auth_token, owner=owner_id, field=TOKEN_FIELD)
+        if account is None:
+            return accounts.add(
+                TwilioAccount(
+                    id=self._ids.new(),
+                    owner_id=owner_id,
+                    account_sid=number.account_sid.value,
+                    auth_token_sealed=sealed,
+                    previous_token_sealed=None,
+                    paused_until=None,
+                    paused_why=None,
+                    created_at=now,
+                    updated_at=now,
+                    changed_in=generation,
+                )
+            )
+        current = self._sealer.open(account.auth_token_sealed, owner=owner_id, field=TOKEN_FIELD)
+        rotated = {"auth_token_sealed": sealed, "previous_token_sealed": account.auth_token_sealed}
+        # Whoever adds a number again has mended what paused the account.
+        accounts.change(
+            account.id,
+            paused_until=None,
+            updated_at=now,
+            changed_in=generation,
+            **(rotated if current != number.auth_token else {}),
+        )
+        return account
+
+    def _check_tokens(self, uow: UnitOfWork, owner_id: UUID, number: NewNumber) -> None:
+        """A webhook is held against every token of its account SID: few, however many owners bear it."""
+        tokens = {number.auth_token}
+        for account in EveryAccount(uow).bearing(number.account_sid.value):
+            if account.owner_id != owner_id:
+                tokens.add(self._opened(account))
+        if len(tokens) > MOST_TOKENS:
+            raise Conflict(
+                f"other owners store {MOST_TOKENS} different auth tokens of {number.account_sid}, which has two at "
+                "most; give them the true one first: recado numbers add --check"
+            )
+
+    def _opened(self, account: TwilioAccount) -> str:
+        try:
+            return self._sealer.open(account.auth_token_sealed, owner=account.owner_id, field=TOKEN_FIELD)
+        except SealBroken:
+            return ""

@@ -1,0 +1,177 @@
+"""Sends through Twilio, and looks up what was sent: the `Channel` of WhatsApp and SMS.
+
+A message is never sent twice from here: each `send` is one create call, and its result says what is known about it.
+"""
+
+import asyncio
+from collections.abc import Iterator
+from datetime import datetime
+from typing import Protocol
+from uuid import UUID
+
+from recado.channels.twilio.callbacks import callback_url
+from recado.channels.twilio.models import NoCredentials, TwilioCredentials
+from recado.channels.twilio.sending.client import Created, MessageRecord, MessagesPage, TwilioApi
+from recado.channels.twilio.sending.errors import classify_refusal
+from recado.channels.twilio.sending.transport import CallProblem, Declined, NeverSent
+from recado.channels.twilio.webhook.form import storable
+from recado.conversation.ports import (
+    ListedMessage,
+    NotProcessed,
+    OutboundText,
+    Pull,
+    SendResult,
+    Sent,
+    Unknown,
+)
+from recado.conversation.values import Address
+from recado.core.errors import DomainError, InvalidInput
+
+# A trial account's SMS are listed with this in front of what we sent.
+_TRIAL_PREFIX = "Sent from your Twilio trial account - "
+
+_NO_CREDENTIALS_RETRY = 60.0
+
+
+class AccountDirectory(Protocol):
+    """Knows what an account of ours signs in with."""
+
+    async def account_for(self, account_id: UUID) -> TwilioCredentials | NoCredentials: ...
+
+
+class TwilioSender:
+    """Implements `Channel`. `public_url` is where Twilio reaches us with its callbacks."""
+
+    def __init__(
+        self,
+        accounts: AccountDirectory,
+        api: TwilioApi,
+        public_url: str,
+        *,
+        max_pages: int = 20,
+        find_seconds: float = 60.0,
+    ) -> None:
+        self._accounts = accounts
+        self._api = api
+        self._public_url = public_url
+        self._max_pages = max_pages
+        self._find_seconds = find_seconds
+
+    async def send(self, message: OutboundText) -> SendResult:
+        """One create call, and what is known about it."""
+        credentials = await self._credentials(message.account_id)
+        if isinstance(credentials, NoCredentials):
+            return NotProcessed(credentials.code, credentials.detail, retry_after=_NO_CREDENTIALS_RETRY)
+        outcome = await self._api.create_message(
+            credentials,
+            to=message.to_address.value,
+            from_address=message.from_address.value,
+            body=storable(message.text),
+            status_callback=callback_url(self._public_url, message.callback_ref, message.trace),
+        )
+        return _as_result(outcome)
+
+    async def find(self, message: OutboundText, *, created_after: datetime, created_before: datetime) -> Pull:
+        """All our API-made messages from `from_address` to any spelling of `to_address` created in the span.
+
+        The list can be filtered by its date of sending only, which a queued message does not have, and its order is
+        nowhere promised: so it is read to its end, however old its entries, up to `max_pages` for a spelling. A From
+        that Twilio writes differently from us must not hide a message either, so From is compared here.
+        """
+        credentials = await self._credentials(message.account_id)
+        if isinstance(credentials, NoCredentials):
+            return Pull((), complete=False, detail=credentials.code)
+        search = _Search(message.from_address, created_after.replace(microsecond=0), created_before)
+        try:
+            async with asyncio.timeout(self._find_seconds):
+                for spelling in message.to_address.spellings:
+                    await self._read_to_the_end(credentials, spelling, search)
+        except TimeoutError:
+            search.gaps.append("out of time")
+        return search.pull()
+
+    async def aclose(self) -> None:
+        """Close the connections to Twilio."""
+        await self._api.aclose()
+
+    async def _read_to_the_end(self, credentials: TwilioCredentials, to: Address, search: "_Search") -> None:
+        next_url: str | None = None
+        for _ in range(self._max_pages):
+            page = await self._api.list_messages(credentials, to=to.value, next_url=next_url)
+            if not isinstance(page, MessagesPage):
+                search.gaps.append(_problem(page))
+                return
+            search.look_through(page)
+            next_url = page.next_url
+            if next_url is None:
+                return
+        search.gaps.append(f"more than {self._max_pages} pages")
+
+    async def _credentials(self, account_id: UUID) -> TwilioCredentials | NoCredentials:
+        try:
+            return await self._accounts.account_for(account_id)
+        except DomainError as error:
+            return NoCredentials(str(error), code=error.code)
+
+
+class _Search:
+    """Collects what fits while the pages come in; Twilio's times have whole seconds, so the span starts at one."""
+
+    def __init__(self, ours: Address, start: datetime, end: datetime) -> None:
+        self._ours = ours
+        self._start = start
+        self._end = end
+        self._found: dict[str, ListedMessage] = {}
+        self.gaps: list[str] = []
+
+    def look_through(self, page: MessagesPage) -> None:
+        if page.unreadable:
+            self.gaps.append(f"{page.unreadable} unreadable entries")
+        self._found.update((record.sid.value, _listed(record)) for record in self._fitting(page))
+
+    def _fitting(self, page: MessagesPage) -> Iterator[MessageRecord]:
+        for record in page.records:
+            in_span = self._start <= record.created_at <= self._end
+            if in_span and record.direction == "outbound-api" and self._is_ours(record.from_address):
+                yield record
+
+    def _is_ours(self, sender: str) -> bool:
+        # The sender is still missing on a message that a messaging service has yet to choose one for.
+        try:
+            return not sender or Address(sender).match_key == self._ours.match_key
+        except InvalidInput:
+            return False
+
+    def pull(self) -> Pull:
+        found = sorted(self._found.values(), key=lambda each: (each.created_at, each.sid.value))
+        return Pull(tuple(found), complete=not self.gaps, detail="; ".join(self.gaps))
+
+
+def _as_result(outcome: Created | CallProblem) -> SendResult:
+    match outcome:
+        case Created(account_sid, sid):
+            return Sent(account_sid, sid)
+        case NeverSent(code, detail):
+            return NotProcessed(code, detail)
+        case Declined(status, code, text, retry_after):
+            return classify_refusal(status, code, text, retry_after=retry_after)
+    return Unknown(outcome.code, outcome.detail)
+
+
+def _problem(problem: CallProblem) -> str:
+    if isinstance(problem, Declined):
+        return f"HTTP {problem.status}" + (f", code {problem.code}" if problem.code else "")
+    return problem.code
+
+
+def _listed(record: MessageRecord) -> ListedMessage:
+    return ListedMessage(
+        account_sid=record.account_sid,
+        sid=record.sid,
+        to_address=record.to_address,
+        from_address=record.from_address,
+        body=record.body.removeprefix(_TRIAL_PREFIX),
+        created_at=record.created_at,
+        status=record.status,
+        error_code=record.error_code,
+    )

@@ -1,0 +1,204 @@
+"""What Twilio calls: two plain ASGI endpoints.
+
+They are not routes of the web framework: ten thousand of these a second share one core with everything else, and what a
+framework does around a handler costs as much as storing the message.
+"""
+
+from collections.abc import Awaitable, Callable
+from typing import Final, TypeAlias
+from urllib.parse import quote
+
+from starlette.types import Message, Receive, Scope, Send
+
+from recado.channels.twilio.webhook.deadlines import Deadlines
+from recado.channels.twilio.webhook.service import (
+    Forbidden,
+    Orphaned,
+    Reception,
+    Reported,
+    SignedRequest,
+    TwilioWebhookService,
+    Unusable,
+)
+from recado.conversation.replying.accept import Accepted, Duplicate
+from recado.core.errors import Busy, NotConfirmed, StorageUnavailable
+from recado.core.metrics import FORBIDDEN, WEBHOOKS, Meters
+from recado.core.tracing import WEBHOOK, NoTraces, Span, Traces
+
+MESSAGES_PATH: Final = "/webhooks/twilio/messages"
+STATUS_PREFIX: Final = "/webhooks/twilio/status/"
+ANSWER_SECONDS: Final = 8.0
+"""Twilio waits fifteen. When no commit is known by then it is told to send again: what was not begun is withdrawn, and
+what is stored late makes the second one a duplicate."""
+MAX_BODY: Final = 256 * 1024
+"""A signed form is a few kilobytes; a filled-in WhatsApp Flow may be larger."""
+
+_SAFE: Final = "/~:@!$&'()*+,;="
+_TWIML: Final = b'<?xml version="1.0" encoding="UTF-8"?><Response/>'
+
+Next: TypeAlias = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+
+def _answer(
+    status: int, body: bytes = b"", content_type: bytes = b"text/plain; charset=utf-8"
+) -> tuple[Message, Message]:
+    headers = [(b"content-length", str(len(body)).encode())]
+    if body:
+        headers.append((b"content-type", content_type))
+    if status == 503:
+        headers.append((b"retry-after", b"1"))
+    return (
+        {"type": "http.response.start", "status": status, "headers": headers},
+        {"type": "http.response.body", "body": body},
+    )
+
+
+# An empty TwiML document says "no reply"; text/plain would be sent to the customer as one.
+_OK: Final = _answer(200, _TWIML, b"text/xml; charset=utf-8")
+_NO_CONTENT: Final = _answer(204)
+_BAD: Final = _answer(400, b"this form cannot be read as a message\n")
+_FORBIDDEN: Final = _answer(403, b"the signature does not fit\n")
+_NOT_ALLOWED: Final = _answer(405, b"POST only\n")
+_TOO_LARGE: Final = _answer(413, b"the body is too large\n")
+_UNAVAILABLE: Final = _answer(503, b"nothing was stored; try again\n")
+_NOT_CONFIRMED: Final = _answer(503, b"not confirmed; send again\n")
+
+
+class TwilioWebhooks:
+    """Answers Twilio's calls and passes every other request on."""
+
+    def __init__(
+        self,
+        service: TwilioWebhookService,
+        rest: Next,
+        meters: Meters,
+        traces: Traces | None = None,
+        *,
+        answer_seconds: float = ANSWER_SECONDS,
+    ) -> None:
+        self._deadlines = Deadlines(answer_seconds)
+        self._service = service
+        self._rest = rest
+        self._meters = meters
+        self._traces = traces or NoTraces()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        path = scope.get("path", "")
+        if scope["type"] != "http" or not path.startswith("/webhooks/twilio/"):
+            await self._rest(scope, receive, send)
+            return
+        if path == MESSAGES_PATH or path.startswith(STATUS_PREFIX):
+            endpoint = "messages" if path == MESSAGES_PATH else "status"
+            try:
+                start, body = await self._traced(scope, receive, path, endpoint)
+            except _Gone:  # No one is left to answer.
+                self._meters.count(WEBHOOKS, endpoint, "499")
+                return
+            except Exception:  # The server answers 500 for it.
+                self._meters.count(WEBHOOKS, endpoint, "500")
+                raise
+            self._meters.count(WEBHOOKS, endpoint, str(start["status"]))
+            await send(start)
+            await send(body)
+        else:
+            await self._rest(scope, receive, send)
+
+    async def _traced(self, scope: Scope, receive: Receive, path: str, endpoint: str) -> tuple[Message, Message]:
+        ref, query = path.removeprefix(STATUS_PREFIX), scope["query_string"]
+        after = self._service.trace_of(ref, query) if endpoint == "status" and query else None
+        with self._traces.begin(f"{WEBHOOK} {endpoint}", "server", after) as span:
+            start, body = await self._answer(scope, receive, path, span)
+            span.note(http_status=start["status"])
+            return start, body
+
+    async def _answer(self, scope: Scope, receive: Receive, path: str, span: Span) -> tuple[Message, Message]:
+        if scope["method"] != "POST":
+            return _NOT_ALLOWED
+        try:
+            with self._deadlines.bounded():
+                reception = await self._received(scope, receive, path, span)
+        except (TimeoutError, NotConfirmed) as error:
+            self._service.not_confirmed(error)
+            return _NOT_CONFIRMED
+        except (Busy, StorageUnavailable) as error:
+            self._service.not_stored(error)
+            return _UNAVAILABLE
+        if reception is None:
+            return _TOO_LARGE
+        span.note(result=type(reception).__name__.lower(), **_facts(reception))
+        if isinstance(reception, Forbidden):
+            self._meters.count(FORBIDDEN, reception.account or "unknown")
+        return _of(reception)
+
+    async def _received(self, scope: Scope, receive: Receive, path: str, span: Span) -> Reception | None:
+        """What became of it; None when it is too large to be looked at."""
+        raw = await _body(receive)
+        if raw is None:
+            return None
+        request = SignedRequest(raw, _raw_path(scope), scope["query_string"], _signature(scope), span.traceparent)
+        if path == MESSAGES_PATH:
+            return await self._service.receive_message(request)
+        return await self._service.receive_status(request, path.removeprefix(STATUS_PREFIX))
+
+
+def _facts(reception: Reception) -> dict[str, str]:
+    """What a trace tells of it."""
+    match reception:
+        case Accepted(message_id):
+            return {"message": str(message_id)}
+        case Duplicate(message_sid):
+            return {"message_sid": message_sid}
+        case Reported(status):
+            return {"status": status}
+        case _:
+            return {}
+
+
+def _of(reception: Reception) -> tuple[Message, Message]:
+    match reception:
+        case Accepted() | Duplicate() | Orphaned():
+            return _OK
+        case Reported():
+            return _NO_CONTENT
+        case Forbidden():
+            return _FORBIDDEN
+        case Unusable():
+            return _BAD
+
+
+def _raw_path(scope: Scope) -> bytes:
+    """The path as it was sent. Gateways of serverless hosts know only the decoded one; ours look the same in both."""
+    raw: bytes | None = scope.get("raw_path")
+    return quote(scope["path"], safe=_SAFE).encode() if raw is None else raw.partition(b"?")[0]
+
+
+def _signature(scope: Scope) -> str:
+    for name, value in scope["headers"]:
+        if name == b"x-twilio-signature":
+            return bytes(value).decode("latin-1")
+    return ""
+
+
+class _Gone(Exception):
+    """The caller has hung up; half a form is no form."""
+
+
+async def _body(receive: Receive) -> bytes | None:
+    """The whole body; None when there is more of it than Twilio signs. Raises `_Gone`."""
+    message = await _piece(receive)
+    body: bytes = message.get("body", b"")
+    if not message.get("more_body"):
+        return body if len(body) <= MAX_BODY else None
+    pieces, size = [body], len(body)
+    while message.get("more_body") and size <= MAX_BODY:
+        message = await _piece(receive)
+        pieces.append(message.get("body", b""))
+        size += len(pieces[-1])
+    return b"".join(pieces) if size <= MAX_BODY else None
+
+
+async def _piece(receive: Receive) -> Message:
+    message = await receive()
+    if message["type"] == "http.disconnect":
+        raise _Gone
+    return message

@@ -1,0 +1,285 @@
+"""The first five steps of a message: parse, verify, resolve, accept, answer.
+
+Nothing here touches the network or an agent: a webhook costs look-ups that are usually remembered and one shared
+commit. Twilio gets its 200 only after that commit.
+
+The signature comes first: who may have signed is known from the account SID alone, and only for those is anything else
+looked up. Two owners may bear one account SID, and one of the two tokens may be made up; so what is verified is not the
+SID but the account (an owner's row) whose token fitted, and a number, an attempt or an orphan obeys its own accounts
+only.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final, TypeAlias
+
+import structlog
+
+from recado.channels.directory import Directory
+from recado.channels.models import KnownAddress, Orphan, OrphanSigner, SignedOrphan, Signer, Signers
+from recado.channels.repository import Orphans
+from recado.channels.twilio.callbacks import attempt_of, trace_in
+from recado.channels.twilio.webhook import form as forms
+from recado.channels.twilio.webhook.describing import described
+from recado.channels.twilio.webhook.dtos import FormProblem, InboundForm, StatusForm
+from recado.channels.twilio.webhook.signature import candidate_urls, first_fitting
+from recado.conversation.replying.accept import Accepted, AcceptService, Duplicate, Inbound
+from recado.conversation.sending.provider_messages import DeliveryReports, Report
+from recado.core.clock import Clock
+from recado.core.database.engine import Database
+from recado.core.database.unit_of_work import UnitOfWork
+from recado.core.errors import StorageUnavailable
+from recado.core.ids import Ids
+from recado.core.queue.crash import CrashPoint, never
+from recado.core.sampling import Sampler
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class SignedRequest:
+    """A webhook as it came: the raw body, and the undecoded path and query that the signature covers."""
+
+    raw: bytes
+    path: bytes
+    query: bytes
+    signature: str
+    trace: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Orphaned:
+    """Signed by an account we know, to a number nobody has: kept for an operator, given to no agent."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reported:
+    """A status callback was stored, or spoke of an attempt that is gone; `status` is Twilio's word (`delivered`)."""
+
+    status: str
+
+
+@dataclass(frozen=True, slots=True)
+class Forbidden:
+    """The signature fits no token that could have made it. `why` is for our log, never for the caller.
+
+    `account` is set only if it is one that is stored: what an unsigned form says of itself counts nowhere.
+    """
+
+    why: str
+    account: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Unusable:
+    """It was truly signed, but it cannot be a message: somebody should look at it."""
+
+    problem: FormProblem
+
+
+Reception: TypeAlias = Accepted | Duplicate | Orphaned | Reported | Forbidden | Unusable
+
+_OPT_OUT_ERROR: Final = "21610"
+_SIGNATURE_LENGTH: Final = 28
+"""Of 20 bytes in base64: nothing else can be a signature, whatever was signed and with which token."""
+
+
+class TwilioWebhookService:
+    """Receives what Twilio posts."""
+
+    def __init__(
+        self,
+        directory: Directory,
+        acceptance: AcceptService,
+        reports: DeliveryReports,
+        database: Database,
+        clock: Clock,
+        ids: Ids,
+        public_url: str,
+        callback_key: bytes,
+        *,
+        crash: CrashPoint = never,
+    ) -> None:
+        self._directory = directory
+        self._acceptance = acceptance
+        self._reports = reports
+        self._clock = clock
+        self._ids = ids
+        self._public_url = public_url
+        self._callback_key = callback_key
+        self._crash = crash
+        self._samples = Sampler(clock)
+        self._keep_orphan = database.batched(self._keep_orphans, refusable=True)
+
+    async def receive_message(self, request: SignedRequest) -> Reception:
+        """A customer's message. Raises `Busy` or `StorageUnavailable` when it could not be stored."""
+        pairs = self._readable(request)
+        if isinstance(pairs, Forbidden):
+            return self._refuse(pairs)
+        signers = await self._signers_of(request, pairs)
+        if isinstance(signers, Forbidden):
+            return self._refuse(signers, pairs)
+        address = await self._number_of(pairs, signers)
+        if isinstance(address, Forbidden):
+            return self._refuse(address, pairs)
+        form = InboundForm.parse(pairs)
+        if isinstance(form, FormProblem):
+            return self._unusable(form)
+        if address is None:
+            return await self._keep_orphan(self._orphan(form, signers, request.raw))
+        if not address.had_webhook:
+            await self._directory.mark_webhook(address)
+        inbound = inbound_of(form, address, self._ids, self._clock, request.raw, trace=request.trace)
+        accepted = await self._acceptance.accept(inbound)
+        self._crash("after_accept")
+        return accepted
+
+    def trace_of(self, ref: str, query: bytes) -> str | None:
+        """The trace that a callback goes on with; of a reference of ours only, for the signature is looked at later."""
+        return None if attempt_of(ref, self._callback_key) is None else trace_in(query)
+
+    async def receive_status(self, request: SignedRequest, ref: str) -> Reception:
+        """What became of a message of ours; of the account alone that the message was sent with."""
+        attempt_id = attempt_of(ref, self._callback_key)
+        if attempt_id is None:
+            return self._refuse(Forbidden("no attempt of ours bears this reference"))
+        pairs = self._readable(request)
+        if isinstance(pairs, Forbidden):
+            return self._refuse(pairs)
+        signers = await self._signers_of(request, pairs)
+        if isinstance(signers, Forbidden):
+            return self._refuse(signers, pairs)
+        form = StatusForm.parse(pairs)
+        if isinstance(form, FormProblem):
+            return self._unusable(form)
+        report = Report(
+            attempt_id,
+            frozenset(signer.account_id for signer in signers),
+            form.sid.value,
+            form.status,
+            form.error_code,
+            opted_out=form.error_code == _OPT_OUT_ERROR,
+        )
+        recorded = await self._reports.record(report)
+        if not recorded.allowed:
+            return self._refuse(Forbidden("another account sent what this speaks of", form.account_sid.value), pairs)
+        if not recorded.known and (times := self._samples.admit("webhook.status_of_nothing")):
+            log.info("webhook.status_of_nothing", attempt=str(attempt_id), times=times)
+        return Reported(form.status)
+
+    def not_stored(self, error: Exception) -> None:
+        """Say that a webhook was answered 503; not once for each of a flood."""
+        if times := self._samples.admit("webhook.not_stored", type(error).__name__):
+            log.warning("webhook.not_stored", error=str(error), times=times)
+
+    def not_confirmed(self, error: Exception) -> None:
+        """Say that a webhook was answered 503 while it is not known whether it was stored; sampled likewise."""
+        if times := self._samples.admit("webhook.not_confirmed", type(error).__name__):
+            log.warning("webhook.not_confirmed", error=str(error) or "no answer in time", times=times)
+
+    # --- Verify and resolve -------------------------------------------------------------------------------------------
+
+    def _readable(self, request: SignedRequest) -> forms.Pairs | Forbidden:
+        """The form, unless nothing that is stored anywhere could make the request a true one."""
+        if len(request.signature) != _SIGNATURE_LENGTH:
+            return Forbidden("it is not signed")
+        pairs = forms.parse(request.raw)
+        return Forbidden("it has too many fields") if isinstance(pairs, forms.TooManyFields) else pairs
+
+    async def _signers_of(self, request: SignedRequest, pairs: forms.Pairs) -> tuple[Signer, ...] | Forbidden:
+        """The accounts whose token made this signature. Nothing is refused by a memory older than the request."""
+        account_sid = _field(pairs, "AccountSid")
+        for _ in range(2):
+            generation = self._directory.generation
+            signers = await self._directory.signers(account_sid)
+            fitting = self._fitting(signers, request, pairs)
+            if fitting:
+                return fitting
+            if await self._directory.renew() == generation:
+                break
+        if signers.unreadable:  # Twilio's fallback and our gap sweep get another chance when the key is mended.
+            raise StorageUnavailable("a token of this account cannot be opened: is RECADO_SECRET_KEY the one it had?")
+        if not self._directory.stores(account_sid):
+            return Forbidden("no account of this SID is stored")
+        return Forbidden("no token stored for this account made this signature", account_sid)
+
+    def _fitting(self, signers: Signers, request: SignedRequest, pairs: forms.Pairs) -> tuple[Signer, ...]:
+        if not signers.tokens:
+            return ()
+        urls = candidate_urls(self._public_url, request.path, request.query)
+        fitting = first_fitting(signers.tokens, urls, pairs, request.signature)
+        return () if fitting is None else signers.bearing(signers.tokens[fitting])
+
+    async def _number_of(self, pairs: forms.Pairs, signers: Sequence[Signer]) -> KnownAddress | Forbidden | None:
+        """The number it was sent to, if one of its signers has it; None for a number without an owner."""
+        to, signed = _field(pairs, "To"), {signer.account_id for signer in signers}
+        address = await self._directory.lookup(to)
+        if address is not None and address.account_id not in signed:
+            address = await self._directory.lookup(to, fresh=True)
+        if address is None or address.account_id in signed:
+            return address
+        if address.account_sid != _field(pairs, "AccountSid"):
+            return Forbidden("the number belongs to another account", address.account_sid)
+        return Forbidden("no token of the number's account made this signature", address.account_sid)
+
+    def _refuse(self, forbidden: Forbidden, pairs: forms.Pairs = ()) -> Forbidden:
+        # A rise of these for one account is an alarm: a rotated token would lose mail in silence.
+        if times := self._samples.admit("webhook.forbidden", forbidden.account or "unknown", forbidden.why):
+            claimed = _field(pairs, "AccountSid")[:34]
+            log.warning("webhook.forbidden", account=claimed, why=forbidden.why, times=times)
+        return forbidden
+
+    def _unusable(self, form: FormProblem) -> Unusable:
+        if times := self._samples.admit("webhook.unusable", form.field):
+            log.error("webhook.unusable", field=form.field, why=form.why, times=times)
+        return Unusable(form)
+
+    # --- Orphans ------------------------------------------------------------------------------------------------------
+
+    def _orphan(self, form: InboundForm, signers: Sequence[Signer], raw: bytes) -> SignedOrphan:
+        orphan = Orphan(
+            id=self._ids.new(),
+            account_sid=form.account_sid.value,
+            message_sid=form.message_sid.value,
+            from_address=form.from_address.value,
+            to_address=form.to_address.value,
+            raw=raw,
+            received_at=self._clock.now(),
+            assigned_at=None,
+            owner_id=None,
+            signed_by=signers[0].account_id,
+        )
+        return SignedOrphan(
+            orphan, tuple(OrphanSigner(orphan.id, signer.account_id, signer.owner_id) for signer in signers)
+        )
+
+    def _keep_orphans(self, uow: UnitOfWork, found: Sequence[SignedOrphan]) -> list[Orphaned]:
+        Orphans(uow).add_new(found)
+        return [Orphaned() for _ in found]
+
+
+def inbound_of(
+    form: InboundForm, address: KnownAddress, ids: Ids, clock: Clock, raw: bytes, *, trace: str | None = None
+) -> Inbound:
+    """The form as the conversation takes it: what is no text is described in words, and the raw form is kept."""
+    return Inbound(
+        id=ids.new(),
+        owner_id=address.owner_id,
+        address_id=address.address_id,
+        account_sid=form.account_sid.value,
+        message_sid=form.message_sid.value,
+        from_address=form.from_address,
+        to_address=form.to_address,
+        text=described(form, address.locale),
+        kind=form.kind,
+        received_at=clock.now(),
+        raw=raw,
+        opt_out_type=form.opt_out_type,
+        profile_name=form.profile_name,
+        hurried=form.button is not None,
+        trace=trace,
+    )
+
+
+def _field(pairs: forms.Pairs, name: str) -> str:
+    return next((value for key, value in pairs if key == name), "")

@@ -1,0 +1,75 @@
+"""Numbers of owners, of which each has exactly one."""
+
+from dataclasses import replace
+from uuid import UUID
+
+import pytest
+from sqlalchemy.exc import IntegrityError
+
+from recado.channels.twilio.accounts import MOST_TOKENS, NewNumber, NumberService
+from recado.conversation.values import AccountSid, Address
+from recado.core.clock import FrozenClock
+from recado.core.database.engine import Database
+from recado.core.errors import Conflict
+from recado.core.ids import UuidV7
+from recado.core.sealing import Sealer
+from recado.identity.service import Registration
+from tests.world import World
+
+ON_BOTH_DATABASES = True
+
+NUMBER = NewNumber(AccountSid("AC" + "c" * 32), "another token", Address("whatsapp:+5511900000077"))
+
+
+class OneId:
+    """Makes one id again and again."""
+
+    def new(self) -> UUID:
+        return UUID(int=7)
+
+
+@pytest.fixture
+async def world(database: Database, clock: FrozenClock, ids: UuidV7) -> World:
+    return await World.open(database, clock, ids)
+
+
+async def test_a_number_of_another_owner_s_is_refused_and_stays_that_one_s(world: World) -> None:
+    """Though no transaction of an owner can see whose it is."""
+    added = await world.numbers.add(world.owner_id, NUMBER)
+    form = Registration("Livraria", "dona@livraria.example", "capítulo novo às oito")
+    other = (await world.identity.register_organization(form)).owner_id
+    with pytest.raises(Conflict, match="belongs to another owner"):
+        await world.numbers.add(other, NUMBER)
+    assert await world.numbers.list(other) == []
+    assert added in await world.numbers.list(world.owner_id)
+
+
+async def test_a_number_that_is_added_again_is_the_same(world: World) -> None:
+    added = await world.numbers.add(world.owner_id, NUMBER)
+    assert await world.numbers.add(world.owner_id, NUMBER) == added
+
+
+async def test_only_the_key_over_numbers_says_that_another_added_it(world: World) -> None:
+    always_the_same = NumberService(world.database, Sealer(bytes(32)), world.clock, OneId())
+    await always_the_same.add(world.owner_id, NUMBER)
+    with pytest.raises(IntegrityError):
+        await always_the_same.add(world.owner_id, replace(NUMBER, address=Address("whatsapp:+5511900000078")))
+
+
+async def test_of_one_account_few_different_tokens_are_stored(world: World) -> None:
+    """A webhook is held against every one of them, and each that is made up makes all webhooks dearer."""
+
+    async def adds(n: int, token: str) -> None:
+        form = Registration(f"Loja {n}", f"dona@loja{n}.example", "capítulo novo às oito")
+        owner_id = (await world.identity.register_organization(form)).owner_id
+        number = NewNumber(NUMBER.account_sid, token, Address(f"whatsapp:+55119000000{n}"))
+        await world.numbers.add(owner_id, number)
+
+    await world.numbers.add(world.owner_id, NUMBER)
+    for n in range(10, 9 + MOST_TOKENS):
+        await adds(n, f"made up {n}")
+
+    with pytest.raises(Conflict, match="different auth tokens of"):
+        await adds(30, "one more")
+    await adds(31, NUMBER.auth_token)
+    assert await world.numbers.others_with(NUMBER.account_sid, world.owner_id) == MOST_TOKENS
