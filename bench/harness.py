@@ -35,8 +35,8 @@ if TYPE_CHECKING:
     from tests.servers import PostgresServer
 
     from recado.bootstrap import Container
-    from recado.emulator.client import EmulatorClient
-    from recado.entrypoints.ports import ReservedPort
+    from recado.emulator.phone.client import EmulatorClient
+    from recado.entrypoints.reserved_port import ReservedPort
 
 BENCH = Path(__file__).parent
 Condition = Callable[[], bool]
@@ -207,7 +207,7 @@ _RESERVED: list["ReservedPort"] = []
 
 def reserved_port() -> int:
     """A port of loopback that is the bench's until it ends, whoever else looks for one."""
-    from recado.entrypoints.ports import ReservedPort
+    from recado.entrypoints.reserved_port import ReservedPort
 
     _RESERVED.append(ReservedPort())
     return _RESERVED[-1].number
@@ -367,7 +367,7 @@ class Emulator:
 @contextlib.contextmanager
 def emulating(bench: Workbench) -> Iterator[Emulator]:
     """`recado emulator` with the bench's account and number."""
-    from recado.emulator.client import EmulatorClient
+    from recado.emulator.phone.client import EmulatorClient
 
     port = reserved_port()
     command = [*RECADO, "emulator", "--port", str(port), "--account-sid", ACCOUNT_SID, "--number", NUMBER]

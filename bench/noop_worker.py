@@ -16,7 +16,7 @@ from datetime import timedelta
 from recado.bootstrap import Container
 from recado.core.database.unit_of_work import UnitOfWork
 from recado.core.queue.job import Done, Job, JobResult, Replayed, ReplayRefused
-from recado.entrypoints.leaving import Farewell
+from recado.entrypoints.shutdown import Farewell
 from recado.entrypoints.worker import work
 from recado.settings import load_settings
 

@@ -1,6 +1,6 @@
 """Ports for servers of tests that are told theirs, and that are stopped and started again on it."""
 
-from recado.entrypoints.ports import ReservedPort
+from recado.entrypoints.reserved_port import ReservedPort
 
 _RESERVED: list[ReservedPort] = []
 

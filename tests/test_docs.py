@@ -26,12 +26,12 @@ from recado.channels.twilio.webhook.routes import MESSAGES_PATH, STATUS_PREFIX, 
 from recado.conversation import models
 from recado.core.queue.job import Status
 from recado.core.tracing import SPANS
-from recado.emulator import faults
 from recado.emulator.app import build_app as build_emulator
+from recado.emulator.rules import faults
 from recado.emulator.settings import EmulatorSettings, Policies
-from recado.entrypoints.api import build_app
+from recado.entrypoints.api.app import build_app
+from recado.entrypoints.cli.demo.script import Customer, Script, Step, read_script
 from recado.entrypoints.cli.main import LazyGroup, app
-from recado.entrypoints.cli.script import Customer, Script, Step, read_script
 from recado.settings import load_settings, variables
 
 if TYPE_CHECKING:

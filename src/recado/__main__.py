@@ -16,7 +16,7 @@ def _leave_agents_behind(status: object) -> None:
     import threading
 
     if isinstance(status, int | None) and any(each.name.startswith("recado-agent") for each in threading.enumerate()):
-        from recado.entrypoints.leaving import leave
+        from recado.entrypoints.shutdown import leave
 
         leave(status or 0)
 

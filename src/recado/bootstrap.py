@@ -55,7 +55,7 @@ from recado.core.tracing import NoTraces, Traces
 from recado.identity.passwords import Passwords
 from recado.identity.service import IdentityService
 from recado.operations.exposition import Exposition
-from recado.operations.facts import Facts
+from recado.operations.gauges import Facts
 from recado.operations.pruning import Pruning
 from recado.operations.readiness import BrokerWatch
 from recado.operations.restored import RestoredCopy

@@ -5,7 +5,7 @@ import pytest
 from twilio.rest import Client
 
 from recado.emulator.app import running
-from recado.emulator.client import EmulatorClient
+from recado.emulator.phone.client import EmulatorClient
 from recado.emulator.settings import ApiKey, EmulatorSettings, Policies
 from tests.emulator.application import Application, running_application
 from tests.emulator.real import RebasedHttpClient, client_over

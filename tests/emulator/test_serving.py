@@ -9,9 +9,9 @@ import httpx2
 import pytest
 
 from recado.emulator.app import running, serve
-from recado.emulator.client import EmulatorClient
-from recado.emulator.rest import parse_form
+from recado.emulator.phone.client import EmulatorClient
 from recado.emulator.settings import EmulatorSettings, Number
+from recado.emulator.wire.rest import parse_form
 from tests.emulator.application import Application
 from tests.emulator.world import ANA, BAKERY, MESSAGES, SHOP, SID, TOKEN
 from tests.patience import PATIENCE
@@ -62,7 +62,7 @@ def test_what_is_new_comes_after_the_cursor(emulator: EmulatorClient) -> None:
 
 
 def test_the_client_can_be_imported_without_the_server() -> None:
-    code = "import sys, recado.emulator.client; print({'starlette', 'uvicorn', 'httpx2'} & set(sys.modules))"
+    code = "import sys, recado.emulator.phone.client; print({'starlette', 'uvicorn', 'httpx2'} & set(sys.modules))"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, check=True).stdout == b"set()\n"
 
 

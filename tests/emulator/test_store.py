@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 
 from recado.emulator.clock import Ids
-from recado.emulator.faults import Fault
 from recado.emulator.forms import Inbound
 from recado.emulator.journal import Journal
 from recado.emulator.messages import Message
-from recado.emulator.rules import read_draft
+from recado.emulator.rules.faults import Fault
+from recado.emulator.rules.validation import read_draft
 from recado.emulator.settings import EmulatorSettings, Number, Policies
 from recado.emulator.store import Outgoing, Search, Store
 from tests.emulator.world import ANA, BAKERY, BOB, SHOP, SID, TOKEN

@@ -22,9 +22,9 @@ from recado.channels.twilio.accounts import NewNumber
 from recado.conversation.values import AccountSid, Address
 from recado.core.errors import ConfigurationError
 from recado.emulator.app import running
-from recado.emulator.client import EmulatorClient
+from recado.emulator.phone.client import EmulatorClient
 from recado.emulator.settings import EmulatorSettings, Policies
-from recado.emulator.signature import sign
+from recado.emulator.wire.signature import sign
 from recado.entrypoints.aws_lambda import Event, Functions
 from recado.entrypoints.worker import close
 from recado.identity.service import Registration

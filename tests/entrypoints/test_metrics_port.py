@@ -10,7 +10,7 @@ from recado.core.clock import SystemClock
 from recado.core.metrics import AGENT_RUNS, Meters
 from recado.entrypoints.metrics_port import CALLERS, listen, show_metrics
 from recado.operations.exposition import CONTENT_TYPE, Exposition
-from recado.operations.facts import Facts
+from recado.operations.gauges import Facts
 
 
 def no_facts() -> Facts:

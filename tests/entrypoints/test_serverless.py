@@ -11,7 +11,7 @@ import httpx2
 import pytest
 
 from recado.core.errors import ConfigurationError
-from recado.entrypoints.api import build_app
+from recado.entrypoints.api.app import build_app
 from recado.entrypoints.serverless import application, container_for
 from tests.servers import PostgresServer
 

@@ -17,7 +17,7 @@ from recado.core.database.types import JsonValue
 from recado.core.ids import UuidV7
 from recado.core.metrics import FORBIDDEN, WEBHOOKS, Meters
 from recado.operations.exposition import Exposition
-from recado.operations.facts import Facts
+from recado.operations.gauges import Facts
 from tests.world import ACCOUNT, World
 
 ROOT: Final = Path(__file__).parents[2]

@@ -16,7 +16,7 @@ from recado.core.errors import StorageUnavailable
 from recado.core.ids import UuidV7
 from recado.core.metrics import Meters
 from recado.operations.exposition import REMEMBER_SECONDS, Exposition
-from recado.operations.facts import Facts
+from recado.operations.gauges import Facts
 from tests.world import BRUNO, World
 
 SECRET_WORDS = "o bolo de cenoura é para sexta"

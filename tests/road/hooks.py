@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from urllib.parse import urlencode
 
-from recado.emulator.signature import sign
+from recado.emulator.wire.signature import sign
 from tests.road.processes import Road, Shop
 
 _sids: Iterator[int] = itertools.count(0xF00D)

@@ -35,7 +35,7 @@ from recado.channels.twilio.accounts import NewNumber
 from recado.conversation.values import AccountSid, Address
 from recado.core.database.sqlite import sqlite_module
 from recado.emulator.app import running
-from recado.emulator.client import EmulatorClient, SeenMessage
+from recado.emulator.phone.client import EmulatorClient, SeenMessage
 from recado.emulator.settings import EmulatorSettings, Number, Policies
 from recado.identity.service import Registration
 from recado.migrations.runner import migrate_sqlite

@@ -18,11 +18,11 @@ from starlette.requests import Request
 from starlette.responses import Response
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from recado.emulator.control import control_routes
-from recado.emulator.refusals import NOT_ALLOWED, NOT_FOUND, Refusal
-from recado.emulator.rest import refuse, rest_routes
+from recado.emulator.phone.control import control_routes
+from recado.emulator.rules.refusals import NOT_ALLOWED, NOT_FOUND, Refusal
 from recado.emulator.service import Emulator
 from recado.emulator.settings import EmulatorSettings
+from recado.emulator.wire.rest import refuse, rest_routes
 
 Ready = Callable[[str], None]
 """Told the base URL once connections are accepted."""

@@ -5,10 +5,10 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from recado.emulator.clock import Ids, Now, chance_of, system_now
-from recado.emulator.courier import Courier
 from recado.emulator.journal import Journal
 from recado.emulator.settings import EmulatorSettings
 from recado.emulator.store import Store
+from recado.emulator.wire.courier import Courier
 
 Found = TypeVar("Found")
 

@@ -14,13 +14,13 @@ from itertools import count, takewhile
 from typing import TypeVar
 
 from recado.emulator.clock import Ids, Now
-from recado.emulator.faults import INBOUND, LATER, Fault, Faults
 from recado.emulator.forms import Attachment, Form, Inbound, callback_form, inbound_form, keyword_of
 from recado.emulator.journal import Journal
-from recado.emulator.lives import Life, Step, disturb, happens, plan
 from recado.emulator.messages import UNFINISHED, Media, Message, channel_of
-from recado.emulator.refusals import NOT_FOUND, Refusal, text_of
-from recado.emulator.rules import Draft, magic, misaddresses, misfits, misses, moment_of
+from recado.emulator.rules.faults import INBOUND, LATER, Fault, Faults
+from recado.emulator.rules.lifecycle import Life, Step, disturb, happens, plan
+from recado.emulator.rules.refusals import NOT_FOUND, Refusal, text_of
+from recado.emulator.rules.validation import Draft, magic, misaddresses, misfits, misses, moment_of
 from recado.emulator.settings import EmulatorSettings, Number
 
 WINDOW_SECONDS = 24 * 3600

@@ -121,7 +121,7 @@ class Functions:
     """The functions over one container, on an event loop that lives as long as the sandbox."""
 
     def __init__(self, container: "Container") -> None:
-        from recado.entrypoints.api import build_app
+        from recado.entrypoints.api.app import build_app
 
         self._container = container
         self._loop = asyncio.new_event_loop()

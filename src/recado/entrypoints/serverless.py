@@ -30,7 +30,7 @@ def application(environ: Mapping[str, str] | None = None) -> "ASGIApp":
     Raises `ConfigurationError` for SQLite and for whatever else is wrong with the settings or the schema,
     `StorageUnavailable` when the database does not answer.
     """
-    from recado.entrypoints.api import build_app
+    from recado.entrypoints.api.app import build_app
 
     return build_app(container_for("this host", os.environ if environ is None else environ))
 

@@ -11,8 +11,8 @@ from uuid import UUID
 from recado.core.children import die_with_parent
 from recado.core.queue.suspects import BEGUN, DONE, GAVE_BACK, Parent
 from recado.core.queue.worker import GRACE_SECONDS, LET_GO_SECONDS
-from recado.entrypoints.leaving import Farewell, end_within
 from recado.entrypoints.metrics_port import show_metrics
+from recado.entrypoints.shutdown import Farewell, end_within
 
 if TYPE_CHECKING:
     from recado.bootstrap import Container

@@ -16,7 +16,7 @@ import structlog
 
 from recado.core.clock import Clock
 from recado.core.metrics import SECONDS, Counter, Histogram, Labels, Meters, Timed
-from recado.operations.facts import Fact, Facts
+from recado.operations.gauges import Fact, Facts
 
 if TYPE_CHECKING:
     from prometheus_client import Metric

@@ -11,7 +11,7 @@ from typing import TypeAlias
 from urllib.parse import parse_qsl, quote_from_bytes, urlencode
 
 from recado.channels.twilio.webhook.routes import MAX_BODY
-from recado.emulator.signature import sign
+from recado.emulator.wire.signature import sign
 from tests.channels.twilio.webhook.forms import PAYLOADS
 
 PUBLIC = "https://bot.example"

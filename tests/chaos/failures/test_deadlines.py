@@ -17,7 +17,7 @@ from recado.core.database.sqlite import SqliteDatabase
 from recado.core.database.unit_of_work import UnitOfWork
 from recado.core.errors import Busy, StorageUnavailable
 from recado.core.metrics import FORBIDDEN, WEBHOOKS
-from recado.entrypoints.api import build_app
+from recado.entrypoints.api.app import build_app
 from tests.chaos.failures.hostile import Attacker, Webhook
 from tests.chaos.failures.test_webhooks import ACCOUNT, NUMBER, TOKEN, Answer, furnished, post, scope_of
 from tests.patience import PATIENCE

@@ -16,7 +16,7 @@ from http.client import HTTPException
 from typing import Final
 
 from recado.core.clock import SystemClock
-from recado.emulator.client import EmulatorClient
+from recado.emulator.phone.client import EmulatorClient
 from tests.chaos.torture.journal import Tail, text
 from tests.chaos.torture.scene import SHOPS, Scene, Shop
 from tests.chaos.torture.words import PERSON, POISON, START, STOP, number_of, numbers_in

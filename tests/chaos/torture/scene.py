@@ -19,7 +19,7 @@ from recado.agents.models import AgentForm
 from recado.bootstrap import Container, metadata
 from recado.channels.twilio.accounts import NewNumber
 from recado.conversation.values import AccountSid, Address
-from recado.emulator.client import EmulatorClient
+from recado.emulator.phone.client import EmulatorClient
 from recado.identity.service import OwnerChanges, Registration
 from recado.migrations.starting import migrate
 from recado.settings import load_settings

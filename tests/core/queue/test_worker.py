@@ -23,7 +23,7 @@ from recado.core.queue.relay import Relay
 from recado.core.queue.service import QueueService
 from recado.core.queue.suspects import Command, SuspectRunner
 from recado.core.queue.worker import Worker
-from recado.entrypoints.leaving import Farewell
+from recado.entrypoints.shutdown import Farewell
 from recado.entrypoints.worker import Ending, work
 from recado.migrations.runner import migrate_sqlite
 from recado.settings import Settings

@@ -32,25 +32,25 @@ class Entry:
 _HERE: Final = "recado.entrypoints.cli"
 
 COMMANDS: Final[Mapping[str, Entry]] = {
-    "demo": Entry("Talk to a sample bakery in this terminal.", f"{_HERE}.demo:demo"),
-    "serve": Entry("Receive webhooks.", f"{_HERE}.serve:serve"),
-    "worker": Entry("Run jobs until told to stop.", f"{_HERE}.worker:worker"),
-    "emulator": Entry("A Twilio of our own: run one, write to it as a customer.", f"{_HERE}.emulator:app"),
-    "org": Entry("Register organisations, change what they say.", f"{_HERE}.org:org"),
-    "users": Entry("The people of organisations.", f"{_HERE}.org:users"),
-    "numbers": Entry("The numbers that customers write to.", f"{_HERE}.numbers:numbers"),
-    "agents": Entry("Who answers an organisation's customers.", f"{_HERE}.agents:agents"),
-    "knowledge": Entry("The documents that agents answer from.", f"{_HERE}.agents:knowledge"),
-    "conversations": Entry("Take, answer and give back conversations.", f"{_HERE}.conversations:app"),
-    "queue": Entry("What waits, and what was given up.", f"{_HERE}.queue:app"),
-    "cron": Entry("What comes round by itself, and when.", f"{_HERE}.cron:app"),
-    "orphans": Entry("Messages to numbers that belonged to nobody.", f"{_HERE}.numbers:orphans"),
-    "verify": Entry("Prove that no message was lost and none answered twice.", f"{_HERE}.upkeep:verify"),
-    "tick": Entry("Do one round of what is due, without a running worker.", f"{_HERE}.upkeep:tick"),
-    "backup": Entry("Copy the database to a file while everything runs.", f"{_HERE}.upkeep:backup"),
-    "restored": Entry("Keep a restored copy from answering anybody twice.", f"{_HERE}.upkeep:restored"),
-    "doctor": Entry("Say what is wrong with the settings and the database.", f"{_HERE}.doctor:doctor"),
-    "migrate": Entry("Bring the database to this release's schema.", f"{_HERE}.upkeep:migrate"),
+    "demo": Entry("Talk to a sample bakery in this terminal.", f"{_HERE}.demo.demo:demo"),
+    "serve": Entry("Receive webhooks.", f"{_HERE}.processes.serve:serve"),
+    "worker": Entry("Run jobs until told to stop.", f"{_HERE}.processes.worker:worker"),
+    "emulator": Entry("A Twilio of our own: run one, write to it as a customer.", f"{_HERE}.demo.emulator:app"),
+    "org": Entry("Register organisations, change what they say.", f"{_HERE}.org.org:org"),
+    "users": Entry("The people of organisations.", f"{_HERE}.org.users:users"),
+    "numbers": Entry("The numbers that customers write to.", f"{_HERE}.numbers.numbers:numbers"),
+    "agents": Entry("Who answers an organisation's customers.", f"{_HERE}.agents.agents:agents"),
+    "knowledge": Entry("The documents that agents answer from.", f"{_HERE}.agents.knowledge:knowledge"),
+    "conversations": Entry("Take, answer and give back conversations.", f"{_HERE}.conversations.conversations:app"),
+    "queue": Entry("What waits, and what was given up.", f"{_HERE}.queue.queue:app"),
+    "cron": Entry("What comes round by itself, and when.", f"{_HERE}.queue.cron:app"),
+    "orphans": Entry("Messages to numbers that belonged to nobody.", f"{_HERE}.numbers.orphans:orphans"),
+    "verify": Entry("Prove that no message was lost and none answered twice.", f"{_HERE}.checks.verify:verify"),
+    "tick": Entry("Do one round of what is due, without a running worker.", f"{_HERE}.processes.tick:tick"),
+    "backup": Entry("Copy the database to a file while everything runs.", f"{_HERE}.database.backup:backup"),
+    "restored": Entry("Keep a restored copy from answering anybody twice.", f"{_HERE}.database.restored:restored"),
+    "doctor": Entry("Say what is wrong with the settings and the database.", f"{_HERE}.checks.doctor:doctor"),
+    "migrate": Entry("Bring the database to this release's schema.", f"{_HERE}.database.migrate:migrate"),
 }
 
 SETTINGS_ARE_WRONG: Final = 2
@@ -135,7 +135,7 @@ def _root(
     Settings are environment variables that begin with RECADO_; `recado doctor` says what is wrong with them.
     """
     if with_parent:
-        from recado.entrypoints.leaving import end_with_parent
+        from recado.entrypoints.shutdown import end_with_parent
 
         end_with_parent()
 

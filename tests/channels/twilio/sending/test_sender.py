@@ -18,7 +18,7 @@ from recado.channels.twilio.sending.transport import Transport
 from recado.conversation.ports import Channel, ListedMessage, NotProcessed, OutboundText, Pull, Refused, Sent, Unknown
 from recado.conversation.values import AccountSid, Address, MessageSid
 from recado.core.errors import ConfigurationError, StorageUnavailable
-from recado.entrypoints.ports import ReservedPort
+from recado.entrypoints.reserved_port import ReservedPort
 from tests.channels.twilio.sending.scripted_server import (
     Act,
     ScriptedServer,

@@ -26,7 +26,7 @@ from recado.conversation.values import AccountSid, Address
 from recado.core.clock import FrozenClock
 from recado.core.errors import Conflict, InvalidInput, NotFound
 from recado.core.otel import OtelTraces
-from recado.entrypoints.api import build_app
+from recado.entrypoints.api.app import build_app
 from recado.entrypoints.worker import close
 from recado.identity.passwords import Passwords
 from recado.identity.service import IdentityService, Registration

@@ -1,0 +1,90 @@
+"""One page of a list in Twilio's envelope, whose tokens are to be followed and not to be computed."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import islice
+from urllib.parse import urlencode
+
+from recado.emulator.messages import JsonObject, Message, message_resource
+from recado.emulator.rules.refusals import Refusal
+from recado.emulator.rules.validation import moment_of
+from recado.emulator.store import Search, Store
+
+DEFAULT_SIZE, LARGEST_SIZE = 50, 1000
+_DAY = 86_400
+_OLDER, _NEWER = "PA", "PB"
+
+
+@dataclass(frozen=True, slots=True)
+class ListRequest:
+    path: str
+    filters: tuple[tuple[str, str], ...]
+    search: Search
+    size: int
+    page: int
+    token: str
+
+
+def read_list_request(path: str, query: dict[str, str]) -> ListRequest | Refusal:
+    sent = _sent_between(query)
+    if isinstance(sent, Refusal):
+        return sent
+    size = query.get("PageSize", str(DEFAULT_SIZE))
+    page = query.get("Page", "0")
+    if not size.isdecimal() or not page.isdecimal() or not 1 <= int(size) <= LARGEST_SIZE:
+        return Refusal(20001)
+    names = ("To", "From", "DateSent", "DateSent<", "DateSent>")
+    return ListRequest(
+        path=path,
+        filters=tuple((name, query[name]) for name in names if query.get(name)),
+        search=Search(query.get("To") or None, query.get("From") or None, *sent),
+        size=int(size),
+        page=int(page),
+        token=query.get("PageToken", ""),
+    )
+
+
+def _sent_between(query: dict[str, str]) -> tuple[float | None, float | None] | Refusal:
+    """A bare date means its whole day; both ends belong to it."""
+    earliest = query.get("DateSent>") or query.get("DateSent") or ""
+    latest = query.get("DateSent<") or query.get("DateSent") or ""
+    start, end = moment_of(earliest), moment_of(latest)
+    if (earliest and start is None) or (latest and end is None):
+        return Refusal(20001)
+    if end is not None and len(latest) == len("2026-01-31"):
+        end += _DAY - 1
+    return start, end
+
+
+def list_page(store: Store, account_sid: str, asked: ListRequest) -> JsonObject:
+    """One message more than a page is looked for: it tells whether another page exists."""
+    found = store.search(account_sid, asked.search)
+    direction, anchor = asked.token[:2], store.any_message(asked.token[2:])
+    edge = 0 if anchor is None else anchor.seq
+    if direction == _NEWER:
+        newer = [message for message in found if message.seq > edge]
+        return _envelope(asked, newer[-asked.size :], older=True, newer=len(newer) > asked.size)
+    if direction == _OLDER:
+        found = (message for message in found if message.seq < edge)
+    older = list(islice(found, asked.size + 1))
+    return _envelope(asked, older[: asked.size], older=len(older) > asked.size, newer=direction == _OLDER)
+
+
+def _envelope(asked: ListRequest, shown: Sequence[Message], *, older: bool, newer: bool) -> JsonObject:
+    start = asked.page * asked.size
+    return {
+        "end": start + max(len(shown) - 1, 0),
+        "first_page_uri": _uri(asked, 0, ""),
+        "messages": [message_resource(message) for message in shown],
+        "next_page_uri": _uri(asked, asked.page + 1, _OLDER + shown[-1].sid) if older and shown else None,
+        "page": asked.page,
+        "page_size": asked.size,
+        "previous_page_uri": _uri(asked, asked.page - 1, _NEWER + shown[0].sid) if newer and shown else None,
+        "start": start,
+        "uri": _uri(asked, asked.page, asked.token),
+    }
+
+
+def _uri(asked: ListRequest, page: int, token: str) -> str:
+    query = [*asked.filters, ("PageSize", str(asked.size)), ("Page", str(max(page, 0)))]
+    return f"{asked.path}?{urlencode(query + ([('PageToken', token)] if token else []))}"

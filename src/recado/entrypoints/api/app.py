@@ -1,0 +1,57 @@
+"""The HTTP server: Twilio's webhooks in front, everything for people and machines behind.
+
+Run it with `recado serve`; tests build the app from a container of their own.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+
+from fastapi import FastAPI
+from starlette.types import ASGIApp
+
+from recado.channels.twilio.webhook.routes import TwilioWebhooks
+from recado.core.database.engine import Database
+from recado.core.errors import DomainError
+from recado.core.tracing import Traces
+from recado.entrypoints.api.errors import _as_json
+from recado.entrypoints.api.health import _add_health
+from recado.entrypoints.api.internal import Ticks, add_internal
+from recado.entrypoints.api.metrics import _add_metrics
+from recado.migrations.starting import schema_problem
+from recado.operations.readiness import Readiness
+
+if TYPE_CHECKING:
+    from recado.bootstrap import Container
+
+
+def build_app(container: "Container") -> ASGIApp:
+    """The whole server. It closes the container's database when it is shut down."""
+    database: Database = container.database()
+    ticks = Ticks(container)
+    readiness = Readiness(database, container.sealer(), container.clock(), container.broker_watch(), schema_problem)
+    traces: Traces = container.traces()
+
+    @asynccontextmanager
+    async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
+        readiness.start()
+        yield
+        await ticks.aclose()
+        await readiness.close()
+        await database.close()
+        await asyncio.to_thread(traces.close)
+
+    app = FastAPI(
+        title="Recado",
+        summary="Receives WhatsApp and SMS messages, has agents answer them, and never loses or doubles one.",
+        lifespan=lifespan,
+        docs_url=None,
+        redoc_url=None,
+        telemetry={"tracing": False, "metrics": False, "logs": False},
+    )
+    app.add_exception_handler(DomainError, _as_json)
+    _add_health(app, readiness)
+    add_internal(app, container.settings().internal_api_key, ticks)
+    _add_metrics(app, container.exposition())
+    return TwilioWebhooks(container.webhooks(), app, container.meters(), traces)

@@ -1,0 +1,16 @@
+"""The one shape of an error that callers can understand."""
+
+from fastapi.requests import Request
+from fastapi.responses import JSONResponse
+
+from recado.core.errors import DomainError
+
+
+async def _as_json(_request: Request, error: Exception) -> JSONResponse:
+    """Errors that callers can understand, in one shape; anything else is a 500 that says nothing."""
+    if not isinstance(error, DomainError):
+        raise error
+    headers = {"WWW-Authenticate": "Bearer"} if error.status == 401 else None
+    return JSONResponse(
+        {"error": {"code": error.code, "message": str(error)}}, status_code=error.status, headers=headers
+    )

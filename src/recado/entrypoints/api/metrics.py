@@ -1,0 +1,21 @@
+"""`/metrics`, as Prometheus reads it."""
+
+from fastapi import FastAPI, Response
+from fastapi.requests import Request
+from fastapi.responses import PlainTextResponse
+
+from recado.operations.exposition import CONTENT_TYPE, Exposition
+
+
+def _add_metrics(app: FastAPI, exposition: Exposition) -> None:
+    @app.get(
+        "/metrics",
+        tags=["operations"],
+        summary="What can be measured, as Prometheus reads it",
+        response_class=PlainTextResponse,
+        responses={401: {"description": "RECADO_INTERNAL_API_KEY is set, and the caller does not bear it"}},
+    )
+    async def metrics(request: Request) -> Response:
+        if not exposition.allows(request.headers.get("authorization", "")):
+            return Response(status_code=401, headers={"WWW-Authenticate": "Bearer"})
+        return Response(await exposition.of_all(), media_type=CONTENT_TYPE)

@@ -1,0 +1,148 @@
+"""`recado doctor`: whatever would keep Recado from serving, found before a customer finds it.
+
+It tries what a server does, and makes nothing: the settings, the database and its schema, a write, the key, the broker.
+"""
+
+import asyncio
+import os
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+
+from recado.core.database.engine import on_postgresql
+from recado.core.errors import DomainError
+from recado.entrypoints.cli.options import AsJson
+from recado.entrypoints.cli.output import document, sentence
+from recado.operations.doctor.findings import Finding
+from recado.operations.doctor.postgres import _settings_of_server, durability, encoding
+from recado.operations.doctor.sqlite import _mounts, _open_to_others, _sqlite, shared
+from recado.operations.doctor.trials import _try
+
+if TYPE_CHECKING:
+    from recado.core.queue.delivery import BrokerState
+    from recado.settings import Settings
+
+
+def doctor(as_json: AsJson = False) -> None:
+    """Look at the settings, the database, the key and the broker. What keeps Recado from serving: exit 1."""
+    findings = _examine()
+    wrong = [each for each in findings if not each.ok]
+    if as_json:
+        document({"ok": not wrong, "findings": [asdict(each) for each in findings]})
+    else:
+        for each in findings:
+            if each.ok:
+                sentence(f"{each.name}: {each.says}")
+    for each in wrong:
+        typer.echo(f"Error: {each.says}", err=True)
+    if wrong:
+        raise typer.Exit(1)
+
+
+def _examine() -> list[Finding]:
+    settings, findings = _settings()
+    if settings is None or not on_postgresql(settings.database_url):
+        findings.append(_sqlite())
+    if settings is not None:
+        findings += _database(settings)
+        findings += _broker(settings)
+    return findings
+
+
+def _settings() -> "tuple[Settings | None, list[Finding]]":
+    """As for serving, which asks for most."""
+    from recado.settings import InvalidSettings, load_settings
+
+    try:
+        settings = load_settings(os.environ, purpose="serve")
+    except InvalidSettings as error:
+        return None, [Finding("settings", False, problem.sentence) for problem in error.problems]
+    return settings, [Finding("settings", True, "complete, as far as can be told without trying them")]
+
+
+# --- The database -----------------------------------------------------------------------------------------------------
+
+
+def _database(settings: "Settings") -> list[Finding]:
+    """What it is; and where it is as it should be, whether it does what a server needs."""
+    examine = _postgres if on_postgresql(settings.database_url) else _file
+    try:
+        findings, usable = examine(settings.database_url)
+    except DomainError as error:
+        return [Finding("database", False, str(error))]
+    return findings + _tried(settings) if usable else findings
+
+
+def _file(database_url: str) -> tuple[list[Finding], bool]:
+    from recado.migrations.runner import file_of
+
+    path = file_of(database_url)
+    findings, usable = _inside(path)
+    return [*shared(path, _mounts()), *findings], usable
+
+
+def _inside(path: Path) -> tuple[list[Finding], bool]:
+    from recado.migrations.runner import is_ours, revision_of
+    from recado.migrations.starting import schema_problem
+    from recado.migrations.unusable import what_stands_in_the_way
+
+    why = what_stands_in_the_way(path)
+    if why is not None:
+        return [Finding("database", False, why)], False
+    if not path.exists():
+        return [Finding("database", True, f"{path} is not there yet; recado migrate or recado serve makes it")], False
+    if not is_ours(path):
+        return [Finding("database", True, f"{path} is empty yet; recado migrate or recado serve fills it")], False
+    found = revision_of(path)
+    if why := schema_problem(found):
+        return [Finding("database", False, f"{path}: {why}")], False
+    return [Finding("database", True, f"{path} is at schema {found}"), *_open_to_others(path)], True
+
+
+def _postgres(database_url: str) -> tuple[list[Finding], bool]:
+    from recado.migrations.postgres import revision_of
+    from recado.migrations.starting import schema_problem
+
+    found = revision_of(database_url)
+    settings = _settings_of_server(database_url)
+    wrong = encoding(settings)
+    if why := schema_problem(found):
+        return [Finding("database", False, f"PostgreSQL: {why}"), *wrong], False
+    return [Finding("database", True, f"PostgreSQL is at schema {found}"), *wrong, *durability(settings)], True
+
+
+# --- What a server does with it ---------------------------------------------------------------------------------------
+
+
+def _tried(settings: "Settings") -> list[Finding]:
+    """A write, and the key on what it has sealed."""
+    from recado.bootstrap import Container
+
+    container = Container(settings=settings)
+    return asyncio.run(_try(container.database(), container.sealer()))
+
+
+# --- The broker -------------------------------------------------------------------------------------------------------
+
+
+def _broker(settings: "Settings") -> list[Finding]:
+    """Whether the broker can be reached, and what about it is not as it should be."""
+    from recado.bootstrap import Container
+
+    broker = Container(settings=settings).broker()
+    if broker is None:
+        return []
+
+    async def look() -> "BrokerState":
+        try:
+            return await broker.state()
+        finally:
+            await broker.close()
+
+    state = asyncio.run(look())
+    if state.warnings:
+        return [Finding(state.name, state.reachable, warning) for warning in state.warnings]
+    detail = ", ".join(f"{name} {value}" for name, value in state.detail)
+    return [Finding(state.name, True, f"reachable, {detail}")]

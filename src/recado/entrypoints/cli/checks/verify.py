@@ -1,0 +1,54 @@
+"""`recado verify`: is the promise kept?"""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Final
+
+import typer
+
+from recado.entrypoints.cli.options import AsJson
+from recado.entrypoints.cli.output import document, sentence, table
+from recado.entrypoints.cli.running import run
+
+if TYPE_CHECKING:
+    from recado.operations.verify import Report
+
+
+def verify(as_json: AsJson = False) -> None:
+    """Prove that every accepted message has exactly one outcome, or is on its way to one. Violations: exit 1."""
+    report = run(lambda container: container.verifier().verify())
+    if as_json:
+        document(report.document())
+    else:
+        _tell(report)
+    if not report.kept:
+        count = len(report.violations) + report.more
+        typer.echo(f"Error: {count} violation{'s' * (count != 1)} of the promise", err=True)
+        raise typer.Exit(1)
+
+
+_APART: Final[Mapping[str, str]] = {
+    "more": "more violations",
+    "orphans": "orphans",
+    "paused_accounts": "paused accounts",
+    "undelivered": "undelivered",
+    "unknown_sends": "unknown sends",
+    "unclaimed": "taken up by no worker",
+}
+
+
+def _tell(report: "Report") -> None:
+    counts = report.document()
+    rows = [["accepted", str(report.accepted)], ["open", str(report.open)]]
+    for outcome, count in report.outcomes.items():
+        rows.append([outcome, str(count)])
+        if outcome == "suppressed":
+            rows += [[f"  {reason}", str(of_it)] for reason, of_it in report.suppressed.items()]
+    rows += [[words, str(counts[name])] for name, words in _APART.items() if counts[name]]
+    table(None, rows)
+    if report.violations:
+        table(["Message", "Violation"], [[each.message_sid, each.why] for each in report.violations])
+    else:
+        sentence("No violations.")
+
+
+# --- Backup -----------------------------------------------------------------------------------------------------------

@@ -1,0 +1,114 @@
+"""`recado emulator`: a Twilio of our own, to try things without an account, a phone or a bill."""
+
+import json
+import sys
+from http.client import HTTPException
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Final
+
+import typer
+
+from recado.core.errors import Conflict, InvalidInput
+from recado.entrypoints.cli.main import family
+from recado.entrypoints.cli.options import AsJson, from_variable
+from recado.entrypoints.cli.output import Item, answer, document, sentence
+
+if TYPE_CHECKING:
+    from recado.emulator.phone.client import SeenMessage
+
+PORT: Final = 8010
+ACCOUNT_SID: Final = "AC" + "0" * 31 + "1"
+AUTH_TOKEN: Final = "emulated"  # noqa: S105 - made up; it opens nothing but an emulator
+
+app = family(None)
+
+
+@app.callback(invoke_without_command=True, no_args_is_help=False)
+def emulator(
+    context: typer.Context,
+    host: Annotated[str, typer.Option(help="The address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="The port to listen on; 0: any that is free.")] = PORT,
+    account_sid: Annotated[str, typer.Option(metavar="AC…", help="The account it knows.")] = ACCOUNT_SID,
+    auth_token_env: Annotated[
+        str | None,
+        typer.Option(metavar="VAR", help=f"The variable that holds the account's token; else it is {AUTH_TOKEN!r}."),
+    ] = None,
+    number: Annotated[
+        list[str] | None, typer.Option(metavar="ADDRESS", help="A number of the account (whatsapp:+…); repeatable.")
+    ] = None,
+    webhook: Annotated[
+        str | None, typer.Option(metavar="URL", help="Where messages to those numbers are posted.")
+    ] = None,
+    journal: Annotated[
+        Path | None, typer.Option(dir_okay=False, help="A file to write every message and delivery to.")
+    ] = None,
+    seed: Annotated[int | None, typer.Option(help="Makes its chances repeat.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Run a Twilio of our own until it is stopped, or write to a running one: recado emulator send.
+
+    Point Recado at it with RECADO_TWILIO_API_URL, and tell it where Recado is with --number and --webhook.
+    """
+    if context.invoked_subcommand is not None:
+        return
+    if webhook is not None and not number:
+        raise InvalidInput("--webhook needs a --number whose messages go there")
+    token = AUTH_TOKEN if auth_token_env is None else from_variable(auth_token_env, "--auth-token-env")
+    from recado.emulator.app import run
+    from recado.emulator.settings import EmulatorSettings, Number
+
+    numbers = tuple(Number(address, account_sid, webhook) for address in number or ())
+    settings = EmulatorSettings(accounts={account_sid: token}, numbers=numbers, seed=seed, journal=journal)
+    try:
+        run(settings, host, port, ready=lambda url: _ready(url, account_sid, as_json=as_json))
+    except OSError as error:
+        raise Conflict(f"the emulator cannot listen at {host}, port {port}: {error.strerror}") from error
+
+
+def _ready(url: str, account_sid: str, *, as_json: bool) -> None:
+    words = f"The emulator listens at {url} (account {account_sid}); stop it with Ctrl-C."
+    answer({"url": url, "account_sid": account_sid}, words, as_json=as_json)
+    sys.stdout.flush()
+
+
+@app.command()
+def send(
+    sender: Annotated[str, typer.Option("--from", help="The customer: whatsapp:+5511987654321.")],
+    to: Annotated[str, typer.Option(help="The number of ours they write to.")],
+    body: Annotated[str, typer.Option(help="What they write.")] = "",
+    url: Annotated[str, typer.Option(help="Where the emulator is.")] = f"http://127.0.0.1:{PORT}",
+    media: Annotated[list[str] | None, typer.Option(metavar="URL", help="An attachment; repeatable.")] = None,
+    button: Annotated[
+        str | None, typer.Option(metavar="PAYLOAD", help="They tapped a button with this payload; --body is its text.")
+    ] = None,
+    name: Annotated[str | None, typer.Option(help="The customer's profile name.")] = None,
+    wait: Annotated[float, typer.Option(min=0, help="Seconds to wait for the answer.")] = 0.0,
+    as_json: AsJson = False,
+) -> None:
+    """Write to a number of ours as a customer."""
+    from recado.emulator.phone.client import EmulatorClient, EmulatorRefused
+
+    client = EmulatorClient(url)
+    tapped = None if button is None else body
+    try:
+        sent = client.send(
+            sender, to, body, media_urls=media or (), profile_name=name, button_payload=button, button_text=tapped
+        )
+        heard = client.messages(sent.seq, wait, sender=to, to=sender, direction="outbound-api") if wait else []
+    except EmulatorRefused as error:
+        raise Conflict(f"the emulator refused the message: {error}") from error
+    except (OSError, HTTPException, json.JSONDecodeError) as error:
+        raise Conflict(f"no emulator answers at {url}; start one with: recado emulator --port …") from error
+    _tell(sent, heard, waited=wait, as_json=as_json)
+
+
+def _tell(sent: "SeenMessage", heard: "list[SeenMessage]", *, waited: float, as_json: bool) -> None:
+    answers: list[Item] = [{"message_sid": each.sid, "body": each.body, "status": each.status} for each in heard]
+    if as_json:
+        document({"message_sid": sent.sid, "status": sent.status, "answers": answers})
+        return
+    sentence(f"{sent.sid} was sent to {sent.to}.")
+    for each in heard:
+        sentence(f"{each.sender}: {each.body}")
+    if waited and not heard:
+        sentence(f"No answer within {waited:g} s.")

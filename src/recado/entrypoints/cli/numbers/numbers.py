@@ -1,0 +1,110 @@
+"""`recado numbers`: the numbers that customers write to."""
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from recado.core.errors import Conflict
+from recado.entrypoints.cli.main import family
+from recado.entrypoints.cli.options import AsJson, OwnerId, from_variable
+from recado.entrypoints.cli.output import Item, answer, column, items
+from recado.entrypoints.cli.running import known, run
+
+if TYPE_CHECKING:
+    from recado.bootstrap import Container
+    from recado.channels.models import ChannelAddress
+    from recado.channels.twilio.accounts import NewNumber
+
+numbers = family("The numbers that customers write to.")
+
+
+@numbers.command()
+def add(
+    owner: OwnerId,
+    account_sid: Annotated[str, typer.Option(metavar="AC…", help="The Twilio account the number is in.")],
+    auth_token_env: Annotated[
+        str,
+        typer.Option(
+            metavar="VAR", help="The environment variable that holds the auth token; it is read now and sealed."
+        ),
+    ],
+    address: Annotated[str, typer.Option(help="The number: whatsapp:+5511987654321, or +5511987654321 for SMS.")],
+    check: Annotated[
+        bool, typer.Option("--check", help="Ask Twilio first whether token and number are the account's.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Add a number, or give its account a new auth token."""
+    token = from_variable(auth_token_env, "--auth-token-env")
+    from recado.channels.twilio.accounts import NewNumber
+    from recado.conversation.values import AccountSid, Address
+
+    number = NewNumber(AccountSid(account_sid), token, Address.parse(address))
+
+    async def work(container: "Container") -> "tuple[ChannelAddress, list[str]]":
+        warnings = await _check(container.settings().twilio_api_url, number) if check else []
+        added = await container.numbers().add(owner, number)
+        if others := await container.numbers().others_with(number.account_sid, owner):
+            warnings.append(_shared(number, others))
+        return added, warnings
+
+    added, warnings = run(work, besides=[auth_token_env])
+    for each in warnings:
+        typer.echo(f"Warning: {each}", err=True)
+    words = f"{added.address} is ready: point its webhook at /webhooks/twilio/messages under RECADO_PUBLIC_URL."
+    answer(
+        {"address_id": str(added.id), **({"warnings": warnings} if warnings else {})},
+        words,
+        as_json=as_json,
+    )
+
+
+async def _check(twilio_api_url: str, number: "NewNumber") -> list[str]:
+    """Ask Twilio; what it could not confirm. Raises `Conflict` for what is wrong."""
+    from recado.channels.twilio.checking import Denied, NumberCheck, Unconfirmed
+
+    check = NumberCheck(twilio_api_url)
+    try:
+        found = await check.check(number)
+    finally:
+        await check.aclose()
+    if isinstance(found, Denied):
+        raise Conflict(f"{found.why}; nothing was stored")
+    return [found.why] if isinstance(found, Unconfirmed) else []
+
+
+def _shared(number: "NewNumber", others: int) -> str:
+    who = "another organisation has" if others == 1 else f"{others} other organisations have"
+    return (
+        f"{who} account {number.account_sid} too. Each is believed by its own token: make sure with --check that all "
+        "of them are true"
+    )
+
+
+@numbers.command("list")
+def list_(owner: OwnerId, as_json: AsJson = False) -> None:
+    """An organisation's numbers."""
+
+    async def work(container: "Container") -> list[Item]:
+        found = await container.numbers().list(await known(container, owner))
+        return [await _view(container, number) for number in found]
+
+    columns = {"Id": column("address_id"), "Address": column("address"), "Account": _account}
+    items(run(work), columns, empty="There are no numbers; begin with: recado numbers add", as_json=as_json)
+
+
+def _account(item: Item) -> str:
+    """Its end, which fits on a terminal, or what is wrong with it."""
+    return str(item["problem"] or f"…{str(item['account_sid'])[-6:]}")
+
+
+async def _view(container: "Container", number: "ChannelAddress") -> Item:
+    from recado.channels.twilio.models import TwilioCredentials
+
+    account = await container.directory().account_for(number.account_id)
+    return {
+        "address_id": str(number.id),
+        "address": number.address,
+        "account_sid": account.account_sid.value if isinstance(account, TwilioCredentials) else None,
+        "problem": None if isinstance(account, TwilioCredentials) else account.detail,
+    }

@@ -1,0 +1,38 @@
+"""`recado tick`: one round of what is due, without a running worker."""
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from recado.core.errors import InvalidInput
+from recado.entrypoints.cli.options import AsJson
+from recado.entrypoints.cli.output import answer
+from recado.entrypoints.cli.running import run
+
+if TYPE_CHECKING:
+    from recado.bootstrap import Container
+    from recado.core.queue.rounds import Ticked
+
+
+def tick(
+    seconds: Annotated[float, typer.Option(help="How long the round may take.")] = 25.0, as_json: AsJson = False
+) -> None:
+    """Do one round: free the leases of dead workers, start what is scheduled, run what is due. For timers and tests."""
+    from recado.core.queue.rounds import LEAST_SECONDS, MOST_SECONDS
+
+    if not LEAST_SECONDS <= seconds <= MOST_SECONDS:
+        raise InvalidInput(f"--seconds must be a number from {LEAST_SECONDS:g} to {MOST_SECONDS:g}")
+    ticked = run(lambda container: _one_round(container, seconds), purpose="worker")
+    counts = asdict(ticked)
+    words = f"{ticked.jobs} jobs run, {ticked.leases_freed} leases freed, {ticked.still_due} still due."
+    answer(counts, words, as_json=as_json)
+
+
+async def _one_round(container: "Container", seconds: float) -> "Ticked":
+    from recado.entrypoints.worker import close
+
+    try:
+        return await container.worker().tick(seconds)
+    finally:
+        await close(container)

@@ -1,0 +1,58 @@
+"""What about PostgreSQL and its settings keeps Recado from serving."""
+
+from collections.abc import Mapping
+from typing import Final
+
+from recado.operations.doctor.findings import Finding
+
+_STRONG: Final = frozenset({"on", "remote_write", "remote_apply"})
+
+
+def _settings_of_server(database_url: str) -> Mapping[str, str]:
+    from recado.core.database.postgres import PostgresDatabase
+
+    names = ("fsync", "full_page_writes", "server_encoding", "synchronous_commit")
+    # Not the values in force: our own connections have raised one of them already.
+    connection = PostgresDatabase(database_url).connect_apart()
+    try:
+        rows = connection.execute(
+            "SELECT name, reset_val FROM pg_settings WHERE name = ANY(%s)", (list(names),)
+        ).fetchall()
+    finally:
+        connection.close()
+    return {str(name): str(setting) for name, setting in rows}
+
+
+def encoding(settings: Mapping[str, str]) -> list[Finding]:
+    """Whether the database can hold every letter that customers write."""
+    name = settings.get("server_encoding", "UTF8")
+    if name == "UTF8":
+        return []
+    return [
+        Finding(
+            "encoding",
+            False,
+            f"the PostgreSQL database has the encoding {name}, which cannot store what customers write: make another "
+            "with CREATE DATABASE … ENCODING 'UTF8' TEMPLATE template0",
+        )
+    ]
+
+
+def durability(settings: Mapping[str, str]) -> list[Finding]:
+    """What PostgreSQL's settings mean for messages that were answered 200: a crash must not take them back."""
+    findings = [
+        Finding("durability", False, f"PostgreSQL runs with {name}=off: {what}; set {name}=on")
+        for name, what in (
+            ("fsync", "a crash of its machine loses or corrupts what it confirmed"),
+            ("full_page_writes", "a crash of its machine can tear pages"),
+        )
+        if settings.get(name) == "off"
+    ]
+    weak = settings.get("synchronous_commit", "on")
+    if weak not in _STRONG:
+        findings.append(
+            Finding(
+                "durability", True, f"PostgreSQL's synchronous_commit is {weak}; Recado raises it to on for its own"
+            )
+        )
+    return findings or [Finding("durability", True, "PostgreSQL keeps what it confirms")]

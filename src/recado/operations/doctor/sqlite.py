@@ -1,0 +1,62 @@
+"""What about SQLite and its files keeps Recado from serving."""
+
+import re
+import stat
+from pathlib import Path
+from typing import Final
+
+from recado.operations.doctor.findings import Finding
+
+_NETWORK: Final = frozenset(
+    {"9p", "afs", "beegfs", "ceph", "cifs", "davfs", "fuse.ceph", "fuse.davfs", "fuse.glusterfs", "fuse.rclone"}
+    | {"fuse.s3fs", "fuse.sshfs", "glusterfs", "lustre", "ncpfs", "nfs", "nfs4", "smb3", "smbfs"}
+)
+
+
+_OCTAL: Final = re.compile(r"\\([0-7]{3})")
+
+
+def _sqlite() -> Finding:
+    from recado.core.database.sqlite import SAFE_SQLITE, sqlite_is_safe, sqlite_module
+
+    version = sqlite_module().sqlite_version
+    if sqlite_is_safe():
+        return Finding("sqlite", True, f"version {version}")
+    least = ".".join(str(number) for number in SAFE_SQLITE)
+    return Finding(
+        "sqlite", False, f"SQLite {version} can corrupt a database that several processes write: use {least}"
+    )
+
+
+def shared(path: Path, mounts: str) -> list[Finding]:
+    """Whether the file lies where other machines may have it too; `mounts` is what `/proc/mounts` says."""
+    kind, place, real = "", Path("/"), path.resolve()
+    for line in mounts.splitlines():
+        _, mounted_at, mounted, *_ = line.split(" ")
+        at = Path(_OCTAL.sub(lambda found: chr(int(found[1], 8)), mounted_at))
+        if real.is_relative_to(at) and len(at.parts) >= len(place.parts):  # Of two at one place the later one is seen.
+            kind, place = mounted, at
+    if kind not in _NETWORK:
+        return []
+    why = "SQLite's log needs memory that all its processes share, which a network file system cannot give"
+    return [
+        Finding("database", False, f"{path} lies on a network file system ({kind} at {place}): {why}; use a local disk")
+    ]
+
+
+def _mounts() -> str:
+    try:
+        return Path("/proc/mounts").read_text(errors="surrogateescape")
+    except OSError:  # Not on Linux.
+        return ""
+
+
+def _open_to_others(path: Path) -> list[Finding]:
+    """Files of a release that made them with another mode, or of a careless copy; some share them on purpose."""
+    named = [path, *(Path(f"{path}{log}") for log in ("-wal", "-shm"))]
+    modes = {each: stat.S_IMODE(each.stat().st_mode) for each in named if each.exists()}
+    return [
+        Finding("mode", True, f"{each} is open to other users of this machine ({mode:04o}): chmod 600 {each}")
+        for each, mode in modes.items()
+        if mode & 0o077
+    ]

@@ -1,0 +1,137 @@
+import json
+import resource
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from recado.migrations import HEAD
+from recado.operations.doctor.postgres import durability, encoding
+from recado.operations.doctor.sqlite import shared
+from tests.brokers import RedisServer
+from tests.entrypoints.cli.conftest import PUBLIC, Recado, spoil
+from tests.ports import reserved_port
+from tests.servers import PostgresServer
+
+
+class TestDoctor:
+    def test_finds_nothing_where_nothing_is_wrong(self, recado: Recado, file: Path) -> None:
+        examined = recado.one("doctor", RECADO_PUBLIC_URL=PUBLIC)
+        assert examined["ok"] is True
+        assert f"database: {file} is at schema {HEAD}" in recado.says("doctor", RECADO_PUBLIC_URL=PUBLIC)
+
+    def test_tells_every_setting_that_keeps_it_from_serving(self, recado: Recado) -> None:
+        ended = recado("doctor", RECADO_SECRET_KEY=None)
+        assert ended.exit_code == 1
+        assert "Error: RECADO_PUBLIC_URL is not set" in ended.stderr
+        assert "make one with python3 -c" in ended.stderr
+
+    def test_tells_of_a_schema_that_is_not_this_release_s(self, recado: Recado, file: Path) -> None:
+        spoil(file, "DELETE FROM alembic_version")
+        ended = recado("doctor", "--json", RECADO_PUBLIC_URL=PUBLIC)
+        assert (ended.exit_code, json.loads(ended.stdout)["ok"]) == (1, False)
+        assert "has tables" in ended.stderr
+        assert "no revision of Recado's" in ended.stderr
+
+    def test_a_file_that_is_no_database_gets_a_sentence(self, recado: Recado, file: Path) -> None:
+        file.write_text("a shopping list, which is longer than the header of any database", "utf-8")
+        ended = recado("doctor", RECADO_PUBLIC_URL=PUBLIC)
+        assert f"Error: {file} is not a database" in ended.stderr
+
+    def test_a_database_to_be_made_is_fine(self, recado: Recado, tmp_path: Path) -> None:
+        fresh = f"sqlite:///{tmp_path / 'fresh.db'}"
+        shown = recado.says("doctor", RECADO_PUBLIC_URL=PUBLIC, RECADO_DATABASE_URL=fresh)
+        assert "is not there yet; recado migrate or recado serve makes it" in shown
+        assert not (tmp_path / "fresh.db").exists()
+
+
+class TestDoctorOfABroker:
+    def test_says_how_redis_is(self, recado: Recado, redis_server: RedisServer) -> None:
+        there = {"RECADO_QUEUE_BACKEND": "bullmq", "RECADO_REDIS_URL": redis_server.url, "RECADO_PUBLIC_URL": PUBLIC}
+        assert "bullmq: Redis keeps no append-only file" in recado.says("doctor", **there)
+
+    def test_one_that_is_not_there_is_an_error(self, recado: Recado) -> None:
+        nowhere = f"redis://127.0.0.1:{reserved_port()}/0"
+        ended = recado("doctor", RECADO_QUEUE_BACKEND="bullmq", RECADO_REDIS_URL=nowhere, RECADO_PUBLIC_URL=PUBLIC)
+        assert ended.exit_code == 1
+        assert "Redis cannot be reached" in ended.stderr
+
+
+class TestDoctorTriesWhatAServerDoes:
+    """Each of these is a database that opens and reads well."""
+
+    def test_a_full_disk(self, recado: Recado, file: Path) -> None:
+        """No file may grow: to SQLite that is a failing write."""
+        soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+        with closing(sqlite3.connect(file)) as held:  # Keeps the log, so that opening it again makes no file.
+            held.execute("PRAGMA journal_mode=WAL")
+            held.execute("CREATE TABLE t AS SELECT randomblob(100000) AS x")
+            held.commit()
+            resource.setrlimit(resource.RLIMIT_FSIZE, (Path(f"{file}-wal").stat().st_size, hard))
+            try:
+                ended = recado("doctor", "--json", RECADO_PUBLIC_URL=PUBLIC)
+            finally:
+                resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        assert [each["name"] for each in json.loads(ended.stdout)["findings"] if not each["ok"]] == ["write"]
+        assert (ended.exit_code, "cannot store now" in ended.stderr) == (1, True)
+
+    def test_another_key(self, recado: Recado) -> None:
+        ended = recado("doctor", RECADO_PUBLIC_URL=PUBLIC, RECADO_SECRET_KEY="B" * 43)
+        assert ended.exit_code == 1
+        assert "no stored credential opens: RECADO_SECRET_KEY is not the key that sealed them" in ended.stderr
+
+    def test_a_row_that_was_changed(self, recado: Recado, file: Path, owner: str) -> None:
+        words = ("--account-sid", "AC" + "d" * 32, "--auth-token-env", "TOKEN", "--address", "+5511900000077")
+        recado.one("numbers", "add", "--owner", owner, *words, TOKEN="0123456789abcdef0123456789abcdef")
+        spoil(file, "UPDATE twilio_accounts SET auth_token_sealed = x'00' WHERE account_sid = x'4143" + "d" * 32 + "'")
+        ended = recado("doctor", RECADO_PUBLIC_URL=PUBLIC)
+        assert ended.exit_code == 1
+        assert "opens 1 of 2 stored credentials, but not those of AC" + "d" * 32 in ended.stderr
+
+    def test_a_file_that_is_open_to_others_is_a_note(self, recado: Recado, file: Path) -> None:
+        file.chmod(0o644)
+        told = recado.says("doctor", RECADO_PUBLIC_URL=PUBLIC)
+        assert f"mode: {file} is open to other users of this machine (0644): chmod 600 {file}" in told
+
+    def test_settings_of_postgresql_that_take_back_what_was_confirmed(
+        self, recado: Recado, postgres_server: PostgresServer
+    ) -> None:
+        """The server of the tests never waits for the disk."""
+        ended = recado("doctor", RECADO_DATABASE_URL=postgres_server.make(), RECADO_PUBLIC_URL=PUBLIC)
+        assert ended.exit_code == 1
+        assert "PostgreSQL runs with fsync=off" in ended.stderr
+        assert "PostgreSQL runs with full_page_writes=off" in ended.stderr
+        assert "durability: PostgreSQL's synchronous_commit is off; Recado raises it" in ended.stdout
+        assert "write: a trial was stored" in ended.stdout
+
+    @pytest.mark.parametrize("name", ["LATIN1", "SQL_ASCII", "WIN1252"])
+    def test_an_encoding_that_cannot_hold_what_customers_write(self, name: str) -> None:
+        [finding] = encoding({"server_encoding": name})
+        assert not finding.ok
+        assert f"has the encoding {name}, which cannot store" in finding.says
+        assert encoding({"server_encoding": "UTF8"}) == []
+
+    def test_an_encoding_is_asked_of_the_database(self, recado: Recado, postgres_server: PostgresServer) -> None:
+        """Before its schema is made, for it must be made anew."""
+        name = "recado_latin"
+        postgres_server.command(f"CREATE DATABASE {name} ENCODING 'LATIN1' LOCALE 'C' TEMPLATE template0")
+        ended = recado("doctor", RECADO_DATABASE_URL=postgres_server.named(name), RECADO_PUBLIC_URL=PUBLIC)
+        assert ended.exit_code == 1
+        assert "has the encoding LATIN1" in ended.stderr
+
+    @pytest.mark.parametrize("kind", ["nfs", "nfs4", "cifs", "smb3", "fuse.sshfs", "9p"])
+    def test_a_file_on_a_network_file_system(self, kind: str, tmp_path: Path) -> None:
+        file = tmp_path / "shop files" / "recado.db"
+        place = str(file.parent).replace(" ", r"\040")
+        network, local = f"server:/x {place} {kind} rw 0 0\n", f"/dev/sda1 {tmp_path} ext4 rw 0 0\n"
+        [finding] = shared(file, f"{network}{local}server:/y /elsewhere ext4 rw 0 0\n")
+        assert not finding.ok
+        assert f"lies on a network file system ({kind} at {file.parent})" in finding.says
+        assert shared(file, network + network.replace(kind, "ext4")) == []
+        assert shared(tmp_path / "shop files 2", network + local) == []
+
+    @pytest.mark.parametrize("strong", ["on", "remote_apply", "remote_write"])
+    def test_settings_of_postgresql_that_keep_it(self, strong: str) -> None:
+        [finding] = durability({"fsync": "on", "full_page_writes": "on", "synchronous_commit": strong})
+        assert finding.ok

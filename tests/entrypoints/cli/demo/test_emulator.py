@@ -1,0 +1,64 @@
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+
+import pytest
+
+from tests.entrypoints.cli.conftest import Recado
+from tests.patience import PATIENCE
+from tests.world import ACCOUNT, ANA, OURS
+
+BASE = ["emulator", "send", "--from", ANA.value, "--to", OURS.value]
+
+
+@pytest.fixture(scope="module")
+def process() -> Iterator["subprocess.Popen[str]"]:
+    words = ["emulator", "--port", "0", "--account-sid", ACCOUNT.value, "--number", OURS.value, "--seed", "7", "--json"]
+    started = subprocess.Popen(
+        [sys.executable, "-m", "recado", *words],
+        env={"PATH": os.environ["PATH"]},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    yield started
+    started.send_signal(signal.SIGINT)
+    _, errors = started.communicate(timeout=PATIENCE)
+    assert (started.returncode, errors) == (0, "")
+
+
+@pytest.fixture(scope="module")
+def url(process: "subprocess.Popen[str]") -> str:
+    """What it tells when it is ready."""
+    assert process.stdout is not None
+    told = json.loads(process.stdout.readline())
+    assert told["account_sid"] == ACCOUNT.value
+    return str(told["url"])
+
+
+def test_a_customer_writes_to_a_running_emulator(recado: Recado, url: str) -> None:
+    sent = recado.one(*BASE, "--body", "oi", "--button", "yes", "--name", "Ana", "--url", url)
+    assert (str(sent["message_sid"])[:2], sent["status"], sent["answers"]) == ("SM", "received", [])
+
+
+def test_no_answer_within_the_time_is_no_error(recado: Recado, url: str) -> None:
+    assert "No answer within 0.01 s." in recado.says(*BASE, "--body", "oi", "--wait", "0.01", "--url", url)
+
+
+def test_the_port_it_holds_cannot_be_taken_twice(recado: Recado, url: str) -> None:
+    port = url.rpartition(":")[2]
+    assert f"cannot listen at 127.0.0.1, port {port}: Address already in use" in recado.refuses(
+        "emulator", "--port", port
+    )
+
+
+def test_nobody_there_gets_a_sentence(recado: Recado) -> None:
+    sentence = recado.refuses(*BASE, "--url", "http://127.0.0.1:1")
+    assert sentence.startswith("Error: no emulator answers at http://127.0.0.1:1")
+
+
+def test_a_webhook_needs_a_number(recado: Recado) -> None:
+    assert "--webhook needs a --number" in recado.refuses("emulator", "--webhook", "http://127.0.0.1:1/")

@@ -1,0 +1,115 @@
+import os
+import pty
+import subprocess
+import sys
+from collections.abc import Mapping
+
+import pytest
+
+from tests.entrypoints.cli.conftest import NOBODY, Recado
+from tests.patience import PATIENCE
+
+PASSWORD = "cavalo correto bateria"
+
+
+def register(recado: Recado, *more: str) -> "dict[str, object]":
+    words = ["org", "register", "--name", "Livraria", "--email", "dono@livraria.example"]
+    return recado.one(*words, "--password-env", "PW", *more, PW=PASSWORD)
+
+
+class TestRegister:
+    def test_gives_the_ids_of_the_organisation_and_its_first_user(self, recado: Recado) -> None:
+        made = register(recado)
+        [user] = recado.many("users", "list", "--owner", made["owner_id"])
+        assert user == {**made, "email": "dono@livraria.example", "role": "admin"}
+
+    def test_a_second_time_is_refused_in_a_sentence(self, recado: Recado) -> None:
+        register(recado)
+        words = ["org", "register", "--name", "L", "--email", "dono@livraria.example", "--password-env", "PW"]
+        sentence = recado.refuses(*words, PW=PASSWORD)
+        assert sentence.startswith("Error: dono@livraria.example is registered already")
+
+    def test_a_variable_that_is_not_set_is_named(self, recado: Recado) -> None:
+        words = ["org", "register", "--name", "L", "--email", "d@l.example", "--password-env", "PW"]
+        assert "PW, which --password-env names, is not set" in recado.refuses(*words)
+
+    def test_the_variable_may_look_like_a_setting(self, recado: Recado) -> None:
+        words = ["org", "register", "--name", "L", "--email", "d@l.example", "--password-env", "RECADO_PASSWORD"]
+        assert "owner_id" in recado.one(*words, RECADO_PASSWORD=PASSWORD)
+
+    def test_without_a_variable_and_without_a_terminal_it_says_what_to_do(self, recado: Recado) -> None:
+        sentence = recado.refuses("org", "register", "--name", "L", "--email", "d@l.example")
+        assert "name a variable with --password-env" in sentence
+
+    def test_on_a_terminal_the_password_is_asked_twice_and_never_shown(self, environment: Mapping[str, str]) -> None:
+        ours, theirs = pty.openpty()
+        command = [sys.executable, "-m", "recado", "org", "register", "--name", "L", "--email", "d@l.example"]
+        process = subprocess.Popen(
+            [*command, "--json"],
+            env={"PATH": os.environ["PATH"], **environment},
+            stdin=theirs,
+            stdout=subprocess.PIPE,
+            stderr=theirs,
+            start_new_session=True,
+        )
+        os.close(theirs)
+        seen = b""
+        for prompt in (b"Password: ", b"Repeat for confirmation: "):
+            while not seen.endswith(prompt):
+                seen += os.read(ours, 1024)
+            os.write(ours, PASSWORD.encode() + b"\n")
+        output, _ = process.communicate(timeout=PATIENCE)
+        os.close(ours)
+        assert (process.returncode, output.count(b"user_id")) == (0, 1)
+        assert PASSWORD.encode() not in seen
+
+
+class TestSet:
+    def test_changes_what_is_named_and_nothing_else(self, recado: Recado, owner: str) -> None:
+        before = recado.one("org", "set", "--owner", owner)
+        words = ["--apology", "Ops!", "--hand-off", "Um momento.", "--send-policy", "prefer_delivery", "--locale", "es"]
+        words += ["--nudge", "Ainda está por aí?"]
+        after = recado.one("org", "set", "--owner", owner, *words, "--stop-words", "chega, basta")
+        changed = {name: value for name, value in after.items() if before[name] != value}
+        assert changed == {
+            "apology": "Ops!",
+            "hand_off": "Um momento.",
+            "nudge": "Ainda está por aí?",
+            "send_policy": "prefer_delivery",
+            "locale": "es",
+            "stop_words": ["chega", "basta"],
+        }
+
+    def test_an_empty_text_gives_it_back_to_the_product(self, recado: Recado, owner: str) -> None:
+        before = recado.one("org", "set", "--owner", owner)
+        recado.one("org", "set", "--owner", owner, "--apology", "Ops!", "--start-words", "volta", "--nudge", "Oi?")
+        again = recado.one("org", "set", "--owner", owner, "--apology", "", "--start-words", "", "--nudge", "")
+        assert (again, again["nudge"]) == (before, None)
+
+    def test_shows_a_person_the_fields_line_by_line(self, recado: Recado, owner: str) -> None:
+        assert "send policy  prefer_silence" in recado.says("org", "set", "--owner", owner, "--name", "Padaria 2")
+
+    @pytest.mark.parametrize(
+        ("words", "sentence"),
+        [
+            (["--locale", "xx"], "Error: 'xx' is not a locale: use pt-BR, en, es\n"),
+            (["--send-policy", "x"], "Error: 'x' is not a send policy: use prefer_silence or prefer_delivery\n"),
+        ],
+    )
+    def test_a_wrong_value_gets_a_sentence(self, recado: Recado, owner: str, words: list[str], sentence: str) -> None:
+        assert recado.refuses("org", "set", "--owner", owner, *words) == sentence
+
+    def test_an_unknown_owner_gets_a_sentence(self, recado: Recado) -> None:
+        assert recado.refuses("org", "set", "--owner", NOBODY) == f"Error: there is no owner {NOBODY}\n"
+
+
+def test_lists_of_nobody_say_how_to_begin(recado: Recado, tmp_path: os.PathLike[str]) -> None:
+    empty = f"sqlite:///{os.fspath(tmp_path)}/empty.db"
+    recado.one("migrate", RECADO_DATABASE_URL=empty)
+    assert "recado org register" in recado.says("org", "list", RECADO_DATABASE_URL=empty)
+    assert recado.many("users", "list", RECADO_DATABASE_URL=empty) == []
+
+
+def test_organisations_are_listed(recado: Recado, owner: str) -> None:
+    [only] = recado.many("org", "list")
+    assert (only["owner_id"], only["name"]) == (owner, "Padaria")

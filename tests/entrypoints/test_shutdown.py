@@ -1,0 +1,88 @@
+"""The end of a process: heard at any time, done once, and in time whatever hangs."""
+
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from recado.entrypoints.shutdown import Farewell
+from tests.patience import PATIENCE
+
+BEFORE = """
+import signal, sys, threading
+from recado.entrypoints.shutdown import Farewell, end_with_parent, leave
+
+def ready():
+    print("ready", flush=True)
+"""
+
+
+@contextmanager
+def running(program: str) -> Iterator["subprocess.Popen[bytes]"]:
+    """A process that has said that it is ready."""
+    words = [sys.executable, "-c", BEFORE + textwrap.dedent(program)]
+    with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"ready\n"
+        yield process
+
+
+def test_what_is_done_when_told_is_done_once() -> None:
+    told: list[str] = []
+    with Farewell() as farewell:
+        farewell.then(lambda: told.append("told"), within=PATIENCE)
+        for number in (signal.SIGTERM, signal.SIGTERM, signal.SIGINT):
+            os.kill(os.getpid(), number)
+
+    assert told == ["told"]
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_process_that_holds_nothing_yet_leaves_at_once(number: signal.Signals) -> None:
+    with running("farewell = Farewell(); ready(); threading.Event().wait()") as process:
+        process.send_signal(number)
+        assert process.wait(PATIENCE) == 0
+
+
+def test_what_hangs_is_left_behind_when_the_time_is_up() -> None:
+    program = """
+        farewell = Farewell()
+        farewell.then(lambda: None, within=0.1, status=7)
+        threading.Thread(target=threading.Event().wait).start()
+        ready()
+        threading.Event().wait()
+    """
+    with running(program) as process:
+        process.terminate()
+        assert process.wait(PATIENCE) == 7
+
+
+def test_leaving_waits_for_no_thread() -> None:
+    with running("threading.Thread(target=threading.Event().wait).start(); ready(); leave(3)") as process:
+        assert process.wait(PATIENCE) == 3
+
+
+def test_a_signal_that_comes_while_a_process_replaces_itself_is_heard_by_the_new_program() -> None:
+    """The mask of signals goes from program to program."""
+    program = """
+        import os
+        signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
+        os.kill(os.getpid(), signal.SIGTERM)
+        ready()
+        new = "from recado.entrypoints.shutdown import Farewell; Farewell(); raise SystemExit(5)"
+        os.execv(sys.executable, [sys.executable, "-c", new])
+    """
+    with running(program) as process:
+        assert process.wait(PATIENCE) == 0
+
+
+def test_a_child_is_told_when_its_parent_is_gone() -> None:
+    with running("end_with_parent(); ready(); threading.Event().wait()") as process:
+        assert process.stdin is not None
+        process.stdin.close()
+        assert process.wait(PATIENCE) == -signal.SIGTERM
