@@ -144,7 +144,7 @@ async def drain(database: "Database", jobs: int, seen: Drained, at_once: int = A
 
 def plans(url: str) -> list[str]:
     """How the database finds what a claim asks for."""
-    from recado.core.queue import claiming
+    from recado.core.queue.storage import claiming
 
     asked = {
         "page": claiming._PAGE,

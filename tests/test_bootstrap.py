@@ -11,7 +11,7 @@ import pytest
 from recado.bootstrap import Container
 from recado.core.clock import FrozenClock
 from recado.core.errors import ConfigurationError
-from recado.core.queue.worker import Worker
+from recado.core.queue.running.worker import Worker
 from recado.entrypoints.worker import close
 from recado.settings import QueueBackend, Settings
 

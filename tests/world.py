@@ -52,9 +52,9 @@ from recado.core.database.types import Id, Moment
 from recado.core.ids import UuidV7
 from recado.core.metrics import Meters
 from recado.core.queue.job import Done, Job
+from recado.core.queue.running.instrumentation import JobWatch
 from recado.core.queue.service import QueueService
-from recado.core.queue.tables import lanes
-from recado.core.queue.watch import JobWatch
+from recado.core.queue.storage.tables import lanes
 from recado.core.sealing import Sealer
 from recado.identity.passwords import Passwords
 from recado.identity.service import IdentityService, OwnerChanges, Registration

@@ -39,17 +39,17 @@ from recado.core.ids import Chance, Ids, UuidV7, system_chance
 from recado.core.metrics import Meters
 from recado.core.queue.crash import crash_at
 from recado.core.queue.cron import Cron, Sweep
-from recado.core.queue.deliveries.sqlite import SqliteDelivery
-from recado.core.queue.delivery import Broker, Delivery
-from recado.core.queue.dispatch import Dispatcher
-from recado.core.queue.heartbeat import Heartbeat
 from recado.core.queue.job import Handler
-from recado.core.queue.relay import Relay
+from recado.core.queue.running.heartbeat import Heartbeat
+from recado.core.queue.running.instrumentation import JobWatch
+from recado.core.queue.running.isolation import SuspectRunner
+from recado.core.queue.running.maintenance import Relay
+from recado.core.queue.running.worker import GRACE_SECONDS, Worker
 from recado.core.queue.schedules import Schedule
 from recado.core.queue.service import QueueService
-from recado.core.queue.suspects import SuspectRunner
-from recado.core.queue.watch import JobWatch
-from recado.core.queue.worker import GRACE_SECONDS, Worker
+from recado.core.queue.wakeups.contract import Broker, Delivery
+from recado.core.queue.wakeups.dispatcher import Dispatcher
+from recado.core.queue.wakeups.sqlite import SqliteDelivery
 from recado.core.sealing import Sealer
 from recado.core.tracing import NoTraces, Traces
 from recado.identity.passwords import Passwords
@@ -78,7 +78,7 @@ def metadata() -> MetaData:
     import recado.channels.tables
     import recado.channels.twilio.tables
     import recado.conversation.tables
-    import recado.core.queue.tables
+    import recado.core.queue.storage.tables
     import recado.identity.tables  # noqa: F401 - importing registers the tables
     from recado.core.database.types import metadata as registered
 
@@ -111,7 +111,7 @@ def bell_of(database: Database, clock: Clock) -> Delivery:
     if isinstance(database, SqliteDatabase):
         return SqliteDelivery(database, clock)
     from recado.core.database.postgres import PostgresDatabase
-    from recado.core.queue.deliveries.postgres import PostgresDelivery
+    from recado.core.queue.wakeups.postgres import PostgresDelivery
 
     if not isinstance(database, PostgresDatabase):
         raise ConfigurationError(f"nobody rings for a {type(database).__name__}")
@@ -121,11 +121,11 @@ def bell_of(database: Database, clock: Clock) -> Delivery:
 def _broker(settings: Settings, sealer: Callable[[], Sealer]) -> Broker | None:
     """The broker that the settings name; none where the database rings by itself."""
     if settings.queue_backend == "bullmq":
-        from recado.core.queue.deliveries.bullmq import BullmqDelivery
+        from recado.core.queue.wakeups.bullmq import BullmqDelivery
 
         return BullmqDelivery(settings.redis_url, settings.queue_name)
     if settings.queue_backend == "sqs":
-        from recado.core.queue.deliveries.sqs import SqsDelivery
+        from recado.core.queue.wakeups.sqs import SqsDelivery
 
         if settings.sqs_queue_url is None:
             raise ConfigurationError("RECADO_SQS_QUEUE_URL is missing: the URL of the queue, as AWS shows it")

@@ -24,14 +24,14 @@ from recado.core.database.engine import Database
 from recado.core.errors import BrokerLost
 from recado.core.ids import UuidV7, system_chance
 from recado.core.queue.cron import Cron
-from recado.core.queue.delivery import Broker, BrokerState, Delivery, Room, WakeUp
-from recado.core.queue.dispatch import Dispatcher
-from recado.core.queue.heartbeat import Heartbeat
 from recado.core.queue.job import Job, JobResult, NewJob, RetryIn
-from recado.core.queue.relay import Relay
+from recado.core.queue.running.heartbeat import Heartbeat
+from recado.core.queue.running.isolation import SuspectRunner
+from recado.core.queue.running.maintenance import Relay
+from recado.core.queue.running.worker import Worker
 from recado.core.queue.service import QueueService
-from recado.core.queue.suspects import SuspectRunner
-from recado.core.queue.worker import Worker
+from recado.core.queue.wakeups.contract import Broker, BrokerState, Delivery, Room, WakeUp
+from recado.core.queue.wakeups.dispatcher import Dispatcher
 from tests.contracts.queue import PADARIA, NoChance, ScriptedHandler
 from tests.patience import PATIENCE
 

@@ -21,10 +21,7 @@ from recado.core.database.engine import Database
 from recado.core.database.unit_of_work import UnitOfWork
 from recado.core.errors import Conflict, NotFound
 from recado.core.ids import Ids
-from recado.core.queue import store
-from recado.core.queue.claiming import PAGE, STEPS
 from recado.core.queue.cron import Cron
-from recado.core.queue.heartbeat import GRACE, Heartbeat
 from recado.core.queue.job import (
     CRASH_CAP,
     Discard,
@@ -37,9 +34,12 @@ from recado.core.queue.job import (
     ReplayRefused,
     RetryIn,
 )
-from recado.core.queue.relay import PASS_SECONDS, Relay
+from recado.core.queue.running.heartbeat import GRACE, Heartbeat
+from recado.core.queue.running.maintenance import PASS_SECONDS, Relay
 from recado.core.queue.service import Finished, QueueService
-from recado.core.queue.tables import message_queue, queue_owners
+from recado.core.queue.storage import endings, enqueue, inspection, lanes
+from recado.core.queue.storage.claiming import PAGE, STEPS
+from recado.core.queue.storage.tables import message_queue, queue_owners
 from tests.patience import PATIENCE
 
 LEASE = timedelta(seconds=30)
@@ -138,7 +138,7 @@ class Line:
             collecting=True,
         )
         at_once = frozenset({lane}) if hurried else frozenset[str]()
-        await self.database.write(lambda uow: store.collect(uow, [new], due_at_once=at_once), owner=None)
+        await self.database.write(lambda uow: enqueue.collect(uow, [new], due_at_once=at_once), owner=None)
         return new.id
 
     async def claims(self, limit: int = 100, *, suspects: int = 4) -> list[Job]:
@@ -156,12 +156,12 @@ class Line:
         self.clock.advance(LEASE + SECOND)
         await self.queue.free_ended_leases()
 
-    async def gives_up(self, *lanes: str) -> list[UUID]:
+    async def gives_up(self, *names: str) -> list[UUID]:
         """Dead letters, one for each lane."""
-        ids = await self.stores(*lanes)
+        ids = await self.stores(*names)
         ended = text("UPDATE message_queue SET status = 'dead' WHERE status = 'waiting'")
         await self.database.write(lambda uow: uow.execute(ended).close(), owner=None)
-        await self.database.write(lambda uow: store.refresh_lanes(uow, lanes), owner=None)
+        await self.database.write(lambda uow: lanes.refresh_lanes(uow, names), owner=None)
         return ids
 
     async def row(self, job_id: UUID) -> RowMapping:
@@ -209,7 +209,7 @@ class QueueContract:
             job = await line.message_comes("ana")
             clock.advance(SECOND)
 
-        row = await line.database.read(lambda uow: store.collecting_in(uow, "ana"), owner=None)
+        row = await line.database.read(lambda uow: enqueue.collecting_in(uow, "ana"), owner=None)
         assert row is not None
         assert row[1] == start + MOST
         assert row[0] != job
@@ -230,7 +230,7 @@ class QueueContract:
         newer = await line.message_comes("ana")
 
         assert (await line.row(newer))["status"] == "collecting"
-        assert await line.database.read(lambda uow: store.newcomers(uow, ["ana", "bia"]), owner=None) == {"ana"}
+        assert await line.database.read(lambda uow: enqueue.newcomers(uow, ["ana", "bia"]), owner=None) == {"ana"}
         await line.queue.finish(running, Done())
         clock.advance(QUIET)
         assert (await line.claims_one()).id == newer
@@ -370,7 +370,7 @@ class QueueContract:
     async def test_a_retry_keeps_row_turn_and_place(self, line: Line, clock: FrozenClock) -> None:
         [job_id] = await line.stores("ana")
         job = await line.claims_one()
-        await line.database.write(lambda uow: store.set_turn(uow, job, UUID(int=5)), owner=None)
+        await line.database.write(lambda uow: endings.set_turn(uow, job, UUID(int=5)), owner=None)
         await line.queue.finish(job, RetryIn(5 * SECOND, "a hiccup"))
         await line.message_comes("ana")
 
@@ -735,15 +735,15 @@ class QueueContract:
         assert isinstance(await line.queue.retry(job_id, force=True), Replayed)
 
     async def test_all_are_retried_though_pages_of_them_are_refused(self, line: Line) -> None:
-        lanes = [f"{n:04}" for n in range(store.PAGE + 20)]
+        lanes = [f"{n:04}" for n in range(inspection.PAGE + 20)]
         letters = await line.gives_up(*lanes)
-        line.handler.refused_lanes = set(lanes[: store.PAGE + 3])
+        line.handler.refused_lanes = set(lanes[: inspection.PAGE + 3])
 
         results = [result async for result in line.queue.retry_all()]
 
         assert [result.job_id for result in results] == letters
-        assert [isinstance(result, Replayed) for result in results] == [False] * (store.PAGE + 3) + [True] * 17
-        assert [job.id for job in await line.queue.dead()] == letters[: store.PAGE + 3]
+        assert [isinstance(result, Replayed) for result in results] == [False] * (inspection.PAGE + 3) + [True] * 17
+        assert [job.id for job in await line.queue.dead()] == letters[: inspection.PAGE + 3]
 
     async def test_what_is_given_up_while_all_are_retried_is_left(self, line: Line) -> None:
         """A replay that fails at once would come round for ever."""
@@ -815,4 +815,4 @@ class QueueContract:
         await line.message_comes("collecting")
         clock.advance(timedelta(seconds=5))
 
-        assert await line.queue.stats() == store.QueueStats(waiting=2, running=1, dead=1, oldest_due_seconds=5)
+        assert await line.queue.stats() == inspection.QueueStats(waiting=2, running=1, dead=1, oldest_due_seconds=5)

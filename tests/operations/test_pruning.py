@@ -4,10 +4,10 @@ from datetime import timedelta
 
 from recado.conversation.errors import AgentFailed
 from recado.core.ids import SYSTEM_OWNER
-from recado.core.queue import store
 from recado.core.queue.cron import Cron
 from recado.core.queue.job import NewJob
 from recado.core.queue.schedules import Schedule
+from recado.core.queue.storage import enqueue
 from recado.operations.pruning import KEEP_JOBS, Pruned, Pruning
 from tests.commits import all_is_told
 from tests.world import World
@@ -21,7 +21,7 @@ async def given_jobs(world: World, count: int, status: str = "done") -> None:
     """So many jobs of a customer's, ended just now."""
     now = world.clock.now()
     new = [NewJob(world.ids.new(), "conversation.reply", SYSTEM_OWNER, now, now, lane="done") for _ in range(count)]
-    await world.database.write(lambda uow: store.add(uow, new), owner=None)
+    await world.database.write(lambda uow: enqueue.add(uow, new), owner=None)
     await world.breaks(
         "UPDATE message_queue SET status = :status, finished_at = due_at WHERE lane = 'done' AND status = 'waiting'",
         status=status,

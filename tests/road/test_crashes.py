@@ -9,7 +9,7 @@ from sqlalchemy import func, select
 
 from recado.bootstrap import Container
 from recado.core.clock import FrozenClock, SystemClock
-from recado.core.queue.tables import lanes
+from recado.core.queue.storage.tables import lanes
 from recado.entrypoints.worker import close
 from recado.operations.verify import Report
 from tests.road.hooks import Hook, post

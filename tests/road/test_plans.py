@@ -25,11 +25,11 @@ from recado.core.database.postgres import PostgresDatabase
 from recado.core.database.prepared import Prepared
 from recado.core.database.unit_of_work import UnitOfWork
 from recado.core.ids import UuidV7
-from recado.core.queue import store
 from recado.core.queue.cron import Cron
-from recado.core.queue.heartbeat import Heartbeat
 from recado.core.queue.job import NewJob
+from recado.core.queue.running.heartbeat import Heartbeat
 from recado.core.queue.schedules import Schedule
+from recado.core.queue.storage import enqueue
 from recado.operations.pruning import Pruning
 from tests.road.plans import Plans, Step, Watched, fill
 from tests.servers import PostgresServer
@@ -179,7 +179,7 @@ async def maintenance(world: World) -> None:
     await world.passes(10)
     now = clock.now()
     window = NewJob(ids.new(), REPLY, world.owner_id, now, now, "a lane", window_ends_at=now, collecting=True)
-    await database.write(lambda uow: store.collect(uow, [window], due_at_once=frozenset({"a lane"})), owner=None)
+    await database.write(lambda uow: enqueue.collect(uow, [window], due_at_once=frozenset({"a lane"})), owner=None)
     quiet = Quiet(database, clock, ids, split, QuietLimits())
     world.advance(3600)
     await quiet.rest()

@@ -21,7 +21,7 @@ from recado.core.database.engine import Database
 from recado.core.database.unit_of_work import UnitOfWork
 from recado.core.errors import InvalidInput, NotFound
 from recado.core.ids import Ids
-from recado.core.queue import store
+from recado.core.queue.storage import lanes
 
 MOST_SAID = 20_000
 """Characters of one reply of a person, which is as much as an agent may say."""
@@ -109,5 +109,5 @@ def _page_after(last: Conversation | None, uow: UnitOfWork) -> list[Conversation
 
 def _held(uow: UnitOfWork, conversation_id: UUID) -> Conversation:
     """The conversation as it is once nobody else can change its lane."""
-    store.lock_lanes(uow, [Conversations(uow).require(conversation_id).lane])
+    lanes.lock_lanes(uow, [Conversations(uow).require(conversation_id).lane])
     return Conversations(uow).require(conversation_id)

@@ -27,7 +27,7 @@ from recado.conversation.tables import (
 from recado.core.database.prepared import Prepared, given, inserting
 from recado.core.database.repository import OwnedRepository, of_owner, owned
 from recado.core.metrics import SENDS
-from recado.core.queue.tables import message_queue
+from recado.core.queue.storage.tables import message_queue
 
 R = TypeVar("R")
 

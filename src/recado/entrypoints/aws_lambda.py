@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from starlette.types import ASGIApp, Receive, Scope, Send
 
     from recado.bootstrap import Container
-    from recado.core.queue.worker import Worker
+    from recado.core.queue.running.worker import Worker
 
 log = structlog.get_logger(__name__)
 

@@ -9,7 +9,8 @@ from typing import Final
 
 from recado.core.clock import Clock
 from recado.core.database.engine import Database
-from recado.core.queue import cron, store
+from recado.core.queue import cron
+from recado.core.queue.storage import endings, tables
 
 KEEP_JOBS: Final = timedelta(days=7)
 KEEP_SLOTS: Final = timedelta(days=2)
@@ -35,8 +36,8 @@ class Pruning:
         now, jobs = self._clock.now(), 0
         await self._database.write(lambda uow: cron.forget_slots(uow, now - KEEP_SLOTS), owner=None)
         for _ in range(MAX_STEPS):
-            step = await self._database.write(lambda uow: store.prune(uow, now - KEEP_JOBS), owner=None)
+            step = await self._database.write(lambda uow: endings.prune(uow, now - KEEP_JOBS), owner=None)
             jobs += step
-            if step < store.STEP:
+            if step < tables.STEP:
                 break
         return Pruned(jobs)

@@ -25,8 +25,8 @@ from recado.core.database.engine import Database, on_postgresql
 from recado.core.database.repository import entities
 from recado.core.database.unit_of_work import UnitOfWork
 from recado.core.errors import DomainError
-from recado.core.queue.delivery import Broker, BrokerState
-from recado.core.queue.tables import cron_slots
+from recado.core.queue.storage.tables import cron_slots
+from recado.core.queue.wakeups.contract import Broker, BrokerState
 from recado.core.sealing import SealBroken, Sealer
 
 log = structlog.get_logger(__name__)

@@ -18,9 +18,9 @@ from recado.core.clock import Clock
 from recado.core.database.engine import Database
 from recado.core.database.unit_of_work import UnitOfWork
 from recado.core.errors import Conflict
-from recado.core.queue import store
 from recado.core.queue.service import QueueService
-from recado.core.queue.tables import message_queue
+from recado.core.queue.storage import leases
+from recado.core.queue.storage.tables import message_queue
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +69,7 @@ class RestoredCopy:
 
     async def _free(self) -> int:
         now = self._clock.now()
-        return await self._database.write(lambda uow: store.free_ended_leases(uow, now, (REPLY, SEND)), owner=None)
+        return await self._database.write(lambda uow: leases.free_ended_leases(uow, now, (REPLY, SEND)), owner=None)
 
     def _begin_sweeps(self, uow: UnitOfWork) -> int:
         numbers = EveryAddress(uow)

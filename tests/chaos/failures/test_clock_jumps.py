@@ -12,7 +12,7 @@ from recado.core.clock import FrozenClock
 from recado.core.database.sqlite import SqliteDatabase
 from recado.core.ids import UuidV7
 from recado.core.queue.cron import Cron
-from recado.core.queue.relay import Relay
+from recado.core.queue.running.maintenance import Relay
 from tests.conftest import NOON
 from tests.world import Ending, Lost, World
 

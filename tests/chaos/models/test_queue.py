@@ -23,7 +23,6 @@ from recado.core.clock import FrozenClock
 from recado.core.database.unit_of_work import UnitOfWork
 from recado.core.errors import Conflict
 from recado.core.ids import UuidV7
-from recado.core.queue import store
 from recado.core.queue.job import (
     CRASH_CAP,
     Discard,
@@ -37,6 +36,7 @@ from recado.core.queue.job import (
     RetryIn,
 )
 from recado.core.queue.service import Finished, QueueService
+from recado.core.queue.storage import enqueue
 from tests.chaos.models.inline import InlineDatabase
 
 T = TypeVar("T")
@@ -103,7 +103,7 @@ class Handling:
         if not force:
             return ReplayRefused(job.id, "only by force")
         new = NewJob(self.ids.new(), self.name, job.owner_id, self.now(), self.now(), job.lane)
-        store.add(uow, [new])
+        enqueue.add(uow, [new])
         self.born.append((new.id, job))
         return Replayed(job.id, new.id)
 
@@ -174,7 +174,7 @@ class Queue(RuleBasedStateMachine):
             for lane in sorted(lanes)
         ]  # fmt: skip
         at_once = frozenset(lanes) if hurried else frozenset[str]()
-        self.run(self.database.write(lambda uow: store.collect(uow, new, due_at_once=at_once), owner=None))
+        self.run(self.database.write(lambda uow: enqueue.collect(uow, new, due_at_once=at_once), owner=None))
         for job in new:
             window = next((j for j in self.jobs.values() if j.lane == job.lane and j.status == "collecting"), None)
             if window is None:

@@ -30,14 +30,14 @@ from recado.core.database.types import to_microseconds
 from recado.core.errors import DomainError
 from recado.core.ids import UuidV7
 from recado.core.queue.cron import Cron, Sweep
-from recado.core.queue.delivery import Room, WakeUp
-from recado.core.queue.heartbeat import Heartbeat
 from recado.core.queue.job import Job
-from recado.core.queue.relay import Relay
+from recado.core.queue.running.heartbeat import Heartbeat
+from recado.core.queue.running.isolation import BEGUN, DONE, GAVE_BACK, SuspectRunner
+from recado.core.queue.running.maintenance import Relay
+from recado.core.queue.running.worker import Worker
 from recado.core.queue.schedules import Schedule
 from recado.core.queue.service import QueueService
-from recado.core.queue.suspects import BEGUN, DONE, GAVE_BACK, SuspectRunner
-from recado.core.queue.worker import Worker
+from recado.core.queue.wakeups.contract import Room, WakeUp
 from recado.operations.pruning import Pruning
 from recado.operations.verify import Verifier
 from tests.chaos.simulator.agents import SimAgents

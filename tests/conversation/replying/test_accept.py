@@ -15,7 +15,7 @@ from recado.conversation.values import Address
 from recado.core.clock import FrozenClock
 from recado.core.database.engine import Database
 from recado.core.ids import UuidV7
-from recado.core.queue.tables import message_queue
+from recado.core.queue.storage.tables import message_queue
 
 ON_BOTH_DATABASES = True
 

@@ -14,7 +14,7 @@ from sqlalchemy import text
 
 from recado.bootstrap import Container
 from recado.core.clock import FrozenClock
-from recado.core.queue.delivery import BrokerState, Room, WakeUp
+from recado.core.queue.wakeups.contract import BrokerState, Room, WakeUp
 from recado.entrypoints.api.app import build_app
 from tests.entrypoints.api.conftest import PUBLIC, posts, settings_in
 

@@ -11,7 +11,7 @@ from recado.channels.twilio.tables import twilio_accounts
 from recado.core.database.prepared import Prepared, given
 from recado.core.database.repository import OwnedRepository, Repository, entities, owned
 from recado.core.database.unit_of_work import UnitOfWork
-from recado.core.queue.claiming import LEEWAY
+from recado.core.queue.storage.claiming import LEEWAY
 
 _HAS_SID = twilio_accounts.c.account_sid == bindparam("account_sid")
 _ACCOUNT = Prepared(owned(twilio_accounts, TwilioAccount).where(_HAS_SID))

@@ -23,8 +23,8 @@ from recado.core.database.prepared import Prepared, given, inserting
 from recado.core.database.unit_of_work import UnitOfWork
 from recado.core.ids import Ids
 from recado.core.metrics import ACCEPTED, OUTCOMES
-from recado.core.queue import store
 from recado.core.queue.job import NewJob
+from recado.core.queue.storage import enqueue, lanes
 
 STALE = timedelta(hours=24)
 """A message that reaches us this late gets no agent: WhatsApp's window has closed."""
@@ -118,10 +118,10 @@ class AcceptService:
 
     def accept_many(self, uow: UnitOfWork, inbounds: Sequence[Inbound]) -> list[Accepted | Duplicate]:
         """Store what is new, and open or extend one burst window per lane."""
-        lanes = {inbound.id: inbound.lane for inbound in inbounds}
-        store.make_lanes(uow, {lanes[inbound.id]: inbound.owner_id for inbound in inbounds})
+        lane_of = {inbound.id: inbound.lane for inbound in inbounds}
+        lanes.make_lanes(uow, {lane_of[inbound.id]: inbound.owner_id for inbound in inbounds})
         in_order = sorted(inbounds, key=lambda inbound: (inbound.address_id, inbound.message_sid))
-        rows = uow.rows_of_many(_INSERT, [_row(inbound, lanes[inbound.id]) for inbound in in_order])
+        rows = uow.rows_of_many(_INSERT, [_row(inbound, lane_of[inbound.id]) for inbound in in_order])
         stored = {id_ for (id_,) in rows}
         _fill_in(uow, [inbound for inbound in inbounds if inbound.id not in stored])
         new = [inbound for inbound in inbounds if inbound.id in stored]
@@ -130,10 +130,10 @@ class AcceptService:
             uow.count(ACCEPTED, by=len(new))
         if len(new) > len(to_answer):
             uow.count(OUTCOMES, "suppressed", "stale", by=len(new) - len(to_answer))
-        newest_of_lane = {lanes[inbound.id]: inbound for inbound in to_answer}
+        newest_of_lane = {lane_of[inbound.id]: inbound for inbound in to_answer}
         jobs = [self._job(inbound, lane) for lane, inbound in newest_of_lane.items()]
-        hurried = frozenset(lanes[inbound.id] for inbound in to_answer if inbound.hurried)
-        store.collect(uow, jobs, due_at_once=hurried, held=True)
+        hurried = frozenset(lane_of[inbound.id] for inbound in to_answer if inbound.hurried)
+        enqueue.collect(uow, jobs, due_at_once=hurried, held=True)
         return [
             Accepted(inbound.id) if inbound.id in stored else Duplicate(inbound.message_sid) for inbound in inbounds
         ]

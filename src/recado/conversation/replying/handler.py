@@ -4,8 +4,8 @@
     run       the agent, outside any transaction, with a deadline
     commit    behind the fence: the lease is ours AND the turn is as we read it AND the agent holds the conversation
 
-The job is ended in the same transaction that stores its result, and ending it is the lease's fence (`store.complete`).
-A result that loses the fence is kept as a draft and never sent.
+The job is ended in the same transaction that stores its result, and ending it is the lease's fence
+(`endings.complete`). A result that loses the fence is kept as a draft and never sent.
 """
 
 import asyncio
@@ -50,11 +50,11 @@ from recado.core.database.unit_of_work import UnitOfWork
 from recado.core.errors import Busy, StorageUnavailable
 from recado.core.ids import Chance, Ids
 from recado.core.metrics import AGENT_RUN, AGENT_RUNS, Meters
-from recado.core.queue import store
 from recado.core.queue.crash import CrashPoint, never
-from recado.core.queue.insist import insist
 from recado.core.queue.job import Done, Job, JobResult, Replayed, ReplayRefused, RetryIn
+from recado.core.queue.running.retrying import insist
 from recado.core.queue.service import Backoff
+from recado.core.queue.storage import endings, enqueue, lanes, leases
 from recado.core.tracing import AGENT, NoTraces, Span, Traces
 from recado.identity.repository import owner_in
 
@@ -181,16 +181,16 @@ class ReplyHandler:
     def _open(self, uow: UnitOfWork, job: Job, agent: Agent) -> _Opened | _Over:
         """Make or read the turn, and settle it here when no agent is to answer it."""
         now = self._clock.now()
-        if not store.holds(uow, job):
+        if not leases.holds(uow, job):
             return _Over()
         turn, group = self._turn_of(uow, job, now)
         if turn is None or turn.settled_at is not None or Answers(uow).of_turn(turn.id) is not None:
-            store.complete(uow, job, now)
+            endings.complete(uow, job, now)
             return _Over()
         conversation = Conversations(uow).require(turn.conversation_id)
         contact = Contacts(uow).require(conversation.contact_id)
         if now >= turn.deadline_at:
-            store.bury(uow, job, now, "no answer before the deadline")
+            endings.bury(uow, job, now, "no answer before the deadline")
             self.exhausted(uow, job, "no answer before the deadline")
             return _Over()
         owner = owner_in(uow, job.owner_id)
@@ -202,7 +202,7 @@ class ReplyHandler:
             run_id = self._ids.new()
             begin_run(uow, run_id, turn, now)
             return _Opened(agent, turn, conversation, contact, owner.locale, decision.messages, history, run_id)
-        store.complete(uow, job, now)
+        endings.complete(uow, job, now)
         self._settle_unasked(uow, turn, decision, now)
         return _Over()
 
@@ -222,7 +222,7 @@ class ReplyHandler:
         _, conversation = Reception(uow, self._ids, now).receive(group)
         turn = turns.add(Turn.begin(self._ids.new(), conversation, now, self._limits.answer))
         messages.join([message.id for message in group], turn_id=turn.id)
-        store.set_turn(uow, job, turn.id)
+        endings.set_turn(uow, job, turn.id)
         return turn, group
 
     def _deadline_of(self, turn: Turn, job: Job, now: datetime) -> datetime:
@@ -366,7 +366,7 @@ class ReplyHandler:
             return RetryIn(self._backoff.after(job.attempts, self._chance), error.reason)
 
         def give_up(uow: UnitOfWork) -> None:
-            if store.bury(uow, job, self._clock.now(), error.reason):
+            if endings.bury(uow, job, self._clock.now(), error.reason):
                 self.exhausted(uow, job, error.reason)
 
         await self._write(job, give_up)
@@ -386,9 +386,9 @@ class ReplyHandler:
 
     def _join(self, uow: UnitOfWork, job: Job, turn: Turn, now: datetime) -> bool | datetime:
         """True when they joined, a moment when their window is still open, False when the lease is lost."""
-        if not store.holds(uow, job):
+        if not leases.holds(uow, job):
             return False
-        window = store.collecting_in(uow, job.lane)
+        window = enqueue.collecting_in(uow, job.lane)
         if window is None:
             return True
         collecting, due_at = window
@@ -399,25 +399,25 @@ class ReplyHandler:
             Reception(uow, self._ids, now).receive(group)
             Messages(uow).join([message.id for message in group], turn_id=turn.id)
             Turns(uow).change(turn.id, version=turn.version + 1)
-        store.remove(uow, collecting, job.lane)
+        enqueue.remove(uow, collecting, job.lane)
         return True
 
     # --- Commit -------------------------------------------------------------------------------------------------------
 
     def _commit(self, uow: UnitOfWork, job: Job, opened: _Opened, result: AgentResult) -> _Interruption:
         """Step 8. The order of the checks is the fence's."""
-        store.lock_lanes(uow, [job.lane])
+        lanes.lock_lanes(uow, [job.lane])
         now = self._clock.now()
         turn = Turns(uow).require(opened.turn.id)
         if (
             _joinable(job, turn)
-            and store.collecting_in(uow, job.lane)
-            and store.holds(uow, job)
+            and enqueue.collecting_in(uow, job.lane)
+            and leases.holds(uow, job)
             and not effects_ran(uow, turn)
         ):
             return _Newcomer()
         conversation = Conversations(uow).require(turn.conversation_id)
-        if not store.complete(uow, job, now):
+        if not endings.complete(uow, job, now):
             self._keep_draft(uow, turn, result, "its worker had lost the lease", now)
             return _Over()
         if turn.settled_at is not None or turn.version != opened.turn.version:
@@ -470,13 +470,13 @@ class ReplyHandler:
 
     def exhausted(self, uow: UnitOfWork, job: Job, error: str) -> None:  # noqa: ARG002 - the row keeps the error
         """One friendly message and, in the same transaction, the dead letter that the caller has just made."""
-        store.lock_lanes(uow, [job.lane])
+        lanes.lock_lanes(uow, [job.lane])
         uow = uow.for_owner(job.owner_id)
         now = self._clock.now()
         turn, group = self._turn_of(uow, job, now)
         if turn is None or turn.settled_at is not None or Answers(uow).of_turn(turn.id) is not None:
             return
-        store.set_payload(uow, job.id, {"turn": str(turn.id), "messages": [str(message.id) for message in group]})
+        endings.set_payload(uow, job.id, {"turn": str(turn.id), "messages": [str(message.id) for message in group]})
         if turn.replay_of is not None:  # The customer was told once; the first dead letter's outcome stands.
             Turns(uow).change(turn.id, settled_at=now)
             return

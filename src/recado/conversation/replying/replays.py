@@ -15,8 +15,8 @@ from recado.conversation.replying.reception import Reception
 from recado.conversation.repository import Answers, Conversations, InboxItems, Messages, Turns
 from recado.core.database.unit_of_work import UnitOfWork
 from recado.core.ids import Ids
-from recado.core.queue import store
 from recado.core.queue.job import Job, NewJob, Replayed, ReplayRefused
+from recado.core.queue.storage import enqueue
 
 WINDOW: Final = timedelta(hours=24)
 
@@ -117,7 +117,7 @@ class Replays:
             max_attempts=max_attempts,
             trace=trace,
         )
-        store.add(self._uow, [carrier])
+        enqueue.add(self._uow, [carrier])
         return job_id
 
 

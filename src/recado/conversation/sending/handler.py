@@ -45,12 +45,12 @@ from recado.core.database.types import JsonValue
 from recado.core.database.unit_of_work import UnitOfWork
 from recado.core.errors import InvalidInput
 from recado.core.ids import Chance, Ids
-from recado.core.queue import store
-from recado.core.queue.claiming import LEEWAY
 from recado.core.queue.crash import CrashPoint, never
-from recado.core.queue.insist import insist
 from recado.core.queue.job import Done, Job, JobResult, Replayed, ReplayRefused, RetryIn
+from recado.core.queue.running.retrying import insist
 from recado.core.queue.service import Backoff
+from recado.core.queue.storage import endings, lanes, leases
+from recado.core.queue.storage.claiming import LEEWAY
 from recado.core.tracing import FIND as FIND_SPAN
 from recado.core.tracing import SEND as SEND_SPAN
 from recado.core.tracing import NoTraces, Traces
@@ -212,11 +212,11 @@ class SendHandler:
 
     def _next(self, uow: UnitOfWork, job: Job, now: datetime) -> _Step:
         """Decide in one transaction, and store the attempt row if a call is next."""
-        if not store.holds(uow, job):
+        if not leases.holds(uow, job):
             return _Over()
         answer = Answers(uow).require(_answer_id(job))
         if answer.state != "waiting":
-            store.complete(uow, job, now)
+            endings.complete(uow, job, now)
             return _Over()
         parts = Parts(uow).of(answer.id)
         self._free_pair(uow, answer, parts, now)
@@ -362,7 +362,7 @@ class SendHandler:
 
     def _record(self, uow: UnitOfWork, job: Job, attempt: Attempt, result: SendResult, now: datetime) -> bool:
         """Store what is known; whether the answer is settled by it. Facts are stored even under a lost lease."""
-        store.lock_lanes(uow, [job.lane])
+        lanes.lock_lanes(uow, [job.lane])
         current = Attempts(uow).require(attempt.id)
         match result:
             case Sent(_, sid):
@@ -407,7 +407,7 @@ class SendHandler:
             self._accounts.pause(uow, attempt.account_id, now, delay, turned_away.code)
         left = self._window_ends(uow, Answers(uow).require(attempt.answer_id)) - now
         delay = min(delay, max(left, timedelta()))
-        store.put_back(uow, job, now, delay, error=f"{turned_away.code}: trying again")
+        endings.put_back(uow, job, now, delay, error=f"{turned_away.code}: trying again")
 
     def _change(
         self,
@@ -432,9 +432,9 @@ class SendHandler:
     ) -> None:
         """Bind what was found; else count the look, and decide when there were enough of them."""
         now = self._clock.now()
-        store.lock_lanes(uow, [job.lane])
+        lanes.lock_lanes(uow, [job.lane])
         attempt = Attempts(uow).require(attempt.id)
-        if attempt.state != "unknown" or not store.holds(uow, job):
+        if attempt.state != "unknown" or not leases.holds(uow, job):
             return
         bindings = Bindings(uow, self._ids, now)
         ours = [
@@ -483,7 +483,7 @@ class SendHandler:
 
     def _settle(self, uow: UnitOfWork, job: Job, now: datetime, end: Callable[[Settlement], None]) -> bool:
         """Step 10, behind the lease's fence."""
-        if not store.complete(uow, job, now):
+        if not endings.complete(uow, job, now):
             return False
         end(Settlement(uow, self._ids, now))
         return True
@@ -504,9 +504,9 @@ class SendHandler:
         if reason not in ("unreachable", "unconfirmed") and not arrived:
             return self._settle(uow, job, now, lambda settlement: settlement.failed(answer, state, reason, code))
         why = f"{reason} ({code})" if code else reason
-        if not store.bury(uow, job, now, f"{why}: {len(arrived)} of {len(parts)} parts sent"):
+        if not endings.bury(uow, job, now, f"{why}: {len(arrived)} of {len(parts)} parts sent"):
             return False
-        store.set_payload(uow, job.id, _epitaph(answer, arrived, len(parts)))
+        endings.set_payload(uow, job.id, _epitaph(answer, arrived, len(parts)))
         Settlement(uow, self._ids, now).failed(answer, state, reason, code)
         return True
 
@@ -522,7 +522,7 @@ class SendHandler:
         parts = Parts(uow).of(answer.id)
         self._free_pair(uow, answer, parts, now)
         arrived = [part.part_no for part in parts if part.state == "accepted"]
-        store.set_payload(uow, job.id, _epitaph(answer, arrived, len(parts)))
+        endings.set_payload(uow, job.id, _epitaph(answer, arrived, len(parts)))
         busy = Attempts(uow).in_flight(answer.lane)
         settlement = Settlement(uow, self._ids, now)
         if busy is not None and busy.answer_id == answer.id:
@@ -531,7 +531,7 @@ class SendHandler:
             settlement.failed(answer, "unconfirmed", "unconfirmed")
         elif len(arrived) == len(parts):
             settlement.accepted(answer)
-            store.mark_done(uow, job.id)  # Nothing is dead about an answer that has arrived.
+            endings.mark_done(uow, job.id)  # Nothing is dead about an answer that has arrived.
         else:
             settlement.failed(answer, "refused", "unreachable")
         log.error("send.exhausted", answer=str(answer.id), error=error)

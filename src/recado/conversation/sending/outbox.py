@@ -11,8 +11,8 @@ from recado.conversation.repository import Answers, Messages, Parts
 from recado.core.database.unit_of_work import UnitOfWork
 from recado.core.errors import InvalidInput
 from recado.core.ids import Ids
-from recado.core.queue import store
 from recado.core.queue.job import NewJob
+from recado.core.queue.storage import enqueue
 
 SEND = "answer.send"
 
@@ -100,5 +100,5 @@ class Outbox:
             turn_id=answer.turn_id,
             trace=self._trace,
         )
-        store.add(self._uow, [job])
+        enqueue.add(self._uow, [job])
         return job_id

@@ -28,7 +28,7 @@ from recado.core.database.engine import Database
 from recado.core.database.prepared import Prepared, given, inserting
 from recado.core.database.unit_of_work import UnitOfWork
 from recado.core.ids import Ids
-from recado.core.queue import store
+from recado.core.queue.storage import enqueue, lanes
 
 log = structlog.get_logger(__name__)
 
@@ -177,7 +177,7 @@ class DeliveryReports:
             for *owner_and_lane, account_id in made_by[report.attempt_id]
             if account_id in report.signers
         }
-        store.lock_lanes(uow, {send_lane(lane) for _, lane in heard.values()})
+        lanes.lock_lanes(uow, {send_lane(lane) for _, lane in heard.values()})
         now = self._clock.now()
         return [
             self._record(uow.for_owner(heard[report][0]), report, now)
@@ -221,6 +221,6 @@ class DeliveryReports:
         """What waited for this news need not wait longer; what was given up meanwhile is settled after all."""
         answer = Answers(uow).require(attempt.answer_id)
         if answer.state == "waiting":
-            store.hasten(uow, send_lane(answer.lane), now)
+            enqueue.hasten(uow, send_lane(answer.lane), now)
         elif answer.state == "unconfirmed" and all(part.state == "accepted" for part in Parts(uow).of(answer.id)):
             Settlement(uow, self._ids, now).accepted(answer)

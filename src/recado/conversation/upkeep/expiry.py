@@ -31,8 +31,8 @@ from recado.core.database.prepared import Prepared, given
 from recado.core.database.unit_of_work import UnitOfWork
 from recado.core.errors import Busy, StorageUnavailable
 from recado.core.ids import Ids
-from recado.core.queue import store
-from recado.core.queue.claiming import LEEWAY
+from recado.core.queue.storage import lanes
+from recado.core.queue.storage.claiming import LEEWAY
 from recado.identity.repository import owner_in
 
 log = structlog.get_logger(__name__)
@@ -180,7 +180,7 @@ class Quiet:
 
     def _still_quiet(self, uow: UnitOfWork, found: _Found, since: datetime) -> Conversation | None:
         """The conversation once nobody else can change its lane, if it is still one in which nobody speaks."""
-        store.lock_lanes(uow, [send_lane(found.lane)])
+        lanes.lock_lanes(uow, [send_lane(found.lane)])
         kept = Conversations(uow)
         conversation = kept.require(found.id)
         if conversation.status == "closed" or conversation.held_by != "agent":

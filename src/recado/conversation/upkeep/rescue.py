@@ -23,9 +23,9 @@ from recado.core.clock import Clock
 from recado.core.database.engine import Database
 from recado.core.database.unit_of_work import UnitOfWork
 from recado.core.ids import Ids
-from recado.core.queue import store
 from recado.core.queue.job import NewJob
-from recado.core.queue.tables import UNFINISHED, message_queue
+from recado.core.queue.storage import endings, enqueue, inspection
+from recado.core.queue.storage.tables import UNFINISHED, message_queue
 
 log = structlog.get_logger(__name__)
 
@@ -98,7 +98,7 @@ class Overdue:
     def _give_up(self, uow: UnitOfWork, turn_id: UUID, now: datetime) -> bool:
         """The job dies and the lease of whoever runs it is worth nothing any more, in one transaction."""
         found = _ids_of(uow, select(message_queue.c.id).where(message_queue.c.turn_id == turn_id, _UNFINISHED))
-        job = store.find_held(uow, found[0]) if found else None
+        job = inspection.find_held(uow, found[0]) if found else None
         if job is None or job.name != REPLY or job.status not in UNFINISHED:
             return False
         turn = Turns(uow.for_owner(job.owner_id)).require(turn_id)
@@ -109,7 +109,7 @@ class Overdue:
         second_chance = turn.replay_of is not None or turn.resumes
         if job.suspect or (second_chance and job.status == "waiting" and job.attempts == 0):
             return False
-        store.kill(uow, job, now, "no answer before the deadline")
+        endings.kill(uow, job, now, "no answer before the deadline")
         self._replies.exhausted(uow, job, "no answer before the deadline")
         return True
 
@@ -117,9 +117,9 @@ class Overdue:
         """New jobs for what has lost its own."""
         uow.unhurried()
         lanes = uow.all(_lanes_without_job(now - SETTLED_BY_NOW))
-        store.add(uow, [self._reply_job(row["owner_id"], row["lane"], None, now) for row in lanes])
+        enqueue.add(uow, [self._reply_job(row["owner_id"], row["lane"], None, now) for row in lanes])
         orphaned = uow.all(_turns_without_job(now - SETTLED_BY_NOW))
-        store.add(uow, [self._reply_job(row["owner_id"], row["lane"], row["id"], now) for row in orphaned])
+        enqueue.add(uow, [self._reply_job(row["owner_id"], row["lane"], row["id"], now) for row in orphaned])
         unsent = uow.all(_answers_without_job(now - SETTLED_BY_NOW))
         for row in unsent:
             mine = uow.for_owner(row["owner_id"])

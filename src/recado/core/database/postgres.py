@@ -1,7 +1,7 @@
 """PostgreSQL as a database: some writers' threads that share one inbox, each with a connection, and readers apart.
 
 Each group of inputs is one transaction, READ COMMITTED: what must not happen at the same time is kept apart by locks on
-lanes (`store.lock_lanes`), not by the database as a whole. What may be run again is: after a serialization failure or a
+lanes (`lanes.lock_lanes`), not by the database as a whole. What may be run again is: after a serialization failure or a
 deadlock, and after the connection was lost before the commit. A connection lost *in* the commit leaves open whether it
 took place; the server is asked about the transaction by its number, so nothing is stored twice and nothing that was
 stored is called lost.

@@ -18,10 +18,11 @@ from recado.core.database.prepared import Prepared, inserting
 from recado.core.database.unit_of_work import UnitOfWork
 from recado.core.errors import NotFound
 from recado.core.ids import SYSTEM_OWNER, Ids
-from recado.core.queue import schedules, store
+from recado.core.queue import schedules
 from recado.core.queue.job import Done, Job, JobResult, NewJob, Replayed, ReplayRefused
 from recado.core.queue.schedules import Schedule, When
-from recado.core.queue.tables import cron_slots
+from recado.core.queue.storage import enqueue
+from recado.core.queue.storage.tables import cron_slots
 
 CRON_PRIORITY = 9
 """After everything a customer waits for."""
@@ -110,7 +111,7 @@ class Cron:
         wanted = [slot for slot in due if _is_later(slot, last, now)]
         rows = [{"name": slot.schedule.name, "slot": slot.begins} for slot in wanted]
         new = {name for (name,) in uow.rows_of_many(_INSERT, rows)}
-        store.add(uow, [self._job(slot.schedule.name, now) for slot in wanted if slot.schedule.name in new])
+        enqueue.add(uow, [self._job(slot.schedule.name, now) for slot in wanted if slot.schedule.name in new])
         return len(new)
 
     def _job(self, name: str, now: datetime) -> NewJob:
@@ -135,7 +136,7 @@ class Cron:
         """Make a job of a schedule now, whatever its slots; raises `NotFound`. The job's id."""
         self._require(name)
         job = self._job(name, self._clock.now())
-        await self._database.write(lambda uow: store.add(uow, [job]), owner=None)
+        await self._database.write(lambda uow: enqueue.add(uow, [job]), owner=None)
         return job.id
 
     async def set(self, name: str, *, when: When | None = None, enabled: bool | None = None) -> Listed:

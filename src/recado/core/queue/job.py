@@ -18,6 +18,9 @@ Status: TypeAlias = Literal["collecting", "waiting", "running", "done", "dead", 
 CRASH_CAP = 10
 """Leases that ran out, whoever's fault, after which even a job that never died alone is given up."""
 
+SUSPECTS_AT_ONCE = 4
+"""How many jobs a worker runs isolated at one time."""
+
 
 @dataclass(frozen=True, slots=True)
 class NewJob:
@@ -91,7 +94,7 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """It is finished. `recorded`: the handler ended the row in its own transaction (see `store.complete`)."""
+    """It is finished. `recorded`: the handler ended the row in its own transaction (see `endings.complete`)."""
 
     recorded: bool = False
 

@@ -19,7 +19,7 @@ from sqlalchemy import select
 from recado.core.database.prepared import Prepared, inserting
 from recado.core.database.unit_of_work import UnitOfWork
 from recado.core.errors import InvalidInput
-from recado.core.queue.tables import schedules
+from recado.core.queue.storage.tables import schedules
 
 if TYPE_CHECKING:
     from cronsim import CronSim

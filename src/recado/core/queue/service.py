@@ -18,8 +18,6 @@ from recado.core.database.engine import Database
 from recado.core.database.unit_of_work import UnitOfWork
 from recado.core.errors import Busy, Conflict, DomainError, NotFound, StorageUnavailable
 from recado.core.ids import Chance, Ids, jittered
-from recado.core.queue import store
-from recado.core.queue.claiming import LEEWAY, Round, heads
 from recado.core.queue.job import (
     Discard,
     Done,
@@ -32,6 +30,8 @@ from recado.core.queue.job import (
     ReplayRefused,
     RetryIn,
 )
+from recado.core.queue.storage import clock_changes, dispatched, endings, enqueue, inspection, lanes, leases, tables
+from recado.core.queue.storage.claiming import LEEWAY, Round, heads
 
 log = structlog.get_logger(__name__)
 
@@ -107,7 +107,7 @@ class QueueService:
         return name in self._handlers
 
     async def enqueue(self, jobs: Sequence[NewJob]) -> None:
-        """Store jobs by themselves; whoever has something to store beside them uses `store.add` in its own unit."""
+        """Store jobs by themselves; whoever has something to store beside them uses `enqueue.add` in its own unit."""
         await self._enqueue(jobs)
 
     async def claim(self, limit: int, *, suspects: int) -> list[Job]:
@@ -115,7 +115,7 @@ class QueueService:
         now, token = self._clock.now(), self._ids.new()
 
         def take(uow: UnitOfWork) -> list[Job]:
-            return store.lease(uow, heads(uow, now, limit, suspects, self._round), token, now, now + self.lease)
+            return leases.lease(uow, heads(uow, now, limit, suspects, self._round), token, now, now + self.lease)
 
         jobs = await self._database.write(take, owner=None, urgent=True)
         for job in jobs:
@@ -134,11 +134,11 @@ class QueueService:
             log.exception("queue.give_up_failed", job=str(job.id))
             now = self._clock.now()
             with contextlib.suppress(Busy, StorageUnavailable):
-                await self._database.write(lambda uow: store.bury(uow, job, now, why), owner=None, urgent=True)
+                await self._database.write(lambda uow: endings.bury(uow, job, now, why), owner=None, urgent=True)
 
     async def claim_this(self, job_id: UUID, token: UUID) -> Job | None:
         """The job that another process of ours has claimed for this one (a suspect's own process)."""
-        job = await self._database.read(lambda uow: store.find(uow, job_id), owner=None)
+        job = await self._database.read(lambda uow: inspection.find(uow, job_id), owner=None)
         return job if job is not None and job.status == "running" and job.lease_token == token else None
 
     async def finish(self, job: Job, result: JobResult) -> Finished | LeaseLost:
@@ -153,7 +153,9 @@ class QueueService:
     async def give_back(self, job: Job, *, after: timedelta = timedelta(), why: str | None = None) -> None:
         """Return a held job unharmed: a graceful stop burns no attempt."""
         now = self._clock.now()
-        await self._database.write(lambda uow: store.put_back(uow, job, now, after, error=why), owner=None, urgent=True)
+        await self._database.write(
+            lambda uow: endings.put_back(uow, job, now, after, error=why), owner=None, urgent=True
+        )
 
     async def died_alone(self, job: Job, how: str) -> None:
         """A suspect killed the process that ran nothing else: that counts against it."""
@@ -164,13 +166,13 @@ class QueueService:
             if crashes >= job.max_attempts:
                 self._bury(uow, job, now, f"it killed its own process {crashes} times ({how})", crashes_alone=crashes)
             else:
-                store.put_back(uow, job, now, delay, error=how, crashes_alone=crashes)
+                endings.put_back(uow, job, now, delay, error=how, crashes_alone=crashes)
 
         await self._database.write(record, owner=None, urgent=True)
 
     async def free_ended_leases(self) -> int:
         now = self._clock.now()
-        return await self._database.write(lambda uow: store.free_ended_leases(uow, now, self._harmless), owner=None)
+        return await self._database.write(lambda uow: leases.free_ended_leases(uow, now, self._harmless), owner=None)
 
     async def set_times_right(self) -> int:
         """What waits for a time that a clock told which has been set back since waits as long as it should, from now.
@@ -183,15 +185,15 @@ class QueueService:
         await self._database.write(lambda _: None, owner=None)
         found = 0
         while lanes := await self._ahead_of_time():
-            await self._database.write(partial(store.time_anew, names=lanes, now=self._clock.now()), owner=None)
+            await self._database.write(partial(clock_changes.time_anew, names=lanes, now=self._clock.now()), owner=None)
             found += len(lanes)
-            if len(lanes) < store.STEP:
+            if len(lanes) < tables.STEP:
                 break
         return found
 
     async def _ahead_of_time(self) -> list[str]:
         now = self._clock.now()
-        return await self._database.read(lambda uow: store.ahead_of_time(uow, now), owner=None)
+        return await self._database.read(lambda uow: clock_changes.ahead_of_time(uow, now), owner=None)
 
     async def end_far_leases(self) -> int:
         """End leases that run for longer than any is given and were not renewed for twice a lease: how many.
@@ -200,12 +202,12 @@ class QueueService:
         """
         now, seen_at = self._clock.now(), self._clock.monotonic()
         after = now + self.lease + LEEWAY
-        far = await self._database.read(lambda uow: store.far_leases(uow, after), owner=None)
+        far = await self._database.read(lambda uow: clock_changes.far_leases(uow, after), owner=None)
         self._far = {lease: self._far.get(lease, seen_at) for lease in far.items()}
         patience = 2 * self.lease.total_seconds()
         unrenewed = {job: until for (job, until), since in self._far.items() if seen_at - since >= patience}
         if unrenewed:
-            await self._database.write(lambda uow: store.end_leases(uow, unrenewed, now), owner=None)
+            await self._database.write(lambda uow: clock_changes.end_leases(uow, unrenewed, now), owner=None)
         return len(unrenewed)
 
     def failure(self, job: Job, error: str) -> RetryIn:
@@ -214,26 +216,26 @@ class QueueService:
 
     # --- For people ---------------------------------------------------------------------------------------------------
 
-    async def stats(self) -> store.QueueStats:
+    async def stats(self) -> inspection.QueueStats:
         now = self._clock.now()
-        return await self._database.read(lambda uow: store.stats(uow, now), owner=None)
+        return await self._database.read(lambda uow: inspection.stats(uow, now), owner=None)
 
-    async def due(self) -> store.Due:
+    async def due(self) -> inspection.Due:
         """What could be claimed now."""
         now = self._clock.now()
-        return await self._database.read(lambda uow: store.due(uow, now), owner=None)
+        return await self._database.read(lambda uow: inspection.due(uow, now), owner=None)
 
     async def dead(self) -> list[Job]:
         """Every dead letter that was neither retried nor discarded, the oldest first."""
         return [job async for page in self.dead_pages() for job in page]
 
-    async def dead_now(self) -> store.DeadLetters:
-        return await self._database.read(store.dead_now, owner=None)
+    async def dead_now(self) -> inspection.DeadLetters:
+        return await self._database.read(inspection.dead_now, owner=None)
 
-    async def dead_pages(self, last: UUID = store.LAST_ID) -> AsyncIterator[list[Job]]:
+    async def dead_pages(self, last: UUID = inspection.LAST_ID) -> AsyncIterator[list[Job]]:
         """The same, a page at a time, up to the one named `last`."""
-        after = store.FIRST_ID
-        while page := await self._database.read(partial(store.dead_letters, after=after, last=last), owner=None):
+        after = inspection.FIRST_ID
+        while page := await self._database.read(partial(inspection.dead_letters, after=after, last=last), owner=None):
             yield page
             after = page[-1].id
 
@@ -266,7 +268,7 @@ class QueueService:
             job = self._dead(uow, job_id)
             result = self.handler(job.name).replay(uow, job, force=force)
             if isinstance(result, Replayed):
-                store.mark_replayed(uow, job_id, result.by)
+                endings.mark_replayed(uow, job_id, result.by)
             return result
 
         return await self._database.write(start, owner=None)
@@ -276,67 +278,67 @@ class QueueService:
         now = self._clock.now()
 
         def drop(uow: UnitOfWork) -> None:
-            job = store.find_held(uow, job_id)
+            job = inspection.find_held(uow, job_id)
             if job is None:
                 raise NotFound(f"there is no job {job_id}; `recado queue dead` lists the dead letters")
             if job.status in ("running", "done", "discarded"):
                 raise Conflict(f"job {job_id} is {job.status}; only dead letters and waiting jobs can be discarded")
             if job.status != "dead" and (refusal := self.handler(job.name).discarded(uow, job)):
                 raise Conflict(refusal)
-            store.mark_discarded(uow, job, now)
+            endings.mark_discarded(uow, job, now)
 
         await self._database.write(drop, owner=None)
 
     async def ring_anew(self) -> int:
         """Have every waiting job that a broker was rung for rung for again; how many there were."""
         rung = 0
-        while step := await self._database.write(store.forget_rings, owner=None):
+        while step := await self._database.write(dispatched.forget_rings, owner=None):
             rung += step
         return rung
 
     async def unfinished(self) -> int:
-        return await self._database.read(store.unfinished, owner=None)
+        return await self._database.read(inspection.unfinished, owner=None)
 
     # --- Inside units of work -----------------------------------------------------------------------------------------
 
     def _enqueue_many(self, uow: UnitOfWork, given: Sequence[Sequence[NewJob]]) -> list[None]:
-        store.add(uow, [job for jobs in given for job in jobs])
+        enqueue.add(uow, [job for jobs in given for job in jobs])
         return [None for _ in given]
 
-    def _finish_many(self, uow: UnitOfWork, endings: Sequence[_Ending]) -> list[Finished | LeaseLost]:
+    def _finish_many(self, uow: UnitOfWork, given: Sequence[_Ending]) -> list[Finished | LeaseLost]:
         """Those that are simply done end together; one lost lease among them undoes it, and they end one by one."""
-        store.lock_lanes(uow, [ending.job.lane for ending in endings])
-        done = [ending for ending in endings if isinstance(ending.result, Done)]
-        if len(endings) > 1 and done:
-            if not store.complete_all(uow, [ending.job for ending in done], done[-1].now):
+        lanes.lock_lanes(uow, [ending.job.lane for ending in given])
+        done = [ending for ending in given if isinstance(ending.result, Done)]
+        if len(given) > 1 and done:
+            if not endings.complete_all(uow, [ending.job for ending in done], done[-1].now):
                 raise LeaseAmongThemLost
-            return [Finished() if isinstance(ending.result, Done) else self._end(uow, ending) for ending in endings]
-        return [self._end(uow, ending) for ending in endings]
+            return [Finished() if isinstance(ending.result, Done) else self._end(uow, ending) for ending in given]
+        return [self._end(uow, ending) for ending in given]
 
     def _end(self, uow: UnitOfWork, ending: _Ending) -> Finished | LeaseLost:
         job, now = ending.job, ending.now
         match ending.result:
             case Done():
-                held = store.complete(uow, job, now)
+                held = endings.complete(uow, job, now)
             case Discard(reason):
-                held = store.complete(uow, job, now, status="discarded", error=reason)
+                held = endings.complete(uow, job, now, status="discarded", error=reason)
             case RetryIn(delay, error, counts):
                 attempts = job.attempts + counts
                 if attempts >= job.max_attempts and counts:
                     held = self._bury(uow, job, now, error, attempts=attempts)
                 else:
-                    held = store.put_back(uow, job, now, delay, error=error or None, attempts=attempts)
+                    held = endings.put_back(uow, job, now, delay, error=error or None, attempts=attempts)
         return Finished() if held else LeaseLost()
 
     def _bury(self, uow: UnitOfWork, job: Job, now: datetime, error: str, **counted: int) -> bool:
-        if not store.bury(uow, job, now, error, **counted):
+        if not endings.bury(uow, job, now, error, **counted):
             return False
         self.handler(job.name).exhausted(uow, job, error)
         log.warning("queue.dead_letter", job=str(job.id), name=job.name, error=error)
         return True
 
     def _dead(self, uow: UnitOfWork, job_id: UUID) -> Job:
-        job = store.find_held(uow, job_id)
+        job = inspection.find_held(uow, job_id)
         if job is None:
             raise NotFound(f"there is no job {job_id}; `recado queue dead` lists the dead letters")
         if job.status != "dead":

@@ -17,8 +17,8 @@ from fastapi.requests import Request
 from fastapi.responses import JSONResponse
 
 from recado.core.errors import DomainError, InvalidInput
-from recado.core.queue.rounds import GIVE_BACK_SECONDS, LEAST_SECONDS, MOST_SECONDS, Ticked
-from recado.core.queue.worker import Worker
+from recado.core.queue.running.bounded import GIVE_BACK_SECONDS, LEAST_SECONDS, MOST_SECONDS, Ticked
+from recado.core.queue.running.worker import Worker
 from recado.core.sampling import Sampler
 
 if TYPE_CHECKING:

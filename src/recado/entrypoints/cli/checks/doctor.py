@@ -21,7 +21,7 @@ from recado.operations.doctor.sqlite import _mounts, _open_to_others, _sqlite, s
 from recado.operations.doctor.trials import _try
 
 if TYPE_CHECKING:
-    from recado.core.queue.delivery import BrokerState
+    from recado.core.queue.wakeups.contract import BrokerState
     from recado.settings import Settings
 
 

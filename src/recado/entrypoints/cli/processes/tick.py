@@ -12,14 +12,14 @@ from recado.entrypoints.cli.running import run
 
 if TYPE_CHECKING:
     from recado.bootstrap import Container
-    from recado.core.queue.rounds import Ticked
+    from recado.core.queue.running.bounded import Ticked
 
 
 def tick(
     seconds: Annotated[float, typer.Option(help="How long the round may take.")] = 25.0, as_json: AsJson = False
 ) -> None:
     """Do one round: free the leases of dead workers, start what is scheduled, run what is due. For timers and tests."""
-    from recado.core.queue.rounds import LEAST_SECONDS, MOST_SECONDS
+    from recado.core.queue.running.bounded import LEAST_SECONDS, MOST_SECONDS
 
     if not LEAST_SECONDS <= seconds <= MOST_SECONDS:
         raise InvalidInput(f"--seconds must be a number from {LEAST_SECONDS:g} to {MOST_SECONDS:g}")

@@ -8,8 +8,8 @@ import pytest
 from bullmq import Queue, Worker
 
 from recado.core.database.postgres import PostgresDatabase
-from recado.core.queue.deliveries.bullmq import BullmqDelivery
-from recado.core.queue.delivery import WakeUp
+from recado.core.queue.wakeups.bullmq import BullmqDelivery
+from recado.core.queue.wakeups.contract import WakeUp
 from tests.brokers import RedisServer
 from tests.contracts.delivery import BrokerContract, Shop
 from tests.ports import reserved_port

@@ -15,7 +15,7 @@ import structlog
 
 from recado.core.errors import Busy, DomainError, StorageUnavailable
 from recado.core.queue.job import Job
-from recado.core.queue.relay import PASS_SECONDS, Passed, Relay
+from recado.core.queue.running.maintenance import PASS_SECONDS, Passed, Relay
 from recado.core.queue.service import QueueService
 
 log = structlog.get_logger(__name__)

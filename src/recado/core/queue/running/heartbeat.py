@@ -16,8 +16,8 @@ import structlog
 from recado.core.clock import Clock
 from recado.core.database.engine import Database
 from recado.core.errors import DomainError
-from recado.core.queue import store
 from recado.core.queue.job import Job
+from recado.core.queue.storage import leases
 
 log = structlog.get_logger(__name__)
 
@@ -78,17 +78,17 @@ class Heartbeat:
     def beat(self) -> None:
         """Extend every lease once."""
         with self._lock:
-            leases = list(self._leases.values())
+            kept = list(self._leases.values())
         now, at = self._clock.now(), self._clock.monotonic()
         rows = [
             (lease.job.id, lease.job.lease_token, now + min(self._lease, timedelta(seconds=lease.end - at)))
-            for lease in leases
+            for lease in kept
         ]
         if rows:
-            held = self._database.write_from_thread(lambda uow: store.extend_leases(uow, rows)).result(
+            held = self._database.write_from_thread(lambda uow: leases.extend_leases(uow, rows)).result(
                 timeout=self._lease.total_seconds()
             )
-            for lease, (_, _, until) in zip(leases, rows, strict=True):
+            for lease, (_, _, until) in zip(kept, rows, strict=True):
                 if lease.job.id not in held:
                     lease.loop.call_soon_threadsafe(lease.job.lost.set)
                 elif held[lease.job.id]:

@@ -22,12 +22,12 @@ from recado.core.database.prepared import Prepared, given
 from recado.core.database.unit_of_work import UnitOfWork
 from recado.core.errors import BrokerLost, DomainError
 from recado.core.ids import Chance, jittered
-from recado.core.queue import store
-from recado.core.queue.claiming import Head, Round
-from recado.core.queue.claiming import heads as heads_of_lanes
-from recado.core.queue.delivery import Broker, Delivery, WakeUp
-from recado.core.queue.suspects import SUSPECTS_AT_ONCE
-from recado.core.queue.tables import message_queue
+from recado.core.queue.job import SUSPECTS_AT_ONCE
+from recado.core.queue.storage import dispatched
+from recado.core.queue.storage.claiming import Head, Round
+from recado.core.queue.storage.claiming import heads as heads_of_lanes
+from recado.core.queue.storage.tables import message_queue
+from recado.core.queue.wakeups.contract import Broker, Delivery, WakeUp
 
 log = structlog.get_logger(__name__)
 
@@ -127,7 +127,7 @@ class Dispatcher:
         due, rung = await self._database.read(lambda uow: self._heads(uow, now), owner=None)
         if rung and await self._has_forgotten():
             log.warning("queue.broker_forgot", doing="what waits is rung for anew")
-            while await self._database.write(store.forget_rings, owner=None):
+            while await self._database.write(dispatched.forget_rings, owner=None):
                 pass
             due, _ = await self._database.read(lambda uow: self._heads(uow, now), owner=None)
         if not due:

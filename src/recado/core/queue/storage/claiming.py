@@ -20,7 +20,7 @@ from sqlalchemy import Boolean, Integer, TextualSelect, bindparam, func, literal
 
 from recado.core.database.prepared import Prepared, given
 from recado.core.database.unit_of_work import UnitOfWork
-from recado.core.queue.tables import lanes, message_queue, queue_owners
+from recado.core.queue.storage.tables import lanes, message_queue, queue_owners
 
 LEEWAY: Final = timedelta(seconds=5)
 """How far the clocks of processes that share a database may differ."""

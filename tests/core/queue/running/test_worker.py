@@ -17,12 +17,12 @@ from recado.core.clock import SystemClock
 from recado.core.database.engine import Database
 from recado.core.ids import UuidV7
 from recado.core.queue.cron import Cron
-from recado.core.queue.heartbeat import Heartbeat
 from recado.core.queue.job import Job, JobResult, NewJob, RetryIn
-from recado.core.queue.relay import Relay
+from recado.core.queue.running.heartbeat import Heartbeat
+from recado.core.queue.running.isolation import Command, SuspectRunner
+from recado.core.queue.running.maintenance import Relay
+from recado.core.queue.running.worker import Worker
 from recado.core.queue.service import QueueService
-from recado.core.queue.suspects import Command, SuspectRunner
-from recado.core.queue.worker import Worker
 from recado.entrypoints.shutdown import Farewell
 from recado.entrypoints.worker import Ending, work
 from recado.migrations.runner import migrate_sqlite

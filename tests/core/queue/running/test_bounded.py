@@ -12,12 +12,12 @@ from recado.core.errors import Busy, StorageUnavailable
 from recado.core.ids import UuidV7
 from recado.core.queue.cron import Cron
 from recado.core.queue.job import Job, JobResult
-from recado.core.queue.relay import Passed, Relay
-from recado.core.queue.rounds import Budget
+from recado.core.queue.running.bounded import Budget
+from recado.core.queue.running.maintenance import Passed, Relay
 from recado.core.queue.schedules import Schedule
 from recado.core.queue.service import QueueService
 from tests.contracts.queue import LEASE, NoChance, ScriptedHandler
-from tests.core.queue.test_worker import GatedHandler, Workshop
+from tests.core.queue.running.test_worker import GatedHandler, Workshop
 from tests.patience import PATIENCE
 
 ON_BOTH_DATABASES = True

@@ -13,11 +13,11 @@ from recado.core.clock import FrozenClock, SystemClock
 from recado.core.database.postgres import PostgresDatabase
 from recado.core.database.unit_of_work import UnitOfWork
 from recado.core.ids import Ids
-from recado.core.queue import store
-from recado.core.queue.claiming import Round, heads
 from recado.core.queue.job import Done, NewJob
 from recado.core.queue.service import QueueService
-from recado.core.queue.tables import message_queue
+from recado.core.queue.storage import endings, lanes, leases
+from recado.core.queue.storage.claiming import Round, heads
+from recado.core.queue.storage.tables import message_queue
 from tests.contracts.queue import (
     FLORES,
     HOUR,
@@ -83,7 +83,7 @@ class TestAFrozenProcess:
 
     def claiming(self, line: Line, limit: int) -> Callable[[UnitOfWork], object]:
         now = line.clock.now()
-        return lambda uow: store.lease(uow, heads(uow, now, limit, 4, Round()), TOKEN, now, now + LEASE)
+        return lambda uow: leases.lease(uow, heads(uow, now, limit, 4, Round()), TOKEN, now, now + LEASE)
 
     async def test_that_claims_for_the_first_time_stops_no_claim(
         self, line: Line, postgres_database: PostgresDatabase
@@ -127,7 +127,7 @@ class TestAFrozenProcess:
         await line.claims()
         line.clock.advance(LEASE + SECOND)
 
-        with frozen(postgres_database, lambda uow: store.lock_lanes(uow, ["p1"])):
+        with frozen(postgres_database, lambda uow: lanes.lock_lanes(uow, ["p1"])):
             assert await line.queue.free_ended_leases() == 1
             assert await line.claimed_lanes() == ["p2"]
         assert await line.queue.free_ended_leases() == 1
@@ -138,10 +138,10 @@ class TestAFrozenProcess:
         await line.stores("p1", "p2")
         ending, going_on = await line.claims()
         until = line.clock.now() + timedelta(minutes=5)
-        leases = [(job.id, job.lease_token, until) for job in (ending, going_on)]
+        renewals = [(job.id, job.lease_token, until) for job in (ending, going_on)]
 
-        with frozen(postgres_database, lambda uow: store.complete_all(uow, [ending], until)):
-            held = await postgres_database.write(lambda uow: store.extend_leases(uow, leases), owner=None)
+        with frozen(postgres_database, lambda uow: endings.complete_all(uow, [ending], until)):
+            held = await postgres_database.write(lambda uow: leases.extend_leases(uow, renewals), owner=None)
 
         assert held == {ending.id: False, going_on.id: True}, "it is not lost as long as its ending may be undone"
         assert (await line.row(going_on.id))["leased_until"] == until

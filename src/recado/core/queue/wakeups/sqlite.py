@@ -12,7 +12,7 @@ from collections.abc import AsyncGenerator, Sequence
 from recado.core.clock import Clock
 from recado.core.database.sqlite import SqliteDatabase, sqlite_module
 from recado.core.database.types import to_microseconds
-from recado.core.queue.delivery import Room, WakeUp
+from recado.core.queue.wakeups.contract import Room, WakeUp
 
 POLL_SECONDS = 0.01
 NET_SECONDS = 1.0

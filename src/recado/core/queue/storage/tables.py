@@ -5,11 +5,15 @@
 `next_due_at` is null while a job of the lane runs.
 """
 
-from sqlalchemy import Boolean, Column, Integer, String, Table
+from sqlalchemy import Boolean, Column, Integer, String, Table, literal_column
 
 from recado.core.database.types import Id, Json, Moment, metadata, partial
 
 UNFINISHED = ("collecting", "waiting", "running")
+_UNFINISHED = literal_column("status").in_([literal_column(f"'{status}'") for status in UNFINISHED])
+
+STEP = 500
+"""The most rows one write touches, so that nobody waits long for the lock."""
 
 message_queue = Table(
     "message_queue",

@@ -15,17 +15,17 @@ from recado.core.clock import SystemClock
 from recado.core.database.engine import Database
 from recado.core.errors import Busy, DomainError, StorageUnavailable
 from recado.core.metrics import Meters
-from recado.core.queue import store
 from recado.core.queue.crash import CrashPoint, never
-from recado.core.queue.delivery import Delivery
-from recado.core.queue.heartbeat import Heartbeat
-from recado.core.queue.insist import insist
-from recado.core.queue.job import Done, Job, JobResult, RetryIn
-from recado.core.queue.relay import Relay
-from recado.core.queue.rounds import Hands, Rounds, Ticked
+from recado.core.queue.job import SUSPECTS_AT_ONCE, Done, Job, JobResult, RetryIn
+from recado.core.queue.running.bounded import Hands, Rounds, Ticked
+from recado.core.queue.running.heartbeat import Heartbeat
+from recado.core.queue.running.instrumentation import JobWatch
+from recado.core.queue.running.isolation import SuspectRunner
+from recado.core.queue.running.maintenance import Relay
+from recado.core.queue.running.retrying import insist
 from recado.core.queue.service import QueueService
-from recado.core.queue.suspects import SUSPECTS_AT_ONCE, SuspectRunner
-from recado.core.queue.watch import JobWatch
+from recado.core.queue.storage import enqueue
+from recado.core.queue.wakeups.contract import Delivery
 
 log = structlog.get_logger(__name__)
 
@@ -203,7 +203,7 @@ class Worker:
         waiting = {job.lane: job for job in self._running.values() if not job.newcomer.is_set()}
         if not waiting:
             return
-        lanes = await self._database.read(lambda uow: store.newcomers(uow, sorted(waiting)), owner=None)
+        lanes = await self._database.read(lambda uow: enqueue.newcomers(uow, sorted(waiting)), owner=None)
         for lane in lanes:
             waiting[lane].newcomer.set()
 

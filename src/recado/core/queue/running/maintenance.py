@@ -13,9 +13,9 @@ import structlog
 from recado.core.clock import Clock
 from recado.core.errors import DomainError
 from recado.core.queue.cron import Cron
-from recado.core.queue.delivery import WakeUp
-from recado.core.queue.dispatch import Dispatcher
 from recado.core.queue.service import QueueService
+from recado.core.queue.wakeups.contract import WakeUp
+from recado.core.queue.wakeups.dispatcher import Dispatcher
 
 log = structlog.get_logger(__name__)
 

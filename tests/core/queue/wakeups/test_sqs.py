@@ -6,7 +6,7 @@ from itertools import count
 import pytest
 from aiobotocore.session import get_session
 
-from recado.core.queue.deliveries.sqs import SqsDelivery, region_of
+from recado.core.queue.wakeups.sqs import SqsDelivery, region_of
 from tests.brokers import SqsProcess
 from tests.contracts.delivery import BrokerContract
 from tests.ports import reserved_port

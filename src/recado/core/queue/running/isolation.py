@@ -21,13 +21,13 @@ from typing import TypeAlias
 
 import structlog
 
-from recado.core.queue.heartbeat import GRACE, Heartbeat
 from recado.core.queue.job import Job
+from recado.core.queue.running.heartbeat import GRACE, Heartbeat
 from recado.core.queue.service import QueueService
 
 log = structlog.get_logger(__name__)
 
-SUSPECTS_AT_ONCE = 4
+
 GAVE_BACK = 75
 """The child's exit status when it was asked to stop and returned its job (EX_TEMPFAIL)."""
 STOP_SECONDS = 5.0

@@ -17,8 +17,8 @@ from recado.core.clock import Clock
 from recado.core.database.postgres import ANSWER_SECONDS, CHANNEL, PostgresDatabase
 from recado.core.database.prepared import Prepared
 from recado.core.errors import DomainError
-from recado.core.queue.delivery import Room, WakeUp, note_loss, note_return
-from recado.core.queue.tables import lanes
+from recado.core.queue.storage.tables import lanes
+from recado.core.queue.wakeups.contract import Room, WakeUp, note_loss, note_return
 
 NET_SECONDS: Final = 1.0
 SILENT_SECONDS: Final = 30.0

@@ -5,7 +5,7 @@ import pytest
 from recado.bootstrap import bell_of
 from recado.core.clock import SystemClock
 from recado.core.database.engine import Database
-from recado.core.queue.delivery import Delivery
+from recado.core.queue.wakeups.contract import Delivery
 from tests.contracts.delivery import DeliveryContract
 
 ON_BOTH_DATABASES = True

@@ -11,9 +11,9 @@ from recado.core.clock import FrozenClock
 from recado.core.database.engine import Database
 from recado.core.errors import BrokerLost
 from recado.core.ids import Ids
-from recado.core.queue.delivery import BrokerState, Room, WakeUp
-from recado.core.queue.dispatch import Dispatcher
 from recado.core.queue.job import Discard, Done, RetryIn
+from recado.core.queue.wakeups.contract import BrokerState, Room, WakeUp
+from recado.core.queue.wakeups.dispatcher import Dispatcher
 from tests.contracts.queue import FLORES, PADARIA, QUIET, SECOND, Line, NoChance
 from tests.patience import PATIENCE
 

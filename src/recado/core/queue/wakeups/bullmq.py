@@ -18,7 +18,7 @@ from uuid import UUID
 import structlog
 
 from recado.core.errors import BrokerLost
-from recado.core.queue.delivery import BrokerState, Room, WakeUp, note_loss, note_return
+from recado.core.queue.wakeups.contract import BrokerState, Room, WakeUp, note_loss, note_return
 
 if TYPE_CHECKING:
     from bullmq import Queue, Worker

@@ -1,0 +1,87 @@
+"""Repair due times and leases that were reckoned by a clock that has been set back since."""
+
+from collections.abc import Collection, Mapping
+from datetime import datetime, timedelta
+from uuid import UUID
+
+from sqlalchemy import Integer, bindparam, select, text, update
+
+from recado.core.database.prepared import Prepared, given
+from recado.core.database.unit_of_work import UnitOfWork
+from recado.core.queue.storage.claiming import LEEWAY
+from recado.core.queue.storage.lanes import _lock_free_lanes, refresh_lanes
+from recado.core.queue.storage.tables import STEP, message_queue
+
+NEAR = timedelta(seconds=10)
+"""What is due by then is not looked for: it hardly waits longer than it would."""
+
+
+def ahead_of_time(uow: UnitOfWork, now: datetime) -> list[str]:
+    """Some lanes in which something waits for a due time that was reckoned by a clock that has been set back since."""
+    rows = uow.rows(_AHEAD, near=now + NEAR, ahead=now + LEEWAY, most=STEP)
+    return [lane for (lane,) in rows]
+
+
+def time_anew(uow: UnitOfWork, names: Collection[str], now: datetime) -> None:
+    """Have what waits in these lanes wait as long as it should have, from now on."""
+    free = sorted(_lock_free_lanes(uow, names))
+    for lane in free:
+        uow.run(_TIME_ANEW, lane=lane, now=now, ahead=now + LEEWAY)
+    refresh_lanes(uow, free)
+
+
+_WAITING_IN = "status IN ('collecting', 'waiting', 'running') AND {job}.status <> 'running' AND {job}.timed_at > :ahead"
+_AHEAD = Prepared(
+    text(
+        f"""
+SELECT j.lane FROM lanes l CROSS JOIN message_queue j
+WHERE l.next_due_at > :near AND j.lane = l.lane AND j.{_WAITING_IN.format(job="j")}
+UNION
+SELECT j.lane FROM message_queue r CROSS JOIN message_queue j
+WHERE r.status = 'running' AND j.lane = r.lane AND j.{_WAITING_IN.format(job="j")}
+LIMIT :most
+"""
+    )
+    .bindparams(
+        given(message_queue.c.timed_at, "near"),
+        given(message_queue.c.timed_at, "ahead"),
+        bindparam("most", type_=Integer),
+    )
+    .columns(message_queue.c.lane)
+)
+_TIME_ANEW = Prepared(
+    text(
+        f"""
+UPDATE message_queue SET due_at = :now + (due_at - timed_at), window_ends_at = :now + (window_ends_at - timed_at),
+    timed_at = :now
+WHERE lane = :lane AND {_WAITING_IN.format(job="message_queue")}
+"""
+    ).bindparams(given(message_queue.c.timed_at, "now"), given(message_queue.c.timed_at, "ahead"))
+)
+
+
+def far_leases(uow: UnitOfWork, after: datetime) -> dict[UUID, datetime]:
+    """Leases that end after a moment."""
+    return dict(uow.rows(_FAR, after=after))
+
+
+def end_leases(uow: UnitOfWork, unrenewed: Mapping[UUID, datetime], now: datetime) -> None:
+    """Have these leases end now, except those that were renewed meanwhile."""
+    for job_id, until in unrenewed.items():
+        uow.run(_END_LEASE, of_id=job_id, until=until, now=now)
+
+
+_FAR = Prepared(
+    select(message_queue.c.id, message_queue.c.leased_until)
+    .where(message_queue.c.status == text("'running'"), message_queue.c.leased_until > bindparam("after"))
+    .limit(STEP)
+)
+_END_LEASE = Prepared(
+    update(message_queue)
+    .where(
+        message_queue.c.id == bindparam("of_id"),
+        message_queue.c.status == text("'running'"),
+        message_queue.c.leased_until == given(message_queue.c.leased_until, "until"),
+    )
+    .values(leased_until=given(message_queue.c.leased_until, "now"))
+)

@@ -1,0 +1,139 @@
+"""Store jobs, open and extend burst windows, and change what still waits."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from uuid import UUID
+
+from sqlalchemy import and_, bindparam, delete, select, text, update
+
+from recado.core.database.prepared import Prepared, given, inserting
+from recado.core.database.types import earlier
+from recado.core.database.unit_of_work import UnitOfWork
+from recado.core.queue.job import NewJob
+from recado.core.queue.storage.lanes import lock_lanes, make_lanes, refresh_lanes, touch_lanes
+from recado.core.queue.storage.tables import _UNFINISHED, message_queue
+
+
+def add(uow: UnitOfWork, jobs: Sequence[NewJob]) -> None:
+    """Store jobs that wait for their due time, each behind the older jobs of its lane."""
+    if not jobs:
+        return
+    owners = {_lane(job): job.owner_id for job in jobs}
+    make_lanes(uow, owners)
+    uow.run_many(_ADD, [_row(job) for job in jobs])
+    touch_lanes(uow, owners)
+
+
+def collect(
+    uow: UnitOfWork, jobs: Sequence[NewJob], *, due_at_once: frozenset[str] = frozenset(), held: bool = False
+) -> None:
+    """Open or extend the burst windows of some lanes, at most one job a lane given.
+
+    A window that is open already moves its due time to `min(new due, window's end)`; the end is set only once, at
+    insert, and comes nearer only when a clock was set back. The lanes in `due_at_once` (a button was tapped) close
+    their window now. `held`: the caller has held the lanes with `make_lanes`.
+    """
+    if not jobs:
+        return
+    owners = {_lane(job): job.owner_id for job in jobs}
+    if not held:
+        make_lanes(uow, owners)
+    uow.run_many(_COLLECT, [_row(job) for job in jobs])
+    if due_at_once:
+        now = max(job.created_at for job in jobs)
+        at_once = and_(message_queue.c.lane.in_(sorted(due_at_once)), message_queue.c.status == text("'collecting'"))
+        uow.execute(update(message_queue).where(at_once).values(due_at=now, window_ends_at=now, timed_at=now))
+    touch_lanes(uow, owners)
+
+
+_new = inserting(
+    message_queue, "id", "name", "message_sid", "payload", "status", "attempts", "created_at", "owner_id", "lane",
+    "priority", "due_at", "window_ends_at", "timed_at", "turn_id", "max_attempts", "crashes", "crashes_alone",
+    "dispatches", "trace",
+)  # fmt: skip
+_ADD = Prepared(_new)
+_COLLECT = Prepared(
+    _new.on_conflict_do_update(
+        index_elements=["lane"],
+        index_where=text("status='collecting'"),
+        set_={
+            "due_at": earlier(_new.excluded.due_at, message_queue.c.window_ends_at),
+            "window_ends_at": earlier(_new.excluded.window_ends_at, message_queue.c.window_ends_at),
+            "timed_at": _new.excluded.timed_at,
+            "message_sid": _new.excluded.message_sid,
+            "trace": _new.excluded.trace,
+        },
+    )
+)
+
+
+def _lane(job: NewJob) -> str:
+    return job.lane if job.lane is not None else f"job:{job.id.hex}"
+
+
+def _row(job: NewJob) -> dict[str, object]:
+    return {
+        "id": job.id,
+        "name": job.name,
+        "message_sid": job.message_sid,
+        "payload": job.payload,
+        "status": "collecting" if job.collecting else "waiting",
+        "attempts": 0,
+        "created_at": job.created_at,
+        "owner_id": job.owner_id,
+        "lane": _lane(job),
+        "priority": job.priority,
+        "due_at": job.due_at,
+        "window_ends_at": job.window_ends_at,
+        "timed_at": job.created_at,
+        "turn_id": job.turn_id,
+        "max_attempts": job.max_attempts,
+        "crashes": 0,
+        "crashes_alone": 0,
+        "dispatches": 0,
+        "trace": job.trace,
+    }
+
+
+_COLLECTING = select(message_queue.c.id, message_queue.c.due_at).where(
+    message_queue.c.lane == bindparam("lane"), message_queue.c.status == text("'collecting'")
+)
+_WINDOW = Prepared(_COLLECTING)
+_REMOVE = Prepared(delete(message_queue).where(message_queue.c.id == bindparam("id")))
+# The index's own condition, word for word, beside ours: without it SQLite reads the whole queue.
+_HASTEN = Prepared(
+    update(message_queue)
+    .where(
+        message_queue.c.lane == bindparam("of_lane"),
+        _UNFINISHED,
+        message_queue.c.status == text("'waiting'"),
+        message_queue.c.due_at > bindparam("now"),
+    )
+    .values(due_at=given(message_queue.c.due_at, "now"), timed_at=given(message_queue.c.timed_at, "now"))
+)
+
+
+def newcomers(uow: UnitOfWork, running: Sequence[str]) -> set[str]:
+    """Of the lanes given, those with a burst window open."""
+    return {lane for lane in running if uow.rows(_WINDOW, lane=lane)}
+
+
+def collecting_in(uow: UnitOfWork, lane: str) -> tuple[UUID, datetime] | None:
+    """The lane's open burst window: its job and its due time."""
+    for job_id, due_at in uow.rows(_WINDOW, lane=lane):
+        return job_id, due_at
+    return None
+
+
+def remove(uow: UnitOfWork, job_id: UUID, lane: str) -> None:
+    """Take away a job whose messages another job carries now."""
+    lock_lanes(uow, [lane])
+    uow.run(_REMOVE, id=job_id)
+    refresh_lanes(uow, [lane])
+
+
+def hasten(uow: UnitOfWork, lane: str, now: datetime) -> None:
+    """What waits in a lane is due now: the news it waited for has come."""
+    lock_lanes(uow, [lane])
+    uow.run(_HASTEN, of_lane=lane, now=now)
+    refresh_lanes(uow, [lane])

@@ -1,0 +1,182 @@
+"""Leases: take them for claimed jobs, check and extend them, and free those that have ended."""
+
+from collections.abc import Collection, Mapping, Sequence
+from datetime import datetime, timedelta
+from uuid import UUID
+
+from sqlalchemy import Integer, and_, bindparam, case, literal_column, select, text, update
+
+from recado.core.database.prepared import Prepared, given, inserting
+from recado.core.database.unit_of_work import UnitOfWork
+from recado.core.queue.job import Job
+from recado.core.queue.storage.claiming import Head
+from recado.core.queue.storage.lanes import _lock_free_lanes, lock_lanes, refresh_lanes
+from recado.core.queue.storage.tables import STEP, message_queue, queue_owners
+
+_JOB_COLUMNS = [message_queue.c[name] for name in Job.__dataclass_fields__ if name in message_queue.c]
+
+
+def lease(uow: UnitOfWork, heads: Sequence[Head], token: UUID, now: datetime, until: datetime) -> list[Job]:
+    """Take the lanes: their heads run from now on under `token`."""
+    if not heads:
+        return []
+    rows = uow.rows_of_many(_LEASE, [{"job": head.job_id, "token": token, "until": until} for head in heads])
+    order = {head.job_id: n for n, head in enumerate(heads)}
+    jobs = sorted((Job(*row) for row in rows), key=lambda job: order[job.id])
+    uow.run_many(_LOCK, [{"lane": job.lane} for job in jobs])
+    served = {owner: now + timedelta(microseconds=n) for n, owner in enumerate(job.owner_id for job in jobs)}
+    _serve(uow, served)
+    return jobs
+
+
+def _serve(uow: UnitOfWork, served: Mapping[UUID, datetime]) -> None:
+    """Remember who was served: only for fairness, so nobody waits, and a row that others hold is passed over."""
+    rows = [{"owner_id": owner, "served_at": at} for owner, at in sorted(served.items())]
+    known = {owner for (owner,) in uow.rows_of_many(_SERVED, rows)}
+    if len(known) < len(rows):
+        uow.run_many(_FIRST_SERVED, [row for row in rows if row["owner_id"] not in known])
+
+
+_LEASE = Prepared(
+    text(
+        f"""
+WITH given (job, token, until) AS (VALUES (:job, :token, :until))
+UPDATE message_queue SET status = 'running', lease_token = given.token, leased_until = given.until,
+    dispatched_at = NULL
+FROM given WHERE message_queue.id = given.job AND status IN ('collecting', 'waiting')
+RETURNING {", ".join(column.name for column in _JOB_COLUMNS)}
+"""
+    )
+    .bindparams(
+        given(message_queue.c.id, "job"),
+        given(message_queue.c.lease_token, "token"),
+        given(message_queue.c.leased_until, "until"),
+    )
+    .columns(*_JOB_COLUMNS)
+)
+_LOCK = Prepared(text("UPDATE lanes SET next_due_at = NULL WHERE lane IN (VALUES (:lane))"))
+# On PostgreSQL an array, for which the planner looks into the index; with a join it reads all owners.
+_SERVED = Prepared(
+    text(
+        """
+WITH given (owner_id, served_at) AS (VALUES (:owner_id, :served_at))
+UPDATE queue_owners SET served_at = given.served_at FROM given WHERE queue_owners.owner_id = given.owner_id
+RETURNING queue_owners.owner_id
+"""
+    )
+    .bindparams(given(queue_owners.c.owner_id), given(queue_owners.c.served_at))
+    .columns(queue_owners.c.owner_id),
+    on_postgresql=text(
+        """
+WITH given (owner_id, served_at) AS (VALUES (:owner_id, :served_at)),
+held AS (SELECT owner_id FROM queue_owners WHERE owner_id = ANY (ARRAY(SELECT owner_id FROM given))
+    FOR UPDATE SKIP LOCKED),
+done AS (UPDATE queue_owners SET served_at = given.served_at FROM given
+    WHERE queue_owners.owner_id = given.owner_id AND queue_owners.owner_id = ANY (ARRAY(SELECT owner_id FROM held)))
+SELECT owner_id FROM queue_owners WHERE owner_id = ANY (ARRAY(SELECT owner_id FROM given))
+"""
+    )
+    .bindparams(given(queue_owners.c.owner_id), given(queue_owners.c.served_at))
+    .columns(queue_owners.c.owner_id),
+)
+_first = inserting(queue_owners, "owner_id", "served_at").on_conflict_do_nothing()
+_FIRST_SERVED = Prepared(
+    _first,
+    # Two who insert one key wait for each other, even to do nothing: only who gets the name at once tries.
+    on_postgresql=text(
+        """
+WITH given (owner_id, served_at) AS (VALUES (:owner_id, :served_at))
+INSERT INTO queue_owners (owner_id, served_at) SELECT owner_id, served_at FROM given
+WHERE pg_try_advisory_xact_lock(hashtextextended('queue owner ' || owner_id, 0))
+ON CONFLICT DO NOTHING
+"""
+    ).bindparams(given(queue_owners.c.owner_id), given(queue_owners.c.served_at)),
+)
+
+
+_HELD = and_(
+    message_queue.c.id == bindparam("of_id"),
+    message_queue.c.lease_token == bindparam("token"),
+    message_queue.c.status == text("'running'"),
+)
+_HOLDS = Prepared(select(message_queue.c.id).where(_HELD))
+_EXTEND = Prepared(
+    text(
+        """
+WITH given (job, token, until) AS (VALUES (:job, :token, :until))
+UPDATE message_queue SET leased_until = given.until FROM given
+WHERE message_queue.id = given.job AND status = 'running' AND lease_token = given.token
+RETURNING message_queue.id, 1 AS extended
+"""
+    )
+    .bindparams(
+        given(message_queue.c.id, "job"),
+        given(message_queue.c.lease_token, "token"),
+        given(message_queue.c.leased_until, "until"),
+    )
+    .columns(message_queue.c.id, literal_column("extended", Integer)),
+    # A row that somebody is ending at this moment is left to them, so nothing waits here and nothing can deadlock;
+    # whether it is lost the next beat will see.
+    on_postgresql=text(
+        """
+WITH given (job, token, until) AS (VALUES (:job, :token, :until)),
+free AS (SELECT id FROM message_queue WHERE id IN (SELECT job FROM given) ORDER BY id FOR UPDATE SKIP LOCKED),
+done AS (UPDATE message_queue SET leased_until = given.until FROM given JOIN free ON free.id = given.job
+    WHERE message_queue.id = given.job AND status = 'running' AND lease_token = given.token RETURNING message_queue.id)
+SELECT message_queue.id, (done.id IS NOT NULL)::int AS extended
+FROM message_queue JOIN given ON message_queue.id = given.job LEFT JOIN done ON done.id = message_queue.id
+WHERE status = 'running' AND lease_token = given.token
+"""
+    )
+    .bindparams(
+        given(message_queue.c.id, "job"),
+        given(message_queue.c.lease_token, "token"),
+        given(message_queue.c.leased_until, "until"),
+    )
+    .columns(message_queue.c.id, literal_column("extended", Integer)),
+)
+
+
+def holds(uow: UnitOfWork, job: Job) -> bool:
+    """Whether this claim still holds the row: the fence of every write a worker makes."""
+    lock_lanes(uow, [job.lane])
+    return bool(uow.rows(_HOLDS, of_id=job.id, token=job.lease_token))
+
+
+def extend_leases(uow: UnitOfWork, leases: Sequence[tuple[UUID, UUID, datetime]]) -> dict[UUID, bool]:
+    """One statement for all leases of a process: (job, token, until). The jobs still held, and whether it was extended.
+
+    On PostgreSQL a row that somebody else has locked is passed over.
+    """
+    rows = [{"job": job_id, "token": token, "until": until} for job_id, token, until in sorted(leases)]
+    return {job_id: bool(extended) for job_id, extended in uow.rows_of_many(_EXTEND, rows)}
+
+
+def free_ended_leases(uow: UnitOfWork, now: datetime, harmless: Collection[str] = ()) -> int:
+    """Return the jobs of workers that died; each has one more crash to its name, unless its kind runs only our code."""
+    over = and_(message_queue.c.status == text("'running'"), message_queue.c.leased_until < now)
+    line = select(message_queue.c.id, message_queue.c.lane).where(over).order_by(message_queue.c.leased_until)
+    ended = uow.all(line.limit(STEP))
+    if not ended:
+        return 0
+    free = _lock_free_lanes(uow, [row["lane"] for row in ended])
+    ended = [row for row in ended if row["lane"] in free]
+    freed = (
+        update(message_queue)
+        .where(message_queue.c.id.in_([row["id"] for row in ended]), over)  # Another worker's relay may have been here.
+        .values(
+            status="waiting",
+            lease_token=None,
+            leased_until=None,
+            timed_at=now,
+            due_at=message_queue.c.leased_until,  # From then on it waits, however long nobody was there to free it.
+            crashes=message_queue.c.crashes + case((message_queue.c.name.in_(harmless), 0), else_=1),
+            last_error=case(
+                (message_queue.c.last_error.is_(None), "its worker died"), else_=message_queue.c.last_error
+            ),
+        )
+        .returning(message_queue.c.lane)
+    )
+    names = [row["lane"] for row in uow.execute(freed).mappings().all()]
+    refresh_lanes(uow, names)
+    return len(names)
