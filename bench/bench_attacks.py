@@ -23,9 +23,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import harness
-from attackers import ATTACKS
 from harness import BENCH, Figure, Workbench, median, percentile, progress
-from signed import Webhook, webhooks
+from outside.attackers import ATTACKS
+from outside.signed import Webhook, webhooks
 
 PER_SECOND = 20
 P99_SECONDS = 1.0
@@ -97,7 +97,7 @@ class Siege:
 
     def _under(self, name: str, server: "subprocess.Popen[bytes]") -> Under:
         _forget_peak(server.pid)
-        command = [sys.executable, str(BENCH / "attackers.py"), name, str(self._port)]
+        command = [sys.executable, str(BENCH / "outside" / "attackers.py"), name, str(self._port)]
         command += [str(self._seconds), str(self._scale)]
         attacker = subprocess.Popen(command, stdout=subprocess.PIPE, env=os.environ, text=True)
         assert attacker.stdout is not None

@@ -84,7 +84,7 @@ def fill(url: str, jobs: int, whale: int, owners: int) -> None:
 
 
 def run_on_sqlite(url: str, statements: list[str]) -> None:
-    from recado.core.database.sqlite import sqlite_module
+    from recado.core.database.sqlite.driver import sqlite_module
 
     with closing(sqlite_module().connect(url.removeprefix("sqlite:///"))) as connection:
         for statement in statements:
@@ -113,7 +113,7 @@ async def drain(database: "Database", jobs: int, seen: Drained, at_once: int = A
     """Claim and end jobs until so many are done."""
     import gc
 
-    from noop_worker import Noop
+    from jobs.worker import Noop
     from recado.core.clock import SystemClock
     from recado.core.ids import UuidV7, system_chance
     from recado.core.queue.job import Done
@@ -160,7 +160,7 @@ def plans(url: str) -> list[str]:
 
 
 def _explained_by_sqlite(url: str, prepared: "Prepared") -> list[str]:
-    from recado.core.database.sqlite import sqlite_module
+    from recado.core.database.sqlite.driver import sqlite_module
 
     sql = prepared.form("sqlite").sql
     with closing(sqlite_module().connect(url.removeprefix("sqlite:///"))) as connection:
@@ -193,7 +193,7 @@ def delay(bench: Workbench, url: str) -> float:
         told.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20)
         told.bind(address)
         told.settimeout(60)
-        worker = bench.start([sys.executable, str(BENCH / "noop_worker.py"), address, str(JOB_SECONDS)], env)
+        worker = bench.start([sys.executable, str(BENCH / "jobs" / "worker.py"), address, str(JOB_SECONDS)], env)
         try:
             for _ in range(10 * AT_ONCE):  # All the worker's places are taken by the whale's jobs.
                 told.recv(64)
@@ -205,8 +205,8 @@ def delay(bench: Workbench, url: str) -> float:
 def _until_it_starts(told: socket.socket, worker: "subprocess.Popen[bytes]") -> float:
     import uuid
 
-    from noop_feeder import job
-    from noop_worker import container
+    from jobs.feeder import job
+    from jobs.worker import container
 
     made = container()
     one = job(made, owner=uuid.UUID(int=99_999))

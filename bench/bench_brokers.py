@@ -33,11 +33,11 @@ from pathlib import Path
 
 import harness
 from harness import BENCH, Figure, Workbench, at_least, at_most, percentile, progress, wait_until
-from signed import webhooks, write_requests
+from outside.signed import webhooks, write_requests
 
 sys.path.insert(0, str(BENCH.parent))
 
-from tests.brokers import RedisServer, redis
+from tests.support.servers.brokers import RedisServer, redis
 
 JOBS = 20_000
 CALLERS = 64
@@ -65,7 +65,7 @@ class Rings:
 
     def recado(self) -> float:
         """Jobs a second."""
-        from noop_feeder import store_all
+        from jobs.feeder import store_all
 
         with self._worker():
             started = time.monotonic()
@@ -96,7 +96,7 @@ class Rings:
 
     def starts(self, samples: int) -> list[float]:
         """Milliseconds from storing a job to its start in an idle worker."""
-        from noop_feeder import one_by_one
+        from jobs.feeder import one_by_one
 
         address = str(self._bench.home / "started.sock")
         Path(address).unlink(missing_ok=True)
@@ -109,7 +109,7 @@ class Rings:
     def _worker(self, *words: str) -> Iterator[None]:
         self._server.say("FLUSHALL")
         harness.copied(self._template, self._database)
-        process = self._bench.start([sys.executable, str(BENCH / "noop_worker.py"), *words], self._env)
+        process = self._bench.start([sys.executable, str(BENCH / "jobs" / "worker.py"), *words], self._env)
         ready = wait_until(lambda: process.poll() is not None or harness.is_idle(self._database), 30)
         if not ready or process.poll() is not None:
             self._bench.complain(process)
@@ -150,7 +150,7 @@ class Webhooks:
                 quiet_seconds=120,
                 max_wait_seconds=120,
             )
-            worker = self._bench.start([sys.executable, str(BENCH / "noop_worker.py")], env)
+            worker = self._bench.start([sys.executable, str(BENCH / "jobs" / "worker.py")], env)
             with harness.serving(self._bench, env, self._port), _feeding(env):
                 seen = self._wrk()
             self._bench.stop(worker, patience=25.0)
@@ -176,7 +176,16 @@ class Webhooks:
                 self._server.signal(signal.SIGCONT)
 
     def _wrk(self) -> dict[str, float]:
-        words = ["wrk", "-t1", f"-c{CONNECTIONS}", "-d180s", "--timeout", "30s", "-s", str(BENCH / "webhooks.lua")]
+        words = [
+            "wrk",
+            "-t1",
+            f"-c{CONNECTIONS}",
+            "-d180s",
+            "--timeout",
+            "30s",
+            "-s",
+            str(BENCH / "outside" / "webhooks.lua"),
+        ]
         words += [self._url, "--", str(self._requests), str(self._count // 10)]
         ran = subprocess.run(words, capture_output=True, text=True, timeout=360, check=True)
         seen: dict[str, float] = json.loads(ran.stdout.strip().splitlines()[-1])
@@ -186,7 +195,7 @@ class Webhooks:
 @contextmanager
 def _feeding(env: dict[str, str]) -> Iterator[None]:
     """Fifty jobs a second for the worker to be rung for, from a process of their own."""
-    script = "import asyncio, noop_feeder; asyncio.run(noop_feeder.feed(50))"
+    script = "import asyncio; from jobs import feeder; asyncio.run(feeder.feed(50))"
     process = subprocess.Popen([sys.executable, "-c", script], env={**env, "PYTHONPATH": str(BENCH)})
     try:
         yield

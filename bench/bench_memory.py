@@ -25,7 +25,7 @@ from pathlib import Path
 
 import harness
 from harness import BENCH, Agent, Emulator, Figure, Posting, Serving, Workbench, at_least, at_most, progress, wait_until
-from signed import webhook
+from outside.signed import webhook
 
 CONVERSATIONS = 1_000
 MOST_MB = 300
@@ -104,7 +104,7 @@ class Crowd:
         self._number += 1
         model_port = harness.reserved_port()
         model = SlowModel(model_port)
-        command = [*harness.PYTHON, str(BENCH / "slow_model.py"), str(model_port)]
+        command = [*harness.PYTHON, str(BENCH / "outside" / "slow_model.py"), str(model_port)]
         with harness.emulating(self._bench) as emulator:
             database = self._bench.home / f"recado-{self._number}.db"
             env = harness.environment(

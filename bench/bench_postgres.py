@@ -53,7 +53,7 @@ from harness import BENCH, Figure, Workbench, at_least, at_most, percentile, pro
 
 if TYPE_CHECKING:
     import psycopg
-    from tests.servers import PostgresServer
+    from tests.support.servers.postgres import PostgresServer
 
 JOBS = 20_000
 CALLERS = 64
@@ -141,7 +141,7 @@ class Queues:
 
     def recado(self) -> float:
         """Jobs a second."""
-        from noop_feeder import store_all
+        from jobs.feeder import store_all
 
         with fresh(self._server) as url, self._worker(url):
             started = time.monotonic()
@@ -162,7 +162,7 @@ class Queues:
 
     def starts(self, samples: int) -> list[float]:
         """Milliseconds from storing a job to its start in an idle worker."""
-        from noop_feeder import one_by_one
+        from jobs.feeder import one_by_one
 
         address = str(self._bench.home / "started.sock")
         Path(address).unlink(missing_ok=True)
@@ -179,7 +179,7 @@ class Queues:
     def _worker(self, url: str, *words: str) -> Iterator[None]:
         env = harness.environment(url, NOWHERE)
         os.environ.update({name: value for name, value in env.items() if name.startswith("RECADO_")})
-        process = self._bench.start([sys.executable, str(BENCH / "noop_worker.py"), *words], env)
+        process = self._bench.start([sys.executable, str(BENCH / "jobs" / "worker.py"), *words], env)
         try:
             with asking(url) as asked:
                 wait_until(lambda: process.poll() is not None or count(asked, "cron_slots") > 0, 30)

@@ -60,7 +60,7 @@ class Queues:
 
     def recado(self) -> float:
         """Jobs a second."""
-        from noop_feeder import store_all
+        from jobs.feeder import store_all
 
         with self._worker():
             started = time.monotonic()
@@ -90,7 +90,7 @@ class Queues:
 
     def starts(self, samples: int) -> list[float]:
         """Milliseconds from storing a job to its start in an idle worker."""
-        from noop_feeder import one_by_one
+        from jobs.feeder import one_by_one
 
         address = str(self._bench.home / "started.sock")
         Path(address).unlink(missing_ok=True)
@@ -114,11 +114,11 @@ class Queues:
 
 
 class _Worker:
-    """`noop_worker.py`, entered when it claims."""
+    """`jobs/worker.py`, entered when it claims."""
 
     def __init__(self, bench: Workbench, env: dict[str, str], database: Path, arguments: Sequence[str]) -> None:
         self._bench, self._env, self._database = bench, env, database
-        self._command = [sys.executable, str(BENCH / "noop_worker.py"), *arguments]
+        self._command = [sys.executable, str(BENCH / "jobs" / "worker.py"), *arguments]
 
     def __enter__(self) -> None:
         self._process = self._bench.start(self._command, self._env)

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 
 import harness
 from harness import Emulator, Figure, Posting, Workbench, at_least, at_most, percentile, wall
-from signed import Webhook, webhook
+from outside.signed import Webhook, webhook
 
 CONNECTIONS = 16
 BURST = 1_500

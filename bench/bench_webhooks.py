@@ -29,7 +29,7 @@ from pathlib import Path
 
 import harness
 from harness import AUTH_TOKEN, BENCH, Figure, Workbench, at_least, median, progress
-from signed import webhooks, write_requests
+from outside.signed import webhooks, write_requests
 
 CONNECTIONS = 64
 DUPLICATES = 0.05
@@ -111,7 +111,7 @@ class Contest:
     def _wrk(self, load: Load) -> dict[str, float]:
         warm_up = str(int(load.requests * WARM_UP))
         command = ["wrk", "-t1", f"-c{CONNECTIONS}", f"-d{LONGEST_SECONDS}s", "--timeout", "30s"]
-        command += ["-s", str(BENCH / "webhooks.lua"), self._url, "--", str(load.path), warm_up]
+        command += ["-s", str(BENCH / "outside" / "webhooks.lua"), self._url, "--", str(load.path), warm_up]
         output = subprocess.run(command, capture_output=True, text=True, timeout=LONGEST_SECONDS * 2, check=True).stdout
         seen: dict[str, float] = json.loads(output.strip().splitlines()[-1])
         if seen["answered"] < load.requests:

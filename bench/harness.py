@@ -32,7 +32,7 @@ from rich.console import Console
 from rich.table import Table
 
 if TYPE_CHECKING:
-    from tests.servers import PostgresServer
+    from tests.support.servers.postgres import PostgresServer
 
     from recado.bootstrap import Container
     from recado.emulator.phone.client import EmulatorClient
@@ -253,7 +253,7 @@ class Agent:
 def postgres() -> "Iterator[PostgresServer]":
     """A PostgreSQL of the bench's own that waits for the disk, from the wheel that the tests use."""
     sys.path.insert(0, str(BENCH.parent))
-    from tests.servers import postgres as started
+    from tests.support.servers.postgres import postgres as started
 
     with started(durable=True) as server:
         yield server

@@ -12,12 +12,13 @@ from sqlalchemy import make_url
 from recado.bootstrap import metadata
 from recado.core.clock import FrozenClock
 from recado.core.database.engine import Database
-from recado.core.database.postgres import PostgresDatabase
-from recado.core.database.sqlite import SqliteDatabase, sqlite_engine
+from recado.core.database.postgres.database import PostgresDatabase
+from recado.core.database.sqlite.connections import sqlite_engine
+from recado.core.database.sqlite.database import SqliteDatabase
 from recado.core.ids import UuidV7
 from recado.core.metrics import Meters
-from tests.brokers import RedisServer, redis
-from tests.servers import PostgresServer, postgres, stamp
+from tests.support.servers.brokers import RedisServer, redis
+from tests.support.servers.postgres import PostgresServer, postgres, stamp
 
 NOON = datetime(2026, 3, 14, 12, 0, tzinfo=UTC)
 

@@ -33,7 +33,7 @@ from recado.conversation.upkeep.rescue import Overdue
 from recado.core.clock import Clock, SystemClock
 from recado.core.container import containers, providers
 from recado.core.database.engine import Database, on_postgresql
-from recado.core.database.sqlite import SqliteDatabase
+from recado.core.database.sqlite.database import SqliteDatabase
 from recado.core.errors import ConfigurationError
 from recado.core.ids import Chance, Ids, UuidV7, system_chance
 from recado.core.metrics import Meters
@@ -92,7 +92,7 @@ def open_database(url: str, meters: Meters | None = None) -> Database:
     """The database a URL names, without a connection yet; `meters` count what is stored in it."""
     if not on_postgresql(url):
         return SqliteDatabase(url, meters)
-    from recado.core.database.postgres import PostgresDatabase
+    from recado.core.database.postgres.database import PostgresDatabase
 
     return PostgresDatabase(url, meters)
 
@@ -101,7 +101,7 @@ def clock_of(database: Database) -> Clock:
     """The clock that all who use the database share: the server's, or this machine's for a file on it."""
     if isinstance(database, SqliteDatabase):
         return SystemClock()
-    from recado.core.database.postgres import PostgresDatabase
+    from recado.core.database.postgres.database import PostgresDatabase
 
     return database.clock if isinstance(database, PostgresDatabase) else SystemClock()
 
@@ -110,7 +110,7 @@ def bell_of(database: Database, clock: Clock) -> Delivery:
     """The database's own bell, which needs no broker."""
     if isinstance(database, SqliteDatabase):
         return SqliteDelivery(database, clock)
-    from recado.core.database.postgres import PostgresDatabase
+    from recado.core.database.postgres.database import PostgresDatabase
     from recado.core.queue.wakeups.postgres import PostgresDelivery
 
     if not isinstance(database, PostgresDatabase):

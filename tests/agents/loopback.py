@@ -12,7 +12,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
-from tests.patience import PATIENCE
+from tests.support.patience import PATIENCE
 
 Handler = Callable[[Request], Awaitable[Response]]
 

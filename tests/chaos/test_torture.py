@@ -8,12 +8,12 @@ from uuid import UUID
 
 import pytest
 
-from tests.chaos.torture.journal import Record, Tail
-from tests.chaos.torture.leases import Kill, Recoveries
-from tests.chaos.torture.ledger import Held, JobState, Row
-from tests.chaos.torture.oracle import APOLOGY, Twilio, Verdict, judge
+from tests.chaos.torture.judging.journal import Record, Tail
+from tests.chaos.torture.judging.leases import Kill, Recoveries
+from tests.chaos.torture.judging.ledger import Held, JobState, Row
+from tests.chaos.torture.judging.oracle import APOLOGY, Twilio, Verdict, judge
+from tests.chaos.torture.judging.report import Spans
 from tests.chaos.torture.pace import Pace
-from tests.chaos.torture.report import Spans
 
 ANA, BIA = "whatsapp:+5511980000001", "whatsapp:+5511980000002"
 SHOP = "whatsapp:+5511900000001"

@@ -33,7 +33,7 @@ from recado.core.queue.service import QueueService
 from recado.core.queue.wakeups.contract import Broker, BrokerState, Delivery, Room, WakeUp
 from recado.core.queue.wakeups.dispatcher import Dispatcher
 from tests.contracts.queue import PADARIA, NoChance, ScriptedHandler
-from tests.patience import PATIENCE
+from tests.support.patience import PATIENCE
 
 PHONE = "+5511987654321"
 

@@ -40,7 +40,7 @@ from recado.core.queue.service import Finished, QueueService
 from recado.core.queue.storage import endings, enqueue, inspection, lanes
 from recado.core.queue.storage.claiming import PAGE, STEPS
 from recado.core.queue.storage.tables import message_queue, queue_owners
-from tests.patience import PATIENCE
+from tests.support.patience import PATIENCE
 
 LEASE = timedelta(seconds=30)
 SECOND, HOUR = timedelta(seconds=1), timedelta(hours=1)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from sqlalchemy import create_engine, text
 
 from recado.core.clock import FrozenClock
-from recado.core.database.sqlite import sqlite_module
+from recado.core.database.sqlite.driver import sqlite_module
 from recado.core.errors import ConfigurationError, InvalidInput
 from recado.core.telemetry import configure_logging, scrub
 

@@ -8,7 +8,7 @@ from email.message import Message
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qsl
 
-from tests.patience import PATIENCE
+from tests.support.patience import PATIENCE
 
 EMPTY_TWIML = b"<Response/>"
 

@@ -14,7 +14,7 @@ from recado.emulator.settings import EmulatorSettings, Number
 from recado.emulator.wire.rest import parse_form
 from tests.emulator.application import Application
 from tests.emulator.world import ANA, BAKERY, MESSAGES, SHOP, SID, TOKEN
-from tests.patience import PATIENCE
+from tests.support.patience import PATIENCE
 
 
 async def test_lives_in_a_loop_until_it_is_cancelled() -> None:

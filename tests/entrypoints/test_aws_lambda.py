@@ -30,8 +30,8 @@ from recado.entrypoints.worker import close
 from recado.identity.service import Registration
 from recado.migrations.postgres import migrate_postgres
 from recado.settings import load_settings
-from tests.collector import collecting
-from tests.servers import PostgresServer
+from tests.support.servers.collector import collecting
+from tests.support.servers.postgres import PostgresServer
 
 EVENTS = Path(__file__).parent / "aws"
 ACCOUNT, TOKEN = "AC" + "0" * 32, "0123456789abcdef0123456789abcdef"

@@ -13,7 +13,7 @@ import pytest
 from recado.core.errors import ConfigurationError
 from recado.entrypoints.api.app import build_app
 from recado.entrypoints.serverless import application, container_for
-from tests.servers import PostgresServer
+from tests.support.servers.postgres import PostgresServer
 
 PAGE: Final = Path(__file__).parents[2] / "docs" / "how-to" / "run-on-vercel-or-cron.md"
 SETTINGS: Final = {"RECADO_PUBLIC_URL": "https://recado.example", "RECADO_SECRET_KEY": "A" * 43}

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 import pytest
 
 from recado.entrypoints.shutdown import Farewell
-from tests.patience import PATIENCE
+from tests.support.patience import PATIENCE
 
 BEFORE = """
 import signal, sys, threading

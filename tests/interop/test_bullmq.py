@@ -16,8 +16,8 @@ import pytest
 
 from recado.core.queue.wakeups.bullmq import BullmqDelivery
 from recado.core.queue.wakeups.contract import WakeUp
-from tests.brokers import RedisServer
-from tests.patience import PATIENCE
+from tests.support.patience import PATIENCE
+from tests.support.servers.brokers import RedisServer
 
 Document: TypeAlias = dict[str, object]
 

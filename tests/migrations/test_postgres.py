@@ -8,12 +8,12 @@ from alembic.runtime.migration import MigrationContext
 from sqlalchemy import make_url, text
 
 from recado.bootstrap import metadata
-from recado.core.database.postgres import postgres_engine
+from recado.core.database.postgres.connections import postgres_engine
 from recado.core.errors import ConfigurationError, StorageUnavailable
 from recado.migrations import HEAD
 from recado.migrations.postgres import SchemaTooOld, await_schema, migrate_postgres, revision_of
 from recado.migrations.runner import MigrationResult, NotOurs, SchemaTooNew
-from tests.servers import PostgresServer
+from tests.support.servers.postgres import PostgresServer
 
 _INDEXES = text("SELECT indexdef FROM pg_indexes WHERE schemaname = 'public' AND tablename <> 'alembic_version'")
 _GENERATED = text("SELECT generation_expression FROM information_schema.columns WHERE is_generated = 'ALWAYS'")

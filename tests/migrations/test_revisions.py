@@ -7,7 +7,7 @@ from alembic.runtime.migration import MigrationContext
 from sqlalchemy import create_engine, text
 
 from recado.bootstrap import metadata
-from recado.core.database.sqlite import sqlite_module
+from recado.core.database.sqlite.driver import sqlite_module
 from recado.migrations import HEAD
 from recado.migrations.new import newest_revision
 from recado.migrations.runner import migrate_sqlite

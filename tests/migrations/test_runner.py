@@ -11,7 +11,8 @@ import pytest
 from sqlalchemy import MetaData, make_url, text
 
 from recado.bootstrap import metadata
-from recado.core.database.sqlite import sqlite_engine, sqlite_module
+from recado.core.database.sqlite.connections import sqlite_engine
+from recado.core.database.sqlite.driver import sqlite_module
 from recado.core.database.unit_of_work import UnitOfWork
 from recado.core.errors import Busy, ConfigurationError
 from recado.migrations import HEAD

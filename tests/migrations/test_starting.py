@@ -9,7 +9,7 @@ from recado.bootstrap import metadata
 from recado.core.errors import ConfigurationError, NotFound
 from recado.migrations import HEAD
 from recado.migrations.starting import Creation, bring_up, migrate
-from tests.rights import modes_count
+from tests.support.rights import modes_count
 
 
 class TestAFileThatIsNotThere:

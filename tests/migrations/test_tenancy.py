@@ -8,11 +8,12 @@ import pytest
 from sqlalchemy import make_url
 
 from recado.bootstrap import metadata
-from recado.core.database.postgres import PostgresDatabase, postgres_engine
-from recado.core.database.tenancy import RolesMissing, roles_of
+from recado.core.database.postgres.connections import postgres_engine
+from recado.core.database.postgres.database import PostgresDatabase
+from recado.core.database.postgres.roles import RolesMissing, roles_of
 from recado.migrations import tenancy
 from recado.migrations.postgres import await_schema, migrate_postgres
-from tests.servers import PostgresServer
+from tests.support.servers.postgres import PostgresServer
 
 _ADMIN, _PLAIN = "plain_admin", "plain"
 _UNWALLED = """

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from recado.bootstrap import metadata
-from recado.core.database.sqlite import sqlite_module
+from recado.core.database.sqlite.driver import sqlite_module
 from recado.core.errors import Conflict, InvalidInput, NotFound, StorageUnavailable
 from recado.migrations import HEAD
 from recado.migrations.runner import migrate_sqlite

@@ -9,7 +9,7 @@ from recado.core.queue.job import NewJob
 from recado.core.queue.schedules import Schedule
 from recado.core.queue.storage import enqueue
 from recado.operations.pruning import KEEP_JOBS, Pruned, Pruning
-from tests.commits import all_is_told
+from tests.support.commits import all_is_told
 from tests.world import World
 
 ON_BOTH_DATABASES = True

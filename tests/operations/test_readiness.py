@@ -18,8 +18,8 @@ from recado.channels.twilio.tables import twilio_accounts
 from recado.conversation.values import AccountSid, Address
 from recado.core.clock import FrozenClock
 from recado.core.database.engine import Database
-from recado.core.database.postgres import PostgresDatabase
-from recado.core.database.sqlite import SqliteDatabase
+from recado.core.database.postgres.database import PostgresDatabase
+from recado.core.database.sqlite.database import SqliteDatabase
 from recado.core.database.unit_of_work import UnitOfWork
 from recado.core.errors import StorageUnavailable
 from recado.core.ids import UuidV7
@@ -29,7 +29,7 @@ from recado.identity.service import IdentityService, Registration
 from recado.migrations import HEAD
 from recado.migrations.starting import schema_problem
 from recado.operations.readiness import BrokerWatch, Readiness, newest_accounts, trial_write
-from tests.servers import PostgresServer
+from tests.support.servers.postgres import PostgresServer
 
 ON_BOTH_DATABASES = True
 SEALER, ANOTHER = Sealer(bytes(32)), Sealer(b"\x01" * 32)

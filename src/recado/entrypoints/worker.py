@@ -8,7 +8,7 @@ from enum import Enum
 from typing import TYPE_CHECKING
 from uuid import UUID
 
-from recado.core.children import die_with_parent
+from recado.core.processes.children import die_with_parent
 from recado.core.queue.running.isolation import BEGUN, DONE, GAVE_BACK, Parent
 from recado.core.queue.running.worker import GRACE_SECONDS, LET_GO_SECONDS
 from recado.entrypoints.metrics_port import show_metrics

@@ -17,7 +17,7 @@ from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import MetaData, make_url
 
-from recado.core.database.sqlite import sqlite_engine
+from recado.core.database.sqlite.connections import sqlite_engine
 from recado.migrations.runner import SCRIPTS, VERSIONS, alembic_config, migrate_sqlite
 
 HEAD_FILE: Final = SCRIPTS / "__init__.py"

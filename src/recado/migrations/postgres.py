@@ -14,8 +14,8 @@ from sqlalchemy import Connection, Engine, MetaData, text
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError
 
-from recado.core.database.postgres import postgres_engine
-from recado.core.database.tenancy import RolesMissing
+from recado.core.database.postgres.connections import postgres_engine
+from recado.core.database.postgres.roles import RolesMissing
 from recado.core.errors import ConfigurationError, DomainError, StorageUnavailable
 from recado.migrations import HEAD, tenancy
 from recado.migrations.runner import VERSIONS, MigrationResult, NotOurs, alembic_config, is_behind

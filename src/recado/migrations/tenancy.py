@@ -12,7 +12,8 @@ import structlog
 from sqlalchemy import Connection, Integer, MetaData, Table, text
 from sqlalchemy.exc import DBAPIError
 
-from recado.core.database.tenancy import SETTING, Roles, RolesMissing, quoted, roles_of, tenant_column
+from recado.core.database.postgres.roles import SETTING, Roles, RolesMissing, quoted, roles_of
+from recado.core.database.tenancy import tenant_column
 from recado.core.errors import ConfigurationError
 
 log = structlog.get_logger(__name__)

@@ -23,12 +23,12 @@ from typing import TYPE_CHECKING, Final
 
 from sqlalchemy.engine import URL, make_url
 
-from recado.core.children import die_with_parent
 from recado.core.database.engine import on_postgresql
-from recado.core.database.sqlite import sqlite_module
-from recado.core.database.tenancy import roles_of
+from recado.core.database.postgres.roles import roles_of
+from recado.core.database.sqlite.driver import sqlite_module
 from recado.core.errors import Conflict, InvalidInput, NotFound, StorageUnavailable
-from recado.core.folders import Stopped, own_folder, stopped_by
+from recado.core.processes.children import die_with_parent
+from recado.core.processes.folders import Stopped, own_folder, stopped_by
 
 if TYPE_CHECKING:
     import psycopg
@@ -274,6 +274,6 @@ def _revision(url: URL) -> str | None:
 
 
 def _connection(url: URL) -> "closing[psycopg.Connection[tuple[object, ...]]]":
-    from recado.core.database.postgres import PostgresDatabase
+    from recado.core.database.postgres.database import PostgresDatabase
 
     return closing(PostgresDatabase(url.render_as_string(hide_password=False)).connect_apart())

@@ -11,7 +11,7 @@ from sqlalchemy import text
 from recado.agents.errors import DocumentContended, DocumentRefused
 from recado.agents.knowledge.service import STEP_ROWS, Added, KnowledgeService
 from recado.core.database.engine import Database
-from recado.core.database.sqlite import sqlite_module
+from recado.core.database.sqlite.driver import sqlite_module
 from recado.core.database.unit_of_work import UnitOfWork
 
 ON_BOTH_DATABASES = True

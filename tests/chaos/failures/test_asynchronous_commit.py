@@ -14,11 +14,11 @@ import pytest
 from sqlalchemy import text
 
 from recado.channels.twilio.webhook.routes import TwilioWebhooks
-from recado.core.database.postgres import PostgresDatabase
+from recado.core.database.postgres.database import PostgresDatabase
 from recado.entrypoints.api.app import build_app
 from tests.chaos.failures.hostile import Attacker, Webhook
 from tests.chaos.failures.test_webhooks import ACCOUNT, NUMBER, TOKEN, furnished, post
-from tests.servers import PostgresServer, postgres
+from tests.support.servers.postgres import PostgresServer, postgres
 
 pytestmark = pytest.mark.slow
 

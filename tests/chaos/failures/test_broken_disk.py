@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from recado.core.database.sqlite import sqlite_module
-from tests.patience import PATIENCE
-from tests.road.hooks import Hook, post
-from tests.road.processes import BAKERY, Road, Running, customer, until
+from recado.core.database.sqlite.driver import sqlite_module
+from tests.end_to_end.webhooks import Hook, post
+from tests.support.patience import PATIENCE
+from tests.support.processes import BAKERY, Road, Running, customer, until
 
 pytestmark = pytest.mark.slow
 

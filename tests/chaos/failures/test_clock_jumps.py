@@ -9,7 +9,7 @@ from recado.conversation.errors import AgentFailed
 from recado.conversation.ports import AgentResult, NotProcessed, Reply, TurnContext, Unknown
 from recado.conversation.values import Address
 from recado.core.clock import FrozenClock
-from recado.core.database.sqlite import SqliteDatabase
+from recado.core.database.sqlite.database import SqliteDatabase
 from recado.core.ids import UuidV7
 from recado.core.queue.cron import Cron
 from recado.core.queue.running.maintenance import Relay

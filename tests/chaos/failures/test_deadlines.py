@@ -12,17 +12,17 @@ from starlette.types import Message
 from recado.bootstrap import Container
 from recado.channels.twilio.webhook.routes import TwilioWebhooks
 from recado.core.database.engine import Database
-from recado.core.database.postgres import PostgresDatabase
-from recado.core.database.sqlite import SqliteDatabase
+from recado.core.database.postgres.database import PostgresDatabase
+from recado.core.database.sqlite.database import SqliteDatabase
 from recado.core.database.unit_of_work import UnitOfWork
 from recado.core.errors import Busy, StorageUnavailable
 from recado.core.metrics import FORBIDDEN, WEBHOOKS
 from recado.entrypoints.api.app import build_app
 from tests.chaos.failures.hostile import Attacker, Webhook
 from tests.chaos.failures.test_webhooks import ACCOUNT, NUMBER, TOKEN, Answer, furnished, post, scope_of
-from tests.patience import PATIENCE
-from tests.proxy import Proxy, proxied
-from tests.servers import PostgresServer
+from tests.support.patience import PATIENCE
+from tests.support.servers.postgres import PostgresServer
+from tests.support.servers.proxy import Proxy, proxied
 
 SOON = 0.3
 """The time that a webhook has in these tests."""

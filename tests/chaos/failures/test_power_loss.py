@@ -20,7 +20,8 @@ import pytest
 from recado.bootstrap import metadata
 from recado.conversation.values import Address
 from recado.core.clock import FrozenClock
-from recado.core.database.sqlite import SqliteDatabase, sqlite_module
+from recado.core.database.sqlite.database import SqliteDatabase
+from recado.core.database.sqlite.driver import sqlite_module
 from recado.core.ids import UuidV7
 from recado.migrations.runner import migrate_sqlite
 from tests.world import World

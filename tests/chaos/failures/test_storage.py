@@ -11,12 +11,13 @@ import pytest
 
 from recado.core.clock import FrozenClock
 from recado.core.database.engine import Database
-from recado.core.database.sqlite import SqliteDatabase, sqlite_module
+from recado.core.database.sqlite.database import SqliteDatabase
+from recado.core.database.sqlite.driver import sqlite_module
 from recado.core.errors import StorageUnavailable
 from recado.core.ids import UuidV7
-from tests.patience import PATIENCE
-from tests.road.hooks import Hook, lines, post
-from tests.road.processes import BAKERY, Road, customer
+from tests.end_to_end.webhooks import Hook, lines, post
+from tests.support.patience import PATIENCE
+from tests.support.processes import BAKERY, Road, customer
 from tests.world import ANA, World
 
 

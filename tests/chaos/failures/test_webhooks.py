@@ -18,7 +18,7 @@ from recado.bootstrap import Container
 from recado.channels.twilio.accounts import NewNumber
 from recado.conversation.values import AccountSid, Address
 from recado.core.database.engine import Database
-from recado.core.database.sqlite import SqliteDatabase
+from recado.core.database.sqlite.database import SqliteDatabase
 from recado.entrypoints.api.app import build_app
 from recado.identity.service import Registration
 from recado.settings import Settings

@@ -10,7 +10,7 @@ import pytest
 
 from recado.agents.registry import GROUP
 from tests.chaos.failures.wild import WORD
-from tests.road.processes import BAKERY, Road, Shop, customer
+from tests.support.processes import BAKERY, Road, Shop, customer
 
 APOLOGY = "Desculpe, estou indisponível no momento"
 NEIGHBOURS = 6

@@ -14,7 +14,10 @@ from sqlalchemy import Engine, make_url
 
 from recado.bootstrap import metadata
 from recado.core.database.inbox import Inbox, Item
-from recado.core.database.sqlite import SqliteDatabase, SqliteWriter, sqlite_engine, sqlite_module
+from recado.core.database.sqlite.connections import sqlite_engine
+from recado.core.database.sqlite.database import SqliteDatabase
+from recado.core.database.sqlite.driver import sqlite_module
+from recado.core.database.sqlite.writer import SqliteWriter
 from recado.core.database.unit_of_work import UnitOfWork
 
 T = TypeVar("T")

@@ -40,10 +40,10 @@ from recado.core.queue.service import QueueService
 from recado.core.queue.wakeups.contract import Room, WakeUp
 from recado.operations.pruning import Pruning
 from recado.operations.verify import Verifier
-from tests.chaos.simulator.agents import SimAgents
 from tests.chaos.simulator.loop import PROCESS, Process, VirtualLoop
+from tests.chaos.simulator.outside.agents import SimAgents
+from tests.chaos.simulator.outside.twilio import InboundList, SimChannel, SimTwilio
 from tests.chaos.simulator.storage import ProcessDatabase, Storage
-from tests.chaos.simulator.twilio import InboundList, SimChannel, SimTwilio
 from tests.chaos.simulator.world import World
 
 T = TypeVar("T")

@@ -22,13 +22,13 @@ from recado.core.database.unit_of_work import UnitOfWork
 from recado.core.ids import UuidV7
 from recado.identity.models import Owner
 from recado.identity.repository import Owners
-from tests.chaos.simulator.agents import PlayedError
 from tests.chaos.simulator.machine import Machine
 from tests.chaos.simulator.oracle import Oracle
+from tests.chaos.simulator.outside.agents import PlayedError
+from tests.chaos.simulator.outside.twilio import ACCOUNT, SimTwilio
 from tests.chaos.simulator.plan import Plan, plan
+from tests.chaos.simulator.scenario import CUSTOMERS, Number, Town
 from tests.chaos.simulator.storage import Disk, Storage, disk
-from tests.chaos.simulator.town import CUSTOMERS, Number, Town
-from tests.chaos.simulator.twilio import ACCOUNT, SimTwilio
 from tests.chaos.simulator.world import World
 
 EPISODE = 120.0

@@ -21,7 +21,9 @@ from sqlalchemy.exc import DBAPIError
 
 from recado.bootstrap import metadata
 from recado.core.database.inbox import Item, LoopReply, ThreadReply
-from recado.core.database.sqlite import SqliteWriter, sqlite_engine, sqlite_module
+from recado.core.database.sqlite.connections import sqlite_engine
+from recado.core.database.sqlite.driver import sqlite_module
+from recado.core.database.sqlite.writer import SqliteWriter
 from recado.core.database.unit_of_work import UnitOfWork
 from recado.core.errors import StorageUnavailable
 from tests.chaos.simulator.loop import Process

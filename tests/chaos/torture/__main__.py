@@ -11,10 +11,10 @@ from pathlib import Path
 from recado.core.clock import SystemClock
 from recado.core.telemetry import configure_logging
 from recado.entrypoints.cli.output import document
-from tests.chaos.torture.beside import OWN_DATABASE, side_by_side
-from tests.chaos.torture.report import show
+from tests.chaos.torture.installation import BACKENDS
+from tests.chaos.torture.judging.report import show
+from tests.chaos.torture.parallel import OWN_DATABASE, side_by_side
 from tests.chaos.torture.run import Plan, Torture
-from tests.chaos.torture.scene import BACKENDS
 from tests.chaos.torture.servers import servers_for
 
 

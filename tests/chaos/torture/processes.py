@@ -13,8 +13,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final, Protocol
 
-from tests.brokers import BrokerProcess, RedisServer, SqsProcess
-from tests.servers import PostgresServer
+from tests.support.servers.brokers import BrokerProcess, RedisServer, SqsProcess
+from tests.support.servers.postgres import PostgresServer
 
 GRACE_SECONDS = 20.0
 

@@ -13,17 +13,17 @@ from typing import Final, TypeVar
 
 from recado.core.clock import SystemClock
 from recado.core.errors import StorageUnavailable
-from tests.chaos.torture.blows import SERVERS_WEATHER, Executioner, blows
-from tests.chaos.torture.journal import records
-from tests.chaos.torture.leases import Recoveries, Watch
-from tests.chaos.torture.ledger import Counts, Ledger
-from tests.chaos.torture.load import Load
-from tests.chaos.torture.oracle import Twilio, judge
+from tests.chaos.torture.faults import SERVERS_WEATHER, Executioner, blows
+from tests.chaos.torture.installation import APART, SHOPS, WORKERS, Scene, environment
+from tests.chaos.torture.judging.journal import records
+from tests.chaos.torture.judging.leases import Recoveries, Watch
+from tests.chaos.torture.judging.ledger import Counts, Ledger
+from tests.chaos.torture.judging.oracle import Twilio, judge
+from tests.chaos.torture.judging.report import Outcome, Spans
+from tests.chaos.torture.outside.load import Load
+from tests.chaos.torture.outside.operator import Reception
 from tests.chaos.torture.pace import Pace
 from tests.chaos.torture.processes import Process, Target
-from tests.chaos.torture.reception import Reception
-from tests.chaos.torture.report import Outcome, Spans
-from tests.chaos.torture.scene import APART, SHOPS, WORKERS, Scene, environment
 from tests.chaos.torture.servers import Servers
 
 T = TypeVar("T")

@@ -4,10 +4,10 @@ from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
-from tests.brokers import RedisServer, SqsProcess, redis, strict_sqs
 from tests.chaos.torture.processes import POSTGRES, RedisTarget, ServerTarget, SqsTarget, Target
-from tests.servers import PostgresServer, postgres
-from tests.sqs_server import ACCOUNT
+from tests.support.servers.brokers import RedisServer, SqsProcess, redis, strict_sqs
+from tests.support.servers.postgres import PostgresServer, postgres
+from tests.support.servers.sqs import ACCOUNT
 
 _AWS = {
     "AWS_ACCESS_KEY_ID": "testing",

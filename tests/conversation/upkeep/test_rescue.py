@@ -11,11 +11,11 @@ from recado.conversation.errors import AgentFailed
 from recado.conversation.ports import AgentResult, NotProcessed, Reply, TurnContext, Unknown
 from recado.conversation.upkeep.rescue import STEP, Moved, Overdue
 from recado.core.clock import FrozenClock
-from recado.core.database.postgres import PostgresDatabase
+from recado.core.database.postgres.database import PostgresDatabase
 from recado.core.database.unit_of_work import UnitOfWork
 from recado.core.ids import UuidV7
 from recado.core.queue.job import Done, Job, Replayed
-from tests.commits import all_is_told
+from tests.support.commits import all_is_told
 from tests.world import ANA, BRUNO, DEADLINE, World
 
 ON_BOTH_DATABASES = True

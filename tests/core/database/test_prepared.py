@@ -13,12 +13,12 @@ from sqlalchemy import Column, MetaData, String, Table, bindparam, delete, selec
 from sqlalchemy.exc import IntegrityError, OperationalError
 
 import recado
-from recado.core.database.postgres import PostgresDatabase
+from recado.core.database.postgres.database import PostgresDatabase
 from recado.core.database.prepared import Prepared, given, inserting
-from recado.core.database.sqlite import SqliteDatabase
+from recado.core.database.sqlite.database import SqliteDatabase
 from recado.core.database.types import Id, Json, Moment
 from recado.core.database.unit_of_work import UnitOfWork
-from tests.servers import EMPTY, PostgresServer
+from tests.support.servers.postgres import EMPTY, PostgresServer
 
 letters = Table(
     "letters",

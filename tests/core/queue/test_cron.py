@@ -28,7 +28,7 @@ from recado.core.queue.schedules import At, Schedule
 from recado.core.queue.service import QueueService
 from recado.core.queue.storage.tables import cron_slots
 from recado.settings import Settings
-from tests.commits import all_is_told
+from tests.support.commits import all_is_told
 from tests.world import OURS, ScriptedAgents, ScriptedChannel, World
 
 ON_BOTH_DATABASES = True

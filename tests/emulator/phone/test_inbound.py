@@ -8,7 +8,7 @@ from recado.emulator.phone.client import EmulatorClient, EmulatorRefused
 from tests.emulator.application import Answer, Application
 from tests.emulator.real import create, is_signed
 from tests.emulator.world import ANA, BAKERY, BOB, MESSAGES, OTHER_SID, OTHER_TOKEN, SHOP, SID
-from tests.patience import PATIENCE
+from tests.support.patience import PATIENCE
 
 COMMON = {
     "AccountSid", "ApiVersion", "Body", "From", "MessageSid", "NumMedia", "NumSegments", "SmsMessageSid", "SmsSid",

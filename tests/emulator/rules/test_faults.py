@@ -5,7 +5,7 @@ import pytest
 
 from recado.emulator.phone.client import EmulatorClient, EmulatorRefused
 from tests.emulator.world import ANA, BAKERY, BOB, MESSAGES, OTHER_SID, OTHER_TOKEN, SHOP, SID, TOKEN
-from tests.patience import PATIENCE
+from tests.support.patience import PATIENCE
 
 THEIR_MESSAGES = MESSAGES.replace(SID, OTHER_SID)
 HELLO = {"To": BOB, "From": SHOP, "Body": "Hello Bob"}

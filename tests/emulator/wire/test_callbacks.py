@@ -5,7 +5,7 @@ from recado.emulator.phone.client import EmulatorClient
 from tests.emulator.application import Answer, Application, Received
 from tests.emulator.real import create, is_signed
 from tests.emulator.world import ANA, BAKERY, BOB, SHOP, SID
-from tests.patience import PATIENCE
+from tests.support.patience import PATIENCE
 
 SMS_KEYS = {"AccountSid", "ApiVersion", "From", "MessageSid", "MessageStatus", "SmsSid", "SmsStatus", "To"}
 CHANNEL_KEYS = {"ChannelInstallSid", "ChannelPrefix", "ChannelToAddress", "StructuredMessage"}

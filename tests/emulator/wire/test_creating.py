@@ -10,7 +10,7 @@ from twilio.rest import Client
 from recado.emulator.phone.client import EmulatorClient
 from tests.emulator.real import create
 from tests.emulator.world import ANA, BAKERY, BOB, KEY, KEY_SECRET, MESSAGES, OTHER_SID, OTHER_TOKEN, SHOP, SID, TOKEN
-from tests.patience import PATIENCE
+from tests.support.patience import PATIENCE
 
 KEYS = {
     "account_sid", "api_version", "body", "date_created", "date_sent", "date_updated", "direction", "error_code",

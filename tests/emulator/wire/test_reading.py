@@ -8,7 +8,7 @@ from twilio.rest import Client
 from recado.emulator.phone.client import EmulatorClient
 from tests.emulator.real import create
 from tests.emulator.world import ANA, BAKERY, BOB, MESSAGES, OTHER_SID, SHOP, SID
-from tests.patience import PATIENCE
+from tests.support.patience import PATIENCE
 
 ENVELOPE = {
     "end", "first_page_uri", "messages", "next_page_uri", "page", "page_size", "previous_page_uri", "start", "uri",

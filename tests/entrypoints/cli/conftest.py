@@ -21,7 +21,7 @@ from recado.channels.repository import Orphans
 from recado.conversation.errors import AgentFailed
 from recado.conversation.values import Address
 from recado.core.clock import FrozenClock, SystemClock
-from recado.core.database.sqlite import SqliteDatabase
+from recado.core.database.sqlite.database import SqliteDatabase
 from recado.core.ids import UuidV7
 from recado.entrypoints.cli.main import app
 from recado.migrations.runner import migrate_sqlite

@@ -12,12 +12,12 @@ from typing import Final
 import pytest
 from typer.testing import Result
 
-from recado.core.database.sqlite import sqlite_module
+from recado.core.database.sqlite.driver import sqlite_module
 from recado.migrations import HEAD
 from tests.entrypoints.cli.conftest import Recado
-from tests.rights import modes_count
-from tests.road.processes import Running, until
-from tests.servers import PostgresServer
+from tests.support.processes import Running, until
+from tests.support.rights import modes_count
+from tests.support.servers.postgres import PostgresServer
 from tests.test_docs import commands
 
 PUBLIC: Final = "https://recado.example"

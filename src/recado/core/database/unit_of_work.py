@@ -7,7 +7,7 @@ touches nothing but its unit of work.
 
 import functools
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 from uuid import UUID
 
 from sqlalchemy import Connection, CursorResult, Table
@@ -16,11 +16,12 @@ from sqlalchemy.engine import RowMapping
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.sql import Executable
 
+from recado.core.database.driver import driver_of, have_patience
 from recado.core.database.prepared import Form, Prepared, Row
 from recado.core.metrics import Counter, Meters
 
 if TYPE_CHECKING:
-    import psycopg
+    pass
 
 LONG_SECONDS: Final = 300
 """How long a statement of unhurried work may take."""
@@ -157,55 +158,3 @@ class UnitOfWork:
     def hooks(self) -> Sequence[Callable[[], None]]:
         """What is to be called after the commit."""
         return self._hooks
-
-
-def have_patience(connection: Connection, seconds: float) -> None:
-    """How long PostgreSQL may say nothing to this connection."""
-    from recado.core.database.bounded import BoundedConnection
-
-    driver = connection.connection.driver_connection
-    if isinstance(driver, BoundedConnection):
-        driver.patience = seconds
-
-
-class Cursor(Protocol):
-    """What a driver gives back."""
-
-    @property
-    def description(self) -> object | None: ...
-    @property
-    def rowcount(self) -> int: ...
-    def fetchall(self) -> list[Any]: ...
-
-
-class Driver(Protocol):
-    """What the drivers of SQLite and PostgreSQL have in common."""
-
-    def execute(self, sql: str, values: Sequence[object] = ..., /) -> Cursor: ...
-
-
-def driver_of(connection: Connection) -> Driver:
-    """The driver's own connection."""
-    raw: Driver | None = connection.connection.driver_connection
-    assert raw is not None  # noqa: S101 - narrows the type: a live connection has a driver's connection
-    return raw if connection.dialect.name == "sqlite" else _raw(raw)
-
-
-def _raw(connection: object) -> Driver:
-    """psycopg without the search for its own placeholders."""
-    import psycopg
-
-    assert isinstance(connection, psycopg.Connection)  # noqa: S101 - narrows the type
-    return _Raw(connection)
-
-
-class _Raw:
-    __slots__ = ("_connection",)
-
-    def __init__(self, connection: "psycopg.Connection[tuple[Any, ...]]") -> None:
-        self._connection = connection
-
-    def execute(self, sql: str, values: Sequence[object] = (), /) -> Cursor:
-        import psycopg
-
-        return psycopg.RawCursor(self._connection).execute(sql, values)

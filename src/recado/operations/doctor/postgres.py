@@ -9,7 +9,7 @@ _STRONG: Final = frozenset({"on", "remote_write", "remote_apply"})
 
 
 def _settings_of_server(database_url: str) -> Mapping[str, str]:
-    from recado.core.database.postgres import PostgresDatabase
+    from recado.core.database.postgres.database import PostgresDatabase
 
     names = ("fsync", "full_page_writes", "server_encoding", "synchronous_commit")
     # Not the values in force: our own connections have raised one of them already.

@@ -17,7 +17,7 @@ _OCTAL: Final = re.compile(r"\\([0-7]{3})")
 
 
 def _sqlite() -> Finding:
-    from recado.core.database.sqlite import SAFE_SQLITE, sqlite_is_safe, sqlite_module
+    from recado.core.database.sqlite.driver import SAFE_SQLITE, sqlite_is_safe, sqlite_module
 
     version = sqlite_module().sqlite_version
     if sqlite_is_safe():

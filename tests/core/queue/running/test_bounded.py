@@ -18,7 +18,7 @@ from recado.core.queue.schedules import Schedule
 from recado.core.queue.service import QueueService
 from tests.contracts.queue import LEASE, NoChance, ScriptedHandler
 from tests.core.queue.running.test_worker import GatedHandler, Workshop
-from tests.patience import PATIENCE
+from tests.support.patience import PATIENCE
 
 ON_BOTH_DATABASES = True
 

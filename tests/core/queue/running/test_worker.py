@@ -28,7 +28,7 @@ from recado.entrypoints.worker import Ending, work
 from recado.migrations.runner import migrate_sqlite
 from recado.settings import Settings
 from tests.contracts.queue import PADARIA, NoChance, ScriptedHandler
-from tests.patience import PATIENCE
+from tests.support.patience import PATIENCE
 
 ON_BOTH_DATABASES = True
 
@@ -236,7 +236,7 @@ class TestAHandler:
 
 
 class TestASuspect:
-    """The processes are tiny programs here; tests/road runs the real ones."""
+    """The processes are tiny programs here; tests/chaos/crash runs the real ones."""
 
     @pytest.fixture
     async def suspected(self, workshop: Workshop) -> Workshop:

@@ -10,7 +10,7 @@ from sqlalchemy import create_engine, make_url, select
 from sqlalchemy.pool import NullPool
 
 from recado.core.clock import FrozenClock, SystemClock
-from recado.core.database.postgres import PostgresDatabase
+from recado.core.database.postgres.database import PostgresDatabase
 from recado.core.database.unit_of_work import UnitOfWork
 from recado.core.ids import Ids
 from recado.core.queue.job import Done, NewJob

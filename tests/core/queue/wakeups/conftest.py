@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.brokers import SqsProcess, moto_sqs, strict_sqs
+from tests.support.servers.brokers import SqsProcess, moto_sqs, strict_sqs
 
 
 @pytest.fixture(scope="session")

@@ -7,12 +7,12 @@ from uuid import UUID
 import pytest
 from bullmq import Queue, Worker
 
-from recado.core.database.postgres import PostgresDatabase
+from recado.core.database.postgres.database import PostgresDatabase
 from recado.core.queue.wakeups.bullmq import BullmqDelivery
 from recado.core.queue.wakeups.contract import WakeUp
-from tests.brokers import RedisServer
 from tests.contracts.delivery import BrokerContract, Shop
-from tests.ports import reserved_port
+from tests.support.servers.brokers import RedisServer
+from tests.support.servers.ports import reserved_port
 
 NAME = "recado"
 

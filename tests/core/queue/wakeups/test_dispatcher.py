@@ -15,7 +15,7 @@ from recado.core.queue.job import Discard, Done, RetryIn
 from recado.core.queue.wakeups.contract import BrokerState, Room, WakeUp
 from recado.core.queue.wakeups.dispatcher import Dispatcher
 from tests.contracts.queue import FLORES, PADARIA, QUIET, SECOND, Line, NoChance
-from tests.patience import PATIENCE
+from tests.support.patience import PATIENCE
 
 ON_BOTH_DATABASES = True
 

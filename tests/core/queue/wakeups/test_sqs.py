@@ -7,9 +7,9 @@ import pytest
 from aiobotocore.session import get_session
 
 from recado.core.queue.wakeups.sqs import SqsDelivery, region_of
-from tests.brokers import SqsProcess
 from tests.contracts.delivery import BrokerContract
-from tests.ports import reserved_port
+from tests.support.servers.brokers import SqsProcess
+from tests.support.servers.ports import reserved_port
 
 KEY = b"k" * 32
 SESSION = get_session()

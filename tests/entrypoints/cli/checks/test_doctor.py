@@ -9,10 +9,10 @@ import pytest
 from recado.migrations import HEAD
 from recado.operations.doctor.postgres import durability, encoding
 from recado.operations.doctor.sqlite import shared
-from tests.brokers import RedisServer
 from tests.entrypoints.cli.conftest import PUBLIC, Recado, spoil
-from tests.ports import reserved_port
-from tests.servers import PostgresServer
+from tests.support.servers.brokers import RedisServer
+from tests.support.servers.ports import reserved_port
+from tests.support.servers.postgres import PostgresServer
 
 
 class TestDoctor:

@@ -8,7 +8,7 @@ from sqlalchemy import make_url
 
 from recado.migrations import HEAD
 from tests.entrypoints.cli.conftest import PUBLIC, Recado
-from tests.servers import PostgresServer
+from tests.support.servers.postgres import PostgresServer
 
 
 class TestOnPostgres:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.entrypoints.cli.conftest import Recado
-from tests.patience import PATIENCE
+from tests.support.patience import PATIENCE
 from tests.world import ACCOUNT, ANA, OURS
 
 BASE = ["emulator", "send", "--from", ANA.value, "--to", OURS.value]

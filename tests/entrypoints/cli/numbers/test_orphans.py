@@ -6,7 +6,7 @@ from uuid import UUID
 
 from recado.channels.models import SignedOrphan
 from recado.channels.repository import Orphans
-from recado.core.database.sqlite import SqliteDatabase
+from recado.core.database.sqlite.database import SqliteDatabase
 from tests.conftest import NOON
 from tests.entrypoints.cli.conftest import NOBODYS, ORPHAN_SID, TOKEN, Recado
 from tests.entrypoints.cli.numbers.test_numbers import add

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import pytest
 
 from tests.entrypoints.cli.conftest import NOBODY, Recado
-from tests.patience import PATIENCE
+from tests.support.patience import PATIENCE
 
 PASSWORD = "cavalo correto bateria"
 

@@ -10,17 +10,17 @@ from sqlalchemy import text
 from recado.conversation.replying.jobs import REPLY
 from recado.core.clock import FrozenClock
 from recado.core.database.engine import Database
-from recado.core.database.sqlite import SqliteDatabase
+from recado.core.database.sqlite.database import SqliteDatabase
 from recado.core.ids import Ids
 from recado.core.queue.job import NewJob
 from recado.core.queue.storage import enqueue
 from recado.entrypoints.cli.output import Progress
 from recado.entrypoints.cli.queue.queue import _retry_all
-from tests.brokers import RedisServer
 from tests.conftest import NOON
 from tests.contracts.queue import Line
 from tests.entrypoints.cli.conftest import NOBODY, Recado
-from tests.ports import reserved_port
+from tests.support.servers.brokers import RedisServer
+from tests.support.servers.ports import reserved_port
 
 GONE = "its messages belong to a newer turn"
 LATER = "a later message of the same customer was answered; --force answers this one all the same"

@@ -14,7 +14,8 @@ import psycopg
 from sqlalchemy import bindparam, select
 
 from recado.core.clock import Clock
-from recado.core.database.postgres import ANSWER_SECONDS, CHANNEL, PostgresDatabase
+from recado.core.database.postgres.database import PostgresDatabase
+from recado.core.database.postgres.writer import ANSWER_SECONDS, CHANNEL
 from recado.core.database.prepared import Prepared
 from recado.core.errors import DomainError
 from recado.core.queue.storage.tables import lanes

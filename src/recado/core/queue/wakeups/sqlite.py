@@ -10,7 +10,8 @@ import sqlite3
 from collections.abc import AsyncGenerator, Sequence
 
 from recado.core.clock import Clock
-from recado.core.database.sqlite import SqliteDatabase, sqlite_module
+from recado.core.database.sqlite.database import SqliteDatabase
+from recado.core.database.sqlite.driver import sqlite_module
 from recado.core.database.types import to_microseconds
 from recado.core.queue.wakeups.contract import Room, WakeUp
 

@@ -22,7 +22,7 @@ from rich.table import Table
 
 from recado.core.clock import SystemClock
 from recado.core.errors import DomainError
-from recado.core.folders import own_folder, stopped_by
+from recado.core.processes.folders import own_folder, stopped_by
 from recado.core.telemetry import configure_logging
 from recado.emulator.phone.client import SeenMessage
 from recado.entrypoints.cli.demo.script import Customer, Script, Step, missing, read_script

@@ -1,0 +1,63 @@
+"""A worker as `recado worker` is one, with one more handler: jobs that do nothing but say when they started.
+
+    python bench/jobs/worker.py [SOCKET [SECONDS]]
+
+Everything is the product's own: container, queue, delivery, heartbeat, relay. With a SOCKET each job sends the moment
+of its start there (the machine's monotonic clock, which all processes share) and its owner; it takes SECONDS.
+"""
+
+import asyncio
+import os
+import socket
+import sys
+import time
+from datetime import timedelta
+
+from recado.bootstrap import Container
+from recado.core.database.unit_of_work import UnitOfWork
+from recado.core.queue.job import Done, Job, JobResult, Replayed, ReplayRefused
+from recado.entrypoints.shutdown import Farewell
+from recado.entrypoints.worker import work
+from recado.settings import load_settings
+
+NAME = "bench.noop"
+
+
+class Noop:
+    """Does nothing, durably."""
+
+    name = NAME
+    time_limit = timedelta(seconds=60)
+
+    def __init__(self, tell: str | None, seconds: float = 0.0) -> None:
+        self._seconds = seconds
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) if tell else None
+        self._tell = tell or ""
+
+    async def run(self, job: Job) -> JobResult:
+        if self._socket is not None:
+            self._socket.sendto(f"{time.monotonic_ns()} {job.owner_id.hex}".encode(), self._tell)
+        if self._seconds:
+            await asyncio.sleep(self._seconds)
+        return Done()
+
+    def exhausted(self, _uow: UnitOfWork, _job: Job, _error: str) -> None:
+        pass
+
+    def replay(self, _uow: UnitOfWork, job: Job, *, force: bool) -> Replayed | ReplayRefused:  # noqa: ARG002
+        return ReplayRefused(job.id, "it did nothing")
+
+    def discarded(self, _uow: UnitOfWork, _job: Job) -> str | None:
+        return None
+
+
+def container(tell: str | None = None, seconds: float = 0.0) -> Container:
+    """The product's container with the handler added."""
+    made = Container(settings=load_settings(os.environ, purpose="worker"))
+    made.handlers.override([*made.handlers(), Noop(tell, seconds)])
+    return made
+
+
+if __name__ == "__main__":
+    _, *given = sys.argv
+    asyncio.run(work(container(given[0] if given else None, float(given[1]) if given[1:] else 0.0), Farewell()))

@@ -1,0 +1,61 @@
+"""The drivers of SQLite and PostgreSQL, as far as a unit of work needs them."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Protocol
+
+from sqlalchemy import Connection
+
+if TYPE_CHECKING:
+    import psycopg
+
+
+def have_patience(connection: Connection, seconds: float) -> None:
+    """How long PostgreSQL may say nothing to this connection."""
+    from recado.core.database.postgres.bounded import BoundedConnection
+
+    driver = connection.connection.driver_connection
+    if isinstance(driver, BoundedConnection):
+        driver.patience = seconds
+
+
+class Cursor(Protocol):
+    """What a driver gives back."""
+
+    @property
+    def description(self) -> object | None: ...
+    @property
+    def rowcount(self) -> int: ...
+    def fetchall(self) -> list[Any]: ...
+
+
+class Driver(Protocol):
+    """What the drivers of SQLite and PostgreSQL have in common."""
+
+    def execute(self, sql: str, values: Sequence[object] = ..., /) -> Cursor: ...
+
+
+def driver_of(connection: Connection) -> Driver:
+    """The driver's own connection."""
+    raw: Driver | None = connection.connection.driver_connection
+    assert raw is not None  # noqa: S101 - narrows the type: a live connection has a driver's connection
+    return raw if connection.dialect.name == "sqlite" else _raw(raw)
+
+
+def _raw(connection: object) -> Driver:
+    """psycopg without the search for its own placeholders."""
+    import psycopg
+
+    assert isinstance(connection, psycopg.Connection)  # noqa: S101 - narrows the type
+    return _Raw(connection)
+
+
+class _Raw:
+    __slots__ = ("_connection",)
+
+    def __init__(self, connection: "psycopg.Connection[tuple[Any, ...]]") -> None:
+        self._connection = connection
+
+    def execute(self, sql: str, values: Sequence[object] = (), /) -> Cursor:
+        import psycopg
+
+        return psycopg.RawCursor(self._connection).execute(sql, values)

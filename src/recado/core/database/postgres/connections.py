@@ -1,0 +1,143 @@
+"""Connections to PostgreSQL: their settings, and the role each of their transactions runs as."""
+
+from typing import TYPE_CHECKING, Final
+from uuid import UUID
+
+from sqlalchemy import Connection, Engine, RootTransaction, create_engine, event
+from sqlalchemy.engine import URL
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.pool import NullPool
+
+from recado.core.database.driver import have_patience
+from recado.core.database.postgres.errors import _state_of, _undo
+from recado.core.database.postgres.roles import NOT_THERE, RolesMissing, beginnings
+from recado.core.database.unit_of_work import UnitOfWork
+
+if TYPE_CHECKING:
+    from recado.core.database.postgres.bounded import BoundedConnection
+
+
+DURABLE: Final = """set_config('synchronous_commit', CASE current_setting('synchronous_commit')
+    WHEN 'off' THEN 'on' WHEN 'local' THEN 'on' ELSE current_setting('synchronous_commit') END, true)"""
+"""Whatever server, database, role or URL say, a commit is confirmed once it is on disk and where it is to be copied to.
+What is stronger stays. Set in every transaction, for the setting may change while a connection lives; as the last
+thing in it, for only the commit looks at it."""
+IDLE_SECONDS: Final = 3
+"""How long a transaction may do nothing: its process is frozen, and the server gives free what it holds."""
+LOCK_SECONDS: Final = 5
+"""How long a statement waits for a row that another transaction holds; longer than a frozen process can hold one."""
+STATEMENT_SECONDS: Final = 8
+"""How long the server may work on one statement; work that needs longer says so (`UnitOfWork.unhurried`)."""
+_CONNECT: Final = {"connect_timeout": 3, "tcp_user_timeout": 10_000, "keepalives_idle": 10, "client_encoding": "UTF8"}
+PLANS: Final = 1_000
+"""How many statements a connection keeps prepared at the server."""
+
+
+def postgres_engine(url: URL) -> Engine:
+    """Connections that notice a dead server within seconds, for work that takes as long as it takes."""
+    engine = create_engine(
+        url.set(drivername="postgresql+psycopg"),
+        poolclass=NullPool,
+        hide_parameters=True,  # Errors are logged and stored, and what customers wrote must not be in them.
+        use_native_hstore=False,
+        connect_args={**_CONNECT, "options": _options(url), "application_name": "recado"},
+    )
+
+    @event.listens_for(engine, "commit")
+    def _commit(connection: Connection) -> None:
+        connection.exec_driver_sql(f"SELECT {DURABLE}")
+
+    return engine
+
+
+def _options(url: URL, *more: str) -> str:
+    """What each session is told at its start: what the URL says, and then ours, which wins."""
+    theirs = url.query.get("options", ())
+    ours = (
+        "timezone=UTC",
+        "datestyle=ISO",
+        f"lock_timeout={LOCK_SECONDS}s",
+        f"idle_in_transaction_session_timeout={IDLE_SECONDS}s",
+        *more,
+    )
+    return " ".join([*([theirs] if isinstance(theirs, str) else theirs), *(f"-c {setting}" for setting in ours)])
+
+
+def _line_engine(url: URL) -> Engine:
+    """Connections for our transactions: nothing of them takes long, and no wait for the server is without an end."""
+    options = _options(url, f"statement_timeout={STATEMENT_SECONDS}s")
+    return create_engine(
+        "postgresql+psycopg://",
+        creator=lambda: _bounded(url, options=options, application_name="recado"),
+        poolclass=NullPool,
+        hide_parameters=True,
+        use_native_hstore=False,
+    )
+
+
+def _bounded(url: URL, *, autocommit: bool = False, **settings: str) -> "BoundedConnection":
+    from psycopg.conninfo import make_conninfo
+
+    from recado.core.database.postgres.bounded import BoundedConnection
+
+    url = url.set(drivername="postgresql+psycopg")
+    _, told = url.get_dialect()().create_connect_args(url)
+    return BoundedConnection.connect(make_conninfo(**{**told, **_CONNECT, **settings}), autocommit=autocommit)
+
+
+class _Line:
+    """A connection whose transactions each begin in a role of their own (see `tenancy`)."""
+
+    def __init__(self, engine: Engine, answer_seconds: float, *, read_only: bool) -> None:
+        self._answer_seconds = answer_seconds
+        # The driver would send a BEGIN of its own and wait for it; ours carries the role and the owner along.
+        self.connection = engine.connect().execution_options(isolation_level="AUTOCOMMIT")
+        _keep_plans(self.connection)
+        have_patience(self.connection, answer_seconds)
+        try:
+            [[database, schema]] = UnitOfWork(self.connection).say("SELECT current_database(), current_schema()")
+        except BaseException:
+            _undo(self.connection.invalidate)
+            raise
+        self._beginnings = beginnings(database, schema, read_only=read_only)
+
+    def begin(self, owner: UUID | None) -> RootTransaction:
+        """Begin a transaction; raises `RolesMissing` where `recado migrate` has not made the roles."""
+        have_patience(self.connection, self._answer_seconds)
+        transaction = self.connection.begin()
+        try:
+            self._say(self._beginnings.of(owner))
+        except BaseException as error:
+            _undo(transaction.rollback)
+            if isinstance(error, DBAPIError) and _state_of(error) in NOT_THERE:
+                raise RolesMissing(f"{error.orig}: run `recado migrate`") from error
+            raise
+        return transaction
+
+    def _say(self, words: str) -> None:
+        import psycopg
+
+        driver = self.connection.connection.driver_connection
+        assert isinstance(driver, psycopg.Connection)  # noqa: S101 - narrows the type
+        try:
+            driver.execute(words.encode(), prepare=False)  # Several statements at once cannot be prepared.
+        except psycopg.Error as error:
+            made: Exception = DBAPIError.instance(words, None, error, psycopg.Error, hide_parameters=True)
+            raise made from error
+
+    def close(self) -> None:
+        _undo(self.connection.close)
+
+    def give_up(self) -> None:
+        """Close it, whatever state it is in."""
+        _undo(self.connection.invalidate)
+        _undo(self.connection.close)
+
+
+def _keep_plans(connection: Connection) -> None:
+    """Our statements are some hundred texts, for they come in sizes; psycopg keeps 100 unless it is told."""
+    import psycopg
+
+    driver = connection.connection.driver_connection
+    assert isinstance(driver, psycopg.Connection)  # noqa: S101 - narrows the type
+    driver.prepared_max = PLANS

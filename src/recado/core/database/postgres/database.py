@@ -1,0 +1,211 @@
+"""PostgreSQL as a database: some writers' threads that share one inbox, each with a connection, and readers apart.
+
+Each group of inputs is one transaction, READ COMMITTED: what must not happen at the same time is kept apart by locks on
+lanes (`lanes.lock_lanes`), not by the database as a whole. What may be run again is: after a serialization failure or a
+deadlock, and after the connection was lost before the commit. A connection lost *in* the commit leaves open whether it
+took place; the server is asked about the transaction by its number, so nothing is stored twice and nothing that was
+stored is called lost.
+"""
+
+import asyncio
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+from uuid import UUID
+
+import structlog
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import DBAPIError
+
+from recado.core.clock import Clock, SharedClock, SystemClock
+from recado.core.database.inbox import Inboxed, Item, hand_out
+from recado.core.database.postgres.connections import DURABLE, _bounded, _Line, _line_engine
+from recado.core.database.postgres.errors import (
+    _LOST,
+    ConnectionLost,
+    _as_storage_error,
+    _is_lost,
+)
+from recado.core.database.postgres.writer import ANSWER_SECONDS, OUTAGE_SECONDS, PostgresWriter
+from recado.core.database.unit_of_work import UnitOfWork
+from recado.core.errors import Busy, ConfigurationError
+from recado.core.metrics import Meters
+
+if TYPE_CHECKING:
+    import psycopg
+
+
+T = TypeVar("T")
+
+log = structlog.get_logger(__name__)
+
+WRITERS: Final = 4
+READERS: Final = 4
+
+
+class PostgresDatabase(Inboxed):
+    """Several hosts may share one; each process has its writers and readers, and no connection before it needs one."""
+
+    def __init__(
+        self,
+        url: str,
+        meters: Meters | None = None,
+        *,
+        writers: int = WRITERS,
+        readers: int = READERS,
+        host_clock: Clock | None = None,
+        outage_seconds: float = OUTAGE_SECONDS,
+        answer_seconds: float = ANSWER_SECONDS,
+    ) -> None:
+        self._answer_seconds = answer_seconds
+        self._outage = outage_seconds
+        self._meters = meters
+        self._url = make_url(url)
+        self._clock = SharedClock(host_clock or SystemClock())
+        self._clock_is_set = False
+        if self._url.get_backend_name() != "postgresql":
+            raise ConfigurationError(f"{self._url.render_as_string()} is not a PostgreSQL database")
+        self._engine = _line_engine(self._url)
+        self._readers = ThreadPoolExecutor(readers, thread_name_prefix="recado-read")
+        self._local = threading.local()
+        self._read_lines: list[_Line] = []
+        super().__init__()
+        self._count = writers
+        self._threads: list[threading.Thread] = []
+        self._starting = threading.Lock()
+        self._listeners: list[Callable[[], None]] = []
+
+    @property
+    def url(self) -> str:
+        return self._url.render_as_string(hide_password=False)
+
+    @property
+    def conninfo(self) -> str:
+        """The URL as the driver and PostgreSQL's own tools take it."""
+        return self._url.set(drivername="postgresql").render_as_string(hide_password=False)
+
+    @property
+    def clock(self) -> Clock:
+        """The server's clock. It is asked here once, and waited for; later each write brings the time along.
+
+        Raises `StorageUnavailable` when the server does not answer: with a wrong clock a process would take away the
+        leases of others.
+        """
+        if not self._clock_is_set:
+            with closing(self.connect_apart()) as connection:
+                asked = self._clock.monotonic()
+                [[now]] = self._asked(connection, b"SELECT clock_timestamp()")
+                assert isinstance(now, datetime)  # noqa: S101 - narrows the type
+                self._clock.told(now, asked, self._clock.monotonic())
+            self._clock_is_set = True
+        return self._clock
+
+    def _asked(self, connection: "psycopg.Connection[tuple[object, ...]]", question: bytes) -> list[tuple[object, ...]]:
+        import psycopg
+
+        try:
+            return connection.execute(question).fetchall()
+        except psycopg.OperationalError as error:
+            raise ConnectionLost(f"the database cannot be reached: {error}") from error
+
+    async def read(self, work: Callable[[UnitOfWork], T], *, owner: UUID | None) -> T:
+        self._inbox.check_open()
+        loop, asked = asyncio.get_running_loop(), time.monotonic()
+        return await loop.run_in_executor(self._readers, self._read, work, owner, asked)
+
+    def on_commit(self, listener: Callable[[], None]) -> None:
+        self._listeners.append(listener)
+
+    def connect_apart(self) -> "psycopg.Connection[tuple[object, ...]]":
+        """A bare connection of the caller's own, in autocommit (the delivery listens on it).
+
+        Raises `StorageUnavailable` when the server does not answer.
+        """
+        import psycopg
+
+        try:
+            connection = _bounded(self._url, autocommit=True, application_name="recado bell")
+            connection.execute(f"SELECT {DURABLE.replace('true', 'false')}")
+        except psycopg.OperationalError as error:
+            raise ConnectionLost(f"the database cannot be reached: {error}") from error
+        return connection
+
+    async def close(self) -> None:
+        self._inbox.close()
+        loop = asyncio.get_running_loop()
+        for thread in self._threads:
+            await loop.run_in_executor(None, thread.join)
+        await loop.run_in_executor(None, self._readers.shutdown)
+        for line in self._read_lines:
+            line.close()
+
+    def _start(self) -> None:
+        """The writers' threads, with the first write: a process that only reads has none."""
+        if self._threads:
+            return
+        with self._starting:
+            if not self._threads:
+                names = [f"recado-write-{number}" for number in range(self._count)]
+                threads = [threading.Thread(target=self._write_loop, name=name, daemon=True) for name in names]
+                for thread in threads:
+                    thread.start()
+                self._threads = threads
+
+    def _write_loop(self) -> None:
+        writer = PostgresWriter(
+            self._engine,
+            self._listeners,
+            self._clock,
+            self._outage,
+            self._meters,
+            self._last_write,
+            answer_seconds=self._answer_seconds,
+        )
+        while self._inbox.wait():
+            group = self._inbox.take()
+            if group:  # Another writer may have been quicker.
+                self._write_group(writer, group)
+        writer.close()
+
+    def _write_group(self, writer: PostgresWriter, group: "list[Item[Any]]") -> None:
+        try:
+            if not writer.run(group):
+                self._inbox.fail_older(self._outage, ConnectionLost(_LOST))
+        except Exception as error:  # The outermost loop of a thread that must not end: those who wait are told.
+            log.exception("database.writer_failed")
+            writer.close()
+            for item in group:
+                item.error = error
+            hand_out(group)
+
+    def _read(self, work: Callable[[UnitOfWork], T], owner: UUID | None, asked: float) -> T:
+        if time.monotonic() - asked > self._answer_seconds:  # Those before it have hung as long.
+            raise Busy("too many reads are waiting for the database; try again")
+        try:
+            return self._look(work, owner)
+        except DBAPIError as error:
+            if not _is_lost(error):
+                raise _as_storage_error(error) from error
+        try:
+            return self._look(work, owner)  # Once more: a server that has started again since is no reason to fail.
+        except DBAPIError as error:
+            raise _as_storage_error(error) from error
+
+    def _look(self, work: Callable[[UnitOfWork], T], owner: UUID | None) -> T:
+        line: _Line | None = getattr(self._local, "line", None)
+        if line is None:
+            line = self._local.line = _Line(self._engine, self._answer_seconds, read_only=True)
+            self._read_lines.append(line)
+        try:
+            with line.begin(owner):
+                return work(UnitOfWork(line.connection, owner))
+        except DBAPIError as error:
+            if _is_lost(error):
+                self._local.line = None
+                self._read_lines.remove(line)
+                line.give_up()
+            raise

@@ -1,0 +1,112 @@
+"""Connections to SQLite: their settings, and how one waits for a lock."""
+
+import random
+import sqlite3 as stdlib_sqlite3
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy.engine import URL
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.pool import NullPool, StaticPool
+
+from recado.core.database.sqlite.checkpoints import LONGEST_PAGES, PAGES
+from recado.core.database.sqlite.driver import sqlite_is_safe, sqlite_module
+from recado.core.database.sqlite.errors import _HELD, _Held, _is_locked
+from recado.core.database.sqlite.files import DatabaseFiles, Displaced, Opened, existing
+
+T = TypeVar("T")
+
+BATCH_SECONDS = 0.02
+LOCK_SECONDS = 5.0
+_MEMORY = {None, "", ":memory:"}
+
+
+def sqlite_engine(url: URL, *, read_only: bool = False, create: bool = False) -> Engine:
+    """An engine over one SQLite file with our settings: WAL, FULL, foreign keys, no waiting of SQLite's own.
+
+    Only with `create` is a file made where there is none.
+    """
+    memory = url.database in _MEMORY
+    name = str(url.database) if memory or create else existing(str(url.database))
+    engine = create_engine(
+        "sqlite://",
+        creator=lambda: _connected(":memory:" if memory else name, uri=not (memory or create), cached_statements=512),
+        module=sqlite_module(),
+        poolclass=StaticPool if memory else NullPool,
+        hide_parameters=True,  # Errors are logged and stored, and what customers wrote must not be in them.
+    )
+
+    @event.listens_for(engine, "connect")
+    def _connect(dbapi: stdlib_sqlite3.Connection, _record: object) -> None:
+        _pragmas(dbapi, read_only=read_only and not memory)
+
+    @event.listens_for(engine, "begin")
+    def _begin(connection: Connection) -> None:
+        connection.exec_driver_sql("BEGIN" if read_only else "BEGIN IMMEDIATE")
+
+    return engine
+
+
+def _connected(name: str, *, uri: bool, cached_statements: int = 128) -> stdlib_sqlite3.Connection:
+    connection: stdlib_sqlite3.Connection = sqlite_module().connect(
+        name,
+        uri=uri,
+        isolation_level=None,
+        check_same_thread=False,
+        timeout=0,
+        cached_statements=cached_statements,
+    )
+    return connection
+
+
+def _pragmas(dbapi: stdlib_sqlite3.Connection, *, read_only: bool) -> None:
+    dbapi.execute("PRAGMA busy_timeout=0")
+    dbapi.execute("PRAGMA journal_mode=WAL")
+    dbapi.execute("PRAGMA schema_version")  # Only what reads opens the log.
+    # The writer must not read a page twice while it holds the lock; readers have the system's cache, which they share.
+    kibibytes = 2_048 if read_only else 65_536
+    for pragma in (
+        "synchronous=FULL",
+        "foreign_keys=ON",
+        f"cache_size=-{kibibytes}",
+        "temp_store=MEMORY",
+        f"wal_autocheckpoint={LONGEST_PAGES if sqlite_is_safe() else PAGES}",
+    ):
+        dbapi.execute(f"PRAGMA {pragma}")
+    if read_only:
+        dbapi.execute("PRAGMA query_only=ON")
+
+
+def _retry_locked(step: Callable[[], T], give_up: float) -> T:
+    """SQLite's own busy handler sleeps longer and longer; one to three milliseconds gives a flat tail instead."""
+    while True:
+        try:
+            return step()
+        except (DBAPIError, stdlib_sqlite3.OperationalError, sqlite_module().OperationalError) as error:
+            if not _is_locked(error):
+                raise
+            if time.monotonic() >= give_up:
+                raise _Held(_HELD) from error
+        time.sleep(0.001 + 0.002 * random.random())  # noqa: S311 - jitter needs no secrecy
+
+
+def _give_up(since: float, seconds: float) -> float:
+    """When what was asked for at a moment has waited for others long enough; a moment more, when it has already."""
+    return max(since + seconds, time.monotonic() + BATCH_SECONDS)
+
+
+def _seen(files: DatabaseFiles | None, connection: Connection) -> Opened | None:
+    """What a connection that was just made has opened; it is closed when that is not what others have."""
+    try:
+        return files.opened() if files is not None else None
+    except Displaced:
+        connection.close()
+        raise
+
+
+def _driver_of(connection: Connection) -> stdlib_sqlite3.Connection:
+    raw: stdlib_sqlite3.Connection | None = connection.connection.driver_connection
+    assert raw is not None  # noqa: S101 - narrows the type: a live connection has a driver's connection
+    return raw

@@ -1,0 +1,189 @@
+"""The writer of SQLite: batches of functions, each batch one durable transaction."""
+
+import contextlib
+import sqlite3 as stdlib_sqlite3
+import time
+from collections.abc import Callable
+from typing import Any
+
+import structlog
+from sqlalchemy import Connection, Engine, RootTransaction
+from sqlalchemy.exc import DBAPIError
+
+from recado.core.database.inbox import BATCH_ITEMS, Item, LastWrite, call_each, hand_out
+from recado.core.database.sqlite.connections import (
+    BATCH_SECONDS,
+    LOCK_SECONDS,
+    _driver_of,
+    _give_up,
+    _retry_locked,
+    _seen,
+)
+from recado.core.database.sqlite.driver import sqlite_module
+from recado.core.database.sqlite.errors import _as_storage_error, _DisplacedInCommit, _Held, _lost, _TransactionLost
+from recado.core.database.sqlite.files import DatabaseFiles, Displaced, Opened
+from recado.core.database.unit_of_work import UnitOfWork
+from recado.core.errors import NotConfirmed
+from recado.core.metrics import Meters
+
+log = structlog.get_logger(__name__)
+
+
+class SqliteWriter:
+    """Runs batches of functions, each batch one durable transaction. Driven by a thread, or by a simulator."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        meters: Meters | None = None,
+        last_write: LastWrite | None = None,
+        files: DatabaseFiles | None = None,
+        *,
+        lock_seconds: float = LOCK_SECONDS,
+    ) -> None:
+        self._lock_seconds = lock_seconds
+        self._engine = engine
+        self._files = files
+        self._opened: Opened | None = None
+        self._last_write = last_write or LastWrite()
+        self._meters = meters
+        self._connection: Connection | None = None
+        self._listeners: list[Callable[[], None]] = []
+
+    def on_commit(self, listener: Callable[[], None]) -> None:
+        self._listeners.append(listener)
+
+    def run(self, take: "Callable[[], list[Item[Any]]]") -> bool:
+        """One transaction: take groups until none wait, the batch is full or it has held the lock long enough.
+
+        False when another process holds the lock for too long.
+        """
+        done: list[Item[Any]] = []
+        hooks: list[Callable[[], None]] = []
+        failure: BaseException | None = None
+        changed = False
+        try:
+            changed = self._transaction(take, done, hooks)
+        except Exception as error:  # noqa: BLE001 - the outermost loop of every write: each waiting future gets the error
+            failure = _as_storage_error(error)
+            if not isinstance(failure, Displaced | _DisplacedInCommit):  # It leads to the right files, if any does.
+                self._forget_connection()
+        if failure is None:
+            if changed:  # Where nothing is to be stored a full disk stores it well.
+                self._last_write.stored()
+            call_each(hooks)
+        else:
+            self._last_write.failed(failure)
+            for item in done:
+                item.result, item.error = None, failure
+        hand_out(done)
+        if changed:
+            call_each(self._listeners)
+        return not isinstance(failure, _Held)
+
+    def close(self) -> None:
+        self._forget_connection()
+
+    def _transaction(
+        self, take: "Callable[[], list[Item[Any]]]", done: "list[Item[Any]]", hooks: list[Callable[[], None]]
+    ) -> bool:
+        """Whether any row was changed: a claim that found nothing to take is no news, and must not ring for another."""
+        group = take()
+        if not group:
+            return False
+        done.extend(group)
+        give_up = _give_up(group[0].since, self._lock_seconds)
+        connection = self._open(give_up)
+        raw = _driver_of(connection)
+        changes = raw.total_changes
+        transaction = _retry_locked(connection.begin, give_up)
+        try:
+            self._check_files()
+            started, count = time.monotonic(), 0
+            while group:
+                self._group(connection, group, hooks)
+                count += len(group)
+                if count >= BATCH_ITEMS or time.monotonic() - started >= BATCH_SECONDS:
+                    break
+                group = take()
+                done.extend(group)
+            self._commit(transaction)
+        except BaseException as error:
+            if transaction.is_active:
+                transaction.rollback()
+            if isinstance(error, Displaced | _DisplacedInCommit):
+                self._rescue(raw)
+            raise
+        return raw.total_changes != changes
+
+    def _group(self, connection: Connection, group: "list[Item[Any]]", hooks: list[Callable[[], None]]) -> None:
+        """Run a group in its own savepoint; if several inputs fail together, halve until only the bad one fails."""
+        raw = _driver_of(connection)
+        raw.execute("SAVEPOINT f")
+        uow = UnitOfWork(connection, group[0].owner, self._meters)
+        try:
+            results = group[0].work(uow, [item.value for item in group])
+        except Exception as error:
+            # A full disk ends the transaction or the statement only, as the statement is: it is lost either way.
+            if not raw.in_transaction or _as_storage_error(error) is not error:
+                raise _lost(error) from error
+            raw.execute("ROLLBACK TO f")
+            raw.execute("RELEASE f")
+            if len(group) == 1:
+                group[0].error = error
+                return
+            middle = len(group) // 2
+            self._group(connection, group[:middle], hooks)
+            self._group(connection, group[middle:], hooks)
+            return
+        if not raw.in_transaction:  # The function swallowed the error that ended the transaction.
+            raise _TransactionLost("the transaction ended inside a unit of work")
+        raw.execute("RELEASE f")
+        for item, result in zip(group, results, strict=True):
+            item.result = result
+        hooks.extend(uow.hooks)
+
+    def _commit(self, transaction: RootTransaction) -> None:
+        try:
+            transaction.commit()
+        except DBAPIError as error:
+            known = _as_storage_error(error)
+            if known is error or "is full" in str(error):
+                raise
+            raise NotConfirmed(
+                f"the disk failed in mid-commit; it is not known whether this was stored: {known}"
+            ) from error
+        try:
+            self._check_files()
+        except Displaced as error:
+            raise _DisplacedInCommit(f"it is not known whether this was stored: {error}") from error
+
+    def _check_files(self) -> None:
+        if self._files is not None and self._opened is not None:
+            self._files.check(self._opened)
+
+    def _rescue(self, raw: stdlib_sqlite3.Connection) -> None:
+        """A log without a name dies with the processes that have it open: what is in it is copied while it is there."""
+        if self._files is not None and self._files.log_is_gone:
+            with contextlib.suppress(sqlite_module().Error):
+                raw.execute("PRAGMA wal_checkpoint(PASSIVE)")
+
+    def _open(self, give_up: float) -> Connection:
+        if self._connection is None:
+            if self._files is not None:
+                self._files.before_opening()
+            connection = _retry_locked(self._engine.connect, give_up)
+            self._opened = _seen(self._files, connection)
+            self._connection = connection
+        return self._connection
+
+    def _forget_connection(self) -> None:
+        """After a storage error a fresh connection is the safe one."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            if self._files is not None and self._opened is not None:
+                self._files.closing(self._opened)
+            try:
+                connection.close()
+            except DBAPIError as error:
+                log.warning("database.close_failed", error=str(error.orig))

@@ -1,0 +1,139 @@
+"""What is done to which process, drawn from the seed: one blow a cycle, and now and then bad weather beside it.
+
+Weather is not counted as a cycle: the model's server is killed (it refuses connections until it is back) or stands
+still, and the emulator stands still. A process that was killed is started again at once.
+"""
+
+import random
+import signal
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from recado.core.queue.crash import CRASH_POINTS
+from tests.chaos.torture.installation import WORKERS
+from tests.chaos.torture.judging.leases import Kill
+from tests.chaos.torture.processes import Target
+
+ARMED: Final = 0.2
+"""The share of starts after which a process kills itself at the first crash point it comes to."""
+POINTS: Final[Mapping[str, Sequence[str]]] = {
+    "api": ["after_accept"],
+    **{worker: [point for point in CRASH_POINTS if point != "after_accept"] for worker in WORKERS},
+}
+
+_BLOWS: Mapping[str, int] = {
+    "api": 22,
+    "worker-1": 27,
+    "worker-2": 27,
+    "both workers": 7,
+    "everything": 4,
+    "worker-1 SIGTERM": 4,
+    "worker-2 SIGTERM": 4,
+    "api SIGTERM": 5,
+}
+_WEATHER: Mapping[str, int] = {"none": 88, "model killed": 4, "model stands still": 4, "emulator stands still": 4}
+SERVERS_WEATHER: Final[Mapping[str, Mapping[str, int]]] = {
+    "postgres": {"postgres killed": 6, "postgres stands still": 2},
+    "redis": {"redis killed": 6, "redis stands still": 4, "redis flushed": 6, "redis full": 4},
+    "sqs": {"sqs killed": 5, "sqs stands still": 5},
+}
+"""What else there is to hit, by the server that a run has beside our processes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Blow:
+    """One cycle: how long to wait before it, whom it hits, how, and the weather."""
+
+    after: float
+    name: str
+    weather: str
+    lasts: float
+
+    @property
+    def targets(self) -> tuple[str, ...]:
+        match self.name:
+            case "both workers":
+                return WORKERS
+            case "everything":
+                return ("api", *WORKERS)
+        return (self.name.removesuffix(" SIGTERM"),)
+
+    @property
+    def signal(self) -> signal.Signals:
+        return signal.SIGTERM if self.name.endswith("SIGTERM") else signal.SIGKILL
+
+
+def blows(seed: int, cycles: int, every: tuple[float, float], weather: Mapping[str, int] | None = None) -> list[Blow]:
+    """The whole torture, known before it begins; `weather` is what else there is to hit."""
+    sky = {**_WEATHER, **(weather or {})}
+    chance = random.Random(f"blows {seed}")  # noqa: S311 - no secret
+    names, weights = list(_BLOWS), list(_BLOWS.values())
+    skies, likely = list(sky), list(sky.values())
+    return [
+        Blow(
+            chance.uniform(*every),
+            chance.choices(names, weights)[0],
+            chance.choices(skies, likely)[0],
+            chance.uniform(0.3, 4.0),
+        )
+        for _ in range(cycles)
+    ]
+
+
+class Executioner:
+    """Strikes, revives, and lets what stands still go on when its time is over."""
+
+    def __init__(self, processes: Mapping[str, Target], kills: list[Kill], seed: int) -> None:
+        self._processes = processes
+        self._chance = random.Random(f"arms {seed}")  # noqa: S311 - no secret
+        self._kills = kills
+        self._still: dict[str, float] = {}
+        self._peace = False
+        self.dealt: Counter[str] = Counter()
+
+    def strike(self, blow: Blow, now: float, monotonic: float) -> None:
+        for target in blow.targets:
+            if self._processes[target].strike(blow.signal) and target in WORKERS and blow.signal is signal.SIGKILL:
+                self._kills.append(Kill(target, now))
+        self.dealt[blow.name] += 1
+        who, _, what = blow.weather.partition(" ")
+        if what and who not in self._still:
+            self.dealt[blow.weather] += 1
+            self._processes[who].storm(what)
+            self._still[who] = monotonic + blow.lasts
+
+    def incarnation(self, name: str) -> int:
+        """How often a process has been started."""
+        return self._processes[name].incarnation
+
+    def tend(self, now: float, monotonic: float) -> None:
+        """Start what has ended, unless it is meant to be away for a while."""
+        for who in [name for name, until in self._still.items() if until <= monotonic]:
+            del self._still[who]
+            self._processes[who].clear()
+        for name, process in self._processes.items():
+            if name not in self._still and not process.lives:
+                if process.killed_itself:
+                    self._came_to_its_point(process, now)
+                process.revive(self._arms(name))
+
+    def clear_up(self) -> None:
+        """Fine weather from now on; whoever is armed is started anew."""
+        for process in self._processes.values():
+            if process.armed is not None:
+                process.strike(signal.SIGTERM)
+        self._peace = True
+        self._still = dict.fromkeys(self._still, 0.0)
+
+    def _came_to_its_point(self, process: Target, now: float) -> None:
+        self.dealt[f"itself {process.armed}"] += 1
+        if process.name in WORKERS:
+            self._kills.append(Kill(process.name, now))
+
+    def _arms(self, name: str) -> str | None:
+        """The crash point a process is started with: at these places a random kill hardly ever hits."""
+        if self._peace or name not in POINTS or self._chance.random() >= ARMED:
+            return None
+        return self._chance.choice(POINTS[name])

@@ -1,0 +1,230 @@
+"""The second wall between owners: SQL that forgets the owner sees and changes nothing of anybody else's."""
+
+import itertools
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import closing
+from datetime import UTC, datetime
+from functools import partial
+from typing import Final
+from uuid import UUID
+
+import psycopg
+import pytest
+from sqlalchemy import Column, Integer, LargeBinary, Table, delete, insert, make_url, select, text, update
+from sqlalchemy.exc import ProgrammingError
+
+from recado.bootstrap import metadata
+from recado.core.database.postgres.connections import postgres_engine
+from recado.core.database.postgres.database import PostgresDatabase
+from recado.core.database.postgres.roles import RolesMissing, beginnings, roles_of
+from recado.core.database.tenancy import tenant_column
+from recado.core.database.types import Id, Json, Moment, Sid
+from recado.core.database.unit_of_work import UnitOfWork
+from tests.support.servers.postgres import PostgresServer
+
+ANA, BIA = UUID(int=0xA), UUID(int=0xB)
+OF_TENANTS: Final[Mapping[Table, str]] = {
+    table: column for table in metadata().sorted_tables if (column := tenant_column(table)) is not None
+}
+_FITTING: Final[Mapping[str, object]] = {"send_policy": "prefer_silence", "role": "admin"}
+"""What a check constraint asks for."""
+
+
+@pytest.fixture(scope="module")
+def tenants_url(postgres_server: PostgresServer) -> str:
+    """A database in which each tenant table holds one row of Ana's and one of Bia's."""
+    url = postgres_server.make()
+    engine = postgres_engine(make_url(url))
+    with engine.begin() as connection:
+        connection.execute(text("SET LOCAL session_replication_role = replica"))  # No row has a parent.
+        for number, (table, owner) in enumerate(itertools.product(OF_TENANTS, (ANA, BIA))):
+            connection.execute(insert(table).values(row_of(table, owner, number)))
+    engine.dispose()
+    return url
+
+
+@pytest.fixture
+async def database(tenants_url: str) -> AsyncIterator[PostgresDatabase]:
+    """One writer and one reader: whoever comes next has the same connection."""
+    database = PostgresDatabase(tenants_url, writers=1, readers=1)
+    yield database
+    await database.close()
+
+
+@pytest.fixture
+def bare(tenants_url: str) -> "Iterator[psycopg.Connection[tuple[object, ...]]]":
+    """A connection that nobody has begun anything on."""
+    with closing(PostgresDatabase(tenants_url).connect_apart()) as connection:
+        yield connection
+
+
+def row_of(table: Table, owner: UUID, number: int) -> dict[str, object]:
+    """Some row of a table that is one owner's."""
+    values: dict[str, object] = {column.name: value_for(column, number) for column in table.c if wants(column)}
+    return {**values, OF_TENANTS[table]: owner}
+
+
+def wants(column: "Column[object]") -> bool:
+    return column.primary_key or column.unique is True or not column.nullable
+
+
+def value_for(column: "Column[object]", number: int) -> object:
+    """A value of its type that no other row has."""
+    if column.name in _FITTING:
+        return _FITTING[column.name]
+    kinds: list[tuple[type, object]] = [
+        (Id, UUID(int=1_000 + number)),
+        (Moment, datetime(2026, 1, 1, tzinfo=UTC)),
+        (Sid, f"SM{number:032x}"),
+        (Json, {}),
+        (Integer, number),
+        (LargeBinary, b"x"),
+    ]
+    found = [value for kind, value in kinds if isinstance(column.type, kind)]
+    if found:
+        return found[0]
+    return bool(number % 2) if column.type.python_type is bool else f"x{number}"
+
+
+def owners_seen(uow: UnitOfWork) -> dict[str, set[object]]:
+    """Whose rows SQL without any condition finds, table by table."""
+    return {
+        table.name: {row[column] for row in uow.all(select(table.c[column]))} for table, column in OF_TENANTS.items()
+    }
+
+
+def everywhere(*owners: UUID) -> dict[str, set[UUID]]:
+    return {table.name: set(owners) for table in OF_TENANTS}
+
+
+def who(uow: UnitOfWork) -> tuple[int, str, str]:
+    """The server's process, the role, and the owner that is set."""
+    row = uow.say("SELECT pg_backend_pid(), current_user::text, coalesce(current_setting('recado.owner', true), '')")[0]
+    return row[0], row[1], row[2]
+
+
+class TestSqlThatForgetsTheOwner:
+    async def test_sees_one_owner_s_rows_and_none_of_another_s(self, database: PostgresDatabase) -> None:
+        for owner in (ANA, BIA):
+            assert await database.read(owners_seen, owner=owner) == everywhere(owner)
+            assert await database.write(owners_seen, owner=owner) == everywhere(owner)
+
+    async def test_sees_everybody_s_rows_as_the_system(self, database: PostgresDatabase) -> None:
+        assert await database.read(owners_seen, owner=None) == everywhere(ANA, BIA)
+        assert await database.write(owners_seen, owner=None) == everywhere(ANA, BIA)
+
+    async def test_sees_nothing_of_an_owner_that_has_nothing(self, database: PostgresDatabase) -> None:
+        assert await database.read(owners_seen, owner=UUID(int=0xC)) == everywhere()
+
+    @pytest.mark.parametrize("table", OF_TENANTS, ids=lambda table: table.name)
+    async def test_changes_nothing_of_another_s(self, database: PostgresDatabase, table: Table) -> None:
+        column = table.c[OF_TENANTS[table]]
+
+        def touch(uow: UnitOfWork) -> tuple[int, int]:
+            changed = uow.changed(update(table).where(column == BIA).values({column.name: BIA}))
+            return changed, uow.changed(delete(table).where(column == BIA))
+
+        assert await database.write(touch, owner=ANA) == (0, 0)
+
+    @pytest.mark.parametrize("table", OF_TENANTS, ids=lambda table: table.name)
+    async def test_stores_nothing_as_another_s(self, database: PostgresDatabase, table: Table) -> None:
+        new = insert(table).values(row_of(table, BIA, 500))
+        given_away = update(table).values({OF_TENANTS[table]: BIA})
+        for statement in (new, given_away):
+            with pytest.raises(ProgrammingError, match="row-level security"):
+                await database.write(partial(UnitOfWork.execute, statement=statement), owner=ANA)
+
+    async def test_reaches_no_table_that_is_nobody_s(self, database: PostgresDatabase) -> None:
+        for table in set(metadata().sorted_tables) - set(OF_TENANTS):
+            with pytest.raises(ProgrammingError, match="permission denied"):
+                await database.read(partial(UnitOfWork.all, statement=select(table)), owner=ANA)
+
+
+class TestWithoutAnOwner:
+    @pytest.mark.parametrize("setting", ["RESET recado.owner", "SET recado.owner = ''"])
+    async def test_the_tenant_role_sees_nothing(
+        self, bare: "psycopg.Connection[tuple[object, ...]]", setting: str
+    ) -> None:
+        bare.execute(f'SET ROLE "{roles_of(bare.info.dbname).tenant}"'.encode())
+        bare.execute(setting.encode())
+        for table in OF_TENANTS:
+            assert bare.execute(f"SELECT count(*) FROM {table.name}".encode()).fetchall() == [(0,)], table.name
+
+    async def test_a_transaction_of_one_owner_never_becomes_another_s(self, database: PostgresDatabase) -> None:
+        with pytest.raises(RuntimeError, match="another's"):
+            await database.read(lambda uow: uow.for_owner(BIA), owner=ANA)
+
+
+class TestAConnectionThatIsUsedAgain:
+    async def test_carries_no_role_and_no_owner_over(self, database: PostgresDatabase) -> None:
+        roles = roles_of(make_url(database.url).database or "")
+        as_ana, as_bia, as_system = [
+            (roles.tenant, str(ANA)),
+            (roles.tenant, str(BIA)),
+            (roles.system, ""),
+        ]
+        for door in (database.write, database.read):
+            seen = [await door(who, owner=owner) for owner in (ANA, BIA, None, ANA, None)]
+            assert len({pid for pid, *_ in seen}) == 1, "all of them on one connection"
+            assert [tuple(rest) for _, *rest in seen] == [as_ana, as_bia, as_system, as_ana, as_system]
+
+    async def test_carries_none_over_after_a_failure_either(self, database: PostgresDatabase) -> None:
+        for door in (database.write, database.read):
+            with pytest.raises(ProgrammingError):
+                await door(lambda uow: uow.say("SELECT * FROM nowhere"), owner=ANA)
+            _, _, owner = await door(who, owner=None)
+            assert owner == ""
+            assert await door(owners_seen, owner=BIA) == everywhere(BIA)
+
+    @pytest.mark.parametrize("read_only", [False, True])
+    @pytest.mark.parametrize("end", ["COMMIT", "ROLLBACK"])
+    async def test_is_the_login_s_again_once_the_transaction_has_ended(
+        self, bare: "psycopg.Connection[tuple[object, ...]]", end: str, read_only: bool
+    ) -> None:
+        """A pooler may hand it to anybody then."""
+        what = b"SELECT current_user = session_user, coalesce(current_setting('recado.owner', true), '')"
+        words = beginnings(bare.info.dbname, "public", read_only=read_only)
+        for owner in (ANA, None):
+            bare.execute(words.of(owner).encode(), prepare=False)
+            assert bare.execute(what).fetchall() == [(False, "" if owner is None else str(owner))]
+            bare.execute(end.encode())
+            assert bare.execute(what).fetchall() == [(True, "")]
+
+    async def test_sees_the_right_rows_with_a_statement_that_the_server_keeps(self, database: PostgresDatabase) -> None:
+        """The driver has it prepared after five runs; the plan of one role must not serve another."""
+
+        def seen(uow: UnitOfWork) -> int:
+            return int(uow.say("SELECT count(*) FROM messages")[0][0])
+
+        found = [await database.write(seen, owner=owner) for _ in range(8) for owner in (ANA, None, BIA)]
+        assert found == [1, 2, 1] * 8
+
+
+class TestRoles:
+    def test_bear_the_name_of_their_database(self) -> None:
+        assert roles_of("recado").system == "recado_system_recado"
+        assert roles_of("recado").tenant == "recado_tenant_recado"
+
+    def test_have_names_that_postgresql_does_not_cut(self) -> None:
+        first, second = (roles_of("ã" * 30 + end) for end in ("_one", "_two"))
+        assert len({first.system, first.tenant, second.system, second.tenant}) == 4
+        assert max(len(name.encode()) for name in (first.system, second.tenant)) <= 63
+
+    async def test_that_were_never_made_are_named_together_with_the_command(
+        self, postgres_server: PostgresServer
+    ) -> None:
+        database = PostgresDatabase(postgres_server.make(empty=True))
+        for door in (database.write, database.read):
+            with pytest.raises(RolesMissing, match=r"recado_system_recado_\d+.* run `recado migrate`"):
+                await door(who, owner=None)
+        await database.close()
+
+    async def test_of_one_database_are_nobody_in_the_next(
+        self, postgres_server: PostgresServer, bare: "psycopg.Connection[tuple[object, ...]]"
+    ) -> None:
+        other = make_url(postgres_server.make()).database or ""
+        for role in (roles_of(other).system, roles_of(other).tenant):
+            bare.execute(f'SET ROLE "{role}"'.encode())
+            with pytest.raises(psycopg.errors.InsufficientPrivilege):
+                bare.execute("SELECT * FROM messages")
+            bare.execute("RESET ROLE")
