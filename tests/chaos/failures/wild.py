@@ -1,4 +1,4 @@
-"""Agents that fail in ways nobody expects of an agent; installed into a test's workers beside `tests/support/unruly.py`.
+"""Agents that fail in ways nobody expects of an agent; put into a test's workers beside `tests/support/unruly.py`.
 
 Each does it when the customer says the word, and answers everybody else.
 """
