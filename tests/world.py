@@ -38,11 +38,11 @@ from recado.conversation.ports import (
     TurnContext,
     Unknown,
 )
-from recado.conversation.replying.accept import Accepted, AcceptService, BurstWindow, Duplicate, Inbound
+from recado.conversation.replying.accept import Accepted, AcceptService, BurstWindow, Duplicate, InboundMessage
 from recado.conversation.replying.handler import ReplyHandler, ReplyLimits
 from recado.conversation.repository import Conversations, Messages
 from recado.conversation.sending.handler import SendHandler
-from recado.conversation.sending.provider_messages import DeliveryReports, Recorded, Report
+from recado.conversation.sending.provider_messages import DeliveryReport, DeliveryReportService, Recorded
 from recado.conversation.sending.splitting import split
 from recado.conversation.tables import messages
 from recado.conversation.values import AccountSid, Address, MessageSid
@@ -223,7 +223,7 @@ class World:
     identity: IdentityService = field(init=False)
     numbers: NumberService = field(init=False)
     acceptance: AcceptService = field(init=False)
-    reports: DeliveryReports = field(init=False)
+    reports: DeliveryReportService = field(init=False)
     replies: ReplyHandler = field(init=False)
     sends: SendHandler = field(init=False)
     handoff: HandOffService = field(init=False)
@@ -254,7 +254,7 @@ class World:
         self.identity = IdentityService(database, clock, ids, Passwords(weak))
         self.numbers = NumberService(database, Sealer(bytes(32)), clock, ids)
         self.acceptance = AcceptService(database, ids, self.window, max_attempts=3)
-        self.reports = DeliveryReports(database, clock, ids, advances)
+        self.reports = DeliveryReportService(database, clock, ids, advances)
         limits = ReplyLimits(answer=DEADLINE, burst=self.window.most)
         self.replies = ReplyHandler(
             database, clock, ids, chance, self.agents, split, limits, crash=self._crash, meters=self.meters
@@ -284,7 +284,7 @@ class World:
         """A customer's message reaches us; its SID. The running job hears of it, as a worker's relay would tell it."""
         self._received += 1
         sid = sid or f"SM{0xABC0000 + self._received:032x}"
-        inbound = Inbound(
+        inbound = InboundMessage(
             id=self.ids.new(),
             owner_id=self.owner_id,
             address_id=self.address_id,
@@ -384,7 +384,7 @@ class World:
         """The provider reports on a message it has taken."""
         attempt = UUID(hex=taken.message.callback_ref)
         return await self.reports.record(
-            Report(attempt, frozenset([taken.message.account_id]), taken.sid.value, status, error)
+            DeliveryReport(attempt, frozenset([taken.message.account_id]), taken.sid.value, status, error)
         )
 
     # --- What can be seen ---------------------------------------------------------------------------------------------
@@ -406,7 +406,7 @@ class World:
 
     async def outcome_of(self, sid: str) -> str | None:
         """`answered`, `suppressed:opt_out`, …; None while it is open."""
-        return (await self.message(sid)).verdict
+        return (await self.message(sid)).outcome_and_reason
 
     async def outcomes_of(self, *sids: str) -> list[str | None]:
         return [await self.outcome_of(sid) for sid in sids]

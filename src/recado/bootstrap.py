@@ -26,10 +26,10 @@ from recado.conversation.replying.accept import AcceptService, BurstWindow
 from recado.conversation.replying.handler import ReplyHandler, ReplyLimits
 from recado.conversation.sending.handler import SendHandler
 from recado.conversation.sending.outbox import SEND
-from recado.conversation.sending.provider_messages import DeliveryReports
+from recado.conversation.sending.provider_messages import DeliveryReportService
 from recado.conversation.sending.splitting import split
-from recado.conversation.upkeep.expiry import Quiet, QuietLimits
-from recado.conversation.upkeep.rescue import Overdue
+from recado.conversation.upkeep.expiry import IdleExpiry, IdleLimits
+from recado.conversation.upkeep.rescue import Rescue
 from recado.core.clock import Clock, SystemClock
 from recado.core.container import containers, providers
 from recado.core.database.engine import Database, on_postgresql
@@ -267,8 +267,8 @@ def _window(settings: Settings) -> BurstWindow:
     return BurstWindow(timedelta(seconds=settings.quiet_seconds), timedelta(seconds=settings.max_wait_seconds))
 
 
-def _quiet_limits(settings: Settings) -> QuietLimits:
-    return QuietLimits(timedelta(minutes=settings.idle_minutes), timedelta(hours=settings.expire_hours))
+def _idle_limits(settings: Settings) -> IdleLimits:
+    return IdleLimits(timedelta(minutes=settings.idle_minutes), timedelta(hours=settings.expire_hours))
 
 
 def _replies(
@@ -322,7 +322,7 @@ def _sends(
 def _webhooks(
     directory: Directory,
     acceptance: AcceptService,
-    reports: DeliveryReports,
+    reports: DeliveryReportService,
     database: Database,
     clock: Clock,
     ids: Ids,
@@ -353,17 +353,17 @@ SCHEDULES = (
 
 
 def _sweeps(
-    overdue: Callable[[], Overdue],
+    rescue: Callable[[], Rescue],
     gaps: Callable[[], "GapSweep"],
     pruning: Callable[[], Pruning],
-    quiet: Callable[[], Quiet],
+    idle_expiry: Callable[[], IdleExpiry],
 ) -> Sequence[Handler]:
     return (
-        Sweep("sweep.turns", lambda: overdue().move()),
+        Sweep("sweep.turns", lambda: rescue().run()),
         Sweep("sweep.gaps", lambda: gaps().sweep()),
         Sweep("sweep.prune", lambda: pruning().prune()),
-        Sweep("idle_conversations", lambda: quiet().rest()),
-        Sweep("expired_conversations", lambda: quiet().end()),
+        Sweep("idle_conversations", lambda: idle_expiry().mark_idle()),
+        Sweep("expired_conversations", lambda: idle_expiry().close_expired()),
     )
 
 
@@ -431,7 +431,7 @@ class Container(containers.DeclarativeContainer):
 
     window = providers.Singleton(_window, settings)
     acceptance = providers.Singleton(AcceptService, database, ids, window, settings.provided.max_attempts)
-    reports = providers.Singleton(DeliveryReports, database, clock, ids, providers.Object(advances))
+    reports = providers.Singleton(DeliveryReportService, database, clock, ids, providers.Object(advances))
 
     directory = providers.Singleton(Directory, database, sealer, clock)
     numbers = providers.Singleton(NumberService, database, sealer, clock, ids)
@@ -455,12 +455,12 @@ class Container(containers.DeclarativeContainer):
         HandOffService, database, clock, ids, providers.Object(split), replies, settings.provided.max_attempts
     )
 
-    overdue = providers.Singleton(Overdue, database, clock, ids, replies, settings.provided.max_attempts)
+    rescue = providers.Singleton(Rescue, database, clock, ids, replies, settings.provided.max_attempts)
     pruning = providers.Singleton(Pruning, database, clock)
-    quiet = providers.Singleton(
-        Quiet, database, clock, ids, providers.Object(split), providers.Singleton(_quiet_limits, settings)
+    idle_expiry = providers.Singleton(
+        IdleExpiry, database, clock, ids, providers.Object(split), providers.Singleton(_idle_limits, settings)
     )
-    sweeps = providers.Singleton(_sweeps, overdue.provider, gap_sweep.provider, pruning.provider, quiet.provider)
+    sweeps = providers.Singleton(_sweeps, rescue.provider, gap_sweep.provider, pruning.provider, idle_expiry.provider)
 
     handlers = providers.Singleton(_handlers, replies, sends, sweeps)
     queue = providers.Singleton(_queue, database, clock, ids, chance, handlers, settings)

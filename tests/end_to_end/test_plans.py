@@ -16,8 +16,8 @@ from recado.conversation.ports import HandOff, NotProcessed, Refused, Unknown
 from recado.conversation.replying.jobs import REPLY
 from recado.conversation.sending.outbox import SEND
 from recado.conversation.sending.splitting import split
-from recado.conversation.upkeep.expiry import Quiet, QuietLimits
-from recado.conversation.upkeep.rescue import Overdue
+from recado.conversation.upkeep.expiry import IdleExpiry, IdleLimits
+from recado.conversation.upkeep.rescue import Rescue
 from recado.conversation.values import Address
 from recado.core.clock import FrozenClock
 from recado.core.database.engine import Database
@@ -164,7 +164,7 @@ async def persons_and_operators(world: World) -> None:
 
 async def maintenance(world: World) -> None:
     database, clock, ids = world.database, world.clock, world.ids
-    overdue = Overdue(database, clock, ids, world.replies, 3)
+    rescue = Rescue(database, clock, ids, world.replies, 3)
     await world.receives("alguém?", CARLA)
     world.advance(2)
     [unwanted] = await world.queue.claim(1, suspects=0)
@@ -175,16 +175,16 @@ async def maintenance(world: World) -> None:
     world.advance(2)
     await world.works_once()
     world.advance(400)
-    assert (await overdue.move()).overdue_turns == 1
+    assert (await rescue.run()).overdue_turns == 1
     await world.passes(10)
     now = clock.now()
     window = NewJob(ids.new(), REPLY, world.owner_id, now, now, "a lane", window_ends_at=now, collecting=True)
     await database.write(lambda uow: enqueue.collect(uow, [window], due_at_once=frozenset({"a lane"})), owner=None)
-    quiet = Quiet(database, clock, ids, split, QuietLimits())
+    idle_expiry = IdleExpiry(database, clock, ids, split, IdleLimits())
     world.advance(3600)
-    await quiet.rest()
+    await idle_expiry.mark_idle()
     world.advance(86_400)
-    await quiet.end()
+    await idle_expiry.close_expired()
     cron = Cron(database, clock, ids, [Schedule("sweep", timedelta(seconds=60))])
     await cron.insert_slots()
     await cron.set("sweep", enabled=False)

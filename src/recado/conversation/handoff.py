@@ -23,7 +23,7 @@ from recado.core.errors import InvalidInput, NotFound
 from recado.core.ids import Ids
 from recado.core.queue.storage import lanes
 
-MOST_SAID = 20_000
+MAX_REPLY_LENGTH = 20_000
 """Characters of one reply of a person, which is as much as an agent may say."""
 
 
@@ -77,8 +77,8 @@ class HandOffService:
         """Say something as a person; that takes the conversation, if nobody has taken it yet."""
         if not text.strip():
             raise InvalidInput("there is nothing to say: give the text with --text")
-        if len(text) > MOST_SAID:
-            raise InvalidInput(f"the text has {len(text):,} characters; {MOST_SAID:,} at most")
+        if len(text) > MAX_REPLY_LENGTH:
+            raise InvalidInput(f"the text has {len(text):,} characters; {MAX_REPLY_LENGTH:,} at most")
 
         def work(uow: UnitOfWork) -> Answer:
             now = self._clock.now()
@@ -97,7 +97,7 @@ class HandOffService:
             now = self._clock.now()
             conversation = _held(uow, conversation_id)
             released = Lifecycle(uow, self._ids, now).hand_to(conversation, "agent", "person", None)
-            job_id = self._replies.second_chances(uow, now).resume(released, self._max_attempts)
+            job_id = self._replies.replays(uow, now).resume(released, self._max_attempts)
             return Released(released, job_id)
 
         return await self._database.write(work, owner=owner_id)

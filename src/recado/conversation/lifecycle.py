@@ -33,7 +33,7 @@ class Lifecycle:
         self._remember(conversation, "status", "idle", "open", by, None)
         return replace(conversation, status="open")
 
-    def rest(self, conversation: Conversation, nudge: Answer | None) -> Conversation:
+    def mark_idle(self, conversation: Conversation, nudge: Answer | None) -> Conversation:
         """Nobody has spoken for a while. The nudge, if there is one, belongs to this stretch of silence."""
         conversation.check_status("idle")
         nudge_id = nudge.id if nudge else None

@@ -31,7 +31,7 @@ Suppression: TypeAlias = Literal[
 Author: TypeAlias = Literal["agent", "apology", "person", "notice"]
 AnswerState: TypeAlias = Literal["waiting", "accepted", "refused", "stopped", "unconfirmed"]
 AttemptState: TypeAlias = Literal["sending", "accepted", "refused", "retry", "unknown", "absent", "unconfirmed"]
-Because: TypeAlias = Literal["replay", "late_sid", "person", "release"]
+OutcomeCause: TypeAlias = Literal["replay", "late_sid", "person", "release"]
 
 OUTCOMES: tuple[Outcome, ...] = ("answered", "superseded", "handed_off", "suppressed", "apologised")
 
@@ -49,7 +49,7 @@ HOLDER_CHANGES: dict[Holder, frozenset[Holder]] = {
 }
 
 _SETTLED_BY_AGENT = frozenset({"answered", "superseded", "handed_off"})
-OUTCOME_CHANGES: dict[Because, dict[str, frozenset[str]]] = {
+OUTCOME_CHANGES: dict[OutcomeCause, dict[str, frozenset[str]]] = {
     "replay": {
         "apologised": _SETTLED_BY_AGENT,
         "suppressed:already_apologised": _SETTLED_BY_AGENT,
@@ -143,12 +143,12 @@ class Message:
         return Address(self.from_address)
 
     @property
-    def verdict(self) -> str | None:
+    def outcome_and_reason(self) -> str | None:
         """The outcome and, for a suppression, its reason: `suppressed:opt_out`."""
-        return verdict(self.outcome, self.outcome_reason) if self.outcome else None
+        return outcome_and_reason(self.outcome, self.outcome_reason) if self.outcome else None
 
 
-def verdict(outcome: Outcome, reason: Suppression | None) -> str:
+def outcome_and_reason(outcome: Outcome, reason: Suppression | None) -> str:
     """An outcome in one word, as people and the history read it."""
     return f"{outcome}:{reason}" if reason else outcome
 

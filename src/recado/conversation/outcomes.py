@@ -9,7 +9,15 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from recado.conversation.models import OUTCOME_CHANGES, Because, Message, Outcome, Suppression, Turn, verdict
+from recado.conversation.models import (
+    OUTCOME_CHANGES,
+    Message,
+    Outcome,
+    OutcomeCause,
+    Suppression,
+    Turn,
+    outcome_and_reason,
+)
 from recado.conversation.repository import Messages, Turns
 from recado.conversation.tables import outcome_changes
 from recado.core.database.prepared import Prepared, inserting
@@ -21,7 +29,7 @@ _CHANGED = Prepared(inserting(outcome_changes))
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class TurnOutcome:
     """What a turn ended in. `answered` marks the newest message; the turn's others are `superseded`."""
 
     outcome: Outcome
@@ -37,32 +45,32 @@ class Outcomes:
         self._ids = ids
         self._now = now
 
-    def settle_turn(self, turn: Turn, verdict_: Verdict, *, by_person: bool = False) -> None:
+    def settle_turn(self, turn: Turn, ended: TurnOutcome, *, by_person: bool = False) -> None:
         """Give every message of the turn its outcome, and the turn its end."""
-        because: list[Because] = ["late_sid"]
+        because: list[OutcomeCause] = ["late_sid"]
         if by_person:
             because.append("person")
         if turn.replay_of is not None:
             because.append("replay")
         if turn.resumes:
             because.append("release")
-        self.settle(Messages(self._uow).of_turn(turn.id), verdict_, because)
+        self.settle(Messages(self._uow).of_turn(turn.id), ended, because)
         if turn.settled_at is None:
             Turns(self._uow).change(turn.id, settled_at=self._now)
 
-    def settle(self, group: Sequence[Message], verdict_: Verdict, because: Sequence[Because]) -> None:
+    def settle(self, group: Sequence[Message], ended: TurnOutcome, because: Sequence[OutcomeCause]) -> None:
         """The newest of `group` by our order of receipt carries the answer."""
         if not group:
             return
         newest = max(group, key=lambda message: message.id)
         for message in group:
-            outcome = verdict_.outcome
+            outcome = ended.outcome
             if outcome == "answered" and message is not newest:
                 outcome = "superseded"
-            self._write(message, outcome, verdict_, because)
+            self._write(message, outcome, ended, because)
 
-    def _write(self, message: Message, outcome: Outcome, verdict_: Verdict, because: Sequence[Because]) -> None:
-        before, after = message.verdict, verdict(outcome, verdict_.reason)
+    def _write(self, message: Message, outcome: Outcome, ended: TurnOutcome, because: Sequence[OutcomeCause]) -> None:
+        before, after = message.outcome_and_reason, outcome_and_reason(outcome, ended.reason)
         if before is not None:
             legal = [each for each in because if outcome in OUTCOME_CHANGES[each].get(before, frozenset())]
             if not legal or before == after:
@@ -71,13 +79,13 @@ class Outcomes:
         Messages(self._uow).change(
             message.id,
             outcome=outcome,
-            outcome_reason=verdict_.reason,
+            outcome_reason=ended.reason,
             outcome_at=self._now,
-            answered_by=verdict_.answered_by,
+            answered_by=ended.answered_by,
         )
-        self._uow.count(OUTCOMES, outcome, verdict_.reason or "")
+        self._uow.count(OUTCOMES, outcome, ended.reason or "")
 
-    def _remember(self, message: Message, before: str, after: str, because: Because) -> None:
+    def _remember(self, message: Message, before: str, after: str, because: OutcomeCause) -> None:
         self._uow.run(
             _CHANGED,
             id=self._ids.new(),

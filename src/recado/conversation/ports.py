@@ -53,17 +53,17 @@ class Usage:
     output_tokens: int = 0
 
 
-MOST_TOKENS = 2**31 - 1
-_LONGEST_MODEL = 200
+MAX_TOKENS = 2**31 - 1
+_MAX_MODEL_LENGTH = 200
 
 
 def _countable(usage: object) -> Usage:
     match usage:
         case Usage(model=None | str(), input_tokens=int(read), output_tokens=int(written)) if (
-            0 <= read <= MOST_TOKENS and 0 <= written <= MOST_TOKENS
+            0 <= read <= MAX_TOKENS and 0 <= written <= MAX_TOKENS
         ):
             model = usage.model or ""
-            if len(model) <= _LONGEST_MODEL and model.isprintable():
+            if len(model) <= _MAX_MODEL_LENGTH and model.isprintable():
                 return usage
     raise ValueError("usage needs whole numbers of tokens, none below 0, and a short name of a model")
 

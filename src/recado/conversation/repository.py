@@ -219,9 +219,9 @@ class Messages(OwnedRepository[models.Message]):
         """The conversation's messages that do not belong to `turn_id`, the newest first."""
         return self._many(_BEFORE, conversation_id=conversation_id, turn_id=turn_id, most=limit)
 
-    def newest(self, lane_conversation: UUID) -> models.Message | None:
+    def newest(self, conversation_id: UUID) -> models.Message | None:
         """The conversation's newest message: whom to answer, and when the 24-hour window opened."""
-        return self._one(_NEWEST, conversation_id=lane_conversation)
+        return self._one(_NEWEST, conversation_id=conversation_id)
 
     def later_outcomes(self, lane: str, after: UUID) -> set[models.Outcome | None]:
         """The outcomes of the lane's messages after message `after`; None stands for an open one."""

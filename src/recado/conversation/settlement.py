@@ -6,7 +6,7 @@ from uuid import UUID
 
 from recado.conversation.lifecycle import Lifecycle
 from recado.conversation.models import Answer, AnswerState, Conversation, InboxItem, Message, Outcome, Suppression, Turn
-from recado.conversation.outcomes import Outcomes, Verdict
+from recado.conversation.outcomes import Outcomes, TurnOutcome
 from recado.conversation.repository import Answers, Conversations, InboxItems, Messages, Turns
 from recado.core.database.unit_of_work import UnitOfWork
 from recado.core.ids import Ids
@@ -33,7 +33,7 @@ class Settlement:
             return
         turn = Turns(self._uow).require(answer.turn_id)
         outcome: Outcome = "apologised" if answer.author == "apology" else "answered"
-        self._outcomes.settle_turn(turn, Verdict(outcome, None, answer.id))
+        self._outcomes.settle_turn(turn, TurnOutcome(outcome, None, answer.id))
         if answer.closes:
             self._close(conversation, turn)
 
@@ -49,14 +49,14 @@ class Settlement:
         self._end(answer, state, reason, code)
         if answer.turn_id is not None:
             turn = Turns(self._uow).require(answer.turn_id)
-            self._outcomes.settle_turn(turn, Verdict("suppressed", reason, answer.id))
+            self._outcomes.settle_turn(turn, TurnOutcome("suppressed", reason, answer.id))
 
     def already_apologised(self, answer: Answer, first: Answer) -> None:
         """The lane got an apology a moment ago; a second one would only annoy."""
         self._end(answer, "stopped", "already_apologised", None)
         if answer.turn_id is not None:
             turn = Turns(self._uow).require(answer.turn_id)
-            self._outcomes.settle_turn(turn, Verdict("suppressed", "already_apologised", first.id))
+            self._outcomes.settle_turn(turn, TurnOutcome("suppressed", "already_apologised", first.id))
 
     def taken_over(self, answer: Answer, why: str) -> None:
         """A person speaks now: what was not sent yet is theirs to say."""
@@ -66,14 +66,14 @@ class Settlement:
 
     def to_person(self, turn: Turn, why: str) -> None:
         """The turn is a person's: in the inbox, unless what they have said since then has answered it."""
-        spoken = self.spoken_since(turn)
+        spoken = self.person_answer_since(turn)
         if spoken is not None and spoken.state == "accepted":
-            self._outcomes.settle_turn(turn, Verdict("answered", None, spoken.id), by_person=True)
+            self._outcomes.settle_turn(turn, TurnOutcome("answered", None, spoken.id), by_person=True)
             return
-        self._outcomes.settle_turn(turn, Verdict("handed_off"))
+        self._outcomes.settle_turn(turn, TurnOutcome("handed_off"))
         self.to_inbox(turn, why)
 
-    def spoken_since(self, turn: Turn) -> Answer | None:
+    def person_answer_since(self, turn: Turn) -> Answer | None:
         """What a person has written since the turn began; what came in later is not answered by it."""
         return Answers(self._uow).of_person_since(turn.lane, turn.created_at)
 
@@ -100,7 +100,7 @@ class Settlement:
         waiting = Messages(self._uow).handed_off_in(answer.lane)
         begun = Turns(self._uow).begun_by({message.turn_id for message in waiting}, answer.created_at)
         heard = [message for message in waiting if message.turn_id in begun]
-        self._outcomes.settle(heard, Verdict("answered", None, answer.id), ["person"])
+        self._outcomes.settle(heard, TurnOutcome("answered", None, answer.id), ["person"])
         InboxItems(self._uow).resolve(_turns(heard) - _turns(m for m in waiting if m not in heard), self._now)
 
 

@@ -13,7 +13,7 @@ from recado.channels.twilio.models import TwilioCredentials
 from recado.channels.twilio.reconcile import MAX_PAGES, GapSweep, Swept
 from recado.channels.twilio.sending.client import MessageRecord, MessagesPage, TwilioApi
 from recado.channels.twilio.sending.transport import CallProblem, Declined, NeverSent, Transport, Uncertain
-from recado.conversation.replying.accept import Accepted, AcceptService, Duplicate, Inbound
+from recado.conversation.replying.accept import Accepted, AcceptService, Duplicate, InboundMessage
 from recado.conversation.values import Address, MessageSid
 from recado.core.clock import FrozenClock
 from recado.core.database.engine import Database
@@ -100,7 +100,7 @@ class Gaps:
 
     async def webhook(self, sid: str, text: str = "oi", raw: bytes = b"Body=oi") -> Accepted | Duplicate:
         world = self.world
-        inbound = Inbound(
+        inbound = InboundMessage(
             id=world.ids.new(),
             owner_id=world.owner_id,
             address_id=world.address_id,

@@ -22,10 +22,10 @@ from recado.conversation.handoff import HandOffService
 from recado.conversation.replying.accept import AcceptService, BurstWindow
 from recado.conversation.replying.handler import ReplyHandler, ReplyLimits
 from recado.conversation.sending.handler import SendHandler
-from recado.conversation.sending.provider_messages import DeliveryReports
+from recado.conversation.sending.provider_messages import DeliveryReportService
 from recado.conversation.sending.splitting import split
-from recado.conversation.upkeep.expiry import Quiet, QuietLimits
-from recado.conversation.upkeep.rescue import Overdue
+from recado.conversation.upkeep.expiry import IdleExpiry, IdleLimits
+from recado.conversation.upkeep.rescue import Rescue
 from recado.core.database.types import to_microseconds
 from recado.core.errors import DomainError
 from recado.core.ids import UuidV7
@@ -252,8 +252,8 @@ class Parts:
     process: Process
     agents: SimAgents
     acceptance: AcceptService
-    reports: DeliveryReports
-    quiet: Quiet
+    reports: DeliveryReportService
+    idle_expiry: IdleExpiry
     handoff: HandOffService
     queue: QueueService
     heartbeat: SimHeartbeat
@@ -295,13 +295,15 @@ class Machine:
         )
         outside = InboundList(world)
         gaps = GapSweep(cast(Directory, outside), cast(TwilioApi, outside), acceptance, database, world.clock, ids)
-        quiet = Quiet(database, world.clock, ids, cut, QuietLimits(plan.idle, plan.expire), page=plan.customers)
+        idle_expiry = IdleExpiry(
+            database, world.clock, ids, cut, IdleLimits(plan.idle, plan.expire), page=plan.customers
+        )
         sweeps = (
-            Sweep("sweep.turns", Overdue(database, world.clock, ids, replies, MAX_ATTEMPTS).move),
+            Sweep("sweep.turns", Rescue(database, world.clock, ids, replies, MAX_ATTEMPTS).run),
             Sweep("sweep.gaps", gaps.sweep),
             Sweep("sweep.prune", Pruning(database, world.clock).prune),
-            Sweep("idle_conversations", quiet.rest),
-            Sweep("expired_conversations", quiet.end),
+            Sweep("idle_conversations", idle_expiry.mark_idle),
+            Sweep("expired_conversations", idle_expiry.close_expired),
         )
         queue = SimQueue(database, world.clock, ids, world.chance, (replies, sends, *sweeps), lease=plan.lease)
         queue.storage = self.storage
@@ -311,8 +313,8 @@ class Machine:
             process=process,
             agents=agents,
             acceptance=acceptance,
-            reports=DeliveryReports(database, world.clock, ids, advances),
-            quiet=quiet,
+            reports=DeliveryReportService(database, world.clock, ids, advances),
+            idle_expiry=idle_expiry,
             handoff=HandOffService(database, world.clock, ids, cut, replies, MAX_ATTEMPTS),
             queue=queue,
             heartbeat=heartbeat,

@@ -9,8 +9,8 @@ from functools import partial
 from typing import Any
 from uuid import UUID
 
-from recado.conversation.replying.accept import Inbound, lane_of
-from recado.conversation.sending.provider_messages import Report
+from recado.conversation.replying.accept import InboundMessage, lane_of
+from recado.conversation.sending.provider_messages import DeliveryReport
 from recado.conversation.values import Address
 from recado.core.database.types import to_microseconds
 from recado.core.errors import Busy, Conflict, NotFound, StorageUnavailable
@@ -121,7 +121,7 @@ class Town:
         if chance.random() < 0.8:
             self._soon(max(0.0, ahead + self._hair()), partial(self._say_at_once, who, number))
         for _ in range(chance.randint(1, 3)):
-            self._soon(max(0.0, ahead + self._hair()), self._look_for_quiet)
+            self._soon(max(0.0, ahead + self._hair()), self._run_idle_expiry)
         return True
 
     def _quiet_soon(self, within: float) -> list[tuple[str, float]]:
@@ -145,7 +145,7 @@ class Town:
     async def _say_at_once(self, who: int, number: Number) -> None:
         self._write(who, number, 0.0)
 
-    async def _look_for_quiet(self) -> None:
+    async def _run_idle_expiry(self) -> None:
         """A round of the sweeps, wherever; cron's own come at round times only."""
         parts = self.world.chance.choice(self.machine.everybody() or [self.machine.api])
         if parts.process.alive:
@@ -153,8 +153,8 @@ class Town:
 
     async def _sweep(self, parts: Parts) -> None:
         try:
-            await parts.quiet.rest()
-            await parts.quiet.end()
+            await parts.idle_expiry.mark_idle()
+            await parts.idle_expiry.close_expired()
         except (Busy, StorageUnavailable) as error:
             self.world.trace(f"the sweep failed: {error!r}")
         except Exception as error:  # noqa: BLE001 - cron's own would be tried again
@@ -173,7 +173,7 @@ class Town:
 
     async def _accept(self, parts: Parts, said: Said, number: Number, kind: str, opt: str | None) -> None:
         ids = parts.acceptance._ids
-        inbound = Inbound(
+        inbound = InboundMessage(
             id=ids.new(),
             owner_id=number.owner_id,
             address_id=number.address_id,
@@ -186,16 +186,16 @@ class Town:
             received_at=self.world.clock.now(),
             raw=b"",
             opt_out_type=opt,
-            hurried=kind == "button",
+            due_at_once=kind == "button",
         )
         await parts.acceptance.accept(inbound)
 
     # --- Callbacks ----------------------------------------------------------------------------------------------------
 
-    def call_back(self, report: Report) -> None:
+    def call_back(self, report: DeliveryReport) -> None:
         self._soon(0.0, partial(self._report, report))
 
-    async def _report(self, report: Report) -> None:
+    async def _report(self, report: DeliveryReport) -> None:
         try:
             recorded = await self.machine.ask(lambda parts: _record(parts, report))
         except (Busy, StorageUnavailable, Unreachable):
@@ -346,6 +346,6 @@ class Town:
             self.world.truth.surprises.append(f"a person met {error!r}")
 
 
-async def _record(parts: Parts, report: Report) -> bool:
+async def _record(parts: Parts, report: DeliveryReport) -> bool:
     recorded = await parts.reports.record(report)
     return recorded.known and recorded.allowed

@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import select, text
 
 from recado.bootstrap import open_database
-from recado.conversation.replying.accept import Accepted, AcceptService, BurstWindow, Duplicate, Inbound
+from recado.conversation.replying.accept import Accepted, AcceptService, BurstWindow, Duplicate, InboundMessage
 from recado.conversation.values import Address
 from recado.core.clock import FrozenClock
 from recado.core.database.engine import Database
@@ -45,10 +45,10 @@ class Desk:
         *,
         account: str = ACCOUNT,
         to: UUID = NUMBER,
-        hurried: bool = False,
+        due_at_once: bool = False,
         stale: bool = False,
-    ) -> Inbound:
-        return Inbound(
+    ) -> InboundMessage:
+        return InboundMessage(
             id=self.ids.new(),
             owner_id=OWNER,
             address_id=to,
@@ -60,11 +60,11 @@ class Desk:
             kind="text",
             received_at=self.clock.now(),
             raw=b"as it came",
-            hurried=hurried,
+            due_at_once=due_at_once,
             stale=stale,
         )
 
-    async def takes(self, *inbounds: Inbound) -> list[Accepted | Duplicate]:
+    async def takes(self, *inbounds: InboundMessage) -> list[Accepted | Duplicate]:
         """All of them in one unit of work, as the writer does with what waits together."""
         return await self.database.write(lambda uow: self.service.accept_many(uow, inbounds), owner=None)
 
@@ -155,7 +155,7 @@ class TestTheBurstWindow:
         await desk.service.accept(desk.message(1))
         clock.advance(timedelta(seconds=1))
 
-        await desk.service.accept(desk.message(2, hurried=True))
+        await desk.service.accept(desk.message(2, due_at_once=True))
         assert await desk.windows() == [(timedelta(), timedelta())]
         await desk.service.accept(desk.message(3))
 
@@ -167,7 +167,7 @@ class TestTheBurstWindow:
         assert await desk.rows("SELECT trace FROM message_queue") == [("second",)]
 
     async def test_is_not_opened_by_a_button_alone(self, desk: Desk) -> None:
-        await desk.service.accept(desk.message(1, hurried=True))
+        await desk.service.accept(desk.message(1, due_at_once=True))
 
         assert await desk.windows() == [(timedelta(), timedelta())]
 
@@ -208,7 +208,7 @@ class TestABatch:
         assert await desk.lanes_with_jobs() == []
 
     async def test_is_due_at_once_where_a_button_was_tapped_and_only_there(self, desk: Desk) -> None:
-        await desk.takes(desk.message(1, hurried=True), desk.message(2), desk.message(3, BIA))
+        await desk.takes(desk.message(1, due_at_once=True), desk.message(2), desk.message(3, BIA))
 
         assert sorted(await desk.windows()) == [(timedelta(), timedelta()), (QUIET, MOST)]
 

@@ -83,7 +83,7 @@ class TestTheHistory:
         assert [entry.text for entry in world.agents.turns[-1].history] == said[len(said) - min(limit, len(said)) :]
 
 
-class TestANewcomer:
+class TestAMessageDuringARun:
     async def test_it_joins_a_first_run_which_starts_again_without_a_new_attempt(self, world: World) -> None:
         sids = []
 
@@ -234,7 +234,7 @@ class TestAWorkerThatDies:
         assert (world.sent_texts(), await world.outcome_of(sid)) == ([APOLOGY], "apologised")
         assert await clean(world)
 
-    async def test_waiting_as_a_suspect_does_not_run_the_deadline(self, world: World) -> None:
+    async def test_waiting_to_be_isolated_does_not_run_the_deadline(self, world: World) -> None:
         world.dies_at = "after_agent"
         sid = await world.says("oi")
         await world.lease_runs_out()
@@ -338,7 +338,7 @@ class TestAReplay:
         await world.queue.retry(letter)
         assert isinstance(await world.queue.retry(letter), ReplayRefused)
 
-    async def test_a_newcomer_overtaking_it_stops_it_at_the_fence(self, world: World) -> None:
+    async def test_a_newer_message_that_overtakes_it_stops_it_at_the_fence(self, world: World) -> None:
         async def answered_meanwhile(turn: TurnContext) -> AgentResult:
             await world.take()
             return Reply(f"late: {turn.text}")

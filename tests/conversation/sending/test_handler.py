@@ -55,7 +55,7 @@ class TestAnUnknownSend:
         assert (world.sent_texts(), await world.outcome_of(sid)) == (["echo: oi"], "answered")
         assert (world.channel.looks, await clean(world)) == (1, True)
 
-    async def test_absent_from_three_looks_it_is_sent_once_more(self, world: World) -> None:
+    async def test_absent_from_three_polls_it_is_sent_once_more(self, world: World) -> None:
         world.channel.will(GONE)
         sid = await world.says("oi")
         await world.passes(137)
@@ -72,7 +72,7 @@ class TestAnUnknownSend:
         await world.passes(HALF_AN_HOUR)
         assert (world.sent_texts(), await clean(world)) == (["echo: oi"], True)
 
-    async def test_a_look_that_could_not_be_finished_proves_nothing_after_three_that_could(self, world: World) -> None:
+    async def test_an_incomplete_poll_proves_nothing_after_three_complete_ones(self, world: World) -> None:
         world.channel.will(GONE)
         await world.says("oi")
         await world.passes(120)
@@ -84,7 +84,7 @@ class TestAnUnknownSend:
         await world.passes(60)
         assert (world.channel.calls, await clean(world)) == (2, True)
 
-    async def test_a_look_counts_from_when_it_was_made_however_long_its_worker_then_stood_still(
+    async def test_a_poll_counts_from_when_it_was_made_however_long_its_worker_then_stood_still(
         self, world: World
     ) -> None:
         async def stands_still_after_the_third() -> None:
@@ -106,7 +106,7 @@ class TestAnUnknownSend:
         assert (world.sent_texts(), await world.outcome_of(sid)) == (["echo: oi"], "answered")
         assert (await attempts(world), await clean(world)) == (["accepted", "refused"], True)
 
-    async def test_nor_does_a_look_that_ends_the_waiting_for_the_second(self, world: World) -> None:
+    async def test_nor_does_a_poll_that_ends_the_waiting_for_the_second(self, world: World) -> None:
         world.channel.will(Lost(listed=False), GONE)
         sid = await world.says("oi")
         await world.passes(150)
@@ -229,7 +229,7 @@ class TestNewsThatComesLate:
         assert world.sent_texts() == ["echo: oi", "echo: oi"]
         assert [found.why.partition(":")[0] for found in (await world.verify()).violations] == ["sent_twice"]
 
-    async def test_a_callback_for_the_first_frees_the_line_of_the_second(self, world: World) -> None:
+    async def test_a_callback_for_the_first_frees_the_pair_for_the_second(self, world: World) -> None:
         world.channel.will(Lost(listed=False), GONE)
         sid = await world.says("oi")
         await world.passes(180)

@@ -13,7 +13,7 @@ import pytest
 from recado.conversation.errors import AgentFailed
 from recado.conversation.ports import HandOff, NoReply, NotProcessed, Refused, Reply, Unknown
 from recado.conversation.sending.splitting import split
-from recado.conversation.upkeep.expiry import QUIET, Quiet, QuietLimits
+from recado.conversation.upkeep.expiry import IDLE_QUERY, IdleExpiry, IdleLimits
 from recado.conversation.values import Address, MessageSid
 from recado.core.database.engine import Database
 from recado.core.database.unit_of_work import UnitOfWork
@@ -30,8 +30,8 @@ NUDGE = "Ainda está por aí?"
 
 
 @pytest.fixture
-def quiet(world: World) -> Quiet:
-    return Quiet(world.database, world.clock, world.ids, split, QuietLimits(IDLE, EXPIRE))
+def expiry(world: World) -> IdleExpiry:
+    return IdleExpiry(world.database, world.clock, world.ids, split, IdleLimits(IDLE, EXPIRE))
 
 
 class Between:
@@ -75,24 +75,26 @@ async def clean(world: World) -> bool:
 
 
 class TestFallingIdle:
-    async def test_happens_when_nobody_has_spoken_for_the_time(self, world: World, quiet: Quiet) -> None:
+    async def test_happens_when_nobody_has_spoken_for_the_time(self, world: World, expiry: IdleExpiry) -> None:
         await world.says("oi")
         await silence(world, IDLE - MOMENT)
-        assert (await quiet.rest(), await status(world)) == (0, "open")
+        assert (await expiry.mark_idle(), await status(world)) == (0, "open")
         world.clock.advance(MOMENT)
-        assert (await quiet.rest(), await quiet.rest(), await status(world)) == (1, 0, "idle")
+        assert (await expiry.mark_idle(), await expiry.mark_idle(), await status(world)) == (1, 0, "idle")
         assert await events(world) == [("idle", "system", None)]
 
-    async def test_counts_from_the_answer_too(self, world: World, quiet: Quiet) -> None:
+    async def test_counts_from_the_answer_too(self, world: World, expiry: IdleExpiry) -> None:
         world.channel.will(NotProcessed("20429", "later"))
         await world.says("oi")
         sent_at = world.clock.now()
         await world.passes(30)
         assert (await world.conversation()).last_activity_at > sent_at
         await silence(world, IDLE)
-        assert await quiet.rest() == 1
+        assert await expiry.mark_idle() == 1
 
-    async def test_counts_each_part_that_arrived_though_the_rest_was_refused(self, world: World, quiet: Quiet) -> None:
+    async def test_counts_each_part_that_arrived_though_the_rest_was_refused(
+        self, world: World, expiry: IdleExpiry
+    ) -> None:
         world.agents.will(Reply(("uma frase bem longa. " * 120).strip()))
         world.channel.will(NotProcessed("20429", "later"))
         await world.receives("oi")
@@ -105,12 +107,12 @@ class TestFallingIdle:
         world.channel.meanwhile(time_goes_by)
         await world.passes(30)
         await silence(world, IDLE)
-        assert (await quiet.rest(), await status(world)) == (0, "open")
+        assert (await expiry.mark_idle(), await status(world)) == (0, "open")
         world.advance(120)
-        assert (await quiet.rest(), await status(world)) == (1, "idle")
+        assert (await expiry.mark_idle(), await status(world)) == (1, "idle")
 
     async def test_counts_the_newest_message_though_an_older_one_was_found_after_it(
-        self, world: World, quiet: Quiet
+        self, world: World, expiry: IdleExpiry
     ) -> None:
         world.agents.will(NoReply())
         await world.receives("agora")
@@ -120,49 +122,51 @@ class TestFallingIdle:
             "UPDATE messages SET received_at = :at WHERE id = :id", at=before, id=(await world.message(found)).id
         )
         await world.passes(2)
-        assert (await quiet.rest(), await status(world)) == (0, "open")
+        assert (await expiry.mark_idle(), await status(world)) == (0, "open")
 
-    async def test_a_later_message_revives_it(self, world: World, quiet: Quiet) -> None:
+    async def test_a_later_message_revives_it(self, world: World, expiry: IdleExpiry) -> None:
         await world.says("oi")
         before = await world.conversation()
         await silence(world, IDLE)
-        await quiet.rest()
+        await expiry.mark_idle()
         sid = await world.says("voltei")
         assert (await world.conversation()).id == before.id
         assert (await status(world), await world.outcome_of(sid)) == ("open", "answered")
         assert await events(world) == [("idle", "system", None), ("open", "customer", None)]
 
-    async def test_a_persons_message_revives_it_too(self, world: World, quiet: Quiet) -> None:
+    async def test_a_persons_message_revives_it_too(self, world: World, expiry: IdleExpiry) -> None:
         await world.says("oi")
         await silence(world, IDLE)
-        await quiet.rest()
+        await expiry.mark_idle()
         await world.person_says("posso ajudar?")
         assert await status(world) == "open"
 
 
 class TestExpiring:
-    async def test_closes_it_with_its_reason_in_the_history(self, world: World, quiet: Quiet) -> None:
+    async def test_closes_it_with_its_reason_in_the_history(self, world: World, expiry: IdleExpiry) -> None:
         await world.says("oi")
         await silence(world, IDLE)
-        await quiet.rest()
+        await expiry.mark_idle()
         await silence(world, EXPIRE - MOMENT)
-        assert (await quiet.end(), await status(world)) == (0, "idle")
+        assert (await expiry.close_expired(), await status(world)) == (0, "idle")
         world.clock.advance(MOMENT)
-        assert (await quiet.end(), await quiet.end()) == (1, 0)
+        assert (await expiry.close_expired(), await expiry.close_expired()) == (1, 0)
         closed = await world.conversation()
         assert (closed.status, closed.closed_by, closed.closed_reason) == ("closed", "system", "expired")
         assert closed.closed_at == world.clock.now()
         assert await events(world) == [("idle", "system", None), ("closed", "system", "expired")]
 
-    async def test_does_not_need_it_to_be_idle_first(self, world: World, quiet: Quiet) -> None:
+    async def test_does_not_need_it_to_be_idle_first(self, world: World, expiry: IdleExpiry) -> None:
         await world.says("oi")
         await silence(world, EXPIRE)
-        assert (await quiet.end(), await status(world)) == (1, "closed")
+        assert (await expiry.close_expired(), await status(world)) == (1, "closed")
 
-    async def test_lets_the_next_message_open_a_new_one_linked_to_the_old(self, world: World, quiet: Quiet) -> None:
+    async def test_lets_the_next_message_open_a_new_one_linked_to_the_old(
+        self, world: World, expiry: IdleExpiry
+    ) -> None:
         await world.says("oi")
         await silence(world, EXPIRE)
-        await quiet.end()
+        await expiry.close_expired()
         old = await world.conversation()
         sid = await world.says("olá de novo")
         new = await world.conversation()
@@ -175,11 +179,11 @@ class TestTheNudge:
     async def owner(self, world: World) -> None:
         await world.given_owner(nudge_text=NUDGE)
 
-    async def test_is_sent_once_for_a_stretch_of_silence(self, world: World, quiet: Quiet) -> None:
+    async def test_is_sent_once_for_a_stretch_of_silence(self, world: World, expiry: IdleExpiry) -> None:
         await world.says("oi")
         await silence(world, IDLE)
         for _ in range(3):
-            await quiet.rest()
+            await expiry.mark_idle()
             await world.passes(3600)
         assert world.sent_texts() == ["echo: oi", NUDGE]
         [row] = await world.rows("SELECT state, turn_id FROM answers WHERE author = 'notice'")
@@ -187,79 +191,79 @@ class TestTheNudge:
         assert await events(world) == [("idle", "system", "nudged")]
         assert await clean(world)
 
-    async def test_is_sent_once_though_many_rounds_go_on_at_once(self, world: World, quiet: Quiet) -> None:
+    async def test_is_sent_once_though_many_runs_go_on_at_once(self, world: World, expiry: IdleExpiry) -> None:
         await world.says("oi")
         await silence(world, IDLE)
-        assert sorted(await asyncio.gather(*[quiet.rest() for _ in range(6)])) == [0, 0, 0, 0, 0, 1]
+        assert sorted(await asyncio.gather(*[expiry.mark_idle() for _ in range(6)])) == [0, 0, 0, 0, 0, 1]
         await world.passes(60)
         assert world.sent_texts() == ["echo: oi", NUDGE]
 
-    async def test_comes_again_in_the_next_stretch(self, world: World, quiet: Quiet) -> None:
+    async def test_comes_again_in_the_next_stretch(self, world: World, expiry: IdleExpiry) -> None:
         for _ in range(2):
             await world.says("oi")
             await silence(world, IDLE)
-            await quiet.rest()
+            await expiry.mark_idle()
             await world.passes(60)
         assert world.sent_texts() == ["echo: oi", NUDGE] * 2
 
-    async def test_does_not_put_off_the_end(self, world: World, quiet: Quiet) -> None:
+    async def test_does_not_put_off_the_end(self, world: World, expiry: IdleExpiry) -> None:
         await world.says("oi")
         spoken = (await world.conversation()).last_activity_at
         await silence(world, IDLE)
-        await quiet.rest()
+        await expiry.mark_idle()
         await world.passes(60)
         assert (await world.conversation()).last_activity_at == spoken
         await silence(world, EXPIRE)
-        assert (await quiet.end(), await status(world)) == (1, "closed")
+        assert (await expiry.close_expired(), await status(world)) == (1, "closed")
 
-    async def test_is_awaited_before_the_end(self, world: World, quiet: Quiet) -> None:
+    async def test_is_awaited_before_the_end(self, world: World, expiry: IdleExpiry) -> None:
         await world.says("oi")
         await silence(world, IDLE)
-        await quiet.rest()
+        await expiry.mark_idle()
         world.channel.will(Unknown("reset", "it was reset"))
         await world.passes(1)
         world.clock.advance(EXPIRE)
-        assert (await quiet.end(), await status(world)) == (0, "idle")
+        assert (await expiry.close_expired(), await status(world)) == (0, "idle")
         await world.passes(300)
-        assert (await quiet.end(), await status(world)) == (1, "closed")
+        assert (await expiry.close_expired(), await status(world)) == (1, "closed")
 
-    async def test_is_not_sent_to_who_has_written_meanwhile(self, world: World, quiet: Quiet) -> None:
+    async def test_is_not_sent_to_who_has_written_meanwhile(self, world: World, expiry: IdleExpiry) -> None:
         await world.says("oi")
         await silence(world, IDLE)
-        await quiet.rest()
+        await expiry.mark_idle()
         await world.receives("ainda preciso de algo")
         await world.passes(60)
         assert world.sent_texts() == ["echo: oi", "echo: ainda preciso de algo"]
         [row] = await world.rows("SELECT state FROM answers WHERE author = 'notice'")
         assert (row["state"], await status(world), await clean(world)) == ("stopped", "open", True)
 
-    async def test_is_not_sent_when_a_person_has_come(self, world: World, quiet: Quiet) -> None:
+    async def test_is_not_sent_when_a_person_has_come(self, world: World, expiry: IdleExpiry) -> None:
         await world.says("oi")
         await silence(world, IDLE)
-        await quiet.rest()
+        await expiry.mark_idle()
         await world.take()
         await world.passes(60)
         assert world.sent_texts() == ["echo: oi"]
 
-    async def test_is_not_for_who_wants_no_messages(self, world: World, quiet: Quiet) -> None:
+    async def test_is_not_for_who_wants_no_messages(self, world: World, expiry: IdleExpiry) -> None:
         await world.says("PARAR")
         await silence(world, IDLE)
-        assert await quiet.rest() == 1
+        assert await expiry.mark_idle() == 1
         await world.passes(60)
         assert (world.sent_texts(), await status(world)) == ([], "idle")
 
-    async def test_is_not_for_who_left_a_day_ago(self, world: World, quiet: Quiet) -> None:
+    async def test_is_not_for_who_left_a_day_ago(self, world: World, expiry: IdleExpiry) -> None:
         """No worker was running; they rest without a word, and are let go."""
         await world.says("oi")
         await silence(world, EXPIRE)
-        assert (await quiet.rest(), await quiet.end()) == (1, 1)
+        assert (await expiry.mark_idle(), await expiry.close_expired()) == (1, 1)
         assert world.sent_texts() == ["echo: oi"]
 
-    async def test_is_removed_by_an_empty_text(self, world: World, quiet: Quiet) -> None:
+    async def test_is_removed_by_an_empty_text(self, world: World, expiry: IdleExpiry) -> None:
         await world.given_owner(nudge_text="")
         await world.says("oi")
         await silence(world, IDLE)
-        await quiet.rest()
+        await expiry.mark_idle()
         await world.passes(60)
         assert world.sent_texts() == ["echo: oi"]
 
@@ -267,78 +271,78 @@ class TestTheNudge:
 class TestALiveChat:
     """None of these is touched, though their last word is a day old."""
 
-    async def untouched(self, world: World, quiet: Quiet) -> bool:
+    async def untouched(self, world: World, expiry: IdleExpiry) -> bool:
         world.clock.advance(EXPIRE)
         before = await status(world)
-        return (await quiet.rest(), await quiet.end(), await status(world)) == (0, 0, before)
+        return (await expiry.mark_idle(), await expiry.close_expired(), await status(world)) == (0, 0, before)
 
-    async def test_with_a_message_that_waits_for_its_turn(self, world: World, quiet: Quiet) -> None:
+    async def test_with_a_message_that_waits_for_its_turn(self, world: World, expiry: IdleExpiry) -> None:
         await world.says("oi")
         await silence(world, EXPIRE)
         await world.receives("alguém?")
-        assert (await quiet.rest(), await quiet.end()) == (0, 0)
+        assert (await expiry.mark_idle(), await expiry.close_expired()) == (0, 0)
 
-    async def test_with_a_turn_that_is_tried_again(self, world: World, quiet: Quiet) -> None:
+    async def test_with_a_turn_that_is_tried_again(self, world: World, expiry: IdleExpiry) -> None:
         world.agents.will(AgentFailed("no model"))
         await world.receives("oi")
         world.advance(1.5)
         await world.works_once()
-        assert await self.untouched(world, quiet)
+        assert await self.untouched(world, expiry)
 
-    async def test_with_an_answer_on_its_way(self, world: World, quiet: Quiet) -> None:
+    async def test_with_an_answer_on_its_way(self, world: World, expiry: IdleExpiry) -> None:
         await world.receives("oi")
         world.advance(1.5)
         await world.works_once()
-        assert await self.untouched(world, quiet)
+        assert await self.untouched(world, expiry)
 
-    async def test_with_an_answer_that_may_have_arrived(self, world: World, quiet: Quiet) -> None:
+    async def test_with_an_answer_that_may_have_arrived(self, world: World, expiry: IdleExpiry) -> None:
         world.channel.will(Unknown("reset", "it was reset"))
         await world.says("oi")
-        assert await self.untouched(world, quiet)
+        assert await self.untouched(world, expiry)
 
-    async def test_with_a_turn_that_lost_its_job(self, world: World, quiet: Quiet) -> None:
+    async def test_with_a_turn_that_lost_its_job(self, world: World, expiry: IdleExpiry) -> None:
         world.agents.will(AgentFailed("no model"))
         await world.receives("oi")
         world.advance(1.5)
         await world.works_once()
         await world.breaks("DELETE FROM message_queue")
-        assert await self.untouched(world, quiet)
+        assert await self.untouched(world, expiry)
 
-    async def test_that_a_person_holds(self, world: World, quiet: Quiet) -> None:
+    async def test_that_a_person_holds(self, world: World, expiry: IdleExpiry) -> None:
         await world.says("oi")
         await world.take()
-        assert await self.untouched(world, quiet)
+        assert await self.untouched(world, expiry)
 
-    async def test_that_waits_for_a_person(self, world: World, quiet: Quiet) -> None:
+    async def test_that_waits_for_a_person(self, world: World, expiry: IdleExpiry) -> None:
         world.agents.will(HandOff("too hard"))
         await world.says("oi")
-        assert await self.untouched(world, quiet)
+        assert await self.untouched(world, expiry)
 
-    async def test_that_has_something_in_the_inbox(self, world: World, quiet: Quiet) -> None:
+    async def test_that_has_something_in_the_inbox(self, world: World, expiry: IdleExpiry) -> None:
         """The agent holds it, but a person still has to answer; closed, they could not."""
         world.agents.will(HandOff("too hard"))
         await world.says("oi")
         await world.breaks("UPDATE conversations SET held_by = 'agent'")
-        assert await self.untouched(world, quiet)
+        assert await self.untouched(world, expiry)
 
 
 class TestAMessageInThatInstant:
-    async def test_that_is_stored_first_keeps_it_open(self, world: World, quiet: Quiet) -> None:
+    async def test_that_is_stored_first_keeps_it_open(self, world: World, expiry: IdleExpiry) -> None:
         await world.says("oi")
         await silence(world, EXPIRE)
         sid = await world.receives("espere!")
-        assert (await quiet.rest(), await quiet.end(), await status(world)) == (0, 0, "open")
+        assert (await expiry.mark_idle(), await expiry.close_expired(), await status(world)) == (0, 0, "open")
         await world.passes(5)
         assert (await world.outcome_of(sid), await status(world)) == ("answered", "open")
 
-    async def test_that_is_stored_after_it_was_closed_opens_the_next(self, world: World, quiet: Quiet) -> None:
+    async def test_that_is_stored_after_it_was_closed_opens_the_next(self, world: World, expiry: IdleExpiry) -> None:
         await world.says("oi")
         await silence(world, EXPIRE)
-        assert await quiet.end() == 1
+        assert await expiry.close_expired() == 1
         sid = await world.says("espere!")
         assert (await world.outcome_of(sid), await status(world)) == ("answered", "open")
 
-    async def test_is_answered_and_none_is_cut_whoever_is_faster(self, world: World, quiet: Quiet) -> None:
+    async def test_is_answered_and_none_is_cut_whoever_is_faster(self, world: World, expiry: IdleExpiry) -> None:
         """Twelve customers write while twelve conversations end, at the same moment, through the same database."""
         people = [Address(f"whatsapp:+55119876{n:05}") for n in range(12)]
         for who in people:
@@ -346,7 +350,9 @@ class TestAMessageInThatInstant:
         await world.passes(10)
         world.clock.advance(EXPIRE)
         received = await asyncio.gather(
-            *[world.receives("espere!", who) for who in people], *[quiet.end() for _ in range(3)], quiet.rest()
+            *[world.receives("espere!", who) for who in people],
+            *[expiry.close_expired() for _ in range(3)],
+            expiry.mark_idle(),
         )
         closed = await world.rows("SELECT id FROM conversations WHERE status = 'closed'")
         live = await world.rows(
@@ -360,14 +366,14 @@ class TestAMessageInThatInstant:
         opened = await world.rows("SELECT id FROM conversations")
         assert (len(opened), await clean(world)) == (12 + len(closed), True)
 
-    async def test_that_comes_between_the_look_and_the_lock_wins(self, world: World) -> None:
+    async def test_that_comes_between_the_read_and_the_lock_wins(self, world: World) -> None:
         """The page says it is silent; by the time its lane is held, it is not."""
 
         between = Between(world.database, lambda: world.receives("espere!"))
-        quiet = Quiet(between, world.clock, world.ids, split, QuietLimits(IDLE, EXPIRE))
+        expiry = IdleExpiry(between, world.clock, world.ids, split, IdleLimits(IDLE, EXPIRE))
         await world.says("oi")
         await silence(world, EXPIRE)
-        assert (await quiet.end(), await status(world)) == (0, "open")
+        assert (await expiry.close_expired(), await status(world)) == (0, "open")
 
 
 class TestManyOfThem:
@@ -379,15 +385,15 @@ class TestManyOfThem:
         await world.passes(2)
 
     @pytest.fixture
-    def quiet(self, world: World) -> Quiet:
-        return Quiet(world.database, world.clock, world.ids, split, QuietLimits(IDLE, EXPIRE), page=4)
+    def expiry(self, world: World) -> IdleExpiry:
+        return IdleExpiry(world.database, world.clock, world.ids, split, IdleLimits(IDLE, EXPIRE), page=4)
 
-    async def test_are_done_page_by_page(self, world: World, quiet: Quiet) -> None:
+    async def test_are_done_page_by_page(self, world: World, expiry: IdleExpiry) -> None:
         await self.given(world, 11)
         world.clock.advance(IDLE)
-        assert await quiet.rest() == 11
+        assert await expiry.mark_idle() == 11
         world.clock.advance(EXPIRE)
-        assert await quiet.end() == 11
+        assert await expiry.close_expired() == 11
 
     async def test_are_not_held_up_by_one_that_fails(self, world: World) -> None:
         calls = count()
@@ -400,22 +406,24 @@ class TestManyOfThem:
         await world.given_owner(nudge_text=NUDGE)
         await self.given(world, 6)
         world.clock.advance(IDLE)
-        assert await Quiet(world.database, world.clock, world.ids, broken, QuietLimits(IDLE, EXPIRE)).rest() == 5
+        assert (
+            await IdleExpiry(world.database, world.clock, world.ids, broken, IdleLimits(IDLE, EXPIRE)).mark_idle() == 5
+        )
         await world.passes(60)
         rows = await world.rows("SELECT state FROM answers WHERE author = 'notice'")
         assert [row["state"] for row in rows] == ["accepted"] * 5
 
-    async def test_are_not_held_up_by_live_ones_in_front(self, world: World, quiet: Quiet) -> None:
+    async def test_are_not_held_up_by_live_ones_in_front(self, world: World, expiry: IdleExpiry) -> None:
         await self.given(world, 9)
         world.clock.advance(EXPIRE)
         for n in range(4):
             await world.receives("espere!", Address(f"whatsapp:+55119876{n:05}"))
-        assert await quiet.end() == 5
+        assert await expiry.close_expired() == 5
 
     @pytest.mark.sqlite_only(reason="each database explains itself in its own words")
     async def test_are_found_by_an_index(self, world: World) -> None:
         """However many there are, a round reads those that are quiet."""
-        form = QUIET.form("sqlite")
+        form = IDLE_QUERY.form("sqlite")
         values = {"status": "open", "since": world.clock.now(), "after": world.clock.now(), "after_id": world.owner_id}
         plan = await world.database.read(
             lambda uow: uow.say(f"EXPLAIN QUERY PLAN {form.sql}", *form.bound(values | {"most": 5})), owner=None
@@ -471,23 +479,23 @@ class TestTheAgentsLastWord:
             assert await status(world) == "open"
 
 
-async def test_two_customers_are_two_conversations(world: World, quiet: Quiet) -> None:
+async def test_two_customers_are_two_conversations(world: World, expiry: IdleExpiry) -> None:
     await world.says("oi", ANA)
     world.advance(600)
     await world.says("oi", BRUNO)
     await silence(world, IDLE, ANA)
-    await quiet.rest()
+    await expiry.mark_idle()
     assert (await status(world, ANA), await status(world, BRUNO)) == ("idle", "open")
 
 
 class TestAClockThatWasAhead:
-    async def test_does_not_keep_a_conversation_from_falling_silent(self, world: World, quiet: Quiet) -> None:
+    async def test_does_not_keep_a_conversation_from_falling_silent(self, world: World, expiry: IdleExpiry) -> None:
         """What was said and sent in that hour counts as said when the clock was right again."""
         world.clock.jump(timedelta(hours=1))
         await world.says("oi")
         world.clock.jump(timedelta(hours=-1))
-        assert await quiet.rest() == 0
+        assert await expiry.mark_idle() == 0
 
         world.advance(IDLE.total_seconds())
 
-        assert (await quiet.rest(), await status(world)) == (1, "idle")
+        assert (await expiry.mark_idle(), await status(world)) == (1, "idle")

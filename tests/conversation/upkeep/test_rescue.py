@@ -9,7 +9,7 @@ import pytest
 
 from recado.conversation.errors import AgentFailed
 from recado.conversation.ports import AgentResult, NotProcessed, Reply, TurnContext, Unknown
-from recado.conversation.upkeep.rescue import STEP, Moved, Overdue
+from recado.conversation.upkeep.rescue import STEP, Rescue, RescueReport
 from recado.core.clock import FrozenClock
 from recado.core.database.postgres.database import PostgresDatabase
 from recado.core.database.unit_of_work import UnitOfWork
@@ -29,8 +29,8 @@ WHY = "no answer before the deadline"
 
 
 @pytest.fixture
-def overdue(world: World) -> Overdue:
-    return Overdue(world.database, world.clock, world.ids, world.replies, 3)
+def rescue(world: World) -> Rescue:
+    return Rescue(world.database, world.clock, world.ids, world.replies, 3)
 
 
 async def clean(world: World) -> bool:
@@ -51,18 +51,18 @@ async def claimed(world: World) -> Job:
 
 
 class TestATurnPastItsDeadline:
-    async def test_between_two_runs_gets_its_apology(self, world: World, overdue: Overdue) -> None:
+    async def test_between_two_runs_gets_its_apology(self, world: World, rescue: Rescue) -> None:
         world.agents.will(FAILS)
         sid = await world.says("oi")
         world.advance(TOO_LATE)
-        assert await overdue.move() == Moved(overdue_turns=1)
+        assert await rescue.run() == RescueReport(overdue_turns=1)
         assert await reply_jobs(world) == [("dead", WHY, False)]
         await world.work()
         assert (world.sent_texts(), await world.outcome_of(sid), await clean(world)) == ([APOLOGY], "apologised", True)
 
     @pytest.mark.sqlite_only
     async def test_is_found_behind_a_page_of_those_that_are_to_be_left_alone(
-        self, world: World, overdue: Overdue
+        self, world: World, rescue: Rescue
     ) -> None:
         """Suspects, whose waiting does not count: they would be looked at first in every round."""
         people = [type(ANA)(f"whatsapp:+5511987{n:06}") for n in range(STEP + 1)]
@@ -78,9 +78,9 @@ class TestATurnPastItsDeadline:
         await world.works_once()
         world.advance(TOO_LATE)
 
-        assert await overdue.move() == Moved(overdue_turns=1)
+        assert await rescue.run() == RescueReport(overdue_turns=1)
 
-    async def test_is_settled_in_one_transaction(self, world: World, overdue: Overdue) -> None:
+    async def test_is_settled_in_one_transaction(self, world: World, rescue: Rescue) -> None:
         """Dead letter, fence, apology, its part and its send job: one commit."""
         world.agents.will(FAILS)
         await world.says("oi")
@@ -88,7 +88,7 @@ class TestATurnPastItsDeadline:
         await all_is_told(world.database)
         commits: list[int] = []
         world.database.on_commit(lambda: commits.append(1))
-        await overdue.move()
+        await rescue.run()
         await all_is_told(world.database)
         [counted] = await world.rows(
             """SELECT (SELECT count(*) FROM message_queue WHERE status = 'dead') AS dead,
@@ -98,12 +98,10 @@ class TestATurnPastItsDeadline:
         )
         assert (len(commits), dict(counted)) == (1, {"dead": 1, "apologies": 1, "parts": 1, "sends": 1})
 
-    async def test_that_still_runs_is_fenced_and_its_late_result_is_a_draft(
-        self, world: World, overdue: Overdue
-    ) -> None:
+    async def test_that_still_runs_is_fenced_and_its_late_result_is_a_draft(self, world: World, rescue: Rescue) -> None:
         async def slow(turn: TurnContext) -> AgentResult:  # noqa: ARG001 - the port's name
             world.advance(TOO_LATE)
-            assert await overdue.move() == Moved(overdue_turns=1)
+            assert await rescue.run() == RescueReport(overdue_turns=1)
             assert await reply_jobs(world) == [("dead", WHY, False)]
             return Reply("at last")
 
@@ -115,10 +113,10 @@ class TestATurnPastItsDeadline:
         assert await reply_jobs(world) == [("dead", WHY, False)]
         assert await clean(world)
 
-    async def test_whose_late_run_fails_changes_nothing(self, world: World, overdue: Overdue) -> None:
+    async def test_whose_late_run_fails_changes_nothing(self, world: World, rescue: Rescue) -> None:
         async def slow(turn: TurnContext) -> AgentResult:  # noqa: ARG001 - the port's name
             world.advance(TOO_LATE)
-            await overdue.move()
+            await rescue.run()
             raise AgentFailed("too slow")
 
         world.agents.will(slow)
@@ -126,32 +124,32 @@ class TestATurnPastItsDeadline:
         assert (world.sent_texts(), await world.outcome_of(sid)) == ([APOLOGY], "apologised")
         assert (await reply_jobs(world), await clean(world)) == ([("dead", WHY, False)], True)
 
-    async def test_is_settled_once_however_often_one_looks(self, world: World, overdue: Overdue) -> None:
+    async def test_is_settled_once_however_often_it_runs(self, world: World, rescue: Rescue) -> None:
         world.agents.will(FAILS)
         await world.says("oi")
         world.advance(TOO_LATE)
-        assert [await overdue.move() for _ in range(3)] == [Moved(overdue_turns=1), Moved(), Moved()]
+        assert [await rescue.run() for _ in range(3)] == [RescueReport(overdue_turns=1), RescueReport(), RescueReport()]
         await world.passes(60)
-        assert await overdue.move() == Moved()
+        assert await rescue.run() == RescueReport()
         assert (world.sent_texts(), len(await world.dead())) == ([APOLOGY], 1)
 
-    async def test_one_second_before_it_is_left_alone(self, world: World, overdue: Overdue) -> None:
+    async def test_one_second_before_it_is_left_alone(self, world: World, rescue: Rescue) -> None:
         world.agents.will(FAILS)
         await world.receives("oi")
         world.advance(1.5)
         await world.works_once()
         world.advance(TOO_LATE - 1)
-        assert await overdue.move() == Moved()
+        assert await rescue.run() == RescueReport()
         await world.works_once()
         assert await reply_jobs(world) == [("dead", WHY, False)], "the claim sees the deadline by itself"
 
-    async def test_gives_its_dead_letter_exactly_its_messages(self, world: World, overdue: Overdue) -> None:
+    async def test_gives_its_dead_letter_exactly_its_messages(self, world: World, rescue: Rescue) -> None:
         world.agents.will(FAILS)
         first = [await world.receives("oi"), await world.receives("alô")]
         await world.passes(1.6)
         later = await world.receives("ainda aí?")
         world.advance(TOO_LATE)
-        await overdue.move()
+        await rescue.run()
         [letter] = await world.dead()
         assert isinstance(letter.payload, dict)
         listed = letter.payload["messages"]
@@ -160,17 +158,17 @@ class TestATurnPastItsDeadline:
         assert await world.outcomes_of(*first, later) == ["apologised", "apologised", "answered"]
         assert await clean(world)
 
-    async def test_that_a_person_holds_is_the_persons(self, world: World, overdue: Overdue) -> None:
+    async def test_that_a_person_holds_is_the_persons(self, world: World, rescue: Rescue) -> None:
         world.agents.will(FAILS)
         sid = await world.says("oi")
         await world.take()
         world.advance(TOO_LATE)
-        await overdue.move()
+        await rescue.run()
         await world.passes(10)
         assert (world.sent_texts(), await world.outcome_of(sid)) == ([], "handed_off")
         assert await clean(world)
 
-    async def test_is_the_only_one_that_is_touched(self, world: World, overdue: Overdue) -> None:
+    async def test_is_the_only_one_that_is_touched(self, world: World, rescue: Rescue) -> None:
         world.agents.will(FAILS)
         late = await world.says("oi", ANA)
         world.advance(TOO_LATE - 60)
@@ -180,26 +178,26 @@ class TestATurnPastItsDeadline:
         [job] = [job for job in await world.queue.claim(2, suspects=4) if BRUNO.match_key in job.lane]
         await world.queue.finish(job, await world.replies.run(job))
         world.advance(60)
-        assert await overdue.move() == Moved(overdue_turns=1)
+        assert await rescue.run() == RescueReport(overdue_turns=1)
         await world.lease_runs_out()
         await world.passes(10)
         assert await world.outcomes_of(late, young) == ["apologised", "answered"]
 
 
-class TestNobodysFault:
-    async def test_a_waiting_suspect_is_spared(self, world: World, overdue: Overdue) -> None:
+class TestTurnsThatAreLeftAlone:
+    async def test_an_isolated_job_that_waits_is_left_alone(self, world: World, rescue: Rescue) -> None:
         """Its worker died, perhaps of a neighbour: waiting for a process of its own costs it no time."""
         world.dies_at = "after_agent"
         sid = await world.says("oi")
         await world.lease_runs_out()
         world.advance(10 * TOO_LATE)
-        assert await overdue.move() == Moved()
+        assert await rescue.run() == RescueReport()
         await world.works_once()
         await world.work()
         assert (world.sent_texts(), await world.outcome_of(sid)) == (["echo: oi"], "answered")
         assert await clean(world)
 
-    async def test_a_suspect_that_runs_is_left_to_its_own_limits(self, world: World, overdue: Overdue) -> None:
+    async def test_an_isolated_job_that_runs_keeps_its_own_limits(self, world: World, rescue: Rescue) -> None:
         """Its time is reckoned when its own process opens the turn, which may be seconds after the claim."""
         world.dies_at = "after_agent"
         sid = await world.says("oi")
@@ -207,59 +205,59 @@ class TestNobodysFault:
 
         async def slow(turn: TurnContext) -> AgentResult:  # noqa: ARG001 - the port's name
             world.advance(TOO_LATE)
-            assert await overdue.move() == Moved()
+            assert await rescue.run() == RescueReport()
             return Reply("at last")
 
         world.agents.will(slow)
         await world.work()
         assert (world.sent_texts(), await world.outcome_of(sid)) == (["at last"], "answered")
 
-    async def test_a_turn_that_no_worker_has_claimed_is_no_turn_yet(self, world: World, overdue: Overdue) -> None:
+    async def test_a_turn_that_no_worker_has_claimed_is_no_turn_yet(self, world: World, rescue: Rescue) -> None:
         sid = await world.receives("oi")
         world.advance(TOO_LATE)
-        assert await overdue.move() == Moved()
+        assert await rescue.run() == RescueReport()
         await world.work()
         assert await world.outcome_of(sid) == "answered"
 
-    async def test_a_replay_that_no_worker_has_claimed_keeps_its_time(self, world: World, overdue: Overdue) -> None:
+    async def test_a_replay_that_no_worker_has_claimed_keeps_its_time(self, world: World, rescue: Rescue) -> None:
         world.agents.will(FAILS, FAILS, FAILS)
         sid = await world.receives("oi")
         await world.passes(30)
         assert isinstance(await world.queue.retry((await world.dead())[0].id), Replayed)
         world.advance(TOO_LATE)
-        assert await overdue.move() == Moved()
+        assert await rescue.run() == RescueReport()
         await world.work()
         assert (world.sent_texts(), await world.outcome_of(sid)) == ([APOLOGY, "echo: oi"], "answered")
 
-    async def test_a_release_that_no_worker_has_claimed_keeps_its_time(self, world: World, overdue: Overdue) -> None:
+    async def test_a_release_that_no_worker_has_claimed_keeps_its_time(self, world: World, rescue: Rescue) -> None:
         await world.says("oi")
         conversation = await world.take()
         sid = await world.says("tem alguém?")
         await world.handoff.release(world.owner_id, conversation.id)
         world.advance(TOO_LATE)
-        assert await overdue.move() == Moved()
+        assert await rescue.run() == RescueReport()
         await world.work()
         assert await world.outcome_of(sid) == "answered"
         assert APOLOGY not in world.sent_texts()
 
 
 class TestWorkWithoutAJob:
-    async def test_a_message_gets_a_new_one(self, world: World, overdue: Overdue) -> None:
+    async def test_a_message_gets_a_new_one(self, world: World, rescue: Rescue) -> None:
         sid = await world.receives("oi")
         await world.breaks("DELETE FROM message_queue")
         world.advance(61)
-        assert await overdue.move() == Moved(lanes_without_job=1)
-        assert await overdue.move() == Moved()
+        assert await rescue.run() == RescueReport(lanes_without_job=1)
+        assert await rescue.run() == RescueReport()
         await world.work()
         assert (world.sent_texts(), await world.outcome_of(sid)) == (["echo: oi"], "answered")
         assert await clean(world)
 
-    async def test_a_turn_gets_a_new_one(self, world: World, overdue: Overdue) -> None:
+    async def test_a_turn_gets_a_new_one(self, world: World, rescue: Rescue) -> None:
         world.agents.will(FAILS)
         sid = await world.says("oi")
         await world.breaks("DELETE FROM message_queue")
         world.advance(61)
-        assert await overdue.move() == Moved(lanes_without_job=1)
+        assert await rescue.run() == RescueReport(lanes_without_job=1)
         await world.work()
         assert (world.sent_texts(), await world.outcome_of(sid), await clean(world)) == (
             ["echo: oi"],
@@ -267,21 +265,21 @@ class TestWorkWithoutAJob:
             True,
         )
 
-    async def test_a_turn_past_its_deadline_gets_one_that_apologises(self, world: World, overdue: Overdue) -> None:
+    async def test_a_turn_past_its_deadline_gets_one_that_apologises(self, world: World, rescue: Rescue) -> None:
         world.agents.will(FAILS)
         sid = await world.says("oi")
         await world.breaks("DELETE FROM message_queue")
         world.advance(TOO_LATE)
-        assert await overdue.move() == Moved(lanes_without_job=1)
+        assert await rescue.run() == RescueReport(lanes_without_job=1)
         await world.work()
         assert (world.sent_texts(), await world.outcome_of(sid), await clean(world)) == ([APOLOGY], "apologised", True)
 
-    async def test_an_answer_gets_a_new_one(self, world: World, overdue: Overdue) -> None:
+    async def test_an_answer_gets_a_new_one(self, world: World, rescue: Rescue) -> None:
         world.channel.will(NotProcessed("20429", "later"))
         sid = await world.says("oi")
         await world.breaks("DELETE FROM message_queue WHERE name = 'answer.send'")
         world.advance(61)
-        assert await overdue.move() == Moved(answers_without_job=1)
+        assert await rescue.run() == RescueReport(answers_without_job=1)
         await world.work()
         assert (world.sent_texts(), await world.outcome_of(sid), await clean(world)) == (
             ["echo: oi"],
@@ -289,34 +287,34 @@ class TestWorkWithoutAJob:
             True,
         )
 
-    async def test_an_answer_that_may_have_been_sent_is_looked_up_first(self, world: World, overdue: Overdue) -> None:
+    async def test_an_answer_that_may_have_been_sent_is_looked_up_first(self, world: World, rescue: Rescue) -> None:
         world.channel.will(Unknown("reset", "the connection was reset"))
         await world.says("oi")
         await world.breaks("DELETE FROM message_queue WHERE name = 'answer.send'")
         world.advance(61)
-        await overdue.move()
+        await rescue.run()
         await world.work()
         assert (world.channel.calls, world.channel.looks) == (1, 1)
         await world.passes(300)
         assert (world.channel.calls, world.sent_texts(), await clean(world)) == (2, ["echo: oi"], True)
 
-    async def test_what_is_younger_than_a_minute_is_left_alone(self, world: World, overdue: Overdue) -> None:
+    async def test_what_is_younger_than_a_minute_is_left_alone(self, world: World, rescue: Rescue) -> None:
         await world.receives("oi")
         await world.breaks("DELETE FROM message_queue")
         world.advance(60)
-        assert await overdue.move() == Moved()
+        assert await rescue.run() == RescueReport()
 
-    async def test_many_lanes_are_mended_in_steps(self, world: World, overdue: Overdue) -> None:
+    async def test_many_lanes_are_mended_in_steps(self, world: World, rescue: Rescue) -> None:
         people = [type(ANA)(f"whatsapp:+5511987{n:06}") for n in range(120)]
         for who in people:
             await world.receives("oi", who)
         await world.breaks("DELETE FROM message_queue")
         world.advance(61)
-        assert [(await overdue.move()).lanes_without_job for _ in range(2)] == [120, 0]
+        assert [(await rescue.run()).lanes_without_job for _ in range(2)] == [120, 0]
         assert await clean(world)
 
 
-class Watched:
+class TimedDatabase:
     """A PostgreSQL that is asked, after each look, how long its statements might have taken."""
 
     def __init__(self, database: PostgresDatabase) -> None:
@@ -340,18 +338,18 @@ class Watched:
         return await self._database.read(look, owner=owner)
 
 
-class TestALookAtEverythingThatWaits:
+class TestAReadOfEverythingThatWaits:
     @pytest.mark.sqlite_only
     async def test_may_take_minutes(self, postgres_database: PostgresDatabase, clock: FrozenClock, ids: UuidV7) -> None:
         """After an outage a million messages may wait; a look that is cut off finds nothing, and begins again."""
         world = await World.open(postgres_database, clock, ids)
-        database = Watched(postgres_database)
-        assert await Overdue(database, world.clock, world.ids, world.replies, 3).move() == Moved()
+        database = TimedDatabase(postgres_database)
+        assert await Rescue(database, world.clock, world.ids, world.replies, 3).run() == RescueReport()
         assert database.limits == ["8s", "5min"]
 
 
 class TestWhenAllIsWell:
-    async def test_nothing_is_touched(self, world: World, overdue: Overdue) -> None:
+    async def test_nothing_is_touched(self, world: World, rescue: Rescue) -> None:
         """Answered, collecting, waiting for a retry, running, unknown and held: none of it is overdue."""
         await world.says("answered")
         world.channel.will(Unknown("reset", "it was reset"))
@@ -364,14 +362,14 @@ class TestWhenAllIsWell:
         await world.queue.finish(job, await world.replies.run(job))
         await world.receives("collecting", davi)
         before = await everything(world)
-        assert await overdue.move() == Moved()
+        assert await rescue.run() == RescueReport()
         assert await everything(world) == before
 
-    async def test_it_is_a_sweep_like_any_other(self, world: World, overdue: Overdue) -> None:
+    async def test_it_is_a_sweep_like_any_other(self, world: World, rescue: Rescue) -> None:
         await world.says("oi")
         for _ in range(20):
             await world.passes(30)
-            assert await overdue.move() == Moved()
+            assert await rescue.run() == RescueReport()
         assert world.sent_texts() == ["echo: oi"]
 
 
@@ -381,14 +379,12 @@ async def everything(world: World) -> Sequence[object]:
     return [[dict(row) for row in await world.rows(f"SELECT * FROM {table} ORDER BY 1")] for table in tables]
 
 
-async def test_a_round_and_the_claim_race_for_one_turn_and_one_of_them_settles_it(
-    world: World, overdue: Overdue
-) -> None:
+async def test_a_rescue_and_a_claim_race_for_one_turn_and_one_of_them_settles_it(world: World, rescue: Rescue) -> None:
     world.agents.will(FAILS)
     await world.says("oi")
     world.clock.advance(timedelta(seconds=TOO_LATE))
     job = await claimed(world)
-    await overdue.move()
+    await rescue.run()
     assert await world.replies.run(job) == Done(recorded=True)
     await world.work()
     assert (world.sent_texts(), len(await world.dead()), await clean(world)) == ([APOLOGY], 1, True)

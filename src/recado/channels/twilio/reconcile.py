@@ -22,7 +22,7 @@ from recado.channels.repository import EveryAddress
 from recado.channels.twilio.models import NoCredentials, TwilioCredentials
 from recado.channels.twilio.sending.client import MessageRecord, MessagesPage, TwilioApi
 from recado.channels.twilio.webhook.describing import described_attachments
-from recado.conversation.replying.accept import STALE, Accepted, AcceptService, Inbound
+from recado.conversation.replying.accept import STALE, Accepted, AcceptService, InboundMessage
 from recado.conversation.values import Address
 from recado.core.clock import Clock
 from recado.core.database.engine import Database
@@ -129,12 +129,14 @@ class GapSweep:
             missed += sum(isinstance(each, Accepted) for each in accepted)
         return missed
 
-    def _inbound(self, address: ChannelAddress, record: MessageRecord, locale: str, now: datetime) -> Inbound | None:
+    def _inbound(
+        self, address: ChannelAddress, record: MessageRecord, locale: str, now: datetime
+    ) -> InboundMessage | None:
         try:
             sender = Address(record.from_address)
         except InvalidInput:
             return None
-        return Inbound(
+        return InboundMessage(
             id=self._ids.new(),
             owner_id=address.owner_id,
             address_id=address.id,

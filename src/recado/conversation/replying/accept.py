@@ -31,7 +31,7 @@ STALE = timedelta(hours=24)
 
 
 @dataclass(frozen=True, slots=True)
-class Inbound:
+class InboundMessage:
     """A verified message to a number of ours. `id` is made when it arrives, so it sorts by our order of receipt."""
 
     id: UUID
@@ -48,7 +48,7 @@ class Inbound:
     source: Literal["webhook", "orphan", "sweep"] = "webhook"
     opt_out_type: str | None = None
     profile_name: str | None = None
-    hurried: bool = False
+    due_at_once: bool = False
     """A button was tapped: there is nothing more to wait for."""
     stale: bool = False
     trace: str | None = None
@@ -116,7 +116,7 @@ class AcceptService:
         self._max_attempts = max_attempts
         self.accept = database.batched(self.accept_many, refusable=True)
 
-    def accept_many(self, uow: UnitOfWork, inbounds: Sequence[Inbound]) -> list[Accepted | Duplicate]:
+    def accept_many(self, uow: UnitOfWork, inbounds: Sequence[InboundMessage]) -> list[Accepted | Duplicate]:
         """Store what is new, and open or extend one burst window per lane."""
         lane_of = {inbound.id: inbound.lane for inbound in inbounds}
         lanes.make_lanes(uow, {lane_of[inbound.id]: inbound.owner_id for inbound in inbounds})
@@ -132,21 +132,21 @@ class AcceptService:
             uow.count(OUTCOMES, "suppressed", "stale", by=len(new) - len(to_answer))
         newest_of_lane = {lane_of[inbound.id]: inbound for inbound in to_answer}
         jobs = [self._job(inbound, lane) for lane, inbound in newest_of_lane.items()]
-        hurried = frozenset(lane_of[inbound.id] for inbound in to_answer if inbound.hurried)
-        enqueue.collect(uow, jobs, due_at_once=hurried, held=True)
+        due_at_once = frozenset(lane_of[inbound.id] for inbound in to_answer if inbound.due_at_once)
+        enqueue.collect(uow, jobs, due_at_once=due_at_once, held=True)
         return [
             Accepted(inbound.id) if inbound.id in stored else Duplicate(inbound.message_sid) for inbound in inbounds
         ]
 
-    def _job(self, inbound: Inbound, lane: str) -> NewJob:
+    def _job(self, inbound: InboundMessage, lane: str) -> NewJob:
         now = inbound.received_at
         return NewJob(
             id=self._ids.new(),
             name=REPLY,
             owner_id=inbound.owner_id,
             created_at=now,
-            due_at=now if inbound.hurried else now + min(self._window.quiet, self._window.most),
-            window_ends_at=now if inbound.hurried else now + self._window.most,
+            due_at=now if inbound.due_at_once else now + min(self._window.quiet, self._window.most),
+            window_ends_at=now if inbound.due_at_once else now + self._window.most,
             lane=lane,
             message_sid=inbound.message_sid,
             max_attempts=self._max_attempts,
@@ -155,7 +155,7 @@ class AcceptService:
         )
 
 
-def _fill_in(uow: UnitOfWork, repeated: Sequence[Inbound]) -> None:
+def _fill_in(uow: UnitOfWork, repeated: Sequence[InboundMessage]) -> None:
     """A webhook that comes after the sweep found its message brings the raw form; nothing else changes."""
     uow.run_many(
         _FILL_IN,
@@ -167,7 +167,7 @@ def _fill_in(uow: UnitOfWork, repeated: Sequence[Inbound]) -> None:
     )
 
 
-def _row(inbound: Inbound, lane: str) -> dict[str, object]:
+def _row(inbound: InboundMessage, lane: str) -> dict[str, object]:
     row: dict[str, object] = {
         "id": inbound.id,
         "owner_id": inbound.owner_id,

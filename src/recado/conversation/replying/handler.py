@@ -21,7 +21,7 @@ import structlog
 from recado.conversation.errors import AgentFailed
 from recado.conversation.lifecycle import Lifecycle
 from recado.conversation.models import Author, Contact, Conversation, Draft, Message, Turn
-from recado.conversation.outcomes import Outcomes, Verdict
+from recado.conversation.outcomes import Outcomes, TurnOutcome
 from recado.conversation.ports import (
     Agent,
     AgentResult,
@@ -40,7 +40,7 @@ from recado.conversation.replying.gate import Suppress, ToAgent, ToPerson, who_a
 from recado.conversation.replying.jobs import REPLY
 from recado.conversation.replying.reception import Reception
 from recado.conversation.replying.replays import Replays, was_forced
-from recado.conversation.replying.runs import How, RunEnding, begin_run, end_run, how_of
+from recado.conversation.replying.runs import RunEnding, RunResult, begin_run, end_run, result_of
 from recado.conversation.repository import Answers, Contacts, Conversations, Drafts, Messages, Turns
 from recado.conversation.sending.outbox import Outbox, Split
 from recado.conversation.settlement import Settlement
@@ -102,16 +102,16 @@ class _Opened:
 
 
 @dataclass(frozen=True, slots=True)
-class _Newcomer:
+class _NewMessage:
     """A message came while the turn ran for the first time: it belongs in."""
 
 
 @dataclass(frozen=True, slots=True)
-class _Over:
+class _TurnEnded:
     """Nothing is left to be done for this job; its row says how it ended."""
 
 
-_Interruption: TypeAlias = _Newcomer | _Over
+_Interruption: TypeAlias = _NewMessage | _TurnEnded
 
 
 class ReplyHandler:
@@ -155,7 +155,7 @@ class ReplyHandler:
         while True:
             agent = await self._agents.agent_for(job.owner_id)
             opened = await self._write(job, partial(self._open, job=job, agent=agent))
-            if isinstance(opened, _Over):
+            if isinstance(opened, _TurnEnded):
                 return Done(recorded=True)
             job.turn_id = opened.turn.id
             if job.may_be_lost(self._clock.now()):  # A run would go on beside that of the next holder, if there is one.
@@ -167,35 +167,35 @@ class ReplyHandler:
                 log.warning("agent.failed", turn=str(opened.turn.id), reason=error.reason, attempt=job.attempts + 1)
                 return await self._failure(job, error)
             self._crash("after_agent")
-            if not isinstance(result, _Newcomer | _Over):
+            if not isinstance(result, _NewMessage | _TurnEnded):
                 commit = partial(self._commit, job=job, opened=opened, result=result)
                 result = await insist(job, partial(self._write, job, commit))
-            if isinstance(result, _Over):
+            if isinstance(result, _TurnEnded):
                 self._crash("after_commit")
                 return Done(recorded=True)
-            if not await self._let_newcomers_join(job, opened.turn):
+            if not await self._join_new_messages(job, opened.turn):
                 return Done(recorded=True)
 
     # --- Open ---------------------------------------------------------------------------------------------------------
 
-    def _open(self, uow: UnitOfWork, job: Job, agent: Agent) -> _Opened | _Over:
+    def _open(self, uow: UnitOfWork, job: Job, agent: Agent) -> _Opened | _TurnEnded:
         """Make or read the turn, and settle it here when no agent is to answer it."""
         now = self._clock.now()
         if not leases.holds(uow, job):
-            return _Over()
+            return _TurnEnded()
         turn, group = self._turn_of(uow, job, now)
         if turn is None or turn.settled_at is not None or Answers(uow).of_turn(turn.id) is not None:
             endings.complete(uow, job, now)
-            return _Over()
+            return _TurnEnded()
         conversation = Conversations(uow).require(turn.conversation_id)
         contact = Contacts(uow).require(conversation.contact_id)
         if now >= turn.deadline_at:
             endings.bury(uow, job, now, "no answer before the deadline")
             self.exhausted(uow, job, "no answer before the deadline")
-            return _Over()
+            return _TurnEnded()
         owner = owner_in(uow, job.owner_id)
         decision = who_answers(uow, owner, contact, conversation, group)
-        if isinstance(decision, ToAgent) and Settlement(uow, self._ids, now).spoken_since(turn):
+        if isinstance(decision, ToAgent) and Settlement(uow, self._ids, now).person_answer_since(turn):
             decision = ToPerson(A_PERSON_SPOKE)
         if isinstance(decision, ToAgent):
             history = self._history(uow, turn, conversation, self._agents.history_limit(agent))
@@ -203,8 +203,8 @@ class ReplyHandler:
             begin_run(uow, run_id, turn, now)
             return _Opened(agent, turn, conversation, contact, owner.locale, decision.messages, history, run_id)
         endings.complete(uow, job, now)
-        self._settle_unasked(uow, turn, decision, now)
-        return _Over()
+        self._settle_without_agent(uow, turn, decision, now)
+        return _TurnEnded()
 
     def _turn_of(self, uow: UnitOfWork, job: Job, now: datetime) -> tuple[Turn | None, list[Message]]:
         """The turn the job carries, or a new one over what waits in the lane."""
@@ -251,9 +251,9 @@ class ReplyHandler:
         ]
         return sorted(heard + said, key=lambda entry: entry.at)[-most:]
 
-    def _settle_unasked(self, uow: UnitOfWork, turn: Turn, decision: Suppress | ToPerson, now: datetime) -> None:
+    def _settle_without_agent(self, uow: UnitOfWork, turn: Turn, decision: Suppress | ToPerson, now: datetime) -> None:
         if isinstance(decision, Suppress):
-            Outcomes(uow, self._ids, now).settle_turn(turn, Verdict("suppressed", decision.reason))
+            Outcomes(uow, self._ids, now).settle_turn(turn, TurnOutcome("suppressed", decision.reason))
         else:
             Settlement(uow, self._ids, now).to_person(turn, decision.why)
 
@@ -273,7 +273,7 @@ class ReplyHandler:
         except Exception as error:
             await self._end_run(job, opened, RunEnding("failed", type(error).__name__), consumption.so_far)
             raise
-        usage = consumption.so_far if isinstance(result, _Newcomer | _Over) else result.usage
+        usage = consumption.so_far if isinstance(result, _NewMessage | _TurnEnded) else result.usage
         await self._end_run(job, opened, _ending_of(result), consumption.so_far if usage == Usage() else usage)
         return result
 
@@ -291,16 +291,16 @@ class ReplyHandler:
     async def _traced(self, job: Job, opened: _Opened, consumption: Consumption) -> AgentResult | _Interruption:
         turn, messages = str(opened.turn.id), len(opened.messages)
         with self._traces.within(AGENT, "internal", turn=turn, messages=messages) as span:
-            result = await self._watched(self._run_agent(job, opened, consumption, span.traceparent), span)
+            result = await self._measured(self._run_agent(job, opened, consumption, span.traceparent), span)
             if isinstance(result, Reply | HandOff | NoReply):
                 usage = result.usage
                 span.note(model=usage.model or "", input_tokens=usage.input_tokens, output_tokens=usage.output_tokens)
             return result
 
-    async def _watched(self, run: Awaitable[AgentResult | _Interruption], span: Span) -> AgentResult | _Interruption:
+    async def _measured(self, run: Awaitable[AgentResult | _Interruption], span: Span) -> AgentResult | _Interruption:
         """Count and time a run of the agent, and tell how it ended."""
         begun = self._clock.monotonic()
-        how: How = "failed"
+        how: RunResult = "failed"
         try:
             result = await run
             how = _ending_of(result).how
@@ -347,19 +347,19 @@ class ReplyHandler:
     async def _until_done_or_interrupted(
         self, job: Job, run: "asyncio.Task[AgentResult]", opened: _Opened, effects: StoredEffects
     ) -> _Interruption | None:
-        watches = {"lost": asyncio.create_task(job.lost.wait())}
+        waiters = {"lost": asyncio.create_task(job.lost.wait())}
         if _joinable(job, opened.turn) and not effects.ran:
-            watches["newcomer"] = asyncio.create_task(job.newcomer.wait())
+            waiters["newcomer"] = asyncio.create_task(job.newcomer.wait())
         try:
-            await asyncio.wait({run, *watches.values()}, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait({run, *waiters.values()}, return_when=asyncio.FIRST_COMPLETED)
         finally:
-            for watch in watches.values():
-                watch.cancel()
+            for waiter in waiters.values():
+                waiter.cancel()
         if run.done():
             return None
         if job.lost.is_set():
-            return _Over()
-        return _Newcomer() if not effects.ran else None
+            return _TurnEnded()
+        return _NewMessage() if not effects.ran else None
 
     async def _failure(self, job: Job, error: AgentFailed) -> JobResult:
         if error.retryable:
@@ -374,7 +374,7 @@ class ReplyHandler:
 
     # --- A newcomer ---------------------------------------------------------------------------------------------------
 
-    async def _let_newcomers_join(self, job: Job, turn: Turn) -> bool:
+    async def _join_new_messages(self, job: Job, turn: Turn) -> bool:
         """Wait for the newcomer's window, then take it in. False when the lease was lost meanwhile."""
         while not job.lost.is_set():
             joined = await self._write(job, lambda uow: self._join(uow, job, turn, self._clock.now()))
@@ -415,32 +415,32 @@ class ReplyHandler:
             and leases.holds(uow, job)
             and not effects_ran(uow, turn)
         ):
-            return _Newcomer()
+            return _NewMessage()
         conversation = Conversations(uow).require(turn.conversation_id)
         if not endings.complete(uow, job, now):
             self._keep_draft(uow, turn, result, "its worker had lost the lease", now)
-            return _Over()
+            return _TurnEnded()
         if turn.settled_at is not None or turn.version != opened.turn.version:
             self._keep_draft(uow, turn, result, "the turn was settled meanwhile", now)
         elif conversation.status == "closed":
             self._keep_draft(uow, turn, result, "the conversation was closed meanwhile", now)
-            Outcomes(uow, self._ids, now).settle_turn(turn, Verdict("suppressed", "discarded"))
+            Outcomes(uow, self._ids, now).settle_turn(turn, TurnOutcome("suppressed", "discarded"))
         elif conversation.held_by != "agent":
             self._keep_draft(uow, turn, result, f"held by {conversation.held_by} meanwhile", now)
-            self._settle_unasked(uow, turn, ToPerson(f"held by {conversation.held_by}"), now)
-        elif Settlement(uow, self._ids, now).spoken_since(turn):  # They have given it back since then.
+            self._settle_without_agent(uow, turn, ToPerson(f"held by {conversation.held_by}"), now)
+        elif Settlement(uow, self._ids, now).person_answer_since(turn):  # They have given it back since then.
             self._keep_draft(uow, turn, result, A_PERSON_SPOKE, now)
-            self._settle_unasked(uow, turn, ToPerson(A_PERSON_SPOKE), now)
+            self._settle_without_agent(uow, turn, ToPerson(A_PERSON_SPOKE), now)
         elif turn.replay_of is not None and (why := self._replay_too_late(uow, job, turn, now)):
             self._keep_draft(uow, turn, result, why, now)
             Turns(uow).change(turn.id, settled_at=now)
         else:
             self._store_result(uow, job, turn, conversation, result, now)
-        return _Over()
+        return _TurnEnded()
 
     def _replay_too_late(self, uow: UnitOfWork, job: Job, turn: Turn, now: datetime) -> str | None:
         group = Messages(uow).of_turn(turn.id)
-        return self.second_chances(uow, now).too_late(group, force=was_forced(job))
+        return self.replays(uow, now).too_late(group, force=was_forced(job))
 
     def _store_result(
         self,
@@ -457,10 +457,10 @@ class ReplyHandler:
                 outbox.put(conversation, "agent", text, turn=turn, closes=closes)
             case HandOff(reason=reason, notice=notice):
                 Lifecycle(uow, self._ids, now).hand_to(conversation, "nobody", "agent", reason)
-                self._settle_unasked(uow, turn, ToPerson(reason), now)
+                self._settle_without_agent(uow, turn, ToPerson(reason), now)
                 outbox.put(conversation, "notice", notice or owner_in(uow, turn.owner_id).hand_off_notice)
             case NoReply():
-                Outcomes(uow, self._ids, now).settle_turn(turn, Verdict("suppressed", "no_reply"))
+                Outcomes(uow, self._ids, now).settle_turn(turn, TurnOutcome("suppressed", "no_reply"))
 
     def _keep_draft(self, uow: UnitOfWork, turn: Turn, result: AgentResult, why: str, now: datetime) -> None:
         if isinstance(result, Reply):
@@ -488,15 +488,15 @@ class ReplyHandler:
             outbox = Outbox(uow, self._ids, now, self._split, job.trace)
             outbox.put(conversation, "apology", owner.apology, turn=turn)
         else:
-            self._settle_unasked(uow, turn, decision, now)
+            self._settle_without_agent(uow, turn, decision, now)
 
     # --- For people ---------------------------------------------------------------------------------------------------
 
     def replay(self, uow: UnitOfWork, job: Job, *, force: bool) -> Replayed | ReplayRefused:
         """See `replays.Replays.replay`."""
-        return self.second_chances(uow.for_owner(job.owner_id), self._clock.now()).replay(job, force=force)
+        return self.replays(uow.for_owner(job.owner_id), self._clock.now()).replay(job, force=force)
 
-    def second_chances(self, uow: UnitOfWork, now: datetime) -> Replays:
+    def replays(self, uow: UnitOfWork, now: datetime) -> Replays:
         """Replays and releases, with this handler's deadline."""
         return Replays(uow, self._ids, now, self._limits.answer)
 
@@ -506,7 +506,7 @@ class ReplyHandler:
         now = self._clock.now()
         turn, _ = self._turn_of(uow, job, now)
         if turn is not None and Answers(uow).of_turn(turn.id) is None:
-            Outcomes(uow, self._ids, now).settle_turn(turn, Verdict("suppressed", "discarded"))
+            Outcomes(uow, self._ids, now).settle_turn(turn, TurnOutcome("suppressed", "discarded"))
         return None
 
     async def _write(self, job: Job, work: Callable[[UnitOfWork], T]) -> T:
@@ -520,11 +520,11 @@ def _joinable(job: Job, turn: Turn) -> bool:
 
 def _ending_of(result: AgentResult | _Interruption) -> RunEnding:
     match result:
-        case _Newcomer():
+        case _NewMessage():
             return RunEnding("interrupted", "a newer message came")
-        case _Over():
+        case _TurnEnded():
             return RunEnding("interrupted", "its worker lost the lease")
-    return RunEnding(how_of(result))
+    return RunEnding(result_of(result))
 
 
 async def _cancelled(task: "asyncio.Task[AgentResult]") -> None:

@@ -45,7 +45,7 @@ class Replays:
         if conversation.status == "closed":
             _, conversation = Reception(self._uow, self._ids, self._now).receive(group)
         turn = Turn.begin(self._ids.new(), conversation, self._now, self._answer_within, replay_of=old)
-        return Replayed(job.id, self._carry(turn, group, job.max_attempts, forced=force, trace=job.trace))
+        return Replayed(job.id, self._enqueue(turn, group, job.max_attempts, forced=force, trace=job.trace))
 
     def resume(self, conversation: Conversation, max_attempts: int) -> UUID | None:
         """Released to the agent: what still waits for a person gets a new turn; None when nothing does."""
@@ -62,7 +62,7 @@ class Replays:
         InboxItems(self._uow).resolve(turns, self._now)
         Messages(self._uow).join([message.id for message in group], conversation_id=conversation.id)
         turn = Turn.begin(self._ids.new(), conversation, self._now, self._answer_within, resumes=True)
-        return self._carry(turn, group, max_attempts)
+        return self._enqueue(turn, group, max_attempts)
 
     def too_late(self, group: Sequence[Message], *, force: bool) -> str | None:
         """Why an answer to these messages should not come any more, or None."""
@@ -87,11 +87,11 @@ class Replays:
             return "its apology is still on the way"
         if newest.outcome == "handed_off":
             return "it is in a person's inbox; release the conversation, and the agent answers"
-        if newest.verdict not in OUTCOME_CHANGES["replay"]:
-            return f"it ended as {newest.verdict}, which an answer would not change"
+        if newest.outcome_and_reason not in OUTCOME_CHANGES["replay"]:
+            return f"it ended as {newest.outcome_and_reason}, which an answer would not change"
         return None
 
-    def _carry(
+    def _enqueue(
         self,
         turn: Turn,
         group: Sequence[Message],

@@ -17,9 +17,9 @@ from recado.conversation.tables import agent_runs
 from recado.core.database.prepared import Prepared, given, inserting
 from recado.core.database.unit_of_work import UnitOfWork
 
-How: TypeAlias = Literal["reply", "hand_off", "no_reply", "failed", "interrupted"]
+RunResult: TypeAlias = Literal["reply", "hand_off", "no_reply", "failed", "interrupted"]
 
-_HOW: dict[type, How] = {Reply: "reply", HandOff: "hand_off", NoReply: "no_reply"}
+_RESULTS: dict[type, RunResult] = {Reply: "reply", HandOff: "hand_off", NoReply: "no_reply"}
 
 _BEGIN = Prepared(inserting(agent_runs, "id", "owner_id", "turn_id", "input_tokens", "output_tokens", "started_at"))
 _ENDED = ("result", "why", "model", "input_tokens", "output_tokens", "finished_at")
@@ -34,13 +34,13 @@ _END = Prepared(
 class RunEnding:
     """How a run ended; `why` for those that came to no result, and never in the customer's words."""
 
-    how: How
+    how: RunResult
     why: str | None = None
 
 
-def how_of(result: AgentResult) -> How:
+def result_of(result: AgentResult) -> RunResult:
     """The ending of a run that came to a result."""
-    return _HOW[type(result)]
+    return _RESULTS[type(result)]
 
 
 def begin_run(uow: UnitOfWork, run_id: UUID, turn: Turn, now: datetime) -> None:

@@ -35,7 +35,7 @@ from recado.conversation.ports import (
 )
 from recado.conversation.repository import Answers, Attempts, Contacts, Conversations, Messages, Parts
 from recado.conversation.sending.outbox import SEND, Outbox
-from recado.conversation.sending.provider_messages import Bindings
+from recado.conversation.sending.provider_messages import ProviderMessages
 from recado.conversation.sending.splitting import normalised
 from recado.conversation.settlement import Settlement
 from recado.conversation.values import Address
@@ -64,7 +64,7 @@ CALL_LIMIT = timedelta(seconds=18)
 """Connect 3 s and read 15 s: after this an attempt's call is over, whatever it answered."""
 WINDOW = timedelta(hours=24)
 """WhatsApp's customer service window, counted from the newest inbound message; for SMS how long we keep trying."""
-LONGEST_PAUSE = timedelta(hours=6)
+MAX_PAUSE = timedelta(hours=6)
 """What a provider may ask us to wait before the next attempt; then it is asked anew."""
 
 PULLS_AFTER = (timedelta(seconds=5), timedelta(seconds=15), timedelta(seconds=45))
@@ -103,7 +103,7 @@ class _Call:
 
 
 @dataclass(frozen=True, slots=True)
-class _Look:
+class _Poll:
     """Look into the provider's list for an attempt whose fate is unknown."""
 
     attempt: Attempt
@@ -120,11 +120,11 @@ class _Wait:
 
 
 @dataclass(frozen=True, slots=True)
-class _Over:
+class _JobEnded:
     """The job's row is ended, or another worker's."""
 
 
-_Step: TypeAlias = _Call | _Look | _Wait | _Over
+_Step: TypeAlias = _Call | _Poll | _Wait | _JobEnded
 
 
 class SendHandler:
@@ -161,19 +161,19 @@ class SendHandler:
         self._crash = crash
 
     async def run(self, job: Job) -> JobResult:
-        give_way = self._clock.now() + self.time_limit / 2
+        yield_at = self._clock.now() + self.time_limit / 2
         while not job.lost.is_set():
             step = await self._write(job, lambda uow: self._next(uow, job, self._clock.now()))
             match step:
-                case _Over():
+                case _JobEnded():
                     return Done(recorded=True)
                 case _Wait(delay, why):
                     return RetryIn(delay, why, counts=False)
                 case _Call(attempt, message):
                     await self._call(job, attempt, message)
-                case _Look(attempt, message, text):
-                    await self._look(job, attempt, message, text)
-            if self._clock.now() > give_way:  # A long answer goes on under a lease of its own.
+                case _Poll(attempt, message, text):
+                    await self._poll(job, attempt, message, text)
+            if self._clock.now() > yield_at:  # A long answer goes on under a lease of its own.
                 return RetryIn(timedelta(), counts=False)
         return Done(recorded=True)
 
@@ -197,8 +197,8 @@ class SendHandler:
                 span.note(code=result.code)
             return result
 
-    async def _look(self, job: Job, attempt: Attempt, message: OutboundText, text: str) -> None:
-        looked_at = self._clock.now()  # A list read before a long pause says nothing about the time after it.
+    async def _poll(self, job: Job, attempt: Attempt, message: OutboundText, text: str) -> None:
+        polled_at = self._clock.now()  # A list read before a long pause says nothing about the time after it.
         with self._traces.within(FIND_SPAN, "client", attempt=str(attempt.id)) as span:
             pull = await self._channel.find(
                 message,
@@ -206,31 +206,31 @@ class SendHandler:
                 created_before=attempt.deadline_at + CREATED_AFTER_DEADLINE,
             )
             span.note(complete=pull.complete, found=len(pull.messages))
-        await self._write(job, lambda uow: self._after_look(uow, job, attempt, pull, text, looked_at))
+        await self._write(job, lambda uow: self._record_poll(uow, job, attempt, pull, text, polled_at))
 
     # --- What is next -------------------------------------------------------------------------------------------------
 
     def _next(self, uow: UnitOfWork, job: Job, now: datetime) -> _Step:
         """Decide in one transaction, and store the attempt row if a call is next."""
         if not leases.holds(uow, job):
-            return _Over()
+            return _JobEnded()
         answer = Answers(uow).require(_answer_id(job))
         if answer.state != "waiting":
             endings.complete(uow, job, now)
-            return _Over()
+            return _JobEnded()
         parts = Parts(uow).of(answer.id)
         self._free_pair(uow, answer, parts, now)
         part = next((part for part in parts if part.state != "accepted"), None)
         if part is None:
             self._settle(uow, job, now, lambda settlement: settlement.accepted(answer))
-            return _Over()
+            return _JobEnded()
         tried = Attempts(uow).of_part(part.id)
         last = tried[-1] if tried else None
         if last is not None and last.state == "sending":  # Whoever made the call died in it.
             last = self._change(uow, last, "unknown", now, code="interrupted")
         if last is not None and last.state == "unknown":
-            last = self._timed_anew(last, uow, now)
-            return self._next_look(answer, part, last, now)
+            last = self._with_times_reset(last, uow, now)
+            return self._next_poll(answer, part, last, now)
         return self._next_call(uow, job, answer, part, tried, now)
 
     def _free_pair(self, uow: UnitOfWork, answer: Answer, parts: Sequence[Part], now: datetime) -> None:
@@ -240,7 +240,7 @@ class SendHandler:
         if busy is not None and busy.part_id in accepted:
             self._change(uow, busy, "unconfirmed", now)
 
-    def _timed_anew(self, attempt: Attempt, uow: UnitOfWork, now: datetime) -> Attempt:
+    def _with_times_reset(self, attempt: Attempt, uow: UnitOfWork, now: datetime) -> Attempt:
         """An attempt whose start or last look lies in the future is one of a clock that was set back since.
 
         Its looks begin again. When it really began is not known, so its message may be one of the last day.
@@ -262,17 +262,17 @@ class SendHandler:
         )
         return anew
 
-    def _next_look(self, answer: Answer, part: Part, attempt: Attempt, now: datetime) -> _Step:
+    def _next_poll(self, answer: Answer, part: Part, attempt: Attempt, now: datetime) -> _Step:
         due_at = _next_pull_at(attempt)
         if due_at > now:
             return _Wait(due_at - now, "outcome of a send unknown")
-        return _Look(attempt, self._outbound(answer, part, attempt), part.text)
+        return _Poll(attempt, self._outbound(answer, part, attempt), part.text)
 
     def _next_call(
         self, uow: UnitOfWork, job: Job, answer: Answer, part: Part, tried: Sequence[Attempt], now: datetime
     ) -> _Step:
         if self._stopped(uow, job, answer, now):
-            return _Over()
+            return _JobEnded()
         paused = self._accounts.paused_for(uow, answer.address_id, now)
         if paused is not None:
             return _Wait(min(paused, self._window_ends(uow, answer) - now), "the account is paused")
@@ -366,14 +366,14 @@ class SendHandler:
         current = Attempts(uow).require(attempt.id)
         match result:
             case Sent(_, sid):
-                Bindings(uow, self._ids, now).bind(current, sid.value, found_by="create")
+                ProviderMessages(uow, self._ids, now).bind(current, sid.value, found_by="create")
                 return self._settle_if_complete(uow, job, current, now)
             case _ if current.state != "sending":
                 return False  # A callback was faster, or another worker has begun to reconcile: what it finds wins.
             case Refused() as refused:
                 return self._refused(uow, job, current, refused, now)
-            case NotProcessed() as turned_away:
-                self._turned_away(uow, job, current, turned_away, now)
+            case NotProcessed() as not_processed:
+                self._not_processed(uow, job, current, not_processed, now)
             case Unknown(code, detail):
                 log.warning("send.unknown", attempt=str(attempt.id), code=code)
                 self._change(uow, current, "unknown", now, code=code, detail=detail)
@@ -396,18 +396,18 @@ class SendHandler:
         Parts(uow).change(attempt.part_id, state="refused")
         return True
 
-    def _turned_away(
-        self, uow: UnitOfWork, job: Job, attempt: Attempt, turned_away: NotProcessed, now: datetime
+    def _not_processed(
+        self, uow: UnitOfWork, job: Job, attempt: Attempt, not_processed: NotProcessed, now: datetime
     ) -> None:
-        self._change(uow, attempt, "retry", now, code=turned_away.code, detail=turned_away.detail)
+        self._change(uow, attempt, "retry", now, code=not_processed.code, detail=not_processed.detail)
         delay = self._backoff.after(min(attempt.number - 1, 10), self._chance)
-        if turned_away.retry_after is not None:
-            delay = min(max(delay, timedelta(seconds=turned_away.retry_after)), LONGEST_PAUSE)
-        if turned_away.pause_account:
-            self._accounts.pause(uow, attempt.account_id, now, delay, turned_away.code)
+        if not_processed.retry_after is not None:
+            delay = min(max(delay, timedelta(seconds=not_processed.retry_after)), MAX_PAUSE)
+        if not_processed.pause_account:
+            self._accounts.pause(uow, attempt.account_id, now, delay, not_processed.code)
         left = self._window_ends(uow, Answers(uow).require(attempt.answer_id)) - now
         delay = min(delay, max(left, timedelta()))
-        endings.put_back(uow, job, now, delay, error=f"{turned_away.code}: trying again")
+        endings.put_back(uow, job, now, delay, error=f"{not_processed.code}: trying again")
 
     def _change(
         self,
@@ -427,8 +427,8 @@ class SendHandler:
 
     # --- Settling what is unknown -------------------------------------------------------------------------------------
 
-    def _after_look(
-        self, uow: UnitOfWork, job: Job, attempt: Attempt, pull: Pull, text: str, looked_at: datetime
+    def _record_poll(
+        self, uow: UnitOfWork, job: Job, attempt: Attempt, pull: Pull, text: str, polled_at: datetime
     ) -> None:
         """Bind what was found; else count the look, and decide when there were enough of them."""
         now = self._clock.now()
@@ -436,7 +436,7 @@ class SendHandler:
         attempt = Attempts(uow).require(attempt.id)
         if attempt.state != "unknown" or not leases.holds(uow, job):
             return
-        bindings = Bindings(uow, self._ids, now)
+        bindings = ProviderMessages(uow, self._ids, now)
         ours = [
             listed
             for listed in pull.messages
@@ -449,12 +449,12 @@ class SendHandler:
             return
         if Parts(uow).require(attempt.part_id).state == "accepted":
             return  # An earlier attempt has turned up during the look; the next step frees the pair.
-        attempt = replace(attempt, pulls=attempt.pulls + pull.complete, last_pull_at=looked_at)
-        Attempts(uow).change(attempt.id, pulls=attempt.pulls, last_pull_at=looked_at)
-        if pull.complete and attempt.pulls >= ABSENT_PULLS and looked_at >= attempt.deadline_at + ABSENT_AFTER:
+        attempt = replace(attempt, pulls=attempt.pulls + pull.complete, last_pull_at=polled_at)
+        Attempts(uow).change(attempt.id, pulls=attempt.pulls, last_pull_at=polled_at)
+        if pull.complete and attempt.pulls >= ABSENT_PULLS and polled_at >= attempt.deadline_at + ABSENT_AFTER:
             self._change(uow, attempt, "absent", now)
             self._resend_or_give_up(uow, job, attempt, now)
-        elif not pull.complete and looked_at >= attempt.deadline_at + CLEAR_WITHIN:
+        elif not pull.complete and polled_at >= attempt.deadline_at + CLEAR_WITHIN:
             self._change(uow, attempt, "unconfirmed", now)
             self._resend_or_give_up(uow, job, attempt, now, unclear=True)
 
@@ -506,7 +506,7 @@ class SendHandler:
         why = f"{reason} ({code})" if code else reason
         if not endings.bury(uow, job, now, f"{why}: {len(arrived)} of {len(parts)} parts sent"):
             return False
-        endings.set_payload(uow, job.id, _epitaph(answer, arrived, len(parts)))
+        endings.set_payload(uow, job.id, _dead_letter_payload(answer, arrived, len(parts)))
         Settlement(uow, self._ids, now).failed(answer, state, reason, code)
         return True
 
@@ -522,7 +522,7 @@ class SendHandler:
         parts = Parts(uow).of(answer.id)
         self._free_pair(uow, answer, parts, now)
         arrived = [part.part_no for part in parts if part.state == "accepted"]
-        endings.set_payload(uow, job.id, _epitaph(answer, arrived, len(parts)))
+        endings.set_payload(uow, job.id, _dead_letter_payload(answer, arrived, len(parts)))
         busy = Attempts(uow).in_flight(answer.lane)
         settlement = Settlement(uow, self._ids, now)
         if busy is not None and busy.answer_id == answer.id:
@@ -593,7 +593,7 @@ def _answer_id(job: Job) -> UUID:
     return UUID(payload["answer"])
 
 
-def _epitaph(answer: Answer, arrived: Sequence[int], parts: int) -> dict[str, JsonValue]:
+def _dead_letter_payload(answer: Answer, arrived: Sequence[int], parts: int) -> dict[str, JsonValue]:
     return {"answer": str(answer.id), "arrived": list(arrived), "parts": parts}
 
 

@@ -65,7 +65,7 @@ _MADE_BY = Prepared(
 _EVENT = Prepared(inserting(delivery_events, "id", "owner_id", "attempt_id", "sid", "status", "error_code", "at"))
 
 
-class Bindings:
+class ProviderMessages:
     """Ties SIDs to attempts inside a unit of work."""
 
     def __init__(self, uow: UnitOfWork, ids: Ids, now: datetime) -> None:
@@ -88,7 +88,7 @@ class Bindings:
         if other is None:
             self._store(attempt, sid, found_by, status)
         elif other != attempt.id:
-            self._take_from(other, sid, attempt)
+            self._rebind(other, sid, attempt)
 
     def _attempt_of(self, account_id: UUID, sid: str) -> UUID | None:
         for (attempt_id,) in self._uow.rows(_BOUND_TO, account=account_id, of_sid=sid):
@@ -110,7 +110,7 @@ class Bindings:
             updated_at=self._now,
         )
 
-    def _take_from(self, other_id: UUID, sid: str, attempt: Attempt) -> None:
+    def _rebind(self, other_id: UUID, sid: str, attempt: Attempt) -> None:
         """The list had given this SID to another attempt; that one is settled anew."""
         log.warning("send.rebound", attempt=str(attempt.id), other=str(other_id))
         name = {"account": attempt.account_id, "of_sid": sid}
@@ -134,7 +134,7 @@ class Bindings:
 
 
 @dataclass(frozen=True, slots=True)
-class Report:
+class DeliveryReport:
     """A callback: what the provider says has become of an attempt. `signers` are the accounts that may have signed it.
 
     It is heard only if the attempt was made with one of them.
@@ -160,7 +160,7 @@ _UNKNOWN: Final = Recorded(known=False)
 _FOREIGN: Final = Recorded(known=True, allowed=False)
 
 
-class DeliveryReports:
+class DeliveryReportService:
     """Takes callbacks, many in one commit. Every one is stored; a message's shown status only ever rises."""
 
     def __init__(self, database: Database, clock: Clock, ids: Ids, advances: Advances) -> None:
@@ -169,7 +169,7 @@ class DeliveryReports:
         self._advances = advances
         self.record = database.batched(self.record_many, refusable=True)
 
-    def record_many(self, uow: UnitOfWork, reports: Sequence[Report]) -> list[Recorded]:
+    def record_many(self, uow: UnitOfWork, reports: Sequence[DeliveryReport]) -> list[Recorded]:
         made_by = {report.attempt_id: uow.rows(_MADE_BY, id=report.attempt_id) for report in reports}
         heard = {
             report: owner_and_lane
@@ -186,20 +186,20 @@ class DeliveryReports:
             for report in reports
         ]
 
-    def _record(self, uow: UnitOfWork, report: Report, now: datetime) -> Recorded:
+    def _record(self, uow: UnitOfWork, report: DeliveryReport, now: datetime) -> Recorded:
         attempt = Attempts(uow).require(report.attempt_id)
         self._remember(uow, attempt, report, now)
         was = attempt.state
-        Bindings(uow, self._ids, now).bind(attempt, report.sid, found_by="callback")
+        ProviderMessages(uow, self._ids, now).bind(attempt, report.sid, found_by="callback")
         self._raise_status(uow, attempt, report, now)
         if report.opted_out:
             conversation = Conversations(uow).require(Answers(uow).require(attempt.answer_id).conversation_id)
             Contacts(uow).change(conversation.contact_id, opted_out_at=now)
         if was != "accepted":
-            self._go_on(uow, attempt, now)
+            self._resume_send(uow, attempt, now)
         return Recorded(known=True)
 
-    def _remember(self, uow: UnitOfWork, attempt: Attempt, report: Report, now: datetime) -> None:
+    def _remember(self, uow: UnitOfWork, attempt: Attempt, report: DeliveryReport, now: datetime) -> None:
         uow.run(
             _EVENT,
             id=self._ids.new(),
@@ -211,13 +211,13 @@ class DeliveryReports:
             at=now,
         )
 
-    def _raise_status(self, uow: UnitOfWork, attempt: Attempt, report: Report, now: datetime) -> None:
+    def _raise_status(self, uow: UnitOfWork, attempt: Attempt, report: DeliveryReport, now: datetime) -> None:
         name: dict[str, object] = {"account": attempt.account_id, "of_sid": report.sid}
         for (status,) in uow.rows(_STATUS, **name):
             if self._advances(status, report.status):
                 uow.run(_RAISE, **name, status=report.status, error_code=report.error_code, updated_at=now)
 
-    def _go_on(self, uow: UnitOfWork, attempt: Attempt, now: datetime) -> None:
+    def _resume_send(self, uow: UnitOfWork, attempt: Attempt, now: datetime) -> None:
         """What waited for this news need not wait longer; what was given up meanwhile is settled after all."""
         answer = Answers(uow).require(attempt.answer_id)
         if answer.state == "waiting":

@@ -40,13 +40,13 @@ log = structlog.get_logger(__name__)
 PAGE: Final = 200
 AT_ONCE: Final = 20
 """How many lanes are judged at a time; their transactions share commits."""
-ROUND: Final = timedelta(minutes=3)
+RUN_LIMIT: Final = timedelta(minutes=3)
 """When a round leaves the rest to the next one."""
 
 _FIRST: Final = (datetime(1970, 1, 1, tzinfo=UTC), UUID(int=0))
 
 # The first two conditions are those of the index, word for word: SQLite uses it for nothing else.
-QUIET = Prepared(
+IDLE_QUERY = Prepared(
     select(conversations.c.last_activity_at, conversations.c.id, conversations.c.owner_id, conversations.c.lane)
     .where(
         conversations.c.status != text("'closed'"),
@@ -70,7 +70,7 @@ _AHEAD = Prepared(
     )
     .limit(bindparam("most"))
 )
-_BRING_BACK = Prepared(
+_RESET = Prepared(
     update(conversations)
     .where(conversations.c.id == bindparam("of_id"), conversations.c.last_activity_at > bindparam("ahead"))
     .values(last_activity_at=given(conversations.c.last_activity_at, "now"))
@@ -78,7 +78,7 @@ _BRING_BACK = Prepared(
 
 
 @dataclass(frozen=True, slots=True)
-class QuietLimits:
+class IdleLimits:
     """After how much silence a conversation is idle, and after how much it is over."""
 
     idle: timedelta = timedelta(minutes=15)
@@ -86,7 +86,7 @@ class QuietLimits:
 
 
 @dataclass(frozen=True, slots=True)
-class _Found:
+class _Candidate:
     """A conversation that looked quiet when the page was read."""
 
     last_activity_at: datetime
@@ -95,11 +95,11 @@ class _Found:
     lane: str
 
 
-class Quiet:
+class IdleExpiry:
     """One round of either kind; any number of rounds may go on at once."""
 
     def __init__(
-        self, database: Database, clock: Clock, ids: Ids, split: Split, limits: QuietLimits, *, page: int = PAGE
+        self, database: Database, clock: Clock, ids: Ids, split: Split, limits: IdleLimits, *, page: int = PAGE
     ) -> None:
         self._database = database
         self._clock = clock
@@ -108,15 +108,15 @@ class Quiet:
         self._limits = limits
         self._size = page
 
-    async def rest(self) -> int:
+    async def mark_idle(self) -> int:
         """Make idle what has been silent for long enough; how many."""
-        return await self._round(("open",), self._limits.idle, self._rest)
+        return await self._run(("open",), self._limits.idle, self._mark_idle)
 
-    async def end(self) -> int:
+    async def close_expired(self) -> int:
         """Close what has been silent for longer still; how many."""
-        return await self._round(("open", "idle"), self._limits.expire, self._end)
+        return await self._run(("open", "idle"), self._limits.expire, self._close)
 
-    async def _round(
+    async def _run(
         self,
         statuses: Sequence[ConversationStatus],
         silence: timedelta,
@@ -124,49 +124,51 @@ class Quiet:
     ) -> int:
         now, changed = self._clock.now(), 0
         for status in statuses:
-            await self._bring_back(status, now)
+            await self._reset_future_activity(status, now)
             after = _FIRST
-            while self._clock.now() - now < ROUND:
+            while self._clock.now() - now < RUN_LIMIT:
                 page = await self._page(status, now - silence, after)
                 for n in range(0, len(page), AT_ONCE):
-                    changed += await self._judge(page[n : n + AT_ONCE], now - silence, change)
+                    changed += await self._change_each(page[n : n + AT_ONCE], now - silence, change)
                 if len(page) < self._size:
                     break
                 after = (page[-1].last_activity_at, page[-1].id)
         return changed
 
-    async def _bring_back(self, status: ConversationStatus, now: datetime) -> None:
+    async def _reset_future_activity(self, status: ConversationStatus, now: datetime) -> None:
         """Speech that lies in the future was told by a clock that has been set back since: its silence begins now."""
         ahead = now + LEEWAY
 
-        def lie_ahead(uow: UnitOfWork) -> list[UUID]:
+        def read_ahead(uow: UnitOfWork) -> list[UUID]:
             return [id_ for (id_,) in uow.rows(_AHEAD, status=status, ahead=ahead, most=self._size)]
 
-        while found := await self._database.read(lie_ahead, owner=None):
+        while found := await self._database.read(read_ahead, owner=None):
             rows = [{"of_id": id_, "now": now, "ahead": ahead} for id_ in found]
-            await self._database.write(partial(UnitOfWork.run_many, prepared=_BRING_BACK, values=rows), owner=None)
+            await self._database.write(partial(UnitOfWork.run_many, prepared=_RESET, values=rows), owner=None)
 
-    async def _page(self, status: ConversationStatus, since: datetime, after: tuple[datetime, UUID]) -> list[_Found]:
-        def read(uow: UnitOfWork) -> list[_Found]:
-            rows = uow.rows(QUIET, status=status, since=since, after=after[0], after_id=after[1], most=self._size)
-            return [_Found(*row) for row in rows]
+    async def _page(
+        self, status: ConversationStatus, since: datetime, after: tuple[datetime, UUID]
+    ) -> list[_Candidate]:
+        def read(uow: UnitOfWork) -> list[_Candidate]:
+            rows = uow.rows(IDLE_QUERY, status=status, since=since, after=after[0], after_id=after[1], most=self._size)
+            return [_Candidate(*row) for row in rows]
 
         return await self._database.read(read, owner=None)
 
-    async def _judge(
+    async def _change_each(
         self,
-        page: Sequence[_Found],
+        page: Sequence[_Candidate],
         since: datetime,
         change: Callable[[UnitOfWork, Conversation, datetime], bool],
     ) -> int:
         """Each in a transaction of its own, so that what is wrong with one of them concerns no other."""
 
-        def work(found: _Found) -> Callable[[UnitOfWork], bool]:
-            def judge(uow: UnitOfWork) -> bool:
-                conversation = self._still_quiet(uow, found, since)
+        def work(found: _Candidate) -> Callable[[UnitOfWork], bool]:
+            def change_one(uow: UnitOfWork) -> bool:
+                conversation = self._still_idle(uow, found, since)
                 return conversation is not None and change(uow, conversation, self._clock.now())
 
-            return judge
+            return change_one
 
         results = await asyncio.gather(
             *[self._database.write(work(found), owner=found.owner_id) for found in page], return_exceptions=True
@@ -175,10 +177,10 @@ class Quiet:
             if isinstance(result, Busy | StorageUnavailable) or not isinstance(result, bool | Exception):
                 raise result
             if isinstance(result, Exception):
-                log.error("conversation.quiet_failed", conversation=str(found.id), error=repr(result))
+                log.error("conversation.expiry_failed", conversation=str(found.id), error=repr(result))
         return sum(result is True for result in results)
 
-    def _still_quiet(self, uow: UnitOfWork, found: _Found, since: datetime) -> Conversation | None:
+    def _still_idle(self, uow: UnitOfWork, found: _Candidate, since: datetime) -> Conversation | None:
         """The conversation once nobody else can change its lane, if it is still one in which nobody speaks."""
         lanes.lock_lanes(uow, [send_lane(found.lane)])
         kept = Conversations(uow)
@@ -190,15 +192,15 @@ class Quiet:
             return None
         return conversation
 
-    def _rest(self, uow: UnitOfWork, conversation: Conversation, now: datetime) -> bool:
+    def _mark_idle(self, uow: UnitOfWork, conversation: Conversation, now: datetime) -> bool:
         if conversation.status != "open":
             return False
         nudge = self._nudge_for(uow, conversation, now)
         answer = Outbox(uow, self._ids, now, self._split).put(conversation, "notice", nudge) if nudge else None
-        Lifecycle(uow, self._ids, now).rest(conversation, answer)
+        Lifecycle(uow, self._ids, now).mark_idle(conversation, answer)
         return True
 
-    def _end(self, uow: UnitOfWork, conversation: Conversation, now: datetime) -> bool:
+    def _close(self, uow: UnitOfWork, conversation: Conversation, now: datetime) -> bool:
         Lifecycle(uow, self._ids, now).close(conversation, "system", "expired")
         return True
 

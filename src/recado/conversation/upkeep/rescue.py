@@ -30,7 +30,7 @@ from recado.core.queue.storage.tables import UNFINISHED, message_queue
 log = structlog.get_logger(__name__)
 
 STEP = 100
-ROUND = timedelta(minutes=3)
+RUN_LIMIT = timedelta(minutes=3)
 """When a round leaves the rest to the next one."""
 _FIRST = datetime(1970, 1, 1, tzinfo=UTC)
 SETTLED_BY_NOW = timedelta(minutes=1)
@@ -40,7 +40,7 @@ _UNFINISHED = text("message_queue.status IN ('collecting','waiting','running')")
 
 
 @dataclass(frozen=True, slots=True)
-class Moved:
+class RescueReport:
     """What one round found and moved."""
 
     overdue_turns: int = 0
@@ -48,7 +48,7 @@ class Moved:
     answers_without_job: int = 0
 
 
-class Overdue:
+class Rescue:
     """One round looks at a few indexes that are empty when all is well."""
 
     def __init__(self, database: Database, clock: Clock, ids: Ids, replies: ReplyHandler, max_attempts: int) -> None:
@@ -58,22 +58,22 @@ class Overdue:
         self._replies = replies
         self._max_attempts = max_attempts
 
-    async def move(self) -> Moved:
+    async def run(self) -> RescueReport:
         now = self._clock.now()
-        found = Moved(await self._settle_overdue(now))
+        found = RescueReport(await self._settle_overdue(now))
         # Looked for beside the writer: where much waits, the look takes longer than anybody may hold it.
         while await self._database.read(lambda uow: _any_without_job(uow, now - SETTLED_BY_NOW), owner=None):
-            lanes, unsent = await self._database.write(lambda uow: self._revive(uow, now), owner=None)
+            lanes, unsent = await self._database.write(lambda uow: self._restore_jobs(uow, now), owner=None)
             found = replace(
                 found,
                 lanes_without_job=found.lanes_without_job + lanes,
                 answers_without_job=found.answers_without_job + unsent,
             )
-            if not lanes + unsent or self._clock.now() - now >= ROUND:
+            if not lanes + unsent or self._clock.now() - now >= RUN_LIMIT:
                 break
-        if found != Moved():
+        if found != RescueReport():
             log.warning(
-                "conversation.moved",
+                "conversation.rescued",
                 turns=found.overdue_turns,
                 lanes=found.lanes_without_job,
                 answers=found.answers_without_job,
@@ -87,7 +87,7 @@ class Overdue:
             for turn_id, _ in page:
                 settled += await self._settle(turn_id)
             after = (page[-1][1], page[-1][0])
-            if len(page) < STEP or self._clock.now() - now >= ROUND:
+            if len(page) < STEP or self._clock.now() - now >= RUN_LIMIT:
                 break
         return settled
 
@@ -113,7 +113,7 @@ class Overdue:
         self._replies.exhausted(uow, job, "no answer before the deadline")
         return True
 
-    def _revive(self, uow: UnitOfWork, now: datetime) -> tuple[int, int]:
+    def _restore_jobs(self, uow: UnitOfWork, now: datetime) -> tuple[int, int]:
         """New jobs for what has lost its own."""
         uow.unhurried()
         lanes = uow.all(_lanes_without_job(now - SETTLED_BY_NOW))
@@ -158,7 +158,7 @@ def _none(of: Select[UUID], *conditions: ColumnElement[bool] | TextClause) -> Co
 def _page_of_overdue(uow: UnitOfWork, now: datetime, after: tuple[datetime, UUID]) -> list[tuple[UUID, datetime]]:
     statement = (
         select(turns.c.id, turns.c.deadline_at)
-        .where(turns.c.settled_at.is_(None), turns.c.deadline_at < now, turns.c.deadline_at >= after[0], _UNANSWERED)
+        .where(turns.c.settled_at.is_(None), turns.c.deadline_at < now, turns.c.deadline_at >= after[0], _NO_ANSWER)
         .where(or_(turns.c.deadline_at > after[0], turns.c.id > after[1]))
         .order_by(turns.c.deadline_at, turns.c.id)
         .limit(STEP)
@@ -166,7 +166,7 @@ def _page_of_overdue(uow: UnitOfWork, now: datetime, after: tuple[datetime, UUID
     return [(row["id"], row["deadline_at"]) for row in uow.all(statement)]
 
 
-_UNANSWERED = _none(select(answers.c.id), answers.c.turn_id == turns.c.id)
+_NO_ANSWER = _none(select(answers.c.id), answers.c.turn_id == turns.c.id)
 _JOB = select(message_queue.c.id)
 
 
@@ -184,7 +184,7 @@ def _turns_without_job(before: datetime) -> Select[UUID, UUID, str]:
     idle = _none(_JOB, message_queue.c.lane == turns.c.lane, _UNFINISHED)
     return (
         select(turns.c.id, turns.c.owner_id, turns.c.lane)
-        .where(turns.c.settled_at.is_(None), turns.c.created_at < before, idle, _UNANSWERED)
+        .where(turns.c.settled_at.is_(None), turns.c.created_at < before, idle, _NO_ANSWER)
         .limit(STEP)
     )
 

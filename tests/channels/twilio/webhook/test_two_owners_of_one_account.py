@@ -28,7 +28,7 @@ from recado.channels.twilio.webhook.service import (
 )
 from recado.channels.twilio.webhook.signature import sign
 from recado.conversation.ports import NotProcessed
-from recado.conversation.replying.accept import Accepted, Duplicate, Inbound
+from recado.conversation.replying.accept import Accepted, Duplicate, InboundMessage
 from recado.conversation.values import AccountSid, Address
 from recado.core.clock import FrozenClock
 from recado.core.database.engine import Database
@@ -118,7 +118,7 @@ class TestMessages:
 
     async def test_that_the_sweep_found_are_not_filled_in_by_the_impostor(self, scene: Scene) -> None:
         world = scene.world
-        missed = Inbound(
+        missed = InboundMessage(
             id=world.ids.new(),
             owner_id=world.owner_id,
             address_id=world.address_id,

@@ -24,7 +24,7 @@ from recado.conversation.ports import (
     Unknown,
 )
 from recado.conversation.sending.handler import ABSENT_AFTER, CALL_LIMIT, CREATED_AFTER_DEADLINE
-from recado.conversation.sending.provider_messages import Report
+from recado.conversation.sending.provider_messages import DeliveryReport
 from recado.conversation.values import AccountSid, MessageSid
 from tests.chaos.simulator.world import Received, World
 
@@ -51,8 +51,8 @@ class SimTwilio:
 
     def __init__(self, world: World) -> None:
         self._world = world
-        self.call_back: Callable[[Report], None] = lambda _: None
-        self._late: list[Report] = []
+        self.call_back: Callable[[DeliveryReport], None] = lambda _: None
+        self._late: list[DeliveryReport] = []
         """Callbacks that come hours later."""
         self._made = 0
 
@@ -146,7 +146,7 @@ class SimTwilio:
         after = 0.0 if world.happens("callback early") else chance.uniform(0.3, 3.0)
         for status in ("sent", last):
             code = "30003" if status == "undelivered" else None
-            report = Report(received.ref, frozenset([account_id]), received.sid, status, code)
+            report = DeliveryReport(received.ref, frozenset([account_id]), received.sid, status, code)
             if world.happens("callback dropped"):
                 continue
             delay = after + (chance.uniform(5.0, 400.0) if world.happens("callback late") else chance.random())

@@ -23,8 +23,8 @@ from recado.channels.twilio.webhook import form as forms
 from recado.channels.twilio.webhook.describing import described
 from recado.channels.twilio.webhook.dtos import FormProblem, InboundForm, StatusForm
 from recado.channels.twilio.webhook.signature import candidate_urls, first_fitting
-from recado.conversation.replying.accept import Accepted, AcceptService, Duplicate, Inbound
-from recado.conversation.sending.provider_messages import DeliveryReports, Report
+from recado.conversation.replying.accept import Accepted, AcceptService, Duplicate, InboundMessage
+from recado.conversation.sending.provider_messages import DeliveryReport, DeliveryReportService
 from recado.core.clock import Clock
 from recado.core.database.engine import Database
 from recado.core.database.unit_of_work import UnitOfWork
@@ -91,7 +91,7 @@ class TwilioWebhookService:
         self,
         directory: Directory,
         acceptance: AcceptService,
-        reports: DeliveryReports,
+        reports: DeliveryReportService,
         database: Database,
         clock: Clock,
         ids: Ids,
@@ -152,7 +152,7 @@ class TwilioWebhookService:
         form = StatusForm.parse(pairs)
         if isinstance(form, FormProblem):
             return self._unusable(form)
-        report = Report(
+        report = DeliveryReport(
             attempt_id,
             frozenset(signer.account_id for signer in signers),
             form.sid.value,
@@ -260,9 +260,9 @@ class TwilioWebhookService:
 
 def inbound_of(
     form: InboundForm, address: KnownAddress, ids: Ids, clock: Clock, raw: bytes, *, trace: str | None = None
-) -> Inbound:
+) -> InboundMessage:
     """The form as the conversation takes it: what is no text is described in words, and the raw form is kept."""
-    return Inbound(
+    return InboundMessage(
         id=ids.new(),
         owner_id=address.owner_id,
         address_id=address.address_id,
@@ -276,7 +276,7 @@ def inbound_of(
         raw=raw,
         opt_out_type=form.opt_out_type,
         profile_name=form.profile_name,
-        hurried=form.button is not None,
+        due_at_once=form.button is not None,
         trace=trace,
     )
 
