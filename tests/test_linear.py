@@ -23,12 +23,12 @@ from uuid import UUID
 import pytest
 
 import recado
-from recado.agents.answers import Rubbish, cleaned, judged
 from recado.agents.builtin import faq
-from recado.agents.knowledge.documents import pieces_of, readable
+from recado.agents.http_clients import checked_url, literal_address
+from recado.agents.knowledge.documents import readable, split_document
 from recado.agents.knowledge.words import content_words, coverage, terms
-from recado.agents.outbound import checked_url, literal_address
 from recado.agents.prompts import tagged
+from recado.agents.results import InvalidResult, clean_text, validated
 from recado.channels.twilio.webhook.form import parse, storable
 from recado.conversation.ports import Incoming, Reply
 from recado.conversation.sending.splitting import normalised, split
@@ -151,7 +151,7 @@ def tried(read: Read) -> Read:
     """A refusal is an answer too."""
 
     def reads(text: str) -> None:
-        with contextlib.suppress(DomainError, Rubbish, ValueError):
+        with contextlib.suppress(DomainError, InvalidResult, ValueError):
             read(text)
 
     return reads
@@ -160,14 +160,14 @@ def tried(read: Read) -> Read:
 NOW = datetime(2026, 3, 14, 12, tzinfo=UTC)
 OWNER = Owner(id=UUID(int=1), name="Padaria", email="ana@padaria.example", created_at=NOW, stop_words=["fim"])
 READERS: dict[str, Read] = {
-    "a document": lambda text: pieces_of("a.md", readable("a.md", text)),
+    "a document": lambda text: split_document("a.md", readable("a.md", text)),
     "a document's bytes": lambda text: readable("a.md", text.encode("utf-8", "replace")),
     "words": terms,
     "coverage": lambda text: coverage(content_words(text[:2_000]), text),
     "questions": lambda text: faq._questions([Incoming(text, "text", NOW)]),
     "a wish for a person": lambda text: faq._wants_person(faq.fold_spaces(text)),
     "what is asked": faq._essence,
-    "an answer": lambda text: (cleaned(text), judged(Reply(text))),
+    "an answer": lambda text: (clean_text(text), validated(Reply(text))),
     "what a model is shown": lambda text: tagged("customer", text),
     "parts": split,
     "what is compared": normalised,

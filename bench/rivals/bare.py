@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from uvicorn_settings import serve
 
 from recado.channels.twilio.webhook.form import TooManyFields, parse
-from recado.channels.twilio.webhook.signature import candidate_urls, first_fitting
+from recado.channels.twilio.webhook.signature import candidate_urls, first_matching_token
 
 if TYPE_CHECKING:
     from uvicorn._types import ASGIReceiveCallable, ASGISendCallable, Scope
@@ -33,7 +33,9 @@ async def app(scope: "Scope", receive: "ASGIReceiveCallable", send: "ASGISendCal
     signature = next((value for name, value in scope["headers"] if name == b"x-twilio-signature"), b"")
     pairs = parse(body)
     urls = candidate_urls(PUBLIC_URL, scope["raw_path"], scope["query_string"])
-    signed = not isinstance(pairs, TooManyFields) and first_fitting((TOKEN,), urls, pairs, signature.decode("latin-1"))
+    signed = not isinstance(pairs, TooManyFields) and first_matching_token(
+        (TOKEN,), urls, pairs, signature.decode("latin-1")
+    )
     await _answer(send, 403 if signed is None or signed is False else 200)
 
 

@@ -24,7 +24,7 @@ from sqlalchemy.ext.asyncio import async_sessionmaker, create_async_engine
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 from uvicorn_settings import serve
 
-from recado.channels.twilio.webhook.signature import candidate_urls, first_fitting
+from recado.channels.twilio.webhook.signature import candidate_urls, first_matching_token
 from recado.core.clock import SystemClock
 from recado.core.ids import UuidV7
 
@@ -95,7 +95,7 @@ async def receive(request: Request) -> Response:
     fields = await request.form()
     urls = candidate_urls(PUBLIC_URL, request.scope["raw_path"], request.scope["query_string"])
     pairs = [(name, str(value)) for name, value in fields.multi_items()]
-    if first_fitting((TOKEN,), urls, pairs, request.headers.get("X-Twilio-Signature", "")) is None:
+    if first_matching_token((TOKEN,), urls, pairs, request.headers.get("X-Twilio-Signature", "")) is None:
         return Response(status_code=403)
     form = InboundForm.model_validate(dict(fields))
     message = Message(id=ids.new(), raw=raw, received_at=clock.now(), **form.model_dump())

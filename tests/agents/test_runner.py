@@ -23,7 +23,7 @@ from tests.agents.fakes import Answering, Blocking, Deaf, Exiting, Raising, Wait
 BOTH = pytest.mark.parametrize("cooperative", [True, False], ids=["ours", "foreign"])
 
 
-RUBBISH: dict[str, object] = {
+INVALID_RESULTS: dict[str, object] = {
     "nothing": None,
     "a bare text": "a bare text",
     "a dictionary": {"type": "reply", "text": "a dictionary"},
@@ -77,18 +77,18 @@ class TestAnswers:
     async def test_get_line_breaks_of_one_kind(self, runner: AgentRunner, turn_of: Turns) -> None:
         assert await runner.run(Answering(Reply("a\r\nb\rc")), turn_of("oi"), 5) == Reply("a\nb\nc")
 
-    @pytest.mark.parametrize("rubbish", RUBBISH.values(), ids=RUBBISH.keys())
-    async def test_that_are_rubbish_fail_without_being_quoted(
-        self, runner: AgentRunner, turn_of: Turns, rubbish: object
+    @pytest.mark.parametrize("invalid", INVALID_RESULTS.values(), ids=INVALID_RESULTS.keys())
+    async def test_that_are_invalid_fail_without_being_quoted(
+        self, runner: AgentRunner, turn_of: Turns, invalid: object
     ) -> None:
-        with pytest.raises(AgentFailed, match=r"^rubbish") as failure:
-            await runner.run(Answering(rubbish), turn_of("oi"), 5)
+        with pytest.raises(AgentFailed, match=r"^invalid result") as failure:
+            await runner.run(Answering(invalid), turn_of("oi"), 5)
         assert len(failure.value.reason) < 200
 
     @pytest.mark.parametrize(
         "answer", [Reply("fine", Usage("m", 10, 5)), Reply("", Usage("m", 10, 5)), NoReply("a\x00b", Usage("m", 10, 5))]
     )
-    async def test_tell_their_cost_even_if_they_are_rubbish(
+    async def test_tell_their_cost_even_if_they_are_invalid(
         self, runner: AgentRunner, turn_of: Turns, answer: object
     ) -> None:
         turn = turn_of("oi")

@@ -11,7 +11,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from recado.channels.directory import Directory
-from recado.channels.repository import Generation
+from recado.channels.repository import DirectoryGeneration
 from recado.channels.twilio.accounts import NewNumber, NumberService
 from recado.channels.twilio.repository import EveryAccount
 from recado.channels.twilio.webhook import form as forms
@@ -180,7 +180,7 @@ class TestWhatAnotherProcessChanges:
     ) -> None:
         await world.numbers.add(world.owner_id, NEW)
         clock.advance(timedelta(seconds=1))
-        await server.directory.renew()
+        await server.directory.refresh()
         database.reads = 0
 
         assert isinstance(await server.hears(), Accepted)
@@ -191,16 +191,16 @@ class TestWhatAnotherProcessChanges:
         """The generation goes back then, and what changed after it did not change."""
         await world.numbers.add(world.owner_id, NEW)
         assert isinstance(await server.hears(NEW.account_sid.value, "guessed"), Forbidden)
-        assert server.directory.stores(NEW.account_sid.value)
+        assert server.directory.knows_account(NEW.account_sid.value)
 
         await world.breaks("DELETE FROM channel_addresses WHERE address = :to", to=NEW.address.value)
         await world.breaks("DELETE FROM twilio_accounts WHERE changed_in = 2")
         await world.breaks("UPDATE directory_generation SET generation = 1")
-        await server.directory.renew()
+        await server.directory.refresh()
 
         assert server.directory.generation == 1
-        assert not server.directory.stores(NEW.account_sid.value)
-        assert server.directory.stores(ACCOUNT.value)
+        assert not server.directory.knows_account(NEW.account_sid.value)
+        assert server.directory.knows_account(ACCOUNT.value)
 
 
 async def test_each_change_has_a_generation_of_its_own(world: World) -> None:
@@ -213,7 +213,7 @@ async def test_each_change_has_a_generation_of_its_own(world: World) -> None:
     await asyncio.gather(*(each.add(world.owner_id, number) for each, number in zip(others, numbers, strict=True)))
 
     generation, changed = await world.database.read(
-        lambda uow: (Generation(uow).current(), EveryAccount(uow).changed_since(1)), owner=None
+        lambda uow: (DirectoryGeneration(uow).current(), EveryAccount(uow).changed_since(1)), owner=None
     )
     assert generation == 5, "the world's own number was the first"
     assert set(changed.values()) == {number.account_sid.value for number in numbers}

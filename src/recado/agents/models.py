@@ -70,7 +70,7 @@ class Credentials:
 
 
 @dataclass(frozen=True, slots=True)
-class Document:
+class KnowledgeDocument:
     """A document as stored; only passages of its `revision` are visible."""
 
     id: UUID

@@ -14,9 +14,9 @@ from uuid import UUID
 import structlog
 
 from recado.agents.errors import AgentUnusable, UnknownAgent
+from recado.agents.http_clients import HttpClients
 from recado.agents.knowledge.service import KnowledgeService
 from recado.agents.models import AgentSettings, Credentials
-from recado.agents.outbound import HttpClients
 from recado.conversation.ports import Agent
 from recado.core.clock import Clock
 

@@ -6,7 +6,7 @@ from uuid import UUID
 
 from sqlalchemy import bindparam, delete, func, select, text, update
 
-from recado.agents.models import AgentSettings, Chunk, Document, Hit
+from recado.agents.models import AgentSettings, Chunk, Hit, KnowledgeDocument
 from recado.agents.tables import agent_settings, knowledge_chunks, knowledge_documents
 from recado.core.database.prepared import Prepared, inserting
 from recado.core.database.repository import OwnedRepository, of_owner, owned
@@ -46,7 +46,7 @@ class AgentSettingsRepository(OwnedRepository[AgentSettings]):
         self.add(settings)
 
 
-_DOCUMENTS = owned(knowledge_documents, Document)
+_DOCUMENTS = owned(knowledge_documents, KnowledgeDocument)
 _DOCUMENT = Prepared(_DOCUMENTS.where(knowledge_documents.c.name == bindparam("name")))
 _DOCUMENTS_IN_ORDER = Prepared(_DOCUMENTS.order_by(knowledge_documents.c.name))
 _REMOVE_DOCUMENT = Prepared(
@@ -54,22 +54,22 @@ _REMOVE_DOCUMENT = Prepared(
 )
 
 
-class DocumentRepository(OwnedRepository[Document]):
+class DocumentRepository(OwnedRepository[KnowledgeDocument]):
     """An owner's documents."""
 
     table = knowledge_documents
-    entity = Document
+    entity = KnowledgeDocument
     noun = "document"
 
-    def found_or_added(self, fresh: Document) -> Document:
+    def found_or_added(self, fresh: KnowledgeDocument) -> KnowledgeDocument:
         """The document of that name, or `fresh`, which has no passages yet."""
         self._uow.hold(f"document {self.owner} {fresh.name}")
         return self._named(fresh.name) or self.add(fresh)
 
-    def everything(self) -> Sequence[Document]:
+    def everything(self) -> Sequence[KnowledgeDocument]:
         return self._many(_DOCUMENTS_IN_ORDER)
 
-    def show(self, document: Document) -> bool:
+    def show(self, document: KnowledgeDocument) -> bool:
         """Point to another revision; False if the document was removed meanwhile."""
         return self.change(
             document.id,
@@ -86,7 +86,7 @@ class DocumentRepository(OwnedRepository[Document]):
             self._run(_REMOVE_DOCUMENT, id=found.id)
         return None if found is None else found.id
 
-    def _named(self, name: str) -> Document | None:
+    def _named(self, name: str) -> KnowledgeDocument | None:
         return self._one(_DOCUMENT, name=name)
 
 

@@ -19,12 +19,12 @@ from uuid import UUID
 
 import structlog
 
-from recado.agents.answers import Rubbish, cleaned, judged, usage_of
 from recado.agents.errors import AgentUnusable, UnknownAgent
+from recado.agents.http_clients import HttpClients
 from recado.agents.knowledge.service import KnowledgeService
 from recado.agents.models import AgentSettings
-from recado.agents.outbound import HttpClients
 from recado.agents.registry import AgentRegistry, AgentSetup, RegisteredAgent
+from recado.agents.results import InvalidResult, clean_text, usage_of, validated
 from recado.agents.service import AgentService
 from recado.conversation.errors import AgentFailed
 from recado.conversation.ports import Agent, AgentResult, HandOff, TurnContext
@@ -64,7 +64,7 @@ class _OwnersAgent:
             return self._agent
 
 
-class _Missing:
+class _MissingAgent:
     """Stands for an agent that is set but not installed any more: its runs fail with the reason."""
 
     cooperative = True
@@ -76,7 +76,7 @@ class _Missing:
         raise AgentFailed(str(self._error), retryable=False)
 
 
-class _Nobody:
+class _NoAgent:
     """Stands for an owner with no agent on: what comes in is for people."""
 
     cooperative = True
@@ -140,7 +140,7 @@ class _Run:
             result = await self._agent.respond(self._turn)
             if (usage := usage_of(result)) is not None:  # Rubbish has its price too.
                 self._turn.consumption.report(usage)
-            return judged(result)
+            return validated(result)
         except BaseException as error:  # noqa: BLE001 - the one call into foreign code
             # Base exceptions too: an agent that calls sys.exit() must not end the worker. A cancellation that arrives
             # here is either our own `stop`, whose only wish is that this run ends, or the agent's own doing; the
@@ -175,7 +175,7 @@ class _SharedLoop:
             if self._loop is None:
                 self._loop = asyncio.new_event_loop()
                 self._thread = threading.Thread(
-                    target=self._live, args=(self._loop,), name="recado-agents", daemon=True
+                    target=self._run_loop, args=(self._loop,), name="recado-agents", daemon=True
                 )
                 self._thread.start()
             loop = self._loop
@@ -197,7 +197,7 @@ class _SharedLoop:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    def _live(self, loop: asyncio.AbstractEventLoop) -> None:
+    def _run_loop(self, loop: asyncio.AbstractEventLoop) -> None:
         while not self._closing:
             try:
                 loop.run_forever()
@@ -210,7 +210,7 @@ class _SharedLoop:
             task.cancel()
         if self._tasks:
             await asyncio.wait(set(self._tasks), timeout=self._grace)
-        await self._http.close_here()
+        await self._http.close_loop_clients()
         await asyncio.get_running_loop().shutdown_asyncgens()
         await asyncio.get_running_loop().shutdown_default_executor()
 
@@ -227,14 +227,14 @@ class _Threads:
 
     async def start(self, run: _Run) -> None:
         """Wait for a free thread, then begin."""
-        await self._take()
+        await self._take_thread()
         self._started += 1
         name = f"recado-agent-{self._started}"
         # A daemon, because an abandoned one must not keep the process from ending. A trace goes on there.
         here = contextvars.copy_context()
-        threading.Thread(target=here.run, args=(self._live, run), name=name, daemon=True).start()
+        threading.Thread(target=here.run, args=(self._run_loop, run), name=name, daemon=True).start()
 
-    def _live(self, run: _Run) -> None:
+    def _run_loop(self, run: _Run) -> None:
         try:
             with asyncio.Runner() as runner:
                 try:
@@ -244,15 +244,15 @@ class _Threads:
         except BaseException as error:  # noqa: BLE001 - what an agent left behind may fail while its loop is closed
             log.warning("agents.untidy", error=type(error).__name__)
         finally:
-            self._give_back()
+            self._release_thread()
 
     async def _perform(self, run: _Run) -> None:
         try:
             await run.perform()
         finally:
-            await self._http.close_here()
+            await self._http.close_loop_clients()
 
-    async def _take(self) -> None:
+    async def _take_thread(self) -> None:
         place = (asyncio.get_running_loop(), asyncio.get_running_loop().create_future())
         with self._lock:
             if self._free > 0:
@@ -267,10 +267,10 @@ class _Threads:
                 if not granted:
                     self._waiting.remove(place)
             if granted:
-                self._give_back()
+                self._release_thread()
             raise
 
-    def _give_back(self) -> None:
+    def _release_thread(self) -> None:
         with self._lock:
             if not self._waiting:
                 self._free += 1
@@ -366,11 +366,11 @@ class AgentRunner:
 
     def _agent_of(self, settings: AgentSettings | None) -> Agent:
         if settings is None:
-            return _Nobody()
+            return _NoAgent()
         try:
             return _OwnersAgent(self._registry.find(settings.agent), settings, self)
         except UnknownAgent as error:
-            return _Missing(error)
+            return _MissingAgent(error)
 
     async def _start(self, agent: Agent, run: _Run, timeout: float) -> None:
         if _is_cooperative(agent):
@@ -404,15 +404,15 @@ def _is_cooperative(agent: Agent) -> bool:
 def _as_failure(error: BaseException, *, ours: bool) -> AgentFailed:
     """The failure in words for operators. The error's own text stays out: it may quote the customer."""
     match error:
-        case Rubbish() | AgentUnusable() | UnknownAgent():
-            return AgentFailed(cleaned(str(error))[:200])
+        case InvalidResult() | AgentUnusable() | UnknownAgent():
+            return AgentFailed(clean_text(str(error))[:200])
         case AgentFailed() if ours:
-            return AgentFailed(cleaned(error.reason)[:200], retryable=error.retryable)
+            return AgentFailed(clean_text(error.reason)[:200], retryable=error.retryable)
         case AgentFailed():
             return AgentFailed("the agent gave up", retryable=error.retryable)
         case asyncio.CancelledError():
             return AgentFailed("the agent cancelled itself")
-    return AgentFailed(f"the agent raised {cleaned(type(error).__name__)[:60]}{_place(error)}")
+    return AgentFailed(f"the agent raised {clean_text(type(error).__name__)[:60]}{_place(error)}")
 
 
 def _place(error: BaseException) -> str:

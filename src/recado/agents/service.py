@@ -11,7 +11,7 @@ from datetime import datetime
 from functools import partial
 from uuid import UUID
 
-from recado.agents.answers import cleaned
+from recado.agents.http_clients import checked_url, names_metadata, names_private_address, origin
 from recado.agents.models import (
     DEFAULT_HISTORY,
     MAX_HISTORY,
@@ -20,9 +20,9 @@ from recado.agents.models import (
     AgentSettings,
     Credentials,
 )
-from recado.agents.outbound import checked_url, names_metadata, names_private_address, origin
 from recado.agents.registry import AgentRegistry
 from recado.agents.repository import AgentSettingsRepository
+from recado.agents.results import clean_text
 from recado.core.clock import Clock
 from recado.core.database.engine import Database
 from recado.core.database.unit_of_work import UnitOfWork
@@ -234,7 +234,7 @@ def _check(settings: AgentSettings, *, operator: bool) -> None:
         raise InvalidInput("the faq agent needs a history of at least 1: whether it has just offered a person")
     if settings.prompt is not None and len(settings.prompt) > MAX_PROMPT:
         raise InvalidInput(f"the prompt has {len(settings.prompt)} characters; {MAX_PROMPT} at most")
-    if settings.prompt is not None and cleaned(settings.prompt) != settings.prompt.replace("\r\n", "\n"):
+    if settings.prompt is not None and clean_text(settings.prompt) != settings.prompt.replace("\r\n", "\n"):
         raise InvalidInput("the prompt is no text: it has control characters or half characters")
     if settings.agent == "http" and settings.url is None:
         raise InvalidInput("the http agent needs the URL of your own agent")

@@ -19,7 +19,7 @@ import structlog
 from sqlalchemy import select
 
 from recado.channels.models import KnownAddress, Signer, Signers
-from recado.channels.repository import EveryAddress, Generation
+from recado.channels.repository import DirectoryGeneration, EveryAddress
 from recado.channels.twilio.models import NoCredentials, TwilioAccount, TwilioCredentials
 from recado.channels.twilio.repository import EveryAccount
 from recado.conversation.values import AccountSid
@@ -33,25 +33,25 @@ from recado.identity.tables import owners
 
 log = structlog.get_logger(__name__)
 
-REMEMBER_SECONDS: Final = 2.0
+CACHE_SECONDS: Final = 2.0
 """How long a number is remembered, and how old what is remembered of accounts may get before it is looked at anew."""
-LOOK_SECONDS: Final = 0.02
+MIN_POLL_SECONDS: Final = 0.02
 """The least time between two looks at the generation."""
-PATIENCE_SECONDS: Final = 5.0
+REFRESH_TIMEOUT_SECONDS: Final = 5.0
 """How long a request waits for such a look; then it is told that we cannot say."""
-_MOST: Final = 10_000
+_MAX_CACHED: Final = 10_000
 
 TOKEN_FIELD = "twilio.auth_token"  # noqa: S105 - the name of a field, part of what binds a sealed token to its place
 
 
 @dataclass(frozen=True, slots=True)
-class _Remembered:
+class _CachedAddress:
     address: KnownAddress
     until: float
 
 
 @dataclass(frozen=True, slots=True)
-class _News:
+class _DirectoryChanges:
     """What a look at the generation found: accounts that changed, or every account SID there is."""
 
     generation: int
@@ -67,14 +67,14 @@ class Directory:
         self._sealer = sealer
         self._clock = clock
         self._samples = Sampler(clock)
-        self._numbers: dict[str, _Remembered] = {}
+        self._cached_addresses: dict[str, _CachedAddress] = {}
         self._signers: dict[str, Signers] = {}
-        self._stored: set[str] = set()
+        self._known_accounts: set[str] = set()
         self._generation = -1
-        self._looked: float | None = None
-        self._tried: float | None = None
-        self._looking = asyncio.Lock()
-        self._next: asyncio.Task[None] | None = None
+        self._polled_at: float | None = None
+        self._poll_began: float | None = None
+        self._polling = asyncio.Lock()
+        self._next_poll: asyncio.Task[None] | None = None
 
     # --- What is remembered, and how it stays true --------------------------------------------------------------------
 
@@ -83,79 +83,79 @@ class Directory:
         """The generation of what is remembered; -1 before anything is."""
         return self._generation
 
-    def stores(self, account_sid: str) -> bool:
+    def knows_account(self, account_sid: str) -> bool:
         """Whether an account of that SID is stored, as far as it is known: what names a metric or a line of the log."""
-        return account_sid in self._stored
+        return account_sid in self._known_accounts
 
-    async def renew(self) -> int:
+    async def refresh(self) -> int:
         """Make what is remembered as new as this call, and say of which generation it is then.
 
         All who wait share one look that begins after they came. Raises `Busy` when it takes too long.
         """
-        task = self._next
+        task = self._next_poll
         if task is None:
-            task = self._next = asyncio.ensure_future(self._look())
-            task.add_done_callback(_noticed)
+            task = self._next_poll = asyncio.ensure_future(self._poll())
+            task.add_done_callback(_retrieve_exception)
         try:
-            async with asyncio.timeout(PATIENCE_SECONDS):
+            async with asyncio.timeout(REFRESH_TIMEOUT_SECONDS):
                 await asyncio.shield(task)
         except TimeoutError as error:
             raise Busy("whose number this is could not be looked up in time; try again") from error
         return self._generation
 
-    async def _look(self) -> None:
+    async def _poll(self) -> None:
         try:
-            async with self._looking:  # Never two at once: a flood gets one reader at most.
-                if self._tried is not None:
-                    pause = self._tried + LOOK_SECONDS - self._clock.monotonic()
-                    await asyncio.sleep(min(max(pause, 0.0), LOOK_SECONDS))
-                self._next = None  # Who asks from here on may know of something newer than this look will see.
-                began = self._tried = self._clock.monotonic()
-                news = await self._database.read(self._news, owner=None)
-                self._looked = began
-                self._take(news)
+            async with self._polling:  # Never two at once: a flood gets one reader at most.
+                if self._poll_began is not None:
+                    pause = self._poll_began + MIN_POLL_SECONDS - self._clock.monotonic()
+                    await asyncio.sleep(min(max(pause, 0.0), MIN_POLL_SECONDS))
+                self._next_poll = None  # Who asks from here on may know of something newer than this look will see.
+                began = self._poll_began = self._clock.monotonic()
+                changes = await self._database.read(self._read_changes, owner=None)
+                self._polled_at = began
+                self._apply(changes)
         finally:
-            if self._next is asyncio.current_task():
-                self._next = None
+            if self._next_poll is asyncio.current_task():
+                self._next_poll = None
 
-    def _news(self, uow: UnitOfWork) -> _News | None:
-        current, accounts = Generation(uow).current(), EveryAccount(uow)
+    def _read_changes(self, uow: UnitOfWork) -> _DirectoryChanges | None:
+        current, accounts = DirectoryGeneration(uow).current(), EveryAccount(uow)
         if current == self._generation:
             return None
         if self._generation < 0 or current < self._generation:  # The first look; or a backup was restored.
-            return _News(current, {}, frozenset(accounts.every_sid()))
-        return _News(current, accounts.changed_since(self._generation))
+            return _DirectoryChanges(current, {}, frozenset(accounts.every_sid()))
+        return _DirectoryChanges(current, accounts.changed_since(self._generation))
 
-    def _take(self, news: _News | None) -> None:
-        if news is None:
+    def _apply(self, changes: _DirectoryChanges | None) -> None:
+        if changes is None:
             return
-        self._generation = news.generation
-        if news.everything is not None:
-            self._stored = set(news.everything)
+        self._generation = changes.generation
+        if changes.everything is not None:
+            self._known_accounts = set(changes.everything)
             self._signers.clear()
-            self._numbers.clear()
+            self._cached_addresses.clear()
             return
-        self._stored.update(news.changed.values())
-        for account_sid in news.changed.values():
+        self._known_accounts.update(changes.changed.values())
+        for account_sid in changes.changed.values():
             self._signers.pop(account_sid, None)
-        self._numbers = {
-            to: known for to, known in self._numbers.items() if known.address.account_id not in news.changed
+        self._cached_addresses = {
+            to: known for to, known in self._cached_addresses.items() if known.address.account_id not in changes.changed
         }
 
     # --- Accounts and their tokens ------------------------------------------------------------------------------------
 
     async def signers(self, account_sid: str) -> Signers:
         """Every account of that SID, of all owners; a SID that is not stored costs nothing."""
-        if self._looked is None or self._clock.monotonic() - self._looked > REMEMBER_SECONDS:
-            await self.renew()
+        if self._polled_at is None or self._clock.monotonic() - self._polled_at > CACHE_SECONDS:
+            await self.refresh()
         found = self._signers.get(account_sid)
         if found is None:
-            if account_sid not in self._stored:
+            if account_sid not in self._known_accounts:
                 return Signers()
             generation = self._generation
             found = await self._database.read(lambda uow: self._read_signers(uow, account_sid), owner=None)
             if generation == self._generation:  # Else it may be from before a change that was taken in meanwhile.
-                if len(self._signers) >= _MOST:
+                if len(self._signers) >= _MAX_CACHED:
                     self._signers.clear()
                 self._signers[account_sid] = found
         return found
@@ -200,17 +200,17 @@ class Directory:
         """The number of ours that a message went to; an unknown one is never remembered. For signed messages only."""
         if not to.isprintable():  # No number of ours is, and such text cannot even be asked for.
             return None
-        remembered = None if fresh else self._numbers.get(to)
+        remembered = None if fresh else self._cached_addresses.get(to)
         if remembered is not None and remembered.until > self._clock.monotonic():
             return remembered.address
         generation = self._generation
         found = await self._database.read(lambda uow: self._find(uow, to), owner=None)
         if found is None:
-            self._numbers.pop(to, None)
+            self._cached_addresses.pop(to, None)
         elif generation == self._generation:
-            if len(self._numbers) >= _MOST:
-                self._numbers.clear()
-            self._numbers[to] = _Remembered(found, self._clock.monotonic() + REMEMBER_SECONDS)
+            if len(self._cached_addresses) >= _MAX_CACHED:
+                self._cached_addresses.clear()
+            self._cached_addresses[to] = _CachedAddress(found, self._clock.monotonic() + CACHE_SECONDS)
         return found
 
     async def mark_webhook(self, address: KnownAddress) -> None:
@@ -219,7 +219,7 @@ class Directory:
         await self._database.write(
             lambda uow: EveryAddress(uow).mark_webhook(address.address_id, now), owner=None, urgent=True
         )
-        self._numbers.pop(address.address, None)
+        self._cached_addresses.pop(address.address, None)
 
     def _find(self, uow: UnitOfWork, to: str) -> KnownAddress | None:
         address = EveryAddress(uow).by_address(to)
@@ -233,7 +233,7 @@ class Directory:
         )
 
 
-def _noticed(task: asyncio.Task[None]) -> None:
+def _retrieve_exception(task: asyncio.Task[None]) -> None:
     """Those who waited may all have gone; an error that no one hears of is none."""
     if not task.cancelled():
         task.exception()

@@ -47,7 +47,7 @@ class OrphanService:
             after = page[-1].orphan
 
     async def count(self) -> int:
-        return await self._database.read(lambda uow: Orphans(uow).how_many_wait(), owner=None)
+        return await self._database.read(lambda uow: Orphans(uow).count_waiting(), owner=None)
 
     async def assign(self, message_sid: str, owner_id: UUID, account_sid: str | None = None) -> Accepted | Duplicate:
         """Accept an orphan for an owner; older than 24 hours it is accepted as stale, and gets no agent."""

@@ -53,7 +53,7 @@ _RAISE_GENERATION = Prepared(
 )
 
 
-class Generation:
+class DirectoryGeneration:
     """Counts the changes of numbers and tokens; the announcement that every process looks for."""
 
     def __init__(self, uow: UnitOfWork) -> None:
@@ -64,7 +64,7 @@ class Generation:
         generation: int = found[0][0] if found else 0
         return generation
 
-    def raised(self) -> int:
+    def advance(self) -> int:
         """The next one. Its row is held until the commit, so generations become visible in their order."""
         [(generation,)] = self._uow.rows(_RAISE_GENERATION, id=1, generation=1)
         found: int = generation
@@ -136,7 +136,7 @@ class Orphans(Repository[Orphan]):
         at, id_ = (_EPOCH, UUID(int=0)) if after is None else (after.received_at, after.id)
         return [self._signed(orphan) for orphan in self._many(_WAITING, after=at, after_id=id_, most=limit)]
 
-    def how_many_wait(self) -> int:
+    def count_waiting(self) -> int:
         [(count,)] = self._uow.rows(_HOW_MANY_WAIT)
         return int(count)
 

@@ -15,8 +15,8 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, RedirectResponse, Response
 
 from recado.agents.builtin.http import HttpAgent
+from recado.agents.http_clients import HttpClients, is_not_metadata, is_public
 from recado.agents.models import AgentForm
-from recado.agents.outbound import HttpClients, is_no_metadata, is_public
 from recado.agents.runner import AgentRunner
 from recado.agents.service import AgentService
 from recado.conversation.errors import AgentFailed
@@ -131,8 +131,8 @@ async def test_history_is_cut_to_the_owners_limit(
         ({"type": "reply", "text": "Tchau!", "closes": "no"}, "another shape"),
         ({"type": "reply", "text": ""}, "another shape"),
         ({"type": "reply", "text": "x" * 20_001}, "another shape"),
-        ({"type": "reply", "text": "  "}, "rubbish"),
-        ({"type": "reply", "text": "a\x00b"}, "rubbish"),
+        ({"type": "reply", "text": "  "}, "invalid result"),
+        ({"type": "reply", "text": "a\x00b"}, "invalid result"),
         ({"type": "shout", "text": "secret words"}, "another shape"),
         ({"type": "hand_off", "reason": None}, "another shape"),
         (Response(b'{"type": "reply", "text"', media_type="application/json"), "another shape"),
@@ -152,7 +152,7 @@ async def test_history_is_cut_to_the_owners_limit(
     ],
     ids=range(21),
 )
-async def test_rubbish_fails_the_turn_and_is_not_quoted(
+async def test_an_invalid_result_fails_the_turn_and_is_not_quoted(
     asker: Asker, server: Loopback, said: object, reason: str
 ) -> None:
     server.says(said)
@@ -233,9 +233,9 @@ class TestTheGuard:
         clients = HttpClients()
         server.says({"type": "no_reply"})
         with pytest.raises(Exception, match="not public"):
-            await clients.here("public").post(server.url.replace("127.0.0.1", "localhost"))
+            await clients.client("public").post(server.url.replace("127.0.0.1", "localhost"))
         assert server.asked == []
-        await clients.close_here()
+        await clients.close_loop_clients()
 
     async def test_lets_pass_what_the_operator_allowed(self, asker: Asker, server: Loopback) -> None:
         server.says({"type": "no_reply"})
@@ -258,7 +258,7 @@ class TestTheGuard:
 
     @pytest.mark.parametrize("address", METADATA)
     def test_dials_no_metadata_for_an_agent_that_may_go_anywhere(self, address: str) -> None:
-        assert not is_no_metadata(ipaddress.ip_address(address))
+        assert not is_not_metadata(ipaddress.ip_address(address))
 
     async def test_uses_no_proxy_of_the_environment(
         self, asker: Asker, server: Loopback, monkeypatch: pytest.MonkeyPatch
@@ -271,10 +271,10 @@ class TestTheGuard:
 
 async def test_clients_are_shared_within_a_loop() -> None:
     clients = HttpClients()
-    assert clients.here("public") is clients.here("public")
-    assert clients.here("public") is not clients.here("anywhere")
-    first = clients.here("provider")
-    await clients.close_here()
+    assert clients.client("public") is clients.client("public")
+    assert clients.client("public") is not clients.client("anywhere")
+    first = clients.client("provider")
+    await clients.close_loop_clients()
     assert first.is_closed
-    assert not clients.here("provider").is_closed
-    await clients.close_here()
+    assert not clients.client("provider").is_closed
+    await clients.close_loop_clients()

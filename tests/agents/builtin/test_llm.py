@@ -15,9 +15,9 @@ from starlette.responses import JSONResponse, Response
 
 from recado.agents.builtin.llm import LlmAgent
 from recado.agents.builtin.llm_engine import Engine
+from recado.agents.http_clients import PREPARED_AT_ONCE
 from recado.agents.knowledge.service import KnowledgeService
 from recado.agents.models import AgentForm
-from recado.agents.outbound import PREPARING
 from recado.agents.runner import AgentRunner
 from recado.agents.service import AgentService
 from recado.conversation.errors import AgentFailed
@@ -227,7 +227,7 @@ class TestFailures:
         ],
         ids=["empty text", "unknown tool", "wrong arguments", "no choices", "another shape", "not JSON"],
     )
-    async def test_rubbish_fails_the_run(self, model: Model, turn_of: Turns, said: object) -> None:
+    async def test_an_invalid_result_fails_the_run(self, model: Model, turn_of: Turns, said: object) -> None:
         model.server.says(said)
         with pytest.raises(AgentFailed):
             await model.answer(turn_of("oi"))
@@ -316,7 +316,7 @@ class TestKeys:
         saved = await service.set(owner, AgentForm("llm", model="openai-chat:gpt-5", api_key="sk-owner"))
         setup = runner.setup_of(saved.settings)
         assert Engine(setup).model().model_name == "gpt-5"
-        await setup.http.close_here()
+        await setup.http.close_loop_clients()
 
 
 async def test_a_hostile_model_reaches_nothing_of_others(
@@ -343,7 +343,7 @@ async def test_a_hostile_model_reaches_nothing_of_others(
 
 
 async def test_waiting_for_a_slow_model_holds_up_nobody_else(model: Model, turn_of: Turns) -> None:
-    many = 2 * PREPARING
+    many = 2 * PREPARED_AT_ONCE
     all_are_here = asyncio.Event()  # Of the server's loop: only its handlers touch it.
 
     async def answer_together(_request: Request) -> Response:

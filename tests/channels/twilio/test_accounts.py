@@ -6,7 +6,7 @@ from uuid import UUID
 import pytest
 from sqlalchemy.exc import IntegrityError
 
-from recado.channels.twilio.accounts import MOST_TOKENS, NewNumber, NumberService
+from recado.channels.twilio.accounts import MAX_TOKENS, NewNumber, NumberService
 from recado.conversation.values import AccountSid, Address
 from recado.core.clock import FrozenClock
 from recado.core.database.engine import Database
@@ -66,10 +66,10 @@ async def test_of_one_account_few_different_tokens_are_stored(world: World) -> N
         await world.numbers.add(owner_id, number)
 
     await world.numbers.add(world.owner_id, NUMBER)
-    for n in range(10, 9 + MOST_TOKENS):
+    for n in range(10, 9 + MAX_TOKENS):
         await adds(n, f"made up {n}")
 
     with pytest.raises(Conflict, match="different auth tokens of"):
         await adds(30, "one more")
     await adds(31, NUMBER.auth_token)
-    assert await world.numbers.others_with(NUMBER.account_sid, world.owner_id) == MOST_TOKENS
+    assert await world.numbers.count_others_with(NUMBER.account_sid, world.owner_id) == MAX_TOKENS

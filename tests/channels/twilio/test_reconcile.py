@@ -10,7 +10,7 @@ from sqlalchemy import select
 from recado.channels.directory import Directory
 from recado.channels.tables import channel_addresses
 from recado.channels.twilio.models import TwilioCredentials
-from recado.channels.twilio.reconcile import MAX_PAGES, GapSweep, Swept
+from recado.channels.twilio.reconcile import MAX_PAGES, GapSweep, SweepReport
 from recado.channels.twilio.sending.client import MessageRecord, MessagesPage, TwilioApi
 from recado.channels.twilio.sending.transport import CallProblem, Declined, NeverSent, Transport, Uncertain
 from recado.conversation.replying.accept import Accepted, AcceptService, Duplicate, InboundMessage
@@ -145,7 +145,7 @@ async def clean(world: World) -> bool:
 class TestWhatWasMissed:
     async def test_takes_the_road_of_any_other_message(self, world: World, gaps: Gaps) -> None:
         sid = gaps.misses("tem pão?")
-        assert await gaps.sweep() == Swept(numbers=1, found=1)
+        assert await gaps.sweep() == SweepReport(numbers=1, found=1)
         assert await gaps.stored() == [("tem pão?", "sweep", b"")]
         await world.passes(2)
         assert (world.sent_texts(), await world.outcome_of(sid)) == (["echo: tem pão?"], "answered")
@@ -204,13 +204,13 @@ class TestWhichSpan:
     async def test_nothing_before_the_first_verified_webhook(self, world: World) -> None:
         gaps = Gaps(world)
         gaps.misses("from another system's time")
-        assert await gaps.sweep() == Swept(numbers=0)
+        assert await gaps.sweep() == SweepReport(numbers=0)
         assert gaps.twilio.asked == []
         await gaps.first_webhook()
         gaps.misses("a minute before", ago=MINUTE)
         gaps.misses("a minute after", ago=-MINUTE)
         world.clock.advance(5 * MINUTE)
-        assert await gaps.sweep() == Swept(numbers=1, found=1)
+        assert await gaps.sweep() == SweepReport(numbers=1, found=1)
         assert await gaps.texts() == ["a minute after"]
 
     async def test_what_is_younger_than_two_minutes_is_left_to_its_webhook(self, world: World, gaps: Gaps) -> None:
@@ -277,11 +277,11 @@ class TestAListThatCannotBeRead:
     async def test_loses_nothing_and_is_read_again(self, world: World, gaps: Gaps, problem: CallProblem) -> None:
         sid = gaps.misses()
         gaps.twilio.problems[0] = problem
-        assert await gaps.sweep() == Swept(numbers=1, failed=1)
+        assert await gaps.sweep() == SweepReport(numbers=1, failed=1)
         assert [row["swept_until"] for row in await world.rows("SELECT swept_until FROM channel_addresses")] == [None]
         world.clock.advance(timedelta(hours=5))
         del gaps.twilio.problems[0]
-        assert await gaps.sweep() == Swept(numbers=1, found=1)
+        assert await gaps.sweep() == SweepReport(numbers=1, found=1)
         await world.passes(2)
         assert (await world.outcome_of(sid), world.sent_texts()) == ("answered", ["echo: oi"])
 
@@ -291,7 +291,7 @@ class TestAListThatCannotBeRead:
         for minutes in (9, 6, 3):
             gaps.misses(ago=minutes * MINUTE)
         gaps.twilio.problems[2] = Uncertain("read_timeout", "TimeoutError")
-        assert (await gaps.sweep(), await gaps.texts()) == (Swept(numbers=1, failed=1), [])
+        assert (await gaps.sweep(), await gaps.texts()) == (SweepReport(numbers=1, failed=1), [])
         gaps.twilio.problems.clear()
         assert (await gaps.sweep()).found == 3
         await world.passes(2)
@@ -301,12 +301,12 @@ class TestAListThatCannotBeRead:
         gaps.twilio.page_size = 1
         for n in range(MAX_PAGES + 1):
             gaps.misses(ago=(n + 3) * MINUTE)
-        assert await gaps.sweep() == Swept(numbers=1, failed=1)
+        assert await gaps.sweep() == SweepReport(numbers=1, failed=1)
 
     async def test_of_one_number_does_not_hold_up_another(self, world: World, gaps: Gaps) -> None:
         await world.breaks("UPDATE twilio_accounts SET auth_token_sealed = :broken", broken=b"0")
         gaps.misses()
-        assert await gaps.sweep() == Swept(numbers=1, failed=1)
+        assert await gaps.sweep() == SweepReport(numbers=1, failed=1)
         assert gaps.twilio.asked == []
 
 

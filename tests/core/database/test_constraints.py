@@ -8,7 +8,7 @@ from uuid import UUID
 import pytest
 from sqlalchemy.exc import IntegrityError
 
-from recado.agents.models import Document
+from recado.agents.models import KnowledgeDocument
 from recado.agents.repository import DocumentRepository
 from recado.agents.tables import knowledge_documents as documents
 from recado.core.database.constraints import is_duplicate_of
@@ -23,7 +23,7 @@ ON_BOTH_DATABASES = True
 NOW = datetime(2026, 3, 14, 12, tzinfo=UTC)
 ID, OTHER = UUID(int=1), UUID(int=2)
 BAKERY = Owner(id=ID, name="Padaria", email="ana@padaria.example", created_at=NOW)
-PRICES = Document(ID, ID, "prices.md", b"", ID, 0, NOW)
+PRICES = KnowledgeDocument(ID, ID, "prices.md", b"", ID, 0, NOW)
 
 
 async def refusal(database: Database, *works: Callable[[UnitOfWork], object], owner: UUID | None) -> IntegrityError:

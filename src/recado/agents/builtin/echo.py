@@ -1,7 +1,7 @@
 """The simplest agent that is useful: it proves that a message goes all the way round."""
 
-from recado.agents.answers import MAX_ANSWER, cleaned
 from recado.agents.registry import AgentSetup
+from recado.agents.results import MAX_ANSWER, clean_text
 from recado.conversation.ports import Reply, TurnContext
 
 
@@ -15,4 +15,4 @@ class EchoAgent:
 
     async def respond(self, turn: TurnContext) -> Reply:
         # A customer may send what no answer may contain (control characters), or more than an answer may hold.
-        return Reply(cleaned(f"echo: {turn.text}")[:MAX_ANSWER])
+        return Reply(clean_text(f"echo: {turn.text}")[:MAX_ANSWER])

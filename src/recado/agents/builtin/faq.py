@@ -8,11 +8,11 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from recado.agents.answers import cleaned
-from recado.agents.builtin.texts import in_any_language, said
+from recado.agents.builtin.texts import in_any_language, text_for
 from recado.agents.knowledge.words import content_words, words
 from recado.agents.models import Passage
 from recado.agents.registry import AgentSetup
+from recado.agents.results import clean_text
 from recado.conversation.ports import AgentResult, HandOff, Incoming, NoReply, Reply, TurnContext
 
 ENOUGH = 0.6
@@ -63,7 +63,7 @@ _PLACEHOLDER = re.compile(r"\[[^\[\]\n]{1,80}+\]")
 
 
 @dataclass(slots=True)
-class _Found:
+class _FaqMatches:
     """What the turn's questions came to."""
 
     answers: list[str] = field(default_factory=list)
@@ -81,16 +81,16 @@ class FaqAgent:
     async def respond(self, turn: TurnContext) -> AgentResult:
         texts = [fold_spaces(message.text) for message in turn.messages]
         if any(_wants_person(text) for text in texts) or (_was_offered(turn) and _agrees(texts)):
-            return HandOff("the customer asked for a person", said(turn.locale, "connecting"))
+            return HandOff("the customer asked for a person", text_for(turn.locale, "connecting"))
         if _was_offered(turn) and texts and all(_only(text, _NO) for text in texts):
-            return Reply(said(turn.locale, "declined"))
+            return Reply(text_for(turn.locale, "declined"))
         found = await self._look_up(turn)
         if found.answers or found.unanswered:
             return Reply(_composed(turn, found))
         return _small_talk(turn, texts)
 
-    async def _look_up(self, turn: TurnContext) -> _Found:
-        found = _Found()
+    async def _look_up(self, turn: TurnContext) -> _FaqMatches:
+        found = _FaqMatches()
         for question in _questions(turn.messages)[:MAX_QUESTIONS]:
             answer = _best(await self._knowledge.search(turn.owner_id, _essence(question), _CANDIDATES))
             if answer is None:
@@ -128,26 +128,26 @@ def _best(passages: Sequence[Passage]) -> Passage | None:
     return best if best is not None and best.coverage >= ENOUGH else None
 
 
-def _composed(turn: TurnContext, found: _Found) -> str:
+def _composed(turn: TurnContext, found: _FaqMatches) -> str:
     """Every answer, and for what has none an honest word and the offer of a person."""
     # Beside an answer, remarks ("moro no centro") need no apology, questions do.
     missing = [text for text in found.unanswered if "?" in text] if found.answers else found.unanswered
     if not missing:
         return "\n\n".join(found.answers)
     if found.answers:
-        parts = [said(turn.locale, "unknown_part", question=_quote(text)) for text in missing]
+        parts = [text_for(turn.locale, "unknown_part", question=_quote(text)) for text in missing]
     else:
-        parts = [said(turn.locale, "unknown")]
-    return "\n\n".join([*found.answers, "\n".join(parts) + " " + said(turn.locale, "ask")])
+        parts = [text_for(turn.locale, "unknown")]
+    return "\n\n".join([*found.answers, "\n".join(parts) + " " + text_for(turn.locale, "ask")])
 
 
 def _small_talk(turn: TurnContext, texts: Sequence[str]) -> AgentResult:
     if any(_PLACEHOLDER.search(message.text) for message in turn.messages):
-        return Reply(f"{said(turn.locale, 'unreadable')} {said(turn.locale, 'ask')}")
+        return Reply(f"{text_for(turn.locale, 'unreadable')} {text_for(turn.locale, 'ask')}")
     if any(texts) and all(_only(text, _THANKS) for text in texts if text):
-        return Reply(said(turn.locale, "thanks"))
+        return Reply(text_for(turn.locale, "thanks"))
     if any(texts):
-        return Reply(said(turn.locale, "greeting"))
+        return Reply(text_for(turn.locale, "greeting"))
     # Only signs, such as a thumb up: saying something would start an endless exchange of courtesies.
     return NoReply("nothing was said in words")
 
@@ -176,5 +176,5 @@ def _was_offered(turn: TurnContext) -> bool:
 
 
 def _quote(text: str) -> str:
-    text = cleaned(" ".join(text.split()))
+    text = clean_text(" ".join(text.split()))
     return text if len(text) <= _MAX_QUOTE else text[: _MAX_QUOTE - 1] + "…"

@@ -21,9 +21,9 @@ from typing import Annotated, Literal, TypeAlias
 import httpx2
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
-from recado.agents.answers import MAX_ANSWER, MAX_REASON
-from recado.agents.outbound import CONNECT_SECONDS, AddressRefused, Reach
+from recado.agents.http_clients import CONNECT_SECONDS, AddressRefused, Reach
 from recado.agents.registry import AgentSetup
+from recado.agents.results import MAX_ANSWER, MAX_REASON
 from recado.conversation.errors import AgentFailed
 from recado.conversation.ports import AgentResult, HandOff, NoReply, Reply, TurnContext
 from recado.core.database.types import JsonValue
@@ -79,7 +79,7 @@ class HttpAgent:
         left = (turn.deadline - self._clock.now()).total_seconds()
         try:
             async with asyncio.timeout(max(0.0, left)):
-                return _understood(await self._ask(turn, left))
+                return _parse_answer(await self._ask(turn, left))
         except (TimeoutError, httpx2.TimeoutException):
             raise AgentFailed("the agent's server took too long") from None
         except AddressRefused:
@@ -88,9 +88,9 @@ class HttpAgent:
             raise AgentFailed(f"the agent's server could not be reached ({type(error).__name__})") from None
 
     async def _ask(self, turn: TurnContext, left: float) -> bytes:
-        body = _asked(turn, self._history_limit)
+        body = _request_body(turn, self._history_limit)
         timeout = httpx2.Timeout(left, connect=min(CONNECT_SECONDS, left))
-        client = self._http.here(self._reach)
+        client = self._http.client(self._reach)
         headers = self._headers(turn, body)
         async with client.stream("POST", self._url, content=body, headers=headers, timeout=timeout) as response:
             _check(response)
@@ -120,7 +120,7 @@ def signature(secret: bytes, timestamp: int, body: bytes) -> str:
     return f"t={timestamp},v1={mac.hexdigest()}"
 
 
-def _asked(turn: TurnContext, history_limit: int) -> bytes:
+def _request_body(turn: TurnContext, history_limit: int) -> bytes:
     history = turn.history[-history_limit:] if history_limit else ()
     asked: JsonValue = {
         "version": 1,
@@ -149,7 +149,7 @@ def _check(response: httpx2.Response) -> None:
         raise AgentFailed("the agent's server compressed its answer although asked not to")
 
 
-def _understood(body: bytes) -> AgentResult:
+def _parse_answer(body: bytes) -> AgentResult:
     try:
         answer = _ANSWERS.validate_json(body)
     except ValidationError:

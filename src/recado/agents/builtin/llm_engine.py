@@ -34,11 +34,11 @@ from pydantic_ai.models.openai import OpenAIChatModel
 from pydantic_ai.providers import Provider, infer_provider_class
 from pydantic_ai.providers.openai import OpenAIProvider
 
-from recado.agents.answers import MAX_ANSWER, cleaned
+from recado.agents.http_clients import CONNECT_SECONDS, READ_SECONDS, AddressRefused, Reach
 from recado.agents.knowledge.service import KnowledgeService
-from recado.agents.outbound import CONNECT_SECONDS, READ_SECONDS, AddressRefused, Reach
 from recado.agents.prompts import person_began, person_ended, system_prompt, tagged
 from recado.agents.registry import AgentSetup
+from recado.agents.results import MAX_ANSWER, clean_text
 from recado.conversation.errors import AgentFailed
 from recado.conversation.ports import AgentResult, HandOff, HistoryEntry, Reply, TurnContext, Usage
 
@@ -119,10 +119,10 @@ class Engine:
     async def respond(self, turn: TurnContext) -> AgentResult:
         settings = self._setup.settings
         history = turn.history[-settings.history_limit :] if settings.history_limit else ()
-        earlier, person_is_on = _earlier(history, turn.locale)
+        earlier, person_is_on = _history_messages(history, turn.locale)
         model, used = self.model(), RunUsage()
         try:
-            async with self._setup.http.preparing() if self._leaves_through_us else contextlib.nullcontext():
+            async with self._setup.http.preparation_slot() if self._leaves_through_us else contextlib.nullcontext():
                 run = await _AGENT.run(
                     self._present(turn, person_was_on=person_is_on),
                     model=model,
@@ -169,7 +169,7 @@ class Engine:
         client = AsyncOpenAI(
             base_url=settings.base_url,
             api_key=key or _NO_KEY,
-            http_client=self._setup.http.here(reach),
+            http_client=self._setup.http.client(reach),
             timeout=httpx2.Timeout(READ_SECONDS, connect=CONNECT_SECONDS, pool=None),
             max_retries=_RETRIES,  # The turn's deadline, kept in `llm.py`, ends these too.
         )
@@ -192,14 +192,14 @@ class Engine:
         given: dict[str, object] = {} if key is None else {"api_key": key}
         if "http_client" in takes:
             self._leaves_through_us = True
-            given["http_client"] = self._setup.http.here("provider")
+            given["http_client"] = self._setup.http.client("provider")
         return make(**given)
 
 
 # --- What the model reads ---------------------------------------------------------------------------------------------
 
 
-def _earlier(history: Sequence[HistoryEntry], locale: str) -> tuple[list[ModelMessage], bool]:
+def _history_messages(history: Sequence[HistoryEntry], locale: str) -> tuple[list[ModelMessage], bool]:
     """The earlier messages in the model's roles, and whether a person was speaking when they end.
 
     A model told when a person took over but not when they left stays silent for ever; so both ends are marked.
@@ -212,7 +212,7 @@ def _earlier(history: Sequence[HistoryEntry], locale: str) -> tuple[list[ModelMe
             lines += [person_ended(locale)] * person_is_on
             person_is_on = False
             _close(messages, lines)
-            _say(messages, entry.text)
+            _add_user_text(messages, entry.text)
         else:
             if entry.author == "person" and not person_is_on:
                 lines.append(person_began(locale))
@@ -228,7 +228,7 @@ def _close(messages: list[ModelMessage], lines: list[str]) -> None:
         lines.clear()
 
 
-def _say(messages: list[ModelMessage], text: str) -> None:
+def _add_user_text(messages: list[ModelMessage], text: str) -> None:
     """What the agent said; two of its messages in a row become one, since some models insist on taking turns."""
     last = messages[-1] if messages else None
     if isinstance(last, ModelResponse):
@@ -242,9 +242,9 @@ def _say(messages: list[ModelMessage], text: str) -> None:
 
 def _result(output: str | HandOffRequest, usage: Usage) -> AgentResult:
     if isinstance(output, HandOffRequest):
-        notice = cleaned(output.notice or "").strip()[:MAX_ANSWER]
-        return HandOff(cleaned(output.reason).strip()[:500], notice or None, usage)
-    text = cleaned(output).strip()
+        notice = clean_text(output.notice or "").strip()[:MAX_ANSWER]
+        return HandOff(clean_text(output.reason).strip()[:500], notice or None, usage)
+    text = clean_text(output).strip()
     if _ANNOUNCED.search(text):
         return HandOff("the agent announced a person", text, usage)
     return Reply(text, usage)
@@ -254,7 +254,7 @@ _FAILURES: tuple[tuple[type[Exception], str, bool], ...] = (
     (ModelTimeoutError, "the model took too long", True),
     (ModelAPIError, "the model's server could not be reached", True),
     (UsageLimitExceeded, "the model used more than a turn may cost", False),
-    (UnexpectedModelBehavior, "the model answered rubbish", True),
+    (UnexpectedModelBehavior, "the model's answer cannot be used", True),
     (UserError, "the model cannot be used as it is set; set it again", False),
 )
 

@@ -38,7 +38,7 @@ _TEXTS: dict[str, dict[Key, str]] = {
 }
 
 
-def said(locale: str, key: Key, **values: str) -> str:
+def text_for(locale: str, key: Key, **values: str) -> str:
     """The text in the language of `locale`; Portuguese where the language is not ours."""
     return _TEXTS.get(language(locale), _TEXTS["pt"])[key].format(**values)
 

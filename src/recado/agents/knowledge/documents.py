@@ -35,7 +35,7 @@ _NOT_TEXT = re.compile("[\x00-\x08\x0b-\x1f\x7f\ud800-\udfff]")
 
 
 @dataclass(frozen=True, slots=True)
-class Piece:
+class DocumentSection:
     """A passage: what it stood under, and what it says."""
 
     heading: str
@@ -78,7 +78,7 @@ def _decoded(name: str, content: bytes) -> str:
 # --- Splitting --------------------------------------------------------------------------------------------------------
 
 
-def pieces_of(name: str, text: str) -> list[Piece]:
+def split_document(name: str, text: str) -> list[DocumentSection]:
     """The passages of a text, in order; raises `DocumentRefused` when there are none, or too many."""
     splitter = _Splitter()
     for line in _without_comments(text).split("\n"):
@@ -103,7 +103,7 @@ def _without_comments(text: str) -> str:
 class _Splitter:
     """Reads line by line and knows where it stands."""
 
-    pieces: list[Piece] = field(default_factory=list)
+    pieces: list[DocumentSection] = field(default_factory=list)
     _headings: list[tuple[int, str]] = field(default_factory=list)
     _question: str = ""
     _paragraphs: list[str] = field(default_factory=list)
@@ -126,7 +126,7 @@ class _Splitter:
         titles = [title for _, title in self._headings] + [self._question] * bool(self._question)
         heading = " › ".join(titles)[-_LONGEST_HEADING:]
         # Under a heading paragraphs belong together; without one each stands for itself.
-        self.pieces.extend(Piece(heading, body) for body in _packed(self._paragraphs, together=bool(titles)))
+        self.pieces.extend(DocumentSection(heading, body) for body in _packed(self._paragraphs, together=bool(titles)))
         self._paragraphs = []
 
     def _read_words(self, line: str) -> None:

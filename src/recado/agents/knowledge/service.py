@@ -13,9 +13,9 @@ from functools import partial
 from uuid import UUID
 
 from recado.agents.errors import DocumentContended, DocumentRefused
-from recado.agents.knowledge.documents import pieces_of, readable
+from recado.agents.knowledge.documents import readable, split_document
 from recado.agents.knowledge.words import INDEX_VERSION, content_words, coverage, terms
-from recado.agents.models import Chunk, Document, Passage
+from recado.agents.models import Chunk, KnowledgeDocument, Passage
 from recado.agents.repository import ChunkRepository, DocumentRepository
 from recado.core.clock import Clock
 from recado.core.database.engine import Database
@@ -50,14 +50,14 @@ class KnowledgeService:
         name = _checked_name(name)
         revision = self._ids.new()
         chunks, sha = await asyncio.to_thread(_prepared, owner_id, revision, name, content)
-        fresh = Document(self._ids.new(), owner_id, name, b"", self._ids.new(), 0, self._clock.now())
+        fresh = KnowledgeDocument(self._ids.new(), owner_id, name, b"", self._ids.new(), 0, self._clock.now())
         document = await self._database.write(lambda uow: DocumentRepository(uow).found_or_added(fresh), owner=owner_id)
         if document.sha == sha:
             return Added(1, document.chunks)
         for start in range(0, len(chunks), STEP_ROWS):
             step = chunks[start : start + STEP_ROWS]
             await self._database.write(partial(_stage, document_id=document.id, chunks=step), owner=owner_id)
-        shown = Document(document.id, owner_id, name, sha, revision, len(chunks), self._clock.now())
+        shown = KnowledgeDocument(document.id, owner_id, name, sha, revision, len(chunks), self._clock.now())
         complete = await self._database.write(partial(_show, document=shown), owner=owner_id)
         await self._sweep(
             owner_id, document.id, keep=revision if complete else None, only=None if complete else revision
@@ -69,7 +69,7 @@ class KnowledgeService:
     async def check(self, name: str, content: str | bytes) -> None:
         """Raises the `DocumentRefused` that adding it would raise; for those who add many or none."""
         name = _checked_name(name)
-        await asyncio.to_thread(lambda: pieces_of(name, readable(name, content)))
+        await asyncio.to_thread(lambda: split_document(name, readable(name, content)))
 
     async def search(self, owner_id: UUID, query: str, limit: int = 5) -> list[Passage]:
         """The passages that speak most about `query`, best first; none for a query without words that mean anything."""
@@ -86,7 +86,7 @@ class KnowledgeService:
             for hit in found
         ]
 
-    async def documents(self, owner_id: UUID) -> Sequence[Document]:
+    async def documents(self, owner_id: UUID) -> Sequence[KnowledgeDocument]:
         """The owner's documents by name."""
         return await self._database.read(lambda uow: DocumentRepository(uow).everything(), owner=owner_id)
 
@@ -113,7 +113,7 @@ class KnowledgeService:
 def _prepared(owner_id: UUID, revision: UUID, name: str, content: str | bytes) -> tuple[list[Chunk], bytes]:
     text = readable(name, content)
     chunks = []
-    for position, piece in enumerate(pieces_of(name, text)):
+    for position, piece in enumerate(split_document(name, text)):
         heading_terms, heading_loose = terms(piece.heading)
         body_terms, body_loose = terms(piece.body)
         loose = f"{heading_loose} {body_loose}".strip()
@@ -127,7 +127,7 @@ def _stage(uow: UnitOfWork, document_id: UUID, chunks: Sequence[Chunk]) -> None:
     ChunkRepository(uow).stage(document_id, chunks)
 
 
-def _show(uow: UnitOfWork, document: Document) -> bool:
+def _show(uow: UnitOfWork, document: KnowledgeDocument) -> bool:
     """Make a staged revision the visible one; False if another upload's sweep took some of it away."""
     passages = ChunkRepository(uow)
     passages.hold(document.id)

@@ -8,7 +8,7 @@ from sqlalchemy.exc import IntegrityError
 
 from recado.channels.directory import TOKEN_FIELD
 from recado.channels.models import ChannelAddress
-from recado.channels.repository import ChannelAddresses, EveryAddress, Generation
+from recado.channels.repository import ChannelAddresses, DirectoryGeneration, EveryAddress
 from recado.channels.tables import channel_addresses
 from recado.channels.twilio.models import TwilioAccount
 from recado.channels.twilio.repository import EveryAccount, TwilioAccounts
@@ -22,7 +22,7 @@ from recado.core.ids import Ids
 from recado.core.sealing import SealBroken, Sealer
 from recado.identity.repository import owner_in
 
-MOST_TOKENS: Final = 8
+MAX_TOKENS: Final = 8
 """Different tokens of one account SID, over all owners that bear it."""
 
 
@@ -61,7 +61,7 @@ class NumberService:
                 raise
             raise Conflict(f"{number.address} was added by somebody else at the same moment") from error
 
-    async def others_with(self, account_sid: AccountSid, owner_id: UUID) -> int:
+    async def count_others_with(self, account_sid: AccountSid, owner_id: UUID) -> int:
         """How many other owners bear the same account SID, each with a token of its own that may be the true one."""
         accounts = await self._database.read(lambda uow: EveryAccount(uow).bearing(account_sid.value), owner=None)
         return len({account.owner_id for account in accounts} - {owner_id})
@@ -71,7 +71,7 @@ class NumberService:
 
     def _add(self, uow: UnitOfWork, owner_id: UUID, number: NewNumber) -> ChannelAddress:
         owner_in(uow, owner_id)
-        generation = Generation(uow).raised()
+        generation = DirectoryGeneration(uow).advance()
         account = self._account(uow, owner_id, number, generation)
         known = EveryAddress(uow).by_address(number.address.value)
         if known is not None and known.owner_id != owner_id:
@@ -122,9 +122,9 @@ class NumberService:
         for account in EveryAccount(uow).bearing(number.account_sid.value):
             if account.owner_id != owner_id:
                 tokens.add(self._opened(account))
-        if len(tokens) > MOST_TOKENS:
+        if len(tokens) > MAX_TOKENS:
             raise Conflict(
-                f"other owners store {MOST_TOKENS} different auth tokens of {number.account_sid}, which has two at "
+                f"other owners store {MAX_TOKENS} different auth tokens of {number.account_sid}, which has two at "
                 "most; give them the true one first: recado numbers add --check"
             )
 

@@ -21,7 +21,7 @@ from recado.channels.models import ChannelAddress
 from recado.channels.repository import EveryAddress
 from recado.channels.twilio.models import NoCredentials, TwilioCredentials
 from recado.channels.twilio.sending.client import MessageRecord, MessagesPage, TwilioApi
-from recado.channels.twilio.webhook.describing import described_attachments
+from recado.channels.twilio.webhook.describing import describe_attachments
 from recado.conversation.replying.accept import STALE, Accepted, AcceptService, InboundMessage
 from recado.conversation.values import Address
 from recado.core.clock import Clock
@@ -33,15 +33,15 @@ from recado.core.ids import Ids
 log = structlog.get_logger(__name__)
 
 OVERLAP: Final = timedelta(hours=1)
-LEFT_TO_WEBHOOKS: Final = timedelta(seconds=120)
-TOGETHER: Final = 100
+WEBHOOK_GRACE: Final = timedelta(seconds=120)
+BATCH_SIZE: Final = 100
 """Messages accepted at a time: they share a commit, and webhooks still get their turn."""
 MAX_PAGES: Final = 1_000
 """A million messages of one number in a day and an hour; it is a background round."""
 
 
 @dataclass(frozen=True, slots=True)
-class Swept:
+class SweepReport:
     """One round: numbers looked through, messages that had been missed, numbers that could not be read."""
 
     numbers: int = 0
@@ -68,7 +68,7 @@ class GapSweep:
         self._clock = clock
         self._ids = ids
 
-    async def sweep(self) -> Swept:
+    async def sweep(self) -> SweepReport:
         """One round over all numbers; what could not be read now is read in the next round."""
         addresses = await self._database.read(lambda uow: EveryAddress(uow).with_webhooks(), owner=None)
         found = failed = 0
@@ -80,7 +80,7 @@ class GapSweep:
                 found += missed
         if found or failed:
             log.warning("twilio.gaps", numbers=len(addresses), found=found, failed=failed)
-        return Swept(len(addresses), found, failed)
+        return SweepReport(len(addresses), found, failed)
 
     async def _sweep_number(self, address: ChannelAddress) -> int | None:
         """How many messages had been missed; None when the list could not be read to its end."""
@@ -90,18 +90,18 @@ class GapSweep:
         credentials = await self._directory.account_for(address.account_id)
         if isinstance(credentials, NoCredentials):
             return None
-        records = await self._listed(credentials, address, since)
+        records = await self._list_messages(credentials, address, since)
         if records is None:
             return None
-        due = [record for record in records if since <= record.created_at <= now - LEFT_TO_WEBHOOKS]
+        due = [record for record in records if since <= record.created_at <= now - WEBHOOK_GRACE]
         missed = await self._accept_all(address, due, now)
-        swept_until = now - LEFT_TO_WEBHOOKS
+        swept_until = now - WEBHOOK_GRACE
         await self._database.write(
             lambda uow: EveryAddress(uow).change(address.id, swept_until=swept_until), owner=None
         )
         return missed
 
-    async def _listed(
+    async def _list_messages(
         self, credentials: TwilioCredentials, address: ChannelAddress, since: datetime
     ) -> Sequence[MessageRecord] | None:
         records: list[MessageRecord] = []
@@ -123,8 +123,8 @@ class GapSweep:
         known = await self._directory.lookup(address.address)
         locale = known.locale if known is not None else DEFAULT_LOCALE
         missed = 0
-        for at in range(0, len(records), TOGETHER):
-            inbounds = [self._inbound(address, record, locale, now) for record in records[at : at + TOGETHER]]
+        for at in range(0, len(records), BATCH_SIZE):
+            inbounds = [self._inbound(address, record, locale, now) for record in records[at : at + BATCH_SIZE]]
             accepted = await asyncio.gather(*(self._acceptance.accept(each) for each in inbounds if each is not None))
             missed += sum(isinstance(each, Accepted) for each in accepted)
         return missed
@@ -144,7 +144,7 @@ class GapSweep:
             message_sid=record.sid.value,
             from_address=sender,
             to_address=Address(address.address),
-            text=f"{described_attachments(record.num_media, locale)} {record.body}".strip(),
+            text=f"{describe_attachments(record.num_media, locale)} {record.body}".strip(),
             kind="media" if record.num_media else "text",
             received_at=record.created_at,
             raw=b"",

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from recado.channels.twilio.webhook.describing import described
+from recado.channels.twilio.webhook.describing import describe
 from recado.channels.twilio.webhook.dtos import (
     FAILED,
     RANK,
@@ -166,11 +166,11 @@ class TestWords:
     @pytest.mark.parametrize("name", DESCRIPTIONS)
     def test_each_kind_is_told_in_the_owners_language(self, name: str) -> None:
         form = inbound(name)
-        assert tuple(described(form, locale) for locale in ("pt-BR", "en", "es-MX")) == DESCRIPTIONS[name]
+        assert tuple(describe(form, locale) for locale in ("pt-BR", "en", "es-MX")) == DESCRIPTIONS[name]
 
     @pytest.mark.parametrize("name", INBOUND)
     def test_no_stored_message_is_left_without_words(self, name: str) -> None:
-        assert described(inbound(name))
+        assert describe(inbound(name))
 
     @pytest.mark.parametrize(
         ("content_type", "kind"),
@@ -192,19 +192,19 @@ class TestWords:
         assert inbound("whatsapp_image", MessageType="text").kind == "image"
 
     def test_an_image_that_did_not_come_is_still_told(self) -> None:
-        assert described(inbound("whatsapp_text", MessageType="image", Body="")) == "[imagem]"
+        assert describe(inbound("whatsapp_text", MessageType="image", Body="")) == "[imagem]"
 
     def test_an_unknown_type_says_so(self) -> None:
         form = inbound("whatsapp_text", MessageType="order", Body="")
-        assert (form.kind, described(form, "fr")) == ("unknown", "[message of an unknown type]")
+        assert (form.kind, describe(form, "fr")) == ("unknown", "[message of an unknown type]")
 
     def test_a_filled_in_form_is_shown(self) -> None:
         form = inbound("whatsapp_list_choice", ListId=None, ListTitle=None, FlowData='{"size":"M"}')
-        assert described(form) == '[resposta interativa: {"size":"M"}]'
+        assert describe(form) == '[resposta interativa: {"size":"M"}]'
 
     def test_a_button_without_a_label_shows_its_payload(self) -> None:
         form = inbound("whatsapp_quick_reply", ButtonText=None, Body="")
-        assert described(form) == "[botão: confirm_42]"
+        assert describe(form) == "[botão: confirm_42]"
 
 
 class TestStatus:

@@ -9,7 +9,13 @@ from hypothesis import strategies as st
 from twilio.request_validator import RequestValidator
 
 from recado.channels.twilio.webhook.form import parse
-from recado.channels.twilio.webhook.signature import candidate_urls, first_fitting, fits, sign, url_variants
+from recado.channels.twilio.webhook.signature import (
+    candidate_urls,
+    first_matching_token,
+    is_signed_by,
+    sign,
+    url_variants,
+)
 from tests.channels.twilio.webhook.forms import raw
 
 TOKEN = "0123456789abcdef0123456789abcdef"
@@ -93,51 +99,51 @@ def officially_fits(token: str, url: str, params: list[tuple[str, str]], signatu
 @pytest.mark.parametrize("name", VECTORS)
 def test_every_published_vector_fits(name: str) -> None:
     token, url, params, signature = VECTORS[name]
-    assert fits(token, url, params, signature)
+    assert is_signed_by(token, url, params, signature)
     assert sign(token, url, params) == signature
 
 
 @pytest.mark.parametrize("name", VECTORS)
 def test_no_vector_fits_another_token_or_url(name: str) -> None:
     token, url, params, signature = VECTORS[name]
-    assert not fits(token + "x", url, params, signature)
-    assert not fits(token, url + "/", params, signature)
-    assert not fits(token, url, [*params, ("Extra", "")], signature)
+    assert not is_signed_by(token + "x", url, params, signature)
+    assert not is_signed_by(token, url + "/", params, signature)
+    assert not is_signed_by(token, url, [*params, ("Extra", "")], signature)
 
 
 def test_dropped_blank_fields_do_not_fit() -> None:
-    assert not fits(TOKEN, BOT, SMS_WITHOUT_BLANKS, VECTORS["V1"][3])
+    assert not is_signed_by(TOKEN, BOT, SMS_WITHOUT_BLANKS, VECTORS["V1"][3])
 
 
 def test_trimmed_text_does_not_fit() -> None:
     trimmed = [(name, value.strip()) for name, value in SMS]
-    assert not fits(TOKEN, BOT, trimmed, VECTORS["V1"][3])
+    assert not is_signed_by(TOKEN, BOT, trimmed, VECTORS["V1"][3])
 
 
 def test_a_request_signed_without_its_port_fits() -> None:
     signature = sign(TOKEN, "https://bot.example.com/hook", SMS)
-    assert fits(TOKEN, "https://bot.example.com:8443/hook", SMS, signature)
+    assert is_signed_by(TOKEN, "https://bot.example.com:8443/hook", SMS, signature)
 
 
 def test_userinfo_and_fragment_are_not_signed() -> None:
-    assert fits(TOKEN, BOT.replace("//", "//user:p@ss@") + "#rc=2&rp=5xx", WHATSAPP, VECTORS["V3"][3])
+    assert is_signed_by(TOKEN, BOT.replace("//", "//user:p@ss@") + "#rc=2&rp=5xx", WHATSAPP, VECTORS["V3"][3])
 
 
 @pytest.mark.parametrize("signature", ["", "x", "=" * 28, "lBShrgmhkUiUefvjPjIEbC0GsWc", "é" * 28, "\udcff"])
 def test_rubbish_for_a_signature_does_not_fit(signature: str) -> None:
-    assert not fits(TOKEN, BOT, WHATSAPP, signature)
+    assert not is_signed_by(TOKEN, BOT, WHATSAPP, signature)
 
 
 def test_an_empty_token_fits_nothing() -> None:
-    assert not fits("", BOT, WHATSAPP, sign("", BOT, WHATSAPP))
+    assert not is_signed_by("", BOT, WHATSAPP, sign("", BOT, WHATSAPP))
 
 
 def test_the_first_token_that_fits_is_named() -> None:
     urls = candidate_urls("https://bot.example.com", b"/webhooks/twilio/inbound")
     signature = VECTORS["V3"][3]
-    assert first_fitting(("old", TOKEN, TOKEN), urls, WHATSAPP, signature) == 1
-    assert first_fitting(("old", "older"), urls, WHATSAPP, signature) is None
-    assert first_fitting((), urls, WHATSAPP, signature) is None
+    assert first_matching_token(("old", TOKEN, TOKEN), urls, WHATSAPP, signature) == 1
+    assert first_matching_token(("old", "older"), urls, WHATSAPP, signature) is None
+    assert first_matching_token((), urls, WHATSAPP, signature) is None
 
 
 @pytest.mark.parametrize(
@@ -160,7 +166,7 @@ def test_a_stored_request_fits_after_parsing() -> None:
     fields = parse(body)
     assert isinstance(fields, tuple)
     expected = official_signature(TOKEN, BOT, parse_qsl(body.decode(), keep_blank_values=True))
-    assert fits(TOKEN, BOT, fields, expected)
+    assert is_signed_by(TOKEN, BOT, fields, expected)
 
 
 texts = st.text(max_size=20) | st.sampled_from(["", " ", "From", "a", "A"])
@@ -179,9 +185,9 @@ def test_agrees_with_the_official_library(token: str, url: str, params: list[tup
     assert sign(token, url, params) == signature
     for signed in url_variants(url):
         signature = sign(token, signed, params)
-        assert fits(token, url, params, signature)
+        assert is_signed_by(token, url, params, signature)
         assert officially_fits(token, url, params, signature)
-    assert not fits(token, url, [*params, ("", "x")], signature) or ("", "x") in params
+    assert not is_signed_by(token, url, [*params, ("", "x")], signature) or ("", "x") in params
 
 
 @settings(deadline=None)
@@ -189,7 +195,9 @@ def test_agrees_with_the_official_library(token: str, url: str, params: list[tup
 def test_a_changed_signature_never_fits(url: str, params: list[tuple[str, str]], at: int, other: str) -> None:
     signature = sign(TOKEN, url, params)
     changed = signature[:at] + other + signature[at + 1 :]
-    assert fits(TOKEN, url, params, changed) is (changed in {sign(TOKEN, each, params) for each in url_variants(url)})
+    assert is_signed_by(TOKEN, url, params, changed) is (
+        changed in {sign(TOKEN, each, params) for each in url_variants(url)}
+    )
 
 
 @settings(deadline=None)

@@ -101,7 +101,7 @@ class TwilioSender:
             if not isinstance(page, MessagesPage):
                 search.gaps.append(_problem(page))
                 return
-            search.look_through(page)
+            search.collect(page)
             next_url = page.next_url
             if next_url is None:
                 return
@@ -124,7 +124,7 @@ class _Search:
         self._found: dict[str, ListedMessage] = {}
         self.gaps: list[str] = []
 
-    def look_through(self, page: MessagesPage) -> None:
+    def collect(self, page: MessagesPage) -> None:
         if page.unreadable:
             self.gaps.append(f"{page.unreadable} unreadable entries")
         self._found.update((record.sid.value, _listed(record)) for record in self._fitting(page))

@@ -56,7 +56,7 @@ _LANGUAGES: Mapping[str, Mapping[Kind, str]] = MappingProxyType({"pt": _PORTUGUE
 _LONGEST_DATA = 500
 
 
-def described(form: InboundForm, locale: str = "pt-BR") -> str:
+def describe(form: InboundForm, locale: str = "pt-BR") -> str:
     """The message as an agent reads it; a language that we do not speak is answered in English."""
     words = _LANGUAGES.get(locale.replace("_", "-").partition("-")[0].lower(), _ENGLISH)
     kind = form.kind
@@ -68,7 +68,7 @@ def described(form: InboundForm, locale: str = "pt-BR") -> str:
     return f"{remark} {caption}".strip()
 
 
-def described_attachments(count: int, locale: str = "pt-BR") -> str:
+def describe_attachments(count: int, locale: str = "pt-BR") -> str:
     """Attachments of which only the number is known."""
     words = _LANGUAGES.get(locale.replace("_", "-").partition("-")[0].lower(), _ENGLISH)
     return " ".join([_bracketed(words["media"])] * count)

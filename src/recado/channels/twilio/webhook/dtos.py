@@ -32,7 +32,7 @@ class FormProblem:
 
 
 @dataclass(frozen=True, slots=True)
-class Media:
+class FormMedia:
     """An attachment, to be fetched with the account's credentials."""
 
     url: str
@@ -93,7 +93,7 @@ class InboundForm:
     to_address: Address = field(repr=False)
     body: str = field(repr=False)
     num_media: int
-    media: tuple[Media, ...] = field(repr=False)
+    media: tuple[FormMedia, ...] = field(repr=False)
     message_type: str
     button: Button | None = field(repr=False)
     interactive: Interactive | None = field(repr=False)
@@ -117,7 +117,7 @@ class InboundForm:
         fields = _Fields(pairs)
         try:
             return cls._from(fields)
-        except _Unusable as unusable:
+        except _InvalidField as unusable:
             return unusable.problem
 
     @classmethod
@@ -239,7 +239,7 @@ class StatusForm:
         fields = _Fields(pairs)
         try:
             return cls._from(fields)
-        except _Unusable as unusable:
+        except _InvalidField as unusable:
             return unusable.problem
 
     @classmethod
@@ -289,7 +289,7 @@ def advances(current: str | None, new: str) -> bool:
 # --- Reading fields ---------------------------------------------------------------------------------------------------
 
 
-class _Unusable(Exception):
+class _InvalidField(Exception):
     def __init__(self, name: str, why: str) -> None:
         super().__init__(name)
         self.problem = FormProblem(name, why)
@@ -320,7 +320,7 @@ class _Fields:
             return
         for name, value in self._pairs:
             if name in names and value != self._first[name]:
-                raise _Unusable(name, "came more than once with different values")
+                raise _InvalidField(name, "came more than once with different values")
 
     def texts(self, names: Iterable[str]) -> list[str]:
         return [self.text(name) for name in names]
@@ -339,7 +339,7 @@ class _Fields:
         for name in names:
             if value := self.text(name):
                 return value
-        raise _Unusable(names[0], "is missing")
+        raise _InvalidField(names[0], "is missing")
 
     def flag(self, name: str) -> bool:
         return self.text(name).lower() == "true"
@@ -353,27 +353,27 @@ class _Fields:
         try:
             return MessageSid(text)
         except InvalidInput:
-            raise _Unusable("MessageSid", "is not two letters and 32 hexadecimal digits") from None
+            raise _InvalidField("MessageSid", "is not two letters and 32 hexadecimal digits") from None
 
     def account_sid(self) -> AccountSid:
         text = self.first_of("AccountSid")
         try:
             return AccountSid(text)
         except InvalidInput:
-            raise _Unusable("AccountSid", "is not AC and 32 hexadecimal digits") from None
+            raise _InvalidField("AccountSid", "is not AC and 32 hexadecimal digits") from None
 
     def address(self, name: str) -> Address:
         self.first_of(name)
         try:
             return Address(self._first[name])  # As it came: a replaced character would make another address.
         except InvalidInput:
-            raise _Unusable(name, "is not an address") from None
+            raise _InvalidField(name, "is not an address") from None
 
-    def media(self) -> tuple[Media, ...]:
+    def media(self) -> tuple[FormMedia, ...]:
         """What is there, whatever `NumMedia` says; the indexes count from zero without a gap."""
-        found: list[Media] = []
+        found: list[FormMedia] = []
         while url := self.text(f"MediaUrl{len(found)}"):
-            found.append(Media(url, self.text(f"MediaContentType{len(found)}")))
+            found.append(FormMedia(url, self.text(f"MediaContentType{len(found)}")))
         return tuple(found)
 
     def button(self) -> Button | None:

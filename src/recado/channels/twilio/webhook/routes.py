@@ -13,12 +13,12 @@ from starlette.types import Message, Receive, Scope, Send
 from recado.channels.twilio.webhook.deadlines import Deadlines
 from recado.channels.twilio.webhook.service import (
     Forbidden,
+    InvalidForm,
     Orphaned,
     Reception,
     Reported,
     SignedRequest,
     TwilioWebhookService,
-    Unusable,
 )
 from recado.conversation.replying.accept import Accepted, Duplicate
 from recado.core.errors import Busy, NotConfirmed, StorageUnavailable
@@ -36,10 +36,10 @@ MAX_BODY: Final = 256 * 1024
 _SAFE: Final = "/~:@!$&'()*+,;="
 _TWIML: Final = b'<?xml version="1.0" encoding="UTF-8"?><Response/>'
 
-Next: TypeAlias = Callable[[Scope, Receive, Send], Awaitable[None]]
+AsgiApp: TypeAlias = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 
-def _answer(
+def _respond(
     status: int, body: bytes = b"", content_type: bytes = b"text/plain; charset=utf-8"
 ) -> tuple[Message, Message]:
     headers = [(b"content-length", str(len(body)).encode())]
@@ -54,14 +54,14 @@ def _answer(
 
 
 # An empty TwiML document says "no reply"; text/plain would be sent to the customer as one.
-_OK: Final = _answer(200, _TWIML, b"text/xml; charset=utf-8")
-_NO_CONTENT: Final = _answer(204)
-_BAD: Final = _answer(400, b"this form cannot be read as a message\n")
-_FORBIDDEN: Final = _answer(403, b"the signature does not fit\n")
-_NOT_ALLOWED: Final = _answer(405, b"POST only\n")
-_TOO_LARGE: Final = _answer(413, b"the body is too large\n")
-_UNAVAILABLE: Final = _answer(503, b"nothing was stored; try again\n")
-_NOT_CONFIRMED: Final = _answer(503, b"not confirmed; send again\n")
+_OK: Final = _respond(200, _TWIML, b"text/xml; charset=utf-8")
+_NO_CONTENT: Final = _respond(204)
+_BAD: Final = _respond(400, b"this form cannot be read as a message\n")
+_FORBIDDEN: Final = _respond(403, b"the signature does not fit\n")
+_NOT_ALLOWED: Final = _respond(405, b"POST only\n")
+_TOO_LARGE: Final = _respond(413, b"the body is too large\n")
+_UNAVAILABLE: Final = _respond(503, b"nothing was stored; try again\n")
+_NOT_CONFIRMED: Final = _respond(503, b"not confirmed; send again\n")
 
 
 class TwilioWebhooks:
@@ -70,7 +70,7 @@ class TwilioWebhooks:
     def __init__(
         self,
         service: TwilioWebhookService,
-        rest: Next,
+        rest: AsgiApp,
         meters: Meters,
         traces: Traces | None = None,
         *,
@@ -91,7 +91,7 @@ class TwilioWebhooks:
             endpoint = "messages" if path == MESSAGES_PATH else "status"
             try:
                 start, body = await self._traced(scope, receive, path, endpoint)
-            except _Gone:  # No one is left to answer.
+            except _ClientDisconnected:  # No one is left to answer.
                 self._meters.count(WEBHOOKS, endpoint, "499")
                 return
             except Exception:  # The server answers 500 for it.
@@ -107,16 +107,16 @@ class TwilioWebhooks:
         ref, query = path.removeprefix(STATUS_PREFIX), scope["query_string"]
         after = self._service.trace_of(ref, query) if endpoint == "status" and query else None
         with self._traces.begin(f"{WEBHOOK} {endpoint}", "server", after) as span:
-            start, body = await self._answer(scope, receive, path, span)
+            start, body = await self._respond(scope, receive, path, span)
             span.note(http_status=start["status"])
             return start, body
 
-    async def _answer(self, scope: Scope, receive: Receive, path: str, span: Span) -> tuple[Message, Message]:
+    async def _respond(self, scope: Scope, receive: Receive, path: str, span: Span) -> tuple[Message, Message]:
         if scope["method"] != "POST":
             return _NOT_ALLOWED
         try:
             with self._deadlines.bounded():
-                reception = await self._received(scope, receive, path, span)
+                reception = await self._receive(scope, receive, path, span)
         except (TimeoutError, NotConfirmed) as error:
             self._service.not_confirmed(error)
             return _NOT_CONFIRMED
@@ -125,12 +125,12 @@ class TwilioWebhooks:
             return _UNAVAILABLE
         if reception is None:
             return _TOO_LARGE
-        span.note(result=type(reception).__name__.lower(), **_facts(reception))
+        span.note(result=type(reception).__name__.lower(), **_trace_attributes(reception))
         if isinstance(reception, Forbidden):
             self._meters.count(FORBIDDEN, reception.account or "unknown")
-        return _of(reception)
+        return _response_to(reception)
 
-    async def _received(self, scope: Scope, receive: Receive, path: str, span: Span) -> Reception | None:
+    async def _receive(self, scope: Scope, receive: Receive, path: str, span: Span) -> Reception | None:
         """What became of it; None when it is too large to be looked at."""
         raw = await _body(receive)
         if raw is None:
@@ -141,7 +141,7 @@ class TwilioWebhooks:
         return await self._service.receive_status(request, path.removeprefix(STATUS_PREFIX))
 
 
-def _facts(reception: Reception) -> dict[str, str]:
+def _trace_attributes(reception: Reception) -> dict[str, str]:
     """What a trace tells of it."""
     match reception:
         case Accepted(message_id):
@@ -154,7 +154,7 @@ def _facts(reception: Reception) -> dict[str, str]:
             return {}
 
 
-def _of(reception: Reception) -> tuple[Message, Message]:
+def _response_to(reception: Reception) -> tuple[Message, Message]:
     match reception:
         case Accepted() | Duplicate() | Orphaned():
             return _OK
@@ -162,7 +162,7 @@ def _of(reception: Reception) -> tuple[Message, Message]:
             return _NO_CONTENT
         case Forbidden():
             return _FORBIDDEN
-        case Unusable():
+        case InvalidForm():
             return _BAD
 
 
@@ -179,26 +179,26 @@ def _signature(scope: Scope) -> str:
     return ""
 
 
-class _Gone(Exception):
+class _ClientDisconnected(Exception):
     """The caller has hung up; half a form is no form."""
 
 
 async def _body(receive: Receive) -> bytes | None:
-    """The whole body; None when there is more of it than Twilio signs. Raises `_Gone`."""
-    message = await _piece(receive)
+    """The whole body; None when there is more of it than Twilio signs. Raises `_ClientDisconnected`."""
+    message = await _next_chunk(receive)
     body: bytes = message.get("body", b"")
     if not message.get("more_body"):
         return body if len(body) <= MAX_BODY else None
     pieces, size = [body], len(body)
     while message.get("more_body") and size <= MAX_BODY:
-        message = await _piece(receive)
+        message = await _next_chunk(receive)
         pieces.append(message.get("body", b""))
         size += len(pieces[-1])
     return b"".join(pieces) if size <= MAX_BODY else None
 
 
-async def _piece(receive: Receive) -> Message:
+async def _next_chunk(receive: Receive) -> Message:
     message = await receive()
     if message["type"] == "http.disconnect":
-        raise _Gone
+        raise _ClientDisconnected
     return message

@@ -20,9 +20,9 @@ from recado.channels.models import KnownAddress, Orphan, OrphanSigner, SignedOrp
 from recado.channels.repository import Orphans
 from recado.channels.twilio.callbacks import attempt_of, trace_in
 from recado.channels.twilio.webhook import form as forms
-from recado.channels.twilio.webhook.describing import described
+from recado.channels.twilio.webhook.describing import describe
 from recado.channels.twilio.webhook.dtos import FormProblem, InboundForm, StatusForm
-from recado.channels.twilio.webhook.signature import candidate_urls, first_fitting
+from recado.channels.twilio.webhook.signature import candidate_urls, first_matching_token
 from recado.conversation.replying.accept import Accepted, AcceptService, Duplicate, InboundMessage
 from recado.conversation.sending.provider_messages import DeliveryReport, DeliveryReportService
 from recado.core.clock import Clock
@@ -71,13 +71,13 @@ class Forbidden:
 
 
 @dataclass(frozen=True, slots=True)
-class Unusable:
+class InvalidForm:
     """It was truly signed, but it cannot be a message: somebody should look at it."""
 
     problem: FormProblem
 
 
-Reception: TypeAlias = Accepted | Duplicate | Orphaned | Reported | Forbidden | Unusable
+Reception: TypeAlias = Accepted | Duplicate | Orphaned | Reported | Forbidden | InvalidForm
 
 _OPT_OUT_ERROR: Final = "21610"
 _SIGNATURE_LENGTH: Final = 28
@@ -109,24 +109,24 @@ class TwilioWebhookService:
         self._callback_key = callback_key
         self._crash = crash
         self._samples = Sampler(clock)
-        self._keep_orphan = database.batched(self._keep_orphans, refusable=True)
+        self._store_orphan = database.batched(self._store_orphans, refusable=True)
 
     async def receive_message(self, request: SignedRequest) -> Reception:
         """A customer's message. Raises `Busy` or `StorageUnavailable` when it could not be stored."""
-        pairs = self._readable(request)
+        pairs = self._parse_request(request)
         if isinstance(pairs, Forbidden):
             return self._refuse(pairs)
-        signers = await self._signers_of(request, pairs)
+        signers = await self._verify(request, pairs)
         if isinstance(signers, Forbidden):
             return self._refuse(signers, pairs)
-        address = await self._number_of(pairs, signers)
+        address = await self._resolve(pairs, signers)
         if isinstance(address, Forbidden):
             return self._refuse(address, pairs)
         form = InboundForm.parse(pairs)
         if isinstance(form, FormProblem):
-            return self._unusable(form)
+            return self._invalid_form(form)
         if address is None:
-            return await self._keep_orphan(self._orphan(form, signers, request.raw))
+            return await self._store_orphan(self._orphan(form, signers, request.raw))
         if not address.had_webhook:
             await self._directory.mark_webhook(address)
         inbound = inbound_of(form, address, self._ids, self._clock, request.raw, trace=request.trace)
@@ -143,15 +143,15 @@ class TwilioWebhookService:
         attempt_id = attempt_of(ref, self._callback_key)
         if attempt_id is None:
             return self._refuse(Forbidden("no attempt of ours bears this reference"))
-        pairs = self._readable(request)
+        pairs = self._parse_request(request)
         if isinstance(pairs, Forbidden):
             return self._refuse(pairs)
-        signers = await self._signers_of(request, pairs)
+        signers = await self._verify(request, pairs)
         if isinstance(signers, Forbidden):
             return self._refuse(signers, pairs)
         form = StatusForm.parse(pairs)
         if isinstance(form, FormProblem):
-            return self._unusable(form)
+            return self._invalid_form(form)
         report = DeliveryReport(
             attempt_id,
             frozenset(signer.account_id for signer in signers),
@@ -179,38 +179,38 @@ class TwilioWebhookService:
 
     # --- Verify and resolve -------------------------------------------------------------------------------------------
 
-    def _readable(self, request: SignedRequest) -> forms.Pairs | Forbidden:
+    def _parse_request(self, request: SignedRequest) -> forms.Pairs | Forbidden:
         """The form, unless nothing that is stored anywhere could make the request a true one."""
         if len(request.signature) != _SIGNATURE_LENGTH:
             return Forbidden("it is not signed")
         pairs = forms.parse(request.raw)
         return Forbidden("it has too many fields") if isinstance(pairs, forms.TooManyFields) else pairs
 
-    async def _signers_of(self, request: SignedRequest, pairs: forms.Pairs) -> tuple[Signer, ...] | Forbidden:
+    async def _verify(self, request: SignedRequest, pairs: forms.Pairs) -> tuple[Signer, ...] | Forbidden:
         """The accounts whose token made this signature. Nothing is refused by a memory older than the request."""
         account_sid = _field(pairs, "AccountSid")
         for _ in range(2):
             generation = self._directory.generation
             signers = await self._directory.signers(account_sid)
-            fitting = self._fitting(signers, request, pairs)
+            fitting = self._accounts_that_signed(signers, request, pairs)
             if fitting:
                 return fitting
-            if await self._directory.renew() == generation:
+            if await self._directory.refresh() == generation:
                 break
         if signers.unreadable:  # Twilio's fallback and our gap sweep get another chance when the key is mended.
             raise StorageUnavailable("a token of this account cannot be opened: is RECADO_SECRET_KEY the one it had?")
-        if not self._directory.stores(account_sid):
+        if not self._directory.knows_account(account_sid):
             return Forbidden("no account of this SID is stored")
         return Forbidden("no token stored for this account made this signature", account_sid)
 
-    def _fitting(self, signers: Signers, request: SignedRequest, pairs: forms.Pairs) -> tuple[Signer, ...]:
+    def _accounts_that_signed(self, signers: Signers, request: SignedRequest, pairs: forms.Pairs) -> tuple[Signer, ...]:
         if not signers.tokens:
             return ()
         urls = candidate_urls(self._public_url, request.path, request.query)
-        fitting = first_fitting(signers.tokens, urls, pairs, request.signature)
+        fitting = first_matching_token(signers.tokens, urls, pairs, request.signature)
         return () if fitting is None else signers.bearing(signers.tokens[fitting])
 
-    async def _number_of(self, pairs: forms.Pairs, signers: Sequence[Signer]) -> KnownAddress | Forbidden | None:
+    async def _resolve(self, pairs: forms.Pairs, signers: Sequence[Signer]) -> KnownAddress | Forbidden | None:
         """The number it was sent to, if one of its signers has it; None for a number without an owner."""
         to, signed = _field(pairs, "To"), {signer.account_id for signer in signers}
         address = await self._directory.lookup(to)
@@ -229,10 +229,10 @@ class TwilioWebhookService:
             log.warning("webhook.forbidden", account=claimed, why=forbidden.why, times=times)
         return forbidden
 
-    def _unusable(self, form: FormProblem) -> Unusable:
+    def _invalid_form(self, form: FormProblem) -> InvalidForm:
         if times := self._samples.admit("webhook.unusable", form.field):
             log.error("webhook.unusable", field=form.field, why=form.why, times=times)
-        return Unusable(form)
+        return InvalidForm(form)
 
     # --- Orphans ------------------------------------------------------------------------------------------------------
 
@@ -253,7 +253,7 @@ class TwilioWebhookService:
             orphan, tuple(OrphanSigner(orphan.id, signer.account_id, signer.owner_id) for signer in signers)
         )
 
-    def _keep_orphans(self, uow: UnitOfWork, found: Sequence[SignedOrphan]) -> list[Orphaned]:
+    def _store_orphans(self, uow: UnitOfWork, found: Sequence[SignedOrphan]) -> list[Orphaned]:
         Orphans(uow).add_new(found)
         return [Orphaned() for _ in found]
 
@@ -270,7 +270,7 @@ def inbound_of(
         message_sid=form.message_sid.value,
         from_address=form.from_address,
         to_address=form.to_address,
-        text=described(form, address.locale),
+        text=describe(form, address.locale),
         kind=form.kind,
         received_at=clock.now(),
         raw=raw,

@@ -16,12 +16,12 @@ from itertools import chain
 _DEFAULT_PORTS = {"https": 443, "http": 80}
 
 
-def fits(token: str, url: str, params: Iterable[tuple[str, str]], signature: str) -> bool:
+def is_signed_by(token: str, url: str, params: Iterable[tuple[str, str]], signature: str) -> bool:
     """Whether `token` signed `params` (the decoded fields, repeats and blanks kept) for `url`, with or without port."""
-    return first_fitting((token,), url_variants(url), params, signature) is not None
+    return first_matching_token((token,), url_variants(url), params, signature) is not None
 
 
-def first_fitting(
+def first_matching_token(
     tokens: Sequence[str], urls: Sequence[str], params: Iterable[tuple[str, str]], signature: str
 ) -> int | None:
     """The index of the first token that signed this, None when none did; `urls` come from `candidate_urls`.

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from recado.agents.knowledge.service import Added
-    from recado.agents.models import Document, Passage
+    from recado.agents.models import KnowledgeDocument, Passage
     from recado.bootstrap import Container
 
 
@@ -68,13 +68,13 @@ def _contents(files: list[Path]) -> dict[str, bytes]:
 def list_documents(owner: OwnerId, as_json: AsJson = False) -> None:
     """An organisation's documents."""
 
-    async def work(container: "Container") -> "Sequence[Document]":
+    async def work(container: "Container") -> "Sequence[KnowledgeDocument]":
         return await container.knowledge().documents(await known(container, owner))
 
     found: list[Item] = [
         {"name": each.name, "chunks": each.chunks, "added_at": each.added_at.isoformat()} for each in run(work)
     ]
-    columns = {"Document": column("name"), "Passages": column("chunks")}
+    columns = {"KnowledgeDocument": column("name"), "Passages": column("chunks")}
     items(found, columns, empty="There are no documents; begin with: recado knowledge add", as_json=as_json)
 
 
@@ -100,7 +100,7 @@ def search(
         }
         for each in run(work)
     ]
-    columns = {"Document": column("document"), "Passage": column("text"), "Coverage": column("coverage")}
+    columns = {"KnowledgeDocument": column("document"), "Passage": column("text"), "Coverage": column("coverage")}
     items(found, columns, empty="No passage speaks of that.", as_json=as_json)
 
 

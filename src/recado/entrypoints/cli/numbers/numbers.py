@@ -44,7 +44,7 @@ def add(
     async def work(container: "Container") -> "tuple[ChannelAddress, list[str]]":
         warnings = await _check(container.settings().twilio_api_url, number) if check else []
         added = await container.numbers().add(owner, number)
-        if others := await container.numbers().others_with(number.account_sid, owner):
+        if others := await container.numbers().count_others_with(number.account_sid, owner):
             warnings.append(_shared(number, others))
         return added, warnings
 

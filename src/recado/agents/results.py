@@ -15,12 +15,12 @@ _MAX_MODEL = 200
 _MAX_TOKENS = 2**31 - 1
 
 
-class Rubbish(Exception):
+class InvalidResult(Exception):
     """The answer cannot be used; the text says what is wrong with it and quotes nothing of it."""
 
 
-def judged(result: object) -> AgentResult:
-    """The result, with line breaks of one kind; raises `Rubbish` if it is none."""
+def validated(result: object) -> AgentResult:
+    """The result, with line breaks of one kind; raises `InvalidResult` if it is none."""
     match result:
         case Reply(text=text, usage=usage):
             _check_flag(result.closes)
@@ -30,7 +30,7 @@ def judged(result: object) -> AgentResult:
             return replace(result, reason=_text(reason, MAX_REASON, blank=True), notice=notice, usage=_usage(usage))
         case NoReply(reason=reason, usage=usage):
             return replace(result, reason=_text(reason, MAX_REASON, blank=True), usage=_usage(usage))
-    raise Rubbish(f"rubbish: {type(result).__name__[:60]} is no Reply, HandOff or NoReply")
+    raise InvalidResult(f"invalid result: {type(result).__name__[:60]} is no Reply, HandOff or NoReply")
 
 
 def usage_of(result: object) -> Usage | None:
@@ -39,33 +39,33 @@ def usage_of(result: object) -> Usage | None:
         return None
     try:
         usage = _usage(result.usage)
-    except Rubbish:
+    except InvalidResult:
         return None
     return None if usage == Usage() else usage
 
 
-def cleaned(text: str) -> str:
+def clean_text(text: str) -> str:
     """`text` without what no answer may contain, and with line breaks of one kind."""
     return "".join(letter for letter in _unix(text) if not _unprintable(letter))
 
 
 def _text(text: object, most: int, *, blank: bool = False) -> str:
     if not isinstance(text, str):
-        raise Rubbish(f"rubbish: text of type {type(text).__name__[:60]}")
+        raise InvalidResult(f"invalid result: text of type {type(text).__name__[:60]}")
     if len(text) > most:
-        raise Rubbish(f"rubbish: {len(text)} characters, {most} at most")
+        raise InvalidResult(f"invalid result: {len(text)} characters, {most} at most")
     text = _unix(text)
     if any(_unprintable(letter) for letter in text):
-        raise Rubbish("rubbish: control characters or half characters")
+        raise InvalidResult("invalid result: control characters or half characters")
     if not blank and all(_invisible(letter) for letter in text):
-        raise Rubbish("rubbish: empty text")
+        raise InvalidResult("invalid result: empty text")
     return text
 
 
 def _check_flag(flag: object) -> None:
     """Every text is true, "no" included, so only a truth value may close a conversation."""
     if not isinstance(flag, bool):
-        raise Rubbish(f"rubbish: closes of type {type(flag).__name__[:60]}")
+        raise InvalidResult(f"invalid result: closes of type {type(flag).__name__[:60]}")
 
 
 def _usage(usage: object) -> Usage:
@@ -74,8 +74,8 @@ def _usage(usage: object) -> Usage:
         case Usage(model=str() | None, input_tokens=int(read), output_tokens=int(written)) if (
             0 <= read <= _MAX_TOKENS and 0 <= written <= _MAX_TOKENS and len(usage.model or "") <= _MAX_MODEL
         ):
-            return replace(usage, model=None if usage.model is None else cleaned(usage.model))
-    raise Rubbish("rubbish: usage out of range")
+            return replace(usage, model=None if usage.model is None else clean_text(usage.model))
+    raise InvalidResult("invalid result: usage out of range")
 
 
 def _unix(text: str) -> str:

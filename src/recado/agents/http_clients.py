@@ -41,7 +41,7 @@ _MOST_TRIED = 4
 """Of a name's addresses: one may be of a kind that this machine cannot reach."""
 
 IpAddress: TypeAlias = ipaddress.IPv4Address | ipaddress.IPv6Address
-Judge: TypeAlias = Callable[[IpAddress], bool]
+AddressPolicy: TypeAlias = Callable[[IpAddress], bool]
 
 
 class AddressRefused(httpx2.ConnectError):
@@ -92,7 +92,7 @@ def is_public(address: IpAddress) -> bool:
     return address.is_global and not any(address in network for network in _NOT_PUBLIC)
 
 
-def is_no_metadata(address: IpAddress) -> bool:
+def is_not_metadata(address: IpAddress) -> bool:
     """Whether an address is none of those where a cloud hands out the machine's own keys."""
     inner = _ipv4_inside(address) or address
     return not any(inner in network for network in _METADATA)
@@ -128,7 +128,7 @@ def names_private_address(url: str) -> bool:
 def names_metadata(url: str) -> bool:
     """Whether a URL says by itself that it leads to the metadata service of a cloud."""
     address = _address_in(url)
-    return address is not None and not is_no_metadata(address)
+    return address is not None and not is_not_metadata(address)
 
 
 def _address_in(url: str) -> IpAddress | None:
@@ -172,9 +172,9 @@ def checked_url(name: str, url: str, *, private: bool) -> str:
 class _GuardedBackend(httpcore2.AsyncNetworkBackend):
     """Resolves, judges and dials the judged address."""
 
-    def __init__(self, may_go: Judge) -> None:
+    def __init__(self, is_allowed: AddressPolicy) -> None:
         self._plain = httpcore2.AnyIOBackend()
-        self._may_go = may_go
+        self._is_allowed = is_allowed
 
     async def connect_tcp(
         self,
@@ -186,7 +186,7 @@ class _GuardedBackend(httpcore2.AsyncNetworkBackend):
     ) -> httpcore2.AsyncNetworkStream:
         try:
             async with asyncio.timeout(timeout):
-                addresses = await self._judged(host, port)
+                addresses = await self._allowed_addresses(host, port)
         except TimeoutError as error:
             raise httpcore2.ConnectTimeout("the name took too long to resolve") from error
         for address in addresses[:-1]:
@@ -194,7 +194,7 @@ class _GuardedBackend(httpcore2.AsyncNetworkBackend):
                 return await self._plain.connect_tcp(address, port, timeout, local_address, socket_options)
         return await self._plain.connect_tcp(addresses[-1], port, timeout, local_address, socket_options)
 
-    async def _judged(self, host: str, port: int) -> list[str]:
+    async def _allowed_addresses(self, host: str, port: int) -> list[str]:
         """What the name leads to; raises `_Refused` if we may not go there."""
         try:
             found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
@@ -202,7 +202,7 @@ class _GuardedBackend(httpcore2.AsyncNetworkBackend):
             raise httpcore2.ConnectError("the name could not be resolved") from error
         addresses = list(dict.fromkeys(str(entry[4][0]) for entry in found))
         # One private address among public ones is no accident, so it spoils them all.
-        if not addresses or not all(self._may_go(_without_zone(address)) for address in addresses):
+        if not addresses or not all(self._is_allowed(_without_zone(address)) for address in addresses):
             raise _Refused("the name leads to an address that is not public")
         return addresses[:_MOST_TRIED]
 
@@ -217,13 +217,13 @@ def _without_zone(address: str) -> IpAddress:
 class GuardedTransport(httpx2.AsyncBaseTransport):
     """A connection pool that only dials addresses that its judge lets pass, and knows no proxy."""
 
-    def __init__(self, context: ssl.SSLContext, may_go: Judge = is_public) -> None:
+    def __init__(self, context: ssl.SSLContext, is_allowed: AddressPolicy = is_public) -> None:
         self._pool = httpcore2.AsyncConnectionPool(
             ssl_context=context,
             max_connections=None,
             max_keepalive_connections=_IDLE_CONNECTIONS,
             keepalive_expiry=30.0,
-            network_backend=_GuardedBackend(may_go),
+            network_backend=_GuardedBackend(is_allowed),
         )
 
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
@@ -300,18 +300,18 @@ def _translated(error: Exception) -> httpx2.TransportError:
 # --- Sharing ----------------------------------------------------------------------------------------------------------
 
 
-PREPARING = 4
-_departing: ContextVar[Callable[[], None] | None] = ContextVar("recado_departing", default=None)
+PREPARED_AT_ONCE = 4
+_release_slot: ContextVar[Callable[[], None] | None] = ContextVar("recado_departing", default=None)
 
 
-async def _on_departure(_request: httpx2.Request) -> None:
-    release = _departing.get()
+async def _release_when_sent(_request: httpx2.Request) -> None:
+    release = _release_slot.get()
     if release is not None:
         release()
 
 
 def _hooks() -> dict[str, list[Callable[[httpx2.Request], Awaitable[None]]]]:
-    return {"request": [_on_departure]}
+    return {"request": [_release_when_sent]}
 
 
 @functools.cache
@@ -330,7 +330,7 @@ class HttpClients:
         self._gates: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Semaphore]
         self._gates = weakref.WeakKeyDictionary()
 
-    def here(self, reach: Reach) -> httpx2.AsyncClient:
+    def client(self, reach: Reach) -> httpx2.AsyncClient:
         """The running loop's client; not to be closed by whoever borrows it."""
         loop = asyncio.get_running_loop()
         with self._lock:
@@ -340,14 +340,14 @@ class HttpClients:
             return mine[reach]
 
     @contextlib.asynccontextmanager
-    async def preparing(self) -> AsyncIterator[None]:
+    async def preparation_slot(self) -> AsyncIterator[None]:
         """Hold one of few places until the block's first request leaves through one of our clients, or the block ends.
 
         Preparing a model's request costs ten milliseconds of work. A thousand prepared side by side would all leave
         after ten seconds; a few at a time, the first leaves at once and the others only as late as before.
         """
         with self._lock:
-            gate = self._gates.setdefault(asyncio.get_running_loop(), asyncio.Semaphore(PREPARING))
+            gate = self._gates.setdefault(asyncio.get_running_loop(), asyncio.Semaphore(PREPARED_AT_ONCE))
         await gate.acquire()
         held = [gate]
 
@@ -355,14 +355,14 @@ class HttpClients:
             if held:
                 held.pop().release()
 
-        token = _departing.set(release)
+        token = _release_slot.set(release)
         try:
             yield
         finally:
-            _departing.reset(token)
+            _release_slot.reset(token)
             release()
 
-    async def close_here(self) -> None:
+    async def close_loop_clients(self) -> None:
         """Close what the running loop has open."""
         with self._lock:
             mine = self._clients.pop(asyncio.get_running_loop(), {})
@@ -372,7 +372,7 @@ class HttpClients:
     def _make(self, reach: Reach) -> httpx2.AsyncClient:
         timeout = httpx2.Timeout(READ_SECONDS, connect=CONNECT_SECONDS, pool=None)
         if reach != "provider":
-            transport = GuardedTransport(_tls(), is_public if reach == "public" else is_no_metadata)
+            transport = GuardedTransport(_tls(), is_public if reach == "public" else is_not_metadata)
             return httpx2.AsyncClient(transport=transport, timeout=timeout, trust_env=False, event_hooks=_hooks())
         return httpx2.AsyncClient(
             verify=_tls(),
