@@ -12,7 +12,7 @@ from recado.bootstrap import Container
 from recado.core.clock import FrozenClock
 from recado.core.errors import ConfigurationError
 from recado.core.queue.running.worker import Worker
-from recado.entrypoints.worker import close
+from recado.entrypoints.worker import close_container
 from recado.settings import QueueBackend, Settings
 
 
@@ -25,7 +25,7 @@ def settings(tmp_path: Path) -> Settings:
 async def container(tmp_path: Path) -> AsyncIterator[Container]:
     container = Container(settings=settings(tmp_path))
     yield container
-    await close(container)
+    await close_container(container)
 
 
 async def test_every_provider_can_be_built(container: Container) -> None:
@@ -42,7 +42,7 @@ async def test_with_a_broker_somebody_rings_it(tmp_path: Path, backend: QueueBac
 
     assert container.dispatcher() is not None
     assert container.delivery() is container.broker()
-    await close(container)
+    await close_container(container)
 
 
 async def test_everything_is_there_once(container: Container) -> None:

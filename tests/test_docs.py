@@ -30,7 +30,7 @@ from recado.emulator.app import build_app as build_emulator
 from recado.emulator.rules import faults
 from recado.emulator.settings import EmulatorSettings, Policies
 from recado.entrypoints.api.app import build_app
-from recado.entrypoints.cli.demo.script import Customer, Script, Step, read_script
+from recado.entrypoints.cli.demo.script import Customer, Script, ScriptStep, read_script
 from recado.entrypoints.cli.main import LazyGroup, app
 from recado.settings import load_settings, variables
 
@@ -326,7 +326,7 @@ def test_the_import_rules_are_documented_as_they_are_checked() -> None:
 
 
 def test_every_key_of_a_demo_script_is_documented() -> None:
-    keys = [name for model in (Script, Customer, Step) for name in model.model_fields]
+    keys = [name for model in (Script, Customer, ScriptStep) for name in model.model_fields]
     assert without_a_row(keys, "reference/demo-scripts.md") == []
 
 

@@ -58,8 +58,7 @@ from recado.core.queue.storage.tables import lanes
 from recado.core.sealing import Sealer
 from recado.identity.passwords import Passwords
 from recado.identity.service import IdentityService, OwnerChanges, Registration
-from recado.operations.verify import Report as Verdict
-from recado.operations.verify import Verifier
+from recado.operations.verify import VerificationReport, Verifier
 
 ACCOUNT = AccountSid("AC" + "a" * 32)
 OURS = Address("whatsapp:+5511900000000")
@@ -425,7 +424,7 @@ class World:
         """The dead letters that nobody has dealt with."""
         return await self.queue.dead()
 
-    async def verify(self) -> Verdict:
+    async def verify(self) -> VerificationReport:
         return await self.verifier.verify()
 
     @staticmethod

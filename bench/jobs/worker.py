@@ -16,8 +16,8 @@ from datetime import timedelta
 from recado.bootstrap import Container
 from recado.core.database.unit_of_work import UnitOfWork
 from recado.core.queue.job import Done, Job, JobResult, Replayed, ReplayRefused
-from recado.entrypoints.shutdown import Farewell
-from recado.entrypoints.worker import work
+from recado.entrypoints.shutdown import ShutdownSignals
+from recado.entrypoints.worker import run_worker
 from recado.settings import load_settings
 
 NAME = "bench.noop"
@@ -60,4 +60,6 @@ def container(tell: str | None = None, seconds: float = 0.0) -> Container:
 
 if __name__ == "__main__":
     _, *given = sys.argv
-    asyncio.run(work(container(given[0] if given else None, float(given[1]) if given[1:] else 0.0), Farewell()))
+    asyncio.run(
+        run_worker(container(given[0] if given else None, float(given[1]) if given[1:] else 0.0), ShutdownSignals())
+    )

@@ -7,18 +7,18 @@ def main() -> None:
     try:
         app(prog_name="recado")
     except SystemExit as ended:
-        _leave_agents_behind(ended.code)
+        _exit_without_agents(ended.code)
         raise
 
 
-def _leave_agents_behind(status: object) -> None:
+def _exit_without_agents(status: object) -> None:
     """Servers and `recado tick` run agents too, and Python would wait for one that blocks for ever."""
     import threading
 
     if isinstance(status, int | None) and any(each.name.startswith("recado-agent") for each in threading.enumerate()):
-        from recado.entrypoints.shutdown import leave
+        from recado.entrypoints.shutdown import exit_now
 
-        leave(status or 0)
+        exit_now(status or 0)
 
 
 if __name__ == "__main__":

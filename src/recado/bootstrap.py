@@ -55,9 +55,9 @@ from recado.core.tracing import NoTraces, Traces
 from recado.identity.passwords import Passwords
 from recado.identity.service import IdentityService
 from recado.operations.exposition import Exposition
-from recado.operations.gauges import Facts
+from recado.operations.gauges import Gauges
 from recado.operations.pruning import Pruning
-from recado.operations.readiness import BrokerWatch
+from recado.operations.readiness import BrokerMonitor
 from recado.operations.restored import RestoredCopy
 from recado.operations.verify import Verifier
 from recado.settings import Settings
@@ -106,7 +106,7 @@ def clock_of(database: Database) -> Clock:
     return database.clock if isinstance(database, PostgresDatabase) else SystemClock()
 
 
-def bell_of(database: Database, clock: Clock) -> Delivery:
+def database_wakeups_of(database: Database, clock: Clock) -> Delivery:
     """The database's own bell, which needs no broker."""
     if isinstance(database, SqliteDatabase):
         return SqliteDelivery(database, clock)
@@ -170,7 +170,7 @@ def _sealer(secret_key: bytes | None) -> Sealer:
     return Sealer(secret_key)
 
 
-class LateTwilio:
+class LazyTwilio:
     """Connections to Twilio, made when they are first used and closed if they were."""
 
     def __init__(self, twilio_api_url: str) -> None:
@@ -189,13 +189,13 @@ class LateTwilio:
             await self._api.aclose()
 
 
-def _channel(directory: Directory, twilio: LateTwilio, public_url: str | None) -> "TwilioSender":
+def _channel(directory: Directory, twilio: LazyTwilio, public_url: str | None) -> "TwilioSender":
     from recado.channels.twilio.sending.sender import TwilioSender
 
-    return TwilioSender(directory, twilio.api(), _public(public_url))
+    return TwilioSender(directory, twilio.api(), _require_public_url(public_url))
 
 
-class _LateChannel:
+class _LazyChannel:
     """The channel, made when something is first sent: a process that only thinks or looks needs no HTTP client.
 
     That also is why commands which look at the queue need no public URL.
@@ -212,7 +212,7 @@ class _LateChannel:
 
 
 def _gap_sweep(
-    directory: Directory, twilio: LateTwilio, acceptance: AcceptService, database: Database, clock: Clock, ids: Ids
+    directory: Directory, twilio: LazyTwilio, acceptance: AcceptService, database: Database, clock: Clock, ids: Ids
 ) -> "GapSweep":
     from recado.channels.twilio.reconcile import GapSweep
 
@@ -245,7 +245,7 @@ def _agents(
     return AgentRunner(service, registry, knowledge, clock)
 
 
-def _public(public_url: str | None) -> str:
+def _require_public_url(public_url: str | None) -> str:
     if public_url is None:
         raise ConfigurationError("RECADO_PUBLIC_URL is missing: the address at which Twilio reaches this server")
     return public_url
@@ -255,7 +255,7 @@ def _callback_key(sealer: Sealer) -> bytes:
     return sealer.derive("twilio callbacks")
 
 
-def _limits(settings: Settings) -> ReplyLimits:
+def _reply_limits(settings: Settings) -> ReplyLimits:
     return ReplyLimits(
         agent=timedelta(seconds=settings.agent_timeout_seconds),
         answer=timedelta(seconds=settings.answer_deadline_seconds),
@@ -263,7 +263,7 @@ def _limits(settings: Settings) -> ReplyLimits:
     )
 
 
-def _window(settings: Settings) -> BurstWindow:
+def _burst_window(settings: Settings) -> BurstWindow:
     return BurstWindow(timedelta(seconds=settings.quiet_seconds), timedelta(seconds=settings.max_wait_seconds))
 
 
@@ -271,7 +271,7 @@ def _idle_limits(settings: Settings) -> IdleLimits:
     return IdleLimits(timedelta(minutes=settings.idle_minutes), timedelta(hours=settings.expire_hours))
 
 
-def _replies(
+def _reply_handler(
     database: Database,
     clock: Clock,
     ids: Ids,
@@ -288,14 +288,14 @@ def _replies(
         chance,
         agents,
         split,
-        _limits(settings),
+        _reply_limits(settings),
         crash=crash_at(settings.crash_at),
         meters=meters,
         traces=traces,
     )
 
 
-def _sends(
+def _send_handler(
     database: Database,
     clock: Clock,
     ids: Ids,
@@ -319,7 +319,7 @@ def _sends(
     )
 
 
-def _webhooks(
+def _webhook_service(
     directory: Directory,
     acceptance: AcceptService,
     reports: DeliveryReportService,
@@ -336,7 +336,7 @@ def _webhooks(
         database,
         clock,
         ids,
-        _public(settings.public_url),
+        _require_public_url(settings.public_url),
         callback_key,
         crash=crash_at(settings.crash_at),
     )
@@ -406,8 +406,8 @@ def _worker(
     )
 
 
-def _exposition(meters: Meters, facts: Callable[[], Facts], settings: Settings, clock: Clock) -> Exposition:
-    return Exposition(meters, facts, settings.internal_api_key, settings.answer_deadline_seconds, clock)
+def _exposition(meters: Meters, gauges: Callable[[], Gauges], settings: Settings, clock: Clock) -> Exposition:
+    return Exposition(meters, gauges, settings.internal_api_key, settings.answer_deadline_seconds, clock)
 
 
 # --- The container ----------------------------------------------------------------------------------------------------
@@ -429,19 +429,19 @@ class Container(containers.DeclarativeContainer):
 
     identity = providers.Singleton(IdentityService, database, clock, ids, providers.Singleton(Passwords))
 
-    window = providers.Singleton(_window, settings)
+    window = providers.Singleton(_burst_window, settings)
     acceptance = providers.Singleton(AcceptService, database, ids, window, settings.provided.max_attempts)
     reports = providers.Singleton(DeliveryReportService, database, clock, ids, providers.Object(advances))
 
     directory = providers.Singleton(Directory, database, sealer, clock)
     numbers = providers.Singleton(NumberService, database, sealer, clock, ids)
     orphans = providers.Singleton(OrphanService, directory, acceptance, database, clock, ids)
-    twilio = providers.Singleton(LateTwilio, settings.provided.twilio_api_url)
+    twilio = providers.Singleton(LazyTwilio, settings.provided.twilio_api_url)
     channel = providers.Singleton(_channel, directory, twilio, settings.provided.public_url)
-    late_channel = providers.Singleton(_LateChannel, channel.provider)
+    lazy_channel = providers.Singleton(_LazyChannel, channel.provider)
     gap_sweep = providers.Singleton(_gap_sweep, directory, twilio, acceptance, database, clock, ids)
     webhooks = providers.Singleton(
-        _webhooks, directory, acceptance, reports, database, clock, ids, callback_key, settings
+        _webhook_service, directory, acceptance, reports, database, clock, ids, callback_key, settings
     )
 
     registry = providers.Singleton(_registry)
@@ -449,8 +449,10 @@ class Container(containers.DeclarativeContainer):
     agent_service = providers.Singleton(_agent_service, database, registry, sealer, clock)
     agents = providers.Singleton(_agents, agent_service, registry, knowledge, clock)
 
-    replies = providers.Singleton(_replies, database, clock, ids, chance, agents, settings, meters, traces)
-    sends = providers.Singleton(_sends, database, clock, ids, chance, late_channel, callback_key, settings, traces)
+    replies = providers.Singleton(_reply_handler, database, clock, ids, chance, agents, settings, meters, traces)
+    sends = providers.Singleton(
+        _send_handler, database, clock, ids, chance, lazy_channel, callback_key, settings, traces
+    )
     handoff = providers.Singleton(
         HandOffService, database, clock, ids, providers.Object(split), replies, settings.provided.max_attempts
     )
@@ -465,7 +467,7 @@ class Container(containers.DeclarativeContainer):
     handlers = providers.Singleton(_handlers, replies, sends, sweeps)
     queue = providers.Singleton(_queue, database, clock, ids, chance, handlers, settings)
     broker: providers.Singleton[Broker | None] = providers.Singleton(_broker, settings, sealer.provider)
-    bell: providers.Singleton[Delivery] = providers.Singleton(bell_of, database, clock)
+    bell: providers.Singleton[Delivery] = providers.Singleton(database_wakeups_of, database, clock)
     delivery: providers.Singleton[Delivery] = providers.Singleton(_delivery, broker, bell.provider)
     dispatcher = providers.Singleton(_dispatcher, database, broker, bell.provider, clock, chance, settings)
     cron = providers.Singleton(Cron, database, clock, ids, providers.Object(SCHEDULES))
@@ -479,6 +481,6 @@ class Container(containers.DeclarativeContainer):
 
     restored_copy = providers.Singleton(RestoredCopy, database, clock, queue)
     verifier = providers.Singleton(Verifier, database, clock, settings.provided.answer_deadline_seconds)
-    broker_watch = providers.Singleton(BrokerWatch, settings.provided.queue_backend, broker.provider, clock)
-    facts = providers.Singleton(Facts, database, clock)
-    exposition = providers.Singleton(_exposition, meters, facts.provider, settings, clock)
+    broker_monitor = providers.Singleton(BrokerMonitor, settings.provided.queue_backend, broker.provider, clock)
+    gauges = providers.Singleton(Gauges, database, clock)
+    exposition = providers.Singleton(_exposition, meters, gauges.provider, settings, clock)

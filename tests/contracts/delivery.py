@@ -18,7 +18,7 @@ from uuid import UUID
 import pytest
 from sqlalchemy import text
 
-from recado.bootstrap import bell_of
+from recado.bootstrap import database_wakeups_of
 from recado.core.clock import SystemClock
 from recado.core.database.engine import Database
 from recado.core.errors import BrokerLost
@@ -97,7 +97,7 @@ class Shop:
     def worker(self, delivery: Delivery, *, concurrency: int = 8, handler: ScriptedHandler | None = None) -> Worker:
         queue = QueueService(self.database, self.clock, self.ids, NoChance(), [handler or self.journal])
         heartbeat = Heartbeat(self.database, self.clock, queue.lease)
-        own = bell_of(self.database, self.clock)
+        own = database_wakeups_of(self.database, self.clock)
         dispatcher = None
         if isinstance(delivery, Broker):
             limit = 4 * concurrency
@@ -324,7 +324,7 @@ class BrokerContract(DeliveryContract):
         await shop.stores(f"whatsapp:+14155238886|{PHONE}")
         speaker = bells.delivery()
         dispatcher = Dispatcher(
-            shop.database, speaker, bell_of(shop.database, shop.clock), shop.clock, system_chance(), limit=4
+            shop.database, speaker, database_wakeups_of(shop.database, shop.clock), shop.clock, system_chance(), limit=4
         )
 
         assert await dispatcher.step() == 1

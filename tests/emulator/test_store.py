@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from recado.emulator.clock import Ids
-from recado.emulator.forms import Inbound
+from recado.emulator.clock import SidGenerator
+from recado.emulator.forms import InboundRequest
 from recado.emulator.journal import Journal
-from recado.emulator.messages import Message
+from recado.emulator.messages import EmulatedMessage
 from recado.emulator.rules.faults import Fault
-from recado.emulator.rules.validation import read_draft
+from recado.emulator.rules.validation import read_create_request
 from recado.emulator.settings import EmulatorSettings, Number, Policies
 from recado.emulator.store import Outgoing, Search, Store
 from tests.emulator.world import ANA, BAKERY, BOB, SHOP, SID, TOKEN
@@ -38,17 +38,21 @@ class World:
             policies=self.policies,
             keep=self.keep,
         )
-        self.store = Store(settings, now=lambda: self.time, ids=Ids(chance), chance=chance, journal=self.journal)
+        self.store = Store(
+            settings, now=lambda: self.time, ids=SidGenerator(chance), chance=chance, journal=self.journal
+        )
 
-    def create(self, to: str = BOB, sender: str = SHOP, body: str = "Hello", **more: str) -> Message:
-        draft = read_draft([("To", to), ("From", sender), ("Body", body), ("StatusCallback", CALLBACK), *more.items()])
+    def create(self, to: str = BOB, sender: str = SHOP, body: str = "Hello", **more: str) -> EmulatedMessage:
+        draft = read_create_request(
+            [("To", to), ("From", sender), ("Body", body), ("StatusCallback", CALLBACK), *more.items()]
+        )
         message = self.store.create(SID, draft)
-        assert isinstance(message, Message)
+        assert isinstance(message, EmulatedMessage)
         return message
 
-    def receive(self, sender: str = BOB, to: str = SHOP, body: str = "hi") -> Message:
-        message = self.store.receive(Inbound(sender=sender, to=to, body=body))
-        assert isinstance(message, Message)
+    def receive(self, sender: str = BOB, to: str = SHOP, body: str = "hi") -> EmulatedMessage:
+        message = self.store.receive(InboundRequest(sender=sender, to=to, body=body))
+        assert isinstance(message, EmulatedMessage)
         return message
 
     def pass_time(self, seconds: float) -> list[Outgoing]:

@@ -26,7 +26,7 @@ from recado.emulator.phone.client import EmulatorClient
 from recado.emulator.settings import EmulatorSettings, Policies
 from recado.emulator.wire.signature import sign
 from recado.entrypoints.aws_lambda import Event, Functions
-from recado.entrypoints.worker import close
+from recado.entrypoints.worker import close_container
 from recado.identity.service import Registration
 from recado.migrations.postgres import migrate_postgres
 from recado.settings import load_settings
@@ -104,7 +104,7 @@ class Installation:
         for address in (WHATSAPP, SMS):
             await container.numbers().add(owner, NewNumber(AccountSid(ACCOUNT), TOKEN, Address(address)))
         await container.agent_service().set(owner, AgentForm(agent="echo"))
-        await close(container)
+        await close_container(container)
 
 
 @pytest.fixture(scope="module")

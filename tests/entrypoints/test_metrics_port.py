@@ -10,17 +10,17 @@ from recado.core.clock import SystemClock
 from recado.core.metrics import AGENT_RUNS, Meters
 from recado.entrypoints.metrics_port import CALLERS, listen, show_metrics
 from recado.operations.exposition import CONTENT_TYPE, Exposition
-from recado.operations.gauges import Facts
+from recado.operations.gauges import Gauges
 
 
-def no_facts() -> Facts:
+def no_gauges() -> Gauges:
     raise AssertionError("a worker does not read the database for its metrics")
 
 
 @pytest.fixture
 async def port(meters: Meters) -> AsyncIterator[int]:
     meters.count(AGENT_RUNS, "reply")
-    server = await listen(Exposition(meters, no_facts, "the key", 300.0, SystemClock()), "127.0.0.1", 0)
+    server = await listen(Exposition(meters, no_gauges, "the key", 300.0, SystemClock()), "127.0.0.1", 0)
     yield port_of(server)
     server.close()
     await server.wait_closed()
@@ -75,8 +75,8 @@ async def test_only_so_many_callers_are_heard_at_a_time(port: int) -> None:
 
 
 async def test_a_port_that_is_taken_stops_no_worker(port: int, meters: Meters) -> None:
-    assert await show_metrics(Exposition(meters, no_facts, None, 300.0, SystemClock()), "127.0.0.1", port) is None
+    assert await show_metrics(Exposition(meters, no_gauges, None, 300.0, SystemClock()), "127.0.0.1", port) is None
 
 
 async def test_without_a_port_nothing_listens(meters: Meters) -> None:
-    assert await show_metrics(Exposition(meters, no_facts, None, 300.0, SystemClock()), "127.0.0.1", 0) is None
+    assert await show_metrics(Exposition(meters, no_gauges, None, 300.0, SystemClock()), "127.0.0.1", 0) is None

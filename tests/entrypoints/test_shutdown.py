@@ -10,12 +10,12 @@ from contextlib import contextmanager
 
 import pytest
 
-from recado.entrypoints.shutdown import Farewell
+from recado.entrypoints.shutdown import ShutdownSignals
 from tests.support.patience import PATIENCE
 
 BEFORE = """
 import signal, sys, threading
-from recado.entrypoints.shutdown import Farewell, end_with_parent, leave
+from recado.entrypoints.shutdown import ShutdownSignals, exit_with_parent, exit_now
 
 def ready():
     print("ready", flush=True)
@@ -33,26 +33,26 @@ def running(program: str) -> Iterator["subprocess.Popen[bytes]"]:
 
 
 def test_what_is_done_when_told_is_done_once() -> None:
-    told: list[str] = []
-    with Farewell() as farewell:
-        farewell.then(lambda: told.append("told"), within=PATIENCE)
+    requested: list[str] = []
+    with ShutdownSignals() as signals:
+        signals.on_request(lambda: requested.append("told"), within=PATIENCE)
         for number in (signal.SIGTERM, signal.SIGTERM, signal.SIGINT):
             os.kill(os.getpid(), number)
 
-    assert told == ["told"]
+    assert requested == ["told"]
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_process_that_holds_nothing_yet_leaves_at_once(number: signal.Signals) -> None:
-    with running("farewell = Farewell(); ready(); threading.Event().wait()") as process:
+    with running("signals = ShutdownSignals(); ready(); threading.Event().wait()") as process:
         process.send_signal(number)
         assert process.wait(PATIENCE) == 0
 
 
 def test_what_hangs_is_left_behind_when_the_time_is_up() -> None:
     program = """
-        farewell = Farewell()
-        farewell.then(lambda: None, within=0.1, status=7)
+        signals = ShutdownSignals()
+        signals.on_request(lambda: None, within=0.1, status=7)
         threading.Thread(target=threading.Event().wait).start()
         ready()
         threading.Event().wait()
@@ -63,7 +63,7 @@ def test_what_hangs_is_left_behind_when_the_time_is_up() -> None:
 
 
 def test_leaving_waits_for_no_thread() -> None:
-    with running("threading.Thread(target=threading.Event().wait).start(); ready(); leave(3)") as process:
+    with running("threading.Thread(target=threading.Event().wait).start(); ready(); exit_now(3)") as process:
         assert process.wait(PATIENCE) == 3
 
 
@@ -74,7 +74,7 @@ def test_a_signal_that_comes_while_a_process_replaces_itself_is_heard_by_the_new
         signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
         os.kill(os.getpid(), signal.SIGTERM)
         ready()
-        new = "from recado.entrypoints.shutdown import Farewell; Farewell(); raise SystemExit(5)"
+        new = "from recado.entrypoints.shutdown import ShutdownSignals; ShutdownSignals(); raise SystemExit(5)"
         os.execv(sys.executable, [sys.executable, "-c", new])
     """
     with running(program) as process:
@@ -82,7 +82,7 @@ def test_a_signal_that_comes_while_a_process_replaces_itself_is_heard_by_the_new
 
 
 def test_a_child_is_told_when_its_parent_is_gone() -> None:
-    with running("end_with_parent(); ready(); threading.Event().wait()") as process:
+    with running("exit_with_parent(); ready(); threading.Event().wait()") as process:
         assert process.stdin is not None
         process.stdin.close()
         assert process.wait(PATIENCE) == -signal.SIGTERM

@@ -20,7 +20,7 @@ from recado.core.database.sqlite.driver import sqlite_module
 from recado.core.errors import Conflict, InvalidInput, NotFound, StorageUnavailable
 from recado.migrations import HEAD
 from recado.migrations.runner import migrate_sqlite
-from recado.operations.backup import STEP_PAGES, BackedUp, back_up
+from recado.operations.backup import STEP_PAGES, BackupReport, back_up
 
 
 def quiet(share: float) -> None:
@@ -47,7 +47,7 @@ def live(filled: Path, tmp_path: Path) -> Path:
     return Path(shutil.copy(filled, tmp_path / "recado.db"))
 
 
-def copied(live: Path, target: Path, progress: Callable[[float], None] = quiet) -> BackedUp:
+def copied(live: Path, target: Path, progress: Callable[[float], None] = quiet) -> BackupReport:
     return back_up(f"sqlite:///{live}", target, progress)
 
 
@@ -64,7 +64,7 @@ class TestACopyOfSqlite:
 
         made = copied(live, target)
 
-        assert made == BackedUp(str(target), target.stat().st_size, made.seconds, HEAD)
+        assert made == BackupReport(str(target), target.stat().st_size, made.seconds, HEAD)
         assert stat.S_IMODE(target.stat().st_mode) == 0o600
         assert [each.name for each in target.parent.iterdir()] == ["copy.db"]
         assert rows_in(target) == 2 * STEP_PAGES

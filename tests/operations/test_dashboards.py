@@ -17,7 +17,7 @@ from recado.core.database.types import JsonValue
 from recado.core.ids import UuidV7
 from recado.core.metrics import FORBIDDEN, WEBHOOKS, Meters
 from recado.operations.exposition import Exposition
-from recado.operations.gauges import Facts
+from recado.operations.gauges import Gauges
 from tests.world import ACCOUNT, World
 
 ROOT: Final = Path(__file__).parents[2]
@@ -45,8 +45,8 @@ async def exposed(world: World) -> dict[str, set[str]]:
     await world.says("oi")
     world.agents.will(AgentFailed("no key", retryable=False))
     await world.says("e agora?")
-    facts = Facts(world.database, world.clock)
-    told = await Exposition(world.meters, lambda: facts, None, 300.0, world.clock).of_all()
+    gauges = Gauges(world.database, world.clock)
+    told = await Exposition(world.meters, lambda: gauges, None, 300.0, world.clock).render_all()
     families = text_string_to_metric_families(told.decode())
     return {sample.name: set(sample.labels) for family in families for sample in family.samples}
 

@@ -15,8 +15,8 @@ from recado.core.database.engine import Database
 from recado.core.errors import StorageUnavailable
 from recado.core.ids import UuidV7
 from recado.core.metrics import Meters
-from recado.operations.exposition import REMEMBER_SECONDS, Exposition
-from recado.operations.gauges import Facts
+from recado.operations.exposition import CACHE_SECONDS, Exposition
+from recado.operations.gauges import Gauges
 from tests.world import BRUNO, World
 
 SECRET_WORDS = "o bolo de cenoura é para sexta"
@@ -28,12 +28,12 @@ async def world(database: Database, clock: FrozenClock, ids: UuidV7, meters: Met
 
 
 def exposition(world: World, key: str | None = None) -> Exposition:
-    return Exposition(world.meters, lambda: Facts(world.database, world.clock), key, 300.0, world.clock)
+    return Exposition(world.meters, lambda: Gauges(world.database, world.clock), key, 300.0, world.clock)
 
 
 async def samples(world: World) -> dict[str, float]:
     """Everything told, as `name{value,…}`."""
-    families = text_string_to_metric_families((await exposition(world).of_all()).decode())
+    families = text_string_to_metric_families((await exposition(world).render_all()).decode())
     return {
         sample.name + (f"{{{','.join(sample.labels.values())}}}" if sample.labels else ""): sample.value
         for family in families
@@ -117,17 +117,17 @@ async def test_what_has_not_happened_yet_is_zero(world: World) -> None:
 async def test_without_the_database_the_process_is_told_all_the_same(world: World) -> None:
     await world.says("oi")
 
-    def unreachable() -> Facts:
+    def unreachable() -> Gauges:
         raise StorageUnavailable("it is gone")
 
-    told = (await Exposition(world.meters, unreachable, None, 300.0, world.clock).of_all()).decode()
+    told = (await Exposition(world.meters, unreachable, None, 300.0, world.clock).render_all()).decode()
 
     assert "recado_database_readable 0.0" in told
     assert "recado_messages_accepted_total 1.0" in told
 
 
-async def test_a_worker_tells_of_itself_alone(world: World) -> None:
-    told = (await exposition(world).of_process()).decode()
+async def test_a_worker_exposes_its_own_numbers_only(world: World) -> None:
+    told = (await exposition(world).render_process()).decode()
     assert "recado_job_runs" in told
     assert "recado_jobs" not in told.replace("recado_job_runs", "")
 
@@ -135,18 +135,18 @@ async def test_a_worker_tells_of_itself_alone(world: World) -> None:
 async def test_many_who_ask_at_once_or_in_the_same_second_are_told_the_same(world: World, clock: FrozenClock) -> None:
     looks = 0
 
-    def looked() -> Facts:
+    def looked() -> Gauges:
         nonlocal looks
         looks += 1
-        return Facts(world.database, world.clock)
+        return Gauges(world.database, world.clock)
 
     told = Exposition(world.meters, looked, None, 300.0, world.clock)
-    assert len({await each for each in [told.of_all() for _ in range(20)]}) == 1
-    assert len(set(await asyncio.gather(*[told.of_all() for _ in range(20)]))) == 1
+    assert len({await each for each in [told.render_all() for _ in range(20)]}) == 1
+    assert len(set(await asyncio.gather(*[told.render_all() for _ in range(20)]))) == 1
     assert looks == 1
 
-    clock.advance(timedelta(seconds=REMEMBER_SECONDS))
-    await told.of_all()
+    clock.advance(timedelta(seconds=CACHE_SECONDS))
+    await told.render_all()
     assert looks == 2
 
 
@@ -163,16 +163,16 @@ async def test_many_who_ask_at_once_or_in_the_same_second_are_told_the_same(worl
     ],
 )
 def test_a_key_that_is_set_must_be_borne(meters: Meters, key: str | None, header: str, allowed: bool) -> None:
-    facts: Callable[[], Facts] = lambda: pytest.fail("nothing is read")  # noqa: E731
-    assert Exposition(meters, facts, key, 300.0, SystemClock()).allows(header) is allowed
+    gauges: Callable[[], Gauges] = lambda: pytest.fail("nothing is read")  # noqa: E731
+    assert Exposition(meters, gauges, key, 300.0, SystemClock()).allows(header) is allowed
 
 
-async def test_nobody_can_be_recognised(world: World) -> None:
+async def test_no_customer_can_be_recognised(world: World) -> None:
     world.agents.will(HandOff(SECRET_WORDS), AgentFailed(SECRET_WORDS, retryable=False))
     await world.says(SECRET_WORDS)
     await world.says(SECRET_WORDS, BRUNO)
 
-    told = (await exposition(world).of_all()).decode()
+    told = (await exposition(world).render_all()).decode()
 
     assert not re.search(r"\d{8,}", re.sub(r"[\d.e+-]+$", "", told, flags=re.MULTILINE))
     assert "bolo" not in told

@@ -11,7 +11,7 @@ from recado.conversation.ports import HandOff, Unknown
 from recado.core.clock import FrozenClock
 from recado.core.database.engine import Database
 from recado.core.database.unit_of_work import UnitOfWork
-from recado.operations.gauges import AGES, COUNTS, Facts, statement
+from recado.operations.gauges import AGES, COUNTS, Gauges, statement
 from tests.conftest import NOON
 from tests.world import BRUNO, World
 
@@ -33,11 +33,11 @@ class Question(Protocol):
 
 
 async def numbers(world: World) -> dict[str, float]:
-    gathered = await Facts(world.database, world.clock).gather()
+    gathered = await Gauges(world.database, world.clock).read()
     return {".".join((fact.name.removeprefix("recado_"), *labels)): n for fact in gathered for labels, n in fact.series}
 
 
-async def test_of_an_empty_house_are_nothing(world: World) -> None:
+async def test_are_zero_in_an_empty_database(world: World) -> None:
     assert set((await numbers(world)).values()) == {0.0}
 
 

@@ -8,7 +8,7 @@ from recado.core.queue.cron import Cron
 from recado.core.queue.job import NewJob
 from recado.core.queue.schedules import Schedule
 from recado.core.queue.storage import enqueue
-from recado.operations.pruning import KEEP_JOBS, Pruned, Pruning
+from recado.operations.pruning import KEEP_JOBS, Pruning, PruningReport
 from tests.support.commits import all_is_told
 from tests.world import World
 
@@ -41,20 +41,20 @@ async def test_jobs_that_ended_over_a_week_ago_go_in_steps_of_500(world: World) 
     world.database.on_commit(lambda: steps.append(1))
     pruned = await Pruning(world.database, world.clock).prune()
     await all_is_told(world.database)
-    assert (pruned, await left(world), len(steps)) == (Pruned(jobs=1_201), 0, 3)
+    assert (pruned, await left(world), len(steps)) == (PruningReport(jobs=1_201), 0, 3)
 
 
 async def test_younger_ones_stay(world: World) -> None:
     await given_jobs(world, 3)
     world.clock.advance(KEEP_JOBS)
-    assert await Pruning(world.database, world.clock).prune() == Pruned(jobs=0)
+    assert await Pruning(world.database, world.clock).prune() == PruningReport(jobs=0)
     assert await left(world) == 3
 
 
 async def test_discarded_ones_go_too(world: World) -> None:
     await given_jobs(world, 2, status="discarded")
     world.clock.advance(KEEP_JOBS + timedelta(seconds=1))
-    assert await Pruning(world.database, world.clock).prune() == Pruned(jobs=2)
+    assert await Pruning(world.database, world.clock).prune() == PruningReport(jobs=2)
 
 
 async def test_a_dead_letter_stays_and_so_does_what_still_runs(world: World) -> None:
@@ -64,7 +64,7 @@ async def test_a_dead_letter_stays_and_so_does_what_still_runs(world: World) -> 
     waiting = await world.receives("alô?")
     world.clock.advance(KEEP_JOBS + timedelta(days=1))
     pruned = await Pruning(world.database, world.clock).prune()
-    assert pruned == Pruned(jobs=1), "the apology's send job"
+    assert pruned == PruningReport(jobs=1), "the apology's send job"
     assert [letter.last_error for letter in await world.dead()] == ["no model"]
     await world.passes(2)
     assert await world.outcome_of(failed) == "apologised"
@@ -72,11 +72,11 @@ async def test_a_dead_letter_stays_and_so_does_what_still_runs(world: World) -> 
     assert (await world.verify()).violations == []
 
 
-async def test_a_round_forgets_old_slots_and_can_be_repeated(world: World) -> None:
+async def test_a_run_forgets_old_slots_and_can_be_repeated(world: World) -> None:
     cron = Cron(world.database, world.clock, world.ids, [Schedule("sweep.turns", timedelta(seconds=30))])
     await cron.insert_slots()
     world.clock.advance(timedelta(days=3))
     await cron.insert_slots()
     pruning = Pruning(world.database, world.clock)
-    assert [await pruning.prune(), await pruning.prune()] == [Pruned(jobs=0), Pruned(jobs=0)]
+    assert [await pruning.prune(), await pruning.prune()] == [PruningReport(jobs=0), PruningReport(jobs=0)]
     assert len(await world.rows("SELECT slot FROM cron_slots")) == 1

@@ -28,7 +28,7 @@ from recado.identity.passwords import Passwords
 from recado.identity.service import IdentityService, Registration
 from recado.migrations import HEAD
 from recado.migrations.starting import schema_problem
-from recado.operations.readiness import BrokerWatch, Readiness, newest_accounts, trial_write
+from recado.operations.readiness import BrokerMonitor, Readiness, newest_accounts, trial_write
 from tests.support.servers.postgres import PostgresServer
 
 ON_BOTH_DATABASES = True
@@ -38,12 +38,12 @@ PATIENCE = 0.2
 
 
 def probe(database: Database, clock: FrozenClock, sealer: Sealer = SEALER, patience: float = 30.0) -> Readiness:
-    broker = BrokerWatch("none", lambda: None, clock)
+    broker = BrokerMonitor("none", lambda: None, clock)
     return Readiness(database, sealer, clock, broker, schema_problem, answer_seconds=patience)
 
 
 async def why(readiness: Readiness) -> str | None:
-    return (await readiness.judge()).why
+    return (await readiness.check()).why
 
 
 async def does(database: Database, sql: str) -> None:

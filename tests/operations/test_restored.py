@@ -6,7 +6,7 @@ import pytest
 
 from recado.conversation.values import Address
 from recado.core.errors import Conflict
-from recado.operations.restored import RestoredCopy, Silenced
+from recado.operations.restored import RestoredCopy, SilenceReport
 from tests.world import ANA, BRUNO, LEASE, Lost, World
 
 ON_BOTH_DATABASES = True
@@ -27,7 +27,7 @@ async def test_what_waits_is_dropped_and_what_was_settled_stays(world: World, co
     await world.works_once()
     assert await copy.waiting() == 2
 
-    assert await copy.silence() == Silenced(dropped=2, left=0, numbers=0)
+    assert await copy.silence() == SilenceReport(dropped=2, left=0, numbers=0)
 
     await world.passes(60)
     outcomes = await world.outcomes_of(answered, collecting, written)
@@ -40,7 +40,7 @@ async def test_a_send_that_was_under_way_is_found_out(world: World, copy: Restor
     world.channel.will(Lost())
     sid = await world.says("oi", ANA)
 
-    assert await copy.silence() == Silenced(dropped=0, left=1, numbers=0)
+    assert await copy.silence() == SilenceReport(dropped=0, left=1, numbers=0)
 
     await world.passes(300)
     assert (await world.outcome_of(sid), world.sent_texts()) == ("answered", ["echo: oi"])

@@ -10,7 +10,7 @@ import pytest
 from recado.conversation.errors import AgentFailed
 from recado.conversation.ports import HandOff, NoReply, Refused, Reply, Unknown
 from recado.core.queue.job import Replayed
-from recado.operations.verify import CHECKS, MOST, NO_REASON, Violation
+from recado.operations.verify import CHECKS, MAX_LISTED, NO_REASON, Violation
 from tests.world import BRUNO, OURS, Lost, World
 
 ON_BOTH_DATABASES = True
@@ -238,7 +238,7 @@ def test_every_check_is_seen_to_find_something() -> None:
 # --- What only looks broken -------------------------------------------------------------------------------------------
 
 
-async def test_a_suspect_that_waits_is_not_late(world: World) -> None:
+async def test_an_isolated_job_that_waits_is_not_late(world: World) -> None:
     world.dies_at = "after_agent"
     await world.says("oi")
     await world.lease_runs_out()
@@ -294,7 +294,7 @@ async def test_a_suppression_without_a_reason_is_counted_all_the_same(world: Wor
     assert (report.outcomes, report.suppressed) == ({"suppressed": 1}, {NO_REASON: 1})
 
 
-async def test_it_counts_what_is_no_violation_but_worth_a_look(world: World) -> None:
+async def test_it_counts_what_is_no_violation_but_worth_attention(world: World) -> None:
     await answered(world)
     await world.calls_back(world.channel.taken[0], "undelivered", error="63024")
     world.channel.will(Lost(listed=False))
@@ -340,7 +340,7 @@ async def test_a_thousand_are_listed_and_the_rest_counted(world: World) -> None:
                to_address, text, kind, raw, source, received_at FROM messages, n"""
     )
     report = await world.verify()
-    assert (len(report.violations), report.more, report.open) == (MOST, 500, 1500)
+    assert (len(report.violations), report.more, report.open) == (MAX_LISTED, 500, 1500)
 
 
 async def test_the_document_is_what_the_command_prints(world: World) -> None:

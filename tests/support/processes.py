@@ -39,7 +39,7 @@ from recado.emulator.phone.client import EmulatorClient, SeenMessage
 from recado.emulator.settings import EmulatorSettings, Number, Policies
 from recado.identity.service import Registration
 from recado.migrations.runner import migrate_sqlite
-from recado.operations.verify import Report
+from recado.operations.verify import VerificationReport
 from recado.settings import load_settings
 from tests.support.patience import PATIENCE
 from tests.support.servers.ports import reserved_port
@@ -281,7 +281,7 @@ class Road:
         jobs = self.rows("SELECT name, status, attempts, crashes, last_error FROM message_queue WHERE status<>'done'")
         return f"jobs: {jobs}, outcomes: {self.rows('SELECT outcome, count(*) FROM messages GROUP BY 1')}"
 
-    def verified(self) -> Report:
+    def verified(self) -> VerificationReport:
         """What `verify` says, which must be that nothing is wrong."""
         report = self.ask(lambda container: container.verifier().verify())
         assert list(report.violations) == [], self.said

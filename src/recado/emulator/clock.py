@@ -14,7 +14,7 @@ def system_now() -> float:
     return datetime.now(UTC).timestamp()  # noqa: TID251  The emulator imports nothing of ours, so it has its own place.
 
 
-class Ids:
+class SidGenerator:
     """Twilio's identifiers: two letters and 32 hexadecimal digits."""
 
     def __init__(self, chance: random.Random) -> None:

@@ -8,7 +8,7 @@ import json
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from recado.emulator.messages import API_VERSION, Message, segments
+from recado.emulator.messages import API_VERSION, EmulatedMessage, segments
 
 Form = tuple[tuple[str, str], ...]
 
@@ -26,7 +26,7 @@ class Attachment:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Inbound:
+class InboundRequest:
     """A message of a customer, as a tester describes it; what is left out gets what Twilio would send."""
 
     sender: str
@@ -62,7 +62,7 @@ def keyword_of(body: str) -> str | None:
     return "HELP" if word in _HELP else None
 
 
-def inbound_form(message: Message, inbound: Inbound, *, base_url: str, opt_out_type: str | None) -> Form:
+def inbound_form(message: EmulatedMessage, inbound: InboundRequest, *, base_url: str, opt_out_type: str | None) -> Form:
     sms = message.channel == "sms"
     fields = _geography(inbound) if sms else ()
     fields += _common(message)
@@ -75,7 +75,7 @@ def inbound_form(message: Message, inbound: Inbound, *, base_url: str, opt_out_t
     return tuple(field for field in fields if field[0] not in replaced) + inbound.fields
 
 
-def _common(message: Message) -> Form:
+def _common(message: EmulatedMessage) -> Form:
     return (
         ("SmsMessageSid", message.sid),
         ("NumMedia", str(len(message.media))),
@@ -90,7 +90,7 @@ def _common(message: Message) -> Form:
     )
 
 
-def _geography(inbound: Inbound) -> Form:
+def _geography(inbound: InboundRequest) -> Form:
     """City, state and zip are best effort at Twilio; blank is what most numbers outside the United States bring."""
     return tuple(
         (f"{side}{part}", _country(address) if part == "Country" else "")
@@ -103,7 +103,7 @@ def _country(address: str) -> str:
     return next((name for code, name in _COUNTRIES.items() if address.startswith(f"+{code}")), "")
 
 
-def _whatsapp(message: Message, inbound: Inbound) -> Form:
+def _whatsapp(message: EmulatedMessage, inbound: InboundRequest) -> Form:
     phone = inbound.sender.partition(":")[2]
     hidden = not phone.startswith("+")
     profile = inbound.profile_name or "Customer"
@@ -134,7 +134,7 @@ def _metadata(profile: str, wa_id: str | None) -> str:
     return json.dumps({"type": "whatsapp", "data": {"context": context}}, separators=(",", ":"), ensure_ascii=False)
 
 
-def _message_type(message: Message, inbound: Inbound) -> str:
+def _message_type(message: EmulatedMessage, inbound: InboundRequest) -> str:
     if inbound.button_payload is not None or inbound.button_text is not None:
         return "interactive"
     if inbound.latitude is not None:
@@ -145,7 +145,7 @@ def _message_type(message: Message, inbound: Inbound) -> str:
     return kind if kind in ("image", "audio", "video") else "document"
 
 
-def _media(message: Message, base_url: str) -> Form:
+def _media(message: EmulatedMessage, base_url: str) -> Form:
     fields: list[tuple[str, str]] = []
     for index, media in enumerate(message.media):
         fields.append((f"MediaContentType{index}", media.content_type))
@@ -157,7 +157,7 @@ def _present(*fields: tuple[str, str | None]) -> Form:
     return tuple((name, value) for name, value in fields if value is not None)
 
 
-def callback_form(message: Message, status: str, now: float) -> Form:
+def callback_form(message: EmulatedMessage, status: str, now: float) -> Form:
     failed = status in ("failed", "undelivered")
     fields: Form = (
         ("SmsSid", message.sid),
@@ -179,7 +179,7 @@ def callback_form(message: Message, status: str, now: float) -> Form:
     return fields + _channel(message, status, failed)
 
 
-def _channel(message: Message, status: str, failed: bool) -> Form:
+def _channel(message: EmulatedMessage, status: str, failed: bool) -> Form:
     return _present(
         ("ChannelPrefix", message.channel),
         # Twilio's own identifier of the sender; one per account is enough here.

@@ -29,7 +29,7 @@ class Media:
 
 
 @dataclass(slots=True)
-class Message:
+class EmulatedMessage:
     sid: str
     seq: int
     account_sid: str
@@ -91,7 +91,7 @@ def date(moment: float | None) -> str | None:
     return None if moment is None else _date(int(moment))
 
 
-def message_resource(message: Message) -> JsonObject:
+def message_resource(message: EmulatedMessage) -> JsonObject:
     sms = message.channel == "sms"
     undecided = message.sender is None
     return {
@@ -118,7 +118,7 @@ def message_resource(message: Message) -> JsonObject:
     }
 
 
-def media_resource(message: Message, media: Media) -> JsonObject:
+def media_resource(message: EmulatedMessage, media: Media) -> JsonObject:
     return {
         "account_sid": message.account_sid,
         "content_type": media.content_type,

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable
 from typing import TypeVar
 
-from recado.emulator.clock import Ids, Now, chance_of, system_now
+from recado.emulator.clock import Now, SidGenerator, chance_of, system_now
 from recado.emulator.journal import Journal
 from recado.emulator.settings import EmulatorSettings
 from recado.emulator.store import Store
@@ -20,7 +20,7 @@ _MOMENT_SECONDS = 0.002
 class Emulator:
     def __init__(self, settings: EmulatorSettings, now: Now = system_now) -> None:
         chance = chance_of(settings.seed)
-        self.ids = Ids(chance)
+        self.ids = SidGenerator(chance)
         self._now = now
         self._journal = Journal(settings.journal)
         self.store = Store(
@@ -31,8 +31,8 @@ class Emulator:
         self._timer: asyncio.TimerHandle | None = None
         self._timer_due = 0.0
         self._waiters = 0
-        self._bell = asyncio.Event()
-        self._ring_planned = False
+        self._news = asyncio.Event()
+        self._notify_planned = False
 
     def start(self) -> None:
         self._loop = asyncio.get_running_loop()
@@ -45,26 +45,26 @@ class Emulator:
         await self.courier.close()
         self._journal.close()
 
-    async def wait_until(self, look: Callable[[], Found], seconds: float) -> Found:
-        """What `look` finds as soon as that is something, or what it finds when the time is over."""
+    async def wait_until(self, read: Callable[[], Found], seconds: float) -> Found:
+        """What `read` finds as soon as that is something, or what it finds when the time is over."""
         deadline = asyncio.get_running_loop().time() + seconds
         self._waiters += 1
         try:
             async with asyncio.timeout_at(deadline):
-                while not (found := look()):
-                    await self._bell.wait()
+                while not (found := read()):
+                    await self._news.wait()
                 return found
         except TimeoutError:
-            return look()
+            return read()
         finally:
             self._waiters -= 1
 
     def _on_change(self) -> None:
         if self._loop is None:
             return
-        if self._waiters and not self._ring_planned:
-            self._ring_planned = True
-            self._loop.call_later(_MOMENT_SECONDS, self._ring)
+        if self._waiters and not self._notify_planned:
+            self._notify_planned = True
+            self._loop.call_later(_MOMENT_SECONDS, self._notify)
         due = self.store.next_due()
         if due is None or (self._timer is not None and self._timer_due <= due):
             return
@@ -78,7 +78,7 @@ class Emulator:
         self.courier.dispatch(self.store.advance())
         self._on_change()
 
-    def _ring(self) -> None:
-        self._ring_planned = False
-        self._bell.set()
-        self._bell = asyncio.Event()
+    def _notify(self) -> None:
+        self._notify_planned = False
+        self._news.set()
+        self._news = asyncio.Event()

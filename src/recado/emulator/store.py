@@ -13,14 +13,21 @@ from dataclasses import dataclass
 from itertools import count, takewhile
 from typing import TypeVar
 
-from recado.emulator.clock import Ids, Now
-from recado.emulator.forms import Attachment, Form, Inbound, callback_form, inbound_form, keyword_of
+from recado.emulator.clock import Now, SidGenerator
+from recado.emulator.forms import Attachment, Form, InboundRequest, callback_form, inbound_form, keyword_of
 from recado.emulator.journal import Journal
-from recado.emulator.messages import UNFINISHED, Media, Message, channel_of
+from recado.emulator.messages import UNFINISHED, EmulatedMessage, Media, channel_of
 from recado.emulator.rules.faults import INBOUND, LATER, Fault, Faults
-from recado.emulator.rules.lifecycle import Life, Step, disturb, happens, plan
+from recado.emulator.rules.lifecycle import Lifecycle, StatusStep, disturb, happens, plan
 from recado.emulator.rules.refusals import NOT_FOUND, Refusal, text_of
-from recado.emulator.rules.validation import Draft, magic, misaddresses, misfits, misses, moment_of
+from recado.emulator.rules.validation import (
+    CreateRequest,
+    invalid_address,
+    invalid_content,
+    magic_refusal,
+    missing_parameter,
+    moment_of,
+)
 from recado.emulator.settings import EmulatorSettings, Number
 
 WINDOW_SECONDS = 24 * 3600
@@ -36,14 +43,14 @@ class Outgoing:
     """A request to an application: the webhook of an inbound message or the callback of an outbound one."""
 
     kind: str
-    message: Message
+    message: EmulatedMessage
     url: str
     form: Form
     fallback_url: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class Delivery:
+class WebhookDelivery:
     """One attempt of ours to reach an application, and what became of it."""
 
     seq: int
@@ -64,7 +71,7 @@ class Search:
     sent_from: float | None = None
     sent_until: float | None = None
 
-    def finds(self, message: Message) -> bool:
+    def finds(self, message: EmulatedMessage) -> bool:
         if message.deleted or self.to not in (None, message.to) or self.sender not in (None, message.sender):
             return False
         # A message that is still queued has no date of sending; it is looked up by its date of creation. Callers
@@ -74,7 +81,7 @@ class Search:
         return after and (self.sent_until is None or moment <= self.sent_until)
 
 
-Numbered = TypeVar("Numbered", Message, Delivery)
+Numbered = TypeVar("Numbered", EmulatedMessage, WebhookDelivery)
 
 
 class Store:
@@ -83,7 +90,7 @@ class Store:
         settings: EmulatorSettings,
         *,
         now: Now,
-        ids: Ids,
+        ids: SidGenerator,
         chance: random.Random,
         journal: Journal,
         changed: Callable[[], None] = lambda: None,
@@ -105,14 +112,14 @@ class Store:
         self.policies = settings.policies
         self.faults = Faults()
         self.opted_out: set[tuple[str, str]] = set()
-        self._by_sid: dict[str, Message] = {}
-        self._all: deque[Message] = deque()
-        self._by_account: defaultdict[str, deque[Message]] = defaultdict(deque)
-        self._by_to: defaultdict[tuple[str, str], deque[Message]] = defaultdict(deque)
-        self._deliveries: deque[Delivery] = deque(maxlen=settings.keep)
+        self._by_sid: dict[str, EmulatedMessage] = {}
+        self._all: deque[EmulatedMessage] = deque()
+        self._by_account: defaultdict[str, deque[EmulatedMessage]] = defaultdict(deque)
+        self._by_to: defaultdict[tuple[str, str], deque[EmulatedMessage]] = defaultdict(deque)
+        self._deliveries: deque[WebhookDelivery] = deque(maxlen=settings.keep)
         self._heard: dict[tuple[str, str], float] = {}
-        self._early: dict[str, Life] = {}
-        self._agenda: list[tuple[float, int, Life | Outgoing]] = []
+        self._early: dict[str, Lifecycle] = {}
+        self._agenda: list[tuple[float, int, Lifecycle | Outgoing]] = []
         self._order = count()
         self._seq = 0
         self._delivery_seq = 0
@@ -124,15 +131,15 @@ class Store:
 
     # Creates.
 
-    def create(self, account_sid: str, draft: Draft, *, fault: str | None = None) -> Message | Refusal:
+    def create(self, account_sid: str, draft: CreateRequest, *, fault: str | None = None) -> EmulatedMessage | Refusal:
         now = self._now()
         sender = draft.sender or self._sender_of_service(account_sid, draft)
         refusal = (
-            misses(draft)
-            or misaddresses(draft)
-            or magic(draft)
+            missing_parameter(draft)
+            or invalid_address(draft)
+            or magic_refusal(draft)
             or self._forbids(account_sid, draft, sender)
-            or misfits(draft, now)
+            or invalid_content(draft, now)
         )
         if refusal is not None:
             return refusal
@@ -144,10 +151,10 @@ class Store:
         self._changed()
         return message
 
-    def _outbound(self, account_sid: str, draft: Draft, now: float) -> Message:
+    def _outbound(self, account_sid: str, draft: CreateRequest, now: float) -> EmulatedMessage:
         media = tuple(self._media(_by_url(url)) for url in draft.media_urls)
         status = "scheduled" if draft.schedule_type else "accepted" if draft.service else "queued"
-        return Message(
+        return EmulatedMessage(
             sid=self._ids.sid("MM" if media else "SM"),
             seq=self._next_seq(),
             account_sid=account_sid,
@@ -179,13 +186,13 @@ class Store:
         mine = [each.address for each in self.numbers.values() if each.account_sid == account_sid]
         return [address for address in mine if address.startswith(prefix)]
 
-    def _sender_of_service(self, account_sid: str, draft: Draft) -> str | None:
+    def _sender_of_service(self, account_sid: str, draft: CreateRequest) -> str | None:
         """Services are not modelled: any of them sends from the first number of the account on that channel."""
         channel = channel_of(draft.to)
         mine = (number.address for number in self.numbers.values() if number.account_sid == account_sid)
         return next((address for address in mine if channel_of(address) == channel), None)
 
-    def _forbids(self, account_sid: str, draft: Draft, sender: str | None) -> Refusal | None:
+    def _forbids(self, account_sid: str, draft: CreateRequest, sender: str | None) -> Refusal | None:
         if sender is None:
             return Refusal(21703)
         owner = self.numbers.get(sender)
@@ -198,24 +205,24 @@ class Store:
 
     # What becomes of a message.
 
-    def _plan(self, message: Message, sender: str | None, start: float, fault: Fault | None) -> None:
+    def _plan(self, message: EmulatedMessage, sender: str | None, start: float, fault: Fault | None) -> None:
         policies = self.policies
         kind = None if fault is None else fault.kind
         read = policies.read_receipts and message.channel != "sms"
         steps = plan(message, fault, self._late_refusal(message, sender or ""), read=read)
         steps = disturb(steps, kind, policies, self._chance)
-        life = Life(message, sender, steps, start, policies.callback_delay)
+        life = Lifecycle(message, sender, steps, start, policies.callback_delay)
         if kind == "callback_early" or happens(policies.callback_early, self._chance):
             self._early[message.sid] = life
         else:
             self._await_next_step(life)
 
-    def _await_next_step(self, life: Life) -> None:
+    def _await_next_step(self, life: Lifecycle) -> None:
         if life.taken < len(life.steps):
             life.due += life.delay
             self._at(life.due, life)
 
-    def _late_refusal(self, message: Message, sender: str) -> int | None:
+    def _late_refusal(self, message: EmulatedMessage, sender: str) -> int | None:
         if message.direction == "outbound-api" and (sender, message.to) in self.opted_out:
             return 21610
         if not self.policies.enforce_window or message.channel != "whatsapp" or message.content_sid:
@@ -223,7 +230,7 @@ class Store:
         heard = self._heard.get((sender, message.to))
         return None if heard is not None and self._now() - heard < WINDOW_SECONDS else 63016
 
-    def hurry(self, message: Message) -> list[Outgoing]:
+    def hurry(self, message: EmulatedMessage) -> list[Outgoing]:
         """The callbacks that must arrive before the answer to the create does; usually none."""
         life = self._early.pop(message.sid, None)
         return [] if life is None else list(self._take_step(life))
@@ -243,10 +250,10 @@ class Store:
                 told.extend(self._take_step(item))
         return told
 
-    def _at(self, due: float, item: Life | Outgoing) -> None:
+    def _at(self, due: float, item: Lifecycle | Outgoing) -> None:
         heapq.heappush(self._agenda, (due, next(self._order), item))
 
-    def _take_step(self, life: Life) -> Iterator[Outgoing]:
+    def _take_step(self, life: Lifecycle) -> Iterator[Outgoing]:
         message = life.message
         if message.deleted or message.status == "canceled":
             return
@@ -259,7 +266,7 @@ class Store:
                 form = callback_form(message, status, message.updated)
                 yield Outgoing("callback", message, message.status_callback, form)
 
-    def _become(self, message: Message, step: Step, sender: str | None) -> None:
+    def _become(self, message: EmulatedMessage, step: StatusStep, sender: str | None) -> None:
         message.status, message.updated = step.status, self._now()
         message.sender = message.sender or sender
         if step.status == "sent":
@@ -270,7 +277,7 @@ class Store:
 
     # Inbound.
 
-    def receive(self, inbound: Inbound) -> Message | Refusal:
+    def receive(self, inbound: InboundRequest) -> EmulatedMessage | Refusal:
         """A SID that is known already is a replay: nothing new is stored, the webhook goes out again."""
         number = self._number_for(inbound)
         if number is None:
@@ -284,7 +291,7 @@ class Store:
         self._changed()
         return message
 
-    def _number_for(self, inbound: Inbound) -> Number | None:
+    def _number_for(self, inbound: InboundRequest) -> Number | None:
         """An address nobody configured still receives when it is clear whose it is."""
         known = self.numbers.get(inbound.to)
         if known is not None and inbound.account_sid in (None, known.account_sid):
@@ -292,16 +299,16 @@ class Store:
         account = inbound.account_sid or (next(iter(self.accounts)) if len(self.accounts) == 1 else None)
         return Number(inbound.to, account) if account in self.accounts and account is not None else None
 
-    def _first_time(self, number: Number, inbound: Inbound) -> Message:
+    def _first_time(self, number: Number, inbound: InboundRequest) -> EmulatedMessage:
         message = self._inbound(number, inbound)
         self._keep_message(message)
         self._log_accepted("inbound", message, None)
         return message
 
-    def _inbound(self, number: Number, inbound: Inbound) -> Message:
+    def _inbound(self, number: Number, inbound: InboundRequest) -> EmulatedMessage:
         now = self._now()
         media = tuple(self._media(attachment) for attachment in inbound.media)
-        return Message(
+        return EmulatedMessage(
             sid=inbound.sid or self._ids.sid("MM" if media else "SM"),
             seq=self._next_seq(),
             account_sid=number.account_sid,
@@ -316,7 +323,7 @@ class Store:
             media=media,
         )
 
-    def _deliver(self, outgoing: Outgoing, inbound: Inbound) -> None:
+    def _deliver(self, outgoing: Outgoing, inbound: InboundRequest) -> None:
         fault = self.faults.take(INBOUND, outgoing.message.to, outgoing.message.body)
         kind = None if fault is None else fault.kind
         extra = self.policies.inbound_duplicates if inbound.duplicates is None else inbound.duplicates
@@ -327,7 +334,7 @@ class Store:
         for _ in range(1 + extra):
             self._at(self._now() + wait, outgoing)
 
-    def _hear_keyword(self, message: Message, inbound: Inbound) -> str | None:
+    def _hear_keyword(self, message: EmulatedMessage, inbound: InboundRequest) -> str | None:
         """Gives the OptOutType of the webhook; Twilio's own reply goes out here."""
         heard = inbound.opt_out_type
         advanced = self.policies.advanced_opt_out
@@ -348,18 +355,18 @@ class Store:
 
     def reply(
         self,
-        inbound: Message,
+        inbound: EmulatedMessage,
         body: str,
         *,
         media_urls: Iterable[str] = (),
         to: str | None = None,
         sender: str | None = None,
         status_callback: str | None = None,
-    ) -> Message:
+    ) -> EmulatedMessage:
         """An answer that came in the response to the webhook, not through the API."""
         now = self._now()
         media = tuple(self._media(_by_url(url)) for url in media_urls)
-        message = Message(
+        message = EmulatedMessage(
             sid=self._ids.sid("MM" if media else "SM"),
             seq=self._next_seq(),
             account_sid=inbound.account_sid,
@@ -381,47 +388,47 @@ class Store:
 
     # Reading and changing what is kept.
 
-    def message(self, account_sid: str, sid: str) -> Message | None:
+    def message(self, account_sid: str, sid: str) -> EmulatedMessage | None:
         found = self._by_sid.get(sid)
         return found if found is not None and found.account_sid == account_sid and not found.deleted else None
 
-    def any_message(self, sid: str) -> Message | None:
+    def any_message(self, sid: str) -> EmulatedMessage | None:
         return self._by_sid.get(sid)
 
-    def search(self, account_sid: str, search: Search) -> Iterator[Message]:
+    def search(self, account_sid: str, search: Search) -> Iterator[EmulatedMessage]:
         """The newest first; very young messages stay hidden while a list lag is set."""
         visible = self._now() - self.policies.list_lag
         pool = self._by_account[account_sid] if search.to is None else self._by_to[account_sid, search.to]
         return (message for message in reversed(pool) if message.created <= visible and search.finds(message))
 
-    def messages_after(self, seq: int) -> list[Message]:
+    def messages_after(self, seq: int) -> list[EmulatedMessage]:
         return _newer(self._all, seq)
 
-    def deliveries_after(self, seq: int) -> list[Delivery]:
+    def deliveries_after(self, seq: int) -> list[WebhookDelivery]:
         return _newer(self._deliveries, seq)
 
-    def cancel(self, message: Message) -> Refusal | None:
+    def cancel(self, message: EmulatedMessage) -> Refusal | None:
         if message.status not in UNFINISHED:
             return Refusal(30409, 409)
         message.status, message.updated = "canceled", self._now()
         self._changed()
         return None
 
-    def redact(self, message: Message) -> None:
+    def redact(self, message: EmulatedMessage) -> None:
         message.body, message.updated = "", self._now()
         self._changed()
 
-    def delete(self, message: Message) -> Refusal | None:
+    def delete(self, message: EmulatedMessage) -> Refusal | None:
         if message.status in UNFINISHED:
             return Refusal(20009, 409)
         message.deleted, message.body, message.media = True, "", ()
         self._changed()
         return None
 
-    def delete_media(self, message: Message, sid: str) -> None:
+    def delete_media(self, message: EmulatedMessage, sid: str) -> None:
         message.media = tuple(media for media in message.media if media.sid != sid)
 
-    def type_for(self, message: Message) -> None:
+    def type_for(self, message: EmulatedMessage) -> None:
         message.typing_at = self._now()
         self._journal.write("typing", message.typing_at, sid=message.sid, account_sid=message.account_sid)
         self._changed()
@@ -429,7 +436,7 @@ class Store:
     def record(self, outgoing: Outgoing, kind: str, attempt: int, status: int | None, error: int | None) -> None:
         self._delivery_seq += 1
         said = next((value for name, value in outgoing.form if name == "MessageStatus"), "received")
-        delivery = Delivery(
+        delivery = WebhookDelivery(
             self._delivery_seq, kind, outgoing.message.sid, said, outgoing.url, attempt, status, error, self._now()
         )
         self._deliveries.append(delivery)
@@ -453,7 +460,7 @@ class Store:
         self._seq += 1
         return self._seq
 
-    def _keep_message(self, message: Message) -> None:
+    def _keep_message(self, message: EmulatedMessage) -> None:
         self._by_sid[message.sid] = message
         for pool in self._pools(message):
             pool.append(message)
@@ -469,11 +476,11 @@ class Store:
         if self._by_sid.get(oldest.sid) is oldest:
             del self._by_sid[oldest.sid]
 
-    def _pools(self, message: Message) -> tuple[deque[Message], ...]:
+    def _pools(self, message: EmulatedMessage) -> tuple[deque[EmulatedMessage], ...]:
         account = message.account_sid
         return self._all, self._by_account[account], self._by_to[account, message.to]
 
-    def _log_accepted(self, event: str, message: Message, fault: str | None) -> None:
+    def _log_accepted(self, event: str, message: EmulatedMessage, fault: str | None) -> None:
         self._journal.write(
             event,
             message.created,

@@ -41,7 +41,7 @@ MARGIN_SECONDS: Final = 1.0
 """Kept back from Lambda's limit for answering; a round keeps time of its own for giving back."""
 FLUSH_SECONDS: Final = 0.5
 """How long an answer waits for its spans to be sent; part of the margin."""
-MOST_TICK_SECONDS: Final = 300.0
+MAX_TICK_SECONDS: Final = 300.0
 
 
 class LambdaContext(Protocol):
@@ -98,11 +98,11 @@ def _record(record: Mapping[str, JsonValue]) -> Record:
     group = attributes.get("MessageGroupId") if isinstance(attributes, Mapping) else None
     fifo = str(record.get("eventSourceARN", "")).endswith(".fifo")
     return Record(
-        str(record["messageId"]), str(group) if fifo and group is not None else None, _job_in(record.get("body"))
+        str(record["messageId"]), str(group) if fifo and group is not None else None, _job_id_of(record.get("body"))
     )
 
 
-def _job_in(body: JsonValue) -> str | None:
+def _job_id_of(body: JsonValue) -> str | None:
     try:
         pointer: JsonValue = json.loads(str(body))
     except ValueError:
@@ -128,7 +128,7 @@ class Functions:
         asyncio.set_event_loop(self._loop)  # Mangum runs each request on the loop that is set.
         app = build_app(container)
         stage = urlsplit(container.settings().public_url or "").path
-        self._http = Mangum(_WithoutStage(app, stage), lifespan="off")
+        self._http = Mangum(_StripStage(app, stage), lifespan="off")
         # It logs each request's path, and in the paths of status reports is our MAC.
         logging.getLogger("mangum.http").setLevel(logging.WARNING)
         self._worker: Worker | None = None
@@ -145,31 +145,31 @@ class Functions:
 
     def sqs(self, event: Event, context: LambdaContext) -> Answer:
         records = _records(event)
-        failed = self._run(self._wake(records, context))
+        failed = self._run(self._run_wakeups(records, context))
         if failed:
             log.warning("lambda.wakeups_failed", failed=len(failed), of=len(records))
         return _failures([record.message_id for record in records if record in failed])
 
     def tick(self, event: Event, context: LambdaContext) -> Answer:
         asked = event.get("seconds")
-        left = min(_seconds_left(context), MOST_TICK_SECONDS)
+        left = min(_seconds_left(context), MAX_TICK_SECONDS)
         seconds = min(float(asked), left) if isinstance(asked, int | float) else left
-        ticked = self._run(self._working().tick(max(0.0, seconds), linger=event.get("linger") is True))
+        ticked = self._run(self._get_worker().tick(max(0.0, seconds), linger=event.get("linger") is True))
         log.info("tick.done", **asdict(ticked))
         return asdict(ticked)
 
     def close(self) -> None:
         """For tests: Lambda never says goodbye."""
-        from recado.entrypoints.worker import close
+        from recado.entrypoints.worker import close_container
 
-        self._loop.run_until_complete(close(self._container))
+        self._loop.run_until_complete(close_container(self._container))
         self._loop.close()
         asyncio.set_event_loop(None)
 
     def _run(self, work: Awaitable[T]) -> T:
-        return self._loop.run_until_complete(self._ending_calls(work))
+        return self._loop.run_until_complete(self._closing_connections(work))
 
-    async def _ending_calls(self, work: Awaitable[T]) -> T:
+    async def _closing_connections(self, work: Awaitable[T]) -> T:
         """Close the connections to Twilio before the sandbox stands still: a request on one that died meanwhile would
         be a send of which nobody knows whether it went out."""
         try:
@@ -178,34 +178,34 @@ class Functions:
             await self._container.twilio().aclose()
             self._container.traces().flush(FLUSH_SECONDS)
 
-    def _working(self) -> "Worker":
+    def _get_worker(self) -> "Worker":
         self._worker = self._worker or self._container.worker()
         return self._worker
 
-    async def _wake(self, records: Sequence[Record], context: LambdaContext) -> set[Record]:
+    async def _run_wakeups(self, records: Sequence[Record], context: LambdaContext) -> set[Record]:
         """Groups side by side, and in a group one after the other; the records that failed."""
         room = asyncio.Semaphore(self._container.settings().worker_concurrency)
         groups: dict[tuple[str, str], list[Record]] = {}
         for record in records:
             key = ("message", record.message_id) if record.group is None else ("group", record.group)
             groups.setdefault(key, []).append(record)
-        failed = await asyncio.gather(*[self._wake_in_turn(group, context, room) for group in groups.values()])
+        failed = await asyncio.gather(*[self._run_group(group, context, room) for group in groups.values()])
         return {record for group in failed for record in group}
 
-    async def _wake_in_turn(
+    async def _run_group(
         self, group: Sequence[Record], context: LambdaContext, room: asyncio.Semaphore
     ) -> Sequence[Record]:
         """The first that fails, and all after it."""
         for position, record in enumerate(group):
             async with room:
-                if not await self._woken(record, context):
+                if not await self._run_wakeup(record, context):
                     return group[position:]
         return ()
 
-    async def _woken(self, record: Record, context: LambdaContext) -> bool:
+    async def _run_wakeup(self, record: Record, context: LambdaContext) -> bool:
         log.debug("lambda.woken", message=record.message_id, job=record.job)
         try:
-            return await self._working().wake(max(0.0, _seconds_left(context)))
+            return await self._get_worker().wake(max(0.0, _seconds_left(context)))
         except (Busy, StorageUnavailable) as error:
             log.warning("lambda.wakeup_failed", error=str(error))
             return False
@@ -215,7 +215,7 @@ def _seconds_left(context: LambdaContext) -> float:
     return context.get_remaining_time_in_millis() / 1000 - MARGIN_SECONDS
 
 
-class _WithoutStage:
+class _StripStage:
     """Behind a stage (`/prod`, or any path of RECADO_PUBLIC_URL) the gateway's paths begin with it, and ours do not."""
 
     def __init__(self, app: "ASGIApp", stage: str) -> None:

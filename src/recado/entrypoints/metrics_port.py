@@ -69,7 +69,7 @@ async def _answered(exposition: Exposition, head: bytes) -> bytes:
         return _response("405 Method Not Allowed")
     if not exposition.allows(headers.get("authorization", "")):
         return _response("401 Unauthorized", "WWW-Authenticate: Bearer")
-    return _response("200 OK", f"Content-Type: {CONTENT_TYPE}", body=await exposition.of_process())
+    return _response("200 OK", f"Content-Type: {CONTENT_TYPE}", body=await exposition.render_process())
 
 
 def _response(status: str, *headers: str, body: bytes = b"") -> bytes:

@@ -20,41 +20,41 @@ from recado.core.errors import ConfigurationError
 
 log = structlog.get_logger(__name__)
 
-LAST_WORDS_SECONDS: Final = 0.5
+LOG_FLUSH_SECONDS: Final = 0.5
 """How long the log may take for the last lines: its reader may be gone."""
 
-_TOLD: Final = (signal.SIGTERM, signal.SIGINT)
+_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
 
-End: TypeAlias = Callable[[], object]
+Callback: TypeAlias = Callable[[], object]
 
 
-def leave(status: int = 0) -> NoReturn:
+def exit_now(status: int = 0) -> NoReturn:
     """End now. What Python would wait for, threads of agents above all, ends with the process."""
-    _within_reason(_flush)
+    _run_briefly(_flush)
     os._exit(status)
 
 
-class Farewell:
+class ShutdownSignals:
     """Hears SIGTERM and SIGINT from its making to the end of the process, also where no event loop runs.
 
-    Until `then` names something better the process leaves at once: so early it holds nothing, and so late either.
+    Until `on_request` names something better the process leaves at once: so early it holds nothing, and so late either.
     """
 
     def __init__(self) -> None:
-        self.told = False
+        self.requested = False
         self._status = 0
-        self._then: End | None = None
+        self._then: Callback | None = None
         self._seconds = 0.0
         self._over = threading.Event()
         self._heard, self._signals = os.pipe()
         os.set_blocking(self._signals, False)
         # The system writes there whatever the main thread does, so the deadline holds even if that one is stuck.
         self._wakeup_before = signal.set_wakeup_fd(self._signals, warn_on_full_buffer=False)
-        self._before = {number: signal.signal(number, self._hear) for number in _TOLD}
-        threading.Thread(target=self._watch, name="recado-farewell", daemon=True).start()
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, _TOLD)  # What was said during `replace_process` is heard now.
+        self._before = {number: signal.signal(number, self._handle) for number in _SIGNALS}
+        threading.Thread(target=self._enforce_deadline, name="recado-signals", daemon=True).start()
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)  # What was said during `replace_process` is heard now.
 
-    def then(self, do: End, *, within: float, status: int = 0) -> None:
+    def on_request(self, do: Callback, *, within: float, status: int = 0) -> None:
         """What is done when the process is told to end, and after how many seconds it leaves even so.
 
         It is done once: telling a process again changes nothing.
@@ -67,28 +67,28 @@ class Farewell:
 
         Threads that cannot be stopped end with the old program.
         """
-        _within_reason(lambda: log.warning("worker.recycled"))
+        _run_briefly(lambda: log.warning("worker.recycled"))
         # A signal that comes while there is no Python to hear it waits until the new program can.
-        signal.pthread_sigmask(signal.SIG_BLOCK, _TOLD)
-        if self.told:
-            leave()
+        signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
+        if self.requested:
+            exit_now()
         os.execv(sys.executable, [sys.executable, "-m", "recado", *sys.argv[1:]])  # noqa: S606 - our own command
 
-    def _hear(self, _number: int, _frame: FrameType | None) -> None:
-        again, self.told = self.told, True
+    def _handle(self, _number: int, _frame: FrameType | None) -> None:
+        again, self.requested = self.requested, True
         if self._then is None:
             os._exit(self._status)
         if not again:
             with suppress(RuntimeError):  # The event loop is closed: what remains is to leave.
                 self._then()
 
-    def _watch(self) -> None:
-        while (byte := os.read(self._heard, 1)) and byte[0] not in _TOLD:
+    def _enforce_deadline(self) -> None:
+        while (byte := os.read(self._heard, 1)) and byte[0] not in _SIGNALS:
             pass
         os.close(self._heard)
         if byte and not self._over.wait(self._seconds):
             if self._seconds:
-                _within_reason(lambda: log.warning("process.left_late", seconds=self._seconds))
+                _run_briefly(lambda: log.warning("process.left_late", seconds=self._seconds))
             os._exit(self._status)
 
     def __enter__(self) -> Self:
@@ -105,14 +105,14 @@ class Farewell:
         os.close(self._signals)
 
 
-def end_within(seconds: float, end: End) -> None:
+def call_after(seconds: float, end: Callback) -> None:
     """Call `end` after so many seconds from a thread of its own."""
     timer = threading.Timer(seconds, end)
     timer.daemon = True
     timer.start()
 
 
-def end_with_parent() -> None:
+def exit_with_parent() -> None:
     """From now on standard input is a line to the parent: when it ends the parent is gone, and this process is told."""
     if os.isatty(0):
         raise ConfigurationError("--with-parent is for programs that start this one: standard input must be a pipe")
@@ -128,16 +128,16 @@ def end_with_parent() -> None:
     threading.Thread(target=listen, name="recado-parent", daemon=True).start()
 
 
-def leave_late(seconds: float) -> NoReturn:
+def exit_late(seconds: float) -> NoReturn:
     """End now, for the time that closing may take is up, and say so."""
-    _within_reason(lambda: log.warning("process.left_late", seconds=seconds))
-    leave()
+    _run_briefly(lambda: log.warning("process.left_late", seconds=seconds))
+    exit_now()
 
 
-def _within_reason(say: Callable[[], object]) -> None:
+def _run_briefly(say: Callable[[], object]) -> None:
     words = threading.Thread(target=say, daemon=True)
     words.start()
-    words.join(LAST_WORDS_SECONDS)
+    words.join(LOG_FLUSH_SECONDS)
 
 
 def _flush() -> None:

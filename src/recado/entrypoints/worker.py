@@ -12,7 +12,7 @@ from recado.core.processes.children import die_with_parent
 from recado.core.queue.running.isolation import BEGUN, DONE, GAVE_BACK, Parent
 from recado.core.queue.running.worker import GRACE_SECONDS, LET_GO_SECONDS
 from recado.entrypoints.metrics_port import show_metrics
-from recado.entrypoints.shutdown import Farewell, end_within
+from recado.entrypoints.shutdown import ShutdownSignals, call_after
 
 if TYPE_CHECKING:
     from recado.bootstrap import Container
@@ -20,28 +20,28 @@ if TYPE_CHECKING:
 FLUSH_SECONDS = 1.0
 """How long a suspect's end waits for its spans to be sent."""
 
-AFTER_GRACE_SECONDS = 4.0
+EXIT_SECONDS = 4.0
 """How long after its grace a worker that was told to stop has left: what runs is given back by then, or never."""
 
 AGENTS_SECONDS = 2.0
 """How long the agents' own loop may take to end, after its runs have had their time."""
 
 
-class Ending(Enum):
+class WorkerEnding(Enum):
     """Why a worker stopped working."""
 
     STOPPED = "stopped"
-    WORN_OUT = "worn out"
+    NEEDS_RECYCLING = "needs recycling"
 
 
-async def work(
-    container: "Container", farewell: Farewell, *, drain: bool = False, grace_seconds: float = GRACE_SECONDS
-) -> Ending:
+async def run_worker(
+    container: "Container", signals: ShutdownSignals, *, drain: bool = False, grace_seconds: float = GRACE_SECONDS
+) -> WorkerEnding:
     """Work until told to stop, until drained, or until the process should be replaced; to be told to stop wins."""
     allow_many_files()
     worker = container.worker(grace_seconds=grace_seconds)
     loop = asyncio.get_running_loop()
-    farewell.then(lambda: loop.call_soon_threadsafe(worker.stop), within=grace_seconds + AFTER_GRACE_SECONDS)
+    signals.on_request(lambda: loop.call_soon_threadsafe(worker.stop), within=grace_seconds + EXIT_SECONDS)
     warming = asyncio.create_task(container.twilio().api().warm_up())  # Or the first answer pays a quarter second.
     gc.freeze()  # What is loaded by now stays: looking through it again and again stops everything for 40 ms.
     settings = container.settings()
@@ -50,13 +50,13 @@ async def work(
         await worker.run(drain=drain)
     finally:
         if worker.worn_out and not worker.stopping:
-            end_within(AFTER_GRACE_SECONDS, farewell.replace_process)
+            call_after(EXIT_SECONDS, signals.replace_process)
         if shown is not None:
             shown.close()
         await asyncio.gather(warming, return_exceptions=True)
         await container.suspects().aclose()
-        await close(container)
-    return Ending.WORN_OUT if worker.worn_out and not worker.stopping else Ending.STOPPED
+        await close_container(container)
+    return WorkerEnding.NEEDS_RECYCLING if worker.worn_out and not worker.stopping else WorkerEnding.STOPPED
 
 
 def allow_many_files() -> None:
@@ -67,13 +67,13 @@ def allow_many_files() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
-async def work_on_suspects(container: "Container", farewell: Farewell) -> int:
+async def run_isolated_jobs(container: "Container", signals: ShutdownSignals) -> int:
     """Run the jobs that a parent worker has claimed for this process, one at a time; the exit status."""
     die_with_parent()
     parent, worker, queue = Parent(), container.worker(), container.queue()
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
-    farewell.then(lambda: loop.call_soon_threadsafe(stopping.set), within=LET_GO_SECONDS + 1.0, status=GAVE_BACK)
+    signals.on_request(lambda: loop.call_soon_threadsafe(stopping.set), within=LET_GO_SECONDS + 1.0, status=GAVE_BACK)
     told_to_stop = asyncio.create_task(stopping.wait())
     while not stopping.is_set() and not worker.worn_out:
         handed = asyncio.create_task(parent.next())
@@ -92,11 +92,11 @@ async def work_on_suspects(container: "Container", farewell: Farewell) -> int:
         await asyncio.to_thread(container.traces().flush, FLUSH_SECONDS)
         if not stopping.is_set():
             parent.tell(DONE)
-    await close(container)
+    await close_container(container)
     return GAVE_BACK
 
 
-async def close(container: "Container") -> None:
+async def close_container(container: "Container") -> None:
     """Stop the threads of this process in the order in which they need each other."""
     container.heartbeat().close()
     with contextlib.suppress(TimeoutError):

@@ -40,8 +40,8 @@ VERSION_SECONDS: Final = 10.0
 
 _PREFIX: Final = ".recado-backup-"
 _SUFFIX: Final = ".part"
-_ENDINGS: Final = (signal.SIGHUP, signal.SIGINT, signal.SIGTERM)
-_LOOK_STEPS: Final = 100_000
+_STOP_SIGNALS: Final = (signal.SIGHUP, signal.SIGINT, signal.SIGTERM)
+_SIGNAL_CHECK_STEPS: Final = 100_000
 """Steps of SQLite's machine after which a long statement lets Python see its signals."""
 
 Progress = Callable[[float], None]
@@ -49,7 +49,7 @@ Progress = Callable[[float], None]
 
 
 @dataclass(frozen=True, slots=True)
-class BackedUp:
+class BackupReport:
     """A backup that was made."""
 
     file: str
@@ -58,7 +58,7 @@ class BackedUp:
     schema: str | None
 
 
-def back_up(database_url: str, target: Path, progress: Progress) -> BackedUp:
+def back_up(database_url: str, target: Path, progress: Progress) -> BackupReport:
     """Copy the database to a file that is not there yet, readable by its owner only.
 
     Raises `Conflict` for a file that is there, `NotFound` without a database, `InvalidInput`, `StorageUnavailable` and
@@ -66,7 +66,7 @@ def back_up(database_url: str, target: Path, progress: Progress) -> BackedUp:
     """
     started = time.monotonic()
     try:
-        with stopped_by(_ENDINGS), _becoming(target) as part:
+        with stopped_by(_STOP_SIGNALS), _renamed_when_complete(target) as part:
             if on_postgresql(database_url):
                 schema = _dump(make_url(database_url), part)
             else:
@@ -76,19 +76,19 @@ def back_up(database_url: str, target: Path, progress: Progress) -> BackedUp:
         raise Stopped(f"no backup was made: {error}") from error
     except OSError as error:
         raise StorageUnavailable(f"no backup was made: {error.filename or target}: {error.strerror}") from error
-    return BackedUp(str(target), size, round(time.monotonic() - started, 3), schema)
+    return BackupReport(str(target), size, round(time.monotonic() - started, 3), schema)
 
 
 # --- The file ---------------------------------------------------------------------------------------------------------
 
 
 @contextmanager
-def _becoming(target: Path) -> Iterator[Path]:
+def _renamed_when_complete(target: Path) -> Iterator[Path]:
     """A file beside the target that takes its name at the end, and leaves nothing behind when there is no end."""
     if target.is_dir():
         raise Conflict(f"{target} is a directory: name a file in it")
     if target.exists() or target.is_symlink():
-        raise _taken(target)
+        raise _file_exists(target)
     if not target.parent.is_dir():
         raise InvalidInput(f"there is no directory {target.parent}: make it, or name a file elsewhere")
     with own_folder(target.parent, prefix=_PREFIX, suffix=_SUFFIX) as folder:
@@ -97,27 +97,27 @@ def _becoming(target: Path) -> Iterator[Path]:
         os.fchmod(descriptor, 0o600)  # An odd umask may have taken rights from the owner.
         os.close(descriptor)
         yield part
-        _to_disk(part)
+        _sync_file(part)
         _name(part, target)
-    _directory_to_disk(target.parent)
+    _sync_directory(target.parent)
 
 
 def _name(part: Path, target: Path) -> None:
     try:
         os.link(part, target)  # Unlike a rename it never takes another file's place.
     except FileExistsError:
-        raise _taken(target) from None
+        raise _file_exists(target) from None
     except OSError:  # No second names on this file system.
         if target.exists():
-            raise _taken(target) from None
+            raise _file_exists(target) from None
         part.rename(target)
 
 
-def _taken(target: Path) -> Conflict:
+def _file_exists(target: Path) -> Conflict:
     return Conflict(f"{target} is there already and stays as it is: name another file")
 
 
-def _to_disk(path: Path) -> None:
+def _sync_file(path: Path) -> None:
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -125,9 +125,9 @@ def _to_disk(path: Path) -> None:
         os.close(descriptor)
 
 
-def _directory_to_disk(directory: Path) -> None:
+def _sync_directory(directory: Path) -> None:
     try:
-        _to_disk(directory)
+        _sync_file(directory)
     except OSError as error:
         if error.errno not in {errno.EINVAL, errno.ENOTSUP}:  # Some file systems do this by themselves.
             raise
@@ -149,10 +149,10 @@ def _copy(source: Path, part: Path, progress: Progress) -> str | None:
             copy.execute("PRAGMA synchronous=OFF")  # It is brought to the disk as a whole.
             live.execute("BEGIN")
             live.execute("SELECT count(*) FROM sqlite_master").fetchone()
-            live.backup(copy, pages=STEP_PAGES, progress=_share(progress))
+            live.backup(copy, pages=STEP_PAGES, progress=_report_share(progress))
         with closing(sqlite.connect(part, isolation_level=None)) as copy:
             copy.set_progress_handler(
-                lambda: 0, _LOOK_STEPS
+                lambda: 0, _SIGNAL_CHECK_STEPS
             )  # So that a signal need not wait for the end of the check.
             [said] = copy.execute("PRAGMA integrity_check(1)").fetchone()
             if said != "ok":
@@ -164,7 +164,7 @@ def _copy(source: Path, part: Path, progress: Progress) -> str | None:
         raise StorageUnavailable(f"{source} cannot be read as a database: {error}") from error
 
 
-def _share(progress: Progress) -> Callable[[int, int, int], None]:
+def _report_share(progress: Progress) -> Callable[[int, int, int], None]:
     def told(_status: int, remaining: int, total: int) -> None:
         progress(1 - remaining / total if total else 1.0)
 
@@ -206,7 +206,9 @@ def _dump(url: URL, part: Path) -> str | None:
         preexec_fn=die_with_parent,
     )
     if ran.returncode != 0:
-        raise StorageUnavailable(f"no backup was made: {_said(ran.stderr) or f'{program} ended with {ran.returncode}'}")
+        raise StorageUnavailable(
+            f"no backup was made: {_error_lines(ran.stderr) or f'{program} ended with {ran.returncode}'}"
+        )
     return _revision(url)
 
 
@@ -221,11 +223,11 @@ def _without_password(url: URL) -> tuple[dict[str, str], str]:
 def _client_for(url: URL) -> str:
     """What to install, for the server that is there."""
     with contextlib.suppress(StorageUnavailable):
-        return _install(_server_version(url))
+        return _install_advice(_server_version(url))
     return "install the client of the server's version or a later one (Debian: postgresql-client-18, for PostgreSQL 18)"
 
 
-def _install(version: int) -> str:
+def _install_advice(version: int) -> str:
     return (
         f"install the PostgreSQL {version} client (Debian: postgresql-client-{version}) or a later one, and let its "
         "pg_dump come first on PATH"
@@ -238,7 +240,7 @@ def _refuse_older(program: str, url: URL) -> None:
     if own is not None and own < server:
         raise InvalidInput(
             f"no backup was made: {program} is of PostgreSQL {own} and the server is PostgreSQL {server}, which is "
-            f"newer: {_install(server)}"
+            f"newer: {_install_advice(server)}"
         )
 
 
@@ -260,7 +262,7 @@ def _server_version(url: URL) -> int:
         return connection.info.server_version // 10_000
 
 
-def _said(errors: str) -> str:
+def _error_lines(errors: str) -> str:
     """What the tool gives as its reason, in one line; warnings may come before it."""
     lines = [line.strip().removeprefix("pg_dump: ") for line in errors.splitlines() if line.strip()]
     reasons = [line for line in lines if line.startswith(("error: ", "detail: "))] or lines[:1]

@@ -16,7 +16,7 @@ import structlog
 
 from recado.core.clock import Clock
 from recado.core.metrics import SECONDS, Counter, Histogram, Labels, Meters, Timed
-from recado.operations.gauges import Fact, Facts
+from recado.operations.gauges import Gauge, Gauges
 
 if TYPE_CHECKING:
     from prometheus_client import Metric
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 log = structlog.get_logger(__name__)
 
 CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
-REMEMBER_SECONDS: Final = 1.0
+CACHE_SECONDS: Final = 1.0
 """How old what is told may be: to write it takes as long as ten webhooks, and without a key strangers may ask."""
 
 
@@ -34,19 +34,19 @@ class Exposition:
     def __init__(
         self,
         meters: Meters,
-        facts: Callable[[], Facts],
+        gauges: Callable[[], Gauges],
         api_key: str | None,
         answer_deadline_seconds: float,
         clock: Clock,
     ) -> None:
         self._meters = meters
-        self._facts = facts
+        self._gauges = gauges
         self._key = api_key
         self._deadline = answer_deadline_seconds
         self._clock = clock
         self._writing = asyncio.Lock()
-        self._told = b""
-        self._told_until = -math.inf
+        self._cached = b""
+        self._cached_until = -math.inf
 
     def allows(self, authorization: str) -> bool:
         """Whether a caller may see it: with RECADO_INTERNAL_API_KEY only who bears it, without it anybody."""
@@ -55,46 +55,48 @@ class Exposition:
         scheme, _, given = authorization.partition(" ")  # Headers are read as latin-1, whatever was sent.
         return scheme.lower() == "bearer" and hmac.compare_digest(given.strip().encode("latin-1"), self._key.encode())
 
-    async def of_all(self) -> bytes:
+    async def render_all(self) -> bytes:
         """The process and the line, as they were a second ago at most; all who ask meanwhile get the same."""
         async with self._writing:
-            if self._clock.monotonic() >= self._told_until:
-                self._told = await self._of_all()
-                self._told_until = self._clock.monotonic() + REMEMBER_SECONDS
-            return self._told
+            if self._clock.monotonic() >= self._cached_until:
+                self._cached = await self._render_all()
+                self._cached_until = self._clock.monotonic() + CACHE_SECONDS
+            return self._cached
 
-    async def _of_all(self) -> bytes:
+    async def _render_all(self) -> bytes:
         try:
-            facts = await self._facts().gather()
+            gauges = await self._gauges().read()
         except Exception:  # Whatever is wrong there: what the process knows by itself is told all the more.
             log.exception("metrics.database_unreadable")
-            facts = []
-        facts.append(
-            Fact("recado_database_readable", "Whether the gauges of the line could be read", [((), float(bool(facts)))])
+            gauges = []
+        gauges.append(
+            Gauge(
+                "recado_database_readable", "Whether the gauges of the line could be read", [((), float(bool(gauges)))]
+            )
         )
         deadline = "RECADO_ANSWER_DEADLINE_SECONDS, for comparisons"
-        facts.append(Fact("recado_answer_deadline_seconds", deadline, [((), self._deadline)]))
-        return await asyncio.to_thread(self._written, facts)
+        gauges.append(Gauge("recado_answer_deadline_seconds", deadline, [((), self._deadline)]))
+        return await asyncio.to_thread(self._exposition_text, gauges)
 
-    async def of_process(self) -> bytes:
+    async def render_process(self) -> bytes:
         """The process alone: the line is the same whichever worker is asked."""
-        return await asyncio.to_thread(self._written, ())
+        return await asyncio.to_thread(self._exposition_text, ())
 
-    def _written(self, facts: Sequence[Fact]) -> bytes:
+    def _exposition_text(self, gauges: Sequence[Gauge]) -> bytes:
         from prometheus_client import CollectorRegistry, generate_latest
 
         registry = CollectorRegistry()
-        registry.register(_Collected(self._meters.counted(), self._meters.timed(), facts))
+        registry.register(_Collector(self._meters.counted(), self._meters.timed(), gauges))
         return generate_latest(registry)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _Collected:
+class _Collector:
     """What one answer tells; a registry asks for it."""
 
     counted: Mapping[Counter, Mapping[Labels, float]]
     timed: Mapping[Histogram, Mapping[Labels, Timed]]
-    facts: Sequence[Fact]
+    gauges: Sequence[Gauge]
 
     def collect(self) -> "Iterator[Metric]":
         from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
@@ -109,7 +111,7 @@ class _Collected:
             for labels, timed in times.items():
                 spread.add_metric(labels, _buckets(timed), timed.total)
             yield spread
-        for fact in self.facts:
+        for fact in self.gauges:
             gauge = GaugeMetricFamily(fact.name, fact.help, labels=fact.labels)
             for labels, number in fact.series:
                 gauge.add_metric(labels, number)

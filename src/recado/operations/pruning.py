@@ -19,7 +19,7 @@ MAX_STEPS: Final = 200
 
 
 @dataclass(frozen=True, slots=True)
-class Pruned:
+class PruningReport:
     """One round: finished jobs forgotten."""
 
     jobs: int
@@ -32,7 +32,7 @@ class Pruning:
         self._database = database
         self._clock = clock
 
-    async def prune(self) -> Pruned:
+    async def prune(self) -> PruningReport:
         now, jobs = self._clock.now(), 0
         await self._database.write(lambda uow: cron.forget_slots(uow, now - KEEP_SLOTS), owner=None)
         for _ in range(MAX_STEPS):
@@ -40,4 +40,4 @@ class Pruning:
             jobs += step
             if step < tables.STEP:
                 break
-        return Pruned(jobs)
+        return PruningReport(jobs)

@@ -35,7 +35,7 @@ T = TypeVar("T")
 
 ANSWER_SECONDS: Final = 1.5
 """How long a probe waits for the database; it has promised an answer within two."""
-FRESH_SECONDS: Final = 5.0
+WRITE_VALID_SECONDS: Final = 5.0
 """How long a write that went well is taken for how writes go; then one is tried."""
 TRIAL_SECONDS: Final = 1.0
 """At most one write is tried in so long."""
@@ -43,7 +43,7 @@ BROKER_SECONDS: Final = 0.5
 """How long a probe waits for the broker."""
 REMEMBER_SECONDS: Final = 5.0
 """How long what the broker said of itself is believed."""
-LOST_SECONDS: Final = 6.0
+UNREACHABLE_SECONDS: Final = 6.0
 """A broker that has not answered for so long cannot be reached; its client's first use imports and connects."""
 
 OPENS_NONE: Final = (
@@ -65,7 +65,7 @@ _SLOT: Final = {"name": "readiness.trial"}
 
 
 @dataclass(frozen=True, slots=True)
-class BrokerSeen:
+class BrokerStatus:
     """How the broker is, as far as this process knows: `reachable` is None while it has not answered yet."""
 
     name: str
@@ -75,14 +75,14 @@ class BrokerSeen:
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class ReadinessState:
     """Why this process is not ready, None when it is; and how the broker is, None where there is none."""
 
     why: str | None
-    broker: BrokerSeen | None = None
+    broker: BrokerStatus | None = None
 
 
-class Shared(Generic[T]):
+class SharedCall(Generic[T]):
     """Something slow that many want to know: one of it is under way at a time, and it outlives who waits for it."""
 
     def __init__(self, ask: Callable[[], Awaitable[T]], clock: Clock) -> None:
@@ -104,7 +104,7 @@ class Shared(Generic[T]):
         if self._asking is None or self._asking.done():
             self._since = self._clock.monotonic()
             self._asking = asyncio.ensure_future(self._asked())
-            self._asking.add_done_callback(_noticed)
+            self._asking.add_done_callback(_retrieve_exception)
         return self._asking
 
     @property
@@ -125,7 +125,7 @@ class Shared(Generic[T]):
             self._asking.cancel()
 
 
-def _noticed(asked: "asyncio.Task[T]") -> None:
+def _retrieve_exception(asked: "asyncio.Task[T]") -> None:
     """Those who waited may all have gone: asyncio would log the error of a task that is never looked at."""
     if not asked.cancelled():
         asked.exception()
@@ -139,7 +139,7 @@ class Readiness:
         database: Database,
         sealer: Sealer,
         clock: Clock,
-        broker: "BrokerWatch",
+        broker: "BrokerMonitor",
         schema_problem: SchemaProblem,
         *,
         answer_seconds: float = ANSWER_SECONDS,
@@ -149,22 +149,22 @@ class Readiness:
         self._clock = clock
         self._broker = broker
         self._schema_problem = schema_problem
-        self._patience = answer_seconds
-        self._reading = Shared(self._read, clock)
-        self._writing = Shared(self._try, clock)
+        self._timeout_seconds = answer_seconds
+        self._reading = SharedCall(self._read, clock)
+        self._writing = SharedCall(self._try, clock)
         self._stored_at: float | None = None
         self._next_trial_at = clock.monotonic()
         self._trial_failure: str | None = None
-        database.on_commit(self._stored)
+        database.on_commit(self._count_write)
 
     def start(self) -> None:
         """Ask the broker before the first probe does: importing its client takes longer than a probe may wait."""
         self._broker.start()
 
-    async def judge(self) -> Verdict:
+    async def check(self) -> ReadinessState:
         """Within two seconds; never raises."""
         read, write, broker = await asyncio.gather(self._reads(), self._writes(), self._broker.state())
-        return Verdict(read or write, broker)
+        return ReadinessState(read or write, broker)
 
     async def close(self) -> None:
         """Let go of what is under way, and of the broker."""
@@ -175,12 +175,12 @@ class Readiness:
     # --- Reading ------------------------------------------------------------------------------------------------------
 
     async def _reads(self) -> str | None:
-        return await self._answered(self._reading, "the database did not answer within {seconds:g} s")
+        return await self._within_deadline(self._reading, "the database did not answer within {seconds:g} s")
 
     async def _read(self) -> str | None:
-        return await self._database.read(self._looked, owner=None)
+        return await self._database.read(self._check_database, owner=None)
 
-    def _looked(self, uow: UnitOfWork) -> str | None:
+    def _check_database(self, uow: UnitOfWork) -> str | None:
         found = uow.first(_REVISION)
         wrong_schema = self._schema_problem(None if found is None else str(found["version_num"]))
         return wrong_schema or self._read_only(uow) or key_problem(uow, self._sealer)
@@ -192,35 +192,35 @@ class Readiness:
 
     async def _writes(self) -> str | None:
         """How the last write went; one is tried where it failed, is long ago or was never made."""
-        if self._goes_well():
+        if self._writes_recently_succeeded():
             return None
         if not self._writing.under_way:
             if self._clock.monotonic() < self._next_trial_at:
                 return self._trial_failure or self._database.last_failure
             self._next_trial_at = self._clock.monotonic() + TRIAL_SECONDS
-        self._trial_failure = await self._answered(self._writing, "no write was stored within {seconds:g} s")
+        self._trial_failure = await self._within_deadline(self._writing, "no write was stored within {seconds:g} s")
         return self._trial_failure
 
-    def _goes_well(self) -> bool:
+    def _writes_recently_succeeded(self) -> bool:
         stored_at = self._stored_at
-        fresh = stored_at is not None and self._clock.monotonic() - stored_at < FRESH_SECONDS
+        fresh = stored_at is not None and self._clock.monotonic() - stored_at < WRITE_VALID_SECONDS
         return fresh and self._database.last_failure is None
 
     async def _try(self) -> None:
         now = self._clock.now()
         await self._database.write(lambda uow: trial_write(uow, now), owner=None, urgent=True)
 
-    def _stored(self) -> None:
+    def _count_write(self) -> None:
         """After a commit, from the writer's thread."""
         self._stored_at = self._clock.monotonic()
 
     # --- Both ---------------------------------------------------------------------------------------------------------
 
-    async def _answered(self, shared: "Shared[str | None] | Shared[None]", late: str) -> str | None:
+    async def _within_deadline(self, shared: "SharedCall[str | None] | SharedCall[None]", late: str) -> str | None:
         try:
-            return await shared.within(self._patience)
+            return await shared.within(self._timeout_seconds)
         except TimeoutError:
-            return late.format(seconds=self._patience)
+            return late.format(seconds=self._timeout_seconds)
         except DomainError as error:
             return str(error)
         except Exception as error:  # noqa: BLE001 - whatever a driver raises, a probe must have its answer
@@ -278,7 +278,7 @@ def trial_write(uow: UnitOfWork, now: datetime) -> None:
 # --- The broker -------------------------------------------------------------------------------------------------------
 
 
-class BrokerWatch:
+class BrokerMonitor:
     """Asks the broker now and then, once for all who want to know.
 
     A server without its broker still receives and stores messages, so an ill broker makes it unready never: a load
@@ -290,8 +290,8 @@ class BrokerWatch:
         self._name = name
         self._broker = broker
         self._clock = clock
-        self._asking = Shared(self._ask, clock)
-        self._known: BrokerSeen | None = None
+        self._asking = SharedCall(self._ask, clock)
+        self._known: BrokerStatus | None = None
         self._until = 0.0
 
     def start(self) -> None:
@@ -299,7 +299,7 @@ class BrokerWatch:
         if self._broker() is not None:
             self._asking.begin()
 
-    async def state(self) -> BrokerSeen | None:
+    async def state(self) -> BrokerStatus | None:
         """What it said of itself some seconds ago at most; None where the database wakes workers by itself."""
         if self._broker() is None:
             return None
@@ -317,22 +317,22 @@ class BrokerWatch:
         if broker is not None:
             await broker.close()
 
-    def _not_answered(self) -> BrokerSeen:
+    def _not_answered(self) -> BrokerStatus:
         """It is being asked: what it said before stands until it has been silent for too long."""
-        if self._asking.under_way_for >= LOST_SECONDS:
-            return BrokerSeen(self._name, False, (f"It did not answer within {LOST_SECONDS:g} s.",))
-        return self._known or BrokerSeen(self._name, None, ("It has not answered yet.",))
+        if self._asking.under_way_for >= UNREACHABLE_SECONDS:
+            return BrokerStatus(self._name, False, (f"It did not answer within {UNREACHABLE_SECONDS:g} s.",))
+        return self._known or BrokerStatus(self._name, None, ("It has not answered yet.",))
 
     async def _ask(self) -> None:
         broker = self._broker()
         assert broker is not None  # noqa: S101 - narrows the type: it is asked only where there is one
         try:
-            self._known = _seen(await broker.state())
+            self._known = _status_of(await broker.state())
         except Exception as error:  # noqa: BLE001 - a foreign client, whatever it raises
             log.warning("readiness.broker_failed", error=type(error).__name__, why=_first_line(error))
-            self._known = BrokerSeen(self._name, False, (f"It cannot be asked: {_first_line(error)}.",))
+            self._known = BrokerStatus(self._name, False, (f"It cannot be asked: {_first_line(error)}.",))
         self._until = self._clock.monotonic() + REMEMBER_SECONDS
 
 
-def _seen(state: BrokerState) -> BrokerSeen:
-    return BrokerSeen(state.name, state.reachable, tuple(state.warnings), dict(state.detail))
+def _status_of(state: BrokerState) -> BrokerStatus:
+    return BrokerStatus(state.name, state.reachable, tuple(state.warnings), dict(state.detail))

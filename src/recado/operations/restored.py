@@ -24,7 +24,7 @@ from recado.core.queue.storage.tables import message_queue
 
 
 @dataclass(frozen=True, slots=True)
-class Silenced:
+class SilenceReport:
     """What waited and is dropped, sends that are still to be found out, numbers whose sweeps begin now."""
 
     dropped: int
@@ -44,7 +44,7 @@ class RestoredCopy:
         """How many answers would be given."""
         return await self._database.read(lambda uow: len(_unfinished(uow)), owner=None)
 
-    async def silence(self) -> Silenced:
+    async def silence(self) -> SilenceReport:
         """Drop what waits, and let sweeps begin now. Raises `Conflict` while a worker holds jobs."""
         await self._refuse_if_at_work()
         while await self._free():
@@ -56,7 +56,7 @@ class RestoredCopy:
                 dropped += 1
             except Conflict:  # Its create call was under way.
                 left += 1
-        return Silenced(dropped, left, await self._database.write(self._begin_sweeps, owner=None))
+        return SilenceReport(dropped, left, await self._database.write(self._begin_sweeps, owner=None))
 
     async def _refuse_if_at_work(self) -> None:
         now = self._clock.now()

@@ -25,14 +25,14 @@ from recado.core.database.engine import Database
 from recado.core.database.types import Id, Moment, Sid
 from recado.core.database.unit_of_work import UnitOfWork
 
-LATE: Final = timedelta(seconds=60)
+COMMIT_GRACE: Final = timedelta(seconds=60)
 """How long after a turn's deadline its answer may still be on the way into the database."""
-SENDING_TOO_LONG: Final = timedelta(seconds=60)
+SENDING_GRACE: Final = timedelta(seconds=60)
 """How long after its deadline a create call may still be `sending`: its worker's lease has ended by then."""
-UNKNOWN_TOO_LONG: Final = timedelta(minutes=15)
+UNKNOWN_GRACE: Final = timedelta(minutes=15)
 NO_REASON: Final = "none"
 """What a suppression without a reason is counted under; it is a violation."""
-MOST: Final = 1_000
+MAX_LISTED: Final = 1_000
 """How many violations are listed; of more there is only the number."""
 
 
@@ -45,7 +45,7 @@ class Violation:
 
 
 @dataclass(frozen=True, slots=True)
-class Report:
+class VerificationReport:
     """What `recado verify` says. What follows `more` is no violation, but somebody should know."""
 
     accepted: int
@@ -89,7 +89,7 @@ class Report:
 # --- The questions ----------------------------------------------------------------------------------------------------
 
 # Every statement has one column, the SID to name; these become TRUE when all owners are asked about.
-_MINE: Final = {"{mine}": "m.owner_id = :owner", "{its}": "a.owner_id = :owner"}
+_OWNER_FILTERS: Final = {"{mine}": "m.owner_id = :owner", "{its}": "a.owner_id = :owner"}
 _UNFINISHED = "status IN ('collecting', 'waiting', 'running')"
 _OUTCOMES = ", ".join(f"'{outcome}'" for outcome in OUTCOMES)
 _REASONS = ", ".join(f"'{reason}'" for reason in get_args(Suppression))
@@ -103,7 +103,7 @@ _NAMED_BY = """coalesce(
 
 # Ids are bytes on SQLite and UUIDs on PostgreSQL; in a job's payload they are text with hyphens.
 _PLAIN_ID = {"sqlite": "lower(hex(a.id))", "postgresql": "replace(a.id::text, '-', '')"}
-_CARRIES = "replace(j.payload, '-', '') LIKE '%' || {plain_id} || '%'"
+_NAMES_IT = "replace(j.payload, '-', '') LIKE '%' || {plain_id} || '%'"
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,7 +145,7 @@ CHECKS: Final = (
         "unsent",
         "an answer to it has no final state, and no unfinished job will send it",
         f"""SELECT {_NAMED_BY} FROM answers a WHERE a.settled_at IS NULL AND {{its}} AND NOT EXISTS (
-                SELECT 1 FROM message_queue j WHERE j.lane = 'send:' || a.lane AND j.{_UNFINISHED} AND {_CARRIES})""",
+                SELECT 1 FROM message_queue j WHERE j.lane = 'send:' || a.lane AND j.{_UNFINISHED} AND {_NAMES_IT})""",
     ),
     Check(
         "sending",
@@ -273,7 +273,7 @@ class _Findings:
 
     @property
     def room(self) -> int:
-        return MOST - len(self.listed)
+        return MAX_LISTED - len(self.listed)
 
 
 class Verifier:
@@ -284,37 +284,37 @@ class Verifier:
         self._clock = clock
         self._deadline = timedelta(seconds=answer_deadline_seconds)
 
-    async def verify(self, owner_id: UUID | None = None) -> Report:
+    async def verify(self, owner_id: UUID | None = None) -> VerificationReport:
         """Everything at one moment, of one owner or of all: a single snapshot."""
-        asked = _Questions(self._clock.now(), self._deadline, owner_id)
+        asked = _CheckRun(self._clock.now(), self._deadline, owner_id)
         return await self._database.read(asked.report, owner=owner_id)
 
 
-class _Questions:
+class _CheckRun:
     """The questions of one moment."""
 
     def __init__(self, now: datetime, deadline: timedelta, owner_id: UUID | None) -> None:
         self._values: dict[str, object] = {
             "now": now,
-            "late": now - LATE,
-            "sending": now - SENDING_TOO_LONG,
-            "unknown": now - UNKNOWN_TOO_LONG,
+            "late": now - COMMIT_GRACE,
+            "sending": now - SENDING_GRACE,
+            "unknown": now - UNKNOWN_GRACE,
             "unclaimed": now - deadline,
             "owner": owner_id,
         }
 
-    def report(self, uow: UnitOfWork) -> Report:
+    def report(self, uow: UnitOfWork) -> VerificationReport:
         uow.unhurried()
         outcomes = self._outcomes(uow)
         findings = _Findings()
         for check in CHECKS:
-            self._ask(uow, check, findings)
+            self._run_check(uow, check, findings)
         counts = {name: int(uow.execute(self._statement(uow, sql)).scalar_one()) for name, sql in _COUNTS.items()}
-        return Report(
+        return VerificationReport(
             accepted=sum(count for _, _, count in outcomes),
             open=sum(count for outcome, _, count in outcomes if outcome is None),
-            outcomes=_added_up((outcome, count) for outcome, _, count in outcomes if outcome is not None),
-            suppressed=_added_up(
+            outcomes=_sum_by_key((outcome, count) for outcome, _, count in outcomes if outcome is not None),
+            suppressed=_sum_by_key(
                 (reason or NO_REASON, count) for outcome, reason, count in outcomes if outcome == "suppressed"
             ),
             violations=findings.listed,
@@ -327,7 +327,7 @@ class _Questions:
         rows = uow.all(self._statement(uow, _OUTCOMES_BY_REASON))
         return [(row["outcome"], row["outcome_reason"], int(row["n"])) for row in rows]
 
-    def _ask(self, uow: UnitOfWork, check: Check, findings: _Findings) -> None:
+    def _run_check(self, uow: UnitOfWork, check: Check, findings: _Findings) -> None:
         limited = self._statement(uow, f"SELECT * FROM ({check.sql}) AS found LIMIT {findings.room + 1}")
         rows = uow.execute(limited.columns(message_sid=Sid())).all()
         if len(rows) > findings.room:
@@ -338,14 +338,14 @@ class _Questions:
     def _statement(self, uow: UnitOfWork, sql: str) -> TextClause:
         """The statement for whoever asks, with its moments and ids as the database stores them."""
         sql = sql.replace("{plain_id}", _PLAIN_ID[uow.dialect])
-        for token, mine in _MINE.items():
+        for token, mine in _OWNER_FILTERS.items():
             sql = sql.replace(token, "TRUE" if self._values["owner"] is None else mine)
         asked = {name: value for name, value in self._values.items() if f":{name}" in sql}
         typed = [bindparam(name, value, type_=Id() if name == "owner" else Moment()) for name, value in asked.items()]
         return text(sql).bindparams(*typed)
 
 
-def _added_up(counts: Iterable[tuple[str, int]]) -> dict[str, int]:
+def _sum_by_key(counts: Iterable[tuple[str, int]]) -> dict[str, int]:
     sums: dict[str, int] = {}
     for name, count in counts:
         sums[name] = sums.get(name, 0) + count

@@ -10,8 +10,8 @@ from sqlalchemy import func, select
 from recado.bootstrap import Container
 from recado.core.clock import FrozenClock, SystemClock
 from recado.core.queue.storage.tables import lanes
-from recado.entrypoints.worker import close
-from recado.operations.verify import Report
+from recado.entrypoints.worker import close_container
+from recado.operations.verify import VerificationReport
 from tests.end_to_end.webhooks import Hook, post
 from tests.support.processes import BAKERY, Road, customer
 
@@ -83,7 +83,7 @@ def _work_off(road: Road) -> None:
     assert report.outcomes == {"answered": report.accepted}
 
 
-async def _recover(container: Container) -> Report:
+async def _recover(container: Container) -> VerificationReport:
     """What a worker does, one job after the other, on a clock that goes to whatever is due next."""
     clock = FrozenClock(SystemClock().now())
     with container.clock.override(clock):
@@ -95,7 +95,7 @@ async def _recover(container: Container) -> Report:
             for job in await queue.claim(1, suspects=1):
                 await worker.run_one(job)
         report = await container.verifier().verify()
-        await close(container)
+        await close_container(container)
         return report
 
 

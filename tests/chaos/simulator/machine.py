@@ -433,7 +433,7 @@ class Machine:
         return child
 
     async def _work_on_suspects(self, parts: Parts, child: SimChild) -> None:
-        """`entrypoints.worker.work_on_suspects`, with played pipes and signals."""
+        """`entrypoints.worker.run_isolated_jobs`, with played pipes and signals."""
         worker, stopping = parts.worker, child.stopping
         assert worker is not None
         told_to_stop = asyncio.create_task(stopping.wait())

@@ -9,7 +9,7 @@ from datetime import timedelta
 from uuid import UUID
 
 from recado.conversation.values import Address
-from recado.operations.verify import Report
+from recado.operations.verify import VerificationReport
 from tests.chaos.simulator.storage import Storage
 from tests.chaos.simulator.world import Received, World
 
@@ -44,7 +44,7 @@ class Oracle:
             )
         }
 
-    def violations(self, report: Report) -> Iterator[str]:
+    def violations(self, report: VerificationReport) -> Iterator[str]:
         for found in report.violations:
             yield f"verify: {found.message_sid[-4:]}: {found.why}"
         if report.more:

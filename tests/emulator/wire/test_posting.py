@@ -4,7 +4,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from recado.emulator.wire.posting import Answered, Timers, Unanswered, Unreached, Wire
+from recado.emulator.wire.posting import Answered, Timers, Unanswered, Unreached, WebhookClient
 
 TIMERS = Timers(connect=1.0, read=1.0)
 PLAIN = b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 2\r\n\r\nOK"
@@ -38,8 +38,8 @@ async def answering(answer: bytes) -> AsyncIterator[tuple[str, Lines, list[int]]
 
 
 @pytest.fixture
-async def wire() -> AsyncIterator[Wire]:
-    wire = Wire()
+async def wire() -> AsyncIterator[WebhookClient]:
+    wire = WebhookClient()
     yield wire
     await wire.close()
 
@@ -57,25 +57,25 @@ async def wire() -> AsyncIterator[Wire]:
         pytest.param(b"HTTP/1.1 100 Continue\r\n\r\n" + PLAIN, id="continue"),
     ],
 )
-async def test_reads_every_kind_of_answer(wire: Wire, answer: bytes) -> None:
+async def test_reads_every_kind_of_answer(wire: WebhookClient, answer: bytes) -> None:
     async with answering(answer) as (url, _, _):
         assert await wire.post(f"{url}/", {}, b"a=1", TIMERS) == Answered(200, "text/plain", b"OK")
 
 
-async def test_sends_the_url_as_it_is(wire: Wire) -> None:
+async def test_sends_the_url_as_it_is(wire: WebhookClient) -> None:
     async with answering(PLAIN) as (url, lines, _):
         await wire.post(f"{url}/a%7eb/%C3%A3?x=%20#rc=2", {}, b"", TIMERS)
         assert lines == [b"POST /a%7eb/%C3%A3?x=%20 HTTP/1.1"]
 
 
-async def test_uses_a_young_connection_again(wire: Wire) -> None:
+async def test_uses_a_young_connection_again(wire: WebhookClient) -> None:
     async with answering(PLAIN) as (url, lines, connections):
         for _ in range(3):
             await wire.post(f"{url}/", {}, b"", TIMERS)
         assert (len(lines), len(connections)) == (3, 1)
 
 
-async def test_knows_no_connection_from_no_answer(wire: Wire) -> None:
+async def test_knows_no_connection_from_no_answer(wire: WebhookClient) -> None:
     assert await wire.post("http://127.0.0.1:1/", {}, b"", TIMERS) == Unreached()
     async with answering(b"") as (url, _, _):
         assert await wire.post(f"{url}/", {}, b"", Timers(connect=1.0, read=0.05)) == Unanswered()

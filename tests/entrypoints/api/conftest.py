@@ -16,7 +16,7 @@ from recado.channels.twilio.webhook.signature import sign
 from recado.conversation.values import AccountSid, Address
 from recado.core.clock import FrozenClock
 from recado.entrypoints.api.app import build_app
-from recado.entrypoints.worker import close
+from recado.entrypoints.worker import close_container
 from recado.identity.passwords import Passwords
 from recado.identity.service import IdentityService, Registration
 from recado.settings import Settings
@@ -49,7 +49,7 @@ async def container(empty_database: Path, tmp_path: Path, clock: FrozenClock) ->
         registered = await identity.register_organization(Registration("Padaria", "a@recado.example", "pão às seis"))
         await container.numbers().add(registered.owner_id, NewNumber(AccountSid(ACCOUNT), TOKEN, Address(OURS)))
         yield container
-        await close(container)
+        await close_container(container)
 
 
 @pytest.fixture

@@ -34,7 +34,7 @@ class Told(TypedDict):
     broker: ToldOfBroker
 
 
-class SilentBell:
+class SilentDelivery:
     """A delivery that brings nothing."""
 
     async def publish(self, wakeups: Sequence[WakeUp]) -> None:
@@ -49,7 +49,7 @@ class SilentBell:
         """Nothing is open."""
 
 
-class ScriptedBroker(SilentBell):
+class ScriptedBroker(SilentDelivery):
     """Says of itself what it is told to; hangs when that is nothing."""
 
     def __init__(self, state: BrokerState | None) -> None:

@@ -12,10 +12,10 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from recado.emulator.messages import JsonObject, JsonValue, Message
+from recado.emulator.messages import EmulatedMessage, JsonObject, JsonValue
 from recado.emulator.phone.documents import (
-    BadDocument,
-    Document,
+    InvalidDocument,
+    JsonDocument,
     parse,
     read_fault,
     read_inbound,
@@ -25,7 +25,7 @@ from recado.emulator.phone.documents import (
 from recado.emulator.rules.refusals import Refusal
 from recado.emulator.service import Emulator
 from recado.emulator.settings import ApiKey
-from recado.emulator.store import Delivery
+from recado.emulator.store import WebhookDelivery
 
 Handler = Callable[[Request], Awaitable[Response]]
 
@@ -67,13 +67,13 @@ class Control:
         if isinstance(asked, Mapping):
             return _json(self._receive(asked), 201)
         if not isinstance(asked, list):
-            raise BadDocument("A message or a list of messages is expected.")
+            raise InvalidDocument("A message or a list of messages is expected.")
         return _json([self._receive(one) for one in asked], 201)
 
     def _receive(self, asked: JsonValue) -> JsonObject:
         message = self._store.receive(read_inbound(asked))
         if isinstance(message, Refusal):
-            raise BadDocument("No account is known for this 'to'; configure the number or give 'account_sid'.")
+            raise InvalidDocument("No account is known for this 'to'; configure the number or give 'account_sid'.")
         return view_message(message)
 
     async def messages(self, request: Request) -> Response:
@@ -81,21 +81,21 @@ class Control:
         wanted = {name: query[name] for name in ("account_sid", "direction", "from", "to", "status") if name in query}
         after, wait = _number(request, "after"), _number(request, "wait")
 
-        def look() -> list[JsonObject]:
+        def read() -> list[JsonObject]:
             views = (view_message(message) for message in self._store.messages_after(int(after)))
             return [view for view in views if all(view[name] == value for name, value in wanted.items())][:MAX_ITEMS]
 
-        return _page(await self._emulator.wait_until(look, wait), after)
+        return _page(await self._emulator.wait_until(read, wait), after)
 
     async def message(self, request: Request) -> Response:
         """With `status` and `wait` it is held until the message has come to that status."""
         sid, status = request.path_params["sid"], request.query_params.get("status")
 
-        def look() -> Message | None:
+        def read() -> EmulatedMessage | None:
             message = self._store.any_message(sid)
             return message if message is not None and status in (None, message.status) else None
 
-        found = await self._emulator.wait_until(look, _number(request, "wait")) or self._store.any_message(sid)
+        found = await self._emulator.wait_until(read, _number(request, "wait")) or self._store.any_message(sid)
         return _json({"error": f"There is no message {sid}."}, 404) if found is None else _json(view_message(found))
 
     async def deliveries(self, request: Request) -> Response:
@@ -103,11 +103,11 @@ class Control:
         wanted = {name: query[name] for name in ("kind", "message_sid", "message_status") if name in query}
         after, wait = _number(request, "after"), _number(request, "wait")
 
-        def look() -> list[JsonObject]:
+        def read() -> list[JsonObject]:
             views = (view_delivery(delivery) for delivery in self._store.deliveries_after(int(after)))
             return [view for view in views if all(view[name] == value for name, value in wanted.items())][:MAX_ITEMS]
 
-        return _page(await self._emulator.wait_until(look, wait), after)
+        return _page(await self._emulator.wait_until(read, wait), after)
 
     async def faults(self, _: Request) -> Response:
         return _json({"items": [asdict(fault) for fault in self._store.faults.waiting()]})
@@ -126,7 +126,7 @@ class Control:
         accounts = list(self._store.accounts)
         number = read_number(parse(await request.body()), accounts[0] if len(accounts) == 1 else None)
         if number.account_sid not in self._store.accounts:
-            raise BadDocument(f"There is no account {number.account_sid}.")
+            raise InvalidDocument(f"There is no account {number.account_sid}.")
         self._store.numbers[number.address] = number
         return _json(asdict(number), 201)
 
@@ -135,13 +135,13 @@ class Control:
 
     async def add_account(self, request: Request) -> Response:
         """A known SID gets a new token (that is how a rotation looks); a key is added to its account."""
-        document = Document(parse(await request.body()))
+        document = JsonDocument(parse(await request.body()))
         document.allow("sid", "token", "key_sid", "key_secret")
         sid, token, key = document.text("sid"), document.maybe_text("token"), document.maybe_text("key_sid")
         if token is not None:
             self._store.accounts[sid] = token
         elif sid not in self._store.accounts:
-            raise BadDocument("'token' is missing.")
+            raise InvalidDocument("'token' is missing.")
         if key is not None:
             self._store.keys[key] = ApiKey(sid, document.text("key_secret"))
         return _json({"sid": sid}, 201)
@@ -170,7 +170,7 @@ class Control:
         return _json({})
 
 
-def view_message(message: Message) -> JsonObject:
+def view_message(message: EmulatedMessage) -> JsonObject:
     return {
         "seq": message.seq,
         "sid": message.sid,
@@ -200,12 +200,12 @@ def view_message(message: Message) -> JsonObject:
     }
 
 
-def view_delivery(delivery: Delivery) -> JsonObject:
+def view_delivery(delivery: WebhookDelivery) -> JsonObject:
     return asdict(delivery)
 
 
 def _opt_out(value: JsonValue) -> tuple[str, str]:
-    document = Document(value)
+    document = JsonDocument(value)
     document.allow("number", "user")
     return document.text("number"), document.text("user")
 
@@ -214,14 +214,14 @@ def _number(request: Request, name: str) -> float:
     try:
         return max(0.0, float(request.query_params.get(name, "0")))
     except ValueError as error:
-        raise BadDocument(f"{name!r} must be a number.") from error
+        raise InvalidDocument(f"{name!r} must be a number.") from error
 
 
 def _readable(handler: Handler) -> Handler:
     async def answered(request: Request) -> Response:
         try:
             return await handler(request)
-        except BadDocument as error:
+        except InvalidDocument as error:
             return _json({"error": str(error)}, 400)
 
     return answered

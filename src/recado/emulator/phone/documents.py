@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
 
-from recado.emulator.forms import Attachment, Form, Inbound
+from recado.emulator.forms import Attachment, Form, InboundRequest
 from recado.emulator.messages import JsonValue
 from recado.emulator.rules.faults import KINDS, Fault
 from recado.emulator.settings import Number, Policies
@@ -17,16 +17,16 @@ _PIXEL = base64.b64decode(
 )
 
 
-class BadDocument(ValueError):
+class InvalidDocument(ValueError):
     """The JSON of a control request does not say what is needed."""
 
 
-class Document:
+class JsonDocument:
     """A JSON object whose values are asked for by name and type."""
 
     def __init__(self, value: JsonValue) -> None:
         if not isinstance(value, Mapping):
-            raise BadDocument("A JSON object is expected.")
+            raise InvalidDocument("A JSON object is expected.")
         self._values = value
 
     def names(self) -> set[str]:
@@ -35,12 +35,12 @@ class Document:
     def allow(self, *names: str) -> None:
         unknown = sorted(self.names() - set(names))
         if unknown:
-            raise BadDocument(f"Unknown: {', '.join(unknown)}. Known: {', '.join(sorted(names))}.")
+            raise InvalidDocument(f"Unknown: {', '.join(unknown)}. Known: {', '.join(sorted(names))}.")
 
     def text(self, name: str) -> str:
         value = self.maybe_text(name)
         if value is None:
-            raise BadDocument(f"{name!r} is missing.")
+            raise InvalidDocument(f"{name!r} is missing.")
         return value
 
     def maybe_text(self, name: str) -> str | None:
@@ -49,18 +49,18 @@ class Document:
             return value
         if isinstance(value, int | float) and not isinstance(value, bool):
             return str(value)
-        raise BadDocument(f"{name!r} must be a text.")
+        raise InvalidDocument(f"{name!r} must be a text.")
 
     def number(self, name: str) -> float | None:
         value = self._values.get(name)
         if value is None or (isinstance(value, int | float) and not isinstance(value, bool)):
             return value
-        raise BadDocument(f"{name!r} must be a number.")
+        raise InvalidDocument(f"{name!r} must be a number.")
 
     def amount(self, name: str, default: float) -> float:
         value = self.number(name)
         if value is not None and value < 0:
-            raise BadDocument(f"{name!r} must not be negative.")
+            raise InvalidDocument(f"{name!r} must not be negative.")
         return default if value is None else value
 
     def integer(self, name: str, default: int | None) -> int | None:
@@ -72,19 +72,19 @@ class Document:
     def flag(self, name: str, default: bool) -> bool:
         value = self._values.get(name, default)
         if not isinstance(value, bool):
-            raise BadDocument(f"{name!r} must be true or false.")
+            raise InvalidDocument(f"{name!r} must be true or false.")
         return value
 
     def items(self, name: str) -> Sequence[JsonValue]:
         value = self._values.get(name, [])
         if isinstance(value, str) or not isinstance(value, Sequence):
-            raise BadDocument(f"{name!r} must be a list.")
+            raise InvalidDocument(f"{name!r} must be a list.")
         return value
 
     def object(self, name: str) -> Mapping[str, JsonValue]:
         value = self._values.get(name, {})
         if not isinstance(value, Mapping):
-            raise BadDocument(f"{name!r} must be an object.")
+            raise InvalidDocument(f"{name!r} must be an object.")
         return value
 
 
@@ -92,18 +92,18 @@ def parse(raw: bytes) -> JsonValue:
     try:
         value: JsonValue = json.loads(raw or b"{}")
     except ValueError as error:
-        raise BadDocument(f"This is not JSON: {error}.") from error
+        raise InvalidDocument(f"This is not JSON: {error}.") from error
     return value
 
 
 _RENAMED = {"sender": "from"}
 
 
-def read_inbound(value: JsonValue) -> Inbound:
-    document = Document(value)
-    known = [_RENAMED.get(field.name, field.name) for field in fields(Inbound)]
+def read_inbound(value: JsonValue) -> InboundRequest:
+    document = JsonDocument(value)
+    known = [_RENAMED.get(field.name, field.name) for field in fields(InboundRequest)]
     document.allow(*known, "num_media", "media_urls")
-    return Inbound(
+    return InboundRequest(
         sender=document.text("from"),
         to=document.text("to"),
         body=document.maybe_text("body") or "",
@@ -127,20 +127,20 @@ def read_inbound(value: JsonValue) -> Inbound:
     )
 
 
-def _attachments(document: Document) -> tuple[Attachment, ...]:
-    given = tuple(_attachment(Document(item)) for item in document.items("media"))
-    linked = tuple(_attachment(Document({"url": url})) for url in document.items("media_urls"))
+def _attachments(document: JsonDocument) -> tuple[Attachment, ...]:
+    given = tuple(_attachment(JsonDocument(item)) for item in document.items("media"))
+    linked = tuple(_attachment(JsonDocument({"url": url})) for url in document.items("media_urls"))
     asked = document.integer("num_media", 0) or 0
     return given + linked + (Attachment("image/png", _PIXEL),) * (asked - len(given) - len(linked))
 
 
-def _attachment(document: Document) -> Attachment:
+def _attachment(document: JsonDocument) -> Attachment:
     document.allow("content_type", "content_base64", "url")
     encoded = document.maybe_text("content_base64")
     try:
         content = _PIXEL if encoded is None else base64.b64decode(encoded, validate=True)
     except binascii.Error as error:
-        raise BadDocument("'content_base64' is not base64.") from error
+        raise InvalidDocument("'content_base64' is not base64.") from error
     return Attachment(document.maybe_text("content_type") or "image/png", content, document.maybe_text("url"))
 
 
@@ -153,11 +153,11 @@ def _extra_fields(given: Mapping[str, JsonValue]) -> Form:
 
 
 def read_fault(value: JsonValue) -> Fault:
-    document = Document(value)
+    document = JsonDocument(value)
     document.allow(*(field.name for field in fields(Fault) if field.name != "id"))
     kind = document.text("kind")
     if kind not in KINDS:
-        raise BadDocument(f"There is no fault {kind!r}. Known: {', '.join(sorted(KINDS))}.")
+        raise InvalidDocument(f"There is no fault {kind!r}. Known: {', '.join(sorted(KINDS))}.")
     return Fault(
         kind=kind,
         times=document.integer("times", 1),
@@ -170,11 +170,11 @@ def read_fault(value: JsonValue) -> Fault:
 
 
 def read_number(value: JsonValue, only_account: str | None) -> Number:
-    document = Document(value)
+    document = JsonDocument(value)
     document.allow("address", "account_sid", "webhook_url", "fallback_url")
     account = document.maybe_text("account_sid") or only_account
     if account is None:
-        raise BadDocument("'account_sid' is missing, and there is more than one account.")
+        raise InvalidDocument("'account_sid' is missing, and there is more than one account.")
     return Number(
         address=document.text("address"),
         account_sid=account,
@@ -185,7 +185,7 @@ def read_number(value: JsonValue, only_account: str | None) -> Number:
 
 def read_policies(value: JsonValue, current: Policies) -> Policies:
     """Only the named policies change."""
-    document = Document(value)
+    document = JsonDocument(value)
     document.allow(*(field.name for field in fields(Policies)))
     return Policies(
         callback_delay=document.amount("callback_delay", current.callback_delay),

@@ -8,32 +8,32 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from recado.emulator.messages import Message
+from recado.emulator.messages import EmulatedMessage
 from recado.emulator.rules.faults import Fault
 from recado.emulator.settings import Policies
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class StatusStep:
     status: str
     announced: tuple[str, ...]
     error_code: int | None = None
 
 
 @dataclass(slots=True)
-class Life:
+class Lifecycle:
     """A message on its way; `taken` steps lie behind it."""
 
-    message: Message
+    message: EmulatedMessage
     sender: str | None
-    steps: tuple[Step, ...]
+    steps: tuple[StatusStep, ...]
     due: float
     delay: float
     taken: int = 0
 
 
-def _step(status: str, error_code: int | None = None) -> Step:
-    return Step(status, (status,), error_code)
+def _step(status: str, error_code: int | None = None) -> StatusStep:
+    return StatusStep(status, (status,), error_code)
 
 
 _CHOSEN = (_step("queued"),)
@@ -41,7 +41,7 @@ _DELIVERED = (_step("sent"), _step("delivered"))
 _READ = (*_DELIVERED, _step("read"))
 
 
-def plan(message: Message, fault: Fault | None, refusal: int | None, *, read: bool) -> tuple[Step, ...]:
+def plan(message: EmulatedMessage, fault: Fault | None, refusal: int | None, *, read: bool) -> tuple[StatusStep, ...]:
     """A message without a sender or an hour of its own is queued first; `refusal` is an error that comes late."""
     chosen = () if message.status == "queued" else _CHOSEN
     kind = None if fault is None else fault.kind
@@ -54,7 +54,9 @@ def plan(message: Message, fault: Fault | None, refusal: int | None, *, read: bo
     return chosen + (_READ if read else _DELIVERED)
 
 
-def disturb(steps: tuple[Step, ...], kind: str | None, policies: Policies, chance: random.Random) -> tuple[Step, ...]:
+def disturb(
+    steps: tuple[StatusStep, ...], kind: str | None, policies: Policies, chance: random.Random
+) -> tuple[StatusStep, ...]:
     """The same life, announced as a fault or the chances of the policies want it."""
     if kind == "callbacks_reordered" or happens(policies.callback_reorder, chance):
         steps = _announce(steps, [step.announced for step in steps[1:] + steps[:1]])
@@ -73,5 +75,5 @@ def happens(likelihood: float, chance: random.Random) -> bool:
     return likelihood > 0 and chance.random() < likelihood
 
 
-def _announce(steps: Sequence[Step], announced: Sequence[tuple[str, ...]]) -> tuple[Step, ...]:
+def _announce(steps: Sequence[StatusStep], announced: Sequence[tuple[str, ...]]) -> tuple[StatusStep, ...]:
     return tuple(replace(step, announced=said) for step, said in zip(steps, announced, strict=True))

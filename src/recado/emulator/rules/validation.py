@@ -36,7 +36,7 @@ _MAGIC_RECIPIENTS = {
 
 
 @dataclass(frozen=True, slots=True)
-class Draft:
+class CreateRequest:
     """A create as it was asked for."""
 
     to: str
@@ -52,14 +52,14 @@ class Draft:
     persistent_action: str
 
 
-def read_draft(fields: Iterable[tuple[str, str]]) -> Draft:
+def read_create_request(fields: Iterable[tuple[str, str]]) -> CreateRequest:
     first: dict[str, str] = {}
     media: list[str] = []
     for name, value in fields:
         first.setdefault(name, value)
         if name == "MediaUrl" and value:
             media.append(value)
-    return Draft(
+    return CreateRequest(
         to=first.get("To", ""),
         sender=first.get("From", ""),
         service=first.get("MessagingServiceSid", ""),
@@ -74,7 +74,7 @@ def read_draft(fields: Iterable[tuple[str, str]]) -> Draft:
     )
 
 
-def misses(draft: Draft) -> Refusal | None:
+def missing_parameter(draft: CreateRequest) -> Refusal | None:
     if not draft.to:
         return Refusal(21604)
     if not draft.sender and not draft.service:
@@ -84,7 +84,7 @@ def misses(draft: Draft) -> Refusal | None:
     return None
 
 
-def misaddresses(draft: Draft) -> Refusal | None:
+def invalid_address(draft: CreateRequest) -> Refusal | None:
     if not _RECIPIENT.fullmatch(draft.to) or draft.to == draft.sender:
         return Refusal(21211)
     if not draft.sender:
@@ -96,13 +96,13 @@ def misaddresses(draft: Draft) -> Refusal | None:
     return None
 
 
-def magic(draft: Draft) -> Refusal | None:
+def magic_refusal(draft: CreateRequest) -> Refusal | None:
     """WhatsApp addresses take part too, so that both channels can be tried with the same numbers."""
     code = _MAGIC_SENDERS.get(_phone(draft.sender)) or _MAGIC_RECIPIENTS.get(_phone(draft.to))
     return None if code is None else Refusal(code)
 
 
-def misfits(draft: Draft, now: float) -> Refusal | None:
+def invalid_content(draft: CreateRequest, now: float) -> Refusal | None:
     if units(draft.body) > MAX_BODY:
         return Refusal(21617)
     if len(draft.media_urls) > MAX_MEDIA:
@@ -116,7 +116,7 @@ def misfits(draft: Draft, now: float) -> Refusal | None:
     return _mistimed(draft, now) if draft.schedule_type else None
 
 
-def _mistimed(draft: Draft, now: float) -> Refusal | None:
+def _mistimed(draft: CreateRequest, now: float) -> Refusal | None:
     if not draft.service:
         return Refusal(35118)
     at = moment_of(draft.send_at)

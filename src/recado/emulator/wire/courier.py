@@ -10,10 +10,10 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from urllib.parse import parse_qsl, quote_plus, urljoin, urlsplit
 
-from recado.emulator.clock import Ids
+from recado.emulator.clock import SidGenerator
 from recado.emulator.forms import Form
 from recado.emulator.store import Outgoing, Store
-from recado.emulator.wire.posting import Answered, Outcome, Timers, Unanswered, Unreached, Wire
+from recado.emulator.wire.posting import Answered, Outcome, Timers, Unanswered, Unreached, WebhookClient
 from recado.emulator.wire.signature import sign
 from recado.emulator.wire.twiml import Redirect, Reply, Unreadable, read_answer
 
@@ -64,10 +64,10 @@ def _within(text: str | None, least: int, most: int, default: int) -> int:
 
 
 class Courier:
-    def __init__(self, store: Store, ids: Ids) -> None:
+    def __init__(self, store: Store, ids: SidGenerator) -> None:
         self._store = store
         self._ids = ids
-        self._wire = Wire()
+        self._wire = WebhookClient()
         self._places = asyncio.Semaphore(MAX_AT_ONCE)
         self._running: set[asyncio.Task[None]] = set()
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from itertools import islice
 from urllib.parse import urlencode
 
-from recado.emulator.messages import JsonObject, Message, message_resource
+from recado.emulator.messages import EmulatedMessage, JsonObject, message_resource
 from recado.emulator.rules.refusals import Refusal
 from recado.emulator.rules.validation import moment_of
 from recado.emulator.store import Search, Store
@@ -70,7 +70,7 @@ def list_page(store: Store, account_sid: str, asked: ListRequest) -> JsonObject:
     return _envelope(asked, older[: asked.size], older=len(older) > asked.size, newer=direction == _OLDER)
 
 
-def _envelope(asked: ListRequest, shown: Sequence[Message], *, older: bool, newer: bool) -> JsonObject:
+def _envelope(asked: ListRequest, shown: Sequence[EmulatedMessage], *, older: bool, newer: bool) -> JsonObject:
     start = asked.page * asked.size
     return {
         "end": start + max(len(shown) - 1, 0),

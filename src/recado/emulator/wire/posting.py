@@ -52,7 +52,7 @@ class _Connection:
         return now - self.used_at < _IDLE_SECONDS and not self.reader.at_eof() and not self.writer.is_closing()
 
 
-class Wire:
+class WebhookClient:
     def __init__(self) -> None:
         self._idle: defaultdict[tuple[str, str], list[_Connection]] = defaultdict(list)
 

@@ -19,16 +19,16 @@ from starlette.routing import Route
 
 from recado.emulator.messages import (
     API_VERSION,
+    EmulatedMessage,
     JsonObject,
     Media,
-    Message,
     date,
     media_resource,
     message_resource,
 )
 from recado.emulator.rules.faults import ANSWER, FETCHING, READING, REFUSING, Fault
 from recado.emulator.rules.refusals import BROKEN, DAILY_CAP, NOT_FOUND, THROTTLED, UNAUTHENTICATED, Refusal
-from recado.emulator.rules.validation import read_draft
+from recado.emulator.rules.validation import read_create_request
 from recado.emulator.service import Emulator
 from recado.emulator.store import Store
 from recado.emulator.wire.paging import list_page, read_list_request
@@ -115,7 +115,7 @@ class Rest:
     # Messages.
 
     async def create(self, request: Request, owner: str) -> Answer:
-        draft = read_draft(await _form(request))
+        draft = read_create_request(await _form(request))
         fault = self._store.faults.take(ANSWER, draft.to, draft.body)
         if fault is not None and fault.kind in REFUSING:
             return _refusal_of(fault)
@@ -158,7 +158,7 @@ class Rest:
             return NOT_FOUND
         return self._store.delete(message) or Response(status_code=204)
 
-    def _message(self, request: Request, owner: str) -> Message | None:
+    def _message(self, request: Request, owner: str) -> EmulatedMessage | None:
         return self._store.message(owner, request.path_params["message"])
 
     # Media.
@@ -348,11 +348,11 @@ async def _fields(request: Request) -> dict[str, str]:
     return {str(name): str(value) for name, value in document.items()} if isinstance(document, Mapping) else {}
 
 
-def _media_of(message: Message | None, sid: str) -> Media | None:
+def _media_of(message: EmulatedMessage | None, sid: str) -> Media | None:
     return None if message is None else next((media for media in message.media if media.sid == sid), None)
 
 
-def _media_page(message: Message, path: str) -> JsonObject:
+def _media_page(message: EmulatedMessage, path: str) -> JsonObject:
     uri = f"{path}?PageSize=50&Page=0"
     return {
         "end": max(len(message.media) - 1, 0),

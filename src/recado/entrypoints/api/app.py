@@ -15,10 +15,10 @@ from recado.channels.twilio.webhook.routes import TwilioWebhooks
 from recado.core.database.engine import Database
 from recado.core.errors import DomainError
 from recado.core.tracing import Traces
-from recado.entrypoints.api.errors import _as_json
-from recado.entrypoints.api.health import _add_health
+from recado.entrypoints.api.errors import error_response
+from recado.entrypoints.api.health import add_health
 from recado.entrypoints.api.internal import Ticks, add_internal
-from recado.entrypoints.api.metrics import _add_metrics
+from recado.entrypoints.api.metrics import add_metrics
 from recado.migrations.starting import schema_problem
 from recado.operations.readiness import Readiness
 
@@ -30,7 +30,7 @@ def build_app(container: "Container") -> ASGIApp:
     """The whole server. It closes the container's database when it is shut down."""
     database: Database = container.database()
     ticks = Ticks(container)
-    readiness = Readiness(database, container.sealer(), container.clock(), container.broker_watch(), schema_problem)
+    readiness = Readiness(database, container.sealer(), container.clock(), container.broker_monitor(), schema_problem)
     traces: Traces = container.traces()
 
     @asynccontextmanager
@@ -50,8 +50,8 @@ def build_app(container: "Container") -> ASGIApp:
         redoc_url=None,
         telemetry={"tracing": False, "metrics": False, "logs": False},
     )
-    app.add_exception_handler(DomainError, _as_json)
-    _add_health(app, readiness)
+    app.add_exception_handler(DomainError, error_response)
+    add_health(app, readiness)
     add_internal(app, container.settings().internal_api_key, ticks)
-    _add_metrics(app, container.exposition())
+    add_metrics(app, container.exposition())
     return TwilioWebhooks(container.webhooks(), app, container.meters(), traces)

@@ -6,7 +6,7 @@ from fastapi.responses import JSONResponse
 from recado.core.errors import DomainError
 
 
-async def _as_json(_request: Request, error: Exception) -> JSONResponse:
+async def error_response(_request: Request, error: Exception) -> JSONResponse:
     """Errors that callers can understand, in one shape; anything else is a 500 that says nothing."""
     if not isinstance(error, DomainError):
         raise error

@@ -3,7 +3,7 @@
 from fastapi import FastAPI, Response
 from pydantic import BaseModel
 
-from recado.operations.readiness import BrokerSeen, Readiness
+from recado.operations.readiness import BrokerStatus, Readiness
 
 
 class Health(BaseModel):
@@ -28,7 +28,7 @@ class ReadyHealth(Health):
     broker: BrokerHealth | None = None
 
 
-def _add_health(app: FastAPI, readiness: Readiness) -> None:
+def add_health(app: FastAPI, readiness: Readiness) -> None:
     @app.get("/healthz", tags=["operations"], summary="The process lives")
     async def healthz() -> Health:
         return Health(status="ok")
@@ -41,16 +41,16 @@ def _add_health(app: FastAPI, readiness: Readiness) -> None:
         response_model_exclude_unset=True,
     )
     async def readyz(response: Response) -> ReadyHealth:
-        verdict = await readiness.judge()
+        verdict = await readiness.check()
         status = "ready" if verdict.why is None else "unready"
         if verdict.why is not None:
             response.status_code = 503
         if verdict.broker is None:
             return ReadyHealth(status=status, why=verdict.why)
-        return ReadyHealth(status=status, why=verdict.why, broker=_told(verdict.broker))
+        return ReadyHealth(status=status, why=verdict.why, broker=_broker_health(verdict.broker))
 
 
-def _told(broker: BrokerSeen) -> BrokerHealth:
+def _broker_health(broker: BrokerStatus) -> BrokerHealth:
     return BrokerHealth(
         name=broker.name, reachable=broker.reachable, warnings=list(broker.warnings), detail=dict(broker.detail)
     )

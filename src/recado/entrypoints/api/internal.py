@@ -65,19 +65,19 @@ class Ticks:
 
     def __init__(self, container: "Container") -> None:
         self._container = container
-        self._making = asyncio.Lock()
+        self._worker_lock = asyncio.Lock()
         self._worker: Worker | None = None
         self._under_way: set[asyncio.Future[None]] = set()
         self._samples = Sampler(container.clock())
 
-    def refused(self) -> None:
+    def log_refusal(self) -> None:
         """A request came without the key. Anyone can send those without end, so not each of them makes a line."""
         if times := self._samples.admit("internal.refused"):
             log.warning("internal.refused", path=PATH, times=times)
 
     async def run(self, seconds: float, *, linger: bool) -> Ticked:
         """One round; see `Rounds.tick`."""
-        worker = await self._made()
+        worker = await self._get_worker()
         ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._under_way.add(ended)
         try:
@@ -97,13 +97,13 @@ class Ticks:
         self._worker.stop()
         if self._under_way:
             await asyncio.wait(self._under_way, timeout=2 * GIVE_BACK_SECONDS)
-        from recado.entrypoints.worker import close
+        from recado.entrypoints.worker import close_container
 
         await self._container.suspects().aclose()
-        await close(self._container)
+        await close_container(self._container)
 
-    async def _made(self) -> Worker:
-        async with self._making:
+    async def _get_worker(self) -> Worker:
+        async with self._worker_lock:
             if self._worker is None:
                 # It imports agents and the HTTP client, which would hold up webhooks for half a second.
                 self._worker = await asyncio.to_thread(self._container.worker)
@@ -114,7 +114,7 @@ def add_internal(app: FastAPI, key: str | None, ticks: Ticks) -> None:
     """The route, for both methods: timers post, Vercel's cron gets."""
 
     async def tick(request: Request) -> JSONResponse:
-        _let_in(request, key, ticks)
+        _authorize(request, key, ticks)
         ticked = await ticks.run(_seconds(request), linger=_linger(request))
         return JSONResponse(asdict(ticked), headers=_HEADERS)
 
@@ -132,7 +132,7 @@ def add_internal(app: FastAPI, key: str | None, ticks: Ticks) -> None:
         )
 
 
-def _let_in(request: Request, key: str | None, ticks: Ticks) -> None:
+def _authorize(request: Request, key: str | None, ticks: Ticks) -> None:
     if key is None:
         raise InternalClosed("/internal/ is closed to everybody until RECADO_INTERNAL_API_KEY is set")
     scheme, _, given = request.headers.get("authorization", "").partition(" ")
@@ -140,7 +140,7 @@ def _let_in(request: Request, key: str | None, ticks: Ticks) -> None:
     if scheme.lower() != "bearer" or not hmac.compare_digest(
         _digest(given.strip().encode("latin-1")), _digest(key.encode())
     ):
-        ticks.refused()
+        ticks.log_refusal()
         raise InternalKeyWrong("this needs the header Authorization: Bearer and the value of RECADO_INTERNAL_API_KEY")
 
 

@@ -7,7 +7,7 @@ from fastapi.responses import PlainTextResponse
 from recado.operations.exposition import CONTENT_TYPE, Exposition
 
 
-def _add_metrics(app: FastAPI, exposition: Exposition) -> None:
+def add_metrics(app: FastAPI, exposition: Exposition) -> None:
     @app.get(
         "/metrics",
         tags=["operations"],
@@ -18,4 +18,4 @@ def _add_metrics(app: FastAPI, exposition: Exposition) -> None:
     async def metrics(request: Request) -> Response:
         if not exposition.allows(request.headers.get("authorization", "")):
             return Response(status_code=401, headers={"WWW-Authenticate": "Bearer"})
-        return Response(await exposition.of_all(), media_type=CONTENT_TYPE)
+        return Response(await exposition.render_all(), media_type=CONTENT_TYPE)

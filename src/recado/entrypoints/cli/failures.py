@@ -13,31 +13,31 @@ if TYPE_CHECKING:
     from recado.core.errors import DomainError
 
 _DRIVERS: Final = frozenset({"sqlalchemy", "pysqlite3", "sqlite3", "psycopg"})
-_OF_THE_MACHINE: Final = frozenset(
+_MACHINE_ERRORS: Final = frozenset(
     {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EFBIG}
 )
 
 
-def sentence_of(error: Exception) -> str | None:
+def operator_message(error: Exception) -> str | None:
     """The sentence, or None for what is no operator's to mend."""
     if isinstance(error, OSError):
-        return _of_the_system(error)
+        return _system_message(error)
     # Asked by name: most of what comes by here is a command's own way to end, and no driver is loaded for that.
     if type(error).__module__.partition(".")[0] not in _DRIVERS:
         return None
-    known = _of_a_driver(error)
+    known = _driver_error(error)
     return None if known is None else str(known)
 
 
-def _of_the_system(error: OSError) -> str | None:
+def _system_message(error: OSError) -> str | None:
     if error.errno == errno.EPIPE or error.strerror is None:
         return None
     if error.filename is not None:
         return f"{error.filename}: {error.strerror}"
-    return error.strerror if error.errno in _OF_THE_MACHINE else None
+    return error.strerror if error.errno in _MACHINE_ERRORS else None
 
 
-def _of_a_driver(error: Exception) -> "DomainError | None":
+def _driver_error(error: Exception) -> "DomainError | None":
     from sqlalchemy.engine import make_url
 
     from recado.core.database.engine import on_postgresql

@@ -69,9 +69,9 @@ class LazyGroup(TyperGroup):
         except DomainError as error:
             _fail(str(error), SETTINGS_ARE_WRONG if isinstance(error, ConfigurationError) else 1)
         except Exception as error:
-            from recado.entrypoints.cli.failures import sentence_of
+            from recado.entrypoints.cli.failures import operator_message
 
-            told = sentence_of(error)
+            told = operator_message(error)
             if told is None:
                 raise
             _fail(told, 1)
@@ -135,9 +135,9 @@ def _root(
     Settings are environment variables that begin with RECADO_; `recado doctor` says what is wrong with them.
     """
     if with_parent:
-        from recado.entrypoints.shutdown import end_with_parent
+        from recado.entrypoints.shutdown import exit_with_parent
 
-        end_with_parent()
+        exit_with_parent()
 
 
 def _not_loaded() -> None:

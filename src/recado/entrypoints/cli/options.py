@@ -27,7 +27,7 @@ OwnerId: TypeAlias = Annotated[
 ]
 
 
-def from_variable(variable: str, option: str) -> str:
+def secret_from_variable(variable: str, option: str) -> str:
     """A secret that was put into an environment variable, so that no process list and no shell history shows it."""
     value = os.environ.get(variable)
     if not value:
@@ -35,7 +35,7 @@ def from_variable(variable: str, option: str) -> str:
     return value
 
 
-def listed(text: str | None) -> Sequence[str] | None:
+def comma_separated(text: str | None) -> Sequence[str] | None:
     """What was typed with commas between; an empty text means: back to the product's own."""
     words = [word.strip() for word in (text or "").split(",")]
     return [word for word in words if word] or None

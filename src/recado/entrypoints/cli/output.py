@@ -19,7 +19,7 @@ Json: TypeAlias = bool | int | float | str | Sequence["Json"] | Mapping[str, "Js
 Item: TypeAlias = Mapping[str, Json]
 
 PROGRESS_SECONDS: Final = 3.0
-MOST_SHOWN: Final = 1_000
+MAX_SHOWN: Final = 1_000
 """How many of what may be very many a person is shown at once."""
 
 
@@ -29,7 +29,7 @@ def document(value: Json | Mapping[str, object]) -> None:
 
 
 @contextmanager
-def document_of_many() -> Iterator[Callable[[Item], None]]:
+def streamed_document() -> Iterator[Callable[[Item], None]]:
     """One JSON document that is a list, written item by item."""
     begun = False
 
@@ -101,7 +101,7 @@ def column(name: str) -> Callable[[Item], str]:
     return lambda item: _word(item[name])
 
 
-def age(seconds: float) -> str:
+def format_age(seconds: float) -> str:
     """A span as people say it: `40 s`, `12 min`, `3 h`, `2 d`."""
     for limit, unit, size in ((90, "s", 1), (5_400, "min", 60), (129_600, "h", 3_600)):
         if seconds < limit:

@@ -29,14 +29,14 @@ def run(
     work: "Callable[[Container], Awaitable[T]]",
     purpose: Purpose = "cli",
     *,
-    besides: Collection[str | None] = (),
+    secret_names: Collection[str | None] = (),
 ) -> T:
     """What `work` gives for a container over the configured database, whose schema is brought up first.
 
-    An SQLite file that is not there is a mistake and is not made. `besides` are variables that options name for
+    An SQLite file that is not there is a mistake and is not made. `secret_names` are variables that options name for
     secrets: theirs to choose, even where they look like settings.
     """
-    settings = settings_for(purpose, besides=besides)
+    settings = settings_for(purpose, secret_names=secret_names)
     from recado.bootstrap import Container, metadata
     from recado.migrations.starting import bring_up
 
@@ -47,23 +47,25 @@ def run(
     return asyncio.run(_closing(container, work))
 
 
-def settings_for(purpose: Purpose, *, besides: Collection[str | None] = ()) -> Settings:
+def settings_for(purpose: Purpose, *, secret_names: Collection[str | None] = ()) -> Settings:
     """The settings of this environment, and logs on standard error: for commands only what is worth a person's eye."""
     from recado.core.telemetry import configure_logging
 
-    settings = load_settings({name: text for name, text in os.environ.items() if name not in besides}, purpose=purpose)
+    settings = load_settings(
+        {name: text for name, text in os.environ.items() if name not in secret_names}, purpose=purpose
+    )
     level = settings.log_level if "RECADO_LOG_LEVEL" in os.environ else "warning"
     configure_logging(level, sys.stderr, SystemClock())
     return settings
 
 
-def settings_of(purpose: Purpose, **other: str) -> Settings:
+def settings_with(purpose: Purpose, **other: str) -> Settings:
     """The settings of this environment, but for some variables."""
     environment = {**os.environ, **{f"RECADO_{name}": value for name, value in other.items()}}
     return load_settings(environment, purpose=purpose)
 
 
-async def known(container: "Container", owner_id: UUID) -> UUID:
+async def require_owner(container: "Container", owner_id: UUID) -> UUID:
     """The id of an owner that exists; raises `NotFound`."""
     return (await container.identity().owner(owner_id)).id
 

@@ -29,7 +29,7 @@ TURN: Final = 8
 """Requests that are begun in one turn of the loop, webhooks apart. A thousand health checks at once take as long as
 before; what comes in meanwhile waits for eight of them and not for all."""
 
-LOG_TICKS: Final = 10
+TICKS_PER_LOG: Final = 10
 """At most one line in as many ticks tells what was refused: an attack must not fill the disk."""
 
 
@@ -45,7 +45,7 @@ class Member(Protocol):
     def overdue(self) -> None:
         """It was waited for, and the time is up."""
 
-    def give_way(self) -> None:
+    def close_idle(self) -> None:
         """It holds too much while there is too little: it frees what is not with the application, and goes."""
 
     def abort(self) -> None:
@@ -79,7 +79,7 @@ class Connections:
         self._queued = deque[Callable[[], None]]()
         self._timer: asyncio.TimerHandle | None = None
         self._unsaid = Counter[Reason]()
-        self._said_at = -LOG_TICKS
+        self._said_at = -TICKS_PER_LOG
         self.head_ticks = _ticks(limits.head_seconds)
         self.body_ticks = _ticks(limits.body_seconds)
 
@@ -182,10 +182,10 @@ class Connections:
                 if self._held <= enough or not member.held:
                     break
                 self.refused("memory")
-                member.give_way()
+                member.close_idle()
         if self._held > self.limits.held_bytes and latest.pool is None:  # It sends more while it is being answered.
             self.refused("memory")
-            latest.give_way()
+            latest.close_idle()
 
     # --- Too many, too late -------------------------------------------------------------------------------------------
 
@@ -200,7 +200,7 @@ class Connections:
             member.abort()
         for member in self._due(self._leaving):
             member.abort()
-        if self._unsaid and self._now >= self._said_at + LOG_TICKS:
+        if self._unsaid and self._now >= self._said_at + TICKS_PER_LOG:
             log.warning("serve.refused", **dict(self._unsaid), open=self._open, held_bytes=self._held)
             self._unsaid.clear()
             self._said_at = self._now

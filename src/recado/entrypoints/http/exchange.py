@@ -25,7 +25,7 @@ _LARGE: Final = 65_536
 """A body from here on is not copied to stand in one piece with its head."""
 
 
-class Wire(Protocol):
+class ResponseWriter(Protocol):
     """The connection, as an answer needs it."""
 
     def write(self, data: bytes) -> None: ...
@@ -48,7 +48,9 @@ class Exchange:
         "keep_alive", "scope", "size", "status",
     )  # fmt: skip
 
-    def __init__(self, wire: Wire, scope: Scope, body: bytes | bytearray, *, size: int, keep_alive: bool) -> None:
+    def __init__(
+        self, wire: ResponseWriter, scope: Scope, body: bytes | bytearray, *, size: int, keep_alive: bool
+    ) -> None:
         self.scope = scope
         self.keep_alive = keep_alive
         self.size = size

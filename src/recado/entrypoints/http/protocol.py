@@ -188,7 +188,7 @@ class HttpConnection(asyncio.Protocol):
             self.connections.refused("silent")
         self._leave()
 
-    def give_way(self) -> None:
+    def close_idle(self) -> None:
         self._drop(_OVERLOADED, linger=False)
 
     def abort(self) -> None:

@@ -9,4 +9,4 @@ class Finding:
 
     name: str
     ok: bool
-    says: str
+    detail: str

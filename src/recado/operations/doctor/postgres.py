@@ -8,7 +8,7 @@ from recado.operations.doctor.findings import Finding
 _STRONG: Final = frozenset({"on", "remote_write", "remote_apply"})
 
 
-def _settings_of_server(database_url: str) -> Mapping[str, str]:
+def server_settings(database_url: str) -> Mapping[str, str]:
     from recado.core.database.postgres.database import PostgresDatabase
 
     names = ("fsync", "full_page_writes", "server_encoding", "synchronous_commit")
@@ -23,7 +23,7 @@ def _settings_of_server(database_url: str) -> Mapping[str, str]:
     return {str(name): str(setting) for name, setting in rows}
 
 
-def encoding(settings: Mapping[str, str]) -> list[Finding]:
+def check_encoding(settings: Mapping[str, str]) -> list[Finding]:
     """Whether the database can hold every letter that customers write."""
     name = settings.get("server_encoding", "UTF8")
     if name == "UTF8":
@@ -38,7 +38,7 @@ def encoding(settings: Mapping[str, str]) -> list[Finding]:
     ]
 
 
-def durability(settings: Mapping[str, str]) -> list[Finding]:
+def check_durability(settings: Mapping[str, str]) -> list[Finding]:
     """What PostgreSQL's settings mean for messages that were answered 200: a crash must not take them back."""
     findings = [
         Finding("durability", False, f"PostgreSQL runs with {name}=off: {what}; set {name}=on")

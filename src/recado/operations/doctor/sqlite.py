@@ -16,7 +16,7 @@ _NETWORK: Final = frozenset(
 _OCTAL: Final = re.compile(r"\\([0-7]{3})")
 
 
-def _sqlite() -> Finding:
+def sqlite_version() -> Finding:
     from recado.core.database.sqlite.driver import SAFE_SQLITE, sqlite_is_safe, sqlite_module
 
     version = sqlite_module().sqlite_version
@@ -28,7 +28,7 @@ def _sqlite() -> Finding:
     )
 
 
-def shared(path: Path, mounts: str) -> list[Finding]:
+def on_network_file_system(path: Path, mounts: str) -> list[Finding]:
     """Whether the file lies where other machines may have it too; `mounts` is what `/proc/mounts` says."""
     kind, place, real = "", Path("/"), path.resolve()
     for line in mounts.splitlines():
@@ -44,14 +44,14 @@ def shared(path: Path, mounts: str) -> list[Finding]:
     ]
 
 
-def _mounts() -> str:
+def read_mounts() -> str:
     try:
         return Path("/proc/mounts").read_text(errors="surrogateescape")
     except OSError:  # Not on Linux.
         return ""
 
 
-def _open_to_others(path: Path) -> list[Finding]:
+def mode_findings(path: Path) -> list[Finding]:
     """Files of a release that made them with another mode, or of a careless copy; some share them on purpose."""
     named = [path, *(Path(f"{path}{log}") for log in ("-wal", "-shm"))]
     modes = {each: stat.S_IMODE(each.stat().st_mode) for each in named if each.exists()}

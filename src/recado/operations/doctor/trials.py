@@ -26,10 +26,10 @@ _NAMED: Final = 3
 """How many accounts a sentence names."""
 
 
-async def _try(database: "Database", sealer: "Sealer") -> list[Finding]:
+async def try_database(database: "Database", sealer: "Sealer") -> list[Finding]:
     try:
         async with asyncio.timeout(TRIAL_SECONDS):
-            return [await _write(database), await _key(database, sealer)]
+            return [await _try_write(database), await _try_key(database, sealer)]
     except TimeoutError:
         return [Finding("write", False, f"the database did not answer within {TRIAL_SECONDS:g} s")]
     except DomainError as error:
@@ -38,7 +38,7 @@ async def _try(database: "Database", sealer: "Sealer") -> list[Finding]:
         await database.close()
 
 
-async def _write(database: "Database") -> Finding:
+async def _try_write(database: "Database") -> Finding:
     from recado.operations.readiness import read_only_problem, trial_write
 
     if on_postgresql(database.url):
@@ -50,14 +50,14 @@ async def _write(database: "Database") -> Finding:
     return Finding("write", True, "a trial was stored and taken away again")
 
 
-async def _key(database: "Database", sealer: "Sealer") -> Finding:
+async def _try_key(database: "Database", sealer: "Sealer") -> Finding:
     from recado.operations.readiness import newest_accounts
 
     accounts = await database.read(lambda uow: newest_accounts(uow, _CREDENTIALS), owner=None)
-    return judged(accounts, sealer)
+    return check_credentials(accounts, sealer)
 
 
-def judged(accounts: "Sequence[TwilioAccount]", sealer: "Sealer") -> Finding:
+def check_credentials(accounts: "Sequence[TwilioAccount]", sealer: "Sealer") -> Finding:
     """Whether the key opens what is stored: none is another key, some are rows that were changed or copied."""
     from recado.operations.readiness import OPENS_NONE, opens
 

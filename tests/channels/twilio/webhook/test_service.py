@@ -27,7 +27,7 @@ from recado.core.clock import FrozenClock
 from recado.core.errors import Conflict, InvalidInput, NotFound
 from recado.core.otel import OtelTraces
 from recado.entrypoints.api.app import build_app
-from recado.entrypoints.worker import close
+from recado.entrypoints.worker import close_container
 from recado.identity.passwords import Passwords
 from recado.identity.service import IdentityService, Registration
 from recado.settings import Settings
@@ -93,7 +93,7 @@ async def container(empty_database: Path, tmp_path: Path, clock: FrozenClock) ->
     with container.clock.override(clock):
         container.identity.override(IdentityService(container.database(), clock, container.ids(), weak))
         yield container
-        await close(container)
+        await close_container(container)
 
 
 @pytest.fixture

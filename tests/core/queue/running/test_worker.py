@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import text
 
-from recado.bootstrap import Container, bell_of, metadata
+from recado.bootstrap import Container, database_wakeups_of, metadata
 from recado.core.clock import SystemClock
 from recado.core.database.engine import Database
 from recado.core.ids import UuidV7
@@ -23,8 +23,8 @@ from recado.core.queue.running.isolation import Command, SuspectRunner
 from recado.core.queue.running.maintenance import Relay
 from recado.core.queue.running.worker import Worker
 from recado.core.queue.service import QueueService
-from recado.entrypoints.shutdown import Farewell
-from recado.entrypoints.worker import Ending, work
+from recado.entrypoints.shutdown import ShutdownSignals
+from recado.entrypoints.worker import WorkerEnding, run_worker
 from recado.migrations.runner import migrate_sqlite
 from recado.settings import Settings
 from tests.contracts.queue import PADARIA, NoChance, ScriptedHandler
@@ -76,7 +76,7 @@ class Workshop:
         relay = Relay(queue, Cron(self.database, self.clock, self.ids, []), self.clock)
         return Worker(
             queue,
-            bell_of(self.database, self.clock),
+            database_wakeups_of(self.database, self.clock),
             relay,
             heartbeat,
             SuspectRunner(queue, heartbeat, command),
@@ -183,12 +183,12 @@ class TestStopping:
         url = f"sqlite:///{tmp_path}/recado.db"
         migrate_sqlite(url, metadata)
         settings = Settings(database_url=url, public_url="http://127.0.0.1:1", secret_key=bytes(32))
-        with Farewell() as farewell:
-            working = asyncio.create_task(work(Container(settings=settings), farewell))
+        with ShutdownSignals() as signals:
+            working = asyncio.create_task(run_worker(Container(settings=settings), signals))
             asyncio.get_running_loop().call_soon(os.kill, os.getpid(), number)
 
             async with asyncio.timeout(PATIENCE):
-                assert await working is Ending.STOPPED
+                assert await working is WorkerEnding.STOPPED
 
 
 class TestAHandler:

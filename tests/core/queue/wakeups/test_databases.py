@@ -2,7 +2,7 @@
 
 import pytest
 
-from recado.bootstrap import bell_of
+from recado.bootstrap import database_wakeups_of
 from recado.core.clock import SystemClock
 from recado.core.database.engine import Database
 from recado.core.queue.wakeups.contract import Delivery
@@ -18,7 +18,7 @@ class OwnBells:
         self._database = database
 
     def delivery(self) -> Delivery:
-        return bell_of(self._database, SystemClock())
+        return database_wakeups_of(self._database, SystemClock())
 
 
 class TestOwnBells(DeliveryContract):

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from recado.migrations import HEAD
-from recado.operations.doctor.postgres import durability, encoding
-from recado.operations.doctor.sqlite import shared
+from recado.operations.doctor.postgres import check_durability, check_encoding
+from recado.operations.doctor.sqlite import on_network_file_system
 from tests.entrypoints.cli.conftest import PUBLIC, Recado, spoil
 from tests.support.servers.brokers import RedisServer
 from tests.support.servers.ports import reserved_port
@@ -107,10 +107,10 @@ class TestDoctorTriesWhatAServerDoes:
 
     @pytest.mark.parametrize("name", ["LATIN1", "SQL_ASCII", "WIN1252"])
     def test_an_encoding_that_cannot_hold_what_customers_write(self, name: str) -> None:
-        [finding] = encoding({"server_encoding": name})
+        [finding] = check_encoding({"server_encoding": name})
         assert not finding.ok
-        assert f"has the encoding {name}, which cannot store" in finding.says
-        assert encoding({"server_encoding": "UTF8"}) == []
+        assert f"has the encoding {name}, which cannot store" in finding.detail
+        assert check_encoding({"server_encoding": "UTF8"}) == []
 
     def test_an_encoding_is_asked_of_the_database(self, recado: Recado, postgres_server: PostgresServer) -> None:
         """Before its schema is made, for it must be made anew."""
@@ -125,13 +125,13 @@ class TestDoctorTriesWhatAServerDoes:
         file = tmp_path / "shop files" / "recado.db"
         place = str(file.parent).replace(" ", r"\040")
         network, local = f"server:/x {place} {kind} rw 0 0\n", f"/dev/sda1 {tmp_path} ext4 rw 0 0\n"
-        [finding] = shared(file, f"{network}{local}server:/y /elsewhere ext4 rw 0 0\n")
+        [finding] = on_network_file_system(file, f"{network}{local}server:/y /elsewhere ext4 rw 0 0\n")
         assert not finding.ok
-        assert f"lies on a network file system ({kind} at {file.parent})" in finding.says
-        assert shared(file, network + network.replace(kind, "ext4")) == []
-        assert shared(tmp_path / "shop files 2", network + local) == []
+        assert f"lies on a network file system ({kind} at {file.parent})" in finding.detail
+        assert on_network_file_system(file, network + network.replace(kind, "ext4")) == []
+        assert on_network_file_system(tmp_path / "shop files 2", network + local) == []
 
     @pytest.mark.parametrize("strong", ["on", "remote_apply", "remote_write"])
     def test_settings_of_postgresql_that_keep_it(self, strong: str) -> None:
-        [finding] = durability({"fsync": "on", "full_page_writes": "on", "synchronous_commit": strong})
+        [finding] = check_durability({"fsync": "on", "full_page_writes": "on", "synchronous_commit": strong})
         assert finding.ok

@@ -159,7 +159,7 @@ class TestMove:
     ) -> None:
         recado.one("queue", "retry", dead[1])
         there = {"RECADO_REDIS_URL": redis_server.url, "RECADO_QUEUE_NAME": "moved"}
-        asyncio.run(rung_for(recado))
+        asyncio.run(dispatched_before(recado))
 
         assert recado.one("queue", "move", "--to", "bullmq", **there) == {
             "before": "sqlite",
@@ -182,7 +182,7 @@ class TestMove:
         assert "RECADO_SQS_QUEUE_URL is not set" in recado.refuses("queue", "move", "--to", "sqs", status=2)
 
 
-async def rung_for(recado: Recado) -> None:
+async def dispatched_before(recado: Recado) -> None:
     """As if a broker had been rung for everything that waits."""
     database = SqliteDatabase(recado.environment["RECADO_DATABASE_URL"])
     mark = text("UPDATE message_queue SET dispatched_at = 1, dispatches = 1 WHERE status = 'waiting'")

@@ -7,9 +7,9 @@ import typer
 
 from recado.entrypoints.cli.files import read_text
 from recado.entrypoints.cli.main import family
-from recado.entrypoints.cli.options import AsJson, OwnerId, from_variable
+from recado.entrypoints.cli.options import AsJson, OwnerId, secret_from_variable
 from recado.entrypoints.cli.output import Item, column, document, fields, items
-from recado.entrypoints.cli.running import known, run
+from recado.entrypoints.cli.running import require_owner, run
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -56,15 +56,15 @@ def set_(
         base_url=base_url,
         url=url,
         prompt=None if prompt_file is None else read_text(prompt_file, 4 * MAX_PROMPT),
-        api_key=None if api_key_env is None else from_variable(api_key_env, "--api-key-env"),
+        api_key=None if api_key_env is None else secret_from_variable(api_key_env, "--api-key-env"),
         history_limit=history,
         allow_private=allow_private,
     )
 
     async def work(container: "Container") -> "AgentSaved":
-        return await container.agent_service().set(await known(container, owner), form, operator=True)
+        return await container.agent_service().set(await require_owner(container, owner), form, operator=True)
 
-    saved = run(work, besides=[api_key_env])
+    saved = run(work, secret_names=[api_key_env])
     shown: Item = {**_view(saved.settings), **({} if saved.secret is None else {"secret": saved.secret})}
     if as_json:
         document(shown)
@@ -92,7 +92,7 @@ def list_(owner: OwnerId, as_json: AsJson = False) -> None:
     """The agents an organisation has set; the active one answers."""
 
     async def work(container: "Container") -> "Sequence[AgentSettings]":
-        return await container.agent_service().all(await known(container, owner))
+        return await container.agent_service().all(await require_owner(container, owner))
 
     columns = {"Agent": column("agent"), "Active": column("active"), "Model": column("model"), "URL": _address}
     found = [_view(settings) for settings in run(work)]

@@ -10,7 +10,7 @@ from recado.entrypoints.cli.files import read_file
 from recado.entrypoints.cli.main import family
 from recado.entrypoints.cli.options import AsJson, OwnerId
 from recado.entrypoints.cli.output import Item, answer, column, items
-from recado.entrypoints.cli.running import known, run
+from recado.entrypoints.cli.running import require_owner, run
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 knowledge = family("The documents that agents answer from.")
 
 
-_MOST_AT_ONCE = 64 * 1024 * 1024
+_MAX_TOTAL_BYTES = 64 * 1024 * 1024
 
 
 _Files = Annotated[
@@ -38,7 +38,7 @@ def add(owner: OwnerId, files: _Files, as_json: AsJson = False) -> None:
     contents = _contents(files)
 
     async def work(container: "Container") -> "list[Added]":
-        await known(container, owner)
+        await require_owner(container, owner)
         service = container.knowledge()
         for name, content in contents.items():
             await service.check(name, content)
@@ -59,8 +59,8 @@ def _contents(files: list[Path]) -> dict[str, bytes]:
         if file.name in contents:
             raise InvalidInput(f"two of the files are called {file.name}, and a document is known by its name")
         contents[file.name] = read_file(file, MAX_BYTES)
-        if sum(map(len, contents.values())) > _MOST_AT_ONCE:
-            raise InvalidInput(f"these files are more than {_MOST_AT_ONCE // 1024 // 1024} MB; add fewer at a time")
+        if sum(map(len, contents.values())) > _MAX_TOTAL_BYTES:
+            raise InvalidInput(f"these files are more than {_MAX_TOTAL_BYTES // 1024 // 1024} MB; add fewer at a time")
     return contents
 
 
@@ -69,12 +69,12 @@ def list_documents(owner: OwnerId, as_json: AsJson = False) -> None:
     """An organisation's documents."""
 
     async def work(container: "Container") -> "Sequence[KnowledgeDocument]":
-        return await container.knowledge().documents(await known(container, owner))
+        return await container.knowledge().documents(await require_owner(container, owner))
 
     found: list[Item] = [
         {"name": each.name, "chunks": each.chunks, "added_at": each.added_at.isoformat()} for each in run(work)
     ]
-    columns = {"KnowledgeDocument": column("name"), "Passages": column("chunks")}
+    columns = {"Document": column("name"), "Passages": column("chunks")}
     items(found, columns, empty="There are no documents; begin with: recado knowledge add", as_json=as_json)
 
 
@@ -88,7 +88,7 @@ def search(
     """Show which passages an agent would find, best first."""
 
     async def work(container: "Container") -> "list[Passage]":
-        return await container.knowledge().search(await known(container, owner), query, limit)
+        return await container.knowledge().search(await require_owner(container, owner), query, limit)
 
     found: list[Item] = [
         {
@@ -100,7 +100,7 @@ def search(
         }
         for each in run(work)
     ]
-    columns = {"KnowledgeDocument": column("document"), "Passage": column("text"), "Coverage": column("coverage")}
+    columns = {"Document": column("document"), "Passage": column("text"), "Coverage": column("coverage")}
     items(found, columns, empty="No passage speaks of that.", as_json=as_json)
 
 
@@ -113,7 +113,7 @@ def remove(
     """Forget a document."""
 
     async def work(container: "Container") -> bool:
-        return await container.knowledge().remove(await known(container, owner), name)
+        return await container.knowledge().remove(await require_owner(container, owner), name)
 
     if not run(work):
         raise NotFound(f"there is no document {name!r}; `recado knowledge list` shows them")

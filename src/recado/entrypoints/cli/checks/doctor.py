@@ -16,9 +16,9 @@ from recado.core.errors import DomainError
 from recado.entrypoints.cli.options import AsJson
 from recado.entrypoints.cli.output import document, sentence
 from recado.operations.doctor.findings import Finding
-from recado.operations.doctor.postgres import _settings_of_server, durability, encoding
-from recado.operations.doctor.sqlite import _mounts, _open_to_others, _sqlite, shared
-from recado.operations.doctor.trials import _try
+from recado.operations.doctor.postgres import check_durability, check_encoding, server_settings
+from recado.operations.doctor.sqlite import mode_findings, on_network_file_system, read_mounts, sqlite_version
+from recado.operations.doctor.trials import try_database
 
 if TYPE_CHECKING:
     from recado.core.queue.wakeups.contract import BrokerState
@@ -27,24 +27,24 @@ if TYPE_CHECKING:
 
 def doctor(as_json: AsJson = False) -> None:
     """Look at the settings, the database, the key and the broker. What keeps Recado from serving: exit 1."""
-    findings = _examine()
+    findings = examine()
     wrong = [each for each in findings if not each.ok]
     if as_json:
         document({"ok": not wrong, "findings": [asdict(each) for each in findings]})
     else:
         for each in findings:
             if each.ok:
-                sentence(f"{each.name}: {each.says}")
+                sentence(f"{each.name}: {each.detail}")
     for each in wrong:
-        typer.echo(f"Error: {each.says}", err=True)
+        typer.echo(f"Error: {each.detail}", err=True)
     if wrong:
         raise typer.Exit(1)
 
 
-def _examine() -> list[Finding]:
+def examine() -> list[Finding]:
     settings, findings = _settings()
     if settings is None or not on_postgresql(settings.database_url):
-        findings.append(_sqlite())
+        findings.append(sqlite_version())
     if settings is not None:
         findings += _database(settings)
         findings += _broker(settings)
@@ -72,18 +72,18 @@ def _database(settings: "Settings") -> list[Finding]:
         findings, usable = examine(settings.database_url)
     except DomainError as error:
         return [Finding("database", False, str(error))]
-    return findings + _tried(settings) if usable else findings
+    return findings + _try_database(settings) if usable else findings
 
 
 def _file(database_url: str) -> tuple[list[Finding], bool]:
     from recado.migrations.runner import file_of
 
     path = file_of(database_url)
-    findings, usable = _inside(path)
-    return [*shared(path, _mounts()), *findings], usable
+    findings, usable = _file_findings(path)
+    return [*on_network_file_system(path, read_mounts()), *findings], usable
 
 
-def _inside(path: Path) -> tuple[list[Finding], bool]:
+def _file_findings(path: Path) -> tuple[list[Finding], bool]:
     from recado.migrations.runner import is_ours, revision_of
     from recado.migrations.starting import schema_problem
     from recado.migrations.unusable import what_stands_in_the_way
@@ -98,7 +98,7 @@ def _inside(path: Path) -> tuple[list[Finding], bool]:
     found = revision_of(path)
     if why := schema_problem(found):
         return [Finding("database", False, f"{path}: {why}")], False
-    return [Finding("database", True, f"{path} is at schema {found}"), *_open_to_others(path)], True
+    return [Finding("database", True, f"{path} is at schema {found}"), *mode_findings(path)], True
 
 
 def _postgres(database_url: str) -> tuple[list[Finding], bool]:
@@ -106,22 +106,22 @@ def _postgres(database_url: str) -> tuple[list[Finding], bool]:
     from recado.migrations.starting import schema_problem
 
     found = revision_of(database_url)
-    settings = _settings_of_server(database_url)
-    wrong = encoding(settings)
+    settings = server_settings(database_url)
+    wrong = check_encoding(settings)
     if why := schema_problem(found):
         return [Finding("database", False, f"PostgreSQL: {why}"), *wrong], False
-    return [Finding("database", True, f"PostgreSQL is at schema {found}"), *wrong, *durability(settings)], True
+    return [Finding("database", True, f"PostgreSQL is at schema {found}"), *wrong, *check_durability(settings)], True
 
 
 # --- What a server does with it ---------------------------------------------------------------------------------------
 
 
-def _tried(settings: "Settings") -> list[Finding]:
+def _try_database(settings: "Settings") -> list[Finding]:
     """A write, and the key on what it has sealed."""
     from recado.bootstrap import Container
 
     container = Container(settings=settings)
-    return asyncio.run(_try(container.database(), container.sealer()))
+    return asyncio.run(try_database(container.database(), container.sealer()))
 
 
 # --- The broker -------------------------------------------------------------------------------------------------------

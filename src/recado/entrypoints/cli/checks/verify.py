@@ -10,7 +10,7 @@ from recado.entrypoints.cli.output import document, sentence, table
 from recado.entrypoints.cli.running import run
 
 if TYPE_CHECKING:
-    from recado.operations.verify import Report
+    from recado.operations.verify import VerificationReport
 
 
 def verify(as_json: AsJson = False) -> None:
@@ -36,7 +36,7 @@ _APART: Final[Mapping[str, str]] = {
 }
 
 
-def _tell(report: "Report") -> None:
+def _tell(report: "VerificationReport") -> None:
     counts = report.document()
     rows = [["accepted", str(report.accepted)], ["open", str(report.open)]]
     for outcome, count in report.outcomes.items():

@@ -10,8 +10,8 @@ import typer
 
 from recado.entrypoints.cli.main import family
 from recado.entrypoints.cli.options import AsJson, OwnerId, read_id
-from recado.entrypoints.cli.output import Item, age, column, document, items, sentence
-from recado.entrypoints.cli.running import known, run
+from recado.entrypoints.cli.output import Item, column, document, format_age, items, sentence
+from recado.entrypoints.cli.running import require_owner, run
 
 if TYPE_CHECKING:
     from recado.bootstrap import Container
@@ -41,7 +41,7 @@ def list_(owner: OwnerId, as_json: AsJson = False) -> None:
     """List what is open or waits for a person, the liveliest first."""
 
     async def work(container: "Container") -> list[Item]:
-        found = await container.handoff().list(await known(container, owner))
+        found = await container.handoff().list(await require_owner(container, owner))
         return await _views(container, owner, found)
 
     columns = {
@@ -56,7 +56,7 @@ def list_(owner: OwnerId, as_json: AsJson = False) -> None:
 
 def _waits(item: Item) -> str:
     seconds = item["waiting_seconds"]
-    return age(seconds) if isinstance(seconds, int) else "–"
+    return format_age(seconds) if isinstance(seconds, int) else "–"
 
 
 @app.command()

@@ -11,10 +11,10 @@ from recado.entrypoints.cli.options import AsJson
 from recado.entrypoints.cli.output import answer
 from recado.entrypoints.cli.running import settings_for
 
-_SAY_SECONDS: Final = 3.0
+_PROGRESS_SECONDS: Final = 3.0
 
 
-class _Share:
+class _CopyProgress:
     """Says how far a long copy has come, to people only: on standard error."""
 
     def __init__(self) -> None:
@@ -22,7 +22,7 @@ class _Share:
         self._said_at = self._clock.monotonic()
 
     def __call__(self, share: float) -> None:
-        if self._clock.monotonic() - self._said_at >= _SAY_SECONDS:
+        if self._clock.monotonic() - self._said_at >= _PROGRESS_SECONDS:
             self._said_at = self._clock.monotonic()
             typer.echo(f"{share:.0%} copied", err=True)
 
@@ -37,6 +37,6 @@ def backup(
     from recado.operations.backup import back_up
 
     must_be_there(settings.database_url)
-    made = back_up(settings.database_url, file, _Share())
+    made = back_up(settings.database_url, file, _CopyProgress())
     words = f"{made.file} holds the database: {made.bytes / 1_000_000:.1f} MB at schema {made.schema}."
     answer(asdict(made), words, as_json=as_json)

@@ -12,7 +12,7 @@ from recado.entrypoints.cli.running import run
 
 if TYPE_CHECKING:
     from recado.bootstrap import Container
-    from recado.operations.restored import Silenced
+    from recado.operations.restored import SilenceReport
 
 
 def restored(
@@ -28,7 +28,7 @@ def restored(
     answer(asdict(silenced), words, as_json=as_json)
 
 
-async def _silence(container: "Container", *, yes: bool) -> "Silenced":
+async def _silence(container: "Container", *, yes: bool) -> "SilenceReport":
     copy = container.restored_copy()
     if not yes:
         waiting = await copy.waiting()

@@ -25,9 +25,9 @@ from recado.core.errors import DomainError
 from recado.core.processes.folders import own_folder, stopped_by
 from recado.core.telemetry import configure_logging
 from recado.emulator.phone.client import SeenMessage
-from recado.entrypoints.cli.demo.script import Customer, Script, Step, missing, read_script
+from recado.entrypoints.cli.demo.script import Customer, Script, ScriptStep, missing, read_script
 from recado.entrypoints.cli.demo.stage import NUMBER, Stage, staged
-from recado.operations.verify import Report
+from recado.operations.verify import VerificationReport
 
 ANSWER_SECONDS: Final = 60.0
 SETTLE_SECONDS: Final = 30.0
@@ -101,7 +101,7 @@ def demo(
             if played is None:
                 _chat(stage, console, words)
                 return
-            passed = _Play(stage, console, words, played).run()
+            passed = _ScriptRun(stage, console, words, played).run()
     raise typer.Exit(0 if passed else 1)
 
 
@@ -113,7 +113,7 @@ def _words() -> Mapping[str, str]:
 # --- A script ---------------------------------------------------------------------------------------------------------
 
 
-class _Play:
+class _ScriptRun:
     """Plays a script, and finds out whether everything came as it should."""
 
     def __init__(self, stage: Stage, console: Console, words: Mapping[str, str], script: Script) -> None:
@@ -132,7 +132,7 @@ class _Play:
         self._show(report)
         return not self._problems and not report.violations
 
-    def _step(self, step: Step) -> None:
+    def _step(self, step: ScriptStep) -> None:
         customer = self._script.customer
         for text in step.say:
             self._stage.twilio.send(customer.address, NUMBER, text, profile_name=customer.name)
@@ -160,7 +160,7 @@ class _Play:
         self._cursor = max([self._cursor, *(message.seq for message in seen)])
         return seen
 
-    def _settled(self) -> Report:
+    def _settled(self) -> VerificationReport:
         """The report once nothing is open any more."""
         give_up = time.monotonic() + SETTLE_SECONDS
         report = self._stage.verify()
@@ -186,7 +186,7 @@ class _Play:
         self._problems.append(sentence)
         self._console.print(f"✗ {escape(sentence)}", style="bold red")
 
-    def _show(self, report: Report) -> None:
+    def _show(self, report: VerificationReport) -> None:
         table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
         table.add_column(self._words["outcome"])
         table.add_column(self._words["messages"], justify="right")

@@ -10,7 +10,7 @@ import typer
 
 from recado.core.errors import Conflict, InvalidInput
 from recado.entrypoints.cli.main import family
-from recado.entrypoints.cli.options import AsJson, from_variable
+from recado.entrypoints.cli.options import AsJson, secret_from_variable
 from recado.entrypoints.cli.output import Item, answer, document, sentence
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ def emulator(
         return
     if webhook is not None and not number:
         raise InvalidInput("--webhook needs a --number whose messages go there")
-    token = AUTH_TOKEN if auth_token_env is None else from_variable(auth_token_env, "--auth-token-env")
+    token = AUTH_TOKEN if auth_token_env is None else secret_from_variable(auth_token_env, "--auth-token-env")
     from recado.emulator.app import run
     from recado.emulator.settings import EmulatorSettings, Number
 

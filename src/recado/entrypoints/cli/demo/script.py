@@ -22,7 +22,7 @@ from recado.core.errors import InvalidInput
 from recado.core.unicode import normalized
 from recado.entrypoints.cli.files import read_text
 
-MOST_BYTES = 256 * 1024
+MAX_BYTES = 256 * 1024
 
 
 def _listed(value: object) -> object:
@@ -43,7 +43,7 @@ class Customer(_Strict):
     address: str = "whatsapp:+5511987654321"
 
 
-class Step(_Strict):
+class ScriptStep(_Strict):
     """What the customer says at once, and what answers it."""
 
     say: Annotated[Texts, Field(min_length=1)]
@@ -55,12 +55,12 @@ class Script(_Strict):
     """A whole conversation."""
 
     customer: Customer = Customer()
-    steps: Annotated[list[Step], Field(min_length=1)]
+    steps: Annotated[list[ScriptStep], Field(min_length=1)]
 
 
 def read_script(path: Path) -> Script:
     """The conversation in a file; raises `InvalidInput` with the place of the mistake."""
-    text = read_text(path, MOST_BYTES)
+    text = read_text(path, MAX_BYTES)
     try:
         loaded: Any = yaml.safe_load(text)
         return Script.model_validate(loaded)

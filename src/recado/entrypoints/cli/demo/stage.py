@@ -26,13 +26,13 @@ from recado.emulator.app import running
 from recado.emulator.phone.client import EmulatorClient
 from recado.emulator.settings import EmulatorSettings, Number
 from recado.entrypoints.reserved_port import ReservedPort
-from recado.operations.verify import Report
+from recado.operations.verify import VerificationReport
 
 NUMBER = "whatsapp:+14155238886"
 READY_SECONDS = 60.0
 
 
-class StageFailed(DomainError):
+class DemoFailed(DomainError):
     """A process of the demo did not come up; the sentence ends with what it said last."""
 
     code = "demo.failed"
@@ -56,12 +56,14 @@ class Stage:
         return self.directory / "env"
 
     def check(self) -> None:
-        """Raises `StageFailed` when a process has ended."""
+        """Raises `DemoFailed` when a process has ended."""
         for name, process in self.processes.items():
             if process.poll() is not None:
-                raise StageFailed(f"`recado {name}` ended with status {process.returncode}: {_last_words(self, name)}")
+                raise DemoFailed(
+                    f"`recado {name}` ended with status {process.returncode}: {_last_log_line(self, name)}"
+                )
 
-    def verify(self) -> Report:
+    def verify(self) -> VerificationReport:
         """What `recado verify` says of the demo's database."""
         return asyncio.run(_verify(self.variables))
 
@@ -123,7 +125,7 @@ async def _open_bakery(variables: Mapping[str, str], account_sid: str, token: st
     return owner_id, name
 
 
-async def _verify(variables: Mapping[str, str]) -> Report:
+async def _verify(variables: Mapping[str, str]) -> VerificationReport:
     from recado.bootstrap import Container
     from recado.settings import load_settings
 
@@ -179,9 +181,9 @@ def _wait_until_ready(stage: Stage, url: str) -> None:
                     return
         except (urllib.error.URLError, OSError):
             time.sleep(0.02)
-    raise StageFailed(f"the server was not ready within {READY_SECONDS:.0f} s: {_last_words(stage, 'serve')}")
+    raise DemoFailed(f"the server was not ready within {READY_SECONDS:.0f} s: {_last_log_line(stage, 'serve')}")
 
 
-def _last_words(stage: Stage, name: str) -> str:
+def _last_log_line(stage: Stage, name: str) -> str:
     lines = (stage.directory / f"{name}.log").read_text(encoding="utf-8", errors="replace").strip().splitlines()
     return lines[-1][:500] if lines else "it said nothing"

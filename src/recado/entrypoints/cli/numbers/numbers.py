@@ -6,9 +6,9 @@ import typer
 
 from recado.core.errors import Conflict
 from recado.entrypoints.cli.main import family
-from recado.entrypoints.cli.options import AsJson, OwnerId, from_variable
+from recado.entrypoints.cli.options import AsJson, OwnerId, secret_from_variable
 from recado.entrypoints.cli.output import Item, answer, column, items
-from recado.entrypoints.cli.running import known, run
+from recado.entrypoints.cli.running import require_owner, run
 
 if TYPE_CHECKING:
     from recado.bootstrap import Container
@@ -35,7 +35,7 @@ def add(
     as_json: AsJson = False,
 ) -> None:
     """Add a number, or give its account a new auth token."""
-    token = from_variable(auth_token_env, "--auth-token-env")
+    token = secret_from_variable(auth_token_env, "--auth-token-env")
     from recado.channels.twilio.accounts import NewNumber
     from recado.conversation.values import AccountSid, Address
 
@@ -45,10 +45,10 @@ def add(
         warnings = await _check(container.settings().twilio_api_url, number) if check else []
         added = await container.numbers().add(owner, number)
         if others := await container.numbers().count_others_with(number.account_sid, owner):
-            warnings.append(_shared(number, others))
+            warnings.append(_shared_account_warning(number, others))
         return added, warnings
 
-    added, warnings = run(work, besides=[auth_token_env])
+    added, warnings = run(work, secret_names=[auth_token_env])
     for each in warnings:
         typer.echo(f"Warning: {each}", err=True)
     words = f"{added.address} is ready: point its webhook at /webhooks/twilio/messages under RECADO_PUBLIC_URL."
@@ -73,7 +73,7 @@ async def _check(twilio_api_url: str, number: "NewNumber") -> list[str]:
     return [found.why] if isinstance(found, Unconfirmed) else []
 
 
-def _shared(number: "NewNumber", others: int) -> str:
+def _shared_account_warning(number: "NewNumber", others: int) -> str:
     who = "another organisation has" if others == 1 else f"{others} other organisations have"
     return (
         f"{who} account {number.account_sid} too. Each is believed by its own token: make sure with --check that all "
@@ -86,7 +86,7 @@ def list_(owner: OwnerId, as_json: AsJson = False) -> None:
     """An organisation's numbers."""
 
     async def work(container: "Container") -> list[Item]:
-        found = await container.numbers().list(await known(container, owner))
+        found = await container.numbers().list(await require_owner(container, owner))
         return [await _view(container, number) for number in found]
 
     columns = {"Id": column("address_id"), "Address": column("address"), "Account": _account}

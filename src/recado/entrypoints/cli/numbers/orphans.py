@@ -7,8 +7,8 @@ import typer
 
 from recado.entrypoints.cli.main import family
 from recado.entrypoints.cli.options import AsJson, OwnerId
-from recado.entrypoints.cli.output import MOST_SHOWN, Item, answer, column, document_of_many, items, sentence
-from recado.entrypoints.cli.running import known, run
+from recado.entrypoints.cli.output import MAX_SHOWN, Item, answer, column, items, sentence, streamed_document
+from recado.entrypoints.cli.running import require_owner, run
 
 if TYPE_CHECKING:
     from recado.bootstrap import Container
@@ -36,13 +36,13 @@ async def _first_of_all(container: "Container") -> tuple[list[Item], int]:
     shown: list[Item] = []
     async for page in waiting.pages():
         shown += [_orphan(found) for found in page]
-        if len(shown) >= MOST_SHOWN:
+        if len(shown) >= MAX_SHOWN:
             break
-    return shown[:MOST_SHOWN], await waiting.count()
+    return shown[:MAX_SHOWN], await waiting.count()
 
 
 async def _print_all(container: "Container") -> None:
-    with document_of_many() as add:
+    with streamed_document() as add:
         async for page in container.orphans().pages():
             for found in page:
                 add(_orphan(found))
@@ -78,7 +78,7 @@ def assign(
     """
 
     async def work(container: "Container") -> UUID:
-        await container.orphans().assign(message_sid, await known(container, owner), account_sid)
+        await container.orphans().assign(message_sid, await require_owner(container, owner), account_sid)
         return owner
 
     run(work)

@@ -8,7 +8,7 @@ import typer
 
 from recado.core.errors import InvalidInput
 from recado.entrypoints.cli.main import family
-from recado.entrypoints.cli.options import AsJson, OwnerId, from_variable, listed
+from recado.entrypoints.cli.options import AsJson, OwnerId, comma_separated, secret_from_variable
 from recado.entrypoints.cli.output import Item, answer, column, document, fields, items
 from recado.entrypoints.cli.running import run
 
@@ -34,11 +34,11 @@ def register(
 
     The user can sign in at once, and may do everything.
     """
-    password = _asked() if password_env is None else from_variable(password_env, "--password-env")
+    password = _asked() if password_env is None else secret_from_variable(password_env, "--password-env")
     from recado.identity.service import Registration
 
     form = Registration(name, email, password, locale)
-    made = run(lambda container: container.identity().register_organization(form), besides=[password_env])
+    made = run(lambda container: container.identity().register_organization(form), secret_names=[password_env])
     answer(
         {"owner_id": str(made.owner_id), "user_id": str(made.user_id)},
         f"Registered {name}. Its id, for --owner: {made.owner_id}",
@@ -94,8 +94,8 @@ def set_(
         handoff_text=UNSET if hand_off is None else hand_off,
         nudge_text=UNSET if nudge is None else nudge,
         send_policy=UNSET if send_policy is None else send_policy,
-        stop_words=UNSET if stop_words is None else listed(stop_words),
-        start_words=UNSET if start_words is None else listed(start_words),
+        stop_words=UNSET if stop_words is None else comma_separated(stop_words),
+        start_words=UNSET if start_words is None else comma_separated(start_words),
     )
     _change(owner, changes, as_json=as_json)
 

@@ -31,7 +31,7 @@ RESTART_SECONDS = 1.0
 GRACE_SECONDS: Final = 10
 """How long requests that are under way may take to end when the server is stopped."""
 
-LEFT_SECONDS: Final = GRACE_SECONDS + 4.0
+EXIT_SECONDS: Final = GRACE_SECONDS + 4.0
 """How long after it was told to stop the server has left: an agent of a tick or a database may keep it from closing."""
 
 
@@ -55,17 +55,17 @@ def serve(
         bring_up(settings.database_url, metadata, creation=Creation.ALLOWED)
         listen(listener)
         container = Container(settings=settings)
-        beside = WorkerBeside() if with_worker else None
+        worker_process = WorkerProcess() if with_worker else None
         app = build_app(container)
         try:
-            _run(app, listener, container.meters(), beside, as_json=as_json)
+            _run(app, listener, container.meters(), worker_process, as_json=as_json)
         finally:
-            if beside is not None:
-                beside.stop()
+            if worker_process is not None:
+                worker_process.stop()
 
 
 def _run(
-    app: "ASGIApp", listener: socket.socket, meters: "Meters", beside: "WorkerBeside | None", *, as_json: bool
+    app: "ASGIApp", listener: socket.socket, meters: "Meters", worker_process: "WorkerProcess | None", *, as_json: bool
 ) -> None:
     import uvicorn
 
@@ -73,21 +73,21 @@ def _run(
     from recado.entrypoints.http.limits import Limits, connections_for
     from recado.entrypoints.http.listening import BACKLOG, url_of
     from recado.entrypoints.http.protocol import protocol_for
-    from recado.entrypoints.shutdown import end_within, leave_late
+    from recado.entrypoints.shutdown import call_after, exit_late
 
     limits = Limits(connections=connections_for(resource.getrlimit(resource.RLIMIT_NOFILE)[0], BACKLOG))
 
     class Server(uvicorn.Server):
         async def startup(self, sockets: list[socket.socket] | None = None) -> None:
             await super().startup(sockets)
-            _tell(url_of(listener), as_json=as_json)
+            _announce(url_of(listener), as_json=as_json)
 
         def handle_exit(self, sig: int, frame: FrameType | None) -> None:
             """Told to end: whatever hangs in it then, this process is gone in time, and its worker ends meanwhile."""
             if not self.should_exit:
-                end_within(LEFT_SECONDS, lambda: leave_late(LEFT_SECONDS))
-                if beside is not None:
-                    beside.tell()
+                call_after(EXIT_SECONDS, lambda: exit_late(EXIT_SECONDS))
+                if worker_process is not None:
+                    worker_process.tell()
             super().handle_exit(sig, frame)
 
     config = uvicorn.Config(
@@ -107,7 +107,7 @@ def _run(
     # The loop and the writer's thread take turns: with Python's usual 5 ms the writer waits that long for each row.
     sys.setswitchinterval(0.0005)
     # When it has shut down, uvicorn raises the signal again, and by default nothing after it would run.
-    signal.signal(signal.SIGTERM, _leave)
+    signal.signal(signal.SIGTERM, _exit)
     try:
         Server(config).run([listener])
     except KeyboardInterrupt:  # Ctrl-C, raised again in the same way.
@@ -122,7 +122,7 @@ def _proves_identity(path: str, status: int) -> bool:
     return status < 400 and path.startswith(("/webhooks/", "/internal/"))
 
 
-def _tell(url: str, *, as_json: bool) -> None:
+def _announce(url: str, *, as_json: bool) -> None:
     log.info("serve.listening", url=url)
     if as_json:
         document({"url": url})
@@ -131,17 +131,17 @@ def _tell(url: str, *, as_json: bool) -> None:
     sys.stdout.flush()
 
 
-def _leave(_number: int, _frame: FrameType | None) -> NoReturn:
+def _exit(_number: int, _frame: FrameType | None) -> NoReturn:
     raise SystemExit(0)
 
 
-class WorkerBeside:
+class WorkerProcess:
     """A worker in a process of its own, started again when it ends: a poison message must not take the server along."""
 
     def __init__(self) -> None:
         self._stopping = threading.Event()
         self._process = self._start()
-        self._thread = threading.Thread(target=self._watch, name="recado-worker-beside", daemon=True)
+        self._thread = threading.Thread(target=self._enforce_deadline, name="recado-worker-beside", daemon=True)
         self._thread.start()
 
     def tell(self) -> None:
@@ -158,7 +158,7 @@ class WorkerBeside:
         # The pipe ends with this process, however it ends, and with the pipe the worker.
         return subprocess.Popen([sys.executable, "-m", "recado", "--with-parent", "worker"], stdin=subprocess.PIPE)
 
-    def _watch(self) -> None:
+    def _enforce_deadline(self) -> None:
         while True:
             status = self._process.wait()
             if self._stopping.is_set():

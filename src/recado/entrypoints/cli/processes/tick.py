@@ -30,9 +30,9 @@ def tick(
 
 
 async def _one_round(container: "Container", seconds: float) -> "Ticked":
-    from recado.entrypoints.worker import close
+    from recado.entrypoints.worker import close_container
 
     try:
         return await container.worker().tick(seconds)
     finally:
-        await close(container)
+        await close_container(container)

@@ -9,7 +9,7 @@ import typer
 
 from recado.core.clock import SystemClock
 from recado.core.telemetry import configure_logging
-from recado.entrypoints.shutdown import Farewell, leave
+from recado.entrypoints.shutdown import ShutdownSignals, exit_now
 from recado.settings import load_settings
 
 
@@ -21,18 +21,18 @@ def worker(
     suspects: Annotated[bool, typer.Option("--suspects", hidden=True)] = False,
 ) -> None:
     """Run jobs until told to stop: SIGTERM finishes what runs, and gives back the rest unharmed."""
-    farewell = Farewell()
+    signals = ShutdownSignals()
     settings = load_settings(os.environ, purpose="worker")
     configure_logging(settings.log_level, sys.stderr, SystemClock())
     from recado.bootstrap import Container, metadata
-    from recado.entrypoints.worker import Ending, work, work_on_suspects
+    from recado.entrypoints.worker import WorkerEnding, run_isolated_jobs, run_worker
     from recado.migrations.starting import Creation, bring_up
 
     bring_up(settings.database_url, metadata, creation=Creation.AWAITED)
     container = Container(settings=settings)
     if suspects:
-        leave(asyncio.run(work_on_suspects(container, farewell)))
-    ending = asyncio.run(work(container, farewell, drain=drain, grace_seconds=grace))
-    if ending is Ending.WORN_OUT:
-        farewell.replace_process()
-    leave()
+        exit_now(asyncio.run(run_isolated_jobs(container, signals)))
+    ending = asyncio.run(run_worker(container, signals, drain=drain, grace_seconds=grace))
+    if ending is WorkerEnding.NEEDS_RECYCLING:
+        signals.replace_process()
+    exit_now()

@@ -13,15 +13,15 @@ from recado.core.errors import InvalidInput
 from recado.entrypoints.cli.main import family
 from recado.entrypoints.cli.options import AsJson, read_id
 from recado.entrypoints.cli.output import (
-    MOST_SHOWN,
+    MAX_SHOWN,
     Item,
     Progress,
-    age,
     answer,
     document,
-    document_of_many,
+    format_age,
     items,
     sentence,
+    streamed_document,
     table,
 )
 from recado.entrypoints.cli.running import run
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 app = family("What waits, and what was given up.")
 
-MOST_REFUSED: Final = 20
+MAX_REFUSALS_SHOWN: Final = 20
 """How many refusals are named one by one."""
 
 JobId = Annotated[UUID, typer.Argument(metavar="ID", parser=read_id, help="As `recado queue dead` shows it.")]
@@ -46,7 +46,7 @@ def stats(as_json: AsJson = False) -> None:
     if as_json:
         document(asdict(found))
     else:
-        row = [str(found.waiting), str(found.running), str(found.dead), age(found.oldest_due_seconds)]
+        row = [str(found.waiting), str(found.running), str(found.dead), format_age(found.oldest_due_seconds)]
         table(["Waiting", "Running", "Dead", "Oldest due"], [row])
 
 
@@ -70,14 +70,14 @@ async def _first_of_all(container: "Container") -> tuple[list[Item], int]:
     shown: list[Item] = []
     async for page in queue.dead_pages():
         shown += [_view(job) for job in page]
-        if len(shown) >= MOST_SHOWN:
+        if len(shown) >= MAX_SHOWN:
             break
-    return shown[:MOST_SHOWN], (await queue.dead_now()).count
+    return shown[:MAX_SHOWN], (await queue.dead_now()).count
 
 
 async def _print_all(container: "Container") -> None:
     """Page by page: there may be more of them than fit into memory."""
-    with document_of_many() as add:
+    with streamed_document() as add:
         async for page in container.queue().dead_pages():
             for job in page:
                 add(_view(job))
@@ -99,7 +99,7 @@ def _what(item: Item) -> str:
 
 
 @dataclass(slots=True)
-class Retried:
+class RetryReport:
     """What became of dead letters that were to start again; `stopped` says why it did not get to all of them."""
 
     retried: list[Item] = field(default_factory=list)
@@ -144,23 +144,23 @@ def retry(
         raise typer.Exit(1)
 
 
-async def _retry(container: "Container", job_id: UUID | None, *, force: bool) -> Retried:
+async def _retry(container: "Container", job_id: UUID | None, *, force: bool) -> RetryReport:
     if job_id is None:
         return await _retry_all(container.queue(), force=force)
-    ended = Retried()
+    ended = RetryReport()
     ended.add(await container.queue().retry(job_id, force=force))
     return ended
 
 
-async def _retry_all(queue: "QueueService", *, force: bool) -> Retried:
+async def _retry_all(queue: "QueueService", *, force: bool) -> RetryReport:
     """Until there are no more, it is interrupted or the database fails; what was done till then is told."""
     from recado.core.errors import Busy, StorageUnavailable
 
-    ended, progress = Retried(), Progress()
+    ended, progress = RetryReport(), Progress()
     total = (await queue.dead_now()).count
     every = queue.retry_all(force=force)
     try:
-        while (step := await _whole(anext(every, None))) is not None:
+        while (step := await _run_to_completion(anext(every, None))) is not None:
             ended.add(step.result)
             if step.interrupted:
                 ended.stopped, ended.status = "interrupted", 130
@@ -182,7 +182,7 @@ class _Step:
     interrupted: bool
 
 
-async def _whole(work: "Awaitable[Replayed | ReplayRefused | None]") -> _Step | None:
+async def _run_to_completion(work: "Awaitable[Replayed | ReplayRefused | None]") -> _Step | None:
     """What has begun is waited for even when it is interrupted, so that what is told is what is stored."""
     task = asyncio.ensure_future(work)
     interrupted = False
@@ -195,25 +195,25 @@ async def _whole(work: "Awaitable[Replayed | ReplayRefused | None]") -> _Step | 
     return None if result is None else _Step(result, interrupted)
 
 
-def _tell(ended: Retried) -> None:
+def _tell(ended: RetryReport) -> None:
     if ended.retried:
         count = len(ended.retried)
         sentence(f"{count:,} dead letter{'s' * (count != 1)} started again; a worker takes it from here.")
     elif not ended.refused:
         sentence("There are no dead letters.")
     if ended.refused:
-        shown = ended.refused[:MOST_REFUSED]
+        shown = ended.refused[:MAX_REFUSALS_SHOWN]
         table(["Refused", "Why"], [[str(each["id"]), str(each["why"])] for each in shown])
-    for why, count in _reasons(ended.refused[MOST_REFUSED:]):
+    for why, count in _reasons(ended.refused[MAX_REFUSALS_SHOWN:]):
         sentence(f"… and {count:,} more: {why}")
 
 
 def _reasons(refused: Sequence[Item]) -> list[tuple[str, int]]:
-    return Counter(str(each["why"]) for each in refused).most_common(MOST_REFUSED)
+    return Counter(str(each["why"]) for each in refused).most_common(MAX_REFUSALS_SHOWN)
 
 
 @dataclass(frozen=True, slots=True)
-class Moved:
+class BackendMove:
     """From which bell to which, and how many jobs are rung for anew."""
 
     before: str
@@ -240,16 +240,16 @@ def move(
     )
 
 
-async def _move(container: "Container", to: str) -> Moved:
+async def _move(container: "Container", to: str) -> BackendMove:
     from recado.bootstrap import Container
     from recado.core.database.engine import on_postgresql
     from recado.core.errors import ConfigurationError
-    from recado.entrypoints.cli.running import settings_of
+    from recado.entrypoints.cli.running import settings_with
 
     bells = ("postgres" if on_postgresql(container.settings().database_url) else "sqlite", "bullmq", "sqs")
     if to not in bells:
         raise InvalidInput(f"--to must be one of {', '.join(bells)} for this database, not {to!r}")
-    settings = settings_of("cli", QUEUE_BACKEND=to)
+    settings = settings_with("cli", QUEUE_BACKEND=to)
     broker = Container(settings=settings).broker()
     if broker is not None:
         state = await broker.state()
@@ -257,7 +257,7 @@ async def _move(container: "Container", to: str) -> Moved:
         if not state.reachable:
             raise ConfigurationError(state.warnings[0])
     before = container.settings().queue_backend
-    return Moved(before, to, await container.queue().ring_anew())
+    return BackendMove(before, to, await container.queue().ring_anew())
 
 
 @app.command()
