@@ -60,7 +60,7 @@ _WORDS = {
 }
 _OWNER = "CASE WHEN n <= {whale} THEN 1 ELSE 2 + n % {owners} END"
 _LANES = """
-INSERT INTO lanes (lane, owner_id, head_job, next_due_at, next_priority, suspect)
+INSERT INTO lanes (lane, owner_id, head_job, next_due_at, next_priority, isolated)
 SELECT lane, owner_id, id, due_at, 5, false FROM message_queue
 """
 
@@ -122,13 +122,13 @@ async def drain(database: "Database", jobs: int, seen: Drained, at_once: int = A
     clock = SystemClock()
     queue = QueueService(database, clock, UuidV7(clock, random.getrandbits), system_chance(), [Noop(None)])
     for _ in range(10):  # Warms up: connections, prepared statements, pages.
-        for job in await queue.claim(1, suspects=4):
+        for job in await queue.claim(1, max_isolated=4):
             await queue.finish(job, Done())
     gc.freeze()  # As every worker does.
     done, started = 0, time.perf_counter()
     while done < jobs:
         before = time.perf_counter()
-        claimed = await queue.claim(at_once, suspects=4)
+        claimed = await queue.claim(at_once, max_isolated=4)
         seen.claims.append((time.perf_counter() - before) * 1000)
         if not claimed:
             break
@@ -150,13 +150,13 @@ def plans(url: str) -> list[str]:
         "page": claiming._PAGE,
         "next priority": claiming._PRIORITY,
         "walk": claiming._WALK,
-        "line": claiming._LINES,
+        "line": claiming._OWNER_HEADS,
         "hold": claiming._HOLD,
     }
     explain = _explained_by_postgresql if url.startswith("postgresql") else _explained_by_sqlite
     if not url.startswith("postgresql"):
         del asked["hold"]
-    return [f"  {name}: {line}" for name, prepared in asked.items() for line in explain(url, prepared)]
+    return [f"  {name}: {queue}" for name, prepared in asked.items() for queue in explain(url, prepared)]
 
 
 def _explained_by_sqlite(url: str, prepared: "Prepared") -> list[str]:

@@ -52,7 +52,7 @@ from recado.core.database.types import Id, Moment
 from recado.core.ids import UuidV7
 from recado.core.metrics import Meters
 from recado.core.queue.job import Done, Job
-from recado.core.queue.running.instrumentation import JobWatch
+from recado.core.queue.running.instrumentation import JobInstrumentation
 from recado.core.queue.service import QueueService
 from recado.core.queue.storage.tables import lanes
 from recado.core.sealing import Sealer
@@ -227,7 +227,7 @@ class World:
     sends: SendHandler = field(init=False)
     handoff: HandOffService = field(init=False)
     queue: QueueService = field(init=False)
-    watch: JobWatch = field(init=False)
+    instrumentation: JobInstrumentation = field(init=False)
     verifier: Verifier = field(init=False)
     _received: int = 0
     _running: Job | None = None
@@ -263,7 +263,7 @@ class World:
         )
         self.handoff = HandOffService(database, clock, ids, split, self.replies, 3)
         self.queue = QueueService(database, clock, ids, chance, (self.replies, self.sends), lease=LEASE)
-        self.watch = JobWatch(clock, self.meters)
+        self.instrumentation = JobInstrumentation(clock, self.meters)
         self.verifier = Verifier(database, clock, DEADLINE.total_seconds())
 
     # --- What is given ------------------------------------------------------------------------------------------------
@@ -299,7 +299,7 @@ class World:
         )
         accepted: Accepted | Duplicate = await self.acceptance.accept(inbound)
         if isinstance(accepted, Accepted) and self._running and self._running.lane == inbound.lane:
-            self._running.newcomer.set()
+            self._running.newer_message.set()
         return sid
 
     async def says(self, text: str, from_: Address = ANA) -> str:
@@ -325,7 +325,7 @@ class World:
     async def work(self) -> None:
         """Claim and run what is due, one job after the other, until nothing is; a dead worker leaves its job behind."""
         while (due := await self._next_due()) is not None and due <= self.clock.now():
-            for job in await self.queue.claim(1, suspects=4):
+            for job in await self.queue.claim(1, max_isolated=4):
                 try:
                     await self._attempt(job)
                 except WorkerDied:
@@ -333,7 +333,7 @@ class World:
 
     async def works_once(self) -> None:
         """One job and no more."""
-        for job in await self.queue.claim(1, suspects=4):
+        for job in await self.queue.claim(1, max_isolated=4):
             await self._attempt(job)
 
     def rings_in(self, seconds: float, bell: Callable[[], None]) -> None:
@@ -349,9 +349,9 @@ class World:
         self._running = job
         try:
             self._crash("after_claim")
-            with self.watch.running(job), self.watch.traced(job) as span:
+            with self.instrumentation.running(job), self.instrumentation.traced(job) as span:
                 result = await self.queue.handler(job.name).run(job)
-                self.watch.ended(job, result, span)
+                self.instrumentation.ended(job, result, span)
         finally:
             self._running = None
         if not (isinstance(result, Done) and result.recorded):

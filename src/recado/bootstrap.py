@@ -41,9 +41,9 @@ from recado.core.queue.crash import crash_at
 from recado.core.queue.cron import Cron, Sweep
 from recado.core.queue.job import Handler
 from recado.core.queue.running.heartbeat import Heartbeat
-from recado.core.queue.running.instrumentation import JobWatch
-from recado.core.queue.running.isolation import SuspectRunner
-from recado.core.queue.running.maintenance import Relay
+from recado.core.queue.running.instrumentation import JobInstrumentation
+from recado.core.queue.running.isolation import IsolatedRunner
+from recado.core.queue.running.maintenance import Maintenance
 from recado.core.queue.running.worker import GRACE_SECONDS, Worker
 from recado.core.queue.schedules import Schedule
 from recado.core.queue.service import QueueService
@@ -134,8 +134,8 @@ def _broker(settings: Settings, sealer: Callable[[], Sealer]) -> Broker | None:
     return None
 
 
-def _delivery(broker: Broker | None, bell: Callable[[], Delivery]) -> Delivery:
-    return bell() if broker is None else broker
+def _delivery(broker: Broker | None, database_wakeups: Callable[[], Delivery]) -> Delivery:
+    return database_wakeups() if broker is None else broker
 
 
 WAKEUPS_EACH: Final = 4
@@ -145,7 +145,7 @@ WAKEUPS_EACH: Final = 4
 def _dispatcher(
     database: Database,
     broker: Broker | None,
-    bell: Callable[[], Delivery],
+    database_wakeups: Callable[[], Delivery],
     clock: Clock,
     chance: Chance,
     settings: Settings,
@@ -153,7 +153,7 @@ def _dispatcher(
     if broker is None:
         return None
     limit = WAKEUPS_EACH * settings.worker_concurrency
-    return Dispatcher(database, broker, bell(), clock, chance, limit=limit)
+    return Dispatcher(database, broker, database_wakeups(), clock, chance, limit=limit)
 
 
 def _traces(tracing: bool) -> Traces:
@@ -375,33 +375,39 @@ def _queue(
     database: Database, clock: Clock, ids: Ids, chance: Chance, handlers: Sequence[Handler], settings: Settings
 ) -> QueueService:
     return QueueService(
-        database, clock, ids, chance, handlers, lease=timedelta(seconds=settings.lease_seconds), harmless=(SEND,)
+        database,
+        clock,
+        ids,
+        chance,
+        handlers,
+        lease=timedelta(seconds=settings.lease_seconds),
+        uncounted_crashes=(SEND,),
     )
 
 
 def _worker(
     queue: QueueService,
     delivery: Delivery,
-    relay: Relay,
+    maintenance: Maintenance,
     heartbeat: Heartbeat,
-    suspects: SuspectRunner,
+    isolated_runner: IsolatedRunner,
     database: Database,
     agents: "AgentRunner",
     settings: Settings,
-    watch: JobWatch,
+    instrumentation: JobInstrumentation,
     grace_seconds: float = GRACE_SECONDS,
 ) -> Worker:
     return Worker(
         queue,
         delivery,
-        relay,
+        maintenance,
         heartbeat,
-        suspects,
+        isolated_runner,
         database,
         concurrency=settings.worker_concurrency,
         grace_seconds=grace_seconds,
-        worn_out=lambda: agents.abandoned > 0,
-        watch=watch,
+        needs_recycling=lambda: agents.abandoned > 0,
+        instrumentation=instrumentation,
         crash=crash_at(settings.crash_at),
     )
 
@@ -467,16 +473,16 @@ class Container(containers.DeclarativeContainer):
     handlers = providers.Singleton(_handlers, replies, sends, sweeps)
     queue = providers.Singleton(_queue, database, clock, ids, chance, handlers, settings)
     broker: providers.Singleton[Broker | None] = providers.Singleton(_broker, settings, sealer.provider)
-    bell: providers.Singleton[Delivery] = providers.Singleton(database_wakeups_of, database, clock)
-    delivery: providers.Singleton[Delivery] = providers.Singleton(_delivery, broker, bell.provider)
-    dispatcher = providers.Singleton(_dispatcher, database, broker, bell.provider, clock, chance, settings)
+    database_wakeups: providers.Singleton[Delivery] = providers.Singleton(database_wakeups_of, database, clock)
+    delivery: providers.Singleton[Delivery] = providers.Singleton(_delivery, broker, database_wakeups.provider)
+    dispatcher = providers.Singleton(_dispatcher, database, broker, database_wakeups.provider, clock, chance, settings)
     cron = providers.Singleton(Cron, database, clock, ids, providers.Object(SCHEDULES))
-    relay = providers.Singleton(Relay, queue, cron, clock, dispatcher)
+    maintenance = providers.Singleton(Maintenance, queue, cron, clock, dispatcher)
     heartbeat = providers.Singleton(Heartbeat, database, clock, queue.provided.lease)
-    suspects = providers.Singleton(SuspectRunner, queue, heartbeat)
-    watch = providers.Singleton(JobWatch, clock, meters, traces)
+    isolated_runner = providers.Singleton(IsolatedRunner, queue, heartbeat)
+    instrumentation = providers.Singleton(JobInstrumentation, clock, meters, traces)
     worker = providers.Singleton(
-        _worker, queue, delivery, relay, heartbeat, suspects, database, agents, settings, watch
+        _worker, queue, delivery, maintenance, heartbeat, isolated_runner, database, agents, settings, instrumentation
     )
 
     restored_copy = providers.Singleton(RestoredCopy, database, clock, queue)

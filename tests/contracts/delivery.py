@@ -1,6 +1,6 @@
 """What every bell must make of the queue: sections 1, 2 and 5 of the ledger, as far as wake-ups are concerned.
 
-    class TestOverRedis(DeliveryContract): ...      # its fixture `bells` says which one
+    class TestOverRedis(DeliveryContract): ...      # its fixture `source` says which one
 
 A bell may forget, repeat and reorder, so nothing here is about when a wake-up comes: it is about what the rows say once
 workers have heard what they heard.
@@ -26,8 +26,8 @@ from recado.core.ids import UuidV7, system_chance
 from recado.core.queue.cron import Cron
 from recado.core.queue.job import Job, JobResult, NewJob, RetryIn
 from recado.core.queue.running.heartbeat import Heartbeat
-from recado.core.queue.running.isolation import SuspectRunner
-from recado.core.queue.running.maintenance import Relay
+from recado.core.queue.running.isolation import IsolatedRunner
+from recado.core.queue.running.maintenance import Maintenance
 from recado.core.queue.running.worker import Worker
 from recado.core.queue.service import QueueService
 from recado.core.queue.wakeups.contract import Broker, BrokerState, Delivery, Room, WakeUp
@@ -38,13 +38,13 @@ from tests.support.patience import PATIENCE
 PHONE = "+5511987654321"
 
 
-class Bells(Protocol):
+class DeliverySource(Protocol):
     """One kind of bell, as tests need it."""
 
     def delivery(self) -> Delivery: ...
 
 
-class BrokerBells(Bells, Protocol):
+class BrokerSource(DeliverySource, Protocol):
     """A bell that is a server of its own."""
 
     def delivery(self) -> Broker: ...
@@ -53,7 +53,7 @@ class BrokerBells(Bells, Protocol):
         """The same kind, at an address where nobody answers."""
         ...
 
-    async def ring_by_hand(self, body: str) -> None:
+    async def publish_by_hand(self, body: str) -> None:
         """What another producer adds."""
         ...
 
@@ -63,7 +63,7 @@ class BrokerBells(Bells, Protocol):
 
 
 @dataclass(slots=True)
-class Journal(ScriptedHandler):
+class RecordingHandler(ScriptedHandler):
     """Remembers when runs began and ended, lane by lane."""
 
     runs: list[tuple[str, UUID, datetime, datetime]] = field(default_factory=list)
@@ -82,12 +82,12 @@ class Journal(ScriptedHandler):
 
 
 @dataclass(slots=True)
-class Shop:
+class WorkerHarness:
     """Workers over one bell and one database, in real time."""
 
     database: Database
-    bells: Bells
-    journal: Journal = field(default_factory=Journal)
+    source: DeliverySource
+    handler: RecordingHandler = field(default_factory=RecordingHandler)
     clock: SystemClock = field(default_factory=SystemClock)
 
     @property
@@ -95,23 +95,23 @@ class Shop:
         return UuidV7(self.clock)
 
     def worker(self, delivery: Delivery, *, concurrency: int = 8, handler: ScriptedHandler | None = None) -> Worker:
-        queue = QueueService(self.database, self.clock, self.ids, NoChance(), [handler or self.journal])
+        queue = QueueService(self.database, self.clock, self.ids, NoChance(), [handler or self.handler])
         heartbeat = Heartbeat(self.database, self.clock, queue.lease)
         own = database_wakeups_of(self.database, self.clock)
         dispatcher = None
         if isinstance(delivery, Broker):
             limit = 4 * concurrency
             dispatcher = Dispatcher(self.database, delivery, own, self.clock, system_chance(), limit=limit)
-        relay = Relay(queue, Cron(self.database, self.clock, self.ids, []), self.clock, dispatcher)
-        suspects = SuspectRunner(queue, heartbeat, list)
-        return Worker(queue, delivery, relay, heartbeat, suspects, self.database, concurrency=concurrency)
+        maintenance = Maintenance(queue, Cron(self.database, self.clock, self.ids, []), self.clock, dispatcher)
+        isolated_runner = IsolatedRunner(queue, heartbeat, list)
+        return Worker(queue, delivery, maintenance, heartbeat, isolated_runner, self.database, concurrency=concurrency)
 
     @asynccontextmanager
     async def working(
         self, *, workers: int = 1, concurrency: int = 8, delivery: Callable[[], Delivery] | None = None
     ) -> AsyncIterator[None]:
         """Some workers, each with its own connection to the bell."""
-        deliveries = [(delivery or self.bells.delivery)() for _ in range(workers)]
+        deliveries = [(delivery or self.source.delivery)() for _ in range(workers)]
         crew = [self.worker(each, concurrency=concurrency) for each in deliveries]
         running = [asyncio.create_task(each.run()) for each in crew]
         try:
@@ -152,7 +152,7 @@ async def eventually(true: Callable[[], Awaitable[bool]]) -> None:
             await asyncio.sleep(0.01)
 
 
-class LateEars:
+class GatedDelivery:
     """A delivery whose worker hears nothing until it is opened; what it claims at its start is nothing."""
 
     def __init__(self, delivery: Delivery) -> None:
@@ -182,91 +182,91 @@ class DeliveryContract:
     """Workers over any bell."""
 
     @pytest.fixture
-    def bells(self) -> Bells:
+    def source(self) -> DeliverySource:
         raise NotImplementedError
 
     @pytest.fixture
-    def shop(self, database: Database, bells: Bells) -> Shop:
-        return Shop(database, bells)
+    def harness(self, database: Database, source: DeliverySource) -> WorkerHarness:
+        return WorkerHarness(database, source)
 
-    async def test_an_idle_worker_hears_of_a_job(self, shop: Shop) -> None:
-        async with shop.working():
-            await shop.stores("ana")
-            await shop.is_done()
+    async def test_an_idle_worker_runs_a_new_job(self, harness: WorkerHarness) -> None:
+        async with harness.working():
+            await harness.stores("ana")
+            await harness.is_done()
 
-        assert [lane for lane, *_ in shop.journal.runs] == ["ana"]
+        assert [lane for lane, *_ in harness.handler.runs] == ["ana"]
 
-    async def test_what_was_stored_while_nobody_worked_is_run(self, shop: Shop) -> None:
-        stored = await shop.stores(*(f"lane {n}" for n in range(30)))
+    async def test_jobs_stored_while_no_worker_ran_are_run(self, harness: WorkerHarness) -> None:
+        stored = await harness.stores(*(f"lane {n}" for n in range(30)))
 
-        async with shop.working():
-            await shop.is_done()
+        async with harness.working():
+            await harness.is_done()
 
-        assert sorted(job for _, job, *_ in shop.journal.runs) == sorted(stored)
+        assert sorted(job for _, job, *_ in harness.handler.runs) == sorted(stored)
 
-    async def test_two_workers_run_every_job_once(self, shop: Shop) -> None:
-        async with shop.working(workers=2):
+    async def test_two_workers_run_every_job_once(self, harness: WorkerHarness) -> None:
+        async with harness.working(workers=2):
             stored = []
             for start in range(0, 60, 10):
-                stored += await shop.stores(*(f"lane {n}" for n in range(start, start + 10)))
-            await shop.is_done()
+                stored += await harness.stores(*(f"lane {n}" for n in range(start, start + 10)))
+            await harness.is_done()
 
-        assert sorted(job for _, job, *_ in shop.journal.runs) == sorted(stored)
+        assert sorted(job for _, job, *_ in harness.handler.runs) == sorted(stored)
 
-    async def test_a_lane_is_served_in_its_order_and_never_twice_at_once(self, shop: Shop) -> None:
-        stored = await shop.stores(*["ana"] * 5, *["bia"] * 5)
+    async def test_a_lane_is_served_in_its_order_and_never_twice_at_once(self, harness: WorkerHarness) -> None:
+        stored = await harness.stores(*["ana"] * 5, *["bia"] * 5)
 
-        async with shop.working(workers=2):
-            await shop.is_done()
+        async with harness.working(workers=2):
+            await harness.is_done()
 
         for lane, its in (("ana", stored[:5]), ("bia", stored[5:])):
-            runs = [(job, begun, ended) for name, job, begun, ended in shop.journal.runs if name == lane]
+            runs = [(job, begun, ended) for name, job, begun, ended in harness.handler.runs if name == lane]
             assert [job for job, *_ in runs] == its
             assert all(before[2] <= after[1] for before, after in itertools.pairwise(runs))
 
-    async def test_a_job_runs_when_it_is_due_and_not_before(self, shop: Shop) -> None:
-        async with shop.working():
-            now = shop.clock.now()
-            await shop.stores("ana", due_in=timedelta(seconds=0.4))
-            await shop.is_done()
+    async def test_a_job_runs_when_it_is_due_and_not_before(self, harness: WorkerHarness) -> None:
+        async with harness.working():
+            now = harness.clock.now()
+            await harness.stores("ana", due_in=timedelta(seconds=0.4))
+            await harness.is_done()
 
-        [(_, _, begun, _)] = shop.journal.runs
+        [(_, _, begun, _)] = harness.handler.runs
         assert begun >= now + timedelta(seconds=0.4)
 
-    async def test_a_retry_is_rung_for_again(self, shop: Shop) -> None:
-        shop.journal.script.append(RetryIn(timedelta(seconds=0.2), "not yet"))
+    async def test_a_retry_is_published_again(self, harness: WorkerHarness) -> None:
+        harness.handler.script.append(RetryIn(timedelta(seconds=0.2), "not yet"))
 
-        async with shop.working():
-            await shop.stores("ana")
-            await shop.is_done()
+        async with harness.working():
+            await harness.stores("ana")
+            await harness.is_done()
 
-        assert len(shop.journal.runs) == 2
+        assert len(harness.handler.runs) == 2
 
-    async def test_a_full_worker_leaves_wake_ups_to_others(self, shop: Shop) -> None:
-        shop.journal.held = asyncio.Event()
-        idle = LateEars(shop.bells.delivery())
-        async with shop.working(concurrency=1), shop.working(delivery=lambda: idle):
+    async def test_a_full_worker_leaves_wake_ups_to_others(self, harness: WorkerHarness) -> None:
+        harness.handler.held = asyncio.Event()
+        idle = GatedDelivery(harness.source.delivery())
+        async with harness.working(concurrency=1), harness.working(delivery=lambda: idle):
             await idle.asked.wait()
-            await shop.stores("ana")
-            await eventually(lambda: shop.counts(1, "status = 'running'"))
-            await shop.stores("bia")
-            await eventually(lambda: shop.counts(1, "status = 'waiting'"))
+            await harness.stores("ana")
+            await eventually(lambda: harness.counts(1, "status = 'running'"))
+            await harness.stores("bia")
+            await eventually(lambda: harness.counts(1, "status = 'waiting'"))
             idle.open.set()
-            await eventually(lambda: shop.counts(2, "status = 'running'"))
-            shop.journal.held.set()
-            await shop.is_done()
+            await eventually(lambda: harness.counts(2, "status = 'running'"))
+            harness.handler.held.set()
+            await harness.is_done()
 
 
 class BrokerContract(DeliveryContract):
     """What is more to ask of a server of its own."""
 
     @pytest.fixture
-    def bells(self) -> BrokerBells:
+    def source(self) -> BrokerSource:
         raise NotImplementedError
 
-    async def test_whoever_publishes_is_heard(self, bells: BrokerBells) -> None:
+    async def test_every_published_wake_up_is_received(self, source: BrokerSource) -> None:
         wakeups = [WakeUp(UUID(int=n), f"lane {n}", 1) for n in range(1, 26)]
-        speaker, listener = bells.delivery(), bells.delivery()
+        speaker, listener = source.delivery(), source.delivery()
 
         await speaker.publish(wakeups)
         heard = await self._hears(listener, {wakeup.job_id for wakeup in wakeups})
@@ -275,8 +275,8 @@ class BrokerContract(DeliveryContract):
         await speaker.close()
         await listener.close()
 
-    async def test_a_job_can_be_rung_for_anew(self, bells: BrokerBells) -> None:
-        speaker, listener = bells.delivery(), bells.delivery()
+    async def test_a_job_can_be_published_twice(self, source: BrokerSource) -> None:
+        speaker, listener = source.delivery(), source.delivery()
         for dispatch in (1, 2):
             await speaker.publish([WakeUp(UUID(int=1), "ana", dispatch)])
             heard = await self._hears(listener, {UUID(int=1)})
@@ -284,8 +284,8 @@ class BrokerContract(DeliveryContract):
         await speaker.close()
         await listener.close()
 
-    async def test_nobody_there_is_told_as_such(self, bells: BrokerBells) -> None:
-        broker = bells.nowhere()
+    async def test_an_unreachable_broker_is_reported(self, source: BrokerSource) -> None:
+        broker = source.nowhere()
 
         with pytest.raises(BrokerLost):
             await broker.publish([WakeUp(UUID(int=1), "ana", 1)])
@@ -295,41 +295,50 @@ class BrokerContract(DeliveryContract):
         assert "RECADO_" in state.warnings[0]
         await broker.close()
 
-    async def test_it_says_how_it_is(self, bells: BrokerBells) -> None:
-        broker = bells.delivery()
+    async def test_it_reports_its_state(self, source: BrokerSource) -> None:
+        broker = source.delivery()
         assert (await broker.state()).reachable
         await broker.close()
 
-    async def test_without_the_broker_workers_look_at_the_table(self, shop: Shop, bells: BrokerBells) -> None:
-        stored = await shop.stores("ana", "bia")
+    async def test_without_the_broker_workers_poll_the_table(
+        self, harness: WorkerHarness, source: BrokerSource
+    ) -> None:
+        stored = await harness.stores("ana", "bia")
 
-        async with shop.working(delivery=bells.nowhere):
-            await shop.is_done()
-            stored += await shop.stores("caio")
-            await shop.is_done()
+        async with harness.working(delivery=source.nowhere):
+            await harness.is_done()
+            stored += await harness.stores("caio")
+            await harness.is_done()
 
-        assert sorted(job for _, job, *_ in shop.journal.runs) == sorted(stored)
+        assert sorted(job for _, job, *_ in harness.handler.runs) == sorted(stored)
 
-    async def test_rings_for_nothing_harm_nobody(self, shop: Shop, bells: BrokerBells) -> None:
+    async def test_foreign_and_malformed_wake_ups_do_no_harm(
+        self, harness: WorkerHarness, source: BrokerSource
+    ) -> None:
         for body in ("{}", "não é JSON", "[]", '{"job": "no id", "dispatch": "often"}', f'{{"job": "{UUID(int=9)}"}}'):
-            await bells.ring_by_hand(body)
+            await source.publish_by_hand(body)
 
-        async with shop.working():
-            await shop.stores("ana")
-            await shop.is_done()
+        async with harness.working():
+            await harness.stores("ana")
+            await harness.is_done()
 
-        assert len(shop.journal.runs) == 1
+        assert len(harness.handler.runs) == 1
 
-    async def test_the_broker_learns_nothing_of_customers(self, shop: Shop, bells: BrokerBells) -> None:
-        await shop.stores(f"whatsapp:+14155238886|{PHONE}")
-        speaker = bells.delivery()
+    async def test_the_broker_learns_nothing_of_customers(self, harness: WorkerHarness, source: BrokerSource) -> None:
+        await harness.stores(f"whatsapp:+14155238886|{PHONE}")
+        speaker = source.delivery()
         dispatcher = Dispatcher(
-            shop.database, speaker, database_wakeups_of(shop.database, shop.clock), shop.clock, system_chance(), limit=4
+            harness.database,
+            speaker,
+            database_wakeups_of(harness.database, harness.clock),
+            harness.clock,
+            system_chance(),
+            limit=4,
         )
 
         assert await dispatcher.step() == 1
 
-        held = await bells.everything()
+        held = await source.everything()
         assert held
         assert PHONE.strip("+") not in held
         await speaker.close()

@@ -49,7 +49,7 @@ async def test_a_send_that_was_under_way_is_found_out(world: World, copy: Restor
 async def test_a_job_whose_worker_is_lost_as_well_is_dropped_without_a_crash(world: World, copy: RestoredCopy) -> None:
     sid = await world.receives("oi", ANA)
     world.advance(2)
-    await world.queue.claim(1, suspects=0)
+    await world.queue.claim(1, max_isolated=0)
     world.advance(LEASE.total_seconds() + 1)
 
     assert (await copy.silence()).dropped == 1
@@ -73,7 +73,7 @@ async def test_sweeps_begin_now(world: World, copy: RestoredCopy) -> None:
 async def test_a_database_at_work_is_left_alone(world: World, copy: RestoredCopy) -> None:
     sid = await world.receives("oi", ANA)
     world.advance(2)
-    await world.queue.claim(1, suspects=0)
+    await world.queue.claim(1, max_isolated=0)
 
     with pytest.raises(Conflict, match="a worker holds 1 jobs"):
         await copy.silence()

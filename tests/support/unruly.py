@@ -30,7 +30,7 @@ HOLDS_THE_LOCK = "computes in C"
 HANGING = ("waits", "sleeps", "listens", "swallows", "leaves a thread behind", HOLDS_THE_LOCK)
 """What a hanging agent does when a customer writes so; the last lets no other thread of its process run."""
 
-_ALONE = "--suspects" in sys.argv
+_ALONE = "--isolated" in sys.argv
 _all_in_flight = threading.Barrier(NEIGHBOURS + 1)
 
 

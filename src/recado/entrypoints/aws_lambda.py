@@ -154,7 +154,7 @@ class Functions:
         asked = event.get("seconds")
         left = min(_seconds_left(context), MAX_TICK_SECONDS)
         seconds = min(float(asked), left) if isinstance(asked, int | float) else left
-        ticked = self._run(self._get_worker().tick(max(0.0, seconds), linger=event.get("linger") is True))
+        ticked = self._run(self._get_worker().run_bounded(max(0.0, seconds), linger=event.get("linger") is True))
         log.info("tick.done", **asdict(ticked))
         return asdict(ticked)
 
@@ -205,7 +205,7 @@ class Functions:
     async def _run_wakeup(self, record: Record, context: LambdaContext) -> bool:
         log.debug("lambda.woken", message=record.message_id, job=record.job)
         try:
-            return await self._get_worker().wake(max(0.0, _seconds_left(context)))
+            return await self._get_worker().run_wakeup(max(0.0, _seconds_left(context)))
         except (Busy, StorageUnavailable) as error:
             log.warning("lambda.wakeup_failed", error=str(error))
             return False

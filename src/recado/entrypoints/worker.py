@@ -1,4 +1,4 @@
-"""The worker process: the loop of `core.queue.worker`, its end, and the life of a process for suspects."""
+"""The worker process: the loop of `core.queue.running.worker`, its end, and a process for isolated jobs."""
 
 import asyncio
 import contextlib
@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 from uuid import UUID
 
 from recado.core.processes.children import die_with_parent
-from recado.core.queue.running.isolation import BEGUN, DONE, GAVE_BACK, Parent
-from recado.core.queue.running.worker import GRACE_SECONDS, LET_GO_SECONDS
+from recado.core.queue.running.isolation import BEGUN, DONE, GAVE_BACK, ParentProcess
+from recado.core.queue.running.worker import CANCEL_RUN_SECONDS, GRACE_SECONDS
 from recado.entrypoints.metrics_port import show_metrics
 from recado.entrypoints.shutdown import ShutdownSignals, call_after
 
@@ -49,14 +49,14 @@ async def run_worker(
     try:
         await worker.run(drain=drain)
     finally:
-        if worker.worn_out and not worker.stopping:
+        if worker.needs_recycling and not worker.stopping:
             call_after(EXIT_SECONDS, signals.replace_process)
         if shown is not None:
             shown.close()
         await asyncio.gather(warming, return_exceptions=True)
-        await container.suspects().aclose()
+        await container.isolated_runner().aclose()
         await close_container(container)
-    return WorkerEnding.NEEDS_RECYCLING if worker.worn_out and not worker.stopping else WorkerEnding.STOPPED
+    return WorkerEnding.NEEDS_RECYCLING if worker.needs_recycling and not worker.stopping else WorkerEnding.STOPPED
 
 
 def allow_many_files() -> None:
@@ -70,24 +70,26 @@ def allow_many_files() -> None:
 async def run_isolated_jobs(container: "Container", signals: ShutdownSignals) -> int:
     """Run the jobs that a parent worker has claimed for this process, one at a time; the exit status."""
     die_with_parent()
-    parent, worker, queue = Parent(), container.worker(), container.queue()
+    parent, worker, queue = ParentProcess(), container.worker(), container.queue()
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
-    signals.on_request(lambda: loop.call_soon_threadsafe(stopping.set), within=LET_GO_SECONDS + 1.0, status=GAVE_BACK)
+    signals.on_request(
+        lambda: loop.call_soon_threadsafe(stopping.set), within=CANCEL_RUN_SECONDS + 1.0, status=GAVE_BACK
+    )
     told_to_stop = asyncio.create_task(stopping.wait())
-    while not stopping.is_set() and not worker.worn_out:
+    while not stopping.is_set() and not worker.needs_recycling:
         handed = asyncio.create_task(parent.next())
         await asyncio.wait({handed, told_to_stop}, return_when=asyncio.FIRST_COMPLETED)
         if not handed.done():
             break
         job_id, lease_token = handed.result()
         parent.tell(BEGUN)
-        job = await queue.claim_this(UUID(job_id), UUID(lease_token))
+        job = await queue.find_claimed(UUID(job_id), UUID(lease_token))
         if job is not None:
             running = asyncio.create_task(worker.run_one(job))
             await asyncio.wait({running, told_to_stop}, return_when=asyncio.FIRST_COMPLETED)
             if not running.done():
-                await worker.let_go({running}, LET_GO_SECONDS / 2)
+                await worker.cancel_runs({running}, CANCEL_RUN_SECONDS / 2)
         # The parent may end this process without a word from here on.
         await asyncio.to_thread(container.traces().flush, FLUSH_SECONDS)
         if not stopping.is_set():
@@ -104,6 +106,6 @@ async def close_container(container: "Container") -> None:
             await container.agents().aclose()
     await container.twilio().aclose()
     await container.delivery().close()
-    await container.bell().close()
+    await container.database_wakeups().close()
     await container.database().close()
     await asyncio.to_thread(container.traces().close)

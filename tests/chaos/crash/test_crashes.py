@@ -92,7 +92,7 @@ async def _recover(container: Container) -> VerificationReport:
         await queue.free_ended_leases()
         while (due := await _next_due(container)) is not None:
             clock.advance(max(due - clock.now(), timedelta()))
-            for job in await queue.claim(1, suspects=1):
+            for job in await queue.claim(1, max_isolated=1):
                 await worker.run_one(job)
         report = await container.verifier().verify()
         await close_container(container)

@@ -12,7 +12,7 @@ from recado.core.clock import FrozenClock
 from recado.core.database.sqlite.database import SqliteDatabase
 from recado.core.ids import UuidV7
 from recado.core.queue.cron import Cron
-from recado.core.queue.running.maintenance import Relay
+from recado.core.queue.running.maintenance import Maintenance
 from tests.conftest import NOON
 from tests.world import Ending, Lost, World
 
@@ -103,9 +103,9 @@ async def test_a_jump_forward_during_a_run_costs_that_run_its_lease_and_no_more(
 
 async def test_nothing_waits_for_the_hour_that_a_clock_was_ahead(world: World, jumping: FrozenClock) -> None:
     """Messages that came, were tried again, held by a dead worker or half sent while it was an hour ahead."""
-    relay = Relay(world.queue, Cron(world.database, jumping, world.ids, []), jumping)
+    maintenance = Maintenance(world.queue, Cron(world.database, jumping, world.ids, []), jumping)
     sids = await at_every_stage(world)
-    await relay.step()
+    await maintenance.step()
     jumping.jump(HOUR)
     for number in range(6, 32):
         if number % 6 == 3:
@@ -118,7 +118,7 @@ async def test_nothing_waits_for_the_hour_that_a_clock_was_ahead(world: World, j
     jumping.jump(-HOUR)
 
     for _ in range(20):
-        await relay.step()
+        await maintenance.step()
         await world.passes(10)
 
     assert await world.outcomes_of(*sids) == ["answered"] * len(sids)
@@ -138,7 +138,7 @@ async def test_a_send_in_doubt_is_found_out_though_its_clock_was_an_hour_ahead(
     jumping.jump(-HOUR)
     right.advance(jumping.now() - right.now())
 
-    await world.queue.set_times_right()
+    await world.queue.repair_times()
     await world.passes(200)
 
     assert (await world.outcome_of(sid), len(world.sent_texts(customer(0)))) == ("answered", 1)

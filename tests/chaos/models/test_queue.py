@@ -24,7 +24,7 @@ from recado.core.database.unit_of_work import UnitOfWork
 from recado.core.errors import Conflict
 from recado.core.ids import UuidV7
 from recado.core.queue.job import (
-    CRASH_CAP,
+    MAX_CRASHES,
     Discard,
     Done,
     Job,
@@ -76,9 +76,9 @@ class Expected:
     off_the_list: bool = False
 
     @property
-    def used_up(self) -> bool:
+    def give_up_reason(self) -> bool:
         return (
-            self.attempts >= self.max_attempts or self.crashes_alone >= self.max_attempts or self.crashes >= CRASH_CAP
+            self.attempts >= self.max_attempts or self.crashes_alone >= self.max_attempts or self.crashes >= MAX_CRASHES
         )
 
 
@@ -187,16 +187,16 @@ class Queue(RuleBasedStateMachine):
 
     # --- Workers ------------------------------------------------------------------------------------------------------
 
-    @rule(limit=st.integers(1, 6), suspects=st.integers(0, 4), service=st.integers(0, 2))
-    def is_claimed(self, limit: int, suspects: int, service: int) -> None:
+    @rule(limit=st.integers(1, 6), max_isolated=st.integers(0, 4), service=st.integers(0, 2))
+    def is_claimed(self, limit: int, max_isolated: int, service: int) -> None:
         """Rung for or not, and from any process."""
         heads = self.claimable()
-        claimed = self.run(self.services[service].claim(limit, suspects=suspects))
+        claimed = self.run(self.services[service].claim(limit, max_isolated=max_isolated))
         given_up = [job for job in heads if self.status_of(job.id) == "dead"]
         taken = [self.jobs[job.id] for job in claimed] + given_up
-        self.judge(heads, taken, [self.jobs[job.id] for job in claimed], limit, suspects)
+        self.judge(heads, taken, [self.jobs[job.id] for job in claimed], limit, max_isolated)
         for expected in given_up:
-            assert expected.used_up
+            assert expected.give_up_reason
             expected.status, expected.settled = "dead", 1
         for job in claimed:
             self.jobs[job.id].status = "running"
@@ -213,13 +213,13 @@ class Queue(RuleBasedStateMachine):
         return [job for job in heads.values() if job.due <= self.clock.now() and job.lane not in busy]
 
     def judge(
-        self, heads: list[Expected], taken: list[Expected], order: list[Expected], limit: int, suspects: int
+        self, heads: list[Expected], taken: list[Expected], order: list[Expected], limit: int, max_isolated: int
     ) -> None:
         assert all(job in heads for job in taken), "only heads of lanes that are due"
-        assert not any(job.used_up for job in order), "a used-up job is never started"
+        assert not any(job.give_up_reason for job in order), "a used-up job is never started"
         wild = [job for job in heads if job.crashes]
-        assert sum(job.crashes > 0 for job in taken) <= suspects, "more suspects than asked for"
-        possible = len(heads) - max(0, len(wild) - suspects)
+        assert sum(job.crashes > 0 for job in taken) <= max_isolated, "more suspects than asked for"
+        possible = len(heads) - max(0, len(wild) - max_isolated)
         assert len(taken) == min(limit, possible), "what is due and fits is taken"
         assert [job.priority for job in order] == sorted(job.priority for job in order)
         left = [job.priority for job in heads if job not in taken and not job.crashes]
@@ -267,13 +267,13 @@ class Queue(RuleBasedStateMachine):
             del self.tokens[job.id]
             self.jobs[job.id].status, self.jobs[job.id].due = "waiting", self.clock.now()
 
-    @precondition(lambda self: any(job.suspect for job in self.held))
+    @precondition(lambda self: any(job.isolated for job in self.held))
     @rule()
     def a_suspect_kills_its_own_process(self) -> None:
-        job = next(job for job in self.held if job.suspect)
+        job = next(job for job in self.held if job.isolated)
         self.held.remove(job)
         mine, before = self.mine(job), self.clock.now()
-        self.run(self.queue.died_alone(job, "signal 9"))
+        self.run(self.queue.record_isolated_crash(job, "signal 9"))
         if not mine:
             return
         del self.tokens[job.id]
@@ -297,7 +297,7 @@ class Queue(RuleBasedStateMachine):
             job.status, job.due, job.crashes = "waiting", until, job.crashes + 1
 
     @precondition(lambda self: self.claimable())
-    @rule(times=st.integers(1, CRASH_CAP))
+    @rule(times=st.integers(1, MAX_CRASHES))
     def everything_crashes_again_and_again(self, times: int) -> None:
         for _ in range(times):
             self.is_claimed(6, 4, 0)
@@ -367,7 +367,7 @@ class Queue(RuleBasedStateMachine):
     @invariant()
     def every_lane_points_at_its_head(self) -> None:
         """While a job of it runs, a lane has nothing due, whatever its head."""
-        rows = self.database.rows("SELECT lane, head_job, next_due_at, next_priority, suspect FROM lanes")
+        rows = self.database.rows("SELECT lane, head_job, next_due_at, next_priority, isolated FROM lanes")
         running = {job.lane for job in self.jobs.values() if job.status == "running"}
         assert [row for row in rows if row[0] in running and row[2] is not None] == []
         expected: dict[str, tuple[bytes, int, int, int]] = {}

@@ -334,7 +334,7 @@ class Sends(RuleBasedStateMachine):
 
     def work(self) -> None:
         """Claim and run what is due; a call that hangs or a worker that died leaves its job behind."""
-        while jobs := self.run(self.queue.claim(1, suspects=4)):
+        while jobs := self.run(self.queue.claim(1, max_isolated=4)):
             self.run(self.begins(jobs[0]))
 
     async def begins(self, job: Job) -> None:

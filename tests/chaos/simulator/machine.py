@@ -32,8 +32,8 @@ from recado.core.ids import UuidV7
 from recado.core.queue.cron import Cron, Sweep
 from recado.core.queue.job import Job
 from recado.core.queue.running.heartbeat import Heartbeat
-from recado.core.queue.running.isolation import BEGUN, DONE, GAVE_BACK, SuspectRunner
-from recado.core.queue.running.maintenance import Relay
+from recado.core.queue.running.isolation import BEGUN, DONE, GAVE_BACK, IsolatedRunner
+from recado.core.queue.running.maintenance import Maintenance
 from recado.core.queue.running.worker import Worker
 from recado.core.queue.schedules import Schedule
 from recado.core.queue.service import QueueService
@@ -123,7 +123,7 @@ class SimHeartbeat(Heartbeat):
                 self._world.trace(f"heartbeat failed: {error}")
 
 
-class SimRelay(Relay):
+class SimMaintenance(Maintenance):
     """The real pass, less often while nothing runs here: a day of idle passes is not worth its price."""
 
     def __init__(self, world: World, queue: QueueService, cron: Cron, busy: Callable[[], bool]) -> None:
@@ -146,10 +146,10 @@ class SimQueue(QueueService):
 
     storage: Storage
 
-    async def claim(self, limit: int, *, suspects: int) -> list[Job]:
+    async def claim(self, limit: int, *, max_isolated: int) -> list[Job]:
         due = "SELECT 1 FROM lanes WHERE next_due_at <= ? LIMIT 1"
         if self.storage.down or self.storage.look(due, to_microseconds(self._clock.now())) is not None:
-            return await super().claim(limit, suspects=suspects)
+            return await super().claim(limit, max_isolated=max_isolated)
         return []
 
     async def free_ended_leases(self) -> int:
@@ -340,18 +340,18 @@ class Machine:
         )
         bell = SimBell(self.world, self.storage)
         held: list[Worker] = []
-        relay = SimRelay(
+        maintenance = SimMaintenance(
             self.world, queue, Cron(database, self.world.clock, ids, schedules), lambda: bool(held[0]._running)
         )
         worker = Worker(
             queue,
             bell,
-            relay,
+            maintenance,
             heartbeat,
-            SuspectRunner(queue, heartbeat),
+            IsolatedRunner(queue, heartbeat),
             database,
             concurrency=8,
-            worn_out=lambda: agents.abandoned > 0,
+            needs_recycling=lambda: agents.abandoned > 0,
         )
         held.append(worker)
         return bell, worker
@@ -418,8 +418,8 @@ class Machine:
     # --- Suspects -----------------------------------------------------------------------------------------------------
 
     def _spawn(self, command: Sequence[str], protocol: asyncio.SubprocessProtocol) -> SimChild:
-        """What `recado worker --suspects` would be."""
-        assert command[-1] == "--suspects"
+        """What `recado worker --isolated` would be."""
+        assert command[-1] == "--isolated"
         parts = self.build("child", works=True)
         assert parts.bell is not None
         parts.bell.forget()
@@ -437,13 +437,13 @@ class Machine:
         worker, stopping = parts.worker, child.stopping
         assert worker is not None
         told_to_stop = asyncio.create_task(stopping.wait())
-        while not stopping.is_set() and not worker.worn_out:
+        while not stopping.is_set() and not worker.needs_recycling:
             handed = asyncio.create_task(child.jobs.get())
             await asyncio.wait({handed, told_to_stop}, return_when=asyncio.FIRST_COMPLETED)
             if not handed.done():
                 break
             child.tell(BEGUN)
-            job = await parts.queue.claim_this(*handed.result())
+            job = await parts.queue.find_claimed(*handed.result())
             if job is not None:
                 running = asyncio.create_task(worker.run_one(job))
                 await asyncio.wait({running, told_to_stop}, return_when=asyncio.FIRST_COMPLETED)

@@ -256,7 +256,7 @@ class TestAWorkerThatDies:
         """It has not heard yet that its lease is over, and the row still bears its name."""
         sid = await world.receives("oi")
         world.advance(2)
-        [job] = await world.queue.claim(1, suspects=4)
+        [job] = await world.queue.claim(1, max_isolated=4)
         world.advance(LEASE.total_seconds())
         result = await world.queue.handler(job.name).run(job)
         assert (result, world.agents.turns) == (RetryIn(timedelta(), "its worker stood still", counts=False), [])

@@ -42,7 +42,7 @@ async def runs(world: World) -> Sequence[Run]:
 async def its_job(world: World) -> Job:
     await world.receives("oi")
     world.advance(2)
-    [job] = await world.queue.claim(1, suspects=0)
+    [job] = await world.queue.claim(1, max_isolated=0)
     return job
 
 

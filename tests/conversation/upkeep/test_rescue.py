@@ -46,7 +46,7 @@ async def reply_jobs(world: World) -> list[tuple[str, str | None, bool]]:
 
 async def claimed(world: World) -> Job:
     """The one due job, in the hands of a worker that does nothing yet."""
-    [job] = await world.queue.claim(1, suspects=4)
+    [job] = await world.queue.claim(1, max_isolated=4)
     return job
 
 
@@ -175,7 +175,7 @@ class TestATurnPastItsDeadline:
         world.agents.will(FAILS)
         young = await world.receives("olá", BRUNO)
         world.advance(1.5)
-        [job] = [job for job in await world.queue.claim(2, suspects=4) if BRUNO.match_key in job.lane]
+        [job] = [job for job in await world.queue.claim(2, max_isolated=4) if BRUNO.match_key in job.lane]
         await world.queue.finish(job, await world.replies.run(job))
         world.advance(60)
         assert await rescue.run() == RescueReport(overdue_turns=1)

@@ -59,7 +59,7 @@ def seconds(moment: datetime) -> int:
 
 
 class TestSlots:
-    async def test_each_is_one_job_whoever_looks_and_however_its_clock_goes(self, database: Database) -> None:
+    async def test_each_is_one_job_for_any_number_of_workers_and_clocks(self, database: Database) -> None:
         """Twenty crons whose clocks differ by up to fifteen seconds look at the same ten minutes, in any order."""
         start, order = datetime.fromisoformat("2026-03-14T12:00:15Z"), random.Random(11)  # noqa: S311
         clocks = [FrozenClock(start + timedelta(seconds=order.uniform(-15, 15))) for _ in range(20)]
@@ -76,7 +76,7 @@ class TestSlots:
         assert await jobs(database) == Counter(name for name, _ in found)
         assert made == len(found) == 21 + 11
 
-    async def test_of_one_moment_are_one_job_though_all_look_at_once(
+    async def test_of_one_moment_are_one_job_though_all_read_at_once(
         self, database: Database, clock: FrozenClock
     ) -> None:
         crons = [Cron(database, clock, UuidV7(clock), [HALF_MINUTE]) for _ in range(30)]
@@ -100,7 +100,7 @@ class TestSlots:
         assert await each.insert_slots() == 1
         assert [at - before for _, at in await slots(database)] == [0, 3 * 3600 + 30]
 
-    async def test_are_looked_at_once_by_each_cron(self, database: Database, clock: FrozenClock) -> None:
+    async def test_are_read_once_by_each_cron(self, database: Database, clock: FrozenClock) -> None:
         """The relay asks every second; only a new slot is worth a write."""
         each, writes = Cron(database, clock, UuidV7(clock), [HALF_MINUTE]), list[int]()
         await each.insert_slots()
@@ -163,7 +163,7 @@ class TestSlots:
         assert [name for name, _ in await slots(database)] == ["monthly", "sweep.half"]
         assert await Cron(database, clock, UuidV7(clock), [monthly, HALF_MINUTE]).insert_slots() == 0
 
-    async def test_on_the_walls_of_a_time_zone_come_round_there(self, database: Database) -> None:
+    async def test_in_a_time_zone_follow_its_clocks(self, database: Database) -> None:
         clock = FrozenClock(datetime.fromisoformat("2026-03-14T12:00:00-03:00"))
         nightly = Cron(database, clock, UuidV7(clock), [Schedule("nightly", At("0 3 * * *", "America/Sao_Paulo"))])
         for _ in range(4):
@@ -231,7 +231,7 @@ async def in_order(database: Database, name: str) -> bool:
 
 
 class TestTheTable:
-    async def test_is_filled_by_the_first_who_looks_and_read_by_the_others_now_and_then(
+    async def test_is_filled_by_the_first_reader_and_read_by_the_others_now_and_then(
         self, database: Database, clock: FrozenClock
     ) -> None:
         reads = Counted(database)
@@ -326,24 +326,24 @@ class TestTheirJobs:
         for _ in range(2):
             await each.insert_slots()
             clock.advance(timedelta(seconds=30))
-        [job] = await queue.claim(10, suspects=4)
+        [job] = await queue.claim(10, max_isolated=4)
         assert (job.name, job.lane, job.owner_id) == ("sweep.half", "cron:sweep.half", SYSTEM_OWNER)
         result = await queue.handler(job.name).run(job)
         await queue.finish(job, result)
         assert (result, len(rounds)) == (Done(), 1)
-        assert len(await queue.claim(10, suspects=4)) == 1
+        assert len(await queue.claim(10, max_isolated=4)) == 1
 
     async def test_are_all_known_to_the_product(self, database: Database, clock: FrozenClock) -> None:
         """Every schedule has its handler, and a round on an empty database comes to its end."""
         container = product(database, clock)
         assert await container.cron().insert_slots() == len(SCHEDULES)
-        for job in await container.queue().claim(10, suspects=4):
+        for job in await container.queue().claim(10, max_isolated=4):
             assert await container.queue().handler(job.name).run(job) == Done()
             await container.queue().finish(job, Done())
         assert (await container.queue().stats()).waiting == 0
 
 
-class TestATick:
+class TestABoundedRun:
     @pytest.fixture
     async def world(self, database: Database, clock: FrozenClock, ids: UuidV7) -> World:
         return await World.open(database, clock, ids)
@@ -355,15 +355,15 @@ class TestATick:
             await world.receives("oi", who)
         clock.advance(timedelta(seconds=2))
         async with ticking(world, 10) as containers:
-            first = await asyncio.gather(*[each.worker().tick(20) for each in containers])
-            again = await asyncio.gather(*[each.worker().tick(20) for each in containers])
+            first = await asyncio.gather(*[each.worker().run_bounded(20) for each in containers])
+            again = await asyncio.gather(*[each.worker().run_bounded(20) for each in containers])
             clock.advance(timedelta(minutes=1))
-            later = await asyncio.gather(*[each.worker().tick(20) for each in containers])
+            later = await asyncio.gather(*[each.worker().run_bounded(20) for each in containers])
         made = Counter(name for name, _ in await slots(world.database))
         assert {name: n for name, n in (await jobs(world.database)).items() if name in made} == made
-        assert sum(ticked.jobs for ticked in later) == 3, "what comes round every half or whole minute"
-        assert sum(ticked.jobs for ticked in first) == len(SCHEDULES) + 2 * len(people)
-        assert [(ticked.jobs, ticked.leases_freed) for ticked in again] == [(0, 0)] * 10
+        assert sum(report.jobs for report in later) == 3, "what comes round every half or whole minute"
+        assert sum(report.jobs for report in first) == len(SCHEDULES) + 2 * len(people)
+        assert [(report.jobs, report.leases_freed) for report in again] == [(0, 0)] * 10
         assert [world.sent_texts(who) for who in people] == [["echo: oi"]] * 5
         assert (await world.verify()).violations == []
 

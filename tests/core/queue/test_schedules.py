@@ -125,7 +125,7 @@ class TestACronExpression:
         (At("0 3 * * *", SAO_PAULO), "0 3 * * *"),
     ],
 )
-def test_a_schedule_says_when_it_comes_round(when: timedelta | At, words: str) -> None:
+def test_a_schedule_describes_its_times(when: timedelta | At, words: str) -> None:
     assert Schedule("sweep.prune", when).in_words() == words
 
 
@@ -135,25 +135,25 @@ class TestTheTable:
     async def stored(self, database: Database, own: tuple[Schedule, ...] = OWN) -> list[Schedule]:
         return await database.read(lambda uow: schedules.in_force(uow, own), owner=None)
 
-    async def test_holds_this_releases_own_once_a_worker_has_looked(self, database: Database) -> None:
-        assert await database.read(lambda uow: schedules.out_of_step(uow, self.OWN), owner=None)
-        await database.write(lambda uow: schedules.follow(uow, self.OWN), owner=None)
-        assert not await database.read(lambda uow: schedules.out_of_step(uow, self.OWN), owner=None)
+    async def test_holds_this_releases_own_once_a_worker_has_read_it(self, database: Database) -> None:
+        assert await database.read(lambda uow: schedules.differs_from_release(uow, self.OWN), owner=None)
+        await database.write(lambda uow: schedules.update_own(uow, self.OWN), owner=None)
+        assert not await database.read(lambda uow: schedules.differs_from_release(uow, self.OWN), owner=None)
         assert await self.stored(database) == list(self.OWN)
 
     async def test_follows_a_new_release_but_not_where_a_person_has_set_it(
         self, database: Database, clock: FrozenClock
     ) -> None:
-        await database.write(lambda uow: schedules.follow(uow, self.OWN), owner=None)
+        await database.write(lambda uow: schedules.update_own(uow, self.OWN), owner=None)
         mine = Schedule("often", every(300), enabled=False)
         await database.write(lambda uow: schedules.put(uow, mine, clock.now()), owner=None)
         newer = (Schedule("nightly", every(60)), Schedule("often", every(10)))
         kept = Schedule("often", every(300), enabled=False, set_at=clock.now())
-        assert await database.write(lambda uow: schedules.follow(uow, newer), owner=None) == [newer[0], kept]
+        assert await database.write(lambda uow: schedules.update_own(uow, newer), owner=None) == [newer[0], kept]
         assert await self.stored(database, newer) == [newer[0], kept]
 
     async def test_that_somebody_has_spoiled_leaves_the_others_in_force(self, database: Database) -> None:
-        await database.write(lambda uow: schedules.follow(uow, self.OWN), owner=None)
+        await database.write(lambda uow: schedules.update_own(uow, self.OWN), owner=None)
         spoil = text("UPDATE schedules SET cron = 'never', set_at = NULL WHERE name = 'nightly'")
         await database.write(lambda uow: uow.execute(spoil).close(), owner=None)
         assert await self.stored(database) == list(self.OWN)

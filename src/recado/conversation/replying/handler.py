@@ -52,7 +52,7 @@ from recado.core.ids import Chance, Ids
 from recado.core.metrics import AGENT_RUN, AGENT_RUNS, Meters
 from recado.core.queue.crash import CrashPoint, never
 from recado.core.queue.job import Done, Job, JobResult, Replayed, ReplayRefused, RetryIn
-from recado.core.queue.running.retrying import insist
+from recado.core.queue.running.retrying import retry_while_leased
 from recado.core.queue.service import Backoff
 from recado.core.queue.storage import endings, enqueue, lanes, leases
 from recado.core.tracing import AGENT, NoTraces, Span, Traces
@@ -169,7 +169,7 @@ class ReplyHandler:
             self._crash("after_agent")
             if not isinstance(result, _NewMessage | _TurnEnded):
                 commit = partial(self._commit, job=job, opened=opened, result=result)
-                result = await insist(job, partial(self._write, job, commit))
+                result = await retry_while_leased(job, partial(self._write, job, commit))
             if isinstance(result, _TurnEnded):
                 self._crash("after_commit")
                 return Done(recorded=True)
@@ -190,7 +190,7 @@ class ReplyHandler:
         conversation = Conversations(uow).require(turn.conversation_id)
         contact = Contacts(uow).require(conversation.contact_id)
         if now >= turn.deadline_at:
-            endings.bury(uow, job, now, "no answer before the deadline")
+            endings.dead_letter(uow, job, now, "no answer before the deadline")
             self.exhausted(uow, job, "no answer before the deadline")
             return _TurnEnded()
         owner = owner_in(uow, job.owner_id)
@@ -231,7 +231,7 @@ class ReplyHandler:
         None is later than that of a turn which begins now, unless a clock was set back meanwhile.
         """
         latest = now + self._limits.answer
-        if job.suspect:
+        if job.isolated:
             return min(turn.deadline_at + max(now - job.due_at, timedelta()), latest)
         if job.attempts == 0 and (turn.replay_of is not None or turn.resumes):
             return latest
@@ -284,7 +284,7 @@ class ReplyHandler:
         end = partial(end_run, run_id=opened.run_id, ending=ending, usage=usage, now=self._clock.now())
         try:
             async with asyncio.timeout(within):
-                await insist(job, partial(self._write, job, end))
+                await retry_while_leased(job, partial(self._write, job, end))
         except (TimeoutError, Busy, StorageUnavailable) as error:
             log.warning("agent.run_not_recorded", run=str(opened.run_id), error=str(error))
 
@@ -349,7 +349,7 @@ class ReplyHandler:
     ) -> _Interruption | None:
         waiters = {"lost": asyncio.create_task(job.lost.wait())}
         if _joinable(job, opened.turn) and not effects.ran:
-            waiters["newcomer"] = asyncio.create_task(job.newcomer.wait())
+            waiters["newcomer"] = asyncio.create_task(job.newer_message.wait())
         try:
             await asyncio.wait({run, *waiters.values()}, return_when=asyncio.FIRST_COMPLETED)
         finally:
@@ -366,7 +366,7 @@ class ReplyHandler:
             return RetryIn(self._backoff.after(job.attempts, self._chance), error.reason)
 
         def give_up(uow: UnitOfWork) -> None:
-            if endings.bury(uow, job, self._clock.now(), error.reason):
+            if endings.dead_letter(uow, job, self._clock.now(), error.reason):
                 self.exhausted(uow, job, error.reason)
 
         await self._write(job, give_up)
@@ -379,7 +379,7 @@ class ReplyHandler:
         while not job.lost.is_set():
             joined = await self._write(job, lambda uow: self._join(uow, job, turn, self._clock.now()))
             if isinstance(joined, bool):
-                job.newcomer.clear()
+                job.newer_message.clear()
                 return joined
             await asyncio.sleep(max(0.0, (joined - self._clock.now()).total_seconds()))
         return False

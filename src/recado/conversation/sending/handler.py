@@ -47,7 +47,7 @@ from recado.core.errors import InvalidInput
 from recado.core.ids import Chance, Ids
 from recado.core.queue.crash import CrashPoint, never
 from recado.core.queue.job import Done, Job, JobResult, Replayed, ReplayRefused, RetryIn
-from recado.core.queue.running.retrying import insist
+from recado.core.queue.running.retrying import retry_while_leased
 from recado.core.queue.service import Backoff
 from recado.core.queue.storage import endings, lanes, leases
 from recado.core.queue.storage.claiming import LEEWAY
@@ -182,7 +182,7 @@ class SendHandler:
         late = job.lost.is_set() or self._clock.now() - attempt.started_at > START_WITHIN
         result = _LATE if late else await self._send(attempt, message)
         self._crash("after_send")
-        settled = await insist(
+        settled = await retry_while_leased(
             job,
             lambda: self._write(job, lambda uow: self._record(uow, job, attempt, result, self._clock.now())),
         )
@@ -407,7 +407,7 @@ class SendHandler:
             self._accounts.pause(uow, attempt.account_id, now, delay, not_processed.code)
         left = self._window_ends(uow, Answers(uow).require(attempt.answer_id)) - now
         delay = min(delay, max(left, timedelta()))
-        endings.put_back(uow, job, now, delay, error=f"{not_processed.code}: trying again")
+        endings.requeue(uow, job, now, delay, error=f"{not_processed.code}: trying again")
 
     def _change(
         self,
@@ -504,7 +504,7 @@ class SendHandler:
         if reason not in ("unreachable", "unconfirmed") and not arrived:
             return self._settle(uow, job, now, lambda settlement: settlement.failed(answer, state, reason, code))
         why = f"{reason} ({code})" if code else reason
-        if not endings.bury(uow, job, now, f"{why}: {len(arrived)} of {len(parts)} parts sent"):
+        if not endings.dead_letter(uow, job, now, f"{why}: {len(arrived)} of {len(parts)} parts sent"):
             return False
         endings.set_payload(uow, job.id, _dead_letter_payload(answer, arrived, len(parts)))
         Settlement(uow, self._ids, now).failed(answer, state, reason, code)

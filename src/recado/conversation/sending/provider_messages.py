@@ -221,6 +221,6 @@ class DeliveryReportService:
         """What waited for this news need not wait longer; what was given up meanwhile is settled after all."""
         answer = Answers(uow).require(attempt.answer_id)
         if answer.state == "waiting":
-            enqueue.hasten(uow, send_lane(answer.lane), now)
+            enqueue.make_due_now(uow, send_lane(answer.lane), now)
         elif answer.state == "unconfirmed" and all(part.state == "accepted" for part in Parts(uow).of(answer.id)):
             Settlement(uow, self._ids, now).accepted(answer)

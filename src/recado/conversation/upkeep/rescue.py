@@ -107,9 +107,9 @@ class Rescue:
         # A suspect's wait does not count, and a second chance's time begins with its first claim: both are reckoned
         # where the turn is opened, which a claimed suspect's own process may not have come to yet.
         second_chance = turn.replay_of is not None or turn.resumes
-        if job.suspect or (second_chance and job.status == "waiting" and job.attempts == 0):
+        if job.isolated or (second_chance and job.status == "waiting" and job.attempts == 0):
             return False
-        endings.kill(uow, job, now, "no answer before the deadline")
+        endings.force_dead(uow, job, now, "no answer before the deadline")
         self._replies.exhausted(uow, job, "no answer before the deadline")
         return True
 

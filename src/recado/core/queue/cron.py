@@ -30,12 +30,12 @@ CRON_PRIORITY = 9
 AHEAD = timedelta(minutes=10)
 """A slot so far in the future was made by a clock that has been set back since: it is yet to come."""
 
-NOTE_SECONDS = 45.0
+READ_SECONDS = 45.0
 """How often a process reads the table of schedules: what a person sets is in force within a minute."""
 
 
 @dataclass(frozen=True, slots=True)
-class Listed:
+class ScheduleListing:
     """A schedule as a person reads it. It has no next slot while it is off."""
 
     schedule: Schedule
@@ -66,7 +66,7 @@ class Cron:
 
     async def insert_slots(self) -> int:
         """Store a job for each latest slot that has none yet; how many this call stored."""
-        await self._note_changes()
+        await self._refresh()
         now = self._clock.now()
         due = [slot for each in self._in_force if each.enabled and (slot := self._slot_due(each, now))]
         if not due:
@@ -75,19 +75,19 @@ class Cron:
         self._done |= {slot.schedule.name: slot for slot in due}
         return made
 
-    async def _note_changes(self) -> None:
+    async def _refresh(self) -> None:
         """Read the table now and then, and bring it in step with this release the first time."""
         read_at = self._clock.monotonic()
-        if self._read_at is not None and read_at - self._read_at < NOTE_SECONDS:
+        if self._read_at is not None and read_at - self._read_at < READ_SECONDS:
             return
-        if self._read_at is None and await self._database.read(self._out_of_step, owner=None):
-            self._in_force = await self._database.write(lambda uow: schedules.follow(uow, self._own), owner=None)
+        if self._read_at is None and await self._database.read(self._differs_from_release, owner=None):
+            self._in_force = await self._database.write(lambda uow: schedules.update_own(uow, self._own), owner=None)
         else:
             self._in_force = await self._database.read(lambda uow: schedules.in_force(uow, self._own), owner=None)
         self._read_at = read_at
 
-    def _out_of_step(self, uow: UnitOfWork) -> bool:
-        return schedules.out_of_step(uow, self._own)
+    def _differs_from_release(self, uow: UnitOfWork) -> bool:
+        return schedules.differs_from_release(uow, self._own)
 
     def _slot_due(self, schedule: Schedule, now: datetime) -> _Slot | None:
         """The latest slot, unless this process has dealt with it."""
@@ -106,7 +106,7 @@ class Cron:
         uow.hold("cron slots")  # Two who look at once must see each other's slots, not only refuse the same one.
         for slot in due:
             if isinstance(slot.schedule.when, timedelta):
-                uow.run(_FORGET_AHEAD, name=slot.schedule.name, ahead=now + AHEAD)
+                uow.run(_DELETE_AHEAD, name=slot.schedule.name, ahead=now + AHEAD)
         last = _last_slots(uow, [slot.schedule.name for slot in due], now + AHEAD)
         wanted = [slot for slot in due if _is_later(slot, last, now)]
         rows = [{"name": slot.schedule.name, "slot": slot.begins} for slot in wanted]
@@ -127,7 +127,7 @@ class Cron:
 
     # --- For people ---------------------------------------------------------------------------------------------------
 
-    async def list(self) -> Sequence[Listed]:
+    async def list(self) -> Sequence[ScheduleListing]:
         """The schedules in force, with their last and next slots."""
         now = self._clock.now()
         return await self._database.read(lambda uow: self._listed(uow, now), owner=None)
@@ -139,11 +139,11 @@ class Cron:
         await self._database.write(lambda uow: enqueue.add(uow, [job]), owner=None)
         return job.id
 
-    async def set(self, name: str, *, when: When | None = None, enabled: bool | None = None) -> Listed:
+    async def set(self, name: str, *, when: When | None = None, enabled: bool | None = None) -> ScheduleListing:
         """Change a schedule from now on; what is not named stays. Raises `NotFound`."""
         own, now = self._require(name), self._clock.now()
 
-        def work(uow: UnitOfWork) -> Listed:
+        def work(uow: UnitOfWork) -> ScheduleListing:
             uow.hold("cron slots")
             [found] = schedules.in_force(uow, [own])
             changed = Schedule(name, when or found.when, found.enabled if enabled is None else enabled)
@@ -158,13 +158,13 @@ class Cron:
                 return schedule
         raise NotFound(f"there is no schedule {name[:60]!r}; `recado cron list` shows them")
 
-    def _listed(self, uow: UnitOfWork, now: datetime) -> Sequence[Listed]:
+    def _listed(self, uow: UnitOfWork, now: datetime) -> Sequence[ScheduleListing]:
         last = _last_slots(uow, [schedule.name for schedule in self._own], now + AHEAD)
         return [_listed(schedule, last, now) for schedule in schedules.in_force(uow, self._own)]
 
 
 _INSERT = Prepared(inserting(cron_slots).on_conflict_do_nothing().returning(cron_slots.c.name))
-_FORGET_AHEAD = Prepared(
+_DELETE_AHEAD = Prepared(
     delete(cron_slots).where(cron_slots.c.name == bindparam("name"), cron_slots.c.slot > bindparam("ahead"))
 )
 _LAST = Prepared(
@@ -185,8 +185,8 @@ def _is_later(slot: _Slot, last: Mapping[str, datetime], now: datetime) -> bool:
     return (before is None or slot.begins > before) and in_force
 
 
-def _listed(schedule: Schedule, last: Mapping[str, datetime], now: datetime) -> Listed:
-    return Listed(schedule, last.get(schedule.name), schedule.next_slot(now) if schedule.enabled else None)
+def _listed(schedule: Schedule, last: Mapping[str, datetime], now: datetime) -> ScheduleListing:
+    return ScheduleListing(schedule, last.get(schedule.name), schedule.next_slot(now) if schedule.enabled else None)
 
 
 class Sweep:

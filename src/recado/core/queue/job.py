@@ -15,10 +15,10 @@ from recado.core.database.unit_of_work import UnitOfWork
 
 Status: TypeAlias = Literal["collecting", "waiting", "running", "done", "dead", "discarded"]
 
-CRASH_CAP = 10
+MAX_CRASHES = 10
 """Leases that ran out, whoever's fault, after which even a job that never died alone is given up."""
 
-SUSPECTS_AT_ONCE = 4
+ISOLATED_AT_ONCE = 4
 """How many jobs a worker runs isolated at one time."""
 
 
@@ -46,7 +46,7 @@ class NewJob:
 class Job:
     """A claimed job. `attempts` counts failures a worker reported, `crashes` leases that ran out before this claim.
 
-    `newcomer` is set when a newer job of the same lane has come, `lost` when another worker holds the lease now.
+    `newer_message` is set when a newer job of the same lane has come, `lost` when another worker holds the lease now.
     `leased_until` is the lease's end as far as this process has been told.
     """
 
@@ -68,7 +68,7 @@ class Job:
     status: Status = "running"
     last_error: str | None = None
     trace: str | None = None
-    newcomer: asyncio.Event = field(default_factory=asyncio.Event)
+    newer_message: asyncio.Event = field(default_factory=asyncio.Event)
     lost: asyncio.Event = field(default_factory=asyncio.Event)
 
     def may_be_lost(self, now: datetime) -> bool:
@@ -76,18 +76,18 @@ class Job:
         return self.lost.is_set() or now >= self.leased_until
 
     @property
-    def suspect(self) -> bool:
+    def isolated(self) -> bool:
         """A lease of it ran out before: it may have killed its worker, so it runs in a process of its own."""
         return self.crashes > 0
 
     @property
-    def used_up(self) -> str | None:
+    def give_up_reason(self) -> str | None:
         """Why it must not be started again, or None."""
         if self.attempts >= self.max_attempts:
             return self.last_error or "its attempts are used up"
         if self.crashes_alone >= self.max_attempts:
             return f"it killed the process that ran it alone {self.crashes_alone} times"
-        if self.crashes >= CRASH_CAP:
+        if self.crashes >= MAX_CRASHES:
             return f"its lease ran out {self.crashes} times"
         return None
 

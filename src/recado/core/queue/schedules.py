@@ -47,18 +47,20 @@ class At:
     def latest(self, now: datetime) -> datetime:
         """The last time it came round, `now` included."""
         second, zone = timedelta(seconds=1), self._zone
-        if self._by_the_hour:
+        if self._follows_hours:
             return next(self._matching((now + second).astimezone(zone), back=True)).astimezone(
                 UTC
             )  # Adding drops the fold.
-        past = (_moment(wall, zone) for wall in self._matching(_furthest(now.astimezone(zone)) + second, back=True))
+        past = (
+            _moment(wall, zone) for wall in self._matching(_latest_wall_time(now.astimezone(zone)) + second, back=True)
+        )
         return next(moment for moment in past if moment <= now)
 
     def following(self, now: datetime) -> datetime:
         """The next time it comes round after `now`."""
         here = now.astimezone(self._zone)
         try:
-            if self._by_the_hour:
+            if self._follows_hours:
                 return next(self._matching(here)).astimezone(UTC)
             coming = (_moment(wall, self._zone) for wall in self._matching(here.replace(tzinfo=None)))
             return next(moment for moment in coming if moment > now)
@@ -77,7 +79,7 @@ class At:
             ) from None
 
     @property
-    def _by_the_hour(self) -> bool:
+    def _follows_hours(self) -> bool:
         return self.expression.split()[1] == "*"
 
     def _matching(self, start: datetime, *, back: bool = False) -> "CronSim":
@@ -93,7 +95,7 @@ class At:
         return self.expression
 
 
-def _furthest(here: datetime) -> datetime:
+def _latest_wall_time(here: datetime) -> datetime:
     """The latest time a wall has shown so far: in an hour that comes for the second time, that is its end."""
     offsets = [here.replace(fold=fold).utcoffset() or timedelta() for fold in (0, 1)]
     return here.replace(tzinfo=None, fold=0) + (offsets[0] - offsets[1] if here.fold else timedelta())
@@ -156,7 +158,7 @@ _STORED = Prepared(select(schedules))
 _put = inserting(schedules)
 _values = {column.name: _put.excluded[column.name] for column in schedules.c if column.name != "name"}
 _PUT = Prepared(_put.on_conflict_do_update(index_elements=["name"], set_=_values))
-_FOLLOW = Prepared(
+_UPDATE_OWN = Prepared(
     _put.on_conflict_do_update(index_elements=["name"], set_=_values, where=schedules.c.set_at.is_(None))
 )
 
@@ -167,13 +169,13 @@ def in_force(uow: UnitOfWork, own: Sequence[Schedule]) -> list[Schedule]:
     return [stored.get(schedule.name, schedule) for schedule in own]
 
 
-def follow(uow: UnitOfWork, own: Sequence[Schedule]) -> list[Schedule]:
+def update_own(uow: UnitOfWork, own: Sequence[Schedule]) -> list[Schedule]:
     """Store this release's schedules, except where a person has set them; what is in force then."""
-    uow.run_many(_FOLLOW, [_row(each) for each in sorted(own, key=lambda each: each.name)])
+    uow.run_many(_UPDATE_OWN, [_row(each) for each in sorted(own, key=lambda each: each.name)])
     return in_force(uow, own)
 
 
-def out_of_step(uow: UnitOfWork, own: Sequence[Schedule]) -> bool:
+def differs_from_release(uow: UnitOfWork, own: Sequence[Schedule]) -> bool:
     """Whether a schedule of this release is not stored as it is in it, although nobody has set it."""
     stored = _stored(uow)
     return any((found := stored.get(each.name)) is None or (found.set_at is None and found != each) for each in own)

@@ -31,7 +31,7 @@ from recado.core.queue.job import (
     RetryIn,
 )
 from recado.core.queue.storage import clock_changes, dispatched, endings, enqueue, inspection, lanes, leases, tables
-from recado.core.queue.storage.claiming import LEEWAY, Round, heads
+from recado.core.queue.storage.claiming import LEEWAY, OwnerWalk, heads
 
 log = structlog.get_logger(__name__)
 
@@ -60,14 +60,14 @@ class _Ending:
     now: datetime
 
 
-class LeaseAmongThemLost(Exception):
+class BatchLeaseLost(Exception):
     """Raised inside a batch, to have it undone and tried in halves (see `Database.batched`)."""
 
 
 class QueueService:
     """Claims and ends jobs; one per process.
 
-    Jobs of the `harmless` names run none but our own code: that a worker died with them is not counted against them.
+    Jobs named in `uncounted_crashes` run only our own code, so the death of their worker is not counted against them.
     """
 
     def __init__(
@@ -80,11 +80,11 @@ class QueueService:
         *,
         lease: timedelta = timedelta(seconds=30),
         backoff: Backoff | None = None,
-        harmless: Collection[str] = (),
+        uncounted_crashes: Collection[str] = (),
     ) -> None:
-        self._harmless = harmless
-        self._round = Round()
-        self._far: dict[tuple[UUID, datetime], float] = {}
+        self._uncounted_crashes = uncounted_crashes
+        self._walk = OwnerWalk()
+        self._future_leases: dict[tuple[UUID, datetime], float] = {}
         self._database = database
         self._clock = clock
         self._ids = ids
@@ -110,20 +110,20 @@ class QueueService:
         """Store jobs by themselves; whoever has something to store beside them uses `enqueue.add` in its own unit."""
         await self._enqueue(jobs)
 
-    async def claim(self, limit: int, *, suspects: int) -> list[Job]:
+    async def claim(self, limit: int, *, max_isolated: int) -> list[Job]:
         """Take up to `limit` due jobs, at most `suspects` of them suspects. Used-up ones are settled, not returned."""
         now, token = self._clock.now(), self._ids.new()
 
         def take(uow: UnitOfWork) -> list[Job]:
-            return leases.lease(uow, heads(uow, now, limit, suspects, self._round), token, now, now + self.lease)
+            return leases.lease(uow, heads(uow, now, limit, max_isolated, self._walk), token, now, now + self.lease)
 
         jobs = await self._database.write(take, owner=None, urgent=True)
         for job in jobs:
-            if why := job.used_up:
-                await self._give_up_surely(job, why)
-        return [job for job in jobs if not job.used_up]
+            if why := job.give_up_reason:
+                await self._give_up_safely(job, why)
+        return [job for job in jobs if not job.give_up_reason]
 
-    async def _give_up_surely(self, job: Job, why: str) -> None:
+    async def _give_up_safely(self, job: Job, why: str) -> None:
         """Settle a used-up job, but let nothing that is wrong with one job stop the line for all."""
         try:
             await self.give_up(job, why)
@@ -134,9 +134,9 @@ class QueueService:
             log.exception("queue.give_up_failed", job=str(job.id))
             now = self._clock.now()
             with contextlib.suppress(Busy, StorageUnavailable):
-                await self._database.write(lambda uow: endings.bury(uow, job, now, why), owner=None, urgent=True)
+                await self._database.write(lambda uow: endings.dead_letter(uow, job, now, why), owner=None, urgent=True)
 
-    async def claim_this(self, job_id: UUID, token: UUID) -> Job | None:
+    async def find_claimed(self, job_id: UUID, token: UUID) -> Job | None:
         """The job that another process of ours has claimed for this one (a suspect's own process)."""
         job = await self._database.read(lambda uow: inspection.find(uow, job_id), owner=None)
         return job if job is not None and job.status == "running" and job.lease_token == token else None
@@ -148,64 +148,70 @@ class QueueService:
     async def give_up(self, job: Job, error: str) -> bool:
         """Bury a held job and settle what it was about."""
         now = self._clock.now()
-        return await self._database.write(lambda uow: self._bury(uow, job, now, error), owner=None, urgent=True)
+        return await self._database.write(lambda uow: self._dead_letter(uow, job, now, error), owner=None, urgent=True)
 
     async def give_back(self, job: Job, *, after: timedelta = timedelta(), why: str | None = None) -> None:
         """Return a held job unharmed: a graceful stop burns no attempt."""
         now = self._clock.now()
         await self._database.write(
-            lambda uow: endings.put_back(uow, job, now, after, error=why), owner=None, urgent=True
+            lambda uow: endings.requeue(uow, job, now, after, error=why), owner=None, urgent=True
         )
 
-    async def died_alone(self, job: Job, how: str) -> None:
+    async def record_isolated_crash(self, job: Job, how: str) -> None:
         """A suspect killed the process that ran nothing else: that counts against it."""
         now, crashes = self._clock.now(), job.crashes_alone + 1
         delay = self._backoff.after(job.crashes_alone, self._chance)
 
         def record(uow: UnitOfWork) -> None:
             if crashes >= job.max_attempts:
-                self._bury(uow, job, now, f"it killed its own process {crashes} times ({how})", crashes_alone=crashes)
+                self._dead_letter(
+                    uow, job, now, f"it killed its own process {crashes} times ({how})", crashes_alone=crashes
+                )
             else:
-                endings.put_back(uow, job, now, delay, error=how, crashes_alone=crashes)
+                endings.requeue(uow, job, now, delay, error=how, crashes_alone=crashes)
 
         await self._database.write(record, owner=None, urgent=True)
 
     async def free_ended_leases(self) -> int:
         now = self._clock.now()
-        return await self._database.write(lambda uow: leases.free_ended_leases(uow, now, self._harmless), owner=None)
+        return await self._database.write(
+            lambda uow: leases.free_ended_leases(uow, now, self._uncounted_crashes), owner=None
+        )
 
-    async def set_times_right(self) -> int:
+    async def repair_times(self) -> int:
         """What waits for a time that a clock told which has been set back since waits as long as it should, from now.
 
         How many lanes that concerned. Nothing is written where no clock has been set back.
         """
-        if not await self._ahead_of_time():
+        if not await self._lanes_ahead_of_clock():
             return 0
         # It may be this host's clock alone that was set back: one that hosts share is told the time by each write.
         await self._database.write(lambda _: None, owner=None)
         found = 0
-        while lanes := await self._ahead_of_time():
-            await self._database.write(partial(clock_changes.time_anew, names=lanes, now=self._clock.now()), owner=None)
+        while lanes := await self._lanes_ahead_of_clock():
+            await self._database.write(
+                partial(clock_changes.reset_times, names=lanes, now=self._clock.now()), owner=None
+            )
             found += len(lanes)
             if len(lanes) < tables.STEP:
                 break
         return found
 
-    async def _ahead_of_time(self) -> list[str]:
+    async def _lanes_ahead_of_clock(self) -> list[str]:
         now = self._clock.now()
-        return await self._database.read(lambda uow: clock_changes.ahead_of_time(uow, now), owner=None)
+        return await self._database.read(lambda uow: clock_changes.lanes_ahead_of_clock(uow, now), owner=None)
 
-    async def end_far_leases(self) -> int:
+    async def end_future_leases(self) -> int:
         """End leases that run for longer than any is given and were not renewed for twice a lease: how many.
 
         A clock that was ahead gave them, and who held them is dead. Who lives renews them by the clock as it is now.
         """
         now, seen_at = self._clock.now(), self._clock.monotonic()
         after = now + self.lease + LEEWAY
-        far = await self._database.read(lambda uow: clock_changes.far_leases(uow, after), owner=None)
-        self._far = {lease: self._far.get(lease, seen_at) for lease in far.items()}
+        far = await self._database.read(lambda uow: clock_changes.future_leases(uow, after), owner=None)
+        self._future_leases = {lease: self._future_leases.get(lease, seen_at) for lease in far.items()}
         patience = 2 * self.lease.total_seconds()
-        unrenewed = {job: until for (job, until), since in self._far.items() if seen_at - since >= patience}
+        unrenewed = {job: until for (job, until), since in self._future_leases.items() if seen_at - since >= patience}
         if unrenewed:
             await self._database.write(lambda uow: clock_changes.end_leases(uow, unrenewed, now), owner=None)
         return len(unrenewed)
@@ -229,8 +235,8 @@ class QueueService:
         """Every dead letter that was neither retried nor discarded, the oldest first."""
         return [job async for page in self.dead_pages() for job in page]
 
-    async def dead_now(self) -> inspection.DeadLetters:
-        return await self._database.read(inspection.dead_now, owner=None)
+    async def dead_summary(self) -> inspection.DeadLetterSummary:
+        return await self._database.read(inspection.dead_summary, owner=None)
 
     async def dead_pages(self, last: UUID = inspection.LAST_ID) -> AsyncIterator[list[Job]]:
         """The same, a page at a time, up to the one named `last`."""
@@ -245,7 +251,7 @@ class QueueService:
         Those that are made meanwhile are left, or a replay that fails at once would come round for ever. Raises `Busy`
         and `StorageUnavailable`; what was told before that is stored.
         """
-        newest = (await self.dead_now()).newest
+        newest = (await self.dead_summary()).newest
         if newest is None:
             return
         async for page in self.dead_pages(last=newest):
@@ -265,7 +271,7 @@ class QueueService:
         """Start a dead letter again. Raises `NotFound` and `Conflict` in words a person understands."""
 
         def start(uow: UnitOfWork) -> Replayed | ReplayRefused:
-            job = self._dead(uow, job_id)
+            job = self._require_dead(uow, job_id)
             result = self.handler(job.name).replay(uow, job, force=force)
             if isinstance(result, Replayed):
                 endings.mark_replayed(uow, job_id, result.by)
@@ -289,12 +295,12 @@ class QueueService:
 
         await self._database.write(drop, owner=None)
 
-    async def ring_anew(self) -> int:
+    async def clear_dispatched(self) -> int:
         """Have every waiting job that a broker was rung for rung for again; how many there were."""
-        rung = 0
-        while step := await self._database.write(dispatched.forget_rings, owner=None):
-            rung += step
-        return rung
+        cleared = 0
+        while step := await self._database.write(dispatched.clear_dispatched, owner=None):
+            cleared += step
+        return cleared
 
     async def unfinished(self) -> int:
         return await self._database.read(inspection.unfinished, owner=None)
@@ -311,7 +317,7 @@ class QueueService:
         done = [ending for ending in given if isinstance(ending.result, Done)]
         if len(given) > 1 and done:
             if not endings.complete_all(uow, [ending.job for ending in done], done[-1].now):
-                raise LeaseAmongThemLost
+                raise BatchLeaseLost
             return [Finished() if isinstance(ending.result, Done) else self._end(uow, ending) for ending in given]
         return [self._end(uow, ending) for ending in given]
 
@@ -325,19 +331,19 @@ class QueueService:
             case RetryIn(delay, error, counts):
                 attempts = job.attempts + counts
                 if attempts >= job.max_attempts and counts:
-                    held = self._bury(uow, job, now, error, attempts=attempts)
+                    held = self._dead_letter(uow, job, now, error, attempts=attempts)
                 else:
-                    held = endings.put_back(uow, job, now, delay, error=error or None, attempts=attempts)
+                    held = endings.requeue(uow, job, now, delay, error=error or None, attempts=attempts)
         return Finished() if held else LeaseLost()
 
-    def _bury(self, uow: UnitOfWork, job: Job, now: datetime, error: str, **counted: int) -> bool:
-        if not endings.bury(uow, job, now, error, **counted):
+    def _dead_letter(self, uow: UnitOfWork, job: Job, now: datetime, error: str, **counted: int) -> bool:
+        if not endings.dead_letter(uow, job, now, error, **counted):
             return False
         self.handler(job.name).exhausted(uow, job, error)
         log.warning("queue.dead_letter", job=str(job.id), name=job.name, error=error)
         return True
 
-    def _dead(self, uow: UnitOfWork, job_id: UUID) -> Job:
+    def _require_dead(self, uow: UnitOfWork, job_id: UUID) -> Job:
         job = inspection.find_held(uow, job_id)
         if job is None:
             raise NotFound(f"there is no job {job_id}; `recado queue dead` lists the dead letters")

@@ -17,7 +17,7 @@ from fastapi.requests import Request
 from fastapi.responses import JSONResponse
 
 from recado.core.errors import DomainError, InvalidInput
-from recado.core.queue.running.bounded import GIVE_BACK_SECONDS, LEAST_SECONDS, MOST_SECONDS, Ticked
+from recado.core.queue.running.bounded import GIVE_BACK_SECONDS, MAX_SECONDS, MIN_SECONDS, BoundedRunReport
 from recado.core.queue.running.worker import Worker
 from recado.core.sampling import Sampler
 
@@ -35,7 +35,7 @@ _PARAMETERS: Final = [
         "name": "seconds",
         "in": "query",
         "description": "How long the round may take.",
-        "schema": {"type": "number", "minimum": LEAST_SECONDS, "maximum": MOST_SECONDS, "default": DEFAULT_SECONDS},
+        "schema": {"type": "number", "minimum": MIN_SECONDS, "maximum": MAX_SECONDS, "default": DEFAULT_SECONDS},
     },
     {
         "name": "linger",
@@ -75,19 +75,19 @@ class Ticks:
         if times := self._samples.admit("internal.refused"):
             log.warning("internal.refused", path=PATH, times=times)
 
-    async def run(self, seconds: float, *, linger: bool) -> Ticked:
-        """One round; see `Rounds.tick`."""
+    async def run(self, seconds: float, *, linger: bool) -> BoundedRunReport:
+        """One round; see `BoundedRuns.run`."""
         worker = await self._get_worker()
         ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._under_way.add(ended)
         try:
-            ticked = await worker.tick(seconds, linger=linger)
+            ticked = await worker.run_bounded(seconds, linger=linger)
         finally:
             self._under_way.discard(ended)
             ended.set_result(None)
         log.info("tick.done", **asdict(ticked))
-        if worker.worn_out:
-            log.warning("tick.worn_out", doing="start this server anew: an agent's run cannot be stopped")
+        if worker.needs_recycling:
+            log.warning("tick.needs_recycling", doing="start this server anew: an agent's run cannot be stopped")
         return ticked
 
     async def aclose(self) -> None:
@@ -99,7 +99,7 @@ class Ticks:
             await asyncio.wait(self._under_way, timeout=2 * GIVE_BACK_SECONDS)
         from recado.entrypoints.worker import close_container
 
-        await self._container.suspects().aclose()
+        await self._container.isolated_runner().aclose()
         await close_container(self._container)
 
     async def _get_worker(self) -> Worker:
@@ -126,7 +126,7 @@ def add_internal(app: FastAPI, key: str | None, ticks: Ticks) -> None:
             tags=["operations"],
             summary="One round of what is due",
             operation_id=f"tick_{method.lower()}",
-            response_model=Ticked,
+            response_model=BoundedRunReport,
             responses={401: {"description": "Another key"}, 403: {"description": "No key is set"}},
             openapi_extra={"parameters": _PARAMETERS},
         )
@@ -154,8 +154,8 @@ def _seconds(request: Request) -> float:
         seconds = DEFAULT_SECONDS if text is None else float(text)
     except ValueError:
         seconds = math.nan
-    if not LEAST_SECONDS <= seconds <= MOST_SECONDS:
-        raise InvalidInput(f"seconds must be a number from {LEAST_SECONDS:g} to {MOST_SECONDS:g}")
+    if not MIN_SECONDS <= seconds <= MAX_SECONDS:
+        raise InvalidInput(f"seconds must be a number from {MIN_SECONDS:g} to {MAX_SECONDS:g}")
     return seconds
 
 

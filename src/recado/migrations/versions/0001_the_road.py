@@ -114,7 +114,7 @@ def upgrade() -> None:
         sa.Column("head_job", types.Id(), nullable=True),
         sa.Column("next_due_at", types.Moment(), nullable=True),
         sa.Column("next_priority", sa.Integer(), nullable=True),
-        sa.Column("suspect", sa.Boolean(), nullable=True),
+        sa.Column("isolated", sa.Boolean(), nullable=True),
         sa.PrimaryKeyConstraint("lane", name=op.f("pk_lanes")),
     )
     with op.batch_alter_table("lanes", schema=None) as batch_op:
@@ -127,7 +127,7 @@ def upgrade() -> None:
         )
         batch_op.create_index(
             "ix_lanes_ready",
-            ["next_priority", "owner_id", "suspect", "next_due_at"],
+            ["next_priority", "owner_id", "isolated", "next_due_at"],
             unique=False,
             sqlite_where=sa.text("next_due_at IS NOT NULL"),
             postgresql_where=sa.text("next_due_at IS NOT NULL"),

@@ -13,7 +13,7 @@ from recado.core.ids import UuidV7
 from recado.core.queue.cron import Cron
 from recado.core.queue.job import Job, JobResult
 from recado.core.queue.running.bounded import Budget
-from recado.core.queue.running.maintenance import Passed, Relay
+from recado.core.queue.running.maintenance import Maintenance, MaintenanceReport
 from recado.core.queue.schedules import Schedule
 from recado.core.queue.service import QueueService
 from tests.contracts.queue import LEASE, NoChance, ScriptedHandler
@@ -55,14 +55,14 @@ class TestABudget:
         assert Budget.of(4, 100.0) == Budget(last_claim=102.0, stop=103.0, end=104.0)
 
 
-class TestATick:
+class TestABoundedRun:
     async def test_runs_what_is_due_and_says_what_it_did(self, workshop: Workshop) -> None:
         handler = ScriptedHandler()
         await workshop.stores("ana", "ana", "bia")
 
-        ticked = await workshop.worker(handler).tick(PATIENCE)
+        report = await workshop.worker(handler).run_bounded(PATIENCE)
 
-        assert (ticked.jobs, ticked.given_back, ticked.still_due, ticked.oldest_due_seconds) == (3, 0, 0, 0.0)
+        assert (report.jobs, report.given_back, report.still_due, report.oldest_due_seconds) == (3, 0, 0, 0.0)
         assert await workshop.jobs() == [("done",)] * 3
 
     async def test_gives_back_unharmed_what_does_not_end_in_its_time(self, workshop: Workshop) -> None:
@@ -70,9 +70,9 @@ class TestATick:
         await workshop.stores("ana", "bia")
 
         async with asyncio.timeout(PATIENCE):
-            ticked = await workshop.worker(handler).tick(SHORT)
+            report = await workshop.worker(handler).run_bounded(SHORT)
 
-        assert (ticked.jobs, ticked.given_back, ticked.still_due) == (0, 2, 2)
+        assert (report.jobs, report.given_back, report.still_due) == (0, 2, 2)
         assert await workshop.jobs("status, attempts, crashes") == [("waiting", 0, 0)] * 2
 
     @pytest.mark.sqlite_only
@@ -81,19 +81,19 @@ class TestATick:
         await workshop.stores("ana")
 
         async with asyncio.timeout(PATIENCE):
-            ticked = await workshop.worker(stubborn).tick(SHORT)
+            report = await workshop.worker(stubborn).run_bounded(SHORT)
 
-        taken = await workshop.worker(other).tick(PATIENCE)
+        taken = await workshop.worker(other).run_bounded(PATIENCE)
         stubborn.gate.set()
         await left_behind_ends()
-        assert (ticked.given_back, taken.jobs, len(other.ran)) == (1, 1, 1)
+        assert (report.given_back, taken.jobs, len(other.ran)) == (1, 1, 1)
         assert await workshop.jobs("status, attempts, crashes") == [("done", 0, 0)]
 
     async def test_claims_what_falls_due_while_something_slow_runs(self, workshop: Workshop) -> None:
         slow = GatedHandler()
         await workshop.stores("ana")
         worker = workshop.worker(slow)
-        ticking = asyncio.create_task(worker.tick(PATIENCE))
+        ticking = asyncio.create_task(worker.run_bounded(PATIENCE))
         await slow.begun.wait()
 
         await workshop.stores("bia")
@@ -103,7 +103,7 @@ class TestATick:
 
     async def test_that_lingers_works_as_things_fall_due(self, workshop: Workshop) -> None:
         handler = ScriptedHandler()
-        lingering = asyncio.create_task(workshop.worker(handler).tick(4, linger=True))
+        lingering = asyncio.create_task(workshop.worker(handler).run_bounded(4, linger=True))
         await workshop.stores("ana")
 
         assert (await lingering).jobs == 1
@@ -111,7 +111,7 @@ class TestATick:
     async def test_that_is_cancelled_gives_back_what_it_holds(self, workshop: Workshop) -> None:
         handler = GatedHandler()
         await workshop.stores("ana")
-        ticking = asyncio.create_task(workshop.worker(handler).tick(PATIENCE))
+        ticking = asyncio.create_task(workshop.worker(handler).run_bounded(PATIENCE))
         await handler.begun.wait()
 
         ticking.cancel()
@@ -125,7 +125,7 @@ class TestATick:
         handler = GatedHandler()
         await workshop.stores(*[f"lane {n}" for n in range(40)])
         worker = workshop.worker(handler, concurrency=5)
-        ticking = [asyncio.create_task(worker.tick(PATIENCE)) for _ in range(10)]
+        ticking = [asyncio.create_task(worker.run_bounded(PATIENCE)) for _ in range(10)]
         await handler.begun.wait()
         await asyncio.wait(ticking, timeout=0.3)  # Time for more than may run, on most machines.
         async with asyncio.timeout(PATIENCE):
@@ -133,58 +133,58 @@ class TestATick:
                 """Look again."""
         handler.gate.set()
 
-        ticked = await asyncio.gather(*ticking)
+        report = await asyncio.gather(*ticking)
 
         assert len(running) == 5
-        assert sum(each.jobs for each in ticked) == len(handler.ran) == 40
+        assert sum(each.jobs for each in report) == len(handler.ran) == 40
 
 
 class TestAWakeUp:
     async def test_runs_the_best_due_job_and_those_after_it(self, workshop: Workshop) -> None:
         handler = ScriptedHandler()
         await workshop.stores("ana", "bia")
-        assert await workshop.worker(handler).wake(PATIENCE) is True
+        assert await workshop.worker(handler).run_wakeup(PATIENCE) is True
         assert len(handler.ran) == 2
 
     async def test_is_well_when_nothing_is_due(self, workshop: Workshop) -> None:
-        assert await workshop.worker(ScriptedHandler()).wake(PATIENCE) is True
+        assert await workshop.worker(ScriptedHandler()).run_wakeup(PATIENCE) is True
 
     @pytest.mark.sqlite_only
     async def test_fails_when_its_job_does_not_end_in_time(self, workshop: Workshop) -> None:
         await workshop.stores("ana")
-        assert await workshop.worker(GatedHandler()).wake(SHORT) is False
+        assert await workshop.worker(GatedHandler()).run_wakeup(SHORT) is False
         assert await workshop.jobs("status, attempts, crashes") == [("waiting", 0, 0)]
 
     async def test_fails_without_a_claim_when_there_is_no_time(self, workshop: Workshop) -> None:
         await workshop.stores("ana")
         handler = ScriptedHandler()
-        assert await workshop.worker(handler).wake(0) is False
+        assert await workshop.worker(handler).run_wakeup(0) is False
         assert handler.ran == []
 
     async def test_says_when_the_database_is_gone(self, workshop: Workshop) -> None:
         worker = workshop.worker(ScriptedHandler())
         await workshop.database.close()
         with pytest.raises(StorageUnavailable):
-            await worker.wake(PATIENCE)
+            await worker.run_wakeup(PATIENCE)
 
 
-class TestAPassThatComesRoundSeldom:
+class TestAMaintenanceRunOnAServerlessHost:
     async def test_frees_the_leases_of_the_dead(self, database: Database, clock: FrozenClock) -> None:
         """A relay that passes each second would take a minute without a pass for an outage, and be patient."""
         ids, handler = UuidV7(clock), ScriptedHandler()
         queue = QueueService(database, clock, ids, NoChance(), [handler], lease=LEASE)
-        relay = Relay(queue, Cron(database, clock, ids, [Schedule("sweep", timedelta(minutes=1))]), clock)
-        assert await relay.once() == Passed(slots_made=1, leases_freed=0)
-        await queue.claim(1, suspects=0)
+        maintenance = Maintenance(queue, Cron(database, clock, ids, [Schedule("sweep", timedelta(minutes=1))]), clock)
+        assert await maintenance.run_once() == MaintenanceReport(slots_made=1, leases_freed=0)
+        await queue.claim(1, max_isolated=0)
         clock.advance(timedelta(minutes=1))
 
-        assert await relay.once() == Passed(slots_made=1, leases_freed=1)
+        assert await maintenance.run_once() == MaintenanceReport(slots_made=1, leases_freed=1)
 
 
 class TooMuchToSetRight(QueueService):
     """One whose look for what a wrong clock has timed takes the database too long."""
 
-    async def set_times_right(self) -> int:
+    async def repair_times(self) -> int:
         raise Busy("the database took too long over it; try again")
 
 
@@ -193,8 +193,8 @@ async def test_leases_and_schedules_do_not_wait_for_times_to_be_set_right(
 ) -> None:
     ids = UuidV7(clock)
     queue = TooMuchToSetRight(database, clock, ids, NoChance(), [ScriptedHandler()], lease=LEASE)
-    relay = Relay(queue, Cron(database, clock, ids, [Schedule("sweep", timedelta(minutes=1))]), clock)
-    assert await relay.once() == Passed(slots_made=1, leases_freed=0)
+    maintenance = Maintenance(queue, Cron(database, clock, ids, [Schedule("sweep", timedelta(minutes=1))]), clock)
+    assert await maintenance.run_once() == MaintenanceReport(slots_made=1, leases_freed=0)
 
 
 async def left_behind_ends() -> None:

@@ -19,8 +19,8 @@ from recado.core.ids import UuidV7
 from recado.core.queue.cron import Cron
 from recado.core.queue.job import Job, JobResult, NewJob, RetryIn
 from recado.core.queue.running.heartbeat import Heartbeat
-from recado.core.queue.running.isolation import Command, SuspectRunner
-from recado.core.queue.running.maintenance import Relay
+from recado.core.queue.running.isolation import Command, IsolatedRunner
+from recado.core.queue.running.maintenance import Maintenance
 from recado.core.queue.running.worker import Worker
 from recado.core.queue.service import QueueService
 from recado.entrypoints.shutdown import ShutdownSignals
@@ -46,7 +46,7 @@ class GatedHandler(ScriptedHandler):
         return await ScriptedHandler.run(self, job)
 
 
-def _nobody_is_suspected() -> Sequence[str]:
+def _no_isolation() -> Sequence[str]:
     raise AssertionError("no job is suspected here")
 
 
@@ -56,7 +56,7 @@ class Workshop:
 
     database: Database
     clock: SystemClock = field(default_factory=SystemClock)
-    worn_out: bool = False
+    needs_recycling: bool = False
 
     @property
     def ids(self) -> UuidV7:
@@ -66,24 +66,24 @@ class Workshop:
         self,
         handler: ScriptedHandler,
         *,
-        command: Command = _nobody_is_suspected,
+        command: Command = _no_isolation,
         lease: timedelta = timedelta(seconds=30),
         grace: float = PATIENCE,
         concurrency: int = 64,
     ) -> Worker:
         queue = QueueService(self.database, self.clock, self.ids, NoChance(), [handler], lease=lease)
         heartbeat = Heartbeat(self.database, self.clock, lease)
-        relay = Relay(queue, Cron(self.database, self.clock, self.ids, []), self.clock)
+        maintenance = Maintenance(queue, Cron(self.database, self.clock, self.ids, []), self.clock)
         return Worker(
             queue,
             database_wakeups_of(self.database, self.clock),
-            relay,
+            maintenance,
             heartbeat,
-            SuspectRunner(queue, heartbeat, command),
+            IsolatedRunner(queue, heartbeat, command),
             self.database,
             concurrency=concurrency,
             grace_seconds=grace,
-            worn_out=lambda: self.worn_out,
+            needs_recycling=lambda: self.needs_recycling,
         )
 
     async def stores(self, *lanes: str, name: str = "reply", attempts: int = 3) -> None:
@@ -170,8 +170,8 @@ class TestStopping:
         await ends(running)
         assert await workshop.jobs("status, attempts, crashes") == [("waiting", 0, 0)]
 
-    async def test_is_what_a_worn_out_process_does_by_itself(self, workshop: Workshop) -> None:
-        workshop.worn_out = True
+    async def test_is_what_a_process_that_needs_recycling_does_by_itself(self, workshop: Workshop) -> None:
+        workshop.needs_recycling = True
         await workshop.stores("ana")
 
         await ends(asyncio.create_task(workshop.worker(ScriptedHandler()).run()))
@@ -235,35 +235,35 @@ class TestAHandler:
         await ends(running)
 
 
-class TestASuspect:
+class TestAnIsolatedJob:
     """The processes are tiny programs here; tests/chaos/crash runs the real ones."""
 
     @pytest.fixture
-    async def suspected(self, workshop: Workshop) -> Workshop:
+    async def isolating(self, workshop: Workshop) -> Workshop:
         await workshop.stores("ana", attempts=1)
         await workshop.breaks("UPDATE message_queue SET crashes = 1")
-        await workshop.breaks("UPDATE lanes SET suspect = (1 = 1)")
+        await workshop.breaks("UPDATE lanes SET isolated = (1 = 1)")
         return workshop
 
-    async def test_that_kills_its_process_is_settled_and_its_worker_lives(self, suspected: Workshop) -> None:
+    async def test_that_kills_its_process_is_settled_and_its_worker_lives(self, isolating: Workshop) -> None:
         handler = ScriptedHandler()
-        await suspected.stores("bia")
+        await isolating.stores("bia")
         program = f"{_BEGINS}; os.kill(os.getpid(), signal.SIGKILL)"
-        worker = suspected.worker(handler, command=lambda: (sys.executable, "-S", "-c", program))
+        worker = isolating.worker(handler, command=lambda: (sys.executable, "-S", "-c", program))
 
         await ends(asyncio.create_task(worker.run(drain=True)))
 
         assert [error for _, error in handler.settled] == ["it killed its own process 1 times (signal 9)"]
-        assert await suspected.jobs() == [("dead",), ("done",)]
+        assert await isolating.jobs() == [("dead",), ("done",)]
         assert len(handler.ran) == 1
 
     async def test_gets_a_process_that_inherits_no_file_of_the_database(
-        self, suspected: Workshop, tmp_path: Path
+        self, isolating: Workshop, tmp_path: Path
     ) -> None:
         seen = tmp_path / "descriptors"
         listed = "','.join(sorted(os.listdir('/dev/fd')))"
         program = f"{_BEGINS}; open({str(seen)!r}, 'w').write({listed}); os.abort()"
-        worker = suspected.worker(ScriptedHandler(), command=lambda: (sys.executable, "-S", "-c", program))
+        worker = isolating.worker(ScriptedHandler(), command=lambda: (sys.executable, "-S", "-c", program))
 
         await ends(asyncio.create_task(worker.run(drain=True)))
 
@@ -272,25 +272,25 @@ class TestASuspect:
 
     @pytest.mark.parametrize("command", [(sys.executable, "-S", "-c", "raise SystemExit(2)"), ("/no/such/program",)])
     async def test_is_not_accused_by_a_process_that_could_not_be_started(
-        self, suspected: Workshop, command: Sequence[str]
+        self, isolating: Workshop, command: Sequence[str]
     ) -> None:
         """As when a release is replaced under a living worker: its customers must not get an apology for that."""
         handler = ScriptedHandler()
-        worker = suspected.worker(handler, command=lambda: command)
+        worker = isolating.worker(handler, command=lambda: command)
         running = asyncio.create_task(worker.run())
         columns = "status, attempts, crashes, crashes_alone, due_at > created_at"
-        await _until_jobs(suspected, columns, [("waiting", 0, 1, 0, True)])
+        await _until_jobs(isolating, columns, [("waiting", 0, 1, 0, True)])
 
         worker.stop()
 
         await ends(running)
         assert handler.settled == []
 
-    async def test_goes_back_unharmed_when_its_worker_is_stopped(self, suspected: Workshop, tmp_path: Path) -> None:
+    async def test_goes_back_unharmed_when_its_worker_is_stopped(self, isolating: Workshop, tmp_path: Path) -> None:
         begun = tmp_path / "begun"
         program = f"import pathlib, signal; pathlib.Path({str(begun)!r}).touch(); signal.pause()"
         command = (sys.executable, "-S", "-c", program)
-        worker = suspected.worker(ScriptedHandler(), command=lambda: command, grace=0.01)
+        worker = isolating.worker(ScriptedHandler(), command=lambda: command, grace=0.01)
         running = asyncio.create_task(worker.run())
         async with asyncio.timeout(PATIENCE):
             while not begun.exists():
@@ -299,7 +299,7 @@ class TestASuspect:
         worker.stop()
 
         await ends(running)
-        assert await suspected.jobs("status, attempts, crashes_alone") == [("waiting", 0, 0)]
+        assert await isolating.jobs("status, attempts, crashes_alone") == [("waiting", 0, 0)]
 
 
 _BEGINS = "import os, signal; os.read(0, 4096); os.write(1, b'begun\\n')"

@@ -16,7 +16,7 @@ from recado.core.ids import Ids
 from recado.core.queue.job import Done, NewJob
 from recado.core.queue.service import QueueService
 from recado.core.queue.storage import endings, lanes, leases
-from recado.core.queue.storage.claiming import Round, heads
+from recado.core.queue.storage.claiming import OwnerWalk, heads
 from recado.core.queue.storage.tables import message_queue
 from tests.contracts.queue import (
     FLORES,
@@ -24,9 +24,9 @@ from tests.contracts.queue import (
     LEASE,
     PADARIA,
     SECOND,
-    Line,
     NoChance,
     QueueContract,
+    QueueHarness,
     ScriptedHandler,
 )
 
@@ -53,7 +53,7 @@ def frozen(database: PostgresDatabase, *work: Callable[[UnitOfWork], object]) ->
 
 
 class TestAHostWhoseClockIsSetBack:
-    async def test_times_nothing_anew_for_the_time_is_the_server_s(
+    async def test_resets_no_times_because_the_time_is_the_servers(
         self, postgres_database: PostgresDatabase, ids: Ids
     ) -> None:
         """Its relay looks before anything has told it the time again."""
@@ -65,7 +65,7 @@ class TestAHostWhoseClockIsSetBack:
         await queue.enqueue([job])
         host.jump(-HOUR)
 
-        assert await queue.set_times_right() == 0
+        assert await queue.repair_times() == 0
 
         [due_at] = await database.read(
             lambda uow: uow.execute(select(message_queue.c.due_at)).scalars().all(), owner=None
@@ -78,70 +78,74 @@ class TestAFrozenProcess:
     """It holds what it has locked until the server ends it, and meanwhile stops nobody else."""
 
     @pytest.fixture
-    def line(self, postgres_database: PostgresDatabase, clock: FrozenClock, ids: Ids) -> Line:
-        return Line(postgres_database, clock, ids)
+    def harness(self, postgres_database: PostgresDatabase, clock: FrozenClock, ids: Ids) -> QueueHarness:
+        return QueueHarness(postgres_database, clock, ids)
 
-    def claiming(self, line: Line, limit: int) -> Callable[[UnitOfWork], object]:
-        now = line.clock.now()
-        return lambda uow: leases.lease(uow, heads(uow, now, limit, 4, Round()), TOKEN, now, now + LEASE)
+    def claiming(self, harness: QueueHarness, limit: int) -> Callable[[UnitOfWork], object]:
+        now = harness.clock.now()
+        return lambda uow: leases.lease(uow, heads(uow, now, limit, 4, OwnerWalk()), TOKEN, now, now + LEASE)
 
     async def test_that_claims_for_the_first_time_stops_no_claim(
-        self, line: Line, postgres_database: PostgresDatabase
+        self, harness: QueueHarness, postgres_database: PostgresDatabase
     ) -> None:
-        await line.stores("p1", "p2", "p3")
+        await harness.stores("p1", "p2", "p3")
 
-        with frozen(postgres_database, self.claiming(line, 1)):
-            assert await line.claimed_lanes() == ["p2", "p3"]
+        with frozen(postgres_database, self.claiming(harness, 1)):
+            assert await harness.claimed_lanes() == ["p2", "p3"]
 
-    async def test_that_claims_again_stops_no_claim(self, line: Line, postgres_database: PostgresDatabase) -> None:
-        await line.stores("p0")
-        await line.queue.finish(await line.claims_one(), Done())
-        await line.stores("p1", "p2", "p3")
+    async def test_that_claims_again_stops_no_claim(
+        self, harness: QueueHarness, postgres_database: PostgresDatabase
+    ) -> None:
+        await harness.stores("p0")
+        await harness.queue.finish(await harness.claims_one(), Done())
+        await harness.stores("p1", "p2", "p3")
 
-        with frozen(postgres_database, self.claiming(line, 1)):
-            assert await line.claimed_lanes() == ["p2", "p3"]
+        with frozen(postgres_database, self.claiming(harness, 1)):
+            assert await harness.claimed_lanes() == ["p2", "p3"]
 
-    async def test_holds_no_more_lanes_than_it_takes(self, line: Line, postgres_database: PostgresDatabase) -> None:
-        await line.stores("p1", "p2", "p3", "p4")
-        await line.stores("f1", "f2", "f3", "f4", owner=FLORES)
+    async def test_holds_no_more_lanes_than_it_takes(
+        self, harness: QueueHarness, postgres_database: PostgresDatabase
+    ) -> None:
+        await harness.stores("p1", "p2", "p3", "p4")
+        await harness.stores("f1", "f2", "f3", "f4", owner=FLORES)
 
-        with frozen(postgres_database, self.claiming(line, 4)):
-            assert sorted(await line.claimed_lanes(4)) == ["f3", "f4", "p3", "p4"]
+        with frozen(postgres_database, self.claiming(harness, 4)):
+            assert sorted(await harness.claimed_lanes(4)) == ["f3", "f4", "p3", "p4"]
 
     async def test_that_claims_for_an_owner_with_a_cap_cannot_have_it_exceeded(
-        self, line: Line, postgres_database: PostgresDatabase
+        self, harness: QueueHarness, postgres_database: PostgresDatabase
     ) -> None:
-        await line.given_cap(PADARIA, 2)
-        await line.stores("p1", "p2", "p3")
-        await line.stores("f1", owner=FLORES)
+        await harness.given_cap(PADARIA, 2)
+        await harness.stores("p1", "p2", "p3")
+        await harness.stores("f1", owner=FLORES)
 
-        with frozen(postgres_database, self.claiming(line, 2)):
-            assert await line.claimed_lanes() == []
-            await line.stores("f2", owner=FLORES)
-            assert await line.claimed_lanes() == ["f2"]
+        with frozen(postgres_database, self.claiming(harness, 2)):
+            assert await harness.claimed_lanes() == []
+            await harness.stores("f2", owner=FLORES)
+            assert await harness.claimed_lanes() == ["f2"]
 
     async def test_does_not_stop_the_leases_of_others_from_being_freed(
-        self, line: Line, postgres_database: PostgresDatabase
+        self, harness: QueueHarness, postgres_database: PostgresDatabase
     ) -> None:
-        await line.stores("p1", "p2")
-        await line.claims()
-        line.clock.advance(LEASE + SECOND)
+        await harness.stores("p1", "p2")
+        await harness.claims()
+        harness.clock.advance(LEASE + SECOND)
 
         with frozen(postgres_database, lambda uow: lanes.lock_lanes(uow, ["p1"])):
-            assert await line.queue.free_ended_leases() == 1
-            assert await line.claimed_lanes() == ["p2"]
-        assert await line.queue.free_ended_leases() == 1
+            assert await harness.queue.free_ended_leases() == 1
+            assert await harness.claimed_lanes() == ["p2"]
+        assert await harness.queue.free_ended_leases() == 1
 
     async def test_that_ends_a_job_does_not_stop_the_heartbeat_of_its_neighbours(
-        self, line: Line, postgres_database: PostgresDatabase
+        self, harness: QueueHarness, postgres_database: PostgresDatabase
     ) -> None:
-        await line.stores("p1", "p2")
-        ending, going_on = await line.claims()
-        until = line.clock.now() + timedelta(minutes=5)
+        await harness.stores("p1", "p2")
+        ending, going_on = await harness.claims()
+        until = harness.clock.now() + timedelta(minutes=5)
         renewals = [(job.id, job.lease_token, until) for job in (ending, going_on)]
 
         with frozen(postgres_database, lambda uow: endings.complete_all(uow, [ending], until)):
             held = await postgres_database.write(lambda uow: leases.extend_leases(uow, renewals), owner=None)
 
         assert held == {ending.id: False, going_on.id: True}, "it is not lost as long as its ending may be undone"
-        assert (await line.row(going_on.id))["leased_until"] == until
+        assert (await harness.row(going_on.id))["leased_until"] == until

@@ -10,14 +10,14 @@ from bullmq import Queue, Worker
 from recado.core.database.postgres.database import PostgresDatabase
 from recado.core.queue.wakeups.bullmq import BullmqDelivery
 from recado.core.queue.wakeups.contract import WakeUp
-from tests.contracts.delivery import BrokerContract, Shop
+from tests.contracts.delivery import BrokerContract, WorkerHarness
 from tests.support.servers.brokers import RedisServer
 from tests.support.servers.ports import reserved_port
 
 NAME = "recado"
 
 
-class RedisBells:
+class RedisSource:
     """A queue of a test's own server."""
 
     def __init__(self, server: RedisServer) -> None:
@@ -29,7 +29,7 @@ class RedisBells:
     def nowhere(self) -> BullmqDelivery:
         return BullmqDelivery(f"redis://127.0.0.1:{reserved_port()}/0", NAME)
 
-    async def ring_by_hand(self, body: str) -> None:
+    async def publish_by_hand(self, body: str) -> None:
         queue = Queue(NAME, {"connection": self._server.url})
         try:
             data = json.loads(body)
@@ -50,32 +50,36 @@ class TestBullmq(BrokerContract):
     """What the contract says, and what is BullMQ's own."""
 
     @pytest.fixture
-    def bells(self, redis_server: RedisServer) -> RedisBells:
+    def source(self, redis_server: RedisServer) -> RedisSource:
         redis_server.say("FLUSHALL")
         redis_server.say("CONFIG", "SET", "maxmemory-policy", "noeviction")
-        return RedisBells(redis_server)
+        return RedisSource(redis_server)
 
-    async def test_nothing_is_left_in_redis_of_what_is_done(self, shop: Shop, redis_server: RedisServer) -> None:
-        async with shop.working():
-            await shop.stores("ana", "bia", "caio")
-            await shop.is_done()
+    async def test_nothing_is_left_in_redis_of_what_is_done(
+        self, harness: WorkerHarness, redis_server: RedisServer
+    ) -> None:
+        async with harness.working():
+            await harness.stores("ana", "bia", "caio")
+            await harness.is_done()
 
         keys = redis_server.say("KEYS", f"bull:{NAME}:*-*").decode()
         assert keys == "*0\r\n"
 
-    async def test_an_idle_worker_hears_after_redis_began_anew(self, shop: Shop, redis_server: RedisServer) -> None:
-        async with shop.working():
-            await shop.stores("ana")
-            await shop.is_done()
+    async def test_an_idle_worker_receives_after_redis_was_restarted(
+        self, harness: WorkerHarness, redis_server: RedisServer
+    ) -> None:
+        async with harness.working():
+            await harness.stores("ana")
+            await harness.is_done()
             redis_server.crash()
             redis_server.start()
-            await shop.stores("bia")
-            await shop.is_done()
+            await harness.stores("bia")
+            await harness.is_done()
 
-        assert [lane for lane, *_ in shop.journal.runs] == ["ana", "bia"]
+        assert [lane for lane, *_ in harness.handler.runs] == ["ana", "bia"]
 
-    async def test_what_redis_forgot_is_noticed(self, bells: RedisBells, redis_server: RedisServer) -> None:
-        delivery = bells.delivery()
+    async def test_what_redis_forgot_is_noticed(self, source: RedisSource, redis_server: RedisServer) -> None:
+        delivery = source.delivery()
         assert [await delivery.forgot(), await delivery.forgot()] == [True, False]
 
         redis_server.say("FLUSHALL")
@@ -83,23 +87,25 @@ class TestBullmq(BrokerContract):
         assert [await delivery.forgot(), await delivery.forgot()] == [True, False]
         await delivery.close()
 
-    async def test_a_redis_without_memory_left_costs_no_job(self, shop: Shop, redis_server: RedisServer) -> None:
+    async def test_a_redis_without_memory_left_costs_no_job(
+        self, harness: WorkerHarness, redis_server: RedisServer
+    ) -> None:
         redis_server.say("CONFIG", "SET", "maxmemory", "1")
         try:
-            async with shop.working():
-                await shop.stores("ana")
-                await shop.is_done()
+            async with harness.working():
+                await harness.stores("ana")
+                await harness.is_done()
         finally:
             redis_server.say("CONFIG", "SET", "maxmemory", "0")
 
-        assert len(shop.journal.runs) == 1
+        assert len(harness.handler.runs) == 1
 
     async def test_a_wake_up_that_died_with_its_worker_comes_back(
-        self, bells: RedisBells, redis_server: RedisServer
+        self, source: RedisSource, redis_server: RedisServer
     ) -> None:
         """BullMQ gives it back only when somebody asks for stalled ones, twice."""
         wakeup = WakeUp(UUID(int=1), "ana", 1)
-        speaker = bells.delivery()
+        speaker = source.delivery()
         await speaker.publish([wakeup])
         dying = Worker(NAME, None, {"connection": redis_server.url, "autorun": False, "lockDuration": 50})
         assert (await dying.getNextJob("its token")).id == wakeup.key
@@ -111,10 +117,10 @@ class TestBullmq(BrokerContract):
         assert heard.job_id == wakeup.job_id
         await speaker.close()
 
-    async def test_it_warns_of_eviction_and_of_forgetting(self, bells: RedisBells, redis_server: RedisServer) -> None:
+    async def test_it_warns_of_eviction_and_of_forgetting(self, source: RedisSource, redis_server: RedisServer) -> None:
         redis_server.say("CONFIG", "SET", "maxmemory-policy", "allkeys-lru")
 
-        state = await bells.delivery().state()
+        state = await source.delivery().state()
 
         assert state.reachable
         assert [warning.split(":")[0] for warning in state.warnings] == [
@@ -128,24 +134,24 @@ class TestWithPostgres:
     """The rows in PostgreSQL, the bell in Redis."""
 
     @pytest.fixture
-    def shop(self, postgres_database: PostgresDatabase, redis_server: RedisServer) -> Shop:
+    def harness(self, postgres_database: PostgresDatabase, redis_server: RedisServer) -> WorkerHarness:
         redis_server.say("FLUSHALL")
-        return Shop(postgres_database, RedisBells(redis_server))
+        return WorkerHarness(postgres_database, RedisSource(redis_server))
 
-    async def test_two_workers_run_every_job_once(self, shop: Shop) -> None:
-        async with shop.working(workers=2):
-            stored = await shop.stores(*(f"lane {n}" for n in range(30)))
-            await shop.is_done()
+    async def test_two_workers_run_every_job_once(self, harness: WorkerHarness) -> None:
+        async with harness.working(workers=2):
+            stored = await harness.stores(*(f"lane {n}" for n in range(30)))
+            await harness.is_done()
 
-        assert sorted(job for _, job, *_ in shop.journal.runs) == sorted(stored)
+        assert sorted(job for _, job, *_ in harness.handler.runs) == sorted(stored)
 
-    async def test_a_frozen_redis_costs_no_job(self, shop: Shop, redis_server: RedisServer) -> None:
-        async with shop.working():
+    async def test_a_frozen_redis_costs_no_job(self, harness: WorkerHarness, redis_server: RedisServer) -> None:
+        async with harness.working():
             redis_server.signal(signal.SIGSTOP)
             try:
-                await shop.stores("ana")
-                await shop.is_done()
+                await harness.stores("ana")
+                await harness.is_done()
             finally:
                 redis_server.signal(signal.SIGCONT)
 
-        assert len(shop.journal.runs) == 1
+        assert len(harness.handler.runs) == 1

@@ -11,7 +11,7 @@ from tests.contracts.delivery import DeliveryContract
 ON_BOTH_DATABASES = True
 
 
-class OwnBells:
+class DatabaseSource:
     """Of one database."""
 
     def __init__(self, database: Database) -> None:
@@ -21,9 +21,9 @@ class OwnBells:
         return database_wakeups_of(self._database, SystemClock())
 
 
-class TestOwnBells(DeliveryContract):
+class TestDatabaseWakeups(DeliveryContract):
     """What the contract says."""
 
     @pytest.fixture
-    def bells(self, database: Database) -> OwnBells:
-        return OwnBells(database)
+    def source(self, database: Database) -> DatabaseSource:
+        return DatabaseSource(database)

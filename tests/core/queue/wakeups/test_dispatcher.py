@@ -14,14 +14,14 @@ from recado.core.ids import Ids
 from recado.core.queue.job import Discard, Done, RetryIn
 from recado.core.queue.wakeups.contract import BrokerState, Room, WakeUp
 from recado.core.queue.wakeups.dispatcher import Dispatcher
-from tests.contracts.queue import FLORES, PADARIA, QUIET, SECOND, Line, NoChance
+from tests.contracts.queue import FLORES, PADARIA, QUIET, SECOND, NoChance, QueueHarness
 from tests.support.patience import PATIENCE
 
 ON_BOTH_DATABASES = True
 
 
 @dataclass(slots=True)
-class NotingBroker:
+class RecordingBroker:
     """Takes what it is told, unless it is broken."""
 
     told: list[WakeUp] = field(default_factory=list)
@@ -56,68 +56,74 @@ class NotingBroker:
 
 
 @pytest.fixture
-def line(database: Database, clock: FrozenClock, ids: Ids) -> Line:
-    return Line(database, clock, ids)
+def harness(database: Database, clock: FrozenClock, ids: Ids) -> QueueHarness:
+    return QueueHarness(database, clock, ids)
 
 
 @pytest.fixture
-def broker() -> NotingBroker:
-    return NotingBroker()
+def broker() -> RecordingBroker:
+    return RecordingBroker()
 
 
-def dispatching(line: Line, broker: NotingBroker, *, limit: int = 8, publish_seconds: float = PATIENCE) -> Dispatcher:
+def dispatching(
+    harness: QueueHarness, broker: RecordingBroker, *, limit: int = 8, publish_seconds: float = PATIENCE
+) -> Dispatcher:
     return Dispatcher(
-        line.database, broker, broker, line.clock, NoChance(), limit=limit, publish_seconds=publish_seconds
+        harness.database, broker, broker, harness.clock, NoChance(), limit=limit, publish_seconds=publish_seconds
     )
 
 
-async def test_rings_for_what_is_due_and_for_nothing_else(line: Line, broker: NotingBroker, clock: FrozenClock) -> None:
-    [due] = await line.stores("ana")
-    await line.queue.enqueue([line.job("bia", due_in=SECOND)])
+async def test_publishes_for_due_jobs_and_for_nothing_else(
+    harness: QueueHarness, broker: RecordingBroker, clock: FrozenClock
+) -> None:
+    [due] = await harness.stores("ana")
+    await harness.queue.enqueue([harness.job("bia", due_in=SECOND)])
 
-    assert await dispatching(line, broker).step() == 1
+    assert await dispatching(harness, broker).step() == 1
     assert [(wakeup.job_id, wakeup.lane, wakeup.dispatch) for wakeup in broker.told] == [(due, "ana", 1)]
 
     clock.advance(SECOND)
-    assert await dispatching(line, broker).step() == 1
+    assert await dispatching(harness, broker).step() == 1
     assert [wakeup.lane for wakeup in broker.told] == ["ana", "bia"]
 
 
-async def test_rings_once_for_a_job_though_several_look(line: Line, broker: NotingBroker) -> None:
-    await line.stores(*(f"lane {n}" for n in range(6)))
+async def test_publishes_once_for_a_job_though_several_dispatch(harness: QueueHarness, broker: RecordingBroker) -> None:
+    await harness.stores(*(f"lane {n}" for n in range(6)))
 
-    sent = await asyncio.gather(*(dispatching(line, broker).step() for _ in range(4)))
+    sent = await asyncio.gather(*(dispatching(harness, broker).step() for _ in range(4)))
 
     assert sum(sent) == 6
     assert len({wakeup.key for wakeup in broker.told}) == 6
 
 
-async def test_only_the_head_of_a_lane_is_rung_for_and_then_the_next(line: Line, broker: NotingBroker) -> None:
-    first, second = await line.stores("ana", "ana")
-    dispatcher = dispatching(line, broker)
+async def test_only_the_head_of_a_lane_is_published_and_then_the_next(
+    harness: QueueHarness, broker: RecordingBroker
+) -> None:
+    first, second = await harness.stores("ana", "ana")
+    dispatcher = dispatching(harness, broker)
     await dispatcher.step()
 
-    await line.queue.finish(await line.claims_one(), Done())
+    await harness.queue.finish(await harness.claims_one(), Done())
     await dispatcher.step()
 
     assert [wakeup.job_id for wakeup in broker.told] == [first, second]
 
 
-async def test_never_more_than_the_limit_are_under_way(line: Line, broker: NotingBroker) -> None:
-    await line.stores(*(f"lane {n}" for n in range(20)))
-    dispatcher = dispatching(line, broker, limit=8)
+async def test_never_more_than_the_limit_are_under_way(harness: QueueHarness, broker: RecordingBroker) -> None:
+    await harness.stores(*(f"lane {n}" for n in range(20)))
+    dispatcher = dispatching(harness, broker, limit=8)
 
     assert [await dispatcher.step(), await dispatcher.step()] == [8, 0]
 
-    await line.claims(3)
+    await harness.claims(3)
     assert await dispatcher.step() == 3
 
 
-async def test_what_nobody_claims_is_rung_for_later_and_later(
-    line: Line, broker: NotingBroker, clock: FrozenClock
+async def test_an_unclaimed_job_is_republished_later_and_later(
+    harness: QueueHarness, broker: RecordingBroker, clock: FrozenClock
 ) -> None:
-    await line.stores("ana")
-    dispatcher = dispatching(line, broker)
+    await harness.stores("ana")
+    dispatcher = dispatching(harness, broker)
     await dispatcher.step()
 
     waits = []
@@ -132,13 +138,13 @@ async def test_what_nobody_claims_is_rung_for_later_and_later(
     assert [wakeup.dispatch for wakeup in broker.told] == list(range(1, 10))
 
 
-async def test_a_retry_is_rung_for_by_a_new_name_and_with_the_first_patience(
-    line: Line, broker: NotingBroker, clock: FrozenClock
+async def test_a_retry_is_published_under_a_new_key_and_with_the_first_delay(
+    harness: QueueHarness, broker: RecordingBroker, clock: FrozenClock
 ) -> None:
-    await line.stores("ana")
-    dispatcher = dispatching(line, broker)
+    await harness.stores("ana")
+    dispatcher = dispatching(harness, broker)
     await dispatcher.step()
-    await line.queue.finish(await line.claims_one(), RetryIn(SECOND, "not yet"))
+    await harness.queue.finish(await harness.claims_one(), RetryIn(SECOND, "not yet"))
 
     assert await dispatcher.step() == 0
     clock.advance(SECOND)
@@ -149,17 +155,17 @@ async def test_a_retry_is_rung_for_by_a_new_name_and_with_the_first_patience(
     assert await dispatcher.step() == 1
 
 
-async def test_a_retry_that_began_while_the_dispatcher_looked_is_rung_for_when_it_is_due(
-    line: Line, broker: NotingBroker, clock: FrozenClock
+async def test_a_retry_that_began_while_the_dispatcher_read_is_published_when_it_is_due(
+    harness: QueueHarness, broker: RecordingBroker, clock: FrozenClock
 ) -> None:
-    await line.stores("bia")
-    dispatcher = dispatching(line, broker)
+    await harness.stores("bia")
+    dispatcher = dispatching(harness, broker)
     await dispatcher.step()
-    [ana] = await line.stores("ana")
+    [ana] = await harness.stores("ana")
 
     async def a_worker_looks_by_itself() -> None:
-        [job] = [job for job in await line.claims() if job.id == ana]
-        await line.queue.finish(job, RetryIn(SECOND, "not yet"))
+        [job] = [job for job in await harness.claims() if job.id == ana]
+        await harness.queue.finish(job, RetryIn(SECOND, "not yet"))
 
     broker.meanwhile = a_worker_looks_by_itself
     assert await dispatcher.step() == 1  # In vain: whoever hears it finds nothing due.
@@ -169,58 +175,58 @@ async def test_a_retry_that_began_while_the_dispatcher_looked_is_rung_for_when_i
     assert [wakeup.job_id for wakeup in broker.told[1:]] == [ana, ana]
 
 
-async def test_a_window_that_grew_after_its_wake_up_is_rung_for_when_it_ends(
-    line: Line, broker: NotingBroker, clock: FrozenClock
+async def test_a_window_that_grew_after_its_wake_up_is_published_when_it_ends(
+    harness: QueueHarness, broker: RecordingBroker, clock: FrozenClock
 ) -> None:
-    await line.message_comes("ana")
-    dispatcher = dispatching(line, broker)
+    await harness.message_comes("ana")
+    dispatcher = dispatching(harness, broker)
     clock.advance(QUIET)
     assert await dispatcher.step() == 1
-    await line.message_comes("ana")
+    await harness.message_comes("ana")
 
     assert await dispatcher.step() == 0
     clock.advance(QUIET)
     assert await dispatcher.step() == 1
-    assert await line.claims()
+    assert await harness.claims()
 
 
-async def test_an_owner_at_its_cap_takes_no_place(line: Line, broker: NotingBroker) -> None:
-    await line.given_cap(PADARIA, 1)
-    await line.stores(*(f"p{n}" for n in range(12)))
-    await line.stores("f1", owner=FLORES)
-    dispatcher = dispatching(line, broker, limit=4)
+async def test_an_owner_at_its_cap_takes_no_place(harness: QueueHarness, broker: RecordingBroker) -> None:
+    await harness.given_cap(PADARIA, 1)
+    await harness.stores(*(f"p{n}" for n in range(12)))
+    await harness.stores("f1", owner=FLORES)
+    dispatcher = dispatching(harness, broker, limit=4)
 
     await dispatcher.step()
     assert sorted(wakeup.lane or "" for wakeup in broker.told) == ["f1", "p0"]
 
-    running = await line.claims(2)
+    running = await harness.claims(2)
     assert await dispatcher.step() == 0
-    await line.queue.finish(next(job for job in running if job.owner_id == PADARIA), Done())
+    await harness.queue.finish(next(job for job in running if job.owner_id == PADARIA), Done())
     await dispatcher.step()
     assert broker.told[-1].lane == "p1"
 
 
 @pytest.mark.parametrize("fault", ["broken", "hangs"])
-async def test_what_a_broker_did_not_take_is_rung_for_when_it_is_back(
-    line: Line, broker: NotingBroker, fault: str
+async def test_wake_ups_that_a_broker_refused_are_published_when_it_is_back(
+    harness: QueueHarness, broker: RecordingBroker, fault: str
 ) -> None:
-    [job_id] = await line.stores("ana")
+    [job_id] = await harness.stores("ana")
     setattr(broker, fault, True)
-    dispatcher = dispatching(line, broker, publish_seconds=0.05)
+    dispatcher = dispatching(harness, broker, publish_seconds=0.05)
 
     with pytest.raises(BrokerLost):
         await dispatcher.step()
     setattr(broker, fault, False)
 
-    assert await dispatching(line, broker).step() == 1
+    assert await dispatching(harness, broker).step() == 1
     assert broker.told[0].job_id == job_id
 
 
-async def test_a_broker_that_has_forgotten_is_told_everything_anew(
-    line: Line, broker: NotingBroker, clock: FrozenClock
+async def test_everything_is_republished_to_a_broker_that_forgot(
+    harness: QueueHarness, broker: RecordingBroker, clock: FrozenClock
 ) -> None:
-    await line.stores("ana", "bia")
-    dispatcher = dispatching(line, broker)
+    await harness.stores("ana", "bia")
+    dispatcher = dispatching(harness, broker)
     await dispatcher.step()
     broker.forgetful = True
 
@@ -230,32 +236,36 @@ async def test_a_broker_that_has_forgotten_is_told_everything_anew(
     assert len({wakeup.key for wakeup in broker.told}) == 4
 
 
-async def test_a_wake_up_that_was_taken_in_vain_is_rung_for_at_once(line: Line, broker: NotingBroker) -> None:
-    await line.stores("ana")
-    dispatcher = dispatching(line, broker)
+async def test_a_wake_up_taken_by_a_full_worker_is_republished_at_once(
+    harness: QueueHarness, broker: RecordingBroker
+) -> None:
+    await harness.stores("ana")
+    dispatcher = dispatching(harness, broker)
     await dispatcher.step()
 
-    await dispatcher.ring_again(broker.told[0])
+    await dispatcher.republish(broker.told[0])
 
     assert await dispatcher.step() == 1
     assert broker.told[0].key != broker.told[1].key
 
 
-async def test_an_old_wake_up_takes_nothing_back(line: Line, broker: NotingBroker, clock: FrozenClock) -> None:
-    await line.stores("ana")
-    dispatcher = dispatching(line, broker)
+async def test_an_old_wake_up_takes_nothing_back(
+    harness: QueueHarness, broker: RecordingBroker, clock: FrozenClock
+) -> None:
+    await harness.stores("ana")
+    dispatcher = dispatching(harness, broker)
     await dispatcher.step()
     clock.advance(timedelta(seconds=30))
     await dispatcher.step()
 
-    await dispatcher.ring_again(broker.told[0])
+    await dispatcher.republish(broker.told[0])
 
     assert await dispatcher.step() == 0
 
 
-async def test_what_has_ended_is_not_rung_for(line: Line, broker: NotingBroker) -> None:
-    await line.stores("ana", "bia")
-    dispatcher = dispatching(line, broker)
-    await line.queue.finish((await line.claims())[0], Discard("no more"))
+async def test_an_ended_job_is_not_published(harness: QueueHarness, broker: RecordingBroker) -> None:
+    await harness.stores("ana", "bia")
+    dispatcher = dispatching(harness, broker)
+    await harness.queue.finish((await harness.claims())[0], Discard("no more"))
 
     assert await dispatcher.step() == 0

@@ -18,7 +18,7 @@ _numbers = count(1)
 pytestmark = pytest.mark.usefixtures("aws_environment")
 
 
-class SqsBells:
+class SqsSource:
     """A queue of its own for each test."""
 
     def __init__(self, server: SqsProcess, url: str) -> None:
@@ -26,7 +26,7 @@ class SqsBells:
         self._url = url
 
     @classmethod
-    async def made(cls, server: SqsProcess, suffix: str) -> "SqsBells":
+    async def made(cls, server: SqsProcess, suffix: str) -> "SqsSource":
         async with SESSION.create_client("sqs", endpoint_url=server.url) as client:
             attributes = {"FifoQueue": "true"} if suffix else {}
             made = await client.create_queue(QueueName=f"recado-{next(_numbers)}{suffix}", Attributes=attributes)  # type: ignore[arg-type]
@@ -38,7 +38,7 @@ class SqsBells:
     def nowhere(self) -> SqsDelivery:
         return SqsDelivery(self._url, f"http://127.0.0.1:{reserved_port()}", KEY)
 
-    async def ring_by_hand(self, body: str) -> None:
+    async def publish_by_hand(self, body: str) -> None:
         entry = {"Id": "1", "MessageBody": body}
         if self._url.endswith(".fifo"):
             entry |= {"MessageGroupId": "by hand", "MessageDeduplicationId": f"{hash(body)}"}
@@ -57,24 +57,24 @@ class TestStandard(BrokerContract):
     """Out of order, repeated and late."""
 
     @pytest.fixture
-    async def bells(self, strict_server: SqsProcess) -> SqsBells:
-        return await SqsBells.made(strict_server, "")
+    async def source(self, strict_server: SqsProcess) -> SqsSource:
+        return await SqsSource.made(strict_server, "")
 
 
 class TestFifo(BrokerContract):
     """A group at a time."""
 
     @pytest.fixture
-    async def bells(self, strict_server: SqsProcess) -> SqsBells:
-        return await SqsBells.made(strict_server, ".fifo")
+    async def source(self, strict_server: SqsProcess) -> SqsSource:
+        return await SqsSource.made(strict_server, ".fifo")
 
 
 class TestMoto(BrokerContract):
     """AWS's answers."""
 
     @pytest.fixture
-    async def bells(self, moto_server: SqsProcess) -> SqsBells:
-        return await SqsBells.made(moto_server, ".fifo")
+    async def source(self, moto_server: SqsProcess) -> SqsSource:
+        return await SqsSource.made(moto_server, ".fifo")
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ from recado.core.queue.storage import enqueue
 from recado.entrypoints.cli.output import Progress
 from recado.entrypoints.cli.queue.queue import _retry_all
 from tests.conftest import NOON
-from tests.contracts.queue import Line
+from tests.contracts.queue import QueueHarness
 from tests.entrypoints.cli.conftest import NOBODY, Recado
 from tests.support.servers.brokers import RedisServer
 from tests.support.servers.ports import reserved_port
@@ -112,8 +112,8 @@ class TestRetryThatIsInterrupted:
     async def test_tells_what_was_done_and_that_is_what_is_stored(
         self, database: Database, clock: FrozenClock, ids: Ids
     ) -> None:
-        line = Line(database, clock, ids)
-        letters = await line.gives_up(*"abcdefgh")
+        harness = QueueHarness(database, clock, ids)
+        letters = await harness.gives_up(*"abcdefgh")
         loop, left = asyncio.get_running_loop(), [3]
 
         def third() -> None:
@@ -121,11 +121,11 @@ class TestRetryThatIsInterrupted:
             if not left[0]:
                 loop.call_soon_threadsafe(retrying.cancel)
 
-        line.handler.on_replay = third
-        retrying = asyncio.ensure_future(_retry_all(line.queue, force=False))
+        harness.handler.on_replay = third
+        retrying = asyncio.ensure_future(_retry_all(harness.queue, force=False))
         ended = await retrying
 
-        stored = {str(job.id) for job in await line.queue.dead()}
+        stored = {str(job.id) for job in await harness.queue.dead()}
         assert (ended.stopped, ended.status) == ("interrupted", 130)
         assert stored == {str(each) for each in letters} - {str(each["id"]) for each in ended.retried}
         assert len(ended.retried) >= 3

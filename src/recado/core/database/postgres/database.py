@@ -128,7 +128,7 @@ class PostgresDatabase(Inboxed):
         import psycopg
 
         try:
-            connection = _bounded(self._url, autocommit=True, application_name="recado bell")
+            connection = _bounded(self._url, autocommit=True, application_name="recado wake-ups")
             connection.execute(f"SELECT {DURABLE.replace('true', 'false')}")
         except psycopg.OperationalError as error:
             raise ConnectionLost(f"the database cannot be reached: {error}") from error

@@ -15,17 +15,17 @@ import structlog
 
 from recado.core.errors import Busy, DomainError, StorageUnavailable
 from recado.core.queue.job import Job
-from recado.core.queue.running.maintenance import PASS_SECONDS, Passed, Relay
+from recado.core.queue.running.maintenance import INTERVAL_SECONDS, Maintenance, MaintenanceReport
 from recado.core.queue.service import QueueService
 
 log = structlog.get_logger(__name__)
 
-ROUND_JOBS: Final = 16
+MAX_JOBS: Final = 16
 """How many jobs a round runs at a time: few enough to finish within its budget."""
 LAST_CLAIM_SECONDS: Final = 3.0
 """Nothing is claimed so shortly before the stop: a send that is cut off is a send whose fate must be found out."""
-LEAST_SECONDS: Final = 1.0
-MOST_SECONDS: Final = 300.0
+MIN_SECONDS: Final = 1.0
+MAX_SECONDS: Final = 300.0
 """What a round may be given by those who call for one."""
 GIVE_BACK_SECONDS: Final = 2.0
 """What giving back may take."""
@@ -48,7 +48,7 @@ class Budget:
 
 
 @dataclass(frozen=True, slots=True)
-class Ticked:
+class BoundedRunReport:
     """What one round did, and what it leaves: slots made into jobs, leases of dead workers freed, jobs run, jobs given
     back because the time was up, lanes with something due now, and how long the oldest of them waits."""
 
@@ -64,21 +64,21 @@ Task: TypeAlias = "asyncio.Task[None]"
 
 
 @dataclass(frozen=True, slots=True)
-class Hands:
+class WorkerControls:
     """The worker, as far as a round needs one."""
 
     start: Callable[[Job], Task]
     room: Callable[[], int]
     """How many more jobs it may run."""
-    suspects: Callable[[], int]
+    isolated_room: Callable[[], int]
     """How many of them may be suspects."""
-    look: Callable[[], Awaitable[None]]
+    notify_newer_messages: Callable[[], Awaitable[None]]
     """Once a second: tell runs of messages that have come meanwhile."""
     stopping: Callable[[], bool]
 
 
 @dataclass(slots=True)
-class _Mine:
+class _OwnJobs:
     """The jobs of one round: several may share a worker."""
 
     running: dict[Task, Job] = field(default_factory=dict)
@@ -88,50 +88,50 @@ class _Mine:
         self.running = {task: job for task, job in self.running.items() if not task.done()}
 
 
-class Rounds:
+class BoundedRuns:
     """Runs what is due for as long as its caller has time."""
 
-    def __init__(self, queue: QueueService, relay: Relay, hands: Hands) -> None:
+    def __init__(self, queue: QueueService, maintenance: Maintenance, controls: WorkerControls) -> None:
         self._queue = queue
-        self._relay = relay
-        self._hands = hands
+        self._maintenance = maintenance
+        self._controls = controls
         self._claiming = asyncio.Lock()  # Or rounds that look at the same moment would all take the same room.
 
-    async def tick(self, seconds: float, *, linger: bool = False) -> Ticked:
+    async def run(self, seconds: float, *, linger: bool = False) -> BoundedRunReport:
         """The relay's pass, then what is due. With `linger` it stays until its time is up and works as things fall due.
 
         Raises `Busy` and `StorageUnavailable` when the database fails; what it had claimed is given back even then, if
         the database takes it.
         """
         loop = asyncio.get_running_loop()
-        budget, mine = Budget.of(seconds, loop.time()), _Mine()
-        passed = await self._relay.once()
+        budget, own = Budget.of(seconds, loop.time()), _OwnJobs()
+        maintained = await self._maintenance.run_once()
         try:
-            while loop.time() < budget.stop and not self._hands.stopping():
-                await self._claim(mine, budget)
-                if mine.running:
-                    await self._wait(mine, budget)
-                elif linger and loop.time() + PASS_SECONDS < budget.last_claim:
-                    await asyncio.sleep(PASS_SECONDS)
-                    passed += await self._relay.once()
+            while loop.time() < budget.stop and not self._controls.stopping():
+                await self._claim(own, budget)
+                if own.running:
+                    await self._wait(own, budget)
+                elif linger and loop.time() + INTERVAL_SECONDS < budget.last_claim:
+                    await asyncio.sleep(INTERVAL_SECONDS)
+                    maintained += await self._maintenance.run_once()
                 else:
                     break
         finally:
-            given_back = await self._give_back(mine.running, budget)
-        return await self._told(passed, mine.begun - given_back, given_back)
+            given_back = await self._give_back(own.running, budget)
+        return await self._report(maintained, own.begun - given_back, given_back)
 
-    async def wake(self, seconds: float) -> bool:
+    async def run_wakeup(self, seconds: float) -> bool:
         """Do what a wake-up asks: claim the best due job, and go on until nothing is due.
 
         False when that job could not be claimed or did not end in time; those after it have other wake-ups.
         """
         loop = asyncio.get_running_loop()
         budget, served = Budget.of(seconds, loop.time()), False
-        while loop.time() < budget.last_claim and not self._hands.stopping():
-            jobs = await self._queue.claim(1, suspects=self._hands.suspects())
+        while loop.time() < budget.last_claim and not self._controls.stopping():
+            jobs = await self._queue.claim(1, max_isolated=self._controls.isolated_room())
             if not jobs:
                 return True
-            task = self._hands.start(jobs[0])
+            task = self._controls.start(jobs[0])
             try:
                 await asyncio.wait({task}, timeout=budget.stop - loop.time())
             finally:
@@ -141,31 +141,31 @@ class Rounds:
             served = True
         return served
 
-    async def _claim(self, mine: _Mine, budget: Budget) -> None:
+    async def _claim(self, own: _OwnJobs, budget: Budget) -> None:
         async with self._claiming:
-            room = min(ROUND_JOBS - len(mine.running), self._hands.room())
+            room = min(MAX_JOBS - len(own.running), self._controls.room())
             if room <= 0 or asyncio.get_running_loop().time() >= budget.last_claim:
                 return
             try:
-                jobs = await self._queue.claim(room, suspects=self._hands.suspects())
+                jobs = await self._queue.claim(room, max_isolated=self._controls.isolated_room())
             except (Busy, StorageUnavailable) as error:
-                if not mine.running:
+                if not own.running:
                     raise
                 log.warning("queue.claim_failed", error=str(error))
                 return
-            mine.running |= {self._hands.start(job): job for job in jobs}
-            mine.begun += len(jobs)
+            own.running |= {self._controls.start(job): job for job in jobs}
+            own.begun += len(jobs)
         if len(jobs) == room:  # There may be more than one round can do.
-            await self._ring()
+            await self._dispatch()
 
-    async def _wait(self, mine: _Mine, budget: Budget) -> None:
+    async def _wait(self, own: _OwnJobs, budget: Budget) -> None:
         """Until one of them ends or a second has passed: meanwhile something else may have fallen due."""
-        patience = min(PASS_SECONDS, budget.stop - asyncio.get_running_loop().time())
-        ended, _ = await asyncio.wait(mine.running, timeout=max(0.0, patience), return_when=asyncio.FIRST_COMPLETED)
-        mine.forget_ended()
+        patience = min(INTERVAL_SECONDS, budget.stop - asyncio.get_running_loop().time())
+        ended, _ = await asyncio.wait(own.running, timeout=max(0.0, patience), return_when=asyncio.FIRST_COMPLETED)
+        own.forget_ended()
         if not ended:
             with contextlib.suppress(DomainError):  # The fence of the commit sees newcomers too.
-                await self._hands.look()
+                await self._controls.notify_newer_messages()
 
     async def _give_back(self, running: Mapping[Task, Job], budget: Budget) -> int:
         """Stop what runs and return it to the line; how many that were."""
@@ -184,12 +184,14 @@ class Rounds:
             log.warning("queue.not_given_back", jobs=len(late), error=str(error))
         return len(running)
 
-    async def _told(self, passed: Passed, jobs: int, given_back: int) -> Ticked:
+    async def _report(self, maintained: MaintenanceReport, jobs: int, given_back: int) -> BoundedRunReport:
         due = await self._queue.due()
         if due.lanes:
-            await self._ring()
-        return Ticked(passed.slots_made, passed.leases_freed, jobs, given_back, due.lanes, due.oldest_seconds)
+            await self._dispatch()
+        return BoundedRunReport(
+            maintained.slots_made, maintained.leases_freed, jobs, given_back, due.lanes, due.oldest_seconds
+        )
 
-    async def _ring(self) -> None:
+    async def _dispatch(self) -> None:
         with contextlib.suppress(DomainError):  # Without a broker the next round finds what is due.
-            await self._relay.ring()
+            await self._maintenance.dispatch()

@@ -52,7 +52,7 @@ class Heartbeat:
             end = self._clock.monotonic() + (time_limit + GRACE).total_seconds()
             self._leases[key] = _Lease(job, end, asyncio.get_running_loop())
             if self._thread is None:
-                self._thread = threading.Thread(target=self._beat_for_ever, name="recado-heartbeat", daemon=True)
+                self._thread = threading.Thread(target=self._run, name="recado-heartbeat", daemon=True)
                 self._thread.start()
 
         def forget() -> None:
@@ -66,7 +66,7 @@ class Heartbeat:
         if self._thread is not None:
             self._thread.join()
 
-    def _beat_for_ever(self) -> None:
+    def _run(self) -> None:
         while not self._stop.wait(self._lease.total_seconds() / 3):
             try:
                 self.beat()

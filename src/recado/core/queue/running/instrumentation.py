@@ -9,7 +9,7 @@ from recado.core.queue.job import Discard, Done, Job, JobResult, RetryIn
 from recado.core.tracing import JOB, NoTraces, Span, Traces
 
 
-class JobWatch:
+class JobInstrumentation:
     """Times and counts the runs of one process."""
 
     def __init__(self, clock: Clock, meters: Meters, traces: Traces | None = None) -> None:

@@ -33,7 +33,7 @@ GAVE_BACK = 75
 STOP_SECONDS = 5.0
 """How long a child may take to end when it is asked to."""
 
-REST_SECONDS = 30.0
+IDLE_SECONDS = 30.0
 """How long a child waits for another suspect."""
 
 NOT_STARTED_PAUSE = timedelta(seconds=10)
@@ -46,10 +46,10 @@ Command: TypeAlias = Callable[[], Sequence[str]]
 
 def worker_command() -> Sequence[str]:
     """`recado worker`, for suspects."""
-    return (sys.executable, "-m", "recado", "worker", "--suspects")
+    return (sys.executable, "-m", "recado", "worker", "--isolated")
 
 
-class Child:
+class ChildProcess:
     """A process that runs suspects, one at a time."""
 
     def __init__(self, process: Process) -> None:
@@ -57,7 +57,7 @@ class Child:
         self.used = False
 
     @classmethod
-    async def spawn(cls, command: Sequence[str]) -> "Child":
+    async def spawn(cls, command: Sequence[str]) -> "ChildProcess":
         return cls(await asyncio.create_subprocess_exec(*command, stdin=PIPE, stdout=PIPE))
 
     @property
@@ -74,12 +74,12 @@ class Child:
             await stdin.drain()
         except (BrokenPipeError, ConnectionResetError):
             return False
-        return await self._says(BEGUN)
+        return await self._read_word(BEGUN)
 
     async def finished(self, limit: timedelta) -> str | None:
         """None when the job came to an end; else how the process died in it."""
         try:
-            if await asyncio.wait_for(self._says(DONE), limit.total_seconds()):
+            if await asyncio.wait_for(self._read_word(DONE), limit.total_seconds()):
                 self.used = True
                 return None
         except TimeoutError:
@@ -103,7 +103,7 @@ class Child:
             async with asyncio.timeout(STOP_SECONDS):
                 await self._process.wait()
         except TimeoutError:
-            log.warning("queue.suspect_ignored_stop")
+            log.warning("queue.isolated_process_ignored_stop")
         finally:
             if self.lives:
                 self._process.kill()
@@ -113,7 +113,7 @@ class Child:
         if self._process.stdin is not None:
             self._process.stdin.close()
 
-    async def _says(self, word: bytes) -> bool:
+    async def _read_word(self, word: bytes) -> bool:
         return self._process.stdout is not None and await self._process.stdout.readline() == word
 
 
@@ -125,14 +125,14 @@ class _Death:
     begun: bool
 
 
-class SuspectRunner:
+class IsolatedRunner:
     """Keeps the processes of suspects."""
 
     def __init__(self, queue: QueueService, heartbeat: Heartbeat, command: Command = worker_command) -> None:
         self._queue = queue
         self._heartbeat = heartbeat
         self._command = command
-        self._resting: list[Child] = []
+        self._idle: list[ChildProcess] = []
 
     async def run(self, job: Job, time_limit: timedelta) -> None:
         """Run the job to its end in a process that runs nothing else meanwhile."""
@@ -143,51 +143,51 @@ class SuspectRunner:
             forget()
         if death is None:
             return
-        log.warning("queue.suspect_died", job=str(job.id), how=death.how, begun=death.begun)
+        log.warning("queue.isolated_process_died", job=str(job.id), how=death.how, begun=death.begun)
         if death.begun:
-            await self._queue.died_alone(job, death.how)
+            await self._queue.record_isolated_crash(job, death.how)
         else:
             await self._queue.give_back(job, after=NOT_STARTED_PAUSE, why=f"no process for it: {death.how}")
 
     async def aclose(self) -> None:
         """End the processes that wait for work."""
-        resting, self._resting = self._resting, []
-        for child in resting:
+        idle, self._idle = self._idle, []
+        for child in idle:
             child.retire()
-        await asyncio.gather(*(child.stop() for child in resting))
+        await asyncio.gather(*(child.stop() for child in idle))
 
     async def _run(self, job: Job, limit: timedelta) -> _Death | None:
         try:
-            child = self._resting.pop() if self._resting else await Child.spawn(self._command())
+            child = self._idle.pop() if self._idle else await ChildProcess.spawn(self._command())
         except OSError as error:
             return _Death(f"{type(error).__name__}", begun=False)
         try:
             begun = await child.begin(job)
             if not begun and child.used:  # It died while it rested: that was not this job's doing.
-                child = await Child.spawn(self._command())
+                child = await ChildProcess.spawn(self._command())
                 begun = await child.begin(job)
             how = await child.finished(limit) if begun else await child.death() or "told to stop"
         except asyncio.CancelledError:
             await child.stop()
             raise
         if how is None and child.lives:
-            self._rest(child)
+            self._keep_idle(child)
         elif how is None:  # Told to stop by others than us, perhaps in too great a hurry to give back what it had.
             await self._queue.give_back(job)
         return None if how is None else _Death(how, begun)
 
-    def _rest(self, child: Child) -> None:
-        self._resting.append(child)
-        asyncio.get_running_loop().call_later(REST_SECONDS, self._retire, child)
+    def _keep_idle(self, child: ChildProcess) -> None:
+        self._idle.append(child)
+        asyncio.get_running_loop().call_later(IDLE_SECONDS, self._retire_oldest, child)
 
-    def _retire(self, child: Child) -> None:
+    def _retire_oldest(self, child: ChildProcess) -> None:
         """Let the longest resting one go; one that has worked since then has a later date."""
-        if child in self._resting:
-            self._resting.remove(child)
+        if child in self._idle:
+            self._idle.remove(child)
             child.retire()
 
 
-class Parent:
+class ParentProcess:
     """The child's end of the line."""
 
     def __init__(self) -> None:

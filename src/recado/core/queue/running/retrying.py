@@ -20,7 +20,7 @@ T = TypeVar("T")
 PAUSE_SECONDS = 0.5
 
 
-async def insist(job: Job, write: Callable[[], Awaitable[T]]) -> T:
+async def retry_while_leased(job: Job, write: Callable[[], Awaitable[T]]) -> T:
     """What `write` gives; raises `Busy` or `StorageUnavailable` only when the lease was lost meanwhile."""
     while True:
         try:

@@ -16,13 +16,13 @@ from recado.core.database.engine import Database
 from recado.core.errors import Busy, DomainError, StorageUnavailable
 from recado.core.metrics import Meters
 from recado.core.queue.crash import CrashPoint, never
-from recado.core.queue.job import SUSPECTS_AT_ONCE, Done, Job, JobResult, RetryIn
-from recado.core.queue.running.bounded import Hands, Rounds, Ticked
+from recado.core.queue.job import ISOLATED_AT_ONCE, Done, Job, JobResult, RetryIn
+from recado.core.queue.running.bounded import BoundedRunReport, BoundedRuns, WorkerControls
 from recado.core.queue.running.heartbeat import Heartbeat
-from recado.core.queue.running.instrumentation import JobWatch
-from recado.core.queue.running.isolation import SuspectRunner
-from recado.core.queue.running.maintenance import Relay
-from recado.core.queue.running.retrying import insist
+from recado.core.queue.running.instrumentation import JobInstrumentation
+from recado.core.queue.running.isolation import IsolatedRunner
+from recado.core.queue.running.maintenance import Maintenance
+from recado.core.queue.running.retrying import retry_while_leased
 from recado.core.queue.service import QueueService
 from recado.core.queue.storage import enqueue
 from recado.core.queue.wakeups.contract import Delivery
@@ -36,10 +36,10 @@ UNKNOWN_PAUSE = timedelta(minutes=1)
 GRACE_SECONDS = 10.0
 """How long what runs may go on when the worker was told to stop."""
 
-LET_GO_SECONDS = 2.0
+CANCEL_RUN_SECONDS = 2.0
 """How long a run may take to end when it is cancelled, and again as long to be given back."""
 
-CANCEL_SECONDS = 0.5
+CANCEL_HELPER_SECONDS = 0.5
 """How long a helper may take to end before it is cancelled again."""
 
 STORAGE_PAUSE = 0.5
@@ -53,42 +53,44 @@ class Worker:
         self,
         queue: QueueService,
         delivery: Delivery,
-        relay: Relay,
+        maintenance: Maintenance,
         heartbeat: Heartbeat,
-        suspects: SuspectRunner,
+        isolated_runner: IsolatedRunner,
         database: Database,
         *,
         concurrency: int = 64,
         grace_seconds: float = GRACE_SECONDS,
-        worn_out: Callable[[], bool] = lambda: False,
+        needs_recycling: Callable[[], bool] = lambda: False,
         crash: CrashPoint = never,
-        watch: JobWatch | None = None,
+        instrumentation: JobInstrumentation | None = None,
     ) -> None:
         self._queue = queue
         self._delivery = delivery
-        self._relay = relay
+        self._maintenance = maintenance
         self._heartbeat = heartbeat
-        self._suspects = suspects
+        self._isolated_runner = isolated_runner
         self._database = database
         self._concurrency = concurrency
         self._grace = grace_seconds
         self._crash = crash
-        self._watch = watch or JobWatch(SystemClock(), Meters())
+        self._instrumentation = instrumentation or JobInstrumentation(SystemClock(), Meters())
         self._running: dict[asyncio.Task[None], Job] = {}
         self._giving_back: set[asyncio.Task[None]] = set()
-        self._bell = asyncio.Event()
-        self._looked = asyncio.Event()
-        self._room = asyncio.Event()
-        self._room.set()
+        self._wake = asyncio.Event()
+        self._claimed = asyncio.Event()
+        self._has_room = asyncio.Event()
+        self._has_room.set()
         self._stopping = asyncio.Event()
-        self._worn_out = worn_out
-        hands = Hands(self._start, self._free, self._suspects_free, self._tell_of_newcomers, self._stopping.is_set)
-        self._rounds = Rounds(queue, relay, hands)
+        self._needs_recycling = needs_recycling
+        controls = WorkerControls(
+            self._start, self._free, self._isolated_room, self._notify_newer_messages, self._stopping.is_set
+        )
+        self._bounded_runs = BoundedRuns(queue, maintenance, controls)
 
     @property
-    def worn_out(self) -> bool:
+    def needs_recycling(self) -> bool:
         """This process should be replaced: an agent's run that cannot be stopped lives on in it."""
-        return self._worn_out()
+        return self._needs_recycling()
 
     @property
     def stopping(self) -> bool:
@@ -98,36 +100,39 @@ class Worker:
     def stop(self) -> None:
         """Claim no more; what runs gets its grace, then goes back unharmed."""
         self._stopping.set()
-        self._bell.set()
+        self._wake.set()
 
     async def run(self, *, drain: bool = False) -> None:
         """Work until `stop`, or until nothing is left when draining, or until the process is worn out."""
         # The last job may end in another worker, which rings no bell here: a drained line is noticed by looking.
-        each_pass = self._look_around if drain else self._tell_of_newcomers
-        helpers = [asyncio.create_task(self._listen()), asyncio.create_task(self._relay.run(each_pass, self._bell.set))]
+        after_step = self._wake_and_notify if drain else self._notify_newer_messages
+        helpers = [
+            asyncio.create_task(self._listen()),
+            asyncio.create_task(self._maintenance.run(after_step, self._wake.set)),
+        ]
         for helper in helpers:
-            helper.add_done_callback(lambda _: self._bell.set())
-        self._bell.set()
+            helper.add_done_callback(lambda _: self._wake.set())
+        self._wake.set()
         try:
-            while not self._stopping.is_set() and not self._worn_out():
-                self._bell.clear()
+            while not self._stopping.is_set() and not self._needs_recycling():
+                self._wake.clear()
                 await self._claim_what_fits()
-                self._looked.set()
+                self._claimed.set()
                 if drain and not self._running and await self._is_drained():
                     break
                 for helper in helpers:
                     if helper.done():
                         helper.result()
-                await self._bell.wait()
+                await self._wake.wait()
         finally:
-            await _ended(helpers)
-            await self._wind_down()
+            await _cancel(helpers)
+            await self._shut_down()
 
     async def run_one(self, job: Job) -> None:
         """Run one claimed job here (the life of a suspect's own process)."""
-        await self._attempt(job)
+        await self._run_here(job)
 
-    async def let_go(self, tasks: Iterable["asyncio.Task[None]"], seconds: float) -> None:
+    async def cancel_runs(self, tasks: Iterable["asyncio.Task[None]"], seconds: float) -> None:
         """Cancel runs, and a second time what waits for an agent that ignores that; each time it waits so long.
 
         Their jobs go back. What is not back by then is left to its lease.
@@ -139,39 +144,39 @@ class Worker:
             if left:
                 _, left = await asyncio.wait(left, timeout=seconds)
 
-    async def tick(self, seconds: float, *, linger: bool = False) -> Ticked:
-        """One round for those who have no running worker; see `Rounds.tick`."""
-        return await self._rounds.tick(seconds, linger=linger)
+    async def run_bounded(self, seconds: float, *, linger: bool = False) -> BoundedRunReport:
+        """One round for those who have no running worker; see `BoundedRuns.run`."""
+        return await self._bounded_runs.run(seconds, linger=linger)
 
-    async def wake(self, seconds: float) -> bool:
-        """What one wake-up asks for, for those who have no running worker; see `Rounds.wake`."""
-        return await self._rounds.wake(seconds)
+    async def run_wakeup(self, seconds: float) -> bool:
+        """What one wake-up asks for, for those who have no running worker; see `BoundedRuns.run_wakeup`."""
+        return await self._bounded_runs.run_wakeup(seconds)
 
     async def _listen(self) -> None:
         """Look once for each wake-up, and take none while there is no room: an idle worker shall have it."""
         async with contextlib.aclosing(self._delivery.receive(self._free)) as wakeups:
             async for wakeup in wakeups:
-                in_vain = self._free() <= 0 or self._stopping.is_set()
-                self._looked.clear()
-                self._bell.set()
-                if in_vain:
-                    await self._relay.ring_again(wakeup)
-                await self._looked.wait()
-                await self._room.wait()
+                too_busy = self._free() <= 0 or self._stopping.is_set()
+                self._claimed.clear()
+                self._wake.set()
+                if too_busy:
+                    await self._maintenance.republish(wakeup)
+                await self._claimed.wait()
+                await self._has_room.wait()
 
     def _free(self) -> int:
         return self._concurrency - len(self._running)
 
-    def _suspects_free(self) -> int:
-        return max(0, SUSPECTS_AT_ONCE - sum(job.suspect for job in self._running.values()))
+    def _isolated_room(self) -> int:
+        return max(0, ISOLATED_AT_ONCE - sum(job.isolated for job in self._running.values()))
 
     async def _claim_what_fits(self) -> None:
         while (free := self._free()) > 0 and not self._stopping.is_set():
             try:
-                jobs = await self._queue.claim(free, suspects=self._suspects_free())
+                jobs = await self._queue.claim(free, max_isolated=self._isolated_room())
             except (Busy, StorageUnavailable) as error:
                 log.warning("queue.claim_failed", error=str(error))
-                asyncio.get_running_loop().call_later(STORAGE_PAUSE, self._bell.set)
+                asyncio.get_running_loop().call_later(STORAGE_PAUSE, self._wake.set)
                 return
             for job in jobs:
                 self._crash("after_claim")
@@ -183,50 +188,50 @@ class Worker:
         task = asyncio.create_task(self._supervise(job), name=f"job {job.name} {job.id}")
         self._running[task] = job
         if self._free() <= 0:
-            self._room.clear()
+            self._has_room.clear()
         task.add_done_callback(self._ended)
         return task
 
     def _ended(self, task: "asyncio.Task[None]") -> None:
         self._running.pop(task, None)
-        self._room.set()
-        self._bell.set()
+        self._has_room.set()
+        self._wake.set()
         if not task.cancelled() and (error := task.exception()) is not None:
             log.error("queue.job_crashed", error=repr(error))
 
-    async def _look_around(self) -> None:
-        self._bell.set()
-        await self._tell_of_newcomers()
+    async def _wake_and_notify(self) -> None:
+        self._wake.set()
+        await self._notify_newer_messages()
 
-    async def _tell_of_newcomers(self) -> None:
+    async def _notify_newer_messages(self) -> None:
         """A newer message cancels a run early; one that is missed here is seen by the fence when the run commits."""
-        waiting = {job.lane: job for job in self._running.values() if not job.newcomer.is_set()}
+        waiting = {job.lane: job for job in self._running.values() if not job.newer_message.is_set()}
         if not waiting:
             return
-        lanes = await self._database.read(lambda uow: enqueue.newcomers(uow, sorted(waiting)), owner=None)
+        lanes = await self._database.read(lambda uow: enqueue.open_windows(uow, sorted(waiting)), owner=None)
         for lane in lanes:
-            waiting[lane].newcomer.set()
+            waiting[lane].newer_message.set()
 
     async def _supervise(self, job: Job) -> None:
         if not self._queue.knows(job.name):  # A newer release's job; one of its workers will take it.
             await self._store(job, RetryIn(UNKNOWN_PAUSE, f"no handler knows jobs named {job.name!r}", counts=False))
             return
-        with self._watch.running(job):
-            await (self._alone(job) if job.suspect else self._attempt(job))
+        with self._instrumentation.running(job):
+            await (self._run_isolated(job) if job.isolated else self._run_here(job))
 
-    async def _alone(self, job: Job) -> None:
+    async def _run_isolated(self, job: Job) -> None:
         try:
-            await self._suspects.run(job, self._queue.handler(job.name).time_limit)
+            await self._isolated_runner.run(job, self._queue.handler(job.name).time_limit)
         except asyncio.CancelledError:
             await self._give_back(job)
 
-    async def _attempt(self, job: Job) -> None:
+    async def _run_here(self, job: Job) -> None:
         """Run a job and store its ending; a cancelled one goes back unharmed."""
         forget = self._heartbeat.keep(job, self._queue.handler(job.name).time_limit)
         try:
-            with self._watch.traced(job) as span:
+            with self._instrumentation.traced(job) as span:
                 result = await self._result(job)
-                self._watch.ended(job, result, span)
+                self._instrumentation.ended(job, result, span)
                 if not (isinstance(result, Done) and result.recorded):
                     await self._store(job, result)
         except asyncio.CancelledError:
@@ -247,7 +252,7 @@ class Worker:
     async def _store(self, job: Job, result: JobResult) -> None:
         """A result that cannot be stored is tried until the lease is gone: then the next claim finds out by itself."""
         with contextlib.suppress(Busy, StorageUnavailable):
-            await insist(job, lambda: self._queue.finish(job, result))
+            await retry_while_leased(job, lambda: self._queue.finish(job, result))
 
     async def _give_back(self, job: Job) -> None:
         """Return a cancelled job unharmed; where the database takes nothing its lease ends, as a dead worker's does."""
@@ -255,7 +260,7 @@ class Worker:
         assert this is not None  # noqa: S101 - narrows the type: a coroutine that runs has a task
         self._giving_back.add(this)
         try:
-            await insist(job, lambda: self._queue.give_back(job))
+            await retry_while_leased(job, lambda: self._queue.give_back(job))
         except (Busy, StorageUnavailable) as error:
             log.warning("queue.not_given_back", job=str(job.id), error=str(error))
         finally:
@@ -267,17 +272,17 @@ class Worker:
         except DomainError:
             return False
 
-    async def _wind_down(self) -> None:
+    async def _shut_down(self) -> None:
         """Let what runs finish within the grace, then give it back, whether the agent ends or not."""
         if self._running:
             await asyncio.wait(self._running, timeout=self._grace)
-        await self.let_go(self._running, LET_GO_SECONDS)
+        await self.cancel_runs(self._running, CANCEL_RUN_SECONDS)
 
 
-async def _ended(helpers: Collection["asyncio.Task[None]"]) -> None:
+async def _cancel(helpers: Collection["asyncio.Task[None]"]) -> None:
     """Cancel until they have ended: a broker's client may swallow a cancellation that comes with its answer."""
     left = set(helpers)
     while left:
         for helper in left:
             helper.cancel()
-        _, left = await asyncio.wait(left, timeout=CANCEL_SECONDS)
+        _, left = await asyncio.wait(left, timeout=CANCEL_HELPER_SECONDS)

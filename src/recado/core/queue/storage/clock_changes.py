@@ -9,24 +9,24 @@ from sqlalchemy import Integer, bindparam, select, text, update
 from recado.core.database.prepared import Prepared, given
 from recado.core.database.unit_of_work import UnitOfWork
 from recado.core.queue.storage.claiming import LEEWAY
-from recado.core.queue.storage.lanes import _lock_free_lanes, refresh_lanes
+from recado.core.queue.storage.lanes import lock_free_lanes, refresh_lanes
 from recado.core.queue.storage.tables import STEP, message_queue
 
-NEAR = timedelta(seconds=10)
+SOON = timedelta(seconds=10)
 """What is due by then is not looked for: it hardly waits longer than it would."""
 
 
-def ahead_of_time(uow: UnitOfWork, now: datetime) -> list[str]:
+def lanes_ahead_of_clock(uow: UnitOfWork, now: datetime) -> list[str]:
     """Some lanes in which something waits for a due time that was reckoned by a clock that has been set back since."""
-    rows = uow.rows(_AHEAD, near=now + NEAR, ahead=now + LEEWAY, most=STEP)
+    rows = uow.rows(_AHEAD, near=now + SOON, ahead=now + LEEWAY, most=STEP)
     return [lane for (lane,) in rows]
 
 
-def time_anew(uow: UnitOfWork, names: Collection[str], now: datetime) -> None:
+def reset_times(uow: UnitOfWork, names: Collection[str], now: datetime) -> None:
     """Have what waits in these lanes wait as long as it should have, from now on."""
-    free = sorted(_lock_free_lanes(uow, names))
+    free = sorted(lock_free_lanes(uow, names))
     for lane in free:
-        uow.run(_TIME_ANEW, lane=lane, now=now, ahead=now + LEEWAY)
+        uow.run(_RESET_TIMES, lane=lane, now=now, ahead=now + LEEWAY)
     refresh_lanes(uow, free)
 
 
@@ -49,7 +49,7 @@ LIMIT :most
     )
     .columns(message_queue.c.lane)
 )
-_TIME_ANEW = Prepared(
+_RESET_TIMES = Prepared(
     text(
         f"""
 UPDATE message_queue SET due_at = :now + (due_at - timed_at), window_ends_at = :now + (window_ends_at - timed_at),
@@ -60,9 +60,9 @@ WHERE lane = :lane AND {_WAITING_IN.format(job="message_queue")}
 )
 
 
-def far_leases(uow: UnitOfWork, after: datetime) -> dict[UUID, datetime]:
+def future_leases(uow: UnitOfWork, after: datetime) -> dict[UUID, datetime]:
     """Leases that end after a moment."""
-    return dict(uow.rows(_FAR, after=after))
+    return dict(uow.rows(_FUTURE_LEASES, after=after))
 
 
 def end_leases(uow: UnitOfWork, unrenewed: Mapping[UUID, datetime], now: datetime) -> None:
@@ -71,7 +71,7 @@ def end_leases(uow: UnitOfWork, unrenewed: Mapping[UUID, datetime], now: datetim
         uow.run(_END_LEASE, of_id=job_id, until=until, now=now)
 
 
-_FAR = Prepared(
+_FUTURE_LEASES = Prepared(
     select(message_queue.c.id, message_queue.c.leased_until)
     .where(message_queue.c.status == text("'running'"), message_queue.c.leased_until > bindparam("after"))
     .limit(STEP)

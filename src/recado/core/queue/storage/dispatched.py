@@ -7,17 +7,17 @@ from recado.core.database.unit_of_work import UnitOfWork
 from recado.core.queue.storage.tables import STEP, UNFINISHED
 
 
-def forget_rings(uow: UnitOfWork) -> int:
+def clear_dispatched(uow: UnitOfWork) -> int:
     """As if no broker had been rung for some of the waiting jobs; how many they were."""
-    return uow.run(_FORGET_RINGS, most=STEP)
+    return uow.run(_CLEAR_DISPATCHED, most=STEP)
 
 
-_RUNG = f"""SELECT id FROM message_queue
+_DISPATCHED = f"""SELECT id FROM message_queue
     WHERE status IN ({", ".join(f"'{status}'" for status in UNFINISHED)}) AND status <> 'running'
     AND dispatched_at IS NOT NULL LIMIT :most"""
 _MOST = bindparam("most", type_=Integer)
-_UNRING = "UPDATE message_queue SET dispatched_at = NULL WHERE id"
-_FORGET_RINGS = Prepared(
-    text(f"{_UNRING} IN ({_RUNG})").bindparams(_MOST),
-    on_postgresql=text(f"{_UNRING} = ANY (ARRAY({_RUNG} FOR UPDATE SKIP LOCKED))").bindparams(_MOST),
+_CLEAR = "UPDATE message_queue SET dispatched_at = NULL WHERE id"
+_CLEAR_DISPATCHED = Prepared(
+    text(f"{_CLEAR} IN ({_DISPATCHED})").bindparams(_MOST),
+    on_postgresql=text(f"{_CLEAR} = ANY (ARRAY({_DISPATCHED} FOR UPDATE SKIP LOCKED))").bindparams(_MOST),
 )

@@ -12,7 +12,7 @@ from recado.core.database.unit_of_work import UnitOfWork
 from recado.core.metrics import DEAD
 from recado.core.queue.job import Job
 from recado.core.queue.storage.lanes import lock_lanes, refresh_lanes
-from recado.core.queue.storage.leases import _HELD
+from recado.core.queue.storage.leases import LEASE_HELD
 from recado.core.queue.storage.tables import STEP, message_queue
 
 
@@ -102,21 +102,21 @@ RETURNING id
 )
 
 
-def put_back(
+def requeue(
     uow: UnitOfWork, job: Job, now: datetime, wait: timedelta = timedelta(), *, error: str | None, **counted: int
 ) -> bool:
     """Let a held job wait again, at its place in the line; `counted` sets attempts or crashes_alone."""
     lock_lanes(uow, [job.lane])
     values = {"attempts": job.attempts, "crashes_alone": job.crashes_alone, **counted}
-    if uow.run(_PUT_BACK, of_id=job.id, token=job.lease_token, now=now, due_at=now + wait, error=error, **values) != 1:
+    if uow.run(_REQUEUE, of_id=job.id, token=job.lease_token, now=now, due_at=now + wait, error=error, **values) != 1:
         return False
     refresh_lanes(uow, [job.lane])
     return True
 
 
-_PUT_BACK = Prepared(
+_REQUEUE = Prepared(
     update(message_queue)
-    .where(_HELD)
+    .where(LEASE_HELD)
     .values(
         status="waiting",
         lease_token=None,
@@ -130,12 +130,12 @@ _PUT_BACK = Prepared(
 )
 
 
-def bury(uow: UnitOfWork, job: Job, now: datetime, error: str, **counted: int) -> bool:
+def dead_letter(uow: UnitOfWork, job: Job, now: datetime, error: str, **counted: int) -> bool:
     """Make a dead letter of a held job; `counted` sets attempts or crashes_alone."""
     return complete(uow, job, now, status="dead", error=error, **counted)
 
 
-def kill(uow: UnitOfWork, job: Job, now: datetime, error: str) -> None:
+def force_dead(uow: UnitOfWork, job: Job, now: datetime, error: str) -> None:
     """Make a dead letter of a job whoever holds it: its worker's fence will not let it store anything any more."""
     lock_lanes(uow, [job.lane])
     values: dict[str, object] = {
@@ -155,13 +155,15 @@ def prune(uow: UnitOfWork, before: datetime) -> int:
     return uow.run(_PRUNE, before=before, most=STEP)
 
 
-_OLD = """SELECT id FROM message_queue WHERE status IN ('done','discarded') AND finished_at < :before
+_FINISHED_BEFORE = """SELECT id FROM message_queue WHERE status IN ('done','discarded') AND finished_at < :before
     ORDER BY finished_at LIMIT :most"""
-_BEFORE = (given(message_queue.c.finished_at, "before"), bindparam("most", type_=Integer))
-# On PostgreSQL an array, here and in `_FORGET_RINGS`: joined with a list, it reads all rows to find those on it.
+_PRUNE_TYPES = (given(message_queue.c.finished_at, "before"), bindparam("most", type_=Integer))
+# On PostgreSQL an array, here and in `_CLEAR_DISPATCHED`: joined with a list, it reads all rows to find those on it.
 _PRUNE = Prepared(
-    text(f"DELETE FROM message_queue WHERE id IN ({_OLD})").bindparams(*_BEFORE),
-    on_postgresql=text(f"DELETE FROM message_queue WHERE id = ANY (ARRAY({_OLD}))").bindparams(*_BEFORE),
+    text(f"DELETE FROM message_queue WHERE id IN ({_FINISHED_BEFORE})").bindparams(*_PRUNE_TYPES),
+    on_postgresql=text(f"DELETE FROM message_queue WHERE id = ANY (ARRAY({_FINISHED_BEFORE}))").bindparams(
+        *_PRUNE_TYPES
+    ),
 )
 
 

@@ -11,7 +11,7 @@ from recado.core.database.types import earlier
 from recado.core.database.unit_of_work import UnitOfWork
 from recado.core.queue.job import NewJob
 from recado.core.queue.storage.lanes import lock_lanes, make_lanes, refresh_lanes, touch_lanes
-from recado.core.queue.storage.tables import _UNFINISHED, message_queue
+from recado.core.queue.storage.tables import IS_UNFINISHED, message_queue
 
 
 def add(uow: UnitOfWork, jobs: Sequence[NewJob]) -> None:
@@ -101,11 +101,11 @@ _COLLECTING = select(message_queue.c.id, message_queue.c.due_at).where(
 _WINDOW = Prepared(_COLLECTING)
 _REMOVE = Prepared(delete(message_queue).where(message_queue.c.id == bindparam("id")))
 # The index's own condition, word for word, beside ours: without it SQLite reads the whole queue.
-_HASTEN = Prepared(
+_MAKE_DUE_NOW = Prepared(
     update(message_queue)
     .where(
         message_queue.c.lane == bindparam("of_lane"),
-        _UNFINISHED,
+        IS_UNFINISHED,
         message_queue.c.status == text("'waiting'"),
         message_queue.c.due_at > bindparam("now"),
     )
@@ -113,7 +113,7 @@ _HASTEN = Prepared(
 )
 
 
-def newcomers(uow: UnitOfWork, running: Sequence[str]) -> set[str]:
+def open_windows(uow: UnitOfWork, running: Sequence[str]) -> set[str]:
     """Of the lanes given, those with a burst window open."""
     return {lane for lane in running if uow.rows(_WINDOW, lane=lane)}
 
@@ -132,8 +132,8 @@ def remove(uow: UnitOfWork, job_id: UUID, lane: str) -> None:
     refresh_lanes(uow, [lane])
 
 
-def hasten(uow: UnitOfWork, lane: str, now: datetime) -> None:
+def make_due_now(uow: UnitOfWork, lane: str, now: datetime) -> None:
     """What waits in a lane is due now: the news it waited for has come."""
     lock_lanes(uow, [lane])
-    uow.run(_HASTEN, of_lane=lane, now=now)
+    uow.run(_MAKE_DUE_NOW, of_lane=lane, now=now)
     refresh_lanes(uow, [lane])

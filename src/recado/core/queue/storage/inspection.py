@@ -10,8 +10,8 @@ from recado.core.database.prepared import Prepared, Row, given
 from recado.core.database.unit_of_work import UnitOfWork
 from recado.core.queue.job import Job
 from recado.core.queue.storage.lanes import lock_lanes
-from recado.core.queue.storage.leases import _JOB_COLUMNS
-from recado.core.queue.storage.tables import _UNFINISHED, lanes, message_queue
+from recado.core.queue.storage.leases import JOB_COLUMNS
+from recado.core.queue.storage.tables import IS_UNFINISHED, lanes, message_queue
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +26,7 @@ class QueueStats:
 
 def stats(uow: UnitOfWork, now: datetime) -> QueueStats:
     counted = uow.all(
-        select(message_queue.c.status, func.count().label("n")).where(_UNFINISHED).group_by(message_queue.c.status)
+        select(message_queue.c.status, func.count().label("n")).where(IS_UNFINISHED).group_by(message_queue.c.status)
     )
     by_status = {row["status"]: int(row["n"]) for row in counted}
     dead = uow.execute(select(func.count()).select_from(message_queue).where(_LISTED)).scalar_one()
@@ -59,7 +59,7 @@ PAGE = 500
 """How many dead letters are read at a time."""
 _LISTED = and_(message_queue.c.status == text("'dead'"), message_queue.c.discarded_at.is_(None), _NOT_REPLAYED)
 _DEAD = Prepared(
-    select(*_JOB_COLUMNS)
+    select(*JOB_COLUMNS)
     .where(
         _LISTED,
         message_queue.c.id > given(message_queue.c.id, "after"),
@@ -77,17 +77,17 @@ def dead_letters(uow: UnitOfWork, *, after: UUID = FIRST_ID, last: UUID = LAST_I
 
 
 @dataclass(frozen=True, slots=True)
-class DeadLetters:
+class DeadLetterSummary:
     """How many are listed, and the newest of them; None when there are none."""
 
     count: int
     newest: UUID | None
 
 
-def dead_now(uow: UnitOfWork) -> DeadLetters:
+def dead_summary(uow: UnitOfWork) -> DeadLetterSummary:
     (count,) = uow.execute(select(func.count()).select_from(message_queue).where(_LISTED)).one()
     newest = uow.first(select(message_queue.c.id).where(_LISTED).order_by(message_queue.c.id.desc()).limit(1))
-    return DeadLetters(int(count), newest["id"] if newest is not None else None)
+    return DeadLetterSummary(int(count), newest["id"] if newest is not None else None)
 
 
 def find(uow: UnitOfWork, job_id: UUID) -> Job | None:
@@ -106,12 +106,12 @@ def find_held(uow: UnitOfWork, job_id: UUID) -> Job | None:
     return find(uow, job_id)
 
 
-_FIND = Prepared(select(*_JOB_COLUMNS).where(message_queue.c.id == bindparam("id")))
+_FIND = Prepared(select(*JOB_COLUMNS).where(message_queue.c.id == bindparam("id")))
 
 
 def _stored(row: Row) -> Job:
     """A job that nobody may hold: it is given a lease that no claim can have made."""
-    values = dict(zip((column.name for column in _JOB_COLUMNS), row, strict=True))
+    values = dict(zip((column.name for column in JOB_COLUMNS), row, strict=True))
     values["lease_token"] = values["lease_token"] or UUID(int=0)
     values["leased_until"] = values["leased_until"] or values["created_at"]
     return Job(**values)
@@ -119,4 +119,4 @@ def _stored(row: Row) -> Job:
 
 def unfinished(uow: UnitOfWork) -> int:
     """How many jobs are not finished (for --drain)."""
-    return int(uow.execute(select(func.count()).select_from(message_queue).where(_UNFINISHED)).scalar_one())
+    return int(uow.execute(select(func.count()).select_from(message_queue).where(IS_UNFINISHED)).scalar_one())

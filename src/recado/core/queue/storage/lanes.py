@@ -37,7 +37,7 @@ def _in_order(names: Iterable[str]) -> list[dict[str, object]]:
     return [{"lane": lane} for lane in sorted(wanted)]
 
 
-def _lock_free_lanes(uow: UnitOfWork, names: Iterable[str]) -> set[str]:
+def lock_free_lanes(uow: UnitOfWork, names: Iterable[str]) -> set[str]:
     """Hold those of some lanes that nobody holds: what a frozen process has hold of must not stop everybody else."""
     wanted = set(names)
     if uow.dialect != "postgresql":
@@ -61,7 +61,7 @@ _TOUCH = Prepared(
     text(
         """
 WITH given (lane, owner_id) AS (VALUES (:lane, :owner_id))
-INSERT INTO lanes (lane, owner_id, head_job, next_due_at, next_priority, suspect)
+INSERT INTO lanes (lane, owner_id, head_job, next_due_at, next_priority, isolated)
 SELECT given.lane, given.owner_id, head.id,
     CASE WHEN EXISTS (SELECT 1 FROM message_queue r WHERE r.lane = given.lane AND r.status = 'running')
         THEN NULL ELSE head.due_at END,
@@ -72,13 +72,13 @@ FROM given CROSS JOIN message_queue AS head ON head.id = (
     ORDER BY id LIMIT 1)
 WHERE true
 ON CONFLICT (lane) DO UPDATE SET head_job = excluded.head_job, next_due_at = excluded.next_due_at,
-    next_priority = excluded.next_priority, suspect = excluded.suspect
+    next_priority = excluded.next_priority, isolated = excluded.isolated
 """
     ).bindparams(bindparam("owner_id", type_=lanes.c.owner_id.type)),
     on_postgresql=text(
         """
 WITH given (lane, owner_id) AS (VALUES (:lane, :owner_id))
-INSERT INTO lanes (lane, owner_id, head_job, next_due_at, next_priority, suspect)
+INSERT INTO lanes (lane, owner_id, head_job, next_due_at, next_priority, isolated)
 SELECT given.lane, given.owner_id, head.id,
     CASE WHEN EXISTS (SELECT 1 FROM message_queue r WHERE r.lane = given.lane AND r.status = 'running')
         THEN NULL ELSE head.due_at END,
@@ -88,7 +88,7 @@ FROM given JOIN LATERAL (
     WHERE lane = given.lane AND status IN ('collecting', 'waiting', 'running') AND status <> 'running'
     ORDER BY id LIMIT 1) AS head ON true
 ON CONFLICT (lane) DO UPDATE SET head_job = excluded.head_job, next_due_at = excluded.next_due_at,
-    next_priority = excluded.next_priority, suspect = excluded.suspect
+    next_priority = excluded.next_priority, isolated = excluded.isolated
 """
     ).bindparams(bindparam("owner_id", type_=lanes.c.owner_id.type)),
 )
@@ -97,7 +97,7 @@ ON CONFLICT (lane) DO UPDATE SET head_job = excluded.head_job, next_due_at = exc
 _REFRESH = Prepared(
     text(
         """
-UPDATE lanes SET (head_job, next_due_at, next_priority, suspect) = (
+UPDATE lanes SET (head_job, next_due_at, next_priority, isolated) = (
     SELECT id,
         CASE WHEN EXISTS (SELECT 1 FROM message_queue r WHERE r.lane = lanes.lane AND r.status = 'running')
             THEN NULL ELSE due_at END,
@@ -109,7 +109,7 @@ WHERE lane IN (VALUES (:lane))
 """
     )
 )
-_FORGET = Prepared(
+_DELETE_UNUSED = Prepared(
     text(
         """
 DELETE FROM lanes WHERE lane IN (VALUES (:lane)) AND head_job IS NULL
@@ -126,4 +126,4 @@ def refresh_lanes(uow: UnitOfWork, names: Iterable[str]) -> None:
         return
     uow.run_many(_REFRESH, [{"lane": lane} for lane in ordered])
     uow.ring()
-    uow.run_many(_FORGET, [{"lane": lane} for lane in ordered if lane.startswith("job:")])
+    uow.run_many(_DELETE_UNUSED, [{"lane": lane} for lane in ordered if lane.startswith("job:")])

@@ -10,10 +10,10 @@ from recado.core.database.prepared import Prepared, given, inserting
 from recado.core.database.unit_of_work import UnitOfWork
 from recado.core.queue.job import Job
 from recado.core.queue.storage.claiming import Head
-from recado.core.queue.storage.lanes import _lock_free_lanes, lock_lanes, refresh_lanes
+from recado.core.queue.storage.lanes import lock_free_lanes, lock_lanes, refresh_lanes
 from recado.core.queue.storage.tables import STEP, message_queue, queue_owners
 
-_JOB_COLUMNS = [message_queue.c[name] for name in Job.__dataclass_fields__ if name in message_queue.c]
+JOB_COLUMNS = [message_queue.c[name] for name in Job.__dataclass_fields__ if name in message_queue.c]
 
 
 def lease(uow: UnitOfWork, heads: Sequence[Head], token: UUID, now: datetime, until: datetime) -> list[Job]:
@@ -25,16 +25,16 @@ def lease(uow: UnitOfWork, heads: Sequence[Head], token: UUID, now: datetime, un
     jobs = sorted((Job(*row) for row in rows), key=lambda job: order[job.id])
     uow.run_many(_LOCK, [{"lane": job.lane} for job in jobs])
     served = {owner: now + timedelta(microseconds=n) for n, owner in enumerate(job.owner_id for job in jobs)}
-    _serve(uow, served)
+    _record_served(uow, served)
     return jobs
 
 
-def _serve(uow: UnitOfWork, served: Mapping[UUID, datetime]) -> None:
+def _record_served(uow: UnitOfWork, served: Mapping[UUID, datetime]) -> None:
     """Remember who was served: only for fairness, so nobody waits, and a row that others hold is passed over."""
     rows = [{"owner_id": owner, "served_at": at} for owner, at in sorted(served.items())]
-    known = {owner for (owner,) in uow.rows_of_many(_SERVED, rows)}
+    known = {owner for (owner,) in uow.rows_of_many(_UPDATE_SERVED, rows)}
     if len(known) < len(rows):
-        uow.run_many(_FIRST_SERVED, [row for row in rows if row["owner_id"] not in known])
+        uow.run_many(_INSERT_SERVED, [row for row in rows if row["owner_id"] not in known])
 
 
 _LEASE = Prepared(
@@ -44,7 +44,7 @@ WITH given (job, token, until) AS (VALUES (:job, :token, :until))
 UPDATE message_queue SET status = 'running', lease_token = given.token, leased_until = given.until,
     dispatched_at = NULL
 FROM given WHERE message_queue.id = given.job AND status IN ('collecting', 'waiting')
-RETURNING {", ".join(column.name for column in _JOB_COLUMNS)}
+RETURNING {", ".join(column.name for column in JOB_COLUMNS)}
 """
     )
     .bindparams(
@@ -52,11 +52,11 @@ RETURNING {", ".join(column.name for column in _JOB_COLUMNS)}
         given(message_queue.c.lease_token, "token"),
         given(message_queue.c.leased_until, "until"),
     )
-    .columns(*_JOB_COLUMNS)
+    .columns(*JOB_COLUMNS)
 )
 _LOCK = Prepared(text("UPDATE lanes SET next_due_at = NULL WHERE lane IN (VALUES (:lane))"))
 # On PostgreSQL an array, for which the planner looks into the index; with a join it reads all owners.
-_SERVED = Prepared(
+_UPDATE_SERVED = Prepared(
     text(
         """
 WITH given (owner_id, served_at) AS (VALUES (:owner_id, :served_at))
@@ -79,9 +79,9 @@ SELECT owner_id FROM queue_owners WHERE owner_id = ANY (ARRAY(SELECT owner_id FR
     .bindparams(given(queue_owners.c.owner_id), given(queue_owners.c.served_at))
     .columns(queue_owners.c.owner_id),
 )
-_first = inserting(queue_owners, "owner_id", "served_at").on_conflict_do_nothing()
-_FIRST_SERVED = Prepared(
-    _first,
+_insert_served = inserting(queue_owners, "owner_id", "served_at").on_conflict_do_nothing()
+_INSERT_SERVED = Prepared(
+    _insert_served,
     # Two who insert one key wait for each other, even to do nothing: only who gets the name at once tries.
     on_postgresql=text(
         """
@@ -94,12 +94,12 @@ ON CONFLICT DO NOTHING
 )
 
 
-_HELD = and_(
+LEASE_HELD = and_(
     message_queue.c.id == bindparam("of_id"),
     message_queue.c.lease_token == bindparam("token"),
     message_queue.c.status == text("'running'"),
 )
-_HOLDS = Prepared(select(message_queue.c.id).where(_HELD))
+_HOLDS = Prepared(select(message_queue.c.id).where(LEASE_HELD))
 _EXTEND = Prepared(
     text(
         """
@@ -152,14 +152,14 @@ def extend_leases(uow: UnitOfWork, leases: Sequence[tuple[UUID, UUID, datetime]]
     return {job_id: bool(extended) for job_id, extended in uow.rows_of_many(_EXTEND, rows)}
 
 
-def free_ended_leases(uow: UnitOfWork, now: datetime, harmless: Collection[str] = ()) -> int:
+def free_ended_leases(uow: UnitOfWork, now: datetime, uncounted_crashes: Collection[str] = ()) -> int:
     """Return the jobs of workers that died; each has one more crash to its name, unless its kind runs only our code."""
     over = and_(message_queue.c.status == text("'running'"), message_queue.c.leased_until < now)
     line = select(message_queue.c.id, message_queue.c.lane).where(over).order_by(message_queue.c.leased_until)
     ended = uow.all(line.limit(STEP))
     if not ended:
         return 0
-    free = _lock_free_lanes(uow, [row["lane"] for row in ended])
+    free = lock_free_lanes(uow, [row["lane"] for row in ended])
     ended = [row for row in ended if row["lane"] in free]
     freed = (
         update(message_queue)
@@ -170,7 +170,7 @@ def free_ended_leases(uow: UnitOfWork, now: datetime, harmless: Collection[str] 
             leased_until=None,
             timed_at=now,
             due_at=message_queue.c.leased_until,  # From then on it waits, however long nobody was there to free it.
-            crashes=message_queue.c.crashes + case((message_queue.c.name.in_(harmless), 0), else_=1),
+            crashes=message_queue.c.crashes + case((message_queue.c.name.in_(uncounted_crashes), 0), else_=1),
             last_error=case(
                 (message_queue.c.last_error.is_(None), "its worker died"), else_=message_queue.c.last_error
             ),

@@ -10,7 +10,7 @@ from sqlalchemy import Boolean, Column, Integer, String, Table, literal_column
 from recado.core.database.types import Id, Json, Moment, metadata, partial
 
 UNFINISHED = ("collecting", "waiting", "running")
-_UNFINISHED = literal_column("status").in_([literal_column(f"'{status}'") for status in UNFINISHED])
+IS_UNFINISHED = literal_column("status").in_([literal_column(f"'{status}'") for status in UNFINISHED])
 
 STEP = 500
 """The most rows one write touches, so that nobody waits long for the lock."""
@@ -62,8 +62,8 @@ lanes = Table(
     Column("head_job", Id),
     Column("next_due_at", Moment),
     Column("next_priority", Integer),
-    Column("suspect", Boolean),
-    partial("ix_lanes_ready", "next_priority", "owner_id", "suspect", "next_due_at", where="next_due_at IS NOT NULL"),
+    Column("isolated", Boolean),
+    partial("ix_lanes_ready", "next_priority", "owner_id", "isolated", "next_due_at", where="next_due_at IS NOT NULL"),
     partial("ix_lanes_due", "next_due_at", "next_priority", "owner_id", where="next_due_at IS NOT NULL"),
 )
 

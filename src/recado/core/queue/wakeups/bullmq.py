@@ -18,7 +18,7 @@ from uuid import UUID
 import structlog
 
 from recado.core.errors import BrokerLost
-from recado.core.queue.wakeups.contract import BrokerState, Room, WakeUp, note_loss, note_return
+from recado.core.queue.wakeups.contract import BrokerState, Room, WakeUp, log_loss, log_return
 
 if TYPE_CHECKING:
     from bullmq import Queue, Worker
@@ -76,14 +76,14 @@ class BullmqDelivery:
         while True:
             worker = self._connected_worker()
             try:
-                async with contextlib.aclosing(_fetched(worker, self._stalled)) as fetched:
+                async with contextlib.aclosing(_fetch(worker, self._stalled)) as fetched:
                     async for wakeup in fetched:
-                        lost = note_return("bullmq", lost=lost)
+                        lost = log_return("bullmq", lost=lost)
                         yield wakeup
             except Exception as error:  # noqa: BLE001 - a foreign client, whatever it raises: the worker must go on
-                lost = note_loss("bullmq", str(error), lost=lost)
+                lost = log_loss("bullmq", str(error), lost=lost)
             finally:
-                await _closed(worker)
+                await _close_worker(worker)
             await asyncio.sleep(PAUSE_SECONDS)
 
     async def close(self) -> None:
@@ -113,9 +113,9 @@ class BullmqDelivery:
             return BrokerState("bullmq", False, (f"Redis cannot be reached ({error}): see RECADO_REDIS_URL.",))
         finally:
             await client.aclose()
-        return _judged(memory, persistence)
+        return _broker_state(memory, persistence)
 
-    async def forget_all(self) -> int:
+    async def remove_all(self) -> int:
         """Take away the wake-ups that nobody has fetched; how many. Other producers' jobs go with them."""
         queue = self._queue = self._queue or self._connected_queue()
         waiting = await queue.getWaitingCount()
@@ -164,14 +164,14 @@ def _client(url: str, seconds: float) -> "Redis":
     )
 
 
-async def _fetched(worker: "Worker", stalled_seconds: float) -> AsyncGenerator[WakeUp, None]:
+async def _fetch(worker: "Worker", stalled_seconds: float) -> AsyncGenerator[WakeUp, None]:
     """Wake-ups of one connection, until it breaks."""
     loop = asyncio.get_running_loop()
-    looked_for_stalled, fetches = loop.time(), 0
+    stalled_checked_at, fetches = loop.time(), 0
     while True:
-        if loop.time() - looked_for_stalled > stalled_seconds:
+        if loop.time() - stalled_checked_at > stalled_seconds:
             await worker.backend.moveStalledJobsToWait(worker.opts["maxStalledCount"], worker.opts["stalledInterval"])
-            looked_for_stalled = loop.time()
+            stalled_checked_at = loop.time()
         fetches += 1
         token = f"{worker.id}:{fetches}"
         job = await worker.getNextJob(token)
@@ -181,12 +181,12 @@ async def _fetched(worker: "Worker", stalled_seconds: float) -> AsyncGenerator[W
         yield _wakeup(job.data)
 
 
-async def _closed(worker: "Worker") -> None:
+async def _close_worker(worker: "Worker") -> None:
     try:
         async with asyncio.timeout(COMMAND_SECONDS):
             await worker.close(force=True)
     except Exception as error:  # noqa: BLE001 - it was broken already, or the server is gone
-        log.debug("queue.bell_not_closed", error=str(error))
+        log.debug("queue.wakeups_not_closed", error=str(error))
 
 
 def _data(wakeup: WakeUp) -> dict[str, str | int]:
@@ -208,7 +208,7 @@ def _wakeup(data: object) -> WakeUp:
     return WakeUp()
 
 
-def _judged(memory: Mapping[str, object], persistence: Mapping[str, object]) -> BrokerState:
+def _broker_state(memory: Mapping[str, object], persistence: Mapping[str, object]) -> BrokerState:
     policy = str(memory.get("maxmemory_policy", "unknown"))
     saved = "aof" if persistence.get("aof_enabled") == 1 else "none"
     warnings = []

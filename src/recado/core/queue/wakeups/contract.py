@@ -42,17 +42,17 @@ class BrokerState:
     detail: tuple[tuple[str, str], ...] = ()
 
 
-def note_loss(bell: str, why: str, *, lost: bool) -> Literal[True]:
+def log_loss(source: str, why: str, *, lost: bool) -> Literal[True]:
     """Say once that a bell cannot be heard, however often it is tried; workers look at the table meanwhile."""
     if not lost:
-        log.warning("queue.bell_lost", bell=bell, error=why, doing="workers look by themselves")
+        log.warning("queue.wakeups_lost", source=source, error=why, doing="workers look by themselves")
     return True
 
 
-def note_return(bell: str, *, lost: bool) -> Literal[False]:
+def log_return(source: str, *, lost: bool) -> Literal[False]:
     """Say that a bell is heard again."""
     if lost:
-        log.warning("queue.bell_back", bell=bell)
+        log.warning("queue.wakeups_back", source=source)
     return False
 
 

@@ -22,9 +22,9 @@ from recado.core.database.prepared import Prepared, given
 from recado.core.database.unit_of_work import UnitOfWork
 from recado.core.errors import BrokerLost, DomainError
 from recado.core.ids import Chance, jittered
-from recado.core.queue.job import SUSPECTS_AT_ONCE
+from recado.core.queue.job import ISOLATED_AT_ONCE
 from recado.core.queue.storage import dispatched
-from recado.core.queue.storage.claiming import Head, Round
+from recado.core.queue.storage.claiming import Head, OwnerWalk
 from recado.core.queue.storage.claiming import heads as heads_of_lanes
 from recado.core.queue.storage.tables import message_queue
 from recado.core.queue.wakeups.contract import Broker, Delivery, WakeUp
@@ -40,8 +40,8 @@ RETRY_SECONDS: Final = 1.0
 REST_SHARE: Final = 4.0
 """After each look the dispatcher rests this many times as long as it took: beside a hot writer it must stay small."""
 
-AGAIN_AFTER: Final = timedelta(seconds=30)
-AGAIN_CAP: Final = timedelta(minutes=10)
+REPUBLISH_AFTER: Final = timedelta(seconds=30)
+REPUBLISH_CAP: Final = timedelta(minutes=10)
 
 _STATE = Prepared(
     select(
@@ -92,7 +92,7 @@ class Dispatcher:
         self,
         database: Database,
         broker: Broker,
-        bell: Delivery,
+        source: Delivery,
         clock: Clock,
         chance: Chance,
         *,
@@ -101,33 +101,33 @@ class Dispatcher:
     ) -> None:
         self._database = database
         self._broker = broker
-        self._bell = bell
+        self._source = source
         self._clock = clock
         self._chance = chance
         self._limit = limit
         self._publish_seconds = publish_seconds
-        self._ask_at = -math.inf
-        self._round = Round()
+        self._next_check = -math.inf
+        self._walk = OwnerWalk()
         self.lost = False
 
     async def run(self, poll: Callable[[], None]) -> None:
         """Dispatch for ever; while the broker does not answer, `poll` is called every half second."""
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._poll_while_lost(poll))
-            async with contextlib.aclosing(self._bell.receive(lambda: 1)) as rings:
-                async for _ in rings:
+            async with contextlib.aclosing(self._source.receive(lambda: 1)) as wakeups:
+                async for _ in wakeups:
                     started = self._clock.monotonic()
-                    await self._step_surely(poll)
+                    await self._step_safely(poll)
                     spent = self._clock.monotonic() - started
                     await asyncio.sleep(RETRY_SECONDS if self.lost else min(REST_SHARE * spent, POLL_SECONDS))
 
     async def step(self) -> int:
         """Ring for what is due and was not rung for; how many wake-ups went out. Raises `BrokerLost`."""
         now = self._clock.now()
-        due, rung = await self._database.read(lambda uow: self._heads(uow, now), owner=None)
-        if rung and await self._has_forgotten():
+        due, dispatched_count = await self._database.read(lambda uow: self._heads(uow, now), owner=None)
+        if dispatched_count and await self._has_forgotten():
             log.warning("queue.broker_forgot", doing="what waits is rung for anew")
-            while await self._database.write(dispatched.forget_rings, owner=None):
+            while await self._database.write(dispatched.clear_dispatched, owner=None):
                 pass
             due, _ = await self._database.read(lambda uow: self._heads(uow, now), owner=None)
         if not due:
@@ -137,18 +137,18 @@ class Dispatcher:
             async with asyncio.timeout(self._publish_seconds):
                 await self._broker.publish(wakeups)
         except (BrokerLost, TimeoutError) as error:
-            await self._take_back(wakeups)
+            await self._clear(wakeups)
             raise BrokerLost(str(error) or f"the broker took over {self._publish_seconds:g} s") from error
         return len(wakeups)
 
-    async def ring_again(self, wakeup: WakeUp) -> None:
+    async def republish(self, wakeup: WakeUp) -> None:
         """A wake-up that was taken by a worker without room: another worker shall have it."""
         if wakeup.job_id is not None:
-            await self._take_back([wakeup])
+            await self._clear([wakeup])
 
     # --- Parts --------------------------------------------------------------------------------------------------------
 
-    async def _step_surely(self, poll: Callable[[], None]) -> None:
+    async def _step_safely(self, poll: Callable[[], None]) -> None:
         try:
             sent = await self.step()
         except BrokerLost as error:
@@ -172,9 +172,9 @@ class Dispatcher:
     async def _has_forgotten(self) -> bool:
         """Asked at most once a second, and only while jobs wait that were rung for."""
         now = self._clock.monotonic()
-        if now < self._ask_at:
+        if now < self._next_check:
             return False
-        self._ask_at = now + RETRY_SECONDS
+        self._next_check = now + RETRY_SECONDS
         try:
             async with asyncio.timeout(self._publish_seconds):
                 return await self._broker.forgot()
@@ -183,27 +183,29 @@ class Dispatcher:
 
     def _heads(self, uow: UnitOfWork, now: datetime) -> tuple[list[tuple[Head, int]], int]:
         """The heads to ring for, with the rings they had; and how many were rung for and wait."""
-        heads = heads_of_lanes(uow, now, self._limit, SUSPECTS_AT_ONCE, self._round, hold=False)
+        heads = heads_of_lanes(uow, now, self._limit, ISOLATED_AT_ONCE, self._walk, hold=False)
         if not heads:
             return [], 0
         by_id = {head.job_id: head for head in heads}
         due = []
-        for job_id, _lane, rung_at, dispatches, attempts, crashes in uow.rows_of_many(
+        for job_id, _lane, dispatched_at, dispatches, attempts, crashes in uow.rows_of_many(
             _STATE, [{"job": i} for i in by_id]
         ):
             # A wake-up from before it became due was heard in vain: a retry or a newer message has moved it since.
-            in_vain = rung_at is None or rung_at < by_id[job_id].due_at
-            patience = self._patience(dispatches - attempts - crashes)
-            if in_vain or abs(now - rung_at) >= patience:  # Published by a clock that was ahead: of no account.
+            before_due = dispatched_at is None or dispatched_at < by_id[job_id].due_at
+            delay = self._republish_delay(dispatches - attempts - crashes)
+            if before_due or abs(now - dispatched_at) >= delay:  # Published by a clock that was ahead: of no account.
                 due.append((by_id[job_id], dispatches))
         return due, len(heads) - len(due)
 
-    def _patience(self, rings: int) -> timedelta:
+    def _republish_delay(self, wakeups: int) -> timedelta:
         """How long a job that was rung for may wait unclaimed: 30 s, twice as long each time, at most 10 minutes."""
-        seconds = min(AGAIN_AFTER.total_seconds() * 2 ** min(max(rings - 1, 0), 10), AGAIN_CAP.total_seconds())
+        seconds = min(
+            REPUBLISH_AFTER.total_seconds() * 2 ** min(max(wakeups - 1, 0), 10), REPUBLISH_CAP.total_seconds()
+        )
         return timedelta(seconds=jittered(seconds, self._chance))
 
-    async def _take_back(self, wakeups: Sequence[WakeUp]) -> None:
+    async def _clear(self, wakeups: Sequence[WakeUp]) -> None:
         """As if they had not been rung for. Should that fail too, they are rung for again in half a minute."""
         rows = [{"job": wakeup.job_id, "dispatch": wakeup.dispatch} for wakeup in wakeups]
         try:

@@ -19,9 +19,9 @@ from recado.core.database.postgres.writer import ANSWER_SECONDS, CHANNEL
 from recado.core.database.prepared import Prepared
 from recado.core.errors import DomainError
 from recado.core.queue.storage.tables import lanes
-from recado.core.queue.wakeups.contract import Room, WakeUp, note_loss, note_return
+from recado.core.queue.wakeups.contract import Room, WakeUp, log_loss, log_return
 
-NET_SECONDS: Final = 1.0
+FALLBACK_SECONDS: Final = 1.0
 SILENT_SECONDS: Final = 30.0
 """After so long without a notification the server is asked whether it is still there."""
 _NEXT = Prepared(
@@ -29,7 +29,7 @@ _NEXT = Prepared(
 )
 
 
-async def _answered(connection: "psycopg.AsyncConnection[tuple[object, ...]]", statement: str) -> None:
+async def _execute(connection: "psycopg.AsyncConnection[tuple[object, ...]]", statement: str) -> None:
     async with asyncio.timeout(ANSWER_SECONDS):
         await connection.execute(statement.encode())
 
@@ -46,22 +46,22 @@ class PostgresDelivery:
 
     async def receive(self, room: Room) -> AsyncGenerator[WakeUp, None]:  # noqa: ARG002 - it takes nothing from anybody
         loop = asyncio.get_running_loop()
-        rung = asyncio.Event()
+        notified = asyncio.Event()
 
-        def ring() -> None:
+        def notify() -> None:
             if not loop.is_closed():
-                loop.call_soon_threadsafe(rung.set)
+                loop.call_soon_threadsafe(notified.set)
 
-        self._database.on_commit(ring)
-        listening = asyncio.create_task(self._listen(rung))
+        self._database.on_commit(notify)
+        listening = asyncio.create_task(self._listen(notified))
         try:
             while True:
-                rung.clear()
+                notified.clear()
                 yield WakeUp()
                 with contextlib.suppress(TimeoutError):
                     # Not `wait_for`: it loses a cancellation that comes together with the bell, and nobody asks twice.
-                    async with asyncio.timeout(await self._patience()):
-                        await rung.wait()
+                    async with asyncio.timeout(await self._seconds_until_due()):
+                        await notified.wait()
         finally:
             listening.cancel()
             await asyncio.gather(listening, return_exceptions=True)
@@ -69,32 +69,32 @@ class PostgresDelivery:
     async def close(self) -> None:
         """Its connection ends with `receive`."""
 
-    async def _listen(self, rung: asyncio.Event) -> None:
+    async def _listen(self, notified: asyncio.Event) -> None:
         """Ring for each notification, for ever; a lost connection is made anew, and that rings too."""
         lost = False
         while True:
             try:
                 connection = await psycopg.AsyncConnection.connect(
-                    self._database.conninfo, autocommit=True, connect_timeout=3, application_name="recado bell"
+                    self._database.conninfo, autocommit=True, connect_timeout=3, application_name="recado wake-ups"
                 )
                 async with connection:
-                    await _answered(connection, f"LISTEN {CHANNEL}")
-                    rung.set()  # Something may have happened while nobody listened.
-                    lost = note_return("postgres", lost=lost)
+                    await _execute(connection, f"LISTEN {CHANNEL}")
+                    notified.set()  # Something may have happened while nobody listened.
+                    lost = log_return("postgres", lost=lost)
                     while True:
                         async for _ in connection.notifies(timeout=SILENT_SECONDS):
-                            rung.set()
-                        await _answered(connection, "SELECT 1")
+                            notified.set()
+                        await _execute(connection, "SELECT 1")
             except (psycopg.Error, TimeoutError) as error:
-                lost = note_loss("postgres", str(error).strip(), lost=lost)
-            await asyncio.sleep(NET_SECONDS)
+                lost = log_loss("postgres", str(error).strip(), lost=lost)
+            await asyncio.sleep(FALLBACK_SECONDS)
 
-    async def _patience(self) -> float:
+    async def _seconds_until_due(self) -> float:
         """Seconds until the next job becomes due, one at most."""
         now = self._clock.now()
         try:
             found = await self._database.read(lambda uow: uow.rows(_NEXT, now=now), owner=None)
         except DomainError:
-            return NET_SECONDS
+            return FALLBACK_SECONDS
         due_at: datetime | None = found[0][0] if found else None
-        return NET_SECONDS if due_at is None else min(NET_SECONDS, (due_at - now).total_seconds())
+        return FALLBACK_SECONDS if due_at is None else min(FALLBACK_SECONDS, (due_at - now).total_seconds())

@@ -16,7 +16,7 @@ from recado.core.database.types import to_microseconds
 from recado.core.queue.wakeups.contract import Room, WakeUp
 
 POLL_SECONDS = 0.01
-NET_SECONDS = 1.0
+FALLBACK_SECONDS = 1.0
 _DUE = "SELECT 1 FROM lanes WHERE next_due_at <= ? LIMIT 1"
 _NEXT = "SELECT next_due_at FROM lanes WHERE next_due_at > ? ORDER BY next_due_at LIMIT 1"
 
@@ -36,26 +36,26 @@ class SqliteDelivery:
         loop = asyncio.get_running_loop()
         committed = asyncio.Event()
 
-        def ring() -> None:
+        def notify() -> None:
             if not loop.is_closed():
                 loop.call_soon_threadsafe(committed.set)
 
-        self._database.on_commit(ring)
+        self._database.on_commit(notify)
         while True:
-            version = self._look("PRAGMA data_version")
-            if self._look(_DUE, self._now()) is not None:
+            version = self._query("PRAGMA data_version")
+            if self._query(_DUE, self._now()) is not None:
                 yield WakeUp()
-            await self._until_something_may_be_due(version, committed)
+            await self._wait_for_work(version, committed)
 
     async def close(self) -> None:
         if self._connection is not None:
             self._connection.close()
             self._connection = None
 
-    async def _until_something_may_be_due(self, version: int | None, committed: asyncio.Event) -> None:
+    async def _wait_for_work(self, version: int | None, committed: asyncio.Event) -> None:
         """Return after a commit, when the next job becomes due, or after a second."""
-        next_due = self._look(_NEXT, self._now())
-        patience = NET_SECONDS if next_due is None else min(NET_SECONDS, (next_due - self._now()) / 1_000_000)
+        next_due = self._query(_NEXT, self._now())
+        patience = FALLBACK_SECONDS if next_due is None else min(FALLBACK_SECONDS, (next_due - self._now()) / 1_000_000)
         give_up = self._clock.monotonic() + patience
         while (left := give_up - self._clock.monotonic()) > 0:
             try:
@@ -63,7 +63,7 @@ class SqliteDelivery:
                 async with asyncio.timeout(min(POLL_SECONDS, left)):
                     await committed.wait()
             except TimeoutError:
-                if self._look("PRAGMA data_version") != version:
+                if self._query("PRAGMA data_version") != version:
                     return
             else:
                 committed.clear()
@@ -72,7 +72,7 @@ class SqliteDelivery:
     def _now(self) -> int:
         return to_microseconds(self._clock.now())
 
-    def _look(self, question: str, *values: int) -> int | None:
+    def _query(self, question: str, *values: int) -> int | None:
         try:
             if self._connection is None:
                 self._connection = self._database.connect_apart()

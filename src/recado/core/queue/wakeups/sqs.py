@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Final
 from uuid import UUID
 
 from recado.core.errors import BrokerLost
-from recado.core.queue.wakeups.contract import BrokerState, Room, WakeUp, note_loss, note_return
+from recado.core.queue.wakeups.contract import BrokerState, Room, WakeUp, log_loss, log_return
 
 if TYPE_CHECKING:
     from aiobotocore.session import AioSession
@@ -47,24 +47,24 @@ class SqsDelivery:
         self._client: SQSClient | None = None
 
     async def publish(self, wakeups: Sequence[WakeUp]) -> None:
-        client = await self._connected()
+        client = await self._connect()
         batches = [wakeups[start : start + BATCH] for start in range(0, len(wakeups), BATCH)]
         sent = await asyncio.gather(*(self._send(client, batch) for batch in batches), return_exceptions=True)
         for outcome in sent:
             if isinstance(outcome, BaseException):
-                raise outcome if isinstance(outcome, BrokerLost) else BrokerLost(_lost(outcome)) from outcome
+                raise outcome if isinstance(outcome, BrokerLost) else BrokerLost(_error_text(outcome)) from outcome
 
     async def receive(self, room: Room) -> AsyncGenerator[WakeUp, None]:
         lost = False
         while True:
             try:
-                client = await self._connected()
+                client = await self._connect()
                 wakeups = await self._receive(client, max(1, min(BATCH, room())))
-                lost = note_return("sqs", lost=lost)
+                lost = log_return("sqs", lost=lost)
                 for wakeup in wakeups:
                     yield wakeup
             except Exception as error:  # noqa: BLE001 - a foreign client, whatever it raises: the worker must go on
-                lost = note_loss("sqs", _lost(error), lost=lost)
+                lost = log_loss("sqs", _error_text(error), lost=lost)
                 await asyncio.sleep(PAUSE_SECONDS)
 
     async def close(self) -> None:
@@ -79,17 +79,19 @@ class SqsDelivery:
     async def state(self) -> BrokerState:
         """What `readyz` and `doctor` say: whether the queue is there."""
         try:
-            client = await self._connected()
+            client = await self._connect()
             names = ["ApproximateNumberOfMessages", "VisibilityTimeout"]
             found = await client.get_queue_attributes(QueueUrl=self._url, AttributeNames=names)  # type: ignore[arg-type]
         except Exception as error:  # noqa: BLE001 - botocore's errors have no common root with those of its transport
-            return BrokerState("sqs", False, (f"SQS cannot be reached ({_lost(error)}): see RECADO_SQS_QUEUE_URL.",))
+            return BrokerState(
+                "sqs", False, (f"SQS cannot be reached ({_error_text(error)}): see RECADO_SQS_QUEUE_URL.",)
+            )
         detail = tuple((str(name), value) for name, value in found["Attributes"].items())
         return BrokerState("sqs", True, (), (("fifo", str(self._fifo).lower()), *detail))
 
-    async def forget_all(self) -> int:
+    async def remove_all(self) -> int:
         """Take away the wake-ups that nobody has received; how many there were, as far as SQS knows."""
-        client = await self._connected()
+        client = await self._connect()
         found = await client.get_queue_attributes(QueueUrl=self._url, AttributeNames=["ApproximateNumberOfMessages"])
         await client.purge_queue(QueueUrl=self._url)
         return int(found["Attributes"]["ApproximateNumberOfMessages"])
@@ -123,7 +125,7 @@ class SqsDelivery:
         lane = wakeup.lane or str(wakeup.job_id)
         return hmac.new(self._key, lane.encode(), hashlib.sha256).hexdigest()[:32]
 
-    async def _connected(self) -> "SQSClient":
+    async def _connect(self) -> "SQSClient":
         if self._client is None:
             session = await asyncio.to_thread(_session)
             from aiobotocore.config import AioConfig
@@ -166,5 +168,5 @@ def wakeup_of(body: str) -> WakeUp:
         return WakeUp()
 
 
-def _lost(error: BaseException) -> str:
+def _error_text(error: BaseException) -> str:
     return str(error).strip() or type(error).__name__

@@ -12,27 +12,27 @@ from recado.entrypoints.cli.running import run
 
 if TYPE_CHECKING:
     from recado.bootstrap import Container
-    from recado.core.queue.running.bounded import Ticked
+    from recado.core.queue.running.bounded import BoundedRunReport
 
 
 def tick(
     seconds: Annotated[float, typer.Option(help="How long the round may take.")] = 25.0, as_json: AsJson = False
 ) -> None:
     """Do one round: free the leases of dead workers, start what is scheduled, run what is due. For timers and tests."""
-    from recado.core.queue.running.bounded import LEAST_SECONDS, MOST_SECONDS
+    from recado.core.queue.running.bounded import MAX_SECONDS, MIN_SECONDS
 
-    if not LEAST_SECONDS <= seconds <= MOST_SECONDS:
-        raise InvalidInput(f"--seconds must be a number from {LEAST_SECONDS:g} to {MOST_SECONDS:g}")
+    if not MIN_SECONDS <= seconds <= MAX_SECONDS:
+        raise InvalidInput(f"--seconds must be a number from {MIN_SECONDS:g} to {MAX_SECONDS:g}")
     ticked = run(lambda container: _one_round(container, seconds), purpose="worker")
     counts = asdict(ticked)
     words = f"{ticked.jobs} jobs run, {ticked.leases_freed} leases freed, {ticked.still_due} still due."
     answer(counts, words, as_json=as_json)
 
 
-async def _one_round(container: "Container", seconds: float) -> "Ticked":
+async def _one_round(container: "Container", seconds: float) -> "BoundedRunReport":
     from recado.entrypoints.worker import close_container
 
     try:
-        return await container.worker().tick(seconds)
+        return await container.worker().run_bounded(seconds)
     finally:
         await close_container(container)

@@ -18,7 +18,7 @@ def worker(
     grace: Annotated[
         float, typer.Option(min=0.0, metavar="SECONDS", help="How long what runs may go on after SIGTERM.")
     ] = 10.0,
-    suspects: Annotated[bool, typer.Option("--suspects", hidden=True)] = False,
+    isolated: Annotated[bool, typer.Option("--isolated", hidden=True)] = False,
 ) -> None:
     """Run jobs until told to stop: SIGTERM finishes what runs, and gives back the rest unharmed."""
     signals = ShutdownSignals()
@@ -30,7 +30,7 @@ def worker(
 
     bring_up(settings.database_url, metadata, creation=Creation.AWAITED)
     container = Container(settings=settings)
-    if suspects:
+    if isolated:
         exit_now(asyncio.run(run_isolated_jobs(container, signals)))
     ending = asyncio.run(run_worker(container, signals, drain=drain, grace_seconds=grace))
     if ending is WorkerEnding.NEEDS_RECYCLING:

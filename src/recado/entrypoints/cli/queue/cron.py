@@ -13,7 +13,7 @@ from recado.entrypoints.cli.output import Item, answer, column, document, fields
 from recado.entrypoints.cli.running import run
 
 if TYPE_CHECKING:
-    from recado.core.queue.cron import Listed
+    from recado.core.queue.cron import ScheduleListing
     from recado.core.queue.schedules import When
 
 app = family("What comes round by itself, and when.")
@@ -90,7 +90,7 @@ def _when(at: str | None, time_zone: str | None, every: int | None) -> "When | N
     return None if every is None else schedules.every(every)
 
 
-def _view(listed: "Listed") -> dict[str, str | bool | None]:
+def _view(listed: "ScheduleListing") -> dict[str, str | bool | None]:
     schedule = listed.schedule
     return {
         "name": schedule.name,
@@ -102,7 +102,7 @@ def _view(listed: "Listed") -> dict[str, str | bool | None]:
     }
 
 
-def _on_its_wall(listed: "Listed") -> dict[str, str | bool | None]:
+def _on_its_wall(listed: "ScheduleListing") -> dict[str, str | bool | None]:
     from recado.core.queue.schedules import At
 
     schedule = listed.schedule

@@ -72,7 +72,7 @@ async def _first_of_all(container: "Container") -> tuple[list[Item], int]:
         shown += [_view(job) for job in page]
         if len(shown) >= MAX_SHOWN:
             break
-    return shown[:MAX_SHOWN], (await queue.dead_now()).count
+    return shown[:MAX_SHOWN], (await queue.dead_summary()).count
 
 
 async def _print_all(container: "Container") -> None:
@@ -157,7 +157,7 @@ async def _retry_all(queue: "QueueService", *, force: bool) -> RetryReport:
     from recado.core.errors import Busy, StorageUnavailable
 
     ended, progress = RetryReport(), Progress()
-    total = (await queue.dead_now()).count
+    total = (await queue.dead_summary()).count
     every = queue.retry_all(force=force)
     try:
         while (step := await _run_to_completion(anext(every, None))) is not None:
@@ -257,7 +257,7 @@ async def _move(container: "Container", to: str) -> BackendMove:
         if not state.reachable:
             raise ConfigurationError(state.warnings[0])
     before = container.settings().queue_backend
-    return BackendMove(before, to, await container.queue().ring_anew())
+    return BackendMove(before, to, await container.queue().clear_dispatched())
 
 
 @app.command()
