@@ -76,7 +76,7 @@ class Rings:
 
     def bullmq(self) -> float:
         """Jobs a second."""
-        self._server.say("FLUSHALL")
+        self._server.command_line("FLUSHALL")
         done = self._bench.home / "bullmq-done"
         for path in (done, done.with_suffix(".ready")):
             path.unlink(missing_ok=True)
@@ -107,7 +107,7 @@ class Rings:
 
     @contextmanager
     def _worker(self, *words: str) -> Iterator[None]:
-        self._server.say("FLUSHALL")
+        self._server.command_line("FLUSHALL")
         harness.copied(self._template, self._database)
         process = self._bench.start([sys.executable, str(BENCH / "jobs" / "worker.py"), *words], self._env)
         ready = wait_until(lambda: process.poll() is not None or harness.is_idle(self._database), 30)

@@ -277,7 +277,7 @@ def install(env: Mapping[str, str], agent: Agent | None = None) -> None:
     from recado.bootstrap import Container, metadata
     from recado.core.clock import SystemClock
     from recado.core.telemetry import configure_logging
-    from recado.migrations.starting import migrate
+    from recado.migrations.startup import migrate
     from recado.settings import load_settings
 
     configure_logging("warning", sys.stderr, SystemClock())  # Standard output is for the table.

@@ -36,8 +36,8 @@ from recado.conversation.values import AccountSid, Address
 from recado.core.errors import DomainError
 from recado.core.telemetry import scrub
 from recado.core.unicode import normalized
-from recado.identity.models import Owner, normal_email, sound_text, sound_words
-from recado.identity.passwords import acceptable
+from recado.identity.models import Owner, normalized_email, valid_text, valid_words
+from recado.identity.passwords import acceptable_password
 from recado.settings import load_settings
 
 SCREEN = 2_000
@@ -175,10 +175,10 @@ READERS: dict[str, Read] = {
     "what is stored": storable,
     "an address": Address.parse,
     "an account": AccountSid,
-    "an e-mail address": normal_email,
-    "a password": acceptable,
-    "an owner's text": sound_text,
-    "an owner's words": lambda text: sound_words([text, "fim"]),
+    "an e-mail address": normalized_email,
+    "a password": acceptable_password,
+    "an owner's text": valid_text,
+    "an owner's words": lambda text: valid_words([text, "fim"]),
     "a stop word": OWNER.is_stop_word,
     "a URL": lambda text: checked_url("url", f"https://{text}", private=False),
     "a host": literal_address,

@@ -12,8 +12,8 @@ from tests.chaos.torture.judging.journal import Record, Tail
 from tests.chaos.torture.judging.leases import Kill, Recoveries
 from tests.chaos.torture.judging.ledger import Held, JobState, Row
 from tests.chaos.torture.judging.oracle import APOLOGY, Twilio, Verdict, judge
-from tests.chaos.torture.judging.report import Spans
-from tests.chaos.torture.pace import Pace
+from tests.chaos.torture.judging.report import Percentiles
+from tests.chaos.torture.pace import MachinePace
 
 ANA, BIA = "whatsapp:+5511980000001", "whatsapp:+5511980000002"
 SHOP = "whatsapp:+5511900000001"
@@ -151,26 +151,26 @@ class TestRecovery:
 
 class TestThePace:
     def test_follows_what_starts_take_now(self) -> None:
-        pace = Pace(1.0)
-        pace.look(1, lambda: False, 100.0)
-        pace.look(1, lambda: True, 111.0)
+        pace = MachinePace(1.0)
+        pace.sample(1, lambda: False, 100.0)
+        pace.sample(1, lambda: True, 111.0)
         assert pace.unit == pytest.approx(4.0)
 
     def test_learns_from_a_start_that_was_cut_short_only_how_long_it_was_at_least(self) -> None:
-        pace = Pace(2.0)
-        pace.look(1, lambda: False, 100.0)
-        pace.look(2, lambda: False, 101.0)
+        pace = MachinePace(2.0)
+        pace.sample(1, lambda: False, 100.0)
+        pace.sample(2, lambda: False, 101.0)
         assert pace.unit == 2.0
-        pace.look(3, lambda: False, 113.0)
+        pace.sample(3, lambda: False, 113.0)
         assert pace.unit == pytest.approx(5.0)
 
     def test_is_a_second_at_least(self) -> None:
-        assert Pace(0.1).unit == 1.0
+        assert MachinePace(0.1).unit == 1.0
 
 
 def test_percentiles_are_seconds_that_were_measured() -> None:
-    assert Spans.of([float(n) for n in range(1, 101)]) == Spans(100, 50.0, 99.0, 100.0)
-    assert Spans.of([]) == Spans(0, 0.0, 0.0, 0.0)
+    assert Percentiles.of([float(n) for n in range(1, 101)]) == Percentiles(100, 50.0, 99.0, 100.0)
+    assert Percentiles.of([]) == Percentiles(0, 0.0, 0.0, 0.0)
 
 
 @pytest.mark.slow

@@ -2,7 +2,7 @@ from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
 
-from recado.core.clock import FrozenClock, SharedClock, SystemClock
+from recado.core.clock import FrozenClock, ServerClock, SystemClock
 
 NOON = datetime(2026, 3, 14, 12, tzinfo=UTC)
 
@@ -38,20 +38,20 @@ class TestASharedClock:
         return FrozenClock(at=NOON)
 
     def test_follows_the_server_from_the_first_word_on(self, host: FrozenClock) -> None:
-        shared = SharedClock(host)
+        shared = ServerClock(host)
         assert shared.now() == NOON
-        shared.told(NOON + timedelta(hours=1), asked=0.0, answered=0.0)
+        shared.synchronize(NOON + timedelta(hours=1), asked=0.0, answered=0.0)
         host.advance(timedelta(seconds=30))
         assert shared.now() == NOON + timedelta(hours=1, seconds=30)
 
     def test_takes_half_of_the_round_trip_for_the_way_back(self, host: FrozenClock) -> None:
-        shared = SharedClock(host)
+        shared = ServerClock(host)
         host.advance(timedelta(seconds=2))
-        shared.told(NOON + timedelta(hours=1), asked=0.0, answered=2.0)
+        shared.synchronize(NOON + timedelta(hours=1), asked=0.0, answered=2.0)
         assert shared.now() == NOON + timedelta(hours=1, seconds=1)
 
     def test_does_not_tremble_within_a_round_trip_s_doubt(self, host: FrozenClock) -> None:
-        shared = SharedClock(host)
+        shared = ServerClock(host)
         host.advance(timedelta(seconds=2))
-        shared.told(NOON + timedelta(seconds=1, milliseconds=400), asked=0.0, answered=2.0)
+        shared.synchronize(NOON + timedelta(seconds=1, milliseconds=400), asked=0.0, answered=2.0)
         assert shared.now() == host.now()

@@ -2,12 +2,12 @@ import string
 
 import pytest
 
-from recado.core.i18n import CATALOG, DEFAULT_LOCALE, LOCALES, Text, nearest, say
+from recado.core.i18n import CATALOG, DEFAULT_LOCALE, LOCALES, Text, nearest, translate
 
 
 @pytest.mark.parametrize("locale", LOCALES)
 def test_every_text_exists_in_every_locale(locale: str) -> None:
-    assert [key for key in Text if not say(locale, key).strip()] == []
+    assert [key for key in Text if not translate(locale, key).strip()] == []
 
 
 @pytest.mark.parametrize("key", Text)
@@ -22,11 +22,11 @@ def test_a_text_asks_for_the_same_values_in_every_locale(key: Text) -> None:
 
 @pytest.mark.parametrize("key", [Text.APOLOGY, Text.HAND_OFF, Text.NOTHING_FOUND, Text.OFFER_A_PERSON])
 def test_customers_are_spoken_to_in_their_own_language(key: Text) -> None:
-    assert len({say(locale, key) for locale in LOCALES}) == len(LOCALES)
+    assert len({translate(locale, key) for locale in LOCALES}) == len(LOCALES)
 
 
 def test_the_apology_is_the_promised_one() -> None:
-    assert say("pt-BR", Text.APOLOGY) == "Desculpe, estou indisponível no momento"
+    assert translate("pt-BR", Text.APOLOGY) == "Desculpe, estou indisponível no momento"
 
 
 @pytest.mark.parametrize(
@@ -39,4 +39,4 @@ def test_the_nearest_locale_speaks_the_same_language(asked: str, spoken: str) ->
 
 @pytest.mark.parametrize("unknown", ["", "fr", "klingon", "-"])
 def test_an_unknown_locale_falls_back_to_brazilian_portuguese(unknown: str) -> None:
-    assert say(unknown, Text.IMAGE) == "imagem"
+    assert translate(unknown, Text.IMAGE) == "imagem"

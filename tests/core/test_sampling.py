@@ -3,22 +3,22 @@
 from datetime import timedelta
 
 from recado.core.clock import FrozenClock
-from recado.core.sampling import EVERY_SECONDS, MOST_KINDS, Sampler
+from recado.core.sampling import EVERY_SECONDS, MAX_KINDS, LogSampler
 
 
 def test_the_first_of_a_kind_is_said_and_then_one_for_all_in_ten_seconds(clock: FrozenClock) -> None:
-    sampler = Sampler(clock)
+    sampler = LogSampler(clock)
 
-    said = []
+    logged_at = []
     for _ in range(3):
-        said += [sampler.admit("forbidden", "unknown") for _ in range(5)]
+        logged_at += [sampler.admit("forbidden", "unknown") for _ in range(5)]
         clock.advance(timedelta(seconds=EVERY_SECONDS))
 
-    assert said == [1, 0, 0, 0, 0, 5, 0, 0, 0, 0, 5, 0, 0, 0, 0]
+    assert logged_at == [1, 0, 0, 0, 0, 5, 0, 0, 0, 0, 5, 0, 0, 0, 0]
 
 
 def test_a_new_kind_is_said_at_once_beside_a_flood_of_another(clock: FrozenClock) -> None:
-    sampler = Sampler(clock)
+    sampler = LogSampler(clock)
     for _ in range(100):
         sampler.admit("forbidden", "unknown")
 
@@ -26,10 +26,10 @@ def test_a_new_kind_is_said_at_once_beside_a_flood_of_another(clock: FrozenClock
 
 
 def test_many_kinds_are_no_way_around_it(clock: FrozenClock) -> None:
-    sampler = Sampler(clock)
+    sampler = LogSampler(clock)
 
-    said = sum(sampler.admit("forbidden", str(n)) > 0 for n in range(10 * MOST_KINDS))
+    logged_at = sum(sampler.admit("forbidden", str(n)) > 0 for n in range(10 * MAX_KINDS))
 
-    assert said == MOST_KINDS + 1, "the rest is one kind"
+    assert logged_at == MAX_KINDS + 1, "the rest is one kind"
     clock.advance(timedelta(seconds=EVERY_SECONDS))
     assert sampler.admit("forbidden", "new") == 1

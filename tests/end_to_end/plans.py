@@ -72,10 +72,10 @@ class Plans:
 
     def add_prepared(self, uow: UnitOfWork, prepared: Prepared) -> None:
         """Plan a statement whatever its values may be."""
-        form = prepared.form(uow.dialect)
-        key = _normal(form.said)
+        form = prepared.compiled(uow.dialect)
+        key = _normal(form.driver_sql)
         if key not in self.of:
-            self.of[key] = list(_steps(uow, key, form.said, None))
+            self.of[key] = list(_steps(uow, key, form.driver_sql, None))
 
 
 def _normal(sql: str) -> str:
@@ -178,16 +178,16 @@ class WatchedUnit(UnitOfWork):
     @classmethod
     def over(cls, uow: UnitOfWork, plans: Plans) -> "WatchedUnit":
         made = cls(uow._connection, uow.owner, uow._meters)
-        made._hooks, made._rang, made._plans = uow._hooks, uow._rang, plans
+        made._hooks, made._notifies, made._plans = uow._hooks, uow._notifies, plans
         _watch(uow._connection, plans)
         return made
 
     def for_owner(self, owner: UUID) -> UnitOfWork:
         return WatchedUnit.over(super().for_owner(owner), self._plans)
 
-    def _ask(self, sql: str, bound: Sequence[object]) -> tuple[int, list[tuple[object, ...]]]:
+    def _execute(self, sql: str, bound: Sequence[object]) -> tuple[int, list[tuple[object, ...]]]:
         self._plans.add(self, sql, bound)
-        return super()._ask(sql, bound)
+        return super()._execute(sql, bound)
 
 
 def _watch(connection: Connection, plans: Plans) -> None:
@@ -256,7 +256,7 @@ async def fill(database: Database, owner: UUID) -> None:
             rows = [_row(table, n, owner) for n in range(1, ROWS + 1)]
             await database.write(partial(_insert, table=table, rows=rows), owner=None)
     if isinstance(database, PostgresDatabase):
-        with closing(database.connect_apart()) as connection:
+        with closing(database.open_connection()) as connection:
             connection.execute("ANALYZE")
 
 

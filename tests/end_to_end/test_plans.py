@@ -119,7 +119,7 @@ def plan(uow: UnitOfWork, plans: Plans, prepared: Prepared) -> None:
 
 
 def said(prepared: Prepared) -> str:
-    return prepared.form("sqlite").sql
+    return prepared.compiled("sqlite").sql
 
 
 async def messages_at_every_stage(world: World) -> None:

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from recado.core.errors import InvalidInput
-from recado.identity.models import STOP_WORDS, Owner, User, normal_email, sound_name, sound_text, sound_words
+from recado.identity.models import STOP_WORDS, Owner, User, normalized_email, valid_name, valid_text, valid_words
 
 NOON = datetime(2026, 3, 14, 12, 0, tzinfo=UTC)
 
@@ -59,43 +59,43 @@ class TestStopAndStartWords:
 class TestWhatPeopleType:
     @pytest.mark.parametrize("text", ["Ana@Example.com", " ana@EXAMPLE.com ", "ＡＮＡ@example.com"])
     def test_an_address_has_one_spelling(self, text: str) -> None:
-        assert normal_email(text) == "ana@example.com"
+        assert normalized_email(text) == "ana@example.com"
 
     @pytest.mark.parametrize(
         "text", ["", "ana", "@example.com", "ana@", "a@b@c", "a b@c", "a@b\x00", "a" * 250 + "@b.co"]
     )
     def test_what_is_no_address_is_refused(self, text: str) -> None:
         with pytest.raises(InvalidInput, match="not an e-mail address"):
-            normal_email(text)
+            normalized_email(text)
 
     def test_a_name_loses_its_needless_blanks(self) -> None:
-        assert sound_name("  Padaria   da Ana ") == "Padaria da Ana"
+        assert valid_name("  Padaria   da Ana ") == "Padaria da Ana"
 
     @pytest.mark.parametrize("text", ["", "   ", "x" * 201, "a\x00b"])
     def test_a_name_that_cannot_be_shown_is_refused(self, text: str) -> None:
         with pytest.raises(InvalidInput, match="name"):
-            sound_name(text)
+            valid_name(text)
 
     def test_a_text_that_fits_no_message_is_refused(self) -> None:
         with pytest.raises(InvalidInput, match="1601 characters"):
-            sound_text("x" * 1601)
+            valid_text("x" * 1601)
 
     def test_words_are_kept_once(self) -> None:
-        assert sound_words(["Chega", " CHEGA! ", "", "fim"]) == ["CHEGA!", "fim"]
+        assert valid_words(["Chega", " CHEGA! ", "", "fim"]) == ["CHEGA!", "fim"]
 
     @pytest.mark.parametrize("sentence", ["x" * 51, "x" * 100_000])
     def test_a_sentence_is_no_word(self, sentence: str) -> None:
         with pytest.raises(InvalidInput, match="at most 50"):
-            sound_words([sentence])
+            valid_words([sentence])
 
     def test_a_word_that_no_message_could_be_is_refused(self) -> None:
         with pytest.raises(InvalidInput, match="no letters"):
-            sound_words(["fim", "🙂"])
+            valid_words(["fim", "🙂"])
 
     @pytest.mark.parametrize("text", ["a\x00b", "a\x1b[31m", "half \ud83d"])
     def test_a_text_that_no_message_can_have_is_refused(self, text: str) -> None:
         with pytest.raises(InvalidInput, match="no message can have"):
-            sound_text(text)
+            valid_text(text)
 
 
 def test_the_repr_of_a_user_has_no_hash() -> None:

@@ -5,10 +5,10 @@ from argon2 import PasswordHasher, extract_parameters
 from argon2.low_level import Type
 
 from recado.identity.errors import PasswordRefused
-from recado.identity.passwords import Passwords, Verdict, acceptable, common_passwords
+from recado.identity.passwords import PasswordCheck, Passwords, acceptable_password, common_passwords
 
 GOOD = "pão de queijo às cinco"
-RIGHT, WRONG = Verdict(right=True), Verdict(right=False)
+RIGHT, WRONG = PasswordCheck(right=True), PasswordCheck(right=False)
 
 
 async def test_the_right_password_is_right_and_any_other_is_not(passwords: Passwords) -> None:
@@ -58,13 +58,13 @@ async def test_an_endless_password_is_not_even_hashed(passwords: Passwords) -> N
     "password", ["pão1çÁü9", "x" * 32 + "y" * 32, "日本語のパスワード", "🥖 com 🧀 às cinco", "a b c d e f "]
 )
 def test_long_ones_and_every_alphabet_are_accepted(password: str) -> None:
-    assert acceptable(password)
+    assert acceptable_password(password)
 
 
 @pytest.mark.parametrize("password", ["", "curta 7", "x" * 1_025])
 def test_too_short_and_too_long_are_refused_with_what_would_do(password: str) -> None:
     with pytest.raises(PasswordRefused, match=r"at least 8|at most 1,024"):
-        acceptable(password)
+        acceptable_password(password)
 
 
 @pytest.mark.parametrize(
@@ -76,13 +76,13 @@ def test_too_short_and_too_long_are_refused_with_what_would_do(password: str) ->
 )
 def test_what_everybody_tries_is_refused(password: str) -> None:
     with pytest.raises(PasswordRefused, match="first that are guessed"):
-        acceptable(password)
+        acceptable_password(password)
 
 
 @pytest.mark.parametrize("password", ["ana.souza@example.com", "Ana.Souza"])
 def test_ones_own_address_is_refused(password: str) -> None:
     with pytest.raises(PasswordRefused):
-        acceptable(password, about="ana.souza@example.com")
+        acceptable_password(password, about="ana.souza@example.com")
 
 
 def test_the_list_is_as_long_as_advised() -> None:

@@ -64,7 +64,7 @@ def packages() -> Path:
 
 @pytest.fixture
 def tools(packages: Path, redis_server: RedisServer) -> Tools:
-    redis_server.say("FLUSHALL")
+    redis_server.command_line("FLUSHALL")
     return Tools(packages, redis_server.url)
 
 

@@ -12,7 +12,7 @@ from recado.core.database.postgres.connections import postgres_engine
 from recado.core.errors import ConfigurationError, StorageUnavailable
 from recado.migrations import HEAD
 from recado.migrations.postgres import SchemaTooOld, await_schema, migrate_postgres, revision_of
-from recado.migrations.runner import MigrationResult, NotOurs, SchemaTooNew
+from recado.migrations.runner import MigrationResult, NotRecadoDatabase, SchemaTooNew
 from tests.support.servers.postgres import PostgresServer
 
 _INDEXES = text("SELECT indexdef FROM pg_indexes WHERE schemaname = 'public' AND tablename <> 'alembic_version'")
@@ -64,7 +64,7 @@ class TestMigrating:
 
     def test_is_refused_beside_tables_of_another_program(self, url: str) -> None:
         change(url, "CREATE TABLE owners (x INTEGER)")
-        with pytest.raises(NotOurs, match=r"has a table owners .* RECADO_DATABASE_URL"):
+        with pytest.raises(NotRecadoDatabase, match=r"has a table owners .* RECADO_DATABASE_URL"):
             migrate_postgres(url, metadata)
         assert revision_of(url) is None
 

@@ -9,7 +9,7 @@ from sqlalchemy import create_engine, text
 from recado.bootstrap import metadata
 from recado.core.database.sqlite.driver import sqlite_module
 from recado.migrations import HEAD
-from recado.migrations.new import newest_revision
+from recado.migrations.new_revision import newest_revision
 from recado.migrations.runner import migrate_sqlite
 
 _WALLS = "SELECT sql FROM sqlite_master WHERE type IN ('index', 'trigger') AND sql IS NOT NULL"

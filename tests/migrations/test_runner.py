@@ -16,11 +16,11 @@ from recado.core.database.sqlite.driver import sqlite_module
 from recado.core.database.unit_of_work import UnitOfWork
 from recado.core.errors import Busy, ConfigurationError
 from recado.migrations import HEAD
-from recado.migrations.new import newest_revision
+from recado.migrations.new_revision import newest_revision
 from recado.migrations.runner import (
     VERSIONS,
     MigrationResult,
-    NotOurs,
+    NotRecadoDatabase,
     ReferencesBroken,
     SchemaTooNew,
     create_schema,
@@ -104,7 +104,7 @@ class TestMigrating:
 
     def test_a_file_of_another_program_is_left_alone(self, url: str, path: Path, versions: Versions) -> None:
         run(path, "CREATE TABLE bookmarks (url)")
-        with pytest.raises(NotOurs, match=r"has tables \(bookmarks\) and no revision of Recado's"):
+        with pytest.raises(NotRecadoDatabase, match=r"has tables \(bookmarks\) and no revision of Recado's"):
             migrated(url, versions)
         assert run(path, "SELECT name FROM sqlite_master") == [("bookmarks",)]
 

@@ -54,7 +54,7 @@ def plain_url(postgres_server: PostgresServer, logins: None) -> str:  # noqa: AR
 
 def ask(url: str, *statements: str) -> Sequence[tuple[object, ...]]:
     """What the last of some statements gives, on a connection apart."""
-    with closing(PostgresDatabase(url).connect_apart()) as connection:
+    with closing(PostgresDatabase(url).open_connection()) as connection:
         for statement in statements:
             cursor = connection.execute(statement.encode())
         return cursor.fetchall() if cursor.description else []
@@ -180,6 +180,6 @@ class TestASchemaOfItsOwn:
         migrate_postgres(named_url, metadata)
         assert ask(named_url, f"SELECT to_regclass('{_ADMIN}.owners') IS NOT NULL") == [(True,)]
         database = PostgresDatabase(named_url)
-        await database.write(lambda uow: uow.say(_NEW_OWNER), owner=None)
-        assert await database.read(lambda uow: uow.say("SELECT name FROM owners"), owner=None) == [("Ana",)]
+        await database.write(lambda uow: uow.execute_raw(_NEW_OWNER), owner=None)
+        assert await database.read(lambda uow: uow.execute_raw("SELECT name FROM owners"), owner=None) == [("Ana",)]
         await database.close()

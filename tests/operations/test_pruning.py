@@ -9,7 +9,7 @@ from recado.core.queue.job import NewJob
 from recado.core.queue.schedules import Schedule
 from recado.core.queue.storage import enqueue
 from recado.operations.pruning import KEEP_JOBS, Pruning, PruningReport
-from tests.support.commits import all_is_told
+from tests.support.commits import all_listeners_called
 from tests.world import World
 
 ON_BOTH_DATABASES = True
@@ -36,11 +36,11 @@ async def left(world: World) -> int:
 async def test_jobs_that_ended_over_a_week_ago_go_in_steps_of_500(world: World) -> None:
     await given_jobs(world, 1_201)
     world.clock.advance(KEEP_JOBS + timedelta(seconds=1))
-    await all_is_told(world.database)
+    await all_listeners_called(world.database)
     steps: list[int] = []
     world.database.on_commit(lambda: steps.append(1))
     pruned = await Pruning(world.database, world.clock).prune()
-    await all_is_told(world.database)
+    await all_listeners_called(world.database)
     assert (pruned, await left(world), len(steps)) == (PruningReport(jobs=1_201), 0, 3)
 
 

@@ -27,7 +27,7 @@ from recado.core.sealing import Sealer
 from recado.identity.passwords import Passwords
 from recado.identity.service import IdentityService, Registration
 from recado.migrations import HEAD
-from recado.migrations.starting import schema_problem
+from recado.migrations.startup import schema_problem
 from recado.operations.readiness import BrokerMonitor, Readiness, newest_accounts, trial_write
 from tests.support.servers.postgres import PostgresServer
 
@@ -123,10 +123,10 @@ def other_revision(database: Database, revision: str) -> Iterator[None]:
 def apart(database: Database, sql: str) -> None:
     """A statement of an administrator, which the roles of the product may not run."""
     if isinstance(database, PostgresDatabase):
-        with closing(database.connect_apart()) as connection:
+        with closing(database.open_connection()) as connection:
             connection.execute(sql.encode())
     elif isinstance(database, SqliteDatabase):
-        with closing(database.connect_apart()) as file:
+        with closing(database.open_connection()) as file:
             file.execute(sql)
 
 
@@ -216,7 +216,9 @@ class TestADiskThatIsFull:
     ) -> None:
         readiness = probe(sqlite_database, clock)
         await does(sqlite_database, "INSERT INTO queue_owners (owner_id, served_at) VALUES (x'00', 0)")
-        await sqlite_database.write(lambda uow: uow.say("SELECT 1"), owner=None)  # By now the probe has heard of it.
+        await sqlite_database.write(
+            lambda uow: uow.execute_raw("SELECT 1"), owner=None
+        )  # By now the probe has heard of it.
         clock.advance(timedelta(seconds=10))
         with no_room(Path(f"{sqlite_database.url.removeprefix('sqlite:///')}-wal")):
             assert await why(readiness) is not None

@@ -10,7 +10,7 @@ from recado.core.database.unit_of_work import UnitOfWork
 from tests.support.patience import PATIENCE
 
 
-async def all_is_told(database: Database) -> None:
+async def all_listeners_called(database: Database) -> None:
     """Wait until every writer has told of all that it committed.
 
     PostgreSQL has several. They meet in one moment, and none comes to it before it has told of what came before.

@@ -63,7 +63,7 @@ class DocumentRepository(OwnedRepository[KnowledgeDocument]):
 
     def found_or_added(self, fresh: KnowledgeDocument) -> KnowledgeDocument:
         """The document of that name, or `fresh`, which has no passages yet."""
-        self._uow.hold(f"document {self.owner} {fresh.name}")
+        self._uow.lock_by_name(f"document {self.owner} {fresh.name}")
         return self._named(fresh.name) or self.add(fresh)
 
     def everything(self) -> Sequence[KnowledgeDocument]:
@@ -148,7 +148,7 @@ class ChunkRepository(OwnedRepository[Chunk]):
 
     def hold(self, document_id: UUID) -> None:
         """Until the transaction ends nobody else takes passages of the document away."""
-        self._uow.hold(f"passages {document_id}")
+        self._uow.lock_by_name(f"passages {document_id}")
 
     def count(self, document_id: UUID, revision: UUID) -> int:
         statement = select(func.count()).where(

@@ -27,7 +27,7 @@ from recado.core.clock import Clock
 from recado.core.database.engine import Database
 from recado.core.database.unit_of_work import UnitOfWork
 from recado.core.errors import Busy
-from recado.core.sampling import Sampler
+from recado.core.sampling import LogSampler
 from recado.core.sealing import SealBroken, Sealer
 from recado.identity.tables import owners
 
@@ -66,7 +66,7 @@ class Directory:
         self._database = database
         self._sealer = sealer
         self._clock = clock
-        self._samples = Sampler(clock)
+        self._samples = LogSampler(clock)
         self._cached_addresses: dict[str, _CachedAddress] = {}
         self._signers: dict[str, Signers] = {}
         self._known_accounts: set[str] = set()

@@ -10,7 +10,7 @@ from sqlalchemy import bindparam, func, select, text, tuple_, update
 
 from recado.channels.models import ChannelAddress, Orphan, OrphanSigner, SignedOrphan
 from recado.channels.tables import channel_addresses, directory_generation, orphan_signers, orphans
-from recado.core.database.prepared import Prepared, given, inserting
+from recado.core.database.prepared import Prepared, inserting, param
 from recado.core.database.repository import OwnedRepository, Repository, entities, owned
 from recado.core.database.unit_of_work import UnitOfWork
 
@@ -37,9 +37,9 @@ _WHOSE_ADDRESS = Prepared(_EVERY_ADDRESS.where(_HAS_ADDRESS))
 _WITH_WEBHOOKS = Prepared(_EVERY_ADDRESS.where(channel_addresses.c.first_webhook_at.is_not(None)))
 _MARK_WEBHOOK = Prepared(
     update(channel_addresses)
-    .where(channel_addresses.c.id == given(channel_addresses.c.id, "of_id"))
+    .where(channel_addresses.c.id == param(channel_addresses.c.id, "of_id"))
     .where(channel_addresses.c.first_webhook_at.is_(None))
-    .values(first_webhook_at=given(channel_addresses.c.first_webhook_at, "at"))
+    .values(first_webhook_at=param(channel_addresses.c.first_webhook_at, "at"))
 )
 _THE_ONE = directory_generation.c.id == text("1")
 _GENERATION = Prepared(select(directory_generation.c.generation).where(_THE_ONE))
@@ -95,7 +95,7 @@ _WAITING = Prepared(
     _ORPHANS.where(
         _UNASSIGNED,
         tuple_(orphans.c.received_at, orphans.c.id)
-        > tuple_(given(orphans.c.received_at, "after"), given(orphans.c.id, "after_id")),
+        > tuple_(param(orphans.c.received_at, "after"), param(orphans.c.id, "after_id")),
     )
     .order_by(orphans.c.received_at, orphans.c.id)
     .limit(bindparam("most"))

@@ -24,7 +24,7 @@ from recado.conversation.tables import (
     messages,
     turns,
 )
-from recado.core.database.prepared import Prepared, given, inserting
+from recado.core.database.prepared import Prepared, inserting, param
 from recado.core.database.repository import OwnedRepository, of_owner, owned
 from recado.core.metrics import SENDS
 from recado.core.queue.storage.tables import message_queue
@@ -85,11 +85,11 @@ _LATEST = Prepared(_OF_LANE.order_by(conversations.c.opened_at.desc()).limit(1))
 _TOUCH = Prepared(
     update(conversations)
     .where(
-        conversations.c.id == given(conversations.c.id, "of_id"),
+        conversations.c.id == param(conversations.c.id, "of_id"),
         of_owner(conversations),
         conversations.c.last_activity_at < bindparam("at"),
     )
-    .values(last_activity_at=given(conversations.c.last_activity_at, "at"))
+    .values(last_activity_at=param(conversations.c.last_activity_at, "at"))
 )
 _LAST = datetime(9999, 1, 1, tzinfo=UTC)
 _WAITING = exists().where(inbox_items.c.conversation_id == conversations.c.id, inbox_items.c.resolved_at.is_(None))
@@ -98,7 +98,7 @@ _RECENT = Prepared(
     .where(
         or_(conversations.c.status != text("'closed'"), _WAITING),
         tuple_(conversations.c.last_activity_at, conversations.c.id)
-        < tuple_(given(conversations.c.last_activity_at, "at"), given(conversations.c.id, "before")),
+        < tuple_(param(conversations.c.last_activity_at, "at"), param(conversations.c.id, "before")),
     )
     .order_by(conversations.c.last_activity_at.desc(), conversations.c.id.desc())
     .limit(bindparam("most"))
@@ -122,7 +122,7 @@ _NEWEST_PART = Prepared(
     .join_from(answers, attempts, attempts.c.answer_id == answers.c.id)
     .where(
         answers.c.conversation_id == bindparam("of_id"),
-        answers.c.id != given(answers.c.id, "nudge"),
+        answers.c.id != param(answers.c.id, "nudge"),
         attempts.c.state == text("'accepted'"),
         attempts.c.finished_at <= bindparam("until"),
     )
@@ -355,12 +355,12 @@ _RESOLVE = Prepared(
     update(inbox_items)
     .where(
         of_owner(inbox_items),
-        inbox_items.c.turn_id == given(inbox_items.c.turn_id, "of_turn"),
+        inbox_items.c.turn_id == param(inbox_items.c.turn_id, "of_turn"),
         inbox_items.c.resolved_at.is_(None),
     )
     .values(
-        resolved_at=given(inbox_items.c.resolved_at, "at"),
-        read_at=func.coalesce(inbox_items.c.read_at, given(inbox_items.c.read_at, "at")),
+        resolved_at=param(inbox_items.c.resolved_at, "at"),
+        read_at=func.coalesce(inbox_items.c.read_at, param(inbox_items.c.read_at, "at")),
     )
 )
 

@@ -26,7 +26,7 @@ class SystemClock:
         return time.monotonic()
 
 
-class SharedClock:
+class ServerClock:
     """The clock of a server that several hosts share, as far as it is known: the machine's, set right by an offset.
 
     Whoever talks to the server tells what it said, and no one else asks it: telling the time costs nothing and never
@@ -43,7 +43,7 @@ class SharedClock:
     def monotonic(self) -> float:
         return self._host.monotonic()
 
-    def told(self, server: datetime, asked: float, answered: float) -> None:
+    def synchronize(self, server: datetime, asked: float, answered: float) -> None:
         """The server's time, said between two moments of our monotonic clock.
 
         What lies within the doubt that a round trip leaves changes nothing, so that the clock does not tremble.

@@ -86,7 +86,7 @@ CATALOG: Final[Mapping[Locale, Mapping[Text, str]]] = {
 }
 
 
-def say(locale: str, key: Text, **values: object) -> str:
+def translate(locale: str, key: Text, **values: object) -> str:
     """The text for `key` in the language nearest to `locale`; `values` fill its {names}."""
     text = CATALOG[nearest(locale)][key]
     return text.format(**values) if values else text

@@ -20,12 +20,12 @@ from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import SpanProcessor, TracerProvider
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
-from recado.core.tracing import Fact, Kind, Span
+from recado.core.tracing import Attribute, Span, SpanKind
 
 CLOSE_SECONDS: Final = 3.0
 """How long the end of a process waits for its last spans."""
 
-_KINDS: Final[Mapping[Kind, trace.SpanKind]] = {
+_KINDS: Final[Mapping[SpanKind, trace.SpanKind]] = {
     "server": trace.SpanKind.SERVER,
     "consumer": trace.SpanKind.CONSUMER,
     "client": trace.SpanKind.CLIENT,
@@ -46,25 +46,27 @@ class OtelTraces:
     """Spans of this process; see `recado.core.tracing`."""
 
     def __init__(self, processor: SpanProcessor) -> None:
-        self._provider = TracerProvider(resource=_who_we_are(), shutdown_on_exit=False)
+        self._provider = TracerProvider(resource=_resource(), shutdown_on_exit=False)
         self._provider.add_span_processor(processor)
         self._sending: threading.Thread | None = None
         self._tracer = self._provider.get_tracer("recado", version("recado"))
 
     @contextmanager
-    def begin(self, name: str, kind: Kind, after: str | None, **facts: Fact) -> Iterator[Span]:
+    def begin(self, name: str, kind: SpanKind, after: str | None, **attributes: Attribute) -> Iterator[Span]:
         origin = context.Context() if after is None else _PROPAGATOR.extract({"traceparent": after}, context.Context())
-        with self._span(name, kind, origin, facts) as span:
+        with self._span(name, kind, origin, attributes) as span:
             yield span
 
     @contextmanager
-    def within(self, name: str, kind: Kind, **facts: Fact) -> Iterator[Span]:
-        with self._span(name, kind, None, facts) as span:
+    def within(self, name: str, kind: SpanKind, **attributes: Attribute) -> Iterator[Span]:
+        with self._span(name, kind, None, attributes) as span:
             yield span
 
     @contextmanager
-    def _span(self, name: str, kind: Kind, origin: context.Context | None, facts: Mapping[str, Fact]) -> Iterator[Span]:
-        span = self._tracer.start_span(name, origin, _KINDS[kind], _named(facts))
+    def _span(
+        self, name: str, kind: SpanKind, origin: context.Context | None, attributes: Mapping[str, Attribute]
+    ) -> Iterator[Span]:
+        span = self._tracer.start_span(name, origin, _KINDS[kind], _prefixed(attributes))
         trace_id = trace.format_trace_id(span.get_span_context().trace_id)
         with (
             trace.use_span(span, end_on_exit=True, record_exception=False, set_status_on_exception=False),
@@ -81,12 +83,12 @@ class OtelTraces:
                 raise
 
     def flush(self, seconds: float) -> None:
-        self._patiently(self._provider.force_flush, seconds)
+        self._run_bounded(self._provider.force_flush, seconds)
 
     def close(self) -> None:
-        self._patiently(self._provider.shutdown, CLOSE_SECONDS)
+        self._run_bounded(self._provider.shutdown, CLOSE_SECONDS)
 
-    def _patiently(self, step: Callable[[], object], seconds: float) -> None:
+    def _run_bounded(self, step: Callable[[], object], seconds: float) -> None:
         """The library waits as long as it takes for a collector that is away; this does not, nor a second time."""
         if self._sending is not None and self._sending.is_alive():
             return
@@ -105,16 +107,16 @@ class _OtelSpan:
         _PROPAGATOR.inject(carrier, trace.set_span_in_context(self._span, context.Context()))
         return carrier.get("traceparent")
 
-    def note(self, **facts: Fact) -> None:
-        self._span.set_attributes(_named(facts))
+    def note(self, **attributes: Attribute) -> None:
+        self._span.set_attributes(_prefixed(attributes))
 
 
-def _who_we_are() -> Resource:
+def _resource() -> Resource:
     """As OpenTelemetry's variables say; `recado` when they do not."""
     told = Resource.create({"service.version": version("recado")})
     unknown = str(told.attributes["service.name"]).startswith("unknown_service")
     return told.merge(Resource({"service.name": "recado"})) if unknown else told
 
 
-def _named(facts: Mapping[str, Fact]) -> dict[str, Fact]:
-    return {f"recado.{name}": value for name, value in facts.items()}
+def _prefixed(attributes: Mapping[str, Attribute]) -> dict[str, Attribute]:
+    return {f"recado.{name}": value for name, value in attributes.items()}

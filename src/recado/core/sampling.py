@@ -14,13 +14,13 @@ from typing import Final
 from recado.core.clock import Clock
 
 EVERY_SECONDS: Final = 10.0
-MOST_KINDS: Final = 200
+MAX_KINDS: Final = 200
 
 
-class Sampler:
+class LogSampler:
     """Says which of many like lines are to be written. A kind's names must not be an outsider's words.
 
-    More than `MOST_KINDS` within the time are taken for one kind, so that many kinds cannot do what many lines may not.
+    More than `MAX_KINDS` within the time are taken for one kind, so that many kinds cannot do what many lines may not.
     """
 
     def __init__(self, clock: Clock, every: float = EVERY_SECONDS) -> None:
@@ -35,25 +35,27 @@ class Sampler:
         with self._lock:
             known = self._kinds.get(kind)
             if known is None:
-                if len(self._kinds) >= MOST_KINDS:
+                if len(self._kinds) >= MAX_KINDS:
                     self._forget_old(now)
-                kind = kind if len(self._kinds) < MOST_KINDS else ()
+                kind = kind if len(self._kinds) < MAX_KINDS else ()
                 known = self._kinds.setdefault(kind, _Kind())
-            known.unsaid += 1
-            if known.said is not None and now - known.said < self._every:
+            known.suppressed += 1
+            if known.logged_at is not None and now - known.logged_at < self._every:
                 return 0
-            times, known.unsaid, known.said = known.unsaid, 0, now
+            times, known.suppressed, known.logged_at = known.suppressed, 0, now
             return times
 
     def _forget_old(self, now: float) -> None:
         self._kinds = {
-            kind: each for kind, each in self._kinds.items() if each.said is not None and now - each.said < self._every
+            kind: each
+            for kind, each in self._kinds.items()
+            if each.logged_at is not None and now - each.logged_at < self._every
         }
 
 
 class _Kind:
-    __slots__ = ("said", "unsaid")
+    __slots__ = ("logged_at", "suppressed")
 
     def __init__(self) -> None:
-        self.said: float | None = None
-        self.unsaid = 0
+        self.logged_at: float | None = None
+        self.suppressed = 0

@@ -24,7 +24,7 @@ from recado.core.errors import ConfigurationError, DomainError
 
 LEVELS: Final[Mapping[str, int]] = {"debug": 10, "info": 20, "warning": 30, "error": 40}
 
-_TOO_TALKATIVE: Final = ("httpx2", "httpcore2", "opentelemetry.util.re")
+_QUIETED: Final = ("httpx2", "httpcore2", "opentelemetry.util.re")
 """They log whole URLs, in whose path or query an owner's key may be, and headers that cannot be read."""
 
 Loggable: TypeAlias = str | int | float | bool | list["Loggable"] | dict[str, "Loggable"] | None
@@ -41,14 +41,14 @@ def configure_logging(level: str, stream: TextIO, clock: Clock) -> None:
     structlog.configure(
         processors=[structlog.contextvars.merge_contextvars, _named, *chain],
         wrapper_class=structlog.make_filtering_bound_logger(LEVELS[level]),
-        logger_factory=functools.partial(_Lines, stream),
+        logger_factory=functools.partial(_LogWriter, stream),
     )
     root = logging.getLogger()
     for handler in [each for each in root.handlers if isinstance(each, _OtherLibraries)]:
         root.removeHandler(handler)
-    root.addHandler(_OtherLibraries(_Lines(stream), chain))
+    root.addHandler(_OtherLibraries(_LogWriter(stream), chain))
     root.setLevel(LEVELS[level])
-    for name in _TOO_TALKATIVE:
+    for name in _QUIETED:
         logging.getLogger(name).setLevel(logging.ERROR)
 
 
@@ -64,7 +64,7 @@ def _chain(stream: TextIO, clock: Clock) -> list[Processor]:
     return [_exceptions, scrub, stamped, render]
 
 
-class _Lines:
+class _LogWriter:
     """Where finished lines go. A stream that was closed meanwhile takes them silently: logging must not raise."""
 
     def __init__(self, stream: TextIO, name: str | None = None) -> None:
@@ -83,7 +83,7 @@ class _Lines:
 class _OtherLibraries(logging.Handler):
     """Takes what libraries log in the standard way through the same processors."""
 
-    def __init__(self, lines: _Lines, chain: list[Processor]) -> None:
+    def __init__(self, lines: _LogWriter, chain: list[Processor]) -> None:
         super().__init__()
         self._lines = lines
         self._chain = chain
@@ -95,7 +95,7 @@ class _OtherLibraries(logging.Handler):
         self._lines.msg(str(event))
 
 
-def _named(logger: _Lines, _method: str, event: EventDict) -> EventDict:
+def _named(logger: _LogWriter, _method: str, event: EventDict) -> EventDict:
     return event if logger.name is None else {**event, "logger": logger.name}
 
 
@@ -130,18 +130,18 @@ def _clean(value: object, key: str = "", depth: int = 0) -> Loggable:
         return {_masked_key(name): _clean(each, name, depth + 1) for name, each in pairs if not _is_secret(name)}
     if isinstance(value, list | tuple | Set):
         return [_clean(each, key, depth + 1) for each in value]
-    text = _written(value)
+    text = _as_text(value)
     return text if key in _TRACES else _masked(text)
 
 
-def _written(value: object) -> str:
+def _as_text(value: object) -> str:
     match value:
         case bytes() | bytearray() | memoryview():
             return f"<{len(value)} bytes>"
         case dt.datetime():
             return value.isoformat()
         case BaseException():
-            return _sentence(value)
+            return _error_text(value)
         case _:
             return str(value)
 
@@ -184,17 +184,17 @@ def _last_four(match: re.Match[str]) -> str:
 # --- Exceptions -------------------------------------------------------------------------------------------------------
 
 _QUOTATION: Final = re.compile(rf"(?<![A-Za-z0-9])(?:{_QUOTED})", re.DOTALL)
-_MOST_QUOTED: Final = 10_000
+_MAX_QUOTED: Final = 10_000
 
 
 def _exceptions(_logger: object, _method: str, event: EventDict) -> EventDict:
     """`exc_info` as text: where it went wrong, without a line of what was there."""
     rest = {key: value for key, value in event.items() if key != "exc_info"}
-    error = _raised(event.get("exc_info"))
-    return rest if error is None else {**rest, "exception": "\n".join(_story(error))}
+    error = _exception_in(event.get("exc_info"))
+    return rest if error is None else {**rest, "exception": "\n".join(_described(error))}
 
 
-def _raised(exc_info: object) -> BaseException | None:
+def _exception_in(exc_info: object) -> BaseException | None:
     match exc_info:
         case BaseException():
             return exc_info
@@ -206,30 +206,30 @@ def _raised(exc_info: object) -> BaseException | None:
             return None
 
 
-def _story(error: BaseException, depth: int = 0) -> Iterator[str]:
+def _described(error: BaseException, depth: int = 0) -> Iterator[str]:
     """The error, what it grew from, and the members of a group."""
-    yield f"{type(error).__qualname__}: {_sentence(error)}"
-    yield from _places(error.__traceback__)
+    yield f"{type(error).__qualname__}: {_error_text(error)}"
+    yield from _frames(error.__traceback__)
     if depth >= 8:
         return
     origin = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
     if origin is not None:
         yield "from:"
-        yield from _story(origin, depth + 1)
+        yield from _described(origin, depth + 1)
     if isinstance(error, BaseExceptionGroup):
         for member in error.exceptions:
             yield "with:"
-            yield from _story(member, depth + 1)
+            yield from _described(member, depth + 1)
 
 
-def _places(traceback: TracebackType | None) -> Iterator[str]:
+def _frames(traceback: TracebackType | None) -> Iterator[str]:
     for frame, line in walk_tb(traceback):
         yield f"  {frame.f_code.co_filename}:{line} in {frame.f_code.co_name}"
 
 
-def _sentence(error: BaseException) -> str:
+def _error_text(error: BaseException) -> str:
     """What the error says. Others' errors quote what they were given, and a driver adds the parameters below."""
     text = str(error)
     if isinstance(error, DomainError | OSError):
         return text
-    return _QUOTATION.sub("'…'", text.partition("\n")[0][:_MOST_QUOTED])[:200]
+    return _QUOTATION.sub("'…'", text.partition("\n")[0][:_MAX_QUOTED])[:200]

@@ -12,9 +12,9 @@ import re
 from contextlib import AbstractContextManager, nullcontext
 from typing import Final, Literal, Protocol, TypeAlias
 
-Kind: TypeAlias = Literal["server", "consumer", "client", "internal"]
+SpanKind: TypeAlias = Literal["server", "consumer", "client", "internal"]
 """Somebody called us, a job was taken from the line, we call somebody, none of these."""
-Fact: TypeAlias = str | int | float | bool
+Attribute: TypeAlias = str | int | float | bool
 
 WEBHOOK: Final = "twilio.webhook"
 JOB: Final = "job"
@@ -39,7 +39,7 @@ class Span(Protocol):
         """What another process needs to go on from here; None when nobody traces."""
         ...
 
-    def note(self, **facts: Fact) -> None:
+    def note(self, **attributes: Attribute) -> None:
         """Tell something of it that was not known when it began; names get `recado.` in front."""
         ...
 
@@ -47,11 +47,13 @@ class Span(Protocol):
 class Traces(Protocol):
     """Where spans go. An exception that leaves one marks it as failed, with the error's type and none of its text."""
 
-    def begin(self, name: str, kind: Kind, after: str | None, **facts: Fact) -> AbstractContextManager[Span]:
+    def begin(
+        self, name: str, kind: SpanKind, after: str | None, **attributes: Attribute
+    ) -> AbstractContextManager[Span]:
         """The first span of this process: it goes on from `after`, or begins a trace of its own."""
         ...
 
-    def within(self, name: str, kind: Kind, **facts: Fact) -> AbstractContextManager[Span]:
+    def within(self, name: str, kind: SpanKind, **attributes: Attribute) -> AbstractContextManager[Span]:
         """A part of the span that is going on here."""
         ...
 
@@ -64,26 +66,32 @@ class Traces(Protocol):
         ...
 
 
-class _Nothing:
+class _NullSpan:
     @property
     def traceparent(self) -> str | None:
         return None
 
-    def note(self, **facts: Fact) -> None:
+    def note(self, **attributes: Attribute) -> None:
         pass
 
 
-_NOTHING: Final[nullcontext[Span]] = nullcontext(_Nothing())
+_NULL_SPAN: Final[nullcontext[Span]] = nullcontext(_NullSpan())
 
 
 class NoTraces:
     """Nobody traces. What came in from outside is not handed on either."""
 
-    def begin(self, name: str, kind: Kind, after: str | None, **facts: Fact) -> AbstractContextManager[Span]:  # noqa: ARG002
-        return _NOTHING
+    def begin(
+        self,
+        name: str,  # noqa: ARG002
+        kind: SpanKind,  # noqa: ARG002
+        after: str | None,  # noqa: ARG002
+        **attributes: Attribute,  # noqa: ARG002
+    ) -> AbstractContextManager[Span]:
+        return _NULL_SPAN
 
-    def within(self, name: str, kind: Kind, **facts: Fact) -> AbstractContextManager[Span]:  # noqa: ARG002
-        return _NOTHING
+    def within(self, name: str, kind: SpanKind, **attributes: Attribute) -> AbstractContextManager[Span]:  # noqa: ARG002
+        return _NULL_SPAN
 
     def flush(self, seconds: float) -> None:
         pass

@@ -8,24 +8,24 @@ import unicodedata
 from functools import lru_cache
 from typing import Final, Literal, TypeAlias
 
-Form: TypeAlias = Literal["NFC", "NFKC", "NFKD"]
+NormalForm: TypeAlias = Literal["NFC", "NFKC", "NFKD"]
 
-MOST_MARKS: Final = 30
+MAX_MARKS: Final = 30
 
 
-def normalized(form: Form, text: str) -> str:
-    """`text` in a normal form, with at most `MOST_MARKS` marks on each letter."""
+def normalized(form: NormalForm, text: str) -> str:
+    """`text` in a normal form, with at most `MAX_MARKS` marks on each letter."""
     return text if text.isascii() else unicodedata.normalize(form, _stream_safe(text))
 
 
 def _stream_safe(text: str) -> str:
-    if len(text) <= MOST_MARKS:
+    if len(text) <= MAX_MARKS:
         return text
     kept: list[str] = []
     marks = 0
     for letter in text:
         marks = marks + 1 if _is_mark(letter) else 0
-        if marks <= MOST_MARKS:
+        if marks <= MAX_MARKS:
             kept.append(letter)
     return "".join(kept)
 

@@ -9,7 +9,7 @@ from typing import Final, Literal, TypeAlias, get_args
 from uuid import UUID
 
 from recado.core.errors import InvalidInput
-from recado.core.i18n import DEFAULT_LOCALE, LOCALES, Text, say
+from recado.core.i18n import DEFAULT_LOCALE, LOCALES, Text, translate
 from recado.core.unicode import normalized
 
 SendPolicy: TypeAlias = Literal["prefer_silence", "prefer_delivery"]
@@ -61,12 +61,12 @@ class Owner:
     @property
     def apology(self) -> str:
         """What a customer reads when the agent failed for good."""
-        return self.apology_text or say(self.locale, Text.APOLOGY)
+        return self.apology_text or translate(self.locale, Text.APOLOGY)
 
     @property
     def hand_off_notice(self) -> str:
         """What a customer reads when a person is called."""
-        return self.handoff_text or say(self.locale, Text.HAND_OFF)
+        return self.handoff_text or translate(self.locale, Text.HAND_OFF)
 
     def is_stop_word(self, text: str) -> bool:
         """Whether the whole message is a word that means: write to me no more."""
@@ -91,7 +91,7 @@ class User:
     last_login_at: datetime | None = None
 
 
-def normal_email(text: str) -> str:
+def normalized_email(text: str) -> str:
     """The one spelling of an e-mail address: capitals and the ways to write an accent do not make another person."""
     if len(text) > 1_000:
         raise InvalidInput(f"{text[:60]!r} … is not an e-mail address")
@@ -101,7 +101,7 @@ def normal_email(text: str) -> str:
     return email
 
 
-def sound_name(text: str) -> str:
+def valid_name(text: str) -> str:
     """An organisation's name without blanks around it."""
     name = " ".join(text.split())
     if not 1 <= len(name) <= 200 or not name.isprintable():
@@ -109,13 +109,13 @@ def sound_name(text: str) -> str:
     return name
 
 
-def sound_locale(text: str) -> str:
+def valid_locale(text: str) -> str:
     if text not in LOCALES:
         raise InvalidInput(f"{text[:20]!r} is not a locale: use {', '.join(LOCALES)}")
     return text
 
 
-def sound_text(text: str | None) -> str | None:
+def valid_text(text: str | None) -> str | None:
     """A text of the owner's; an empty one means the product's own again."""
     text = (text or "").strip()
     if len(text) > _TEXT_LIMIT:
@@ -125,13 +125,13 @@ def sound_text(text: str | None) -> str | None:
     return text or None
 
 
-def sound_policy(text: str) -> str:
+def valid_policy(text: str) -> str:
     if text not in get_args(SendPolicy):
         raise InvalidInput(f"{text[:20]!r} is not a send policy: use {' or '.join(get_args(SendPolicy))}")
     return text
 
 
-def sound_words(words: Iterable[str] | None) -> list[str] | None:
+def valid_words(words: Iterable[str] | None) -> list[str] | None:
     """Words of the owner's, each once; None means the product's own again."""
     if words is None:
         return None
@@ -139,17 +139,17 @@ def sound_words(words: Iterable[str] | None) -> list[str] | None:
     if len(given) > _WORD_LIMIT or any(len(word) > _WORD_LIMIT for word in given):
         raise InvalidInput(f"give at most {_WORD_LIMIT} words of at most {_WORD_LIMIT} characters")
     for word in given:
-        if not _folded(word):  # It would be kept, and no message would ever be it.
+        if not _normalized(word):  # It would be kept, and no message would ever be it.
             raise InvalidInput(f"{word!r} has no letters and no digits, by which words are told")
-    return list({_folded(word): word for word in given}.values())
+    return list({_normalized(word): word for word in given}.values())
 
 
 def _is_one_of(text: str, words: Iterable[str]) -> bool:
-    folded = _folded(text)
-    return folded != "" and folded in {_folded(word) for word in words}
+    folded = _normalized(text)
+    return folded != "" and folded in {_normalized(word) for word in words}
 
 
-def _folded(text: str) -> str:
+def _normalized(text: str) -> str:
     """A message as it is compared: `  Começar! ` is `comecar`. Long ones are no keyword and not worth the work."""
     if len(text) > 4 * _WORD_LIMIT:
         return ""

@@ -21,13 +21,13 @@ from recado.identity.errors import PasswordRefused
 
 T = TypeVar("T")
 
-SHORTEST: Final = 8
-LONGEST: Final = 1_024
+MIN_LENGTH: Final = 8
+MAX_LENGTH: Final = 1_024
 """Far above what anybody types; without an end, hashing a megabyte would be an attack."""
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class PasswordCheck:
     """Whether the password is right, and the hash to store instead when the old one is weaker than today's."""
 
     right: bool
@@ -46,47 +46,47 @@ class Passwords:
 
     async def hash(self, password: str, *, about: str = "") -> str:
         """The hash to store; raises `PasswordRefused`. `about` is an e-mail address that it must not be."""
-        plain = acceptable(password, about=about)
-        return await self._apart(lambda: self._hasher.hash(plain))
+        plain = acceptable_password(password, about=about)
+        return await self._in_thread(lambda: self._hasher.hash(plain))
 
-    async def verify(self, password: str, password_hash: str | None) -> Verdict:
+    async def verify(self, password: str, password_hash: str | None) -> PasswordCheck:
         """The verdict; without a hash (nobody of that name) it is wrong, after as long a wait as any other."""
-        return await self._apart(lambda: self._verdict(_normal(password), password_hash))
+        return await self._in_thread(lambda: self._check(_normalized(password), password_hash))
 
-    def _verdict(self, plain: str, password_hash: str | None) -> Verdict:
-        if len(plain) > LONGEST:
-            return Verdict(right=False)
+    def _check(self, plain: str, password_hash: str | None) -> PasswordCheck:
+        if len(plain) > MAX_LENGTH:
+            return PasswordCheck(right=False)
         try:
             self._hasher.verify(self._decoy if password_hash is None else password_hash, plain)
         except (VerificationError, InvalidHashError):
-            return Verdict(right=False)
+            return PasswordCheck(right=False)
         if password_hash is None:
-            return Verdict(right=False)
+            return PasswordCheck(right=False)
         stale = self._hasher.check_needs_rehash(password_hash)
-        return Verdict(right=True, new_hash=self._hasher.hash(plain) if stale else None)
+        return PasswordCheck(right=True, new_hash=self._hasher.hash(plain) if stale else None)
 
     @functools.cached_property
     def _decoy(self) -> str:
         return self._hasher.hash("nobody has this password")
 
-    async def _apart(self, work: Callable[[], T]) -> T:
+    async def _in_thread(self, work: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._threads, work)
 
 
-def acceptable(password: str, *, about: str = "") -> str:
+def acceptable_password(password: str, *, about: str = "") -> str:
     """The password in the spelling that is hashed; raises `PasswordRefused` with what would do."""
-    plain = _normal(password)
-    if len(plain) < SHORTEST:
-        raise PasswordRefused(f"the password needs at least {SHORTEST} characters; 15 or more are better")
-    if len(plain) > LONGEST:
-        raise PasswordRefused(f"the password may have at most {LONGEST:,} characters")
+    plain = _normalized(password)
+    if len(plain) < MIN_LENGTH:
+        raise PasswordRefused(f"the password needs at least {MIN_LENGTH} characters; 15 or more are better")
+    if len(plain) > MAX_LENGTH:
+        raise PasswordRefused(f"the password may have at most {MAX_LENGTH:,} characters")
     folded = plain.casefold()
     if folded in common_passwords() or _is_repetition(folded) or folded in {about, about.partition("@")[0]}:
         raise PasswordRefused("the password is among the first that are guessed; take a few words nobody would combine")
     return plain
 
 
-def _normal(password: str) -> str:
+def _normalized(password: str) -> str:
     """One spelling for what looks the same: keyboards write an é in two ways."""
     return normalized("NFKC", password)
 
@@ -126,7 +126,7 @@ _RUNS: Final = ("01234567890123456789", "abcdefghijklmnopqrstuvwxyz", "qwertyuio
 def common_passwords() -> frozenset[str]:
     """Those long enough to be accepted otherwise."""
     combined = (word + ending for word, ending in itertools.product(_WORDS.split(), ["", *_ENDINGS.split()]))
-    return frozenset(each for each in itertools.chain(combined, _runs()) if len(each) >= SHORTEST)
+    return frozenset(each for each in itertools.chain(combined, _runs()) if len(each) >= MIN_LENGTH)
 
 
 def _runs() -> Iterator[str]:

@@ -8,7 +8,7 @@ from sqlalchemy import bindparam
 from recado.core.database.prepared import Prepared
 from recado.core.database.repository import OwnedRepository, Repository, entities, owned
 from recado.core.database.unit_of_work import UnitOfWork
-from recado.identity.models import Owner, User, normal_email
+from recado.identity.models import Owner, User, normalized_email
 from recado.identity.tables import owners, users
 
 _OWNERS = Prepared(entities(owners, Owner).order_by(owners.c.id))
@@ -49,7 +49,7 @@ class AllUsers(Repository[User]):
         return self._many(_ALL_USERS)
 
     def by_email(self, email: str) -> User | None:
-        return self._one(_OF_EMAIL, email=normal_email(email))
+        return self._one(_OF_EMAIL, email=normalized_email(email))
 
 
 def owner_in(uow: UnitOfWork, owner_id: UUID) -> Owner:

@@ -23,12 +23,12 @@ from recado.identity.errors import EmailTaken
 from recado.identity.models import (
     Owner,
     User,
-    normal_email,
-    sound_locale,
-    sound_name,
-    sound_policy,
-    sound_text,
-    sound_words,
+    normalized_email,
+    valid_locale,
+    valid_name,
+    valid_policy,
+    valid_text,
+    valid_words,
 )
 from recado.identity.passwords import Passwords
 from recado.identity.repository import AllUsers, Owners, Users, owner_in
@@ -87,12 +87,12 @@ class IdentityService:
 
     async def register_organization(self, form: Registration) -> Registered:
         """A new owner and its first user, who can sign in at once; raises `EmailTaken` and `PasswordRefused`."""
-        email = normal_email(form.email)
+        email = normalized_email(form.email)
         owner = Owner(
             id=self._ids.new(),
-            name=sound_name(form.name),
+            name=valid_name(form.name),
             email=email,
-            locale=sound_locale(form.locale),
+            locale=valid_locale(form.locale),
             created_at=self._clock.now(),
         )
         user = User(
@@ -108,7 +108,7 @@ class IdentityService:
 
     async def set_owner(self, owner_id: UUID, changes: OwnerChanges) -> Owner:
         """The owner as it is afterwards; raises `NotFound`, `InvalidInput` and `EmailTaken`."""
-        columns = _sound(changes)
+        columns = _validated(changes)
         return await self._database.write(lambda uow: _change(uow, owner_id, columns), owner=owner_id)
 
     async def close_account(self, owner_id: UUID) -> Owner:
@@ -130,19 +130,19 @@ class IdentityService:
 
 
 _RULES: Final[Mapping[str, Callable[..., object]]] = {
-    "name": sound_name,
-    "email": normal_email,
-    "locale": sound_locale,
-    "apology_text": sound_text,
-    "handoff_text": sound_text,
-    "nudge_text": sound_text,
-    "send_policy": sound_policy,
-    "stop_words": sound_words,
-    "start_words": sound_words,
+    "name": valid_name,
+    "email": normalized_email,
+    "locale": valid_locale,
+    "apology_text": valid_text,
+    "handoff_text": valid_text,
+    "nudge_text": valid_text,
+    "send_policy": valid_policy,
+    "stop_words": valid_words,
+    "start_words": valid_words,
 }
 
 
-def _sound(changes: OwnerChanges) -> dict[str, object]:
+def _validated(changes: OwnerChanges) -> dict[str, object]:
     """The columns to set, each by its rule."""
     given = {name: getattr(changes, name) for name in _RULES}
     return {name: _RULES[name](value) for name, value in given.items() if value is not UNSET}

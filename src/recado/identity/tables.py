@@ -1,4 +1,4 @@
-"""Owners and their users, as they are stored. E-mail addresses are stored in the one spelling `normal_email` gives."""
+"""Owners and their users, as they are stored; e-mail addresses as `normalized_email` writes them."""
 
 from sqlalchemy import Boolean, CheckConstraint, Column, ForeignKey, Index, String, Table
 

@@ -16,7 +16,9 @@ from recado.core.database import types
 _FULL_TEXT = re.compile(r".+_fts(_(data|idx|content|docsize|config))?")
 
 
-def of_ours(_item: SchemaItem, name: str | None, kind: str, _reflected: bool, _compare_to: SchemaItem | None) -> bool:
+def is_managed(
+    _item: SchemaItem, name: str | None, kind: str, _reflected: bool, _compare_to: SchemaItem | None
+) -> bool:
     """Full-text tables and their shadows are SQLite's; a revision creates them by hand."""
     return not (kind == "table" and name is not None and _FULL_TEXT.fullmatch(name))
 
@@ -34,7 +36,7 @@ context.configure(
     target_metadata=context.config.attributes["metadata"],
     render_as_batch=True,
     render_item=short_name,
-    include_object=of_ours,
+    include_object=is_managed,
     process_revision_directives=context.config.attributes.get("directives"),
 )
 with context.begin_transaction():

@@ -18,19 +18,19 @@ from recado.core.database.postgres.connections import postgres_engine
 from recado.core.database.postgres.roles import RolesMissing
 from recado.core.errors import ConfigurationError, DomainError, StorageUnavailable
 from recado.migrations import HEAD, tenancy
-from recado.migrations.runner import VERSIONS, MigrationResult, NotOurs, alembic_config, is_behind
-from recado.migrations.unusable import postgres_refusal
+from recado.migrations.refusals import postgres_refusal
+from recado.migrations.runner import VERSIONS, MigrationResult, NotRecadoDatabase, alembic_config, is_behind
 
 log = structlog.get_logger(__name__)
 
 WAIT_SECONDS: Final = 30.0
-LOOK_SECONDS: Final = 0.5
+POLL_SECONDS: Final = 0.5
 
-_AS_LONG_AS_IT_TAKES: Final = text("SET LOCAL lock_timeout = 0; SET LOCAL idle_in_transaction_session_timeout = 0")
+_NO_TIMEOUTS: Final = text("SET LOCAL lock_timeout = 0; SET LOCAL idle_in_transaction_session_timeout = 0")
 _LOCK: Final = text("SELECT pg_advisory_xact_lock(hashtextextended('recado migrations', 0))")
 _HAS_REVISION: Final = text("SELECT to_regclass('alembic_version') IS NOT NULL")
 _REVISION: Final = text("SELECT version_num FROM alembic_version")
-_THERE: Final = text(
+_TABLE_EXISTS: Final = text(
     "SELECT name FROM unnest(CAST(:names AS text[])) AS name WHERE to_regclass(name) IS NOT NULL LIMIT 1"
 )
 
@@ -51,13 +51,13 @@ def migrate_postgres(
     """Bring the database to `head`, in one transaction; of several that try at once one does the work.
 
     Its roles and policies are made as well, where they are missing (a copy of another database has that one's roles).
-    Raises `StorageUnavailable` when it cannot be reached, `SchemaTooNew` for a later release's schema, `NotOurs`
-    where another program's tables are, `RolesRefused`.
+    Raises `StorageUnavailable` when it cannot be reached, `SchemaTooNew` for a later release's schema,
+    `NotRecadoDatabase` where another program's tables are, `RolesRefused`.
     """
     engine = postgres_engine(make_url(database_url))
     try:
         with engine.begin() as connection:
-            connection.execute(_AS_LONG_AS_IT_TAKES)
+            connection.execute(_NO_TIMEOUTS)
             connection.execute(_LOCK)
             before = _revision_in(connection)
             metadata = metadata_loader()
@@ -66,13 +66,13 @@ def migrate_postgres(
                     tenancy.enforce(connection, metadata, only_if_missing=True)
                 return MigrationResult(before, before, migrated=False)
             if before is None:
-                _must_be_free(connection, metadata)
+                _require_free(connection, metadata)
             tenancy.relax(connection)
             _upgrade(connection, metadata, versions, head)
             tenancy.enforce(connection, metadata)
             after = _revision_in(connection)
     except DBAPIError as error:
-        raise _in_our_words(error) from error
+        raise _domain_error(error) from error
     finally:
         engine.dispose()
     log.info("migrations.done", before=before, after=after)
@@ -108,7 +108,7 @@ def await_schema(
             if str(why) != told:
                 told = str(why)
                 log.info("migrations.waiting", why=told)
-            pause(LOOK_SECONDS)
+            pause(POLL_SECONDS)
     finally:
         engine.dispose()
 
@@ -131,7 +131,7 @@ def _revision_of(engine: Engine, *, ready_for: str | None = None) -> str | None:
                 tenancy.check(connection)
             return found
     except DBAPIError as error:
-        raise _in_our_words(error) from error
+        raise _domain_error(error) from error
 
 
 def _revision_in(connection: Connection) -> str | None:
@@ -141,11 +141,11 @@ def _revision_in(connection: Connection) -> str | None:
     return None if found is None else str(found)
 
 
-def _must_be_free(connection: Connection, metadata: MetaData) -> None:
+def _require_free(connection: Connection, metadata: MetaData) -> None:
     """Tables of other names may be an extension's."""
-    found = connection.execute(_THERE, {"names": list(metadata.tables)}).scalar()
+    found = connection.execute(_TABLE_EXISTS, {"names": list(metadata.tables)}).scalar()
     if found is not None:
-        raise NotOurs(
+        raise NotRecadoDatabase(
             f"the database has a table {found} and no revision of Recado's: "
             "set RECADO_DATABASE_URL to another database, or restore a backup"
         )
@@ -157,5 +157,5 @@ def _upgrade(connection: Connection, metadata: MetaData, versions: Path, head: s
     command.upgrade(alembic_config(connection, metadata, versions), head or "head")
 
 
-def _in_our_words(error: DBAPIError) -> Exception:
+def _domain_error(error: DBAPIError) -> Exception:
     return postgres_refusal(error.orig) or error

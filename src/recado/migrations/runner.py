@@ -27,7 +27,7 @@ from recado.core.database.sqlite.driver import sqlite_module
 from recado.core.database.unit_of_work import UnitOfWork
 from recado.core.errors import Busy, ConfigurationError
 from recado.migrations import HEAD
-from recado.migrations.unusable import orphaned_log, sqlite_refusal
+from recado.migrations.refusals import orphaned_log, sqlite_refusal
 
 if TYPE_CHECKING:
     from alembic.config import Config
@@ -38,7 +38,7 @@ SCRIPTS: Final = Path(__file__).parent
 VERSIONS: Final = SCRIPTS / "versions"
 WAIT_SECONDS: Final = 30.0
 """How long a migration waits for another process to finish its write."""
-LOOK_SECONDS: Final = 5.0
+POLL_SECONDS: Final = 5.0
 """How long a look at the revision does."""
 _LOCK_PAUSE_SECONDS: Final = 0.05
 _OWNER_ONLY: Final = 0o600
@@ -55,7 +55,7 @@ class SchemaTooNew(ConfigurationError):
     code = "migrations.schema_too_new"
 
 
-class NotOurs(ConfigurationError):
+class NotRecadoDatabase(ConfigurationError):
     """The file has tables and no revision of Recado's: it belongs to something else, or lost its revision."""
 
     code = "migrations.not_ours"
@@ -88,19 +88,19 @@ def migrate_sqlite(
     """Bring the file behind `database_url` to `head`; `metadata_loader` is called only if there is something to do.
 
     Raises `Busy` when another process writes for longer than `wait_seconds`, `SchemaTooNew` for a later release's file,
-    `NotOurs` for one with tables of something else. Without `create` a file that is not there cannot be opened.
+    `NotRecadoDatabase` for one with tables of something else. Without `create` a missing file cannot be opened.
     """
     path = file_of(database_url)
     found = revision_of(path)
     if not is_behind(found, head):
         return MigrationResult(found, found, migrated=False)
-    with _alone(path, wait_seconds):
+    with _file_lock(path, wait_seconds):
         if create and not path.exists():
-            os.close(_owners_own(path))
+            os.close(_open_private(path))
         return _migrate(_exclusive_engine(database_url, path, wait_seconds), path, metadata_loader, versions, head)
 
 
-def revision_of(path: Path, *, wait_seconds: float = LOOK_SECONDS) -> str | None:
+def revision_of(path: Path, *, wait_seconds: float = POLL_SECONDS) -> str | None:
     """The revision of the file at `path`; None when there is no file or nothing in it.
 
     Raises `ConfigurationError` where a log lies beside a file that is not there or empty: to open it deletes the log.
@@ -139,17 +139,17 @@ def file_of(database_url: str) -> Path:
     return path
 
 
-def is_ours(path: Path) -> bool:
-    """Whether a file that is there has a revision; one that is still empty has none. Raises `NotOurs`."""
+def is_recado_database(path: Path) -> bool:
+    """Whether a file that is there has a revision; one that is still empty has none. Raises `NotRecadoDatabase`."""
     if revision_of(path) is not None:
         return True
     try:
-        with closing(_connect(path, LOOK_SECONDS)) as connection:
+        with closing(_connect(path, POLL_SECONDS)) as connection:
             found: tuple[str] | None = connection.execute(_ANY_TABLE).fetchone()
     except sqlite_module().DatabaseError as error:
         raise sqlite_refusal(error, path) or error from error
     if found is not None:
-        raise _not_ours(path, found[0])
+        raise _not_recado(path, found[0])
     return False
 
 
@@ -195,9 +195,9 @@ def _number(revision: str | None) -> int:
 
 
 @contextmanager
-def _alone(path: Path, wait_seconds: float) -> Iterator[None]:
+def _file_lock(path: Path, wait_seconds: float) -> Iterator[None]:
     """Only one process at a time. The lock's file stays: deleting it would let two in."""
-    lock = _owners_own(Path(f"{path}.lock"))
+    lock = _open_private(Path(f"{path}.lock"))
     try:
         _await_lock(lock, path, wait_seconds)
         yield
@@ -221,7 +221,7 @@ def _await_lock(lock: int, path: Path, wait_seconds: float) -> None:
         time.sleep(_LOCK_PAUSE_SECONDS)
 
 
-def _owners_own(path: Path) -> int:
+def _open_private(path: Path) -> int:
     """A file of ours, open for writing; one that is made is its owner's alone from the start, whatever the umask."""
     made = not path.exists()
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, _OWNER_ONLY)
@@ -239,7 +239,7 @@ def _migrate(
             if not is_behind(before, head):
                 return MigrationResult(before, before, migrated=False)
             if before is None:
-                _must_be_empty(connection, path)
+                _require_empty(connection, path)
             _upgrade(connection, metadata_loader(), versions, head)
             after = _revision_in(connection)
     except DBAPIError as error:
@@ -250,14 +250,14 @@ def _migrate(
     return MigrationResult(before, after, migrated=True)
 
 
-def _must_be_empty(connection: Connection, path: Path) -> None:
+def _require_empty(connection: Connection, path: Path) -> None:
     found = connection.exec_driver_sql(_ANY_TABLE).first()
     if found is not None:
-        raise _not_ours(path, str(found[0]))
+        raise _not_recado(path, str(found[0]))
 
 
-def _not_ours(path: Path, table: str) -> NotOurs:
-    return NotOurs(
+def _not_recado(path: Path, table: str) -> NotRecadoDatabase:
+    return NotRecadoDatabase(
         f"{path} has tables ({table}) and no revision of Recado's: "
         "set RECADO_DATABASE_URL to another file, or restore a backup"
     )
@@ -293,7 +293,7 @@ def _exclusive_engine(database_url: str, path: Path, wait_seconds: float) -> Eng
         dbapi.execute("PRAGMA foreign_keys=OFF")
 
     @event.listens_for(engine, "begin")
-    def _begun(connection: Connection) -> None:
+    def _begin(connection: Connection) -> None:
         connection.exec_driver_sql("BEGIN EXCLUSIVE")
 
     return engine

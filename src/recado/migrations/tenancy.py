@@ -21,8 +21,8 @@ log = structlog.get_logger(__name__)
 SYSTEM_POLICY: Final = "recado_system"
 TENANT_POLICY: Final = "recado_tenant"
 _ROWS: Final = ("SELECT", "INSERT", "UPDATE", "DELETE")
-_MAY_NOT: Final = "42501"
-_LEAST_WITH_INHERIT: Final = 16
+_INSUFFICIENT_PRIVILEGE: Final = "42501"
+_MIN_VERSION_WITH_INHERIT: Final = 16
 """Since this version a member can be kept from having a role's rights all the time, and may SET ROLE all the same."""
 
 _WHERE: Final = text("SELECT current_database(), current_schema(), session_user")
@@ -74,7 +74,7 @@ def enforce(connection: Connection, metadata: MetaData, *, only_if_missing: bool
         return False
     statements = _grants_on_schema(place)
     for table in metadata.sorted_tables:
-        statements += _wall(table, place.roles)
+        statements += _row_security(table, place.roles)
     _run(connection, statements)
     log.info("migrations.row_level_security", system=place.roles.system, tenant=place.roles.tenant)
     return True
@@ -114,7 +114,7 @@ def _roles_found(connection: Connection, roles: Roles) -> list[tuple[str, bool, 
 
 def _knows_inherit(connection: Connection) -> bool:
     version = connection.dialect.server_version_info
-    return version is not None and int(version[0]) >= _LEAST_WITH_INHERIT
+    return version is not None and int(version[0]) >= _MIN_VERSION_WITH_INHERIT
 
 
 def _ensure_roles(connection: Connection, place: _Place) -> None:
@@ -133,7 +133,7 @@ def _ensure_roles(connection: Connection, place: _Place) -> None:
     try:
         _run(connection, statements)
     except DBAPIError as error:
-        if getattr(error.orig, "sqlstate", None) != _MAY_NOT:
+        if getattr(error.orig, "sqlstate", None) != _INSUFFICIENT_PRIVILEGE:
             raise
         script = "; ".join(statements)
         raise RolesRefused(
@@ -161,7 +161,7 @@ def _grants_on_schema(place: _Place) -> list[str]:
     ]
 
 
-def _wall(table: Table, roles: Roles) -> list[str]:
+def _row_security(table: Table, roles: Roles) -> list[str]:
     """What puts one table behind its policies, whatever was there before."""
     name, system, tenant = quoted(table.name), quoted(roles.system), quoted(roles.tenant)
     column = tenant_column(table)
@@ -192,7 +192,7 @@ def _sequences(table: Table) -> Sequence[str]:
 
 
 def _in_force(connection: Connection, roles: Roles, metadata: MetaData) -> bool:
-    """Whether each table has what `_wall` would give it; the policies' words are those of the revision."""
+    """Whether each table has what `_row_security` would give it; the policies' words are those of the revision."""
     names = {"system": roles.system, "tenant": roles.tenant}
     policies = {"system_policy": SYSTEM_POLICY, "tenant_policy": TENANT_POLICY}
     forced = {str(row[0]) for row in connection.execute(_FORCED)}

@@ -28,7 +28,7 @@ from recado.core.database.postgres.roles import roles_of
 from recado.core.database.sqlite.driver import sqlite_module
 from recado.core.errors import Conflict, InvalidInput, NotFound, StorageUnavailable
 from recado.core.processes.children import die_with_parent
-from recado.core.processes.folders import Stopped, own_folder, stopped_by
+from recado.core.processes.folders import StoppedBySignal, private_folder, stop_on_signals
 
 if TYPE_CHECKING:
     import psycopg
@@ -62,18 +62,18 @@ def back_up(database_url: str, target: Path, progress: Progress) -> BackupReport
     """Copy the database to a file that is not there yet, readable by its owner only.
 
     Raises `Conflict` for a file that is there, `NotFound` without a database, `InvalidInput`, `StorageUnavailable` and
-    `Stopped` with a sentence when it cannot be done; nothing is left behind then.
+    `StoppedBySignal` with a sentence when it cannot be done; nothing is left behind then.
     """
     started = time.monotonic()
     try:
-        with stopped_by(_STOP_SIGNALS), _renamed_when_complete(target) as part:
+        with stop_on_signals(_STOP_SIGNALS), _renamed_when_complete(target) as part:
             if on_postgresql(database_url):
                 schema = _dump(make_url(database_url), part)
             else:
                 schema = _copy(Path(str(make_url(database_url).database)), part, progress)
             size = part.stat().st_size
-    except Stopped as error:
-        raise Stopped(f"no backup was made: {error}") from error
+    except StoppedBySignal as error:
+        raise StoppedBySignal(f"no backup was made: {error}") from error
     except OSError as error:
         raise StorageUnavailable(f"no backup was made: {error.filename or target}: {error.strerror}") from error
     return BackupReport(str(target), size, round(time.monotonic() - started, 3), schema)
@@ -91,7 +91,7 @@ def _renamed_when_complete(target: Path) -> Iterator[Path]:
         raise _file_exists(target)
     if not target.parent.is_dir():
         raise InvalidInput(f"there is no directory {target.parent}: make it, or name a file elsewhere")
-    with own_folder(target.parent, prefix=_PREFIX, suffix=_SUFFIX) as folder:
+    with private_folder(target.parent, prefix=_PREFIX, suffix=_SUFFIX) as folder:
         part = folder / "copy"
         descriptor = os.open(part, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
         os.fchmod(descriptor, 0o600)  # An odd umask may have taken rights from the owner.
@@ -278,4 +278,4 @@ def _revision(url: URL) -> str | None:
 def _connection(url: URL) -> "closing[psycopg.Connection[tuple[object, ...]]]":
     from recado.core.database.postgres.database import PostgresDatabase
 
-    return closing(PostgresDatabase(url.render_as_string(hide_password=False)).connect_apart())
+    return closing(PostgresDatabase(url.render_as_string(hide_password=False)).open_connection())

@@ -49,7 +49,7 @@ async def through(postgres_database: PostgresDatabase, line: Proxy) -> AsyncIter
     url = make_url(postgres_database.url).set(port=line.port)
     database = PostgresDatabase(url.render_as_string(hide_password=False), outage_seconds=1.0, answer_seconds=3.0)
     yield database
-    line.speak()
+    line.answer_again()
     await database.close()
 
 
@@ -92,7 +92,7 @@ class TestAWebhook:
 
         late = await front.soon(webhook)
         assert line.muted.is_set()
-        line.speak()
+        line.answer_again()
         again = await front.takes(webhook)
 
         assert (late.status, late.body) == (503, b"not confirmed; send again\n")
@@ -104,12 +104,12 @@ class TestAWebhook:
     ) -> None:
         front = Front(await furnished(through))
         assert await front.takes(attacker.true())
-        line.mute()
+        line.stop_answering()
         webhooks = [attacker.true() for _ in range(40)]
         answers = await asyncio.gather(*[front.soon(webhook) for webhook in webhooks])
         assert {answer.status for answer in answers} == {503}
-        line.speak()
-        await through.write(lambda uow: uow.say("SELECT 1"), owner=None)
+        line.answer_again()
+        await through.write(lambda uow: uow.execute_raw("SELECT 1"), owner=None)
         assert await front.takes(webhooks[-1])
         assert await rows_of(postgres_database, webhooks[-1].sid) == 1
 
@@ -117,10 +117,10 @@ class TestAWebhook:
         self, through: PostgresDatabase, line: Proxy, attacker: Attacker
     ) -> None:
         front = Front(await furnished(through))
-        line.mute()
+        line.stop_answering()
         answers = await asyncio.gather(*[front.soon(attacker.true()) for _ in range(20)])
         assert {(answer.status, answer.body) for answer in answers} == {(503, b"not confirmed; send again\n")}
-        line.speak()
+        line.answer_again()
         assert await front.takes(attacker.true())
 
     async def test_is_answered_in_time_by_a_server_whose_processes_stand_still(
@@ -139,7 +139,7 @@ class TestAWebhook:
     ) -> None:
         front = Front(await furnished(database))
         webhooks = [attacker.true() for _ in range(3)]
-        with closing(database.connect_apart()) as other:
+        with closing(database.open_connection()) as other:
             other.execute("BEGIN EXCLUSIVE")
             answers = await asyncio.gather(*[front.soon(webhook) for webhook in webhooks])
             assert {answer.status for answer in answers} == {503}
@@ -193,7 +193,7 @@ class TestAWebhook:
     ) -> None:
         """One timer serves all: when one is over, the next is still to come."""
         app = Front(await furnished(database))
-        with closing(database.connect_apart()) as other:
+        with closing(database.open_connection()) as other:
             other.execute("BEGIN EXCLUSIVE")
             early = asyncio.ensure_future(app.soon(attacker.true()))
             await asyncio.sleep(SOON / 2)  # Not at once; how much later does not matter.
@@ -233,12 +233,12 @@ class TestASilentServer:
     async def test_gives_threads_back_and_lets_the_database_be_closed(
         self, through: PostgresDatabase, line: Proxy
     ) -> None:
-        await through.write(lambda uow: uow.say("SELECT 1"), owner=None)
-        await through.read(lambda uow: uow.say("SELECT 1"), owner=None)
-        line.mute()
-        asked = [through.write(lambda uow: uow.say("SELECT 1"), owner=None) for _ in range(20)]
-        asked += [through.read(lambda uow: uow.say("SELECT 1"), owner=None) for _ in range(40)]
-        heartbeat = through.write_from_thread(lambda uow: uow.say("SELECT 1"))
+        await through.write(lambda uow: uow.execute_raw("SELECT 1"), owner=None)
+        await through.read(lambda uow: uow.execute_raw("SELECT 1"), owner=None)
+        line.stop_answering()
+        asked = [through.write(lambda uow: uow.execute_raw("SELECT 1"), owner=None) for _ in range(20)]
+        asked += [through.read(lambda uow: uow.execute_raw("SELECT 1"), owner=None) for _ in range(40)]
+        heartbeat = through.write_from_thread(lambda uow: uow.execute_raw("SELECT 1"))
         async with asyncio.timeout(BOUND):
             answers = await asyncio.gather(*asked, return_exceptions=True)
             await asyncio.gather(asyncio.wrap_future(heartbeat), return_exceptions=True)
@@ -247,7 +247,7 @@ class TestASilentServer:
             await through.close()
 
     async def test_is_noticed_by_who_asks_for_the_time(self, through: PostgresDatabase, line: Proxy) -> None:
-        line.mute()
+        line.stop_answering()
         with pytest.raises(StorageUnavailable):
             await asyncio.to_thread(lambda: through.clock)
 
@@ -255,11 +255,11 @@ class TestASilentServer:
 async def test_a_file_that_another_holds_is_given_up_by_all_who_wait_at_once(database: SqliteDatabase) -> None:
     """Those who wait behind the first do not wait from the start: that would be twenty times as long for the last."""
     impatient = SqliteDatabase(database.url, lock_seconds=2.0)
-    with closing(database.connect_apart()) as other:
+    with closing(database.open_connection()) as other:
         other.execute("BEGIN EXCLUSIVE")
-        first = asyncio.ensure_future(impatient.write(lambda uow: uow.say("SELECT 1"), owner=None))
+        first = asyncio.ensure_future(impatient.write(lambda uow: uow.execute_raw("SELECT 1"), owner=None))
         await asyncio.sleep(0)
-        asked = [impatient.write(lambda uow: uow.say("SELECT 1"), owner=None) for _ in range(30)]
+        asked = [impatient.write(lambda uow: uow.execute_raw("SELECT 1"), owner=None) for _ in range(30)]
         async with asyncio.timeout(BOUND):
             answers = await asyncio.gather(first, *asked, return_exceptions=True)
         other.execute("ROLLBACK")

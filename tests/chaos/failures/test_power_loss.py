@@ -70,7 +70,7 @@ async def recording(tmp_path: Path) -> Recording:
     clock = FrozenClock(NOON)
     database = SqliteDatabase(f"sqlite:///{file}")
     world = await World.open(database, clock, UuidV7(clock, random.Random(SEED).getrandbits))  # noqa: S311
-    with closing(database.connect_apart()) as keeper:
+    with closing(database.open_connection()) as keeper:
         keeper.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
         base = Path(shutil.copy(file, tmp_path / "base.db"))
         log = file.with_name("recado.db-wal")

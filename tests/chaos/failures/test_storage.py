@@ -67,7 +67,7 @@ class TestAHeldDatabase:
     """Another process is in the middle of something: `BEGIN EXCLUSIVE` and no end of it for a while."""
 
     async def test_is_waited_for(self, world: World, database: SqliteDatabase) -> None:
-        with closing(database.connect_apart()) as other:
+        with closing(database.open_connection()) as other:
             other.execute("BEGIN EXCLUSIVE")
             asyncio.get_running_loop().call_later(0.3, other.execute, "ROLLBACK")
             sid = await world.receives("oi")

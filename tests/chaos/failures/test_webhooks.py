@@ -104,7 +104,7 @@ def _resident() -> int:
     return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
 
 
-async def storm(app: ASGIApp, attacker: Attacker, count: int) -> Counter[int]:
+async def disturb(app: ASGIApp, attacker: Attacker, count: int) -> Counter[int]:
     statuses = Counter[int]()
     for _ in range(count // AT_ONCE):
         answers = await asyncio.gather(*[post(app, attacker.next()) for _ in range(AT_ONCE)])
@@ -115,9 +115,9 @@ async def storm(app: ASGIApp, attacker: Attacker, count: int) -> Counter[int]:
 @pytest.mark.parametrize("count", [2_000, pytest.param(100_000, marks=pytest.mark.slow)])
 async def test_none_of_them_breaks_anything(container: Container, count: int) -> None:
     app, attacker = build_app(container), Attacker(SEED, ACCOUNT, NUMBER, TOKEN)
-    statuses = await storm(app, attacker, count // 5)
+    statuses = await disturb(app, attacker, count // 5)
     before, began = await resident(container), time.monotonic()
-    statuses += await storm(app, attacker, count - count // 5)
+    statuses += await disturb(app, attacker, count - count // 5)
     took, grown = time.monotonic() - began, await resident(container) - before
     rate = 0.8 * count / took
     figures = f"{dict(sorted(statuses.items()))}, {rate:.0f}/s, {grown / MEBIBYTE:.1f} MiB more"

@@ -26,16 +26,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.teeth:
         return _show_teeth(range(options.start, options.start + options.seeds), options.jobs)
     if options.seed is not None:
-        tell = _say if options.trace else None
+        print_summary = _print if options.trace else None
         if options.mutate is None:
-            verdict = simulate(options.seed, tell=tell)
+            verdict = simulate(options.seed, print_summary=print_summary)
         else:
-            verdict = simulate_without(options.mutate, options.seed, alone=options.alone, tell=tell)
-        _say(
+            verdict = simulate_without(options.mutate, options.seed, alone=options.alone, print_summary=print_summary)
+        _print(
             f"seed {verdict.seed}: {verdict.messages} messages, {verdict.days:.2f} days, {verdict.steps} steps, "
             f"{verdict.cpu:.2f}s, digest {verdict.digest:08x}, {dict(verdict.outcomes)}"
         )
-        _tell_violations(verdict)
+        _print_violations(verdict)
         return 1 if verdict.violations else 0
     return _play_many(range(options.start, options.start + options.seeds), options.jobs)
 
@@ -59,11 +59,11 @@ def _play_many(seeds: Sequence[int], jobs: int) -> int:
         total.add(verdict)
         if verdict.violations:
             failed += 1
-            _tell_violations(verdict)
+            _print_violations(verdict)
         if total.seeds % 100 == 0:
-            _say(f"… {total.seeds} seeds, {total.days:.0f} days, {failed} failed")
-    total.tell(time.perf_counter() - began)
-    _say(f"{failed} of {total.seeds} seeds broke the promise" if failed else "the promise was kept")
+            _print(f"… {total.seeds} seeds, {total.days:.0f} days, {failed} failed")
+    total.print_summary(time.perf_counter() - began)
+    _print(f"{failed} of {total.seeds} seeds broke the promise" if failed else "the promise was kept")
     return 1 if failed else 0
 
 
@@ -79,12 +79,12 @@ def _show_teeth(seeds: Sequence[int], jobs: int) -> int:
     """0 when every wall held and every pair, once gone, was missed."""
     tasks = [(name, seeds, alone) for name in MUTATIONS for alone in (True, False)]
     bitten = True
-    _say("| fence taken away | wall behind it | fence alone | fence and wall |")
-    _say("|---|---|---|---|")
+    _print("| fence taken away | wall behind it | fence alone | fence and wall |")
+    _print("|---|---|---|---|")
     with multiprocessing.get_context("spawn").Pool(jobs) as pool:
         found = iter(pool.imap(bite, tasks, chunksize=1))
         for name, alone, both in zip(MUTATIONS, found, found, strict=True):
-            _say(f"| {name} | {MUTATIONS[name].behind} | {_held(alone)} | {_missed(both)} |")
+            _print(f"| {name} | {MUTATIONS[name].behind} | {_held(alone)} | {_missed(both)} |")
             bitten = bitten and alone.seed is None and both.seed is not None
     return 0 if bitten else 1
 
@@ -118,26 +118,26 @@ class Summary:
         self.outcomes += verdict.outcomes
         self.counts += verdict.counts
 
-    def tell(self, wall: float) -> None:
+    def print_summary(self, wall: float) -> None:
         minutes = wall / 60
-        _say(
+        _print(
             f"{self.seeds} seeds, {self.messages} messages, {self.days:.1f} simulated days in {wall:.1f}s: "
             f"{self.seeds / minutes:.0f} seeds and {self.days / minutes:.0f} simulated days per minute, "
             f"{self.cpu / max(1, self.seeds):.3f}s of CPU a seed"
         )
-        _say("outcomes: " + ", ".join(f"{name} {n}" for name, n in sorted(self.outcomes.items())))
-        _say("faults: " + ", ".join(f"{name} {n}" for name, n in sorted(self.counts.items())))
+        _print("outcomes: " + ", ".join(f"{name} {n}" for name, n in sorted(self.outcomes.items())))
+        _print("faults: " + ", ".join(f"{name} {n}" for name, n in sorted(self.counts.items())))
 
 
-def _tell_violations(verdict: Verdict) -> None:
+def _print_violations(verdict: Verdict) -> None:
     if verdict.violations:
-        _say(f"seed {verdict.seed} broke the promise:")
+        _print(f"seed {verdict.seed} broke the promise:")
         for violation, times in list(Counter(verdict.violations).items())[:MOST]:
-            _say(f"  {violation}" + (f" ({times} times)" if times > 1 else ""))
-        _say("  " + REPLAY.format(seed=verdict.seed))
+            _print(f"  {violation}" + (f" ({times} times)" if times > 1 else ""))
+        _print("  " + REPLAY.format(seed=verdict.seed))
 
 
-def _say(line: str) -> None:
+def _print(line: str) -> None:
     print(line, flush=True)  # noqa: T201 - this is what it is for
 
 

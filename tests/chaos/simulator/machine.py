@@ -115,7 +115,7 @@ class SimHeartbeat(Heartbeat):
         while True:
             await asyncio.sleep(self._lease.total_seconds() / 3)
             if self._world.happens("heartbeat missed"):
-                self._world.hardship()
+                self._world.delay_expected()
                 continue
             try:
                 self.beat()
@@ -197,7 +197,7 @@ class SimChild(asyncio.SubprocessTransport):
 
     # What the child does
 
-    def tell(self, word: bytes) -> None:
+    def print_summary(self, word: bytes) -> None:
         """The parent hears of it in a moment, if it still listens."""
         self._loop.later(0.0005, partial(self._protocol.pipe_data_received, 1, word))
 
@@ -442,7 +442,7 @@ class Machine:
             await asyncio.wait({handed, told_to_stop}, return_when=asyncio.FIRST_COMPLETED)
             if not handed.done():
                 break
-            child.tell(BEGUN)
+            child.print_summary(BEGUN)
             job = await parts.queue.find_claimed(*handed.result())
             if job is not None:
                 running = asyncio.create_task(worker.run_one(job))
@@ -450,7 +450,7 @@ class Machine:
                 running.cancel()
                 await asyncio.wait({running})
             if not stopping.is_set():
-                child.tell(DONE)
+                child.print_summary(DONE)
         child.end(GAVE_BACK)
 
 

@@ -41,7 +41,7 @@ class Number:
     address: Address
 
 
-class Town:
+class Scenario:
     """Everything outside that acts by itself."""
 
     def __init__(self, world: World, machine: Machine, numbers: list[Number]) -> None:
@@ -106,7 +106,7 @@ class Town:
         if world.happens("webhook twice"):
             self._soon(delay + world.chance.choice((0.0, 0.01, 20.0)), post)
 
-    def meet_at_the_boundary(self, *, by_sleeping: bool = False) -> bool:
+    def write_at_the_boundary(self, *, by_sleeping: bool = False) -> bool:
         """Somebody writes at the very moment at which they have been silent for long enough, and others look then."""
         world, chance = self.world, self.world.chance
         found = self._quiet_soon(math.inf if by_sleeping else SOON)
@@ -115,13 +115,13 @@ class Town:
         lane, ahead = chance.choice(found)
         if by_sleeping and ahead > 2.0:
             world.clock.slept += ahead - 1.0
-            world.hardship()
+            world.delay_expected()
             ahead = 1.0
         who, number = self._parties[lane]
         if chance.random() < 0.8:
-            self._soon(max(0.0, ahead + self._hair()), partial(self._say_at_once, who, number))
+            self._soon(max(0.0, ahead + self._small_offset()), partial(self._say_at_once, who, number))
         for _ in range(chance.randint(1, 3)):
-            self._soon(max(0.0, ahead + self._hair()), self._run_idle_expiry)
+            self._soon(max(0.0, ahead + self._small_offset()), self._run_idle_expiry)
         return True
 
     def _quiet_soon(self, within: float) -> list[tuple[str, float]]:
@@ -137,7 +137,7 @@ class Town:
         ]
         return [(lane, ahead) for lane, ahead in limits if 0.0 < ahead < within]
 
-    def _hair(self) -> float:
+    def _small_offset(self) -> float:
         """How far from the boundary: nothing, the smallest step there is, about a commit, or a second."""
         chance = self.world.chance
         return chance.choice((0.0, 1e-6, 1e-3, 0.01, 0.02, 1.0)) * chance.choice((-1.0, 1.0, chance.random()))
@@ -219,7 +219,7 @@ class Town:
 
     # --- What happens by itself ---------------------------------------------------------------------------------------
 
-    async def unrest(self, seconds: float) -> None:
+    async def inject_faults(self, seconds: float) -> None:
         """Everything that strikes at a moment of its own, for as long as an episode lasts."""
         world = self.world
         events: dict[str, Callable[[], Awaitable[None] | None]] = {
@@ -229,20 +229,20 @@ class Town:
             "outage of the database": self._outage,
             "host sleeps": self._sleep,
             "clock step": self._step_clock,
-            "person takes": partial(self._person, "take"),
-            "person replies": partial(self._person, "reply"),
-            "person releases": partial(self._person, "release"),
-            "operator retries": partial(self._operator, "retry"),
-            "operator forces": partial(self._operator, "force"),
-            "operator discards": partial(self._operator, "discard"),
-            "message at the boundary": self._meet,
+            "person takes": partial(self._person_acts, "take"),
+            "person replies": partial(self._person_acts, "reply"),
+            "person releases": partial(self._person_acts, "release"),
+            "operator retries": partial(self._operator_acts, "retry"),
+            "operator forces": partial(self._operator_acts, "force"),
+            "operator discards": partial(self._operator_acts, "discard"),
+            "message at the boundary": self._write_at_the_boundary,
         }
         rates = {name: world.plan.rate(name) for name in events}
         total = sum(rates.values())
         until = world.loop.time() + seconds
         while total > 0.0:
             await asyncio.sleep(world.chance.expovariate(total))
-            if world.loop.time() >= until or world.calm:
+            if world.loop.time() >= until or world.faults_over:
                 return
             name = world.chance.choices(list(rates), list(rates.values()))[0]
             world.counts[name] += 1
@@ -263,18 +263,18 @@ class Town:
     def _stop_for_a_while(self) -> None:
         world = self.world
         process = world.chance.choice(self.machine.everybody() or [self.machine.api]).process
-        world.stand_still(process, world.chance.choice((3.0, 40.0, 400.0)))
+        world.suspend(process, world.chance.choice((3.0, 40.0, 400.0)))
 
     def _sleep(self) -> None:
         """The whole host sleeps, and the world goes on."""
         world = self.world
         most = world.chance.choice((10.0, 100.0, 3600.0)) * world.chance.random()
         for parts in self.machine.everybody():
-            world.stand_still(parts.process, most)
+            world.suspend(parts.process, most)
 
-    def end_of_unrest(self) -> None:
+    def stop_faults(self) -> None:
         """The faults are over: whatever stands still goes on."""
-        self.world.calm = True
+        self.world.faults_over = True
         self.world.trace("calm")
         self.machine.storage.down = False
         for parts in self.machine.everybody():
@@ -284,23 +284,23 @@ class Town:
     def _outage(self) -> None:
         world, storage = self.world, self.machine.storage
         storage.down = True
-        world.hardship()
+        world.delay_expected()
 
         def end() -> None:
             storage.down = False
-            world.hardship()
+            world.delay_expected()
 
         world.loop.later(world.chance.uniform(0.5, 90.0), end)
 
-    def _meet(self) -> None:
-        self.meet_at_the_boundary()
+    def _write_at_the_boundary(self) -> None:
+        self.write_at_the_boundary()
 
     def _step_clock(self) -> None:
         self.world.clock.stepped = self.world.chance.uniform(-1.0, 1.0)
 
     # --- People and operators -----------------------------------------------------------------------------------------
 
-    async def _person(self, deed: str) -> None:
+    async def _person_acts(self, deed: str) -> None:
         world = self.world
         found = self.machine.storage.rows("SELECT id, owner_id FROM conversations WHERE status <> 'closed' ORDER BY id")
         if not found:
@@ -318,7 +318,7 @@ class Town:
 
         await self._try(act)
 
-    async def _operator(self, deed: str) -> None:
+    async def _operator_acts(self, deed: str) -> None:
         world, storage = self.world, self.machine.storage
         status = "status = 'dead'" if deed != "discard" else "status IN ('dead', 'waiting', 'collecting')"
         found = storage.rows(f"SELECT id FROM message_queue WHERE {status} AND name LIKE '%.%' ORDER BY id")

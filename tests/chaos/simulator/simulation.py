@@ -27,7 +27,7 @@ from tests.chaos.simulator.oracle import Oracle
 from tests.chaos.simulator.outside.agents import PlayedError
 from tests.chaos.simulator.outside.twilio import ACCOUNT, SimTwilio
 from tests.chaos.simulator.plan import Plan, plan
-from tests.chaos.simulator.scenario import CUSTOMERS, Number, Town
+from tests.chaos.simulator.scenario import CUSTOMERS, Number, Scenario
 from tests.chaos.simulator.storage import Disk, Storage, disk
 from tests.chaos.simulator.world import World
 
@@ -57,11 +57,11 @@ class Verdict:
     counts: Counter[str] = field(default_factory=Counter)
 
 
-def simulate(seed: int, *, tell: Callable[[str], None] | None = None, on: Disk | None = None) -> Verdict:
+def simulate(seed: int, *, print_summary: Callable[[str], None] | None = None, on: Disk | None = None) -> Verdict:
     """Play one world to its end."""
     began = time.process_time()
     chance = random.Random(seed)  # noqa: S311 - chance that repeats is the point
-    world = World(plan(seed, chance), chance, tell=tell)
+    world = World(plan(seed, chance), chance, print_summary=print_summary)
     storage = Storage(world, on or disk())
     with _quietly(world):
         simulation = Simulation(world, storage)
@@ -69,8 +69,8 @@ def simulate(seed: int, *, tell: Callable[[str], None] | None = None, on: Disk |
             world.loop.run_until_complete(simulation.play())
         except Exception as error:  # noqa: BLE001 - a world that cannot be played is a failure with a seed
             simulation.violations.append(f"the simulation broke: {error!r}")
-            if tell is not None:
-                tell(traceback.format_exc())
+            if print_summary is not None:
+                print_summary(traceback.format_exc())
         finally:
             world.over()
             world.loop.bury()
@@ -133,7 +133,7 @@ class Simulation:
         self.world = world
         self.storage = storage
         self.machine = Machine(world, storage, SimTwilio(world))
-        self.town = Town(world, self.machine, self._numbers(world.plan))
+        self.scenario = Scenario(world, self.machine, self._numbers(world.plan))
         self.violations: list[str] = []
 
     def _numbers(self, plan_: Plan) -> list[Number]:
@@ -164,7 +164,7 @@ class Simulation:
             if episode and self._all_quiet():
                 self._night()
             await self._episode()
-        self.town.end_of_unrest()
+        self.scenario.stop_faults()
         await self._settle(PATIENCE)
         await self._last_news()
         await self._fall_silent()
@@ -174,10 +174,10 @@ class Simulation:
         world = self.world
         seconds = EPISODE * world.chance.choice((0.2, 1.0, 1.0, 4.0))
         busy = [
-            world.loop.start_in(None, self.town.write_in_bursts(who % len(CUSTOMERS), seconds))
+            world.loop.start_in(None, self.scenario.write_in_bursts(who % len(CUSTOMERS), seconds))
             for who in range(world.plan.customers)
         ]
-        busy.append(world.loop.start_in(None, self.town.unrest(seconds)))
+        busy.append(world.loop.start_in(None, self.scenario.inject_faults(seconds)))
         await asyncio.wait(busy)
         for task in busy:
             task.result()
@@ -185,13 +185,13 @@ class Simulation:
 
     def _night(self) -> None:
         """Hours in which nobody writes: nothing is worth simulating but that they have passed."""
-        if self.world.chance.random() < 0.5 or not self.town.meet_at_the_boundary(by_sleeping=True):
+        if self.world.chance.random() < 0.5 or not self.scenario.write_at_the_boundary(by_sleeping=True):
             self._sleep(self.world.chance.choice((600.0, 3600.0, 36_000.0, 100_000.0)) * self.world.chance.random())
         self.machine.twilio.deliver_late()
 
     def _sleep(self, seconds: float) -> None:
         self.world.clock.slept += seconds
-        self.world.hardship()
+        self.world.delay_expected()
 
     async def _last_news(self) -> None:
         """What Twilio held back comes at last, and where webhooks were lost its list is swept once more."""
@@ -220,7 +220,7 @@ class Simulation:
                 return
 
     def _all_quiet(self) -> bool:
-        return self.town.calls == 0 and not self._unfinished()
+        return self.scenario.calls == 0 and not self._unfinished()
 
     def _unfinished(self) -> int:
         count = self.storage.look(

@@ -292,14 +292,14 @@ class ProcessDatabase:
             if world.happens("kill after a commit"):
                 self._process.kill()
             elif world.happens("stands still after a commit"):
-                world.stand_still(self._process, world.chance.choice((5.0, 35.0, 60.0, 400.0)))
+                world.suspend(self._process, world.chance.choice((5.0, 35.0, 60.0, 400.0)))
 
     def _store(self, items: "list[Item[Any]]", name: str) -> bool:
         """Whether any row was changed."""
         if self._storage.down:
             for item in items:
                 item.error = StorageUnavailable("the database cannot store now (played); nothing was stored")
-                item.give()
+                item.resolve()
             return False
         changed = self._storage.commit(items, name)
         if changed:

@@ -91,7 +91,9 @@ class Truth:
 class World:
     """One seed's world."""
 
-    def __init__(self, plan: Plan, chance: random.Random, *, tell: Callable[[str], None] | None = None) -> None:
+    def __init__(
+        self, plan: Plan, chance: random.Random, *, print_summary: Callable[[str], None] | None = None
+    ) -> None:
         self.plan = plan
         self.chance = chance
         self.loop = VirtualLoop()
@@ -99,27 +101,27 @@ class World:
         self.truth = Truth()
         self.counts: Counter[str] = Counter()
         self.digest = 0
-        self.calm = False
+        self.faults_over = False
         """The faults are over; everything has to come to its end now."""
-        self._tell = tell
+        self._tell = print_summary
 
     def happens(self, fault: str) -> bool:
         """Whether a fault of this world strikes here."""
         rate = self.plan.rate(fault)
-        if rate <= 0.0 or self.calm or self.chance.random() >= rate:
+        if rate <= 0.0 or self.faults_over or self.chance.random() >= rate:
             return False
         self.counts[fault] += 1
         self.trace(f"! {fault}")
         return True
 
-    def hardship(self) -> None:
+    def delay_expected(self) -> None:
         """From here on, living workers may lose their leases."""
         self.truth.hardships.append(self.loop.time())
 
-    def stand_still(self, process: Process, most: float) -> None:
+    def suspend(self, process: Process, most: float) -> None:
         """As with SIGSTOP, or a virtual machine that is moved: later it goes on as if nothing had been."""
         seconds = most * self.chance.random()
-        self.hardship()
+        self.delay_expected()
         self.trace(f"{process.name} stands still for {seconds:.1f}s")
         process.stopped = True
         process.last_disturbed = self.loop.time()

@@ -23,7 +23,7 @@ POINTS: Final[Mapping[str, Sequence[str]]] = {
     **{worker: [point for point in CRASH_POINTS if point != "after_accept"] for worker in WORKERS},
 }
 
-_BLOWS: Mapping[str, int] = {
+_FAULTS: Mapping[str, int] = {
     "api": 22,
     "worker-1": 27,
     "worker-2": 27,
@@ -33,8 +33,8 @@ _BLOWS: Mapping[str, int] = {
     "worker-2 SIGTERM": 4,
     "api SIGTERM": 5,
 }
-_WEATHER: Mapping[str, int] = {"none": 88, "model killed": 4, "model stands still": 4, "emulator stands still": 4}
-SERVERS_WEATHER: Final[Mapping[str, Mapping[str, int]]] = {
+_DISTURBANCES: Mapping[str, int] = {"none": 88, "model killed": 4, "model stands still": 4, "emulator stands still": 4}
+SERVER_DISTURBANCES: Final[Mapping[str, Mapping[str, int]]] = {
     "postgres": {"postgres killed": 6, "postgres stands still": 2},
     "redis": {"redis killed": 6, "redis stands still": 4, "redis flushed": 6, "redis full": 4},
     "sqs": {"sqs killed": 5, "sqs stands still": 5},
@@ -43,12 +43,12 @@ SERVERS_WEATHER: Final[Mapping[str, Mapping[str, int]]] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Blow:
+class Fault:
     """One cycle: how long to wait before it, whom it hits, how, and the weather."""
 
     after: float
     name: str
-    weather: str
+    disturbance: str
     lasts: float
 
     @property
@@ -65,24 +65,26 @@ class Blow:
         return signal.SIGTERM if self.name.endswith("SIGTERM") else signal.SIGKILL
 
 
-def blows(seed: int, cycles: int, every: tuple[float, float], weather: Mapping[str, int] | None = None) -> list[Blow]:
-    """The whole torture, known before it begins; `weather` is what else there is to hit."""
-    sky = {**_WEATHER, **(weather or {})}
+def faults(
+    seed: int, cycles: int, every: tuple[float, float], disturbance: Mapping[str, int] | None = None
+) -> list[Fault]:
+    """The whole torture, known before it begins; `disturbance` is what else there is to hit."""
+    disturbance = {**_DISTURBANCES, **(disturbance or {})}
     chance = random.Random(f"blows {seed}")  # noqa: S311 - no secret
-    names, weights = list(_BLOWS), list(_BLOWS.values())
-    skies, likely = list(sky), list(sky.values())
+    names, weights = list(_FAULTS), list(_FAULTS.values())
+    disturbances, likely = list(disturbance), list(disturbance.values())
     return [
-        Blow(
+        Fault(
             chance.uniform(*every),
             chance.choices(names, weights)[0],
-            chance.choices(skies, likely)[0],
+            chance.choices(disturbances, likely)[0],
             chance.uniform(0.3, 4.0),
         )
         for _ in range(cycles)
     ]
 
 
-class Executioner:
+class FaultInjector:
     """Strikes, revives, and lets what stands still go on when its time is over."""
 
     def __init__(self, processes: Mapping[str, Target], kills: list[Kill], seed: int) -> None:
@@ -90,25 +92,25 @@ class Executioner:
         self._chance = random.Random(f"arms {seed}")  # noqa: S311 - no secret
         self._kills = kills
         self._still: dict[str, float] = {}
-        self._peace = False
-        self.dealt: Counter[str] = Counter()
+        self._stopped = False
+        self.injected: Counter[str] = Counter()
 
-    def strike(self, blow: Blow, now: float, monotonic: float) -> None:
-        for target in blow.targets:
-            if self._processes[target].strike(blow.signal) and target in WORKERS and blow.signal is signal.SIGKILL:
+    def inject(self, fault: Fault, now: float, monotonic: float) -> None:
+        for target in fault.targets:
+            if self._processes[target].inject(fault.signal) and target in WORKERS and fault.signal is signal.SIGKILL:
                 self._kills.append(Kill(target, now))
-        self.dealt[blow.name] += 1
-        who, _, what = blow.weather.partition(" ")
+        self.injected[fault.name] += 1
+        who, _, what = fault.disturbance.partition(" ")
         if what and who not in self._still:
-            self.dealt[blow.weather] += 1
-            self._processes[who].storm(what)
-            self._still[who] = monotonic + blow.lasts
+            self.injected[fault.disturbance] += 1
+            self._processes[who].disturb(what)
+            self._still[who] = monotonic + fault.lasts
 
     def incarnation(self, name: str) -> int:
         """How often a process has been started."""
         return self._processes[name].incarnation
 
-    def tend(self, now: float, monotonic: float) -> None:
+    def restart_ended(self, now: float, monotonic: float) -> None:
         """Start what has ended, unless it is meant to be away for a while."""
         for who in [name for name, until in self._still.items() if until <= monotonic]:
             del self._still[who]
@@ -116,24 +118,24 @@ class Executioner:
         for name, process in self._processes.items():
             if name not in self._still and not process.lives:
                 if process.killed_itself:
-                    self._came_to_its_point(process, now)
-                process.revive(self._arms(name))
+                    self._reached_crash_point(process, now)
+                process.start_again(self._crash_point(name))
 
-    def clear_up(self) -> None:
+    def stop_faults(self) -> None:
         """Fine weather from now on; whoever is armed is started anew."""
         for process in self._processes.values():
             if process.armed is not None:
-                process.strike(signal.SIGTERM)
-        self._peace = True
+                process.inject(signal.SIGTERM)
+        self._stopped = True
         self._still = dict.fromkeys(self._still, 0.0)
 
-    def _came_to_its_point(self, process: Target, now: float) -> None:
-        self.dealt[f"itself {process.armed}"] += 1
+    def _reached_crash_point(self, process: Target, now: float) -> None:
+        self.injected[f"itself {process.armed}"] += 1
         if process.name in WORKERS:
             self._kills.append(Kill(process.name, now))
 
-    def _arms(self, name: str) -> str | None:
+    def _crash_point(self, name: str) -> str | None:
         """The crash point a process is started with: at these places a random kill hardly ever hits."""
-        if self._peace or name not in POINTS or self._chance.random() >= ARMED:
+        if self._stopped or name not in POINTS or self._chance.random() >= ARMED:
             return None
         return self._chance.choice(POINTS[name])

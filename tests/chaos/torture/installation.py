@@ -21,7 +21,7 @@ from recado.channels.twilio.accounts import NewNumber
 from recado.conversation.values import AccountSid, Address
 from recado.emulator.phone.client import EmulatorClient
 from recado.identity.service import OwnerChanges, Registration
-from recado.migrations.starting import migrate
+from recado.migrations.startup import migrate
 from recado.settings import load_settings
 from tests.chaos.torture.judging.ledger import Ledger, opened
 from tests.chaos.torture.processes import Process
@@ -54,7 +54,7 @@ SHOPS: Final = (
 
 
 @dataclass(frozen=True, slots=True)
-class Scene:
+class Installation:
     """Where everything is."""
 
     directory: Path
@@ -68,7 +68,7 @@ class Scene:
     broker: Mapping[str, str]
 
     @classmethod
-    def at(cls, directory: Path, seed: int, lease: float, backend: str, servers: "Servers") -> "Scene":
+    def at(cls, directory: Path, seed: int, lease: float, backend: str, servers: "Servers") -> "Installation":
         """A SQLite file in the directory, unless there is a PostgreSQL."""
         url = f"sqlite:///{directory / 'recado.db'}"
         if servers.postgres is not None:
@@ -143,7 +143,7 @@ class Scene:
 
     # --- Owners -------------------------------------------------------------------------------------------------------
 
-    def furnish(self) -> None:
+    def create_owners(self) -> None:
         """Make the database, and in it the owners with their numbers and agents."""
         settings = load_settings(self.env(self.lease), purpose="cli")
         migrate(settings.database_url, metadata)
@@ -167,7 +167,7 @@ class Scene:
             return AgentForm(agent=shop.agent)
         return AgentForm(agent="llm", model="scripted", base_url=f"http://127.0.0.1:{self.model_port}/v1", api_key="k")
 
-    def introduce(self) -> None:
+    def register_numbers(self) -> None:
         """Tell the emulator of the accounts and numbers, and what a provider does that has a bad day."""
         twilio = self.emulator
         hook = f"http://127.0.0.1:{self.api_port}/webhooks/twilio/messages"

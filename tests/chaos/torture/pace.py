@@ -11,7 +11,7 @@ _NEWS = 0.3
 _LOOK_SECONDS = 0.2
 
 
-class Pace:
+class MachinePace:
     """Told again and again what the API's process is, it finds out how long its starts take."""
 
     def __init__(self, first: float) -> None:
@@ -20,7 +20,7 @@ class Pace:
         self._began: float | None = None
         self._looked = 0.0
 
-    def look(self, incarnation: int, serves: Callable[[], bool], now: float) -> None:
+    def sample(self, incarnation: int, serves: Callable[[], bool], now: float) -> None:
         """`serves` is asked only while a start is under way."""
         if incarnation != self._incarnation:
             if self._incarnation and self._began is not None:

@@ -31,10 +31,10 @@ class Target(Protocol):
     def lives(self) -> bool: ...
     @property
     def killed_itself(self) -> bool: ...
-    def strike(self, number: signal.Signals) -> bool: ...
-    def storm(self, what: str) -> None: ...
+    def inject(self, number: signal.Signals) -> bool: ...
+    def disturb(self, what: str) -> None: ...
     def clear(self) -> None: ...
-    def revive(self, crash_at: str | None = None) -> None: ...
+    def start_again(self, crash_at: str | None = None) -> None: ...
 
 
 class Process:
@@ -46,7 +46,7 @@ class Process:
         self._env = env
         self._log = log
         self._running: subprocess.Popen[bytes] | None = None
-        self._struck: signal.Signals | None = None
+        self._signalled: signal.Signals | None = None
         self.armed: str | None = None
         self.incarnation = 0
         self.surprises: list[str] = []
@@ -64,40 +64,40 @@ class Process:
                 stderr=stream,
                 start_new_session=True,
             )
-        self._struck = None
+        self._signalled = None
         self.incarnation += 1
 
     @property
     def lives(self) -> bool:
         return self._running is not None and self._running.poll() is None
 
-    def strike(self, number: signal.Signals) -> bool:
+    def inject(self, number: signal.Signals) -> bool:
         """Send a signal; False when it was not running. An end after this surprises nobody."""
         if not self.lives or self._running is None:
             return False
         if number in (signal.SIGKILL, signal.SIGTERM):
-            self._struck = number
+            self._signalled = number
         self._running.send_signal(number)
         if number is signal.SIGKILL:
             self._running.wait()
         return True
 
-    def storm(self, what: str) -> None:
+    def disturb(self, what: str) -> None:
         """Bad weather: `killed` until it is revived, or `stands still` until it clears."""
-        self.strike(_SIGNALS[what])
+        self.inject(_SIGNALS[what])
 
     def clear(self) -> None:
-        self.strike(signal.SIGCONT)
+        self.inject(signal.SIGCONT)
 
     @property
     def killed_itself(self) -> bool:
         """It came to the crash point it was armed with."""
         ended = self._running is not None and self._running.poll() == -signal.SIGKILL
-        return ended and self._struck is not signal.SIGKILL and self.armed is not None
+        return ended and self._signalled is not signal.SIGKILL and self.armed is not None
 
-    def revive(self, crash_at: str | None = None) -> None:
+    def start_again(self, crash_at: str | None = None) -> None:
         """Start it again after it has ended; an end that nobody asked for is kept for the report."""
-        if not (self._struck or self.killed_itself) and self._running is not None:
+        if not (self._signalled or self.killed_itself) and self._running is not None:
             self.surprises.append(f"{self.name} ended by itself with status {self._running.returncode}")
         self.start(crash_at)
 
@@ -146,7 +146,7 @@ class ServerTarget:
     def killed_itself(self) -> bool:
         return False
 
-    def strike(self, number: signal.Signals) -> bool:
+    def inject(self, number: signal.Signals) -> bool:
         if not self.lives:
             return False
         if number is signal.SIGKILL:
@@ -155,13 +155,13 @@ class ServerTarget:
             self._server.signal(number)
         return True
 
-    def storm(self, what: str) -> None:
-        self.strike(_SIGNALS[what])
+    def disturb(self, what: str) -> None:
+        self.inject(_SIGNALS[what])
 
     def clear(self) -> None:
-        self.strike(signal.SIGCONT)
+        self.inject(signal.SIGCONT)
 
-    def revive(self, crash_at: str | None = None) -> None:  # noqa: ARG002 - it knows no crash points
+    def start_again(self, crash_at: str | None = None) -> None:  # noqa: ARG002 - it knows no crash points
         self._server.launch()
         self.incarnation += 1
 
@@ -173,14 +173,14 @@ class RedisTarget(ServerTarget):
         super().__init__("redis", server)
         self._redis = server
 
-    def storm(self, what: str) -> None:
+    def disturb(self, what: str) -> None:
         match what:
             case "flushed":
                 self._say("FLUSHALL")
             case "full":
                 self._say("CONFIG", "SET", "maxmemory", "1")
             case _:
-                super().storm(what)
+                super().disturb(what)
 
     def clear(self) -> None:
         super().clear()
@@ -188,7 +188,7 @@ class RedisTarget(ServerTarget):
 
     def _say(self, *words: str) -> None:
         with contextlib.suppress(OSError):  # Away for other reasons.
-            self._redis.say(*words)
+            self._redis.command_line(*words)
 
 
 class SqsTarget(ServerTarget):

@@ -13,16 +13,16 @@ from typing import Final, TypeVar
 
 from recado.core.clock import SystemClock
 from recado.core.errors import StorageUnavailable
-from tests.chaos.torture.faults import SERVERS_WEATHER, Executioner, blows
-from tests.chaos.torture.installation import APART, SHOPS, WORKERS, Scene, environment
+from tests.chaos.torture.faults import SERVER_DISTURBANCES, FaultInjector, faults
+from tests.chaos.torture.installation import APART, SHOPS, WORKERS, Installation, environment
 from tests.chaos.torture.judging.journal import records
-from tests.chaos.torture.judging.leases import Recoveries, Watch
+from tests.chaos.torture.judging.leases import LeaseWatcher, Recoveries
 from tests.chaos.torture.judging.ledger import Counts, Ledger
 from tests.chaos.torture.judging.oracle import Twilio, judge
-from tests.chaos.torture.judging.report import Outcome, Spans
+from tests.chaos.torture.judging.report import Outcome, Percentiles
 from tests.chaos.torture.outside.load import Load
-from tests.chaos.torture.outside.operator import Reception
-from tests.chaos.torture.pace import Pace
+from tests.chaos.torture.outside.operator import HandOffOperator
+from tests.chaos.torture.pace import MachinePace
 from tests.chaos.torture.processes import Process, Target
 from tests.chaos.torture.servers import Servers
 
@@ -45,45 +45,45 @@ class Plan:
     lease: float
     rate: float
     every: tuple[float, float]
-    """Both are for a machine on which a process takes a second to start; `Pace` stretches them to this one."""
+    """Both are for a machine on which a process takes a second to start; `MachinePace` stretches them to this one."""
     backend: str
     database: str
 
 
-Say = Callable[[str], None]
+Progress = Callable[[str], None]
 
 
 class Torture:
     """The processes of one run; `play` may be called once."""
 
-    def __init__(self, plan: Plan, directory: Path, say: Say, servers: Servers) -> None:
+    def __init__(self, plan: Plan, directory: Path, say: Progress, servers: Servers) -> None:
         self._plan = plan
         self._say = say
         self._servers = servers.targets
-        self._scene = Scene.at(directory, plan.seed, plan.lease, plan.backend, servers)
+        self._installation = Installation.at(directory, plan.seed, plan.lease, plan.backend, servers)
         self._clock = SystemClock()
         self._begun = self._clock.monotonic()
         self._recoveries = Recoveries(plan.lease, APART, WORKERS)
         self._outcome = Outcome(plan.seed, 0, plan.backend, plan.database, plan.lease)
         self._pause = threading.Event()
-        self._told_at = 0.0
-        self._pace = Pace(1.0)
+        self._reported_at = 0.0
+        self._pace = MachinePace(1.0)
         self._known = Counts(0, 0, 0, 0, unfinished=1)
-        self._reception = Reception(self._scene.env(plan.lease), plan.seed)
+        self._operator = HandOffOperator(self._installation.env(plan.lease), plan.seed)
 
     def play(self) -> Outcome:
         """Everything; processes are stopped whatever happens."""
         with ExitStack() as stack:
-            processes = self._started(stack)
-            watch = Watch(self._scene.ledger, self._recoveries)
-            load = Load(self._scene, lambda: self._plan.rate / self._pace.unit)
+            processes = self._start(stack)
+            watch = LeaseWatcher(self._installation.ledger, self._recoveries)
+            load = Load(self._installation, lambda: self._plan.rate / self._pace.unit)
             watch.start()
             load.start()
             try:
-                executioner = Executioner(processes, self._recoveries.kills, self._plan.seed)
-                self._outcome.blows = executioner.dealt
-                self._strike(executioner, load)
-                self._settle(executioner, load)
+                injector = FaultInjector(processes, self._recoveries.kills, self._plan.seed)
+                self._outcome.faults = injector.injected
+                self._inject(injector, load)
+                self._drain(injector, load)
             except KeyboardInterrupt:
                 self._outcome.interrupted = True
                 self._say("interrupted: judging what there is")
@@ -93,25 +93,25 @@ class Torture:
                 if failure is not None:
                     raise failure
             self._outcome.surprises += [each for process in processes.values() for each in process.surprises]
-        return self._judged(load)
+        return self._judge(load)
 
     # --- Before -------------------------------------------------------------------------------------------------------
 
-    def _started(self, stack: ExitStack) -> dict[str, Target]:
-        scene = self._scene
-        scene.furnish()
-        (scene.directory / "env").write_text(environment(scene.env(scene.lease)))
-        provider, product = scene.provider(), scene.product()
+    def _start(self, stack: ExitStack) -> dict[str, Target]:
+        installation = self._installation
+        installation.create_owners()
+        (installation.directory / "env").write_text(environment(installation.env(installation.lease)))
+        provider, product = installation.provider(), installation.product()
         for process in provider:
             stack.callback(process.stop)
             process.start()
-        self._until(lambda: self._answers(scene.introduce), provider[0])
+        self._until(lambda: self._answers(installation.register_numbers), provider[0])
         for process in product:
             stack.callback(process.stop)
             process.start()
         begun = self._clock.monotonic()
-        self._until(scene.serves, product[0])
-        self._pace = Pace(self._clock.monotonic() - begun)
+        self._until(installation.serves, product[0])
+        self._pace = MachinePace(self._clock.monotonic() - begun)
         processes: dict[str, Target] = {process.name: process for process in (*provider, *product)}
         return processes | dict(self._servers)
 
@@ -131,50 +131,52 @@ class Torture:
 
     # --- The torture --------------------------------------------------------------------------------------------------
 
-    def _strike(self, executioner: Executioner, load: Load) -> None:
+    def _inject(self, injector: FaultInjector, load: Load) -> None:
         last = self._clock.monotonic()
-        with self._scene.ledger_now() as ledger:
-            skies = {sky: share for name in self._servers for sky, share in SERVERS_WEATHER[name].items()}
-            for blow in blows(self._plan.seed, self._plan.cycles, self._plan.every, skies):
-                while (now := self._clock.monotonic()) < last + blow.after * self._pace.unit:
-                    executioner.tend(self._clock.now().timestamp(), now)
-                    self._pace.look(executioner.incarnation("api"), self._scene.serves, now)
+        with self._installation.ledger_now() as ledger:
+            disturbances = {
+                disturbance: share for name in self._servers for disturbance, share in SERVER_DISTURBANCES[name].items()
+            }
+            for fault in faults(self._plan.seed, self._plan.cycles, self._plan.every, disturbances):
+                while (now := self._clock.monotonic()) < last + fault.after * self._pace.unit:
+                    injector.restart_ended(self._clock.now().timestamp(), now)
+                    self._pace.sample(injector.incarnation("api"), self._installation.serves, now)
                     self._outcome.units.append(self._pace.unit)
-                    self._reception.tend(lambda: self._seen(ledger.peoples, []), now, self._pace.unit)
+                    self._operator.work(lambda: self._when_reachable(ledger.peoples, []), now, self._pace.unit)
                     self._progress(ledger, load)
                     self._pause.wait(LOOK_SECONDS)
                 last = now
-                executioner.strike(blow, self._clock.now().timestamp(), now)
-                executioner.tend(self._clock.now().timestamp(), now)
+                injector.inject(fault, self._clock.now().timestamp(), now)
+                injector.restart_ended(self._clock.now().timestamp(), now)
                 self._outcome.cycles += 1
                 if load.failure is not None:
                     return
 
-    def _settle(self, executioner: Executioner, load: Load) -> None:
+    def _drain(self, injector: FaultInjector, load: Load) -> None:
         """Fine weather and two workers, until nothing is open; bounded, for what is stuck stays stuck."""
         begun = self._clock.monotonic()
-        executioner.clear_up()
-        self._reception.close()
-        load.close(40.0, lambda: executioner.tend(self._clock.now().timestamp(), self._clock.monotonic()))
-        self._scene.heal()
-        with self._scene.ledger_now() as ledger:
+        injector.stop_faults()
+        self._operator.close()
+        load.close(40.0, lambda: injector.restart_ended(self._clock.now().timestamp(), self._clock.monotonic()))
+        self._installation.heal()
+        with self._installation.ledger_now() as ledger:
             before, moved = self._counts(ledger), begun
             while not before.quiet:
                 if (now := self._clock.monotonic()) > min(moved + STANDSTILL_SECONDS, begun + SETTLE_SECONDS):
                     break
-                executioner.tend(self._clock.now().timestamp(), now)
+                injector.restart_ended(self._clock.now().timestamp(), now)
                 self._progress(ledger, load, "settling")
                 self._pause.wait(0.2)
                 if (counts := self._counts(ledger)) != before:
                     before, moved = counts, now
-            self._outcome.unfinished = self._seen(ledger.unfinished, ["the database was gone at the end"])
+            self._outcome.unfinished = self._when_reachable(ledger.unfinished, ["the database was gone at the end"])
         self._outcome.drained_in = self._clock.monotonic() - begun
 
     def _progress(self, ledger: Ledger, load: Load, doing: str = "") -> None:
         now = self._clock.monotonic()
-        if now < self._told_at + 1.0:
+        if now < self._reported_at + 1.0:
             return
-        self._told_at = now
+        self._reported_at = now
         found, elapsed = self._counts(ledger), now - self._begun
         done, left = self._outcome.cycles, self._plan.cycles - self._outcome.cycles
         eta = left * sum(self._plan.every) / 2 * self._pace.unit
@@ -185,33 +187,33 @@ class Torture:
         )
 
     def _counts(self, ledger: Ledger) -> Counts:
-        self._known = self._seen(ledger.counts, self._known)
+        self._known = self._when_reachable(ledger.counts, self._known)
         return self._known
 
-    def _seen(self, look: Callable[[], T], otherwise: T) -> T:
+    def _when_reachable(self, query: Callable[[], T], otherwise: T) -> T:
         """What the database says; while it is gone, something else."""
         try:
-            return look()
+            return query()
         except StorageUnavailable:
             return otherwise
 
     # --- After --------------------------------------------------------------------------------------------------------
 
-    def _judged(self, load: Load) -> Outcome:
+    def _judge(self, load: Load) -> Outcome:
         """Every process has ended; what is written now is all there will ever be."""
-        outcome, scene = self._outcome, self._scene
-        twilio = Twilio.of(records(scene.twilio_journal))
+        outcome, installation = self._outcome, self._installation
+        twilio = Twilio.of(records(installation.twilio_journal))
         outcome.written, outcome.unaccepted = load.written, load.given_up
         outcome.statuses = twilio.statuses
-        outcome.given_back, outcome.not_taken_back = self._reception.given_back, self._reception.refused
-        with scene.ledger() as ledger:
+        outcome.given_back, outcome.not_taken_back = self._operator.given_back, self._operator.refused
+        with installation.ledger() as ledger:
             prefers = {shop.number for shop in SHOPS if shop.prefers_delivery}
             outcome.verdict = judge(twilio, ledger.messages(), prefers)
-            outcome.unknown = Spans.of(ledger.unknowns())
+            outcome.unknown = Percentiles.of(ledger.unknowns())
             outcome.unknown_left = ledger.counts().unknown
             outcome.sound = ledger.sound()
         outcome.violations = self._violations()
-        outcome.recovery = Spans.of(self._recoveries.spans)
+        outcome.recovery = Percentiles.of(self._recoveries.spans)
         outcome.unrecovered = self._recoveries.waiting
         outcome.unexplained = self._recoveries.unexplained
         outcome.seconds = self._clock.monotonic() - self._begun
@@ -221,7 +223,7 @@ class Torture:
         """What `recado verify` finds: the command itself, as an operator would type it."""
         ran = subprocess.run(
             [sys.executable, "-m", "recado", "verify", "--json"],
-            env=self._scene.env(self._scene.lease),
+            env=self._installation.env(self._installation.lease),
             capture_output=True,
             text=True,
             check=False,

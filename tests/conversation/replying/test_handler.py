@@ -276,7 +276,9 @@ class TestAReplay:
     async def test_it_goes_on_in_the_trace_of_the_dead_letter(self, world: World) -> None:
         await given_an_apology(world)
         [dead] = await world.dead()
-        await world.database.write(lambda uow: uow.say("UPDATE message_queue SET trace = 'of the first'"), owner=None)
+        await world.database.write(
+            lambda uow: uow.execute_raw("UPDATE message_queue SET trace = 'of the first'"), owner=None
+        )
         assert isinstance(await world.queue.retry(dead.id, force=False), Replayed)
         rows = await world.rows("SELECT DISTINCT trace FROM message_queue WHERE name = 'conversation.reply'")
         assert [row["trace"] for row in rows] == ["of the first"]

@@ -423,10 +423,10 @@ class TestManyOfThem:
     @pytest.mark.sqlite_only(reason="each database explains itself in its own words")
     async def test_are_found_by_an_index(self, world: World) -> None:
         """However many there are, a round reads those that are quiet."""
-        form = IDLE_QUERY.form("sqlite")
+        form = IDLE_QUERY.compiled("sqlite")
         values = {"status": "open", "since": world.clock.now(), "after": world.clock.now(), "after_id": world.owner_id}
         plan = await world.database.read(
-            lambda uow: uow.say(f"EXPLAIN QUERY PLAN {form.sql}", *form.bound(values | {"most": 5})), owner=None
+            lambda uow: uow.execute_raw(f"EXPLAIN QUERY PLAN {form.sql}", *form.bind(values | {"most": 5})), owner=None
         )
         condition = "(status=? AND (last_activity_at,id)>(?,?) AND last_activity_at<?)"
         assert [row[-1] for row in plan] == [f"SEARCH conversations USING INDEX ix_conversations_quiet {condition}"]

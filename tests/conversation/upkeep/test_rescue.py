@@ -15,7 +15,7 @@ from recado.core.database.postgres.database import PostgresDatabase
 from recado.core.database.unit_of_work import UnitOfWork
 from recado.core.ids import UuidV7
 from recado.core.queue.job import Done, Job, Replayed
-from tests.support.commits import all_is_told
+from tests.support.commits import all_listeners_called
 from tests.world import ANA, BRUNO, DEADLINE, World
 
 ON_BOTH_DATABASES = True
@@ -85,11 +85,11 @@ class TestATurnPastItsDeadline:
         world.agents.will(FAILS)
         await world.says("oi")
         world.advance(TOO_LATE)
-        await all_is_told(world.database)
+        await all_listeners_called(world.database)
         commits: list[int] = []
         world.database.on_commit(lambda: commits.append(1))
         await rescue.run()
-        await all_is_told(world.database)
+        await all_listeners_called(world.database)
         [counted] = await world.rows(
             """SELECT (SELECT count(*) FROM message_queue WHERE status = 'dead') AS dead,
                 (SELECT count(*) FROM answers WHERE author = 'apology') AS apologies,
@@ -331,7 +331,7 @@ class TimedDatabase:
     async def read(self, work: Callable[[UnitOfWork], T], *, owner: UUID | None) -> T:
         def look(uow: UnitOfWork) -> T:
             found = work(uow)
-            [[limit]] = uow.say("SHOW statement_timeout")
+            [[limit]] = uow.execute_raw("SHOW statement_timeout")
             self.limits.append(str(limit))
             return found
 

@@ -4,7 +4,7 @@ import time
 from collections.abc import Sequence
 from concurrent.futures import Future
 
-from recado.core.database.inbox import PATIENCE_SECONDS, Inbox, Item, ThreadReply
+from recado.core.database.inbox import MAX_REST_WAIT_SECONDS, Inbox, Item, ThreadReply
 from recado.core.database.unit_of_work import UnitOfWork
 
 
@@ -34,6 +34,6 @@ def test_the_urgent_go_first() -> None:
 
 def test_the_rest_takes_turns_with_the_urgent_once_it_has_waited_too_long() -> None:
     inbox = Inbox()
-    waiting(inbox, "a", "b", urgent=False, for_seconds=2 * PATIENCE_SECONDS)
+    waiting(inbox, "a", "b", urgent=False, for_seconds=2 * MAX_REST_WAIT_SECONDS)
     waiting(inbox, "1", "2", "3", urgent=True)
     assert taken(inbox) == ["a", "1", "b", "2", "3"]

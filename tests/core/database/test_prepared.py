@@ -14,7 +14,7 @@ from sqlalchemy.exc import IntegrityError, OperationalError
 
 import recado
 from recado.core.database.postgres.database import PostgresDatabase
-from recado.core.database.prepared import Prepared, given, inserting
+from recado.core.database.prepared import Prepared, inserting, param
 from recado.core.database.sqlite.database import SqliteDatabase
 from recado.core.database.types import Id, Json, Moment
 from recado.core.database.unit_of_work import UnitOfWork
@@ -63,8 +63,8 @@ async def test_what_a_statement_brings_itself_needs_no_name(uow_of: SqliteDataba
 async def test_returning_gives_typed_rows(uow_of: SqliteDatabase) -> None:
     rename = (
         update(letters)
-        .where(letters.c.id == given(letters.c.id, "of_id"))
-        .values(sender=given(letters.c.sender))
+        .where(letters.c.id == param(letters.c.id, "of_id"))
+        .values(sender=param(letters.c.sender))
         .returning(letters.c.id, letters.c.at)
     )
 
@@ -130,7 +130,7 @@ async def test_a_naive_moment_does_not_get_in(uow_of: SqliteDatabase) -> None:
 
 def test_a_list_of_values_is_refused() -> None:
     with pytest.raises(TypeError, match="run it for each"):
-        _ = Prepared(select(letters.c.id).where(letters.c.id.in_([ID, OTHER]))).form("sqlite").sql
+        _ = Prepared(select(letters.c.id).where(letters.c.id.in_([ID, OTHER]))).compiled("sqlite").sql
 
 
 async def test_an_error_that_comes_with_a_later_row_is_ours_too(uow_of: SqliteDatabase) -> None:
@@ -143,10 +143,10 @@ def test_postgresql_understands_every_statement_of_ours(postgres_server: Postgre
     """Each is compiled and planned there, though not all of them are run by a test."""
     statements = dict(_statements_of_ours())
     assert len(statements) > 80
-    with closing(PostgresDatabase(postgres_server.named(EMPTY)).connect_apart()) as connection:
+    with closing(PostgresDatabase(postgres_server.named(EMPTY)).open_connection()) as connection:
         for name, prepared in statements.items():
-            form = prepared.form("postgresql")
-            for sql in filter(None, (form.said, form.by_column)):
+            form = prepared.compiled("postgresql")
+            for sql in filter(None, (form.driver_sql, form.by_column)):
                 try:
                     connection.execute(f"PREPARE ours AS {sql}".encode())
                 except psycopg.Error as error:
@@ -156,12 +156,12 @@ def test_postgresql_understands_every_statement_of_ours(postgres_server: Postgre
 
 def test_a_percent_sign_is_no_placeholder() -> None:
     like = Prepared(text("SELECT 1 WHERE 'a%' LIKE :pattern AND 5 % 3 = :rest"))
-    assert like.form("postgresql").said == "SELECT 1 WHERE 'a%' LIKE $1 AND 5 % 3 = $2"
+    assert like.compiled("postgresql").driver_sql == "SELECT 1 WHERE 'a%' LIKE $1 AND 5 % 3 = $2"
 
 
 def test_many_rows_are_an_array_for_each_column_on_postgresql() -> None:
     held = Prepared(text("SELECT n FROM letters WHERE sender IN (VALUES (:sender)) ORDER BY sender"))
-    [(sql, values)] = held.form("postgresql").many([["Ana"], ["Bia"], ["Caio"]])
+    [(sql, values)] = held.compiled("postgresql").statements_for([["Ana"], ["Bia"], ["Caio"]])
     assert (sql, values) == (
         "SELECT n FROM letters WHERE sender = ANY ($1::TEXT[]) ORDER BY sender",
         [["Ana", "Bia", "Caio"]],

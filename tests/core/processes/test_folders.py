@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from recado.core.processes.folders import own_folder
+from recado.core.processes.folders import private_folder
 
 PATIENCE = 60
 HOLDER = """
@@ -43,7 +43,7 @@ def holder(directory: Path) -> "Iterator[subprocess.Popen[bytes]]":
 
 
 def test_it_is_for_one_user_only_and_gone_at_the_end(tmp_path: Path) -> None:
-    with own_folder(tmp_path, prefix="mine-") as folder:
+    with private_folder(tmp_path, prefix="mine-") as folder:
         assert stat.S_IMODE(folder.stat().st_mode) == 0o700
         (folder / "something").mkdir()
     assert list(tmp_path.iterdir()) == []
@@ -61,13 +61,13 @@ def test_one_whose_process_was_killed_is_removed_by_the_next(tmp_path: Path) -> 
     with holder(tmp_path) as process:
         process.kill()
     [left] = tmp_path.iterdir()
-    with own_folder(tmp_path, prefix="mine-") as folder:
+    with private_folder(tmp_path, prefix="mine-") as folder:
         assert (list(tmp_path.iterdir()), left.exists()) == ([folder], False)
 
 
 def test_one_whose_process_lives_is_left_alone(tmp_path: Path) -> None:
     with holder(tmp_path) as process:
-        with own_folder(tmp_path, prefix="mine-") as folder:
+        with private_folder(tmp_path, prefix="mine-") as folder:
             [other] = [each for each in tmp_path.iterdir() if each != folder]
         assert (other / "something").exists()
         process.communicate(timeout=PATIENCE)
@@ -80,7 +80,7 @@ def test_what_only_looks_like_one_is_left_alone(tmp_path: Path) -> None:
     others[2].mkdir()
     (others[2] / "kept").touch()
     others[1].symlink_to(others[2])
-    with own_folder(tmp_path, prefix="mine-"):
+    with private_folder(tmp_path, prefix="mine-"):
         assert all(each.exists() for each in others)
     assert [each.name for each in others[2].iterdir()] == ["kept"]
 
@@ -88,7 +88,7 @@ def test_what_only_looks_like_one_is_left_alone(tmp_path: Path) -> None:
 def test_where_none_can_be_made_is_named(tmp_path: Path) -> None:
     with (
         pytest.raises(FileNotFoundError) as raised,
-        own_folder(tmp_path / "nowhere", prefix="mine-"),
+        private_folder(tmp_path / "nowhere", prefix="mine-"),
     ):
         raise AssertionError
     assert raised.value.filename == str(tmp_path / "nowhere")

@@ -28,7 +28,7 @@ from recado.core.queue.schedules import At, Schedule
 from recado.core.queue.service import QueueService
 from recado.core.queue.storage.tables import cron_slots
 from recado.settings import Settings
-from tests.support.commits import all_is_told
+from tests.support.commits import all_listeners_called
 from tests.world import OURS, ScriptedAgents, ScriptedChannel, World
 
 ON_BOTH_DATABASES = True
@@ -104,12 +104,12 @@ class TestSlots:
         """The relay asks every second; only a new slot is worth a write."""
         each, writes = Cron(database, clock, UuidV7(clock), [HALF_MINUTE]), list[int]()
         await each.insert_slots()
-        await all_is_told(database)
+        await all_listeners_called(database)
         database.on_commit(lambda: writes.append(1))
         for _ in range(29):
             clock.advance(timedelta(seconds=1))
             assert await each.insert_slots() == 0
-        await all_is_told(database)
+        await all_listeners_called(database)
         assert writes == []
 
     async def test_are_not_repeated_by_a_clock_that_goes_back(self, database: Database) -> None:

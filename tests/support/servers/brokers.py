@@ -89,7 +89,7 @@ class RedisServer(BrokerProcess):
     def url(self) -> str:
         return f"redis://127.0.0.1:{self.port}/0"
 
-    def say(self, *words: str) -> bytes:
+    def command_line(self, *words: str) -> bytes:
         """One command, in the words of the protocol; what came back."""
         asked = b"*%d\r\n" % len(words) + b"".join(b"$%d\r\n%s\r\n" % (len(w.encode()), w.encode()) for w in words)
         with closing(socket.create_connection(("127.0.0.1", self.port), 5)) as line:

@@ -109,7 +109,7 @@ class PostgresServer:
     def frozen(self) -> Iterator[None]:
         """Each of its processes stands still: connections stay open, and nothing is answered."""
         assert self._process is not None
-        stopped = self._family()
+        stopped = self._server_processes()
         for pid in stopped:
             os.kill(pid, signal.SIGSTOP)
         try:
@@ -119,7 +119,7 @@ class PostgresServer:
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGCONT)
 
-    def _family(self) -> list[int]:
+    def _server_processes(self) -> list[int]:
         """The server's process and its children's, the parent first, so that it makes no more of them."""
         assert self._process is not None
         parent = self._process.pid
@@ -140,7 +140,7 @@ class PostgresServer:
     def kill(self) -> None:
         """`kill -9` for each of its processes: what was written stays, what lay in its memory is gone."""
         assert self._process is not None
-        family = self._family()
+        family = self._server_processes()
         for pid in reversed(family):  # The parent last: until then it stands still, and sees no child die.
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
@@ -173,10 +173,10 @@ class PostgresServer:
         name = f"recado_{self._made}"
         self.command(f"CREATE DATABASE {name} TEMPLATE {'template1' if empty else EMPTY}")
         if not empty:
-            self._wall(name)
+            self._row_security(name)
         return self.named(name)
 
-    def _wall(self, name: str) -> None:
+    def _row_security(self, name: str) -> None:
         """A copy's policies are for the roles of the database it was copied from: it gets its own."""
         engine = postgres_engine(make_url(self.named(name)))
         with engine.begin() as connection:
@@ -186,7 +186,7 @@ class PostgresServer:
     def wipe(self, url: str) -> None:
         """Empty a database; a millisecond, where little is in it."""
         tables = [table.name for table in reversed(metadata().sorted_tables)]
-        with closing(PostgresDatabase(url).connect_apart()) as connection:
+        with closing(PostgresDatabase(url).open_connection()) as connection:
             connection.execute("; ".join(f"DELETE FROM {name}" for name in tables).encode())
 
     def named(self, name: str) -> str:
@@ -194,7 +194,7 @@ class PostgresServer:
 
     def command(self, sql: str) -> None:
         """One statement, outside any transaction."""
-        with closing(PostgresDatabase(self.url).connect_apart()) as connection:
+        with closing(PostgresDatabase(self.url).open_connection()) as connection:
             connection.execute(sql.encode())
 
 

@@ -32,14 +32,14 @@ class Proxy:
         self._fatal = words
 
     def hold_the_answer_to(self, words: bytes) -> None:
-        """The next request that holds these words is passed on; its answer waits until `speak`, and all others too."""
+        """Pass on the next request that holds these words; hold all answers from then on until `answer_again`."""
         self._muting = words
 
-    def mute(self) -> None:
+    def stop_answering(self) -> None:
         """Nothing is passed on to the server, nor back: it is frozen, and its connections stay open."""
         self._speaks.clear()
 
-    def speak(self) -> None:
+    def answer_again(self) -> None:
         """Pass on what has been held, and whatever comes."""
         self._speaks.set()
 
@@ -54,7 +54,7 @@ class Proxy:
                     threading.Thread(target=step, args=(client, server, doomed), daemon=True).start()
 
     def close(self) -> None:
-        self.speak()
+        self.answer_again()
         with suppress(OSError):
             self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()

@@ -8,7 +8,7 @@ from sqlalchemy import bindparam, select, update
 from recado.channels.tables import channel_addresses
 from recado.channels.twilio.models import TwilioAccount
 from recado.channels.twilio.tables import twilio_accounts
-from recado.core.database.prepared import Prepared, given
+from recado.core.database.prepared import Prepared, param
 from recado.core.database.repository import OwnedRepository, Repository, entities, owned
 from recado.core.database.unit_of_work import UnitOfWork
 from recado.core.queue.storage.claiming import LEEWAY
@@ -50,7 +50,7 @@ class EveryAccount(Repository[TwilioAccount]):
 
 
 _ACCOUNT_OF = select(channel_addresses.c.account_id).where(
-    channel_addresses.c.id == given(channel_addresses.c.id, "address_id")
+    channel_addresses.c.id == param(channel_addresses.c.id, "address_id")
 )
 _BEHIND = Prepared(_ACCOUNT_OF)
 _PAUSED = Prepared(
@@ -60,11 +60,11 @@ _PAUSED = Prepared(
 )
 _PAUSE = Prepared(
     update(twilio_accounts)
-    .where(twilio_accounts.c.id == given(twilio_accounts.c.id, "of_id"))
+    .where(twilio_accounts.c.id == param(twilio_accounts.c.id, "of_id"))
     .values(
-        paused_until=given(twilio_accounts.c.paused_until, "until"),
+        paused_until=param(twilio_accounts.c.paused_until, "until"),
         paused_why=bindparam("why"),
-        updated_at=given(twilio_accounts.c.updated_at, "now"),
+        updated_at=param(twilio_accounts.c.updated_at, "now"),
     )
 )
 

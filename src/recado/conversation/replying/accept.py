@@ -19,7 +19,7 @@ from recado.conversation.replying.jobs import REPLY
 from recado.conversation.tables import messages
 from recado.conversation.values import Address
 from recado.core.database.engine import Database
-from recado.core.database.prepared import Prepared, given, inserting
+from recado.core.database.prepared import Prepared, inserting, param
 from recado.core.database.unit_of_work import UnitOfWork
 from recado.core.ids import Ids
 from recado.core.metrics import ACCEPTED, OUTCOMES
@@ -103,7 +103,7 @@ _FILL_IN = Prepared(
         messages.c.source == text("'sweep'"),
         func.length(messages.c.raw) == text("0"),
     )
-    .values(raw=given(messages.c.raw))
+    .values(raw=param(messages.c.raw))
 )
 
 

@@ -13,7 +13,7 @@ from recado.conversation.models import Turn
 from recado.conversation.tables import tool_effects
 from recado.core.clock import Clock
 from recado.core.database.engine import Database
-from recado.core.database.prepared import Prepared, given, inserting
+from recado.core.database.prepared import Prepared, inserting, param
 from recado.core.database.unit_of_work import UnitOfWork
 
 _BEGIN = Prepared(inserting(tool_effects, "key", "owner_id", "turn_id", "started_at").on_conflict_do_nothing())
@@ -23,7 +23,7 @@ _FOUND = Prepared(
 _END = Prepared(
     update(tool_effects)
     .where(tool_effects.c.key == bindparam("of_key"))
-    .values(result=given(tool_effects.c.result), finished_at=given(tool_effects.c.finished_at))
+    .values(result=param(tool_effects.c.result), finished_at=param(tool_effects.c.finished_at))
 )
 _ANY = Prepared(select(tool_effects.c.key).where(tool_effects.c.turn_id == bindparam("turn_id")).limit(1))
 

@@ -24,7 +24,7 @@ class Reception:
         key = message.sender.match_key
         contact = contacts.by_match_key(key)
         if contact is None:  # The customer may be writing to another number of the owner's at this moment.
-            self._uow.hold(f"contact {message.owner_id} {key}")
+            self._uow.lock_by_name(f"contact {message.owner_id} {key}")
             contact = contacts.by_match_key(key)
         if contact is None:
             contact = contacts.add(

@@ -14,7 +14,7 @@ from sqlalchemy import update
 from recado.conversation.models import Turn
 from recado.conversation.ports import AgentResult, HandOff, NoReply, Reply, Usage
 from recado.conversation.tables import agent_runs
-from recado.core.database.prepared import Prepared, given, inserting
+from recado.core.database.prepared import Prepared, inserting, param
 from recado.core.database.unit_of_work import UnitOfWork
 
 RunResult: TypeAlias = Literal["reply", "hand_off", "no_reply", "failed", "interrupted"]
@@ -25,8 +25,8 @@ _BEGIN = Prepared(inserting(agent_runs, "id", "owner_id", "turn_id", "input_toke
 _ENDED = ("result", "why", "model", "input_tokens", "output_tokens", "finished_at")
 _END = Prepared(
     update(agent_runs)
-    .where(agent_runs.c.id == given(agent_runs.c.id, "of_id"))
-    .values({name: given(agent_runs.c[name]) for name in _ENDED})
+    .where(agent_runs.c.id == param(agent_runs.c.id, "of_id"))
+    .values({name: param(agent_runs.c[name]) for name in _ENDED})
 )
 
 

@@ -25,7 +25,7 @@ from recado.conversation.settlement import Settlement
 from recado.conversation.tables import attempts, delivery_events, sent_messages
 from recado.core.clock import Clock
 from recado.core.database.engine import Database
-from recado.core.database.prepared import Prepared, given, inserting
+from recado.core.database.prepared import Prepared, inserting, param
 from recado.core.database.unit_of_work import UnitOfWork
 from recado.core.ids import Ids
 from recado.core.queue.storage import enqueue, lanes
@@ -37,8 +37,8 @@ Advances: TypeAlias = Callable[[str | None, str], bool]
 
 
 _NAMED = and_(
-    sent_messages.c.account_id == given(sent_messages.c.account_id, "account"),
-    sent_messages.c.sid == given(sent_messages.c.sid, "of_sid"),
+    sent_messages.c.account_id == param(sent_messages.c.account_id, "account"),
+    sent_messages.c.sid == param(sent_messages.c.sid, "of_sid"),
 )
 _BOUND_TO = Prepared(select(sent_messages.c.attempt_id).where(_NAMED))
 _STATUS = Prepared(select(sent_messages.c.status).where(_NAMED))
@@ -51,12 +51,12 @@ _BIND = Prepared(
 _REBIND = Prepared(
     update(sent_messages)
     .where(_NAMED)
-    .values(attempt_id=given(sent_messages.c.attempt_id), part_id=given(sent_messages.c.part_id), found_by="callback")
+    .values(attempt_id=param(sent_messages.c.attempt_id), part_id=param(sent_messages.c.part_id), found_by="callback")
 )
 _RAISE = Prepared(
     update(sent_messages)
     .where(_NAMED)
-    .values({name: given(sent_messages.c[name]) for name in ("status", "error_code", "updated_at")})
+    .values({name: param(sent_messages.c[name]) for name in ("status", "error_code", "updated_at")})
 )
 _SIDS_OF = Prepared(select(sent_messages.c.sid).where(sent_messages.c.attempt_id == bindparam("attempt_id")))
 _MADE_BY = Prepared(

@@ -27,7 +27,7 @@ from recado.conversation.sending.outbox import Outbox, Split, send_lane
 from recado.conversation.tables import conversations
 from recado.core.clock import Clock
 from recado.core.database.engine import Database
-from recado.core.database.prepared import Prepared, given
+from recado.core.database.prepared import Prepared, param
 from recado.core.database.unit_of_work import UnitOfWork
 from recado.core.errors import Busy, StorageUnavailable
 from recado.core.ids import Ids
@@ -54,7 +54,7 @@ IDLE_QUERY = Prepared(
         conversations.c.status == bindparam("status"),
         conversations.c.last_activity_at <= bindparam("since"),
         tuple_(conversations.c.last_activity_at, conversations.c.id)
-        > tuple_(given(conversations.c.last_activity_at, "after"), given(conversations.c.id, "after_id")),
+        > tuple_(param(conversations.c.last_activity_at, "after"), param(conversations.c.id, "after_id")),
     )
     .order_by(conversations.c.last_activity_at, conversations.c.id)
     .limit(bindparam("most"))
@@ -73,7 +73,7 @@ _AHEAD = Prepared(
 _RESET = Prepared(
     update(conversations)
     .where(conversations.c.id == bindparam("of_id"), conversations.c.last_activity_at > bindparam("ahead"))
-    .values(last_activity_at=given(conversations.c.last_activity_at, "now"))
+    .values(last_activity_at=param(conversations.c.last_activity_at, "now"))
 )
 
 

@@ -115,7 +115,7 @@ class Rescue:
 
     def _restore_jobs(self, uow: UnitOfWork, now: datetime) -> tuple[int, int]:
         """New jobs for what has lost its own."""
-        uow.unhurried()
+        uow.allow_long_statements()
         lanes = uow.all(_lanes_without_job(now - SETTLED_BY_NOW))
         enqueue.add(uow, [self._reply_job(row["owner_id"], row["lane"], None, now) for row in lanes])
         orphaned = uow.all(_turns_without_job(now - SETTLED_BY_NOW))
@@ -144,7 +144,7 @@ def _ids_of(uow: UnitOfWork, statement: Select[UUID]) -> Sequence[UUID]:
 
 
 def _any_without_job(uow: UnitOfWork, before: datetime) -> bool:
-    uow.unhurried()  # Of a million messages that wait each is looked up: seven seconds, on a busy machine.
+    uow.allow_long_statements()  # Of a million messages that wait each is looked up: seven seconds, on a busy machine.
     questions = (_lanes_without_job, _turns_without_job, _answers_without_job)
     return any(uow.first(question(before).limit(1)) is not None for question in questions)
 

@@ -9,13 +9,13 @@ if TYPE_CHECKING:
     import psycopg
 
 
-def have_patience(connection: Connection, seconds: float) -> None:
+def set_answer_seconds(connection: Connection, seconds: float) -> None:
     """How long PostgreSQL may say nothing to this connection."""
     from recado.core.database.postgres.bounded import BoundedConnection
 
     driver = connection.connection.driver_connection
     if isinstance(driver, BoundedConnection):
-        driver.patience = seconds
+        driver.answer_seconds = seconds
 
 
 class Cursor(Protocol):
@@ -38,18 +38,18 @@ def driver_of(connection: Connection) -> Driver:
     """The driver's own connection."""
     raw: Driver | None = connection.connection.driver_connection
     assert raw is not None  # noqa: S101 - narrows the type: a live connection has a driver's connection
-    return raw if connection.dialect.name == "sqlite" else _raw(raw)
+    return raw if connection.dialect.name == "sqlite" else _raw_psycopg(raw)
 
 
-def _raw(connection: object) -> Driver:
+def _raw_psycopg(connection: object) -> Driver:
     """psycopg without the search for its own placeholders."""
     import psycopg
 
     assert isinstance(connection, psycopg.Connection)  # noqa: S101 - narrows the type
-    return _Raw(connection)
+    return _RawPsycopg(connection)
 
 
-class _Raw:
+class _RawPsycopg:
     __slots__ = ("_connection",)
 
     def __init__(self, connection: "psycopg.Connection[tuple[Any, ...]]") -> None:

@@ -28,13 +28,13 @@ log = structlog.get_logger(__name__)
 BATCH_ITEMS: Final = 256
 INBOX_ITEMS: Final = 2_000
 INBOX_SECONDS: Final = 2.0
-PATIENCE_SECONDS: Final = 0.1
+MAX_REST_WAIT_SECONDS: Final = 0.1
 """How long the rest lets the urgent go before: a storm of webhooks must not starve it."""
 
 
 @dataclass(slots=True)
 class LoopReply:
-    """A future of an event loop; given from that loop only (see `hand_out`)."""
+    """A future of an event loop; given from that loop only (see `resolve_all`)."""
 
     loop: asyncio.AbstractEventLoop
     future: "asyncio.Future[Any]"
@@ -67,7 +67,7 @@ class Item(Generic[I]):
         """Whether it may be left: its caller waits no more. Only a caller ends the future before it is given."""
         return self.refusable and self.reply.future.done()
 
-    def give(self) -> None:
+    def resolve(self) -> None:
         """Tell whoever waits, unless they have gone."""
         if self.reply.future.done():
             return
@@ -88,7 +88,7 @@ class Inbox:
         self._rest: deque[Item[Any]] = deque()
         self._condition = threading.Condition()
         self._closed = False
-        self._gave_way = False
+        self._rest_went_first = False
 
     # --- Putting in ---------------------------------------------------------------------------------------------------
 
@@ -125,7 +125,7 @@ class Inbox:
     def refuse_when_full(self) -> None:
         """What a worker has learned must be stored, however long it takes; what Twilio can send again need not be."""
         with self._condition:
-            waiting = [line[0].since for line in (self._urgent, self._rest) if line]
+            waiting = [queue[0].since for queue in (self._urgent, self._rest) if queue]
             late = bool(waiting) and time.monotonic() - min(waiting) > INBOX_SECONDS
             if late or len(self._urgent) + len(self._rest) >= INBOX_ITEMS:
                 raise Busy("too many writes are waiting for the database; try again")
@@ -139,11 +139,11 @@ class Inbox:
         has learned is stored even if the worker is being stopped.
         """
         with self._condition:
-            while line := self._next_line():
-                group = [line.popleft()]
+            while queue := self._next_queue():
+                group = [queue.popleft()]
                 if group[0].shared:
-                    while line and len(group) < BATCH_ITEMS and line[0].work is group[0].work:
-                        group.append(line.popleft())
+                    while queue and len(group) < BATCH_ITEMS and queue[0].work is group[0].work:
+                        group.append(queue.popleft())
                 if wanted := [item for item in group if not item.withdrawn]:
                     return wanted
             return []
@@ -152,18 +152,18 @@ class Inbox:
         """After a failed write: tell all who have waited as long as a write is tried, instead of trying each."""
         late: list[Item[Any]] = []
         with self._condition:
-            for line in (self._urgent, self._rest):
-                while line and time.monotonic() - line[0].since >= seconds:
-                    late.append(line.popleft())
+            for queue in (self._urgent, self._rest):
+                while queue and time.monotonic() - queue[0].since >= seconds:
+                    late.append(queue.popleft())
         for item in late:
             item.error = error
-        hand_out(late)
+        resolve_all(late)
 
-    def _next_line(self) -> "deque[Item[Any]]":
+    def _next_queue(self) -> "deque[Item[Any]]":
         """The urgent; but every other time the rest, once it has waited too long."""
-        late = bool(self._rest) and time.monotonic() - self._rest[0].since > PATIENCE_SECONDS
-        self._gave_way = late and not self._gave_way
-        return self._rest if self._gave_way else self._urgent or self._rest
+        late = bool(self._rest) and time.monotonic() - self._rest[0].since > MAX_REST_WAIT_SECONDS
+        self._rest_went_first = late and not self._rest_went_first
+        return self._rest if self._rest_went_first else self._urgent or self._rest
 
     def wait(self) -> bool:
         """Wait until something is there; False once nothing is and nothing can come any more."""
@@ -197,7 +197,7 @@ class LastWrite:
         self.failure = str(why)
 
 
-class Inboxed:
+class DatabaseWithInbox:
     """How a database takes writes in: each goes into its inbox, whose writers are started with the first."""
 
     def __init__(self) -> None:
@@ -236,27 +236,27 @@ class Inboxed:
         return self._inbox.submit_from_thread(work)
 
 
-def hand_out(items: "Sequence[Item[Any]]") -> None:
+def resolve_all(items: "Sequence[Item[Any]]") -> None:
     """Resolve futures, with one wake-up per event loop however many of its items are done."""
     by_loop: dict[asyncio.AbstractEventLoop, list[Item[Any]]] = {}
     for item in items:
         if isinstance(item.reply, LoopReply):
             by_loop.setdefault(item.reply.loop, []).append(item)
         else:
-            item.give()
-    for loop, mine in by_loop.items():
+            item.resolve()
+    for loop, items_of_loop in by_loop.items():
         try:
-            loop.call_soon_threadsafe(_give_all, mine)
+            loop.call_soon_threadsafe(_resolve_each, items_of_loop)
         except RuntimeError:  # The loop was closed while its write was under way; nobody is left to tell.
-            log.info("database.caller_gone", items=len(mine))
+            log.info("database.caller_gone", items=len(items_of_loop))
 
 
-def _give_all(items: "Sequence[Item[Any]]") -> None:
+def _resolve_each(items: "Sequence[Item[Any]]") -> None:
     for item in items:
-        item.give()
+        item.resolve()
 
 
-def call_each(listeners: Sequence[Callable[[], None]]) -> None:
+def call_listeners(listeners: Sequence[Callable[[], None]]) -> None:
     """After a commit nothing may stop the writer: what raises here is logged, and the next one is called."""
     for listener in listeners:
         try:

@@ -34,8 +34,8 @@ def _dialect(name: str) -> Dialect:
         return sqlite.dialect(paramstyle="qmark")
     from sqlalchemy.dialects.postgresql import psycopg  # Who has SQLite need not have psycopg.
 
-    form: Dialect = psycopg.dialect(paramstyle="format")  # type: ignore[no-untyped-call]
-    return form
+    compiled: Dialect = psycopg.dialect(paramstyle="format")  # type: ignore[no-untyped-call]
+    return compiled
 
 
 class Prepared:
@@ -47,17 +47,17 @@ class Prepared:
 
     def __init__(self, statement: ClauseElement, *, on_postgresql: ClauseElement | None = None) -> None:
         self._statements = {"sqlite": statement, "postgresql": statement if on_postgresql is None else on_postgresql}
-        self._forms: dict[str, Form] = {}
+        self._compiled_for: dict[str, CompiledStatement] = {}
 
-    def form(self, dialect: str) -> "Form":
+    def compiled(self, dialect: str) -> "CompiledStatement":
         """The statement as one database takes it."""
-        form = self._forms.get(dialect)
-        if form is None:
-            form = self._forms[dialect] = Form(self._statements[dialect], _dialect(dialect))
-        return form
+        compiled = self._compiled_for.get(dialect)
+        if compiled is None:
+            compiled = self._compiled_for[dialect] = CompiledStatement(self._statements[dialect], _dialect(dialect))
+        return compiled
 
 
-class Form:
+class CompiledStatement:
     """A statement compiled for one database."""
 
     def __init__(self, statement: ClauseElement, dialect: Dialect) -> None:
@@ -67,7 +67,7 @@ class Form:
         self._sizes: dict[int, str] = {}
 
     @cached_property
-    def _compiled(self) -> SQLCompiler:
+    def _compiler(self) -> SQLCompiler:
         compiled = self._statement.compile(dialect=self._dialect)
         assert isinstance(compiled, SQLCompiler)  # noqa: S101 - narrows the type: only DDL is compiled by another
         return compiled
@@ -75,19 +75,19 @@ class Form:
     @cached_property
     def sql(self) -> str:
         """The text as SQLAlchemy writes it."""
-        if self._compiled.has_out_parameters or self._compiled.post_compile_params:
+        if self._compiler.has_out_parameters or self._compiler.post_compile_params:
             raise TypeError("a list of values cannot be bound in a prepared statement: run it for each")
-        return str(self._compiled)
+        return str(self._compiler)
 
     @cached_property
-    def said(self) -> str:
+    def driver_sql(self) -> str:
         """The same as it is sent to the driver."""
-        return self.sql if self._mark == "?" else numbered(self.sql)
+        return self.sql if self._mark == "?" else with_numbered_placeholders(self.sql)
 
     @cached_property
     def _binds(self) -> list[tuple[str, _Process, object]]:
         """Name, conversion, and the value of those that the statement brings itself."""
-        return [_bind(name, self._compiled.binds[name], self._dialect) for name in self._compiled.positiontup or ()]
+        return [_bind(name, self._compiler.binds[name], self._dialect) for name in self._compiler.positiontup or ()]
 
     @cached_property
     def _results(self) -> list[_Process]:
@@ -95,26 +95,26 @@ class Form:
         columns = statement.exported_columns if isinstance(statement, ReturnsRows) else ()
         return [column.type.result_processor(self._dialect, None) for column in columns]
 
-    def bound(self, values: Mapping[str, object]) -> list[object]:
+    def bind(self, values: Mapping[str, object]) -> list[object]:
         """The values in the driver's order and types. A name that is missing is a KeyError."""
         return [
-            (values[name] if process is None else process(values[name])) if own is _GIVEN else own
+            (values[name] if process is None else process(values[name])) if own is _PARAM else own
             for name, process, own in self._binds
         ]
 
-    def bound_rows(self, values: Iterable[Mapping[str, object]]) -> list[list[object]]:
+    def bind_rows(self, values: Iterable[Mapping[str, object]]) -> list[list[object]]:
         """The same for many rows."""
-        return [self.bound(row) for row in values]
+        return [self.bind(row) for row in values]
 
     @cached_property
-    def _group(self) -> str | None:
+    def _values_group(self) -> str | None:
         """The `(?, ?, …)` that can be repeated: one row of VALUES that holds every bound value of the statement."""
         _, found, rest = self.sql.partition("VALUES (")
         group = f"({rest.partition(')')[0]})"
         whole = found and group.count(self._mark) == len(self._binds) == self.sql.count(self._mark)
         return group if whole else None
 
-    def many(self, rows: Sequence[Sequence[object]]) -> Iterator[tuple[str, list[object]]]:
+    def statements_for(self, rows: Sequence[Sequence[object]]) -> Iterator[tuple[str, list[object]]]:
         """The fewest statements that store all rows, if VALUES can take many; else one for each.
 
         The driver lets go of the interpreter's lock while a statement runs and must get it back after each: row by row,
@@ -127,7 +127,7 @@ class Form:
             return
         at = 0
         while at < len(rows):
-            size = min(1 << ((len(rows) - at).bit_length() - 1), _MOST_ROWS) if self._group else 1
+            size = min(1 << ((len(rows) - at).bit_length() - 1), _MOST_ROWS) if self._values_group else 1
             yield self._repeated(size), [value for row in rows[at : at + size] for value in row]
             at += size
 
@@ -138,29 +138,29 @@ class Form:
         Thirteen rows are one round trip instead of three. With many columns VALUES wins nevertheless: psycopg makes an
         array in Python, value by value.
         """
-        if self._group is None or self._mark == "?" or len(self._binds) > _NARROW:
+        if self._values_group is None or self._mark == "?" or len(self._binds) > _NARROW:
             return None
-        before, _, after = self.sql.partition(f"VALUES {self._group}")
+        before, _, after = self.sql.partition(f"VALUES {self._values_group}")
         arrays = ", ".join(f"%s::{name}[]" for name in self._type_names())
         if before.endswith("IN ("):  # Of an array the planner makes a search in an index.
-            return numbered(f"{before.removesuffix('IN (')}= ANY ({arrays}){after.removeprefix(')')}")
-        return numbered(f"{before}SELECT * FROM unnest({arrays}){after}")
+            return with_numbered_placeholders(f"{before.removesuffix('IN (')}= ANY ({arrays}){after.removeprefix(')')}")
+        return with_numbered_placeholders(f"{before}SELECT * FROM unnest({arrays}){after}")
 
     def _type_names(self) -> list[str]:
         """PostgreSQL's names of the values' types, without a length: a cast would cut what is longer."""
-        types = [self._compiled.binds[name].type for name, _, _ in self._binds]
+        types = [self._compiler.binds[name].type for name, _, _ in self._binds]
         told = ["TEXT" if isinstance(each, NullType) else each.compile(self._dialect) for each in types]
         return [_LENGTH.sub("", name) for name in told]
 
     def _repeated(self, size: int) -> str:
         sql = self._sizes.get(size)
         if sql is None:
-            group = self._group or ""
+            group = self._values_group or ""
             sql = self.sql.replace(group, ", ".join([group] * size)) if size > 1 else self.sql
-            sql = self._sizes[size] = sql if self._mark == "?" else numbered(sql)
+            sql = self._sizes[size] = sql if self._mark == "?" else with_numbered_placeholders(sql)
         return sql
 
-    def found(self, rows: Sequence[Row]) -> list[Row]:
+    def typed_rows(self, rows: Sequence[Row]) -> list[Row]:
         """Rows of the driver in the domain's types."""
         if not any(self._results):
             return list(rows)
@@ -171,7 +171,7 @@ class Form:
         ]
 
 
-def numbered(sql: str) -> str:
+def with_numbered_placeholders(sql: str) -> str:
     """With PostgreSQL's own placeholders: psycopg looks for its `%s` in a long text each time anew (a sixth of an
     accept)."""
     numbers = itertools.count(1)
@@ -180,7 +180,7 @@ def numbered(sql: str) -> str:
 
 _MARK = re.compile("%[s%]")
 _LENGTH = re.compile(r"\(\d+\)")
-_GIVEN = object()
+_PARAM = object()
 _MOST_ROWS = 128
 """SQLite binds 32,766 values at most."""
 _MOST_IN_ARRAYS = 1_000
@@ -190,11 +190,11 @@ _NARROW = 3
 def _bind(name: str, bind: BindParameter[Any], dialect: Dialect) -> tuple[str, _Process, object]:
     process = bind.type.dialect_impl(dialect).bind_processor(dialect)
     if bind.required:
-        return name, process, _GIVEN
+        return name, process, _PARAM
     return name, None, bind.value if process is None else process(bind.value)
 
 
-def given(column: "Column[Any]", name: str | None = None) -> BindParameter[Any]:
+def param(column: "Column[Any]", name: str | None = None) -> BindParameter[Any]:
     """A value of a column's type, bound under the column's name or another."""
     return bindparam(name or column.name, type_=column.type)
 
@@ -202,4 +202,4 @@ def given(column: "Column[Any]", name: str | None = None) -> BindParameter[Any]:
 def inserting(table: Table, *names: str) -> postgresql.Insert:
     """INSERT with one bound value for each column named, or for all of them; it knows ON CONFLICT on each database."""
     columns = [table.c[name] for name in names] if names else list(table.c)
-    return postgresql.insert(table).values({column.name: given(column) for column in columns})
+    return postgresql.insert(table).values({column.name: param(column) for column in columns})

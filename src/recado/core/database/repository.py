@@ -19,7 +19,7 @@ from uuid import UUID
 
 from sqlalchemy import ClauseElement, ColumnElement, Select, Table, bindparam, select, update
 
-from recado.core.database.prepared import Prepared, given, inserting
+from recado.core.database.prepared import Prepared, inserting, param
 from recado.core.database.unit_of_work import UnitOfWork
 from recado.core.errors import NotFound
 
@@ -28,10 +28,10 @@ T = TypeVar("T")
 
 def entities(table: Table, entity: type[Any]) -> Select[*tuple[Any, ...]]:
     """SELECT what an entity is made of, in the order of its fields."""
-    return select(*(table.c[name] for name in names_of(entity)))
+    return select(*(table.c[name] for name in column_names(entity)))
 
 
-def names_of(entity: type[Any]) -> tuple[str, ...]:
+def column_names(entity: type[Any]) -> tuple[str, ...]:
     """The columns that an entity's fields are."""
     return tuple(field.name for field in fields(entity))
 
@@ -59,15 +59,15 @@ class Repository(Generic[T]):
         super().__init_subclass__()
         cls._prepared = {}
         if hasattr(cls, "entity"):
-            cls._names = names_of(cls.entity)
+            cls._names = column_names(cls.entity)
 
     def __init__(self, uow: UnitOfWork) -> None:
         self._uow = uow
-        self._always: Mapping[str, object] = {}
+        self._bound_always: Mapping[str, object] = {}
 
     def get(self, id_: UUID) -> T | None:
         """The entity, or None when there is none (or it is somebody else's)."""
-        by_id = self._once(("get",), lambda: self._all().where(self.table.c.id == bindparam("id")))
+        by_id = self._statement_for(("get",), lambda: self._all().where(self.table.c.id == bindparam("id")))
         return self._one(by_id, id=id_)
 
     def require(self, id_: UUID) -> T:
@@ -82,17 +82,17 @@ class Repository(Generic[T]):
         return entity
 
     def add_all(self, entities: Iterable[T]) -> None:
-        insert = self._once(("add",), lambda: inserting(self.table, *self._names))
+        insert = self._statement_for(("add",), lambda: inserting(self.table, *self._names))
         self._uow.run_many(insert, [self._values(entity) for entity in entities])
 
     def change(self, id_: UUID, **columns: object) -> bool:
         """Set columns of one row; whether it was there."""
-        statement = self._once(("change", *columns), lambda: self._changing(columns))
+        statement = self._statement_for(("change", *columns), lambda: self._changing(columns))
         return self._run(statement, of_id=id_, **columns) == 1
 
     def _changing(self, columns: Iterable[str]) -> ClauseElement:
-        one = update(self.table).where(self.table.c.id == given(self.table.c.id, "of_id"), *self._scope())
-        return one.values({name: given(self.table.c[name]) for name in columns})
+        one = update(self.table).where(self.table.c.id == param(self.table.c.id, "of_id"), *self._scope())
+        return one.values({name: param(self.table.c[name]) for name in columns})
 
     def _values(self, entity: T) -> dict[str, object]:
         return {name: getattr(entity, name) for name in self._names}
@@ -103,7 +103,7 @@ class Repository(Generic[T]):
     def _scope(self) -> Sequence[ColumnElement[bool]]:
         return ()
 
-    def _once(self, key: tuple[str, ...], build: Callable[[], ClauseElement]) -> Prepared:
+    def _statement_for(self, key: tuple[str, ...], build: Callable[[], ClauseElement]) -> Prepared:
         """The statement of that key, built when it is first asked for."""
         prepared = self._prepared.get(key)
         if prepared is None:
@@ -115,11 +115,11 @@ class Repository(Generic[T]):
         return found[0] if found else None
 
     def _many(self, prepared: Prepared, **values: object) -> list[T]:
-        names, rows = self._names, self._uow.rows(prepared, **self._always, **values)
+        names, rows = self._names, self._uow.rows(prepared, **self._bound_always, **values)
         return [self.entity(**dict(zip(names, row, strict=True))) for row in rows]
 
     def _run(self, prepared: Prepared, **values: object) -> int:
-        return self._uow.run(prepared, **self._always, **values)
+        return self._uow.run(prepared, **self._bound_always, **values)
 
 
 class OwnedRepository(Repository[T]):
@@ -130,7 +130,7 @@ class OwnedRepository(Repository[T]):
         if uow.owner is None:
             raise RuntimeError(f"{type(self).__name__} needs a unit of work with an owner")
         self.owner: UUID = uow.owner
-        self._always = {"owner": self.owner}
+        self._bound_always = {"owner": self.owner}
 
     def _scope(self) -> Sequence[ColumnElement[bool]]:
         return (of_owner(self.table),)

@@ -16,8 +16,8 @@ from sqlalchemy.engine import RowMapping
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.sql import Executable
 
-from recado.core.database.driver import driver_of, have_patience
-from recado.core.database.prepared import Form, Prepared, Row
+from recado.core.database.driver import driver_of, set_answer_seconds
+from recado.core.database.prepared import CompiledStatement, Prepared, Row
 from recado.core.metrics import Counter, Meters
 
 if TYPE_CHECKING:
@@ -30,21 +30,21 @@ Rows: TypeAlias = CursorResult[*tuple[Any, ...]]
 """Rows as the driver gives them: this is the parsing edge of the database, repositories turn them into entities."""
 
 
-_Ran: TypeAlias = tuple[int, list[Row]]
+_Executed: TypeAlias = tuple[int, list[Row]]
 """How many rows a statement changed, and the rows it gave."""
 
 
 class UnitOfWork:
     """One function's share of a transaction; `owner` is the tenant whose rows owner-scoped repositories reach."""
 
-    __slots__ = ("_connection", "_dialect", "_driver", "_hooks", "_meters", "_rang", "owner")
+    __slots__ = ("_connection", "_dialect", "_driver", "_hooks", "_meters", "_notifies", "owner")
 
     def __init__(self, connection: Connection, owner: UUID | None = None, meters: Meters | None = None) -> None:
         self._connection = connection
         self._dialect = connection.dialect.name
         self._driver = driver_of(connection)
         self._hooks: list[Callable[[], None]] = []
-        self._rang: list[bool] = []
+        self._notifies: list[bool] = []
         self._meters = meters
         self.owner = owner
 
@@ -53,46 +53,46 @@ class UnitOfWork:
         if self.owner not in {None, owner}:
             raise RuntimeError("a unit of work of one owner was about to be another's")
         narrowed = UnitOfWork(self._connection, owner, self._meters)
-        narrowed._hooks, narrowed._rang = self._hooks, self._rang
+        narrowed._hooks, narrowed._notifies = self._hooks, self._notifies
         return narrowed
 
     def rows(self, prepared: Prepared, **values: object) -> list[Row]:
         """All rows of a prepared statement."""
-        form = prepared.form(self._dialect)
-        return form.found(self._ask(form.said, form.bound(values))[1])
+        compiled = prepared.compiled(self._dialect)
+        return compiled.typed_rows(self._execute(compiled.driver_sql, compiled.bind(values))[1])
 
     def run(self, prepared: Prepared, **values: object) -> int:
         """Run a prepared statement; how many rows it changed."""
-        form = prepared.form(self._dialect)
-        return self._ask(form.said, form.bound(values))[0]
+        compiled = prepared.compiled(self._dialect)
+        return self._execute(compiled.driver_sql, compiled.bind(values))[0]
 
     def run_many(self, prepared: Prepared, values: Iterable[Mapping[str, object]]) -> int:
         """Run a prepared statement for each of many rows; how many rows were changed."""
-        return sum(changed for changed, _ in self._run_many(prepared.form(self._dialect), values))
+        return sum(changed for changed, _ in self._run_many(prepared.compiled(self._dialect), values))
 
     def rows_of_many(self, prepared: Prepared, values: Iterable[Mapping[str, object]]) -> list[Row]:
         """Run a prepared statement with RETURNING for each of many rows; what it returned."""
-        form = prepared.form(self._dialect)
-        return [row for _, rows in self._run_many(form, values) for row in form.found(rows)]
+        compiled = prepared.compiled(self._dialect)
+        return [row for _, rows in self._run_many(compiled, values) for row in compiled.typed_rows(rows)]
 
-    def say(self, sql: str, *values: object) -> list[Row]:
+    def execute_raw(self, sql: str, *values: object) -> list[Row]:
         """Bare SQL on the driver itself, with the database's own placeholders (`?`, `$1`); what it returned."""
-        return self._ask(sql, values)[1]
+        return self._execute(sql, values)[1]
 
-    def _run_many(self, form: Form, values: Iterable[Mapping[str, object]]) -> Iterator[_Ran]:
-        for sql, row in form.many(form.bound_rows(values)):
-            yield self._ask(sql, row)
+    def _run_many(self, compiled: CompiledStatement, values: Iterable[Mapping[str, object]]) -> Iterator[_Executed]:
+        for sql, row in compiled.statements_for(compiled.bind_rows(values)):
+            yield self._execute(sql, row)
 
-    def _ask(self, sql: str, bound: Sequence[object]) -> _Ran:
+    def _execute(self, sql: str, bound: Sequence[object]) -> _Executed:
         try:
             cursor = self._driver.execute(sql, bound)
             if cursor.description is None:
                 return cursor.rowcount, []
             return cursor.rowcount, cursor.fetchall()  # An error may come with any row, not only with the first.
         except self._connection.dialect.loaded_dbapi.Error as error:
-            raise self._as_ours(sql, error) from error
+            raise self._database_error(sql, error) from error
 
-    def _as_ours(self, sql: str, error: Exception) -> Exception:
+    def _database_error(self, sql: str, error: Exception) -> Exception:
         """The error that SQLAlchemy would have made of it; without the values, as it is logged and stored."""
         base = self._connection.dialect.loaded_dbapi.Error
         made: Exception = DBAPIError.instance(sql, None, error, base, hide_parameters=True)
@@ -129,30 +129,30 @@ class UnitOfWork:
         if self._meters is not None:
             self._hooks.append(functools.partial(self._meters.count, counter, *labels, by=by))
 
-    def unhurried(self) -> None:
+    def allow_long_statements(self) -> None:
         """Let the statements of this transaction take minutes: they look at everything there is."""
         if self._dialect == "postgresql":
-            self.say(f"SET LOCAL statement_timeout = '{LONG_SECONDS}s'")
-            have_patience(self._connection, LONG_SECONDS)
+            self.execute_raw(f"SET LOCAL statement_timeout = '{LONG_SECONDS}s'")
+            set_answer_seconds(self._connection, LONG_SECONDS)
 
     @property
     def dialect(self) -> str:
         """`sqlite` or `postgresql`, for the few statements that differ by more than their text."""
         return self._dialect
 
-    def hold(self, name: str) -> None:
+    def lock_by_name(self, name: str) -> None:
         """Nobody else who holds that name goes on before this transaction ends. SQLite has one writer anyway."""
         if self._dialect == "postgresql":
-            self.say("SELECT pg_advisory_xact_lock(hashtextextended($1, 0))", name)
+            self.execute_raw("SELECT pg_advisory_xact_lock(hashtextextended($1, 0))", name)
 
-    def ring(self) -> None:
+    def notify(self) -> None:
         """Something may be due: after the commit whoever waits elsewhere is told, unless the file tells them."""
-        if not self._rang:
-            self._rang.append(True)
+        if not self._notifies:
+            self._notifies.append(True)
 
     @property
-    def rang(self) -> bool:
-        return bool(self._rang)
+    def notifies(self) -> bool:
+        return bool(self._notifies)
 
     @property
     def hooks(self) -> Sequence[Callable[[], None]]:

@@ -27,7 +27,7 @@ _NO_LOCKS: Final = frozenset({errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP})
 """The file system has no locks, so nothing there is ever taken for a leftover."""
 
 
-class Stopped(DomainError):
+class StoppedBySignal(DomainError):
     """The process was told to end in the middle of something."""
 
     code = "core.stopped"
@@ -37,8 +37,8 @@ class Stopped(DomainError):
 
 
 @contextmanager
-def stopped_by(signals: Collection[signal.Signals]) -> Iterator[None]:
-    """Signals that would end the process raise `Stopped` instead, so that it cleans up."""
+def stop_on_signals(signals: Collection[signal.Signals]) -> Iterator[None]:
+    """Signals that would end the process raise `StoppedBySignal` instead, so that it cleans up."""
     if threading.current_thread() is not threading.main_thread():  # Python allows handlers there only.
         yield
         return
@@ -47,7 +47,7 @@ def stopped_by(signals: Collection[signal.Signals]) -> Iterator[None]:
     def stop(number: int, _frame: FrameType | None) -> NoReturn:
         for each in ours:  # A second one must not interrupt the cleaning.
             signal.signal(each, signal.SIG_IGN)
-        raise Stopped(f"it was stopped by {signal.Signals(number).name}")
+        raise StoppedBySignal(f"it was stopped by {signal.Signals(number).name}")
 
     before = {number: signal.signal(number, stop) for number in ours}
     try:
@@ -61,7 +61,7 @@ def stopped_by(signals: Collection[signal.Signals]) -> Iterator[None]:
 
 
 @contextmanager
-def own_folder(directory: Path, *, prefix: str, suffix: str = "") -> Iterator[Path]:
+def private_folder(directory: Path, *, prefix: str, suffix: str = "") -> Iterator[Path]:
     """A new folder that only this user can enter; leftovers of the same prefix and suffix are removed before.
 
     Raises `OSError` that names `directory` when none can be made in it.
@@ -84,7 +84,7 @@ def _new_folder(directory: Path, prefix: str, suffix: str) -> tuple[Path, int | 
             raise OSError(error.errno, error.strerror, str(directory)) from error
         folder.chmod(0o700)  # An odd umask may have taken rights from the owner.
         try:
-            lock = _locked(folder)
+            lock = _lock_folder(folder)
         except OSError as error:
             if error.errno not in _NO_LOCKS:
                 shutil.rmtree(folder, ignore_errors=True)
@@ -96,7 +96,7 @@ def _new_folder(directory: Path, prefix: str, suffix: str) -> tuple[Path, int | 
     raise Conflict(f"other processes keep beginning the same in {directory}: try again when they have ended")
 
 
-def _locked(folder: Path) -> int | None:
+def _lock_folder(folder: Path) -> int | None:
     """The folder's lock, held; None when another process holds it or has removed the folder."""
     path, held = folder / ".lock", False
     try:
@@ -120,7 +120,7 @@ def _remove_leftovers(directory: Path, prefix: str, suffix: str) -> None:
         with contextlib.suppress(OSError):  # A leftover that stays is no reason to do nothing.
             if folder.is_symlink() or not folder.is_dir() or folder.stat().st_uid != os.geteuid():
                 continue
-            lock = _locked(folder)
+            lock = _lock_folder(folder)
             if lock is not None:
                 shutil.rmtree(folder, ignore_errors=True)
                 os.close(lock)

@@ -103,7 +103,9 @@ class Cron:
         a distance are forgotten too, for a clock that was ahead for an hour has made all of the next hour; those of a
         cron expression have come round, though early, and do not come again.
         """
-        uow.hold("cron slots")  # Two who look at once must see each other's slots, not only refuse the same one.
+        uow.lock_by_name(
+            "cron slots"
+        )  # Two who look at once must see each other's slots, not only refuse the same one.
         for slot in due:
             if isinstance(slot.schedule.when, timedelta):
                 uow.run(_DELETE_AHEAD, name=slot.schedule.name, ahead=now + AHEAD)
@@ -144,7 +146,7 @@ class Cron:
         own, now = self._require(name), self._clock.now()
 
         def work(uow: UnitOfWork) -> ScheduleListing:
-            uow.hold("cron slots")
+            uow.lock_by_name("cron slots")
             [found] = schedules.in_force(uow, [own])
             changed = Schedule(name, when or found.when, found.enabled if enabled is None else enabled)
             stored = schedules.put(uow, changed, now)

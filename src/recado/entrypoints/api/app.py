@@ -19,7 +19,7 @@ from recado.entrypoints.api.errors import error_response
 from recado.entrypoints.api.health import add_health
 from recado.entrypoints.api.internal import Ticks, add_internal
 from recado.entrypoints.api.metrics import add_metrics
-from recado.migrations.starting import schema_problem
+from recado.migrations.startup import schema_problem
 from recado.operations.readiness import Readiness
 
 if TYPE_CHECKING:

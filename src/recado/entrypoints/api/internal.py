@@ -19,7 +19,7 @@ from fastapi.responses import JSONResponse
 from recado.core.errors import DomainError, InvalidInput
 from recado.core.queue.running.bounded import GIVE_BACK_SECONDS, MAX_SECONDS, MIN_SECONDS, BoundedRunReport
 from recado.core.queue.running.worker import Worker
-from recado.core.sampling import Sampler
+from recado.core.sampling import LogSampler
 
 if TYPE_CHECKING:
     from recado.bootstrap import Container
@@ -68,7 +68,7 @@ class Ticks:
         self._worker_lock = asyncio.Lock()
         self._worker: Worker | None = None
         self._under_way: set[asyncio.Future[None]] = set()
-        self._samples = Sampler(container.clock())
+        self._samples = LogSampler(container.clock())
 
     def log_refusal(self) -> None:
         """A request came without the key. Anyone can send those without end, so not each of them makes a line."""

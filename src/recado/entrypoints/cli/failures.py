@@ -41,7 +41,7 @@ def _driver_error(error: Exception) -> "DomainError | None":
     from sqlalchemy.engine import make_url
 
     from recado.core.database.engine import on_postgresql
-    from recado.migrations.unusable import postgres_refusal, sqlite_refusal, table_missing
+    from recado.migrations.refusals import postgres_refusal, sqlite_refusal, table_missing
     from recado.settings import PREFIX, Settings
 
     cause = getattr(error, "orig", None) or error

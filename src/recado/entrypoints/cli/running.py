@@ -38,9 +38,9 @@ def run(
     """
     settings = settings_for(purpose, secret_names=secret_names)
     from recado.bootstrap import Container, metadata
-    from recado.migrations.starting import bring_up
+    from recado.migrations.startup import prepare_database
 
-    bring_up(settings.database_url, metadata, wait_seconds=WAIT_SECONDS)
+    prepare_database(settings.database_url, metadata, wait_seconds=WAIT_SECONDS)
     container = Container(settings=settings)
     if purpose == "cli":  # It runs no job, so it need not load a tracer.
         container.traces.override(NoTraces())

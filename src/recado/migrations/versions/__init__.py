@@ -1,1 +1,1 @@
-"""The revisions. Make one with `python -m recado.migrations.new "what changes"`."""
+"""The revisions. Make one with `python -m recado.migrations.new_revision "what changes"`."""

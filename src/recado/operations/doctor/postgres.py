@@ -13,7 +13,7 @@ def server_settings(database_url: str) -> Mapping[str, str]:
 
     names = ("fsync", "full_page_writes", "server_encoding", "synchronous_commit")
     # Not the values in force: our own connections have raised one of them already.
-    connection = PostgresDatabase(database_url).connect_apart()
+    connection = PostgresDatabase(database_url).open_connection()
     try:
         rows = connection.execute(
             "SELECT name, reset_val FROM pg_settings WHERE name = ANY(%s)", (list(names),)

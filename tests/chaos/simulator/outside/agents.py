@@ -38,7 +38,7 @@ class SimAgents:
             return await self._play(run, turn, timeout)
         except asyncio.CancelledError:
             if self._world.happens("agent ignores its end"):
-                await self._be_stubborn()
+                await self._ignore_cancellation()
             raise
         finally:
             if run.ended is None:
@@ -72,7 +72,7 @@ class SimAgents:
         if world.happens("agent hangs"):
             await asyncio.sleep(timeout)
             if world.happens("agent ignores its end"):
-                await self._be_stubborn()
+                await self._ignore_cancellation()
             raise AgentFailed("played: it took too long")
         slow = world.happens("agent slow")
         await asyncio.sleep(
@@ -112,7 +112,7 @@ class SimAgents:
         sentences = self._world.chance.randint(2, 4) if self._world.happens("agent answers at length") else 1
         return " ".join(f"R{run.number}.{n} answers {made_from} and wishes you a nice day." for n in range(sentences))
 
-    async def _be_stubborn(self) -> None:
+    async def _ignore_cancellation(self) -> None:
         await asyncio.sleep(STUBBORN)
         self.abandoned += 1
 

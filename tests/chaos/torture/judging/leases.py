@@ -2,9 +2,9 @@
 
 No row says which process holds a job. But each claim makes a new token, a UUIDv7 that bears its moment, and a job of a
 dead worker stays `running` under that token until its lease ends; and the two workers are given leases that differ by a
-little (`scene.APART`), so the first `leased_until` seen tells whose claim it was. The kill that counts is the first one
-of that worker after the claim. Where a claim was first seen after a heartbeat, it is the first kill of any worker: that
-can only make recovery look longer than it was.
+little (`installation.APART`), so the first `leased_until` seen tells whose claim it was. The kill that counts is the
+first one of that worker after the claim. Where a claim was first seen after a heartbeat, it is the first kill of any
+worker: that can only make recovery look longer than it was.
 """
 
 import threading
@@ -107,7 +107,7 @@ class Recoveries:
         self.spans.append(max(0.0, at - self._orphans.pop(job)))
 
 
-class Watch(threading.Thread):
+class LeaseWatcher(threading.Thread):
     """Looks at the table ten times a second, over a connection of its own."""
 
     def __init__(self, ledger: Callable[[], AbstractContextManager[Ledger]], recoveries: Recoveries) -> None:

@@ -192,7 +192,7 @@ class PostgresLedger(_BareLedger):
         while True:
             try:
                 if self._connection is None:
-                    self._connection = self._database.connect_apart()
+                    self._connection = self._database.open_connection()
                 return self._connection.execute(sql.replace("?", "%s").encode(), values or None).fetchall()
             except (psycopg.OperationalError, StorageUnavailable) as error:
                 self.close()
@@ -205,7 +205,7 @@ class PostgresLedger(_BareLedger):
 
     def sound(self) -> str:
         """`ok`, or what the server's own check of its indexes finds."""
-        with closing(self._database.connect_apart()) as connection:
+        with closing(self._database.open_connection()) as connection:
             connection.execute("CREATE EXTENSION IF NOT EXISTS amcheck")
         self.ask(
             """SELECT bt_index_check(index => c.oid, heapallindexed => true)::text FROM pg_index i

@@ -17,12 +17,12 @@ from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from recado.core.i18n import Text, say
+from recado.core.i18n import Text, translate
 from tests.chaos.torture.judging.journal import Record, text
 from tests.chaos.torture.judging.ledger import Row
 from tests.chaos.torture.outside.texts import numbers_in
 
-APOLOGY = say("pt-BR", Text.APOLOGY)
+APOLOGY = translate("pt-BR", Text.APOLOGY)
 
 
 @dataclass(frozen=True, slots=True)

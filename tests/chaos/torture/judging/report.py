@@ -14,7 +14,7 @@ SETTLED_WITHIN: Final = 240.0
 
 
 @dataclass(frozen=True, slots=True)
-class Spans:
+class Percentiles:
     """Some durations, by their percentiles."""
 
     count: int
@@ -23,7 +23,7 @@ class Spans:
     most: float
 
     @classmethod
-    def of(cls, seconds: Sequence[float]) -> "Spans":
+    def of(cls, seconds: Sequence[float]) -> "Percentiles":
         ordered = sorted(seconds)
         return cls(len(ordered), _at(ordered, 0.5), _at(ordered, 0.99), ordered[-1] if ordered else 0.0)
 
@@ -49,15 +49,15 @@ class Outcome:
     units: list[float] = field(default_factory=list)
     """Seconds that a start took, all the time: the pace was measured in these."""
     drained_in: float = 0.0
-    blows: Counter[str] = field(default_factory=Counter)
+    faults: Counter[str] = field(default_factory=Counter)
     written: int = 0
     unaccepted: int = 0
     statuses: Counter[str] = field(default_factory=Counter)
     verdict: Verdict = field(default_factory=Verdict)
-    recovery: Spans = field(default_factory=lambda: Spans.of([]))
+    recovery: Percentiles = field(default_factory=lambda: Percentiles.of([]))
     unrecovered: int = 0
     unexplained: list[str] = field(default_factory=list)
-    unknown: Spans = field(default_factory=lambda: Spans.of([]))
+    unknown: Percentiles = field(default_factory=lambda: Percentiles.of([]))
     unknown_left: int = 0
     sound: str = "not checked"
     violations: list[str] = field(default_factory=list)
@@ -82,9 +82,9 @@ class Outcome:
             "database": self.database,
             "lease_seconds": self.lease,
             "seconds": round(self.seconds, 1),
-            "start_seconds": _document(Spans.of(self.units)),
+            "start_seconds": _document(Percentiles.of(self.units)),
             "drained_in": round(self.drained_in, 1),
-            "blows": dict(self.blows),
+            "blows": dict(self.faults),
             "given_back": {"done": self.given_back, "refused": self.not_taken_back},
             "written": self.written,
             "unaccepted": self.unaccepted,
@@ -108,7 +108,7 @@ class Outcome:
         }
 
 
-def _document(spans: Spans) -> dict[str, float]:
+def _document(spans: Percentiles) -> dict[str, float]:
     return {"count": spans.count, "p50": spans.p50, "p99": spans.p99, "max": spans.most}
 
 
@@ -128,7 +128,7 @@ def _rows(outcome: Outcome) -> list[list[str]]:
         ["on", f"{outcome.backend} over {outcome.database}, lease {outcome.lease:g} s{_shortened(outcome.lease)}"],
         ["cycles", f"{outcome.cycles} in {outcome.seconds:.0f} s, of which {outcome.drained_in:.0f} s to settle"],
         ["pace", f"a start took {_range(outcome.units)}"],
-        ["blows", ", ".join(f"{name} {count}" for name, count in sorted(outcome.blows.items()))],
+        ["blows", ", ".join(f"{name} {count}" for name, count in sorted(outcome.faults.items()))],
         [
             "given back",
             f"{outcome.given_back} conversations by a person to the agent, refused {outcome.not_taken_back}",
@@ -157,7 +157,7 @@ def _rows(outcome: Outcome) -> list[list[str]]:
 
 
 def _range(units: Sequence[float]) -> str:
-    return f"{min(units):.1f} to {max(units):.1f} s, p50 {Spans.of(units).p50:.1f} s" if units else "no time"
+    return f"{min(units):.1f} to {max(units):.1f} s, p50 {Percentiles.of(units).p50:.1f} s" if units else "no time"
 
 
 def _shortened(lease: float) -> str:

@@ -17,7 +17,7 @@ from typing import Final
 
 from recado.core.clock import SystemClock
 from recado.emulator.phone.client import EmulatorClient
-from tests.chaos.torture.installation import SHOPS, Scene, Shop
+from tests.chaos.torture.installation import SHOPS, Installation, Shop
 from tests.chaos.torture.judging.journal import Tail, text
 from tests.chaos.torture.outside.texts import PERSON, POISON, START, STOP, number_of, numbers_in
 
@@ -70,12 +70,12 @@ def _habit(shop: Shop, chance: random.Random) -> str:
 class Load(threading.Thread):
     """Writes until it is told to stop; then waits for the answers to what it wrote."""
 
-    def __init__(self, scene: Scene, rate: Callable[[], float]) -> None:
+    def __init__(self, installation: Installation, rate: Callable[[], float]) -> None:
         super().__init__(name="torture-load", daemon=True)
-        self._twilio: EmulatorClient = scene.emulator
-        self._heard = Tail(scene.twilio_journal)
-        self._journal = scene.load_journal.open("a", encoding="utf-8")
-        self._chance = random.Random(f"load {scene.seed}")  # noqa: S311 - no secret
+        self._twilio: EmulatorClient = installation.emulator
+        self._heard = Tail(installation.twilio_journal)
+        self._journal = installation.load_journal.open("a", encoding="utf-8")
+        self._chance = random.Random(f"load {installation.seed}")  # noqa: S311 - no secret
         self._people = people(self._chance)
         self._rate = rate
         self._planned: list[_Planned] = []

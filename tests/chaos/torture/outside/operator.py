@@ -14,7 +14,7 @@ EVERY: Final = (4.0, 16.0)
 """Between two conversations, in starts of a process (see `pace`)."""
 
 
-class Reception:
+class HandOffOperator:
     """Gives one back at a time; asked to `tend` again and again, it never waits."""
 
     def __init__(self, env: Mapping[str, str], seed: int) -> None:
@@ -25,7 +25,7 @@ class Reception:
         self.given_back = 0
         self.refused = 0
 
-    def tend(self, held: Callable[[], Sequence[str]], now: float, unit: float) -> None:
+    def work(self, held: Callable[[], Sequence[str]], now: float, unit: float) -> None:
         """`held` are the conversations that are a person's; the database is asked only when it is time for one."""
         if self._reap() and now >= self._next:
             self._next = now + self._chance.uniform(*EVERY) * unit

@@ -42,7 +42,7 @@ class Refused(Exception):
 @pytest.fixture
 async def things(postgres_database: PostgresDatabase) -> AsyncIterator[PostgresDatabase]:
     """A database with a table for things, no two of them alike."""
-    with closing(postgres_database.connect_apart()) as connection:
+    with closing(postgres_database.open_connection()) as connection:
         connection.execute(_THINGS)
         yield postgres_database
         connection.execute("DROP TABLE things")
@@ -118,10 +118,10 @@ class TestWriting:
         assert commits == ["changed"]
 
     async def test_rings_after_the_commit(self, things: PostgresDatabase) -> None:
-        with closing(things.connect_apart()) as listener:
+        with closing(things.open_connection()) as listener:
             listener.execute(f"LISTEN {writer.CHANNEL}".encode())
             await things.write(lambda uow: add(uow, "1"), owner=None)
-            await things.write(lambda uow: uow.ring(), owner=None)
+            await things.write(lambda uow: uow.notify(), owner=None)
             await things.close()
             heard = list(listener.notifies(timeout=PATIENCE, stop_after=1))
         assert len(heard) == 1
@@ -149,7 +149,7 @@ class TestACommit:
 
     @pytest.fixture
     def noted(self, things: PostgresDatabase) -> Iterator[PostgresDatabase]:
-        with closing(things.connect_apart()) as connection:
+        with closing(things.open_connection()) as connection:
             connection.execute(_NOTES_WHAT_THE_COMMIT_WAITS_FOR)
             yield things
             connection.execute("DROP TABLE waited")
@@ -163,32 +163,32 @@ class TestACommit:
         await asyncio.gather(*[database.batched(add_all)(f"{n}") for n in range(2, 5)])
         await asyncio.wrap_future(database.write_from_thread(lambda uow: add(uow, "5")))
         await database.close()
-        with closing(noted.connect_apart()) as connection:
+        with closing(noted.open_connection()) as connection:
             found = connection.execute("SELECT level FROM waited").fetchall()
         assert found == [(_WAITED[level],)] * 5
 
     async def test_waits_for_the_disk_though_the_setting_changes_meanwhile(self, noted: PostgresDatabase) -> None:
         def meddle(uow: UnitOfWork) -> None:
-            uow.say("SET synchronous_commit = off")  # As a reload of the server's configuration does.
+            uow.execute_raw("SET synchronous_commit = off")  # As a reload of the server's configuration does.
             add(uow, "1")
 
         await noted.write(meddle, owner=None)
         await noted.write(lambda uow: add(uow, "2"), owner=None)
         await noted.close()
-        with closing(noted.connect_apart()) as connection:
+        with closing(noted.open_connection()) as connection:
             assert connection.execute("SELECT DISTINCT level FROM waited").fetchall() == [("on",)]
 
     async def test_of_a_bare_connection_and_of_a_migration_waits_too(
         self, noted: PostgresDatabase, postgres_url: str
     ) -> None:
         url = told(postgres_url, "synchronous_commit=off")
-        with closing(PostgresDatabase(url).connect_apart()) as connection:
+        with closing(PostgresDatabase(url).open_connection()) as connection:
             connection.execute("INSERT INTO things (value) VALUES ('bare')")
         engine = postgres_engine(make_url(url))
         with engine.begin() as migration:
             migration.execute(_INSERT, {"value": "migrated"})
         engine.dispose()
-        with closing(noted.connect_apart()) as connection:
+        with closing(noted.open_connection()) as connection:
             assert connection.execute("SELECT level FROM waited").fetchall() == [("on",), ("on",)]
 
 
@@ -204,7 +204,7 @@ class TestSettingsOfOthers:
         names = ("transaction_isolation", "statement_timeout", "lock_timeout")
         database = PostgresDatabase(told(postgres_url, setting))
         ours, theirs = [
-            await each.write(lambda uow: [uow.say(f"SHOW {name}") for name in names], owner=None)
+            await each.write(lambda uow: [uow.execute_raw(f"SHOW {name}") for name in names], owner=None)
             for each in (things, database)
         ]
         await database.close()
@@ -213,21 +213,21 @@ class TestSettingsOfOthers:
     @pytest.mark.parametrize("style", ["German", "SQL,DMY", "Postgres"])
     async def test_for_how_moments_are_written_count_for_nothing(self, postgres_url: str, style: str) -> None:
         database = PostgresDatabase(told(postgres_url, f"DateStyle={style}"))
-        [[moment]] = await database.write(lambda uow: uow.say("SELECT now()"), owner=None)
+        [[moment]] = await database.write(lambda uow: uow.execute_raw("SELECT now()"), owner=None)
         assert isinstance(moment, datetime)
         await database.close()
 
     async def test_let_a_long_look_take_its_time(self, things: PostgresDatabase) -> None:
         def look(uow: UnitOfWork) -> object:
-            uow.unhurried()
-            return uow.say("SHOW statement_timeout")
+            uow.allow_long_statements()
+            return uow.execute_raw("SHOW statement_timeout")
 
         assert await things.read(look, owner=None) == [("5min",)]
-        assert await things.read(lambda uow: uow.say("SHOW statement_timeout"), owner=None) == [("8s",)]
+        assert await things.read(lambda uow: uow.execute_raw("SHOW statement_timeout"), owner=None) == [("8s",)]
 
     async def test_in_the_url_count_where_we_have_none(self, postgres_url: str) -> None:
         database = PostgresDatabase(told(postgres_url, "work_mem=7MB"))
-        assert await database.write(lambda uow: uow.say("SHOW work_mem"), owner=None) == [("7MB",)]
+        assert await database.write(lambda uow: uow.execute_raw("SHOW work_mem"), owner=None) == [("7MB",)]
         await database.close()
 
     async def test_that_make_it_read_only_are_called_so(self, things: PostgresDatabase, postgres_url: str) -> None:
@@ -257,7 +257,7 @@ class TestAConnectionThatIsLost:
             runs.append(backend(uow))
             add(uow, "half")
             if len(runs) == 1:
-                with closing(things.connect_apart()) as other:
+                with closing(things.open_connection()) as other:
                     other.execute("SELECT pg_terminate_backend(%s, 5000)", [runs[0]])
             return add(uow, "whole")
 
@@ -266,13 +266,13 @@ class TestAConnectionThatIsLost:
 
     async def test_while_reading_is_made_anew(self, things: PostgresDatabase) -> None:
         pid = await things.read(backend, owner=None)
-        with closing(things.connect_apart()) as other:
+        with closing(things.open_connection()) as other:
             other.execute("SELECT pg_terminate_backend(%s, 5000)", [pid])
         assert await stored(things) == []
 
     async def test_in_the_commit_before_it_took_place_is_no_reason_to_give_up(self, things: PostgresDatabase) -> None:
         """A deferred trigger is the last thing a commit runs: there the connection dies, and nothing is stored."""
-        with closing(things.connect_apart()) as other:
+        with closing(things.open_connection()) as other:
             other.execute(_DIES_IN_THE_COMMIT)
         runs = 0
 
@@ -313,12 +313,12 @@ async def test_a_transaction_that_stood_still_too_long_is_run_again(things: Post
         runs += 1
         if runs == 1:
             mine = backend(uow)
-            uow.say("SET LOCAL idle_in_transaction_session_timeout = 1")  # Milliseconds.
-            with closing(things.connect_apart()) as other:
+            uow.execute_raw("SET LOCAL idle_in_transaction_session_timeout = 1")  # Milliseconds.
+            with closing(things.open_connection()) as other:
                 give_up = time.monotonic() + PATIENCE
                 while other.execute("SELECT 1 FROM pg_stat_activity WHERE pid = %s", [mine]).fetchall():
                     assert time.monotonic() < give_up
-            uow.say("SELECT 1")
+            uow.execute_raw("SELECT 1")
         return add(uow, f"run {runs}")
 
     assert await things.write(stands_still_once, owner=None) == "run 2"
@@ -341,14 +341,14 @@ class TestTheLastFailure:
         database = PostgresDatabase(postgres_url, outage_seconds=0)
 
         def loses_its_connection(uow: UnitOfWork) -> None:
-            with closing(things.connect_apart()) as other:
+            with closing(things.open_connection()) as other:
                 other.execute("SELECT pg_terminate_backend(%s, 5000)", [backend(uow)])
             add(uow, "never")
 
         with pytest.raises(StorageUnavailable):
             await database.write(loses_its_connection, owner=None)
         assert "cannot be reached" in str(database.last_failure)
-        await at_last(database, lambda uow: uow.say("SELECT 1"))
+        await at_last(database, lambda uow: uow.execute_raw("SELECT 1"))
         assert "cannot be reached" in str(database.last_failure), "nothing was stored yet"
         await at_last(database, lambda uow: add(uow, "stored"))
         assert database.last_failure is None
@@ -378,7 +378,7 @@ class TestAServerThatIsGone:
 
     async def test_keeps_what_was_confirmed_and_is_waited_for(self, server: PostgresServer) -> None:
         database = PostgresDatabase(server.make(), outage_seconds=60)
-        with closing(database.connect_apart()) as connection:
+        with closing(database.open_connection()) as connection:
             connection.execute(_THINGS)
         await database.write(lambda uow: add(uow, "before"), owner=None)
         server.crash()
@@ -398,6 +398,6 @@ class TestAServerThatIsGone:
     async def test_is_no_reason_to_show_its_password(self) -> None:
         database = PostgresDatabase("postgresql://ana:hunter2@127.0.0.1:1/recado")
         with pytest.raises(StorageUnavailable) as refused:
-            database.connect_apart()
+            database.open_connection()
         assert "hunter2" not in str(refused.value)
         assert isinstance(refused.value.__cause__, psycopg.OperationalError)

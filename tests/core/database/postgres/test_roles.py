@@ -16,7 +16,7 @@ from sqlalchemy.exc import ProgrammingError
 from recado.bootstrap import metadata
 from recado.core.database.postgres.connections import postgres_engine
 from recado.core.database.postgres.database import PostgresDatabase
-from recado.core.database.postgres.roles import RolesMissing, beginnings, roles_of
+from recado.core.database.postgres.roles import RolesMissing, roles_of, transaction_preamble
 from recado.core.database.tenancy import tenant_column
 from recado.core.database.types import Id, Json, Moment, Sid
 from recado.core.database.unit_of_work import UnitOfWork
@@ -54,7 +54,7 @@ async def database(tenants_url: str) -> AsyncIterator[PostgresDatabase]:
 @pytest.fixture
 def bare(tenants_url: str) -> "Iterator[psycopg.Connection[tuple[object, ...]]]":
     """A connection that nobody has begun anything on."""
-    with closing(PostgresDatabase(tenants_url).connect_apart()) as connection:
+    with closing(PostgresDatabase(tenants_url).open_connection()) as connection:
         yield connection
 
 
@@ -99,7 +99,9 @@ def everywhere(*owners: UUID) -> dict[str, set[UUID]]:
 
 def who(uow: UnitOfWork) -> tuple[int, str, str]:
     """The server's process, the role, and the owner that is set."""
-    row = uow.say("SELECT pg_backend_pid(), current_user::text, coalesce(current_setting('recado.owner', true), '')")[0]
+    row = uow.execute_raw(
+        "SELECT pg_backend_pid(), current_user::text, coalesce(current_setting('recado.owner', true), '')"
+    )[0]
     return row[0], row[1], row[2]
 
 
@@ -171,7 +173,7 @@ class TestAConnectionThatIsUsedAgain:
     async def test_carries_none_over_after_a_failure_either(self, database: PostgresDatabase) -> None:
         for door in (database.write, database.read):
             with pytest.raises(ProgrammingError):
-                await door(lambda uow: uow.say("SELECT * FROM nowhere"), owner=ANA)
+                await door(lambda uow: uow.execute_raw("SELECT * FROM nowhere"), owner=ANA)
             _, _, owner = await door(who, owner=None)
             assert owner == ""
             assert await door(owners_seen, owner=BIA) == everywhere(BIA)
@@ -183,7 +185,7 @@ class TestAConnectionThatIsUsedAgain:
     ) -> None:
         """A pooler may hand it to anybody then."""
         what = b"SELECT current_user = session_user, coalesce(current_setting('recado.owner', true), '')"
-        words = beginnings(bare.info.dbname, "public", read_only=read_only)
+        words = transaction_preamble(bare.info.dbname, "public", read_only=read_only)
         for owner in (ANA, None):
             bare.execute(words.of(owner).encode(), prepare=False)
             assert bare.execute(what).fetchall() == [(False, "" if owner is None else str(owner))]
@@ -194,7 +196,7 @@ class TestAConnectionThatIsUsedAgain:
         """The driver has it prepared after five runs; the plan of one role must not serve another."""
 
         def seen(uow: UnitOfWork) -> int:
-            return int(uow.say("SELECT count(*) FROM messages")[0][0])
+            return int(uow.execute_raw("SELECT count(*) FROM messages")[0][0])
 
         found = [await database.write(seen, owner=owner) for _ in range(8) for owner in (ANA, None, BIA)]
         assert found == [1, 2, 1] * 8

@@ -9,7 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from recado.core.database.sqlite.checkpoints import CLOSE_PAGES, LONG_PAGES, LONGEST_PAGES, PAGES, Checkpoints, behind
+from recado.core.database.sqlite.checkpoints import (
+    FOLLOWING_PAGES,
+    LONG_PAGES,
+    LONGEST_PAGES,
+    PAGES,
+    Checkpoints,
+    is_due,
+)
 from recado.core.database.sqlite.database import SqliteDatabase
 from recado.core.database.sqlite.driver import sqlite_module
 from recado.core.database.unit_of_work import UnitOfWork
@@ -63,16 +70,16 @@ def size_of(file: Path) -> int:
         (PAGES - 1, 0, False),
         (PAGES, 0, True),
         (LONG_PAGES - 1, LONG_PAGES - PAGES, False),
-        (LONG_PAGES, LONG_PAGES - CLOSE_PAGES, True),
-        (LONG_PAGES, LONG_PAGES - CLOSE_PAGES + 1, False),
+        (LONG_PAGES, LONG_PAGES - FOLLOWING_PAGES, True),
+        (LONG_PAGES, LONG_PAGES - FOLLOWING_PAGES + 1, False),
     ],
 )
 def test_a_long_log_is_followed_more_closely(pages: int, copied: int, now: bool) -> None:
-    assert behind(pages, copied) is now
+    assert is_due(pages, copied) is now
 
 
 def test_what_the_writer_has_left_to_copy_is_little() -> None:
-    assert CLOSE_PAGES < PAGES < LONG_PAGES < LONGEST_PAGES
+    assert FOLLOWING_PAGES < PAGES < LONG_PAGES < LONGEST_PAGES
 
 
 def test_the_log_is_copied_into_the_file_while_a_writer_is_in_mid_transaction(
@@ -83,7 +90,7 @@ def test_the_log_is_copied_into_the_file_while_a_writer_is_in_mid_transaction(
     writer.execute("BEGIN IMMEDIATE")
     fill(writer, 10)
     checkpoints = Checkpoints(connect, sqlite_module().Error)
-    assert checkpoints.look()
+    assert checkpoints.copy_if_due()
     assert file.stat().st_size > small + PAGES * PAGE / 2
     writer.execute("COMMIT")
     assert writer.execute("SELECT count(*) FROM pages").fetchone() == (PAGES + 10,)
@@ -91,7 +98,7 @@ def test_the_log_is_copied_into_the_file_while_a_writer_is_in_mid_transaction(
 
 def test_a_short_log_is_left_alone(connect: Callable[[], sqlite3.Connection], writer: sqlite3.Connection) -> None:
     fill(writer, 10)
-    assert not Checkpoints(connect, sqlite_module().Error).look()
+    assert not Checkpoints(connect, sqlite_module().Error).copy_if_due()
 
 
 def test_a_file_that_cannot_be_opened_now_is_tried_again(
@@ -121,7 +128,7 @@ async def test_a_database_has_its_log_copied_long_before_its_writer_would_have_t
     connect: Callable[[], sqlite3.Connection], file: Path
 ) -> None:
     def many(uow: UnitOfWork) -> None:
-        uow.say("INSERT INTO pages (filling) SELECT zeroblob(4000) FROM pages LIMIT 300")
+        uow.execute_raw("INSERT INTO pages (filling) SELECT zeroblob(4000) FROM pages LIMIT 300")
 
     database = SqliteDatabase(f"sqlite:///{file}")
     with closing(connect()) as looking:
@@ -142,7 +149,7 @@ async def test_a_database_has_its_log_copied_long_before_its_writer_would_have_t
 
 async def test_a_writer_that_never_rests_does_not_let_the_log_grow_for_ever(file: Path) -> None:
     def many(uow: UnitOfWork) -> None:
-        uow.say("INSERT INTO pages (filling) SELECT zeroblob(4000) FROM pages LIMIT 300")
+        uow.execute_raw("INSERT INTO pages (filling) SELECT zeroblob(4000) FROM pages LIMIT 300")
 
     database = SqliteDatabase(f"sqlite:///{file}")
     with closing(sqlite_module().connect(file)) as connection:

@@ -206,12 +206,12 @@ class TestAWriteForWhichNobodyWaitsAnyMore:
 
 class TestTheLastFailure:
     async def test_is_what_the_last_write_met_until_one_is_stored(self, things: SqliteDatabase) -> None:
-        [[pages]] = await things.write(lambda uow: uow.say("PRAGMA page_count"), owner=None)
-        await things.write(lambda uow: uow.say(f"PRAGMA max_page_count = {pages}"), owner=None)
+        [[pages]] = await things.write(lambda uow: uow.execute_raw("PRAGMA page_count"), owner=None)
+        await things.write(lambda uow: uow.execute_raw(f"PRAGMA max_page_count = {pages}"), owner=None)
         with pytest.raises(StorageUnavailable):
             await things.write(lambda uow: add(uow, "x" * 100_000), owner=None)
         assert "full" in str(things.last_failure)
-        await things.write(lambda uow: uow.say("SELECT 1"), owner=None)
+        await things.write(lambda uow: uow.execute_raw("SELECT 1"), owner=None)
         assert "full" in str(things.last_failure), "nothing is stored well on a full disk too"
         await things.write(lambda uow: add(uow, "small"), owner=None)
         assert things.last_failure is None

@@ -149,7 +149,7 @@ class TestAFileThatIsNotTheOneThatWasOpened:
             with pytest.raises(StorageUnavailable):
                 await stored(database)
             with pytest.raises(sqlite_module().OperationalError):
-                database.connect_apart()
+                database.open_connection()
         await fresh.close()
         assert not file_of(things).exists()
         assert names(tmp_path) == {"elsewhere", "recado.db-wal", "recado.db-shm"}
@@ -157,10 +157,10 @@ class TestAFileThatIsNotTheOneThatWasOpened:
 
 def empty_the_log(things: SqliteDatabase) -> None:
     """Copy all of it into the database, as soon as the thread that does so by itself is not at it."""
-    give_up = time.monotonic() + PATIENCE
-    with closing(things.connect_apart()) as connection:
+    deadline = time.monotonic() + PATIENCE
+    with closing(things.open_connection()) as connection:
         while connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone() != (0, 0, 0):
-            assert time.monotonic() < give_up
+            assert time.monotonic() < deadline
 
 
 def with_other_bytes(file: Path) -> None:
@@ -257,7 +257,7 @@ class TestTheFilesBesideIt:
         shutil.copy(empty_database, file)
         file.chmod(0o600)
         database = SqliteDatabase(f"sqlite:///{file}")
-        await database.write(lambda uow: uow.say("SELECT 1"), owner=None)
+        await database.write(lambda uow: uow.execute_raw("SELECT 1"), owner=None)
         modes = [stat.S_IMODE(beside(file, suffix).stat().st_mode) for suffix in ("", "-wal", "-shm")]
         await database.close()
         assert modes == [0o600] * 3

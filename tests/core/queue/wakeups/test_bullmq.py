@@ -39,10 +39,11 @@ class RedisSource:
         await queue.close()
 
     async def everything(self) -> str:
-        keys = self._server.say("KEYS", "*").decode().split("\r\n")
+        keys = self._server.command_line("KEYS", "*").decode().split("\r\n")
         shown = [key for key in keys if key.startswith("bull:")]
         return " ".join(
-            self._server.say("DUMP" if "." in key else "HGETALL", key).decode(errors="replace") for key in shown
+            self._server.command_line("DUMP" if "." in key else "HGETALL", key).decode(errors="replace")
+            for key in shown
         )
 
 
@@ -51,8 +52,8 @@ class TestBullmq(BrokerContract):
 
     @pytest.fixture
     def source(self, redis_server: RedisServer) -> RedisSource:
-        redis_server.say("FLUSHALL")
-        redis_server.say("CONFIG", "SET", "maxmemory-policy", "noeviction")
+        redis_server.command_line("FLUSHALL")
+        redis_server.command_line("CONFIG", "SET", "maxmemory-policy", "noeviction")
         return RedisSource(redis_server)
 
     async def test_nothing_is_left_in_redis_of_what_is_done(
@@ -62,7 +63,7 @@ class TestBullmq(BrokerContract):
             await harness.stores("ana", "bia", "caio")
             await harness.is_done()
 
-        keys = redis_server.say("KEYS", f"bull:{NAME}:*-*").decode()
+        keys = redis_server.command_line("KEYS", f"bull:{NAME}:*-*").decode()
         assert keys == "*0\r\n"
 
     async def test_an_idle_worker_receives_after_redis_was_restarted(
@@ -82,7 +83,7 @@ class TestBullmq(BrokerContract):
         delivery = source.delivery()
         assert [await delivery.forgot(), await delivery.forgot()] == [True, False]
 
-        redis_server.say("FLUSHALL")
+        redis_server.command_line("FLUSHALL")
 
         assert [await delivery.forgot(), await delivery.forgot()] == [True, False]
         await delivery.close()
@@ -90,13 +91,13 @@ class TestBullmq(BrokerContract):
     async def test_a_redis_without_memory_left_costs_no_job(
         self, harness: WorkerHarness, redis_server: RedisServer
     ) -> None:
-        redis_server.say("CONFIG", "SET", "maxmemory", "1")
+        redis_server.command_line("CONFIG", "SET", "maxmemory", "1")
         try:
             async with harness.working():
                 await harness.stores("ana")
                 await harness.is_done()
         finally:
-            redis_server.say("CONFIG", "SET", "maxmemory", "0")
+            redis_server.command_line("CONFIG", "SET", "maxmemory", "0")
 
         assert len(harness.handler.runs) == 1
 
@@ -118,7 +119,7 @@ class TestBullmq(BrokerContract):
         await speaker.close()
 
     async def test_it_warns_of_eviction_and_of_forgetting(self, source: RedisSource, redis_server: RedisServer) -> None:
-        redis_server.say("CONFIG", "SET", "maxmemory-policy", "allkeys-lru")
+        redis_server.command_line("CONFIG", "SET", "maxmemory-policy", "allkeys-lru")
 
         state = await source.delivery().state()
 
@@ -135,7 +136,7 @@ class TestWithPostgres:
 
     @pytest.fixture
     def harness(self, postgres_database: PostgresDatabase, redis_server: RedisServer) -> WorkerHarness:
-        redis_server.say("FLUSHALL")
+        redis_server.command_line("FLUSHALL")
         return WorkerHarness(postgres_database, RedisSource(redis_server))
 
     async def test_two_workers_run_every_job_once(self, harness: WorkerHarness) -> None:

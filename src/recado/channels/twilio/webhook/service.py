@@ -31,7 +31,7 @@ from recado.core.database.unit_of_work import UnitOfWork
 from recado.core.errors import StorageUnavailable
 from recado.core.ids import Ids
 from recado.core.queue.crash import CrashPoint, never
-from recado.core.sampling import Sampler
+from recado.core.sampling import LogSampler
 
 log = structlog.get_logger(__name__)
 
@@ -108,7 +108,7 @@ class TwilioWebhookService:
         self._public_url = public_url
         self._callback_key = callback_key
         self._crash = crash
-        self._samples = Sampler(clock)
+        self._samples = LogSampler(clock)
         self._store_orphan = database.batched(self._store_orphans, refusable=True)
 
     async def receive_message(self, request: SignedRequest) -> Reception:

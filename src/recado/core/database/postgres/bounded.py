@@ -21,28 +21,28 @@ class NoAnswer(psycopg.OperationalError):
 
 
 class BoundedConnection(psycopg.Connection[tuple[Any, ...]]):
-    """Each wait for the server ends after `patience` seconds; then the connection is of no more use."""
+    """Each wait for the server ends after `answer_seconds` seconds; then the connection is of no more use."""
 
-    patience: float = 10.0
+    answer_seconds: float = 10.0
 
     def wait(self, gen: PQGen[RV], interval: float = _INTERVAL, timeout: float | None = None) -> RV:
         if timeout is not None:  # The driver's own waits, which may well end without an answer.
             return super().wait(gen, interval, timeout)
         try:
-            return super().wait(_bounded(gen, time.monotonic() + self.patience), interval)
+            return super().wait(_until(gen, time.monotonic() + self.answer_seconds), interval)
         except psycopg.OperationalError:
             if self.pgconn.transaction_status == TransactionStatus.ACTIVE:
                 self.pgconn.finish()
             raise
 
 
-def _bounded(gen: PQGen[RV], give_up: float) -> PQGen[RV]:
+def _until(gen: PQGen[RV], deadline: float) -> PQGen[RV]:
     """The same steps until a moment; the driver takes a step at least every `_INTERVAL`."""
     try:
         state = next(gen)
         while True:
             ready = yield state
-            if not ready and time.monotonic() >= give_up:
+            if not ready and time.monotonic() >= deadline:
                 gen.close()
                 raise NoAnswer("the server does not answer")
             state = gen.send(ready)

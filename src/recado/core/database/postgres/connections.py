@@ -8,9 +8,9 @@ from sqlalchemy.engine import URL
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import NullPool
 
-from recado.core.database.driver import have_patience
-from recado.core.database.postgres.errors import _state_of, _undo
-from recado.core.database.postgres.roles import NOT_THERE, RolesMissing, beginnings
+from recado.core.database.driver import set_answer_seconds
+from recado.core.database.postgres.errors import attempt_cleanup, sqlstate_of
+from recado.core.database.postgres.roles import ROLE_UNAVAILABLE, RolesMissing, transaction_preamble
 from recado.core.database.unit_of_work import UnitOfWork
 
 if TYPE_CHECKING:
@@ -63,19 +63,19 @@ def _options(url: URL, *more: str) -> str:
     return " ".join([*([theirs] if isinstance(theirs, str) else theirs), *(f"-c {setting}" for setting in ours)])
 
 
-def _line_engine(url: URL) -> Engine:
+def role_engine(url: URL) -> Engine:
     """Connections for our transactions: nothing of them takes long, and no wait for the server is without an end."""
     options = _options(url, f"statement_timeout={STATEMENT_SECONDS}s")
     return create_engine(
         "postgresql+psycopg://",
-        creator=lambda: _bounded(url, options=options, application_name="recado"),
+        creator=lambda: bounded_connection(url, options=options, application_name="recado"),
         poolclass=NullPool,
         hide_parameters=True,
         use_native_hstore=False,
     )
 
 
-def _bounded(url: URL, *, autocommit: bool = False, **settings: str) -> "BoundedConnection":
+def bounded_connection(url: URL, *, autocommit: bool = False, **settings: str) -> "BoundedConnection":
     from psycopg.conninfo import make_conninfo
 
     from recado.core.database.postgres.bounded import BoundedConnection
@@ -85,36 +85,38 @@ def _bounded(url: URL, *, autocommit: bool = False, **settings: str) -> "Bounded
     return BoundedConnection.connect(make_conninfo(**{**told, **_CONNECT, **settings}), autocommit=autocommit)
 
 
-class _Line:
+class RoleConnection:
     """A connection whose transactions each begin in a role of their own (see `tenancy`)."""
 
     def __init__(self, engine: Engine, answer_seconds: float, *, read_only: bool) -> None:
         self._answer_seconds = answer_seconds
         # The driver would send a BEGIN of its own and wait for it; ours carries the role and the owner along.
         self.connection = engine.connect().execution_options(isolation_level="AUTOCOMMIT")
-        _keep_plans(self.connection)
-        have_patience(self.connection, answer_seconds)
+        _cache_plans(self.connection)
+        set_answer_seconds(self.connection, answer_seconds)
         try:
-            [[database, schema]] = UnitOfWork(self.connection).say("SELECT current_database(), current_schema()")
+            [[database, schema]] = UnitOfWork(self.connection).execute_raw(
+                "SELECT current_database(), current_schema()"
+            )
         except BaseException:
-            _undo(self.connection.invalidate)
+            attempt_cleanup(self.connection.invalidate)
             raise
-        self._beginnings = beginnings(database, schema, read_only=read_only)
+        self._preamble = transaction_preamble(database, schema, read_only=read_only)
 
     def begin(self, owner: UUID | None) -> RootTransaction:
         """Begin a transaction; raises `RolesMissing` where `recado migrate` has not made the roles."""
-        have_patience(self.connection, self._answer_seconds)
+        set_answer_seconds(self.connection, self._answer_seconds)
         transaction = self.connection.begin()
         try:
-            self._say(self._beginnings.of(owner))
+            self._send(self._preamble.of(owner))
         except BaseException as error:
-            _undo(transaction.rollback)
-            if isinstance(error, DBAPIError) and _state_of(error) in NOT_THERE:
+            attempt_cleanup(transaction.rollback)
+            if isinstance(error, DBAPIError) and sqlstate_of(error) in ROLE_UNAVAILABLE:
                 raise RolesMissing(f"{error.orig}: run `recado migrate`") from error
             raise
         return transaction
 
-    def _say(self, words: str) -> None:
+    def _send(self, words: str) -> None:
         import psycopg
 
         driver = self.connection.connection.driver_connection
@@ -126,15 +128,15 @@ class _Line:
             raise made from error
 
     def close(self) -> None:
-        _undo(self.connection.close)
+        attempt_cleanup(self.connection.close)
 
-    def give_up(self) -> None:
+    def discard(self) -> None:
         """Close it, whatever state it is in."""
-        _undo(self.connection.invalidate)
-        _undo(self.connection.close)
+        attempt_cleanup(self.connection.invalidate)
+        attempt_cleanup(self.connection.close)
 
 
-def _keep_plans(connection: Connection) -> None:
+def _cache_plans(connection: Connection) -> None:
     """Our statements are some hundred texts, for they come in sizes; psycopg keeps 100 unless it is told."""
     import psycopg
 

@@ -21,14 +21,14 @@ import structlog
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError
 
-from recado.core.clock import Clock, SharedClock, SystemClock
-from recado.core.database.inbox import Inboxed, Item, hand_out
-from recado.core.database.postgres.connections import DURABLE, _bounded, _Line, _line_engine
+from recado.core.clock import Clock, ServerClock, SystemClock
+from recado.core.database.inbox import DatabaseWithInbox, Item, resolve_all
+from recado.core.database.postgres.connections import DURABLE, RoleConnection, bounded_connection, role_engine
 from recado.core.database.postgres.errors import (
-    _LOST,
+    UNREACHABLE,
     ConnectionLost,
-    _as_storage_error,
-    _is_lost,
+    as_storage_error,
+    is_connection_lost,
 )
 from recado.core.database.postgres.writer import ANSWER_SECONDS, OUTAGE_SECONDS, PostgresWriter
 from recado.core.database.unit_of_work import UnitOfWork
@@ -47,7 +47,7 @@ WRITERS: Final = 4
 READERS: Final = 4
 
 
-class PostgresDatabase(Inboxed):
+class PostgresDatabase(DatabaseWithInbox):
     """Several hosts may share one; each process has its writers and readers, and no connection before it needs one."""
 
     def __init__(
@@ -65,14 +65,14 @@ class PostgresDatabase(Inboxed):
         self._outage = outage_seconds
         self._meters = meters
         self._url = make_url(url)
-        self._clock = SharedClock(host_clock or SystemClock())
+        self._clock = ServerClock(host_clock or SystemClock())
         self._clock_is_set = False
         if self._url.get_backend_name() != "postgresql":
             raise ConfigurationError(f"{self._url.render_as_string()} is not a PostgreSQL database")
-        self._engine = _line_engine(self._url)
+        self._engine = role_engine(self._url)
         self._readers = ThreadPoolExecutor(readers, thread_name_prefix="recado-read")
         self._local = threading.local()
-        self._read_lines: list[_Line] = []
+        self._read_connections: list[RoleConnection] = []
         super().__init__()
         self._count = writers
         self._threads: list[threading.Thread] = []
@@ -96,15 +96,15 @@ class PostgresDatabase(Inboxed):
         leases of others.
         """
         if not self._clock_is_set:
-            with closing(self.connect_apart()) as connection:
+            with closing(self.open_connection()) as connection:
                 asked = self._clock.monotonic()
-                [[now]] = self._asked(connection, b"SELECT clock_timestamp()")
+                [[now]] = self._query(connection, b"SELECT clock_timestamp()")
                 assert isinstance(now, datetime)  # noqa: S101 - narrows the type
-                self._clock.told(now, asked, self._clock.monotonic())
+                self._clock.synchronize(now, asked, self._clock.monotonic())
             self._clock_is_set = True
         return self._clock
 
-    def _asked(self, connection: "psycopg.Connection[tuple[object, ...]]", question: bytes) -> list[tuple[object, ...]]:
+    def _query(self, connection: "psycopg.Connection[tuple[object, ...]]", question: bytes) -> list[tuple[object, ...]]:
         import psycopg
 
         try:
@@ -120,7 +120,7 @@ class PostgresDatabase(Inboxed):
     def on_commit(self, listener: Callable[[], None]) -> None:
         self._listeners.append(listener)
 
-    def connect_apart(self) -> "psycopg.Connection[tuple[object, ...]]":
+    def open_connection(self) -> "psycopg.Connection[tuple[object, ...]]":
         """A bare connection of the caller's own, in autocommit (the delivery listens on it).
 
         Raises `StorageUnavailable` when the server does not answer.
@@ -128,7 +128,7 @@ class PostgresDatabase(Inboxed):
         import psycopg
 
         try:
-            connection = _bounded(self._url, autocommit=True, application_name="recado wake-ups")
+            connection = bounded_connection(self._url, autocommit=True, application_name="recado wake-ups")
             connection.execute(f"SELECT {DURABLE.replace('true', 'false')}")
         except psycopg.OperationalError as error:
             raise ConnectionLost(f"the database cannot be reached: {error}") from error
@@ -140,8 +140,8 @@ class PostgresDatabase(Inboxed):
         for thread in self._threads:
             await loop.run_in_executor(None, thread.join)
         await loop.run_in_executor(None, self._readers.shutdown)
-        for line in self._read_lines:
-            line.close()
+        for role_connection in self._read_connections:
+            role_connection.close()
 
     def _start(self) -> None:
         """The writers' threads, with the first write: a process that only reads has none."""
@@ -174,38 +174,42 @@ class PostgresDatabase(Inboxed):
     def _write_group(self, writer: PostgresWriter, group: "list[Item[Any]]") -> None:
         try:
             if not writer.run(group):
-                self._inbox.fail_older(self._outage, ConnectionLost(_LOST))
+                self._inbox.fail_older(self._outage, ConnectionLost(UNREACHABLE))
         except Exception as error:  # The outermost loop of a thread that must not end: those who wait are told.
             log.exception("database.writer_failed")
             writer.close()
             for item in group:
                 item.error = error
-            hand_out(group)
+            resolve_all(group)
 
     def _read(self, work: Callable[[UnitOfWork], T], owner: UUID | None, asked: float) -> T:
         if time.monotonic() - asked > self._answer_seconds:  # Those before it have hung as long.
             raise Busy("too many reads are waiting for the database; try again")
         try:
-            return self._look(work, owner)
+            return self._read_once(work, owner)
         except DBAPIError as error:
-            if not _is_lost(error):
-                raise _as_storage_error(error) from error
+            if not is_connection_lost(error):
+                raise as_storage_error(error) from error
         try:
-            return self._look(work, owner)  # Once more: a server that has started again since is no reason to fail.
+            return self._read_once(
+                work, owner
+            )  # Once more: a server that has started again since is no reason to fail.
         except DBAPIError as error:
-            raise _as_storage_error(error) from error
+            raise as_storage_error(error) from error
 
-    def _look(self, work: Callable[[UnitOfWork], T], owner: UUID | None) -> T:
-        line: _Line | None = getattr(self._local, "line", None)
-        if line is None:
-            line = self._local.line = _Line(self._engine, self._answer_seconds, read_only=True)
-            self._read_lines.append(line)
+    def _read_once(self, work: Callable[[UnitOfWork], T], owner: UUID | None) -> T:
+        role_connection: RoleConnection | None = getattr(self._local, "line", None)
+        if role_connection is None:
+            role_connection = self._local.role_connection = RoleConnection(
+                self._engine, self._answer_seconds, read_only=True
+            )
+            self._read_connections.append(role_connection)
         try:
-            with line.begin(owner):
-                return work(UnitOfWork(line.connection, owner))
+            with role_connection.begin(owner):
+                return work(UnitOfWork(role_connection.connection, owner))
         except DBAPIError as error:
-            if _is_lost(error):
-                self._local.line = None
-                self._read_lines.remove(line)
-                line.give_up()
+            if is_connection_lost(error):
+                self._local.role_connection = None
+                self._read_connections.remove(role_connection)
+                role_connection.discard()
             raise

@@ -10,34 +10,34 @@ from recado.core.errors import Busy, StorageUnavailable
 
 log = structlog.get_logger(__name__)
 
-_AGAIN: Final = frozenset({"40001", "40P01"})
+RETRYABLE: Final = frozenset({"40001", "40P01"})
 """Serialization failure, deadlock."""
 _LOCKED: Final = frozenset({"55P03"})
 _SLOW: Final = frozenset({"57014", "25P04"})
 """A statement or transaction took longer than it may."""
 _READ_ONLY: Final = frozenset({"25006"})
-_NO_ROOM: Final = frozenset({"53100", "53200", "58030"})
+_STORAGE_FULL: Final = frozenset({"53100", "53200", "58030"})
 """Disk full, out of memory, I/O error."""
-_NEVER_HEARD_OF: Final = "22023"
+UNKNOWN_TRANSACTION: Final = "22023"
 """The transaction's number lies in the server's future."""
-_GONE: Final = frozenset({"57P01", "57P02", "57P03", "57P05", "53300", "25P03", "25P04", "25006"})
+_CONNECTION_LOST: Final = frozenset({"57P01", "57P02", "57P03", "57P05", "53300", "25P03", "25P04", "25006"})
 """Shutting down, crashed, starting up, too many connections, idle for too long, a standby that cannot write."""
-_LOST: Final = "the database cannot be reached; nothing was stored"
+UNREACHABLE: Final = "the database cannot be reached; nothing was stored"
 
 
 class ConnectionLost(StorageUnavailable):
     """The server is gone, or was; nothing of the transaction is stored."""
 
 
-def _state_of(error: DBAPIError) -> str | None:
+def sqlstate_of(error: DBAPIError) -> str | None:
     state: str | None = getattr(error.orig, "sqlstate", None)
     return state
 
 
-def _is_lost(error: DBAPIError) -> bool:
+def is_connection_lost(error: DBAPIError) -> bool:
     """Whether the connection is of no use any more. An error without a code did not come from the server."""
-    state = _state_of(error)
-    gone = _is_operational(error) if state is None else state in _GONE or state.startswith("08")
+    state = sqlstate_of(error)
+    gone = _is_operational(error) if state is None else state in _CONNECTION_LOST or state.startswith("08")
     return error.connection_invalidated or gone
 
 
@@ -47,22 +47,22 @@ def _is_operational(error: DBAPIError) -> bool:
     return isinstance(error.orig, psycopg.OperationalError | psycopg.InterfaceError)
 
 
-def _as_storage_error(error: BaseException) -> BaseException:
+def as_storage_error(error: BaseException) -> BaseException:
     """What the server cannot do now in our words; everything else as it is."""
     if not isinstance(error, DBAPIError):
         return error
-    if _state_of(error) in _NO_ROOM:
+    if sqlstate_of(error) in _STORAGE_FULL:
         return StorageUnavailable("the database cannot store now (its disk or memory is full); nothing was stored")
-    if _state_of(error) in _LOCKED | _AGAIN:
+    if sqlstate_of(error) in _LOCKED | RETRYABLE:
         return Busy("another transaction holds what is to be changed; try again")
-    if _state_of(error) in _SLOW:
+    if sqlstate_of(error) in _SLOW:
         return Busy("the database took too long over it; try again")
-    if _state_of(error) in _READ_ONLY:
+    if sqlstate_of(error) in _READ_ONLY:
         return StorageUnavailable("the database can only be read (a standby, or default_transaction_read_only is on)")
-    return ConnectionLost(_LOST) if _is_lost(error) else error
+    return ConnectionLost(UNREACHABLE) if is_connection_lost(error) else error
 
 
-def _undo(step: Callable[[], None]) -> None:
+def attempt_cleanup(step: Callable[[], None]) -> None:
     """Tidy up what may be broken already; whatever brought us here is what counts."""
     try:
         step()

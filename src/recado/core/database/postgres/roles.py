@@ -9,7 +9,7 @@ from recado.core.errors import ConfigurationError
 
 SETTING: Final = "recado.owner"
 """The setting that policies read."""
-NOT_THERE: Final = frozenset({"22023", "42501"})
+ROLE_UNAVAILABLE: Final = frozenset({"22023", "42501"})
 """No such role, or not one that this login may take: what PostgreSQL says to the words that begin a transaction."""
 _NAME_BYTES: Final = 63
 """Longer names are cut by PostgreSQL, and two databases' roles could become one."""
@@ -31,10 +31,10 @@ class Roles:
 
 def roles_of(database: str) -> Roles:
     """What the roles of a database are called."""
-    return Roles(_named("recado_system_", database), _named("recado_tenant_", database))
+    return Roles(_role_name("recado_system_", database), _role_name("recado_tenant_", database))
 
 
-def _named(prefix: str, database: str) -> str:
+def _role_name(prefix: str, database: str) -> str:
     name = (prefix + database).encode()
     if len(name) <= _NAME_BYTES:
         return prefix + database
@@ -48,7 +48,7 @@ def quoted(name: str) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Beginnings:
+class TransactionPreamble:
     """The words that begin each transaction of a connection."""
 
     system: str
@@ -59,7 +59,7 @@ class Beginnings:
         return self.system if owner is None else f"{self.tenant}'{owner}'"
 
 
-def beginnings(database: str, schema: str | None, *, read_only: bool) -> Beginnings:
+def transaction_preamble(database: str, schema: str | None, *, read_only: bool) -> TransactionPreamble:
     """How transactions begin in a database; those of a reader are one snapshot."""
     # What writes looks for rows by an index, always. On a table that was small a moment ago the planner reads all of it
     # instead, and keeps that plan while the table grows.
@@ -70,4 +70,4 @@ def beginnings(database: str, schema: str | None, *, read_only: bool) -> Beginni
     path = "" if schema in {None, "public"} else f"; SET LOCAL search_path = {quoted(str(schema))}"
     roles = roles_of(database)
     system, tenant = (f"{begin}{path}; SET LOCAL ROLE {quoted(role)}" for role in (roles.system, roles.tenant))
-    return Beginnings(system, f"{tenant}; SET LOCAL {SETTING} = ")
+    return TransactionPreamble(system, f"{tenant}; SET LOCAL {SETTING} = ")

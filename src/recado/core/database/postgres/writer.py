@@ -11,17 +11,17 @@ import structlog
 from sqlalchemy import Engine
 from sqlalchemy.exc import DBAPIError
 
-from recado.core.clock import SharedClock
-from recado.core.database.inbox import Item, LastWrite, call_each, hand_out
-from recado.core.database.postgres.connections import DURABLE, _Line
+from recado.core.clock import ServerClock
+from recado.core.database.inbox import Item, LastWrite, call_listeners, resolve_all
+from recado.core.database.postgres.connections import DURABLE, RoleConnection
 from recado.core.database.postgres.errors import (
-    _AGAIN,
-    _NEVER_HEARD_OF,
+    RETRYABLE,
+    UNKNOWN_TRANSACTION,
     ConnectionLost,
-    _as_storage_error,
-    _is_lost,
-    _state_of,
-    _undo,
+    as_storage_error,
+    attempt_cleanup,
+    is_connection_lost,
+    sqlstate_of,
 )
 from recado.core.database.postgres.roles import RolesMissing
 from recado.core.database.unit_of_work import UnitOfWork
@@ -30,7 +30,7 @@ from recado.core.metrics import Meters
 
 log = structlog.get_logger(__name__)
 
-_WHO_AND_WHEN: Final = (
+_TRANSACTION_STATE: Final = (
     f"SELECT pg_current_xact_id_if_assigned()::text, clock_timestamp(), pg_postmaster_start_time(), {DURABLE}"
 )
 CHANNEL: Final = "recado_jobs"
@@ -43,7 +43,7 @@ RETRIES: Final = 3
 
 
 @dataclass(slots=True)
-class _Ended:
+class _StoredGroup:
     """A transaction that was stored."""
 
     results: Sequence[object]
@@ -59,7 +59,7 @@ class PostgresWriter:
         self,
         engine: Engine,
         listeners: Sequence[Callable[[], None]],
-        clock: SharedClock,
+        clock: ServerClock,
         outage_seconds: float,
         meters: Meters | None = None,
         last_write: LastWrite | None = None,
@@ -73,7 +73,7 @@ class PostgresWriter:
         self._engine = engine
         self._clock = clock
         self._listeners = listeners
-        self._line: _Line | None = None
+        self._role_connection: RoleConnection | None = None
 
     def run(self, group: "list[Item[Any]]") -> bool:
         """Store a group, or tell each of it why not; what fails together is halved until only the bad one fails.
@@ -81,9 +81,9 @@ class PostgresWriter:
         False when the server is lost, to every other write as well.
         """
         try:
-            ended = self._insist(group)
+            ended = self._run_with_retries(group)
         except Exception as error:  # noqa: BLE001 - the outermost loop of every write: each waiting future gets the error
-            known = _as_storage_error(error)
+            known = as_storage_error(error)
             of_storage = isinstance(known, StorageUnavailable | Busy | RolesMissing)
             if of_storage:
                 self._last_write.failed(known)
@@ -92,16 +92,16 @@ class PostgresWriter:
                 return all([self.run(group[:middle]), self.run(group[middle:])])
             for item in group:
                 item.error = known
-            hand_out(group)
+            resolve_all(group)
             return not isinstance(known, ConnectionLost | NotConfirmed)
         if ended.changed:  # A server that can only be read, or is full, runs well what stores nothing.
             self._last_write.stored()
         for item, result in zip(group, ended.results, strict=True):
             item.result = result
-        call_each(ended.hooks)
-        hand_out(group)
+        call_listeners(ended.hooks)
+        resolve_all(group)
         if ended.changed:
-            call_each(self._listeners)
+            call_listeners(self._listeners)
         if ended.rang:
             self._notify()
         return True
@@ -109,16 +109,16 @@ class PostgresWriter:
     def close(self) -> None:
         self._forget_connection()
 
-    def _insist(self, group: "list[Item[Any]]") -> _Ended:
+    def _run_with_retries(self, group: "list[Item[Any]]") -> _StoredGroup:
         """Run it again as long as that can help; what has waited long already gets one fresh connection."""
         failures, losses, give_up = 0, 0, group[0].since + self._outage
         while True:
             try:
                 return self._transaction(group)
             except DBAPIError as error:
-                again = _state_of(error) in _AGAIN
+                again = sqlstate_of(error) in RETRYABLE
                 failures += again
-                lost = _is_lost(error)
+                lost = is_connection_lost(error)
                 losses += lost
                 if lost:
                     self._forget_connection()
@@ -126,22 +126,22 @@ class PostgresWriter:
                     raise
             time.sleep(0.005 + 0.05 * random.random())  # noqa: S311 - jitter needs no secrecy
 
-    def _transaction(self, group: "list[Item[Any]]") -> _Ended:
-        line = self._open()
-        transaction = line.begin(group[0].owner)
+    def _transaction(self, group: "list[Item[Any]]") -> _StoredGroup:
+        role_connection = self._open()
+        transaction = role_connection.begin(group[0].owner)
         try:
-            uow = UnitOfWork(line.connection, group[0].owner, self._meters)
+            uow = UnitOfWork(role_connection.connection, group[0].owner, self._meters)
             results = group[0].work(uow, [item.value for item in group])
-            number, server = self._who_and_when(uow)
+            number, server = self._transaction_state(uow)
         except BaseException:
-            _undo(transaction.rollback)
+            attempt_cleanup(transaction.rollback)
             raise
-        ended = _Ended(results, number is not None, uow.rang, uow.hooks)
+        ended = _StoredGroup(results, number is not None, uow.notifies, uow.hooks)
         try:
             transaction.commit()
         except DBAPIError as error:
             self._forget_connection()
-            if number is None or not _is_lost(error) or not self._was_stored(number, server):
+            if number is None or not is_connection_lost(error) or not self._was_stored(number, server):
                 raise
         return ended
 
@@ -161,7 +161,7 @@ class PostgresWriter:
                 if still != server:
                     break
             except DBAPIError as error:
-                if _state_of(error) == _NEVER_HEARD_OF:
+                if sqlstate_of(error) == UNKNOWN_TRANSACTION:
                     return False
                 self._forget_connection()
             if status == "in progress":
@@ -171,33 +171,33 @@ class PostgresWriter:
         return status == "committed"
 
     def _status_of(self, uow: UnitOfWork, number: str) -> tuple[str | None, datetime]:
-        [[status, server]] = uow.say("SELECT pg_xact_status($1::xid8), pg_postmaster_start_time()", number)
+        [[status, server]] = uow.execute_raw("SELECT pg_xact_status($1::xid8), pg_postmaster_start_time()", number)
         return status, server
 
-    def _who_and_when(self, uow: UnitOfWork) -> tuple[str | None, datetime]:
+    def _transaction_state(self, uow: UnitOfWork) -> tuple[str | None, datetime]:
         """The transaction's number (None when it has changed and locked nothing), and since when its server runs.
 
         The server's time comes along, and from here on the commit waits for the disk.
         """
         asked = self._clock.monotonic()
-        [[number, now, server, _]] = uow.say(_WHO_AND_WHEN)
-        self._clock.told(now, asked, self._clock.monotonic())
+        [[number, now, server, _]] = uow.execute_raw(_TRANSACTION_STATE)
+        self._clock.synchronize(now, asked, self._clock.monotonic())
         return number, server
 
     def _notify(self) -> None:
         """Ring for whoever waits for jobs. After the commit, for a bell may be lost but must hold up nothing."""
         try:
-            UnitOfWork(self._open().connection).say(f"NOTIFY {CHANNEL}")
+            UnitOfWork(self._open().connection).execute_raw(f"NOTIFY {CHANNEL}")
         except DBAPIError as error:
             log.info("database.notify_failed", error=str(error.orig))
             self._forget_connection()
 
-    def _open(self) -> _Line:
-        if self._line is None:
-            self._line = _Line(self._engine, self._answer_seconds, read_only=False)
-        return self._line
+    def _open(self) -> RoleConnection:
+        if self._role_connection is None:
+            self._role_connection = RoleConnection(self._engine, self._answer_seconds, read_only=False)
+        return self._role_connection
 
     def _forget_connection(self) -> None:
-        line, self._line = self._line, None
-        if line is not None:
-            line.give_up()
+        role_connection, self._role_connection = self._role_connection, None
+        if role_connection is not None:
+            role_connection.discard()

@@ -23,7 +23,7 @@ PAGES: Final = 4_000
 a fifth of an accept's cost."""
 LONG_PAGES: Final = 9_000
 """From here on the copy follows closely."""
-CLOSE_PAGES: Final = 100
+FOLLOWING_PAGES: Final = 100
 LONGEST_PAGES: Final = 10_000
 """40 MB. Then the writer copies what is left in its commit, and begins the log anew."""
 PAUSE_SECONDS: Final = 0.02
@@ -31,9 +31,9 @@ REST_SECONDS: Final = 1.0
 """After an error: something holds the file, or the disk is full; the writer finds that out by itself."""
 
 
-def behind(pages: int, copied: int) -> bool:
+def is_due(pages: int, copied: int) -> bool:
     """Whether a log of so many pages, of which so many are copied, should be copied now."""
-    return pages - copied >= (PAGES if pages < LONG_PAGES else CLOSE_PAGES)
+    return pages - copied >= (PAGES if pages < LONG_PAGES else FOLLOWING_PAGES)
 
 
 class Checkpoints:
@@ -77,7 +77,7 @@ class Checkpoints:
             self._committed.clear()
             pause = PAUSE_SECONDS
             try:
-                self.look()
+                self.copy_if_due()
             except self._error as error:
                 log.info("database.checkpoint_failed", error=type(error).__name__)
                 pause = self._rest
@@ -85,12 +85,12 @@ class Checkpoints:
         if self._connection is not None:
             self._connection.close()
 
-    def look(self) -> bool:
+    def copy_if_due(self) -> bool:
         """Copy what is in the log if it should be; whether anything was copied. Raises the driver's errors."""
         if self._connection is None:
             self._connection = self._connect()
         pages, copied = self._checkpoint("NOOP")
-        if not behind(pages, copied):
+        if not is_due(pages, copied):
             return False
         self._checkpoint("PASSIVE")
         return True

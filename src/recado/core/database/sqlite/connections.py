@@ -13,14 +13,14 @@ from sqlalchemy.pool import NullPool, StaticPool
 
 from recado.core.database.sqlite.checkpoints import LONGEST_PAGES, PAGES
 from recado.core.database.sqlite.driver import sqlite_is_safe, sqlite_module
-from recado.core.database.sqlite.errors import _HELD, _Held, _is_locked
-from recado.core.database.sqlite.files import DatabaseFiles, Displaced, Opened, existing
+from recado.core.database.sqlite.errors import LOCK_TIMEOUT, LockTimeout, is_locked
+from recado.core.database.sqlite.files import DatabaseFiles, Displaced, OpenedFiles, existing
 
 T = TypeVar("T")
 
 BATCH_SECONDS = 0.02
 LOCK_SECONDS = 5.0
-_MEMORY = {None, "", ":memory:"}
+IN_MEMORY = {None, "", ":memory:"}
 
 
 def sqlite_engine(url: URL, *, read_only: bool = False, create: bool = False) -> Engine:
@@ -28,11 +28,11 @@ def sqlite_engine(url: URL, *, read_only: bool = False, create: bool = False) ->
 
     Only with `create` is a file made where there is none.
     """
-    memory = url.database in _MEMORY
+    memory = url.database in IN_MEMORY
     name = str(url.database) if memory or create else existing(str(url.database))
     engine = create_engine(
         "sqlite://",
-        creator=lambda: _connected(":memory:" if memory else name, uri=not (memory or create), cached_statements=512),
+        creator=lambda: connect_to(":memory:" if memory else name, uri=not (memory or create), cached_statements=512),
         module=sqlite_module(),
         poolclass=StaticPool if memory else NullPool,
         hide_parameters=True,  # Errors are logged and stored, and what customers wrote must not be in them.
@@ -49,7 +49,7 @@ def sqlite_engine(url: URL, *, read_only: bool = False, create: bool = False) ->
     return engine
 
 
-def _connected(name: str, *, uri: bool, cached_statements: int = 128) -> stdlib_sqlite3.Connection:
+def connect_to(name: str, *, uri: bool, cached_statements: int = 128) -> stdlib_sqlite3.Connection:
     connection: stdlib_sqlite3.Connection = sqlite_module().connect(
         name,
         uri=uri,
@@ -79,25 +79,25 @@ def _pragmas(dbapi: stdlib_sqlite3.Connection, *, read_only: bool) -> None:
         dbapi.execute("PRAGMA query_only=ON")
 
 
-def _retry_locked(step: Callable[[], T], give_up: float) -> T:
+def retry_while_locked(step: Callable[[], T], deadline: float) -> T:
     """SQLite's own busy handler sleeps longer and longer; one to three milliseconds gives a flat tail instead."""
     while True:
         try:
             return step()
         except (DBAPIError, stdlib_sqlite3.OperationalError, sqlite_module().OperationalError) as error:
-            if not _is_locked(error):
+            if not is_locked(error):
                 raise
-            if time.monotonic() >= give_up:
-                raise _Held(_HELD) from error
+            if time.monotonic() >= deadline:
+                raise LockTimeout(LOCK_TIMEOUT) from error
         time.sleep(0.001 + 0.002 * random.random())  # noqa: S311 - jitter needs no secrecy
 
 
-def _give_up(since: float, seconds: float) -> float:
+def lock_deadline(since: float, seconds: float) -> float:
     """When what was asked for at a moment has waited for others long enough; a moment more, when it has already."""
     return max(since + seconds, time.monotonic() + BATCH_SECONDS)
 
 
-def _seen(files: DatabaseFiles | None, connection: Connection) -> Opened | None:
+def record_opened(files: DatabaseFiles | None, connection: Connection) -> OpenedFiles | None:
     """What a connection that was just made has opened; it is closed when that is not what others have."""
     try:
         return files.opened() if files is not None else None
@@ -106,7 +106,7 @@ def _seen(files: DatabaseFiles | None, connection: Connection) -> Opened | None:
         raise
 
 
-def _driver_of(connection: Connection) -> stdlib_sqlite3.Connection:
+def sqlite_driver_of(connection: Connection) -> stdlib_sqlite3.Connection:
     raw: stdlib_sqlite3.Connection | None = connection.connection.driver_connection
     assert raw is not None  # noqa: S101 - narrows the type: a live connection has a driver's connection
     return raw

@@ -2,7 +2,7 @@
 
 SQLite has one writer, so all writes of a process go through one thread which commits in groups: each function runs in
 its own savepoint, so one that raises undoes nothing of its neighbours, and one fsync serves them all. Between processes
-the writers queue with a retry of our own (see `_retry_locked`).
+the writers queue with a retry of our own (see `retry_while_locked`).
 """
 
 import asyncio
@@ -18,23 +18,23 @@ from sqlalchemy import Connection
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError
 
-from recado.core.database.inbox import Inboxed
+from recado.core.database.inbox import DatabaseWithInbox
 from recado.core.database.sqlite.checkpoints import Checkpoints
 from recado.core.database.sqlite.connections import (
-    _MEMORY,
+    IN_MEMORY,
     LOCK_SECONDS,
-    _connected,
-    _give_up,
-    _retry_locked,
-    _seen,
+    connect_to,
+    lock_deadline,
+    record_opened,
+    retry_while_locked,
     sqlite_engine,
 )
 from recado.core.database.sqlite.driver import sqlite_is_safe, sqlite_module
 from recado.core.database.sqlite.errors import (
-    _HELD,
-    _as_storage_error,
+    LOCK_TIMEOUT,
+    as_storage_error,
 )
-from recado.core.database.sqlite.files import DatabaseFiles, Displaced, Opened, existing
+from recado.core.database.sqlite.files import DatabaseFiles, Displaced, OpenedFiles, existing
 from recado.core.database.sqlite.writer import SqliteWriter
 from recado.core.database.unit_of_work import UnitOfWork
 from recado.core.errors import Busy, ConfigurationError
@@ -43,7 +43,7 @@ from recado.core.metrics import Meters
 T = TypeVar("T")
 
 
-class SqliteDatabase(Inboxed):
+class SqliteDatabase(DatabaseWithInbox):
     """SQLite behind one writer thread and a few reader threads.
 
     No connection is ever carried over a fork: connections opened before one and used after it lost acknowledged rows
@@ -62,18 +62,18 @@ class SqliteDatabase(Inboxed):
                 "RECADO_DATABASE_URL: after sqlite:/// comes a path and nothing else, no ?… or file:"
             )
         super().__init__()
-        self._files = None if self._url.database in _MEMORY else DatabaseFiles(str(self._url.database))
+        self._files = None if self._url.database in IN_MEMORY else DatabaseFiles(str(self._url.database))
         self._writer = SqliteWriter(
             sqlite_engine(self._url), meters, self._last_write, self._files, lock_seconds=lock_seconds
         )
         self._read_engine = sqlite_engine(self._url, read_only=True)
         self._readers = ThreadPoolExecutor(readers, thread_name_prefix="recado-read")
         self._local = threading.local()
-        self._read_connections: list[tuple[Connection, Opened | None]] = []
+        self._read_connections: list[tuple[Connection, OpenedFiles | None]] = []
         self._thread: threading.Thread | None = None
         self._starting = threading.Lock()
-        self._checkpoints = Checkpoints(self.connect_apart, sqlite_module().Error)
-        if sqlite_is_safe() and self._url.database not in _MEMORY:
+        self._checkpoints = Checkpoints(self.open_connection, sqlite_module().Error)
+        if sqlite_is_safe() and self._url.database not in IN_MEMORY:
             self._writer.on_commit(self._checkpoints.committed)
 
     @property
@@ -82,21 +82,21 @@ class SqliteDatabase(Inboxed):
 
     async def read(self, work: Callable[[UnitOfWork], T], *, owner: UUID | None) -> T:
         self._inbox.check_open()
-        loop, asked = asyncio.get_running_loop(), time.monotonic()
-        return await loop.run_in_executor(self._readers, self._read, work, owner, asked)
+        loop, requested_at = asyncio.get_running_loop(), time.monotonic()
+        return await loop.run_in_executor(self._readers, self._read, work, owner, requested_at)
 
     def on_commit(self, listener: Callable[[], None]) -> None:
         self._writer.on_commit(listener)
 
-    def connect_apart(self) -> stdlib_sqlite3.Connection:
+    def open_connection(self) -> stdlib_sqlite3.Connection:
         """A bare connection of the caller's own; raises the driver's error where there is no such file."""
         if self._files is None:
-            return _connected(":memory:", uri=False)
+            return connect_to(":memory:", uri=False)
         try:
             self._files.before_opening()
         except Displaced as error:
             raise sqlite_module().OperationalError(str(error)) from error
-        return _connected(existing(self._files.path), uri=True)
+        return connect_to(existing(self._files.path), uri=True)
 
     async def close(self) -> None:
         self._inbox.close()
@@ -122,25 +122,25 @@ class SqliteDatabase(Inboxed):
     def _write_loop(self) -> None:
         while self._inbox.wait():
             if not self._writer.run(self._inbox.take):
-                self._inbox.fail_older(self._lock_seconds, Busy(_HELD))
+                self._inbox.fail_older(self._lock_seconds, Busy(LOCK_TIMEOUT))
         self._writer.close()
 
-    def _read(self, work: Callable[[UnitOfWork], T], owner: UUID | None, asked: float) -> T:
-        give_up = _give_up(asked, self._lock_seconds)
+    def _read(self, work: Callable[[UnitOfWork], T], owner: UUID | None, requested_at: float) -> T:
+        deadline = lock_deadline(requested_at, self._lock_seconds)
 
-        def look() -> T:
-            with live.begin():
-                return work(UnitOfWork(live, owner))
+        def run() -> T:
+            with connection.begin():
+                return work(UnitOfWork(connection, owner))
 
         try:
-            live = self._reader(give_up)
-            return _retry_locked(look, give_up)
+            connection = self._reader(deadline)
+            return retry_while_locked(run, deadline)
         except DBAPIError as error:
-            raise _as_storage_error(error) from error
+            raise as_storage_error(error) from error
 
-    def _reader(self, give_up: float) -> Connection:
+    def _reader(self, deadline: float) -> Connection:
         """This thread's connection; raises `Displaced` when it would lead to a file without a name."""
-        found: tuple[Connection, Opened | None] | None = getattr(self._local, "reader", None)
+        found: tuple[Connection, OpenedFiles | None] | None = getattr(self._local, "reader", None)
         if found is not None:
             connection, opened = found
             if self._files is not None and opened is not None:
@@ -148,7 +148,7 @@ class SqliteDatabase(Inboxed):
             return connection
         if self._files is not None:
             self._files.before_opening()
-        connection = _retry_locked(self._read_engine.connect, give_up)
-        self._local.reader = (connection, _seen(self._files, connection))
+        connection = retry_while_locked(self._read_engine.connect, deadline)
+        self._local.reader = (connection, record_opened(self._files, connection))
         self._read_connections.append(self._local.reader)
         return connection

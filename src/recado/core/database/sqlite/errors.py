@@ -7,14 +7,14 @@ from sqlalchemy.exc import DBAPIError
 from recado.core.database.sqlite.driver import sqlite_module
 from recado.core.errors import Busy, NotConfirmed, StorageUnavailable
 
-_HELD: Final = "another process holds the database; try again"
+LOCK_TIMEOUT: Final = "another process holds the database; try again"
 
 
-class _Held(Busy):
+class LockTimeout(Busy):
     """Another process has held the lock for so long."""
 
 
-def _is_locked(error: BaseException) -> bool:
+def is_locked(error: BaseException) -> bool:
     text = str(error)
     return "database is locked" in text or "database table is locked" in text
 
@@ -29,7 +29,7 @@ _STORAGE = (
 )
 
 
-def _as_storage_error(error: BaseException) -> BaseException:
+def as_storage_error(error: BaseException) -> BaseException:
     """Full disks and broken files in our words; everything else as it is."""
     text = str(error)
     if isinstance(error, DBAPIError | sqlite_module().Error) and any(sign in text for sign in _STORAGE):
@@ -38,14 +38,14 @@ def _as_storage_error(error: BaseException) -> BaseException:
     return error
 
 
-class _DisplacedInCommit(NotConfirmed):
+class DisplacedInCommit(NotConfirmed):
     """It was committed, into files that may have had no name by then."""
 
 
-class _TransactionLost(StorageUnavailable):
+class TransactionLost(StorageUnavailable):
     """SQLite ended the transaction by itself (full disk, I/O error): whatever the batch did is gone."""
 
 
-def _lost(error: BaseException) -> BaseException:
-    known = _as_storage_error(error)
+def transaction_lost(error: BaseException) -> BaseException:
+    known = as_storage_error(error)
     return known if known is not error else StorageUnavailable(f"the transaction was lost: {error}")

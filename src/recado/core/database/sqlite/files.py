@@ -18,11 +18,11 @@ from recado.core.errors import StorageUnavailable
 
 LOG: Final = "-wal"
 INDEX: Final = "-shm"
-_LEAST: Final = 512
+_MIN_BYTES: Final = 512
 """Bytes. No database is smaller, save one that was emptied under us or never filled."""
 
-_LOOKS: Final = 5
-_LOOK_PAUSE_SECONDS: Final = 0.002
+_CHECKS: Final = 5
+_CHECK_PAUSE_SECONDS: Final = 0.002
 
 _File: TypeAlias = tuple[int, int] | None
 """Device and inode; None where there is none."""
@@ -35,7 +35,7 @@ class Displaced(StorageUnavailable):
 
 
 @dataclass(frozen=True, slots=True)
-class Opened:
+class OpenedFiles:
     """What the names led to when a connection was opened."""
 
     database: _File
@@ -50,12 +50,12 @@ class DatabaseFiles:
         self.path = Path(path).absolute()
         self._log, self._index = (Path(f"{self.path}{suffix}") for suffix in (LOG, INDEX))
         self._first: _File = None
-        self._held: list[Opened] = []
+        self._held: list[OpenedFiles] = []
 
     @property
     def log_is_gone(self) -> bool:
         """The log has no name any more, and the database has."""
-        return _found(self.path) == self._first and _found(self._log) is None
+        return _identity_of(self.path) == self._first and _identity_of(self._log) is None
 
     def before_opening(self) -> None:
         """Raises `Displaced` where a connection would make a file, or mix what does not belong together."""
@@ -68,9 +68,9 @@ class DatabaseFiles:
                 f"database; if {self._index} is still there then, delete it"
             )
 
-    def opened(self) -> Opened:
+    def opened(self) -> OpenedFiles:
         """What a connection that has just been opened, and has read something, has opened."""
-        found = Opened(_found(self.path), _found(self._log), _found(self._index))
+        found = OpenedFiles(_identity_of(self.path), _identity_of(self._log), _identity_of(self._index))
         self._check_database(self._first)
         for other in self._held[:1]:
             self.check(other)
@@ -78,15 +78,15 @@ class DatabaseFiles:
         self._held.append(found)
         return found
 
-    def closing(self, opened: Opened) -> None:
+    def closing(self, opened: OpenedFiles) -> None:
         """That connection is about to be closed, which may be the end of the log."""
         self._held.remove(opened)
 
-    def check(self, opened: Opened) -> None:
+    def check(self, opened: OpenedFiles) -> None:
         """Raises `Displaced` when the names lead elsewhere now."""
         self._check_database(opened.database)
         for name, file in ((self._log, opened.log), (self._index, opened.index)):
-            if _found(name) != file:
+            if _identity_of(name) != file:
                 raise Displaced(
                     f"{name} was moved, deleted or replaced: put it back, or restart every process of this database"
                 )
@@ -96,10 +96,10 @@ class DatabaseFiles:
 
         Looked at one after the other, both may be seen like that while other processes open and close the database.
         """
-        for _ in range(_LOOKS):
-            if _found(self._index) is None or _found(self._log) is not None:
+        for _ in range(_CHECKS):
+            if _identity_of(self._index) is None or _identity_of(self._log) is not None:
                 return False
-            time.sleep(_LOOK_PAUSE_SECONDS)
+            time.sleep(_CHECK_PAUSE_SECONDS)
         return True
 
     def _check_database(self, expected: _File) -> None:
@@ -109,7 +109,7 @@ class DatabaseFiles:
             raise Displaced(
                 f"{self.path} is not there ({error.strerror}): put it back, or run `recado migrate`"
             ) from error
-        if status.st_size < _LEAST:
+        if status.st_size < _MIN_BYTES:
             raise Displaced(f"{self.path} is empty: restore it, or run `recado migrate`")
         if expected is not None and (status.st_dev, status.st_ino) != expected:
             raise Displaced(
@@ -118,7 +118,7 @@ class DatabaseFiles:
             )
 
 
-def _found(name: Path) -> _File:
+def _identity_of(name: Path) -> _File:
     try:
         status = name.stat()
     except OSError:

@@ -10,18 +10,24 @@ import structlog
 from sqlalchemy import Connection, Engine, RootTransaction
 from sqlalchemy.exc import DBAPIError
 
-from recado.core.database.inbox import BATCH_ITEMS, Item, LastWrite, call_each, hand_out
+from recado.core.database.inbox import BATCH_ITEMS, Item, LastWrite, call_listeners, resolve_all
 from recado.core.database.sqlite.connections import (
     BATCH_SECONDS,
     LOCK_SECONDS,
-    _driver_of,
-    _give_up,
-    _retry_locked,
-    _seen,
+    lock_deadline,
+    record_opened,
+    retry_while_locked,
+    sqlite_driver_of,
 )
 from recado.core.database.sqlite.driver import sqlite_module
-from recado.core.database.sqlite.errors import _as_storage_error, _DisplacedInCommit, _Held, _lost, _TransactionLost
-from recado.core.database.sqlite.files import DatabaseFiles, Displaced, Opened
+from recado.core.database.sqlite.errors import (
+    DisplacedInCommit,
+    LockTimeout,
+    TransactionLost,
+    as_storage_error,
+    transaction_lost,
+)
+from recado.core.database.sqlite.files import DatabaseFiles, Displaced, OpenedFiles
 from recado.core.database.unit_of_work import UnitOfWork
 from recado.core.errors import NotConfirmed
 from recado.core.metrics import Meters
@@ -44,7 +50,7 @@ class SqliteWriter:
         self._lock_seconds = lock_seconds
         self._engine = engine
         self._files = files
-        self._opened: Opened | None = None
+        self._opened: OpenedFiles | None = None
         self._last_write = last_write or LastWrite()
         self._meters = meters
         self._connection: Connection | None = None
@@ -65,21 +71,21 @@ class SqliteWriter:
         try:
             changed = self._transaction(take, done, hooks)
         except Exception as error:  # noqa: BLE001 - the outermost loop of every write: each waiting future gets the error
-            failure = _as_storage_error(error)
-            if not isinstance(failure, Displaced | _DisplacedInCommit):  # It leads to the right files, if any does.
+            failure = as_storage_error(error)
+            if not isinstance(failure, Displaced | DisplacedInCommit):  # It leads to the right files, if any does.
                 self._forget_connection()
         if failure is None:
             if changed:  # Where nothing is to be stored a full disk stores it well.
                 self._last_write.stored()
-            call_each(hooks)
+            call_listeners(hooks)
         else:
             self._last_write.failed(failure)
             for item in done:
                 item.result, item.error = None, failure
-        hand_out(done)
+        resolve_all(done)
         if changed:
-            call_each(self._listeners)
-        return not isinstance(failure, _Held)
+            call_listeners(self._listeners)
+        return not isinstance(failure, LockTimeout)
 
     def close(self) -> None:
         self._forget_connection()
@@ -92,11 +98,11 @@ class SqliteWriter:
         if not group:
             return False
         done.extend(group)
-        give_up = _give_up(group[0].since, self._lock_seconds)
-        connection = self._open(give_up)
-        raw = _driver_of(connection)
+        deadline = lock_deadline(group[0].since, self._lock_seconds)
+        connection = self._open(deadline)
+        raw = sqlite_driver_of(connection)
         changes = raw.total_changes
-        transaction = _retry_locked(connection.begin, give_up)
+        transaction = retry_while_locked(connection.begin, deadline)
         try:
             self._check_files()
             started, count = time.monotonic(), 0
@@ -111,22 +117,22 @@ class SqliteWriter:
         except BaseException as error:
             if transaction.is_active:
                 transaction.rollback()
-            if isinstance(error, Displaced | _DisplacedInCommit):
-                self._rescue(raw)
+            if isinstance(error, Displaced | DisplacedInCommit):
+                self._checkpoint_unnamed_log(raw)
             raise
         return raw.total_changes != changes
 
     def _group(self, connection: Connection, group: "list[Item[Any]]", hooks: list[Callable[[], None]]) -> None:
         """Run a group in its own savepoint; if several inputs fail together, halve until only the bad one fails."""
-        raw = _driver_of(connection)
+        raw = sqlite_driver_of(connection)
         raw.execute("SAVEPOINT f")
         uow = UnitOfWork(connection, group[0].owner, self._meters)
         try:
             results = group[0].work(uow, [item.value for item in group])
         except Exception as error:
             # A full disk ends the transaction or the statement only, as the statement is: it is lost either way.
-            if not raw.in_transaction or _as_storage_error(error) is not error:
-                raise _lost(error) from error
+            if not raw.in_transaction or as_storage_error(error) is not error:
+                raise transaction_lost(error) from error
             raw.execute("ROLLBACK TO f")
             raw.execute("RELEASE f")
             if len(group) == 1:
@@ -137,7 +143,7 @@ class SqliteWriter:
             self._group(connection, group[middle:], hooks)
             return
         if not raw.in_transaction:  # The function swallowed the error that ended the transaction.
-            raise _TransactionLost("the transaction ended inside a unit of work")
+            raise TransactionLost("the transaction ended inside a unit of work")
         raw.execute("RELEASE f")
         for item, result in zip(group, results, strict=True):
             item.result = result
@@ -147,7 +153,7 @@ class SqliteWriter:
         try:
             transaction.commit()
         except DBAPIError as error:
-            known = _as_storage_error(error)
+            known = as_storage_error(error)
             if known is error or "is full" in str(error):
                 raise
             raise NotConfirmed(
@@ -156,24 +162,24 @@ class SqliteWriter:
         try:
             self._check_files()
         except Displaced as error:
-            raise _DisplacedInCommit(f"it is not known whether this was stored: {error}") from error
+            raise DisplacedInCommit(f"it is not known whether this was stored: {error}") from error
 
     def _check_files(self) -> None:
         if self._files is not None and self._opened is not None:
             self._files.check(self._opened)
 
-    def _rescue(self, raw: stdlib_sqlite3.Connection) -> None:
+    def _checkpoint_unnamed_log(self, raw: stdlib_sqlite3.Connection) -> None:
         """A log without a name dies with the processes that have it open: what is in it is copied while it is there."""
         if self._files is not None and self._files.log_is_gone:
             with contextlib.suppress(sqlite_module().Error):
                 raw.execute("PRAGMA wal_checkpoint(PASSIVE)")
 
-    def _open(self, give_up: float) -> Connection:
+    def _open(self, deadline: float) -> Connection:
         if self._connection is None:
             if self._files is not None:
                 self._files.before_opening()
-            connection = _retry_locked(self._engine.connect, give_up)
-            self._opened = _seen(self._files, connection)
+            connection = retry_while_locked(self._engine.connect, deadline)
+            self._opened = record_opened(self._files, connection)
             self._connection = connection
         return self._connection
 

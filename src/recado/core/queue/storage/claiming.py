@@ -18,7 +18,7 @@ from uuid import UUID
 
 from sqlalchemy import Boolean, Integer, TextualSelect, bindparam, func, literal_column, select, text
 
-from recado.core.database.prepared import Prepared, given
+from recado.core.database.prepared import Prepared, param
 from recado.core.database.unit_of_work import UnitOfWork
 from recado.core.queue.storage.tables import lanes, message_queue, queue_owners
 
@@ -110,7 +110,7 @@ SELECT next_priority, owner_id, count(*) FROM (
 GROUP BY next_priority, owner_id
 """
     )
-    .bindparams(given(lanes.c.next_due_at, "now"))
+    .bindparams(param(lanes.c.next_due_at, "now"))
     .columns(lanes.c.next_priority, lanes.c.owner_id, literal_column("count", Integer))
 )
 _PRIORITY = Prepared(
@@ -160,7 +160,7 @@ _FIRST: Final = f"SELECT owner_id {_FROM} {{after}} ORDER BY owner_id LIMIT 1"
 def _walking(first: str) -> Prepared:
     sql = _WALK_SQL.format(first=first, next=f"({_FIRST.format(after='owner.id')})")
     statement = text(sql).bindparams(
-        given(lanes.c.next_due_at, "now"), given(lanes.c.owner_id, "after"), bindparam("priority", type_=Integer)
+        param(lanes.c.next_due_at, "now"), param(lanes.c.owner_id, "after"), bindparam("priority", type_=Integer)
     )
     statement = statement.bindparams(bindparam("steps", type_=Integer), bindparam("max_isolated", type_=Integer))
     return Prepared(statement.columns(lanes.c.owner_id.label("id"), literal_column("due", Boolean)))
@@ -198,12 +198,12 @@ def _load_owners(run: _ClaimRun, owners: Iterable[UUID]) -> None:
 
 _OWNER_STATES = Prepared(
     text("SELECT owner_id, served_at, max_running FROM queue_owners WHERE owner_id IN (VALUES (:owner))")
-    .bindparams(given(queue_owners.c.owner_id, "owner"))
+    .bindparams(param(queue_owners.c.owner_id, "owner"))
     .columns(queue_owners.c.owner_id, queue_owners.c.served_at, queue_owners.c.max_running)
 )
 _HOLD_OWNER = Prepared(
     text("SELECT owner_id FROM queue_owners WHERE owner_id IN (VALUES (:owner)) FOR UPDATE SKIP LOCKED")
-    .bindparams(given(queue_owners.c.owner_id, "owner"))
+    .bindparams(param(queue_owners.c.owner_id, "owner"))
     .columns(queue_owners.c.owner_id)
 )
 _RUNNING = Prepared(
@@ -211,7 +211,7 @@ _RUNNING = Prepared(
         "SELECT owner_id, count(*) FROM message_queue WHERE status = 'running' AND owner_id IN (VALUES (:owner)) "
         "GROUP BY owner_id"
     )
-    .bindparams(given(message_queue.c.owner_id, "owner"))
+    .bindparams(param(message_queue.c.owner_id, "owner"))
     .columns(message_queue.c.owner_id, literal_column("count", Integer))
 )
 
@@ -303,7 +303,7 @@ _HEADS_OF_ONE_OWNER: Final = """
 def _owner_heads(sql: str, **words: str) -> TextualSelect:
     """All lines in one statement: a statement for each owner was half of what a claim cost."""
     statement = text(f"{_GIVEN_OWNERS} {sql}".format(parts=_HEADS_OF_ONE_OWNER.format(**words)))
-    statement = statement.bindparams(given(lanes.c.owner_id, "owner"), given(lanes.c.next_due_at, "now"))
+    statement = statement.bindparams(param(lanes.c.owner_id, "owner"), param(lanes.c.next_due_at, "now"))
     numbers = (bindparam(name, type_=Integer) for name in ("priority", "most", "max_isolated"))
     return statement.bindparams(*numbers).columns(*_HEAD_COLUMNS)
 

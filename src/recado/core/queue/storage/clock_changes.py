@@ -6,7 +6,7 @@ from uuid import UUID
 
 from sqlalchemy import Integer, bindparam, select, text, update
 
-from recado.core.database.prepared import Prepared, given
+from recado.core.database.prepared import Prepared, param
 from recado.core.database.unit_of_work import UnitOfWork
 from recado.core.queue.storage.claiming import LEEWAY
 from recado.core.queue.storage.lanes import lock_free_lanes, refresh_lanes
@@ -43,8 +43,8 @@ LIMIT :most
 """
     )
     .bindparams(
-        given(message_queue.c.timed_at, "near"),
-        given(message_queue.c.timed_at, "ahead"),
+        param(message_queue.c.timed_at, "near"),
+        param(message_queue.c.timed_at, "ahead"),
         bindparam("most", type_=Integer),
     )
     .columns(message_queue.c.lane)
@@ -56,7 +56,7 @@ UPDATE message_queue SET due_at = :now + (due_at - timed_at), window_ends_at = :
     timed_at = :now
 WHERE lane = :lane AND {_WAITING_IN.format(job="message_queue")}
 """
-    ).bindparams(given(message_queue.c.timed_at, "now"), given(message_queue.c.timed_at, "ahead"))
+    ).bindparams(param(message_queue.c.timed_at, "now"), param(message_queue.c.timed_at, "ahead"))
 )
 
 
@@ -81,7 +81,7 @@ _END_LEASE = Prepared(
     .where(
         message_queue.c.id == bindparam("of_id"),
         message_queue.c.status == text("'running'"),
-        message_queue.c.leased_until == given(message_queue.c.leased_until, "until"),
+        message_queue.c.leased_until == param(message_queue.c.leased_until, "until"),
     )
-    .values(leased_until=given(message_queue.c.leased_until, "now"))
+    .values(leased_until=param(message_queue.c.leased_until, "now"))
 )

@@ -6,7 +6,7 @@ from uuid import UUID
 
 from sqlalchemy import Integer, bindparam, func, text, update
 
-from recado.core.database.prepared import Prepared, given
+from recado.core.database.prepared import Prepared, param
 from recado.core.database.types import JsonValue
 from recado.core.database.unit_of_work import UnitOfWork
 from recado.core.metrics import DEAD
@@ -18,7 +18,7 @@ from recado.core.queue.storage.tables import STEP, message_queue
 
 def _setting(*names: str) -> Prepared:
     """Set columns of one job, whoever holds it."""
-    values = {name: given(message_queue.c[name]) for name in names}
+    values = {name: param(message_queue.c[name]) for name in names}
     return Prepared(update(message_queue).where(message_queue.c.id == bindparam("of_id")).values(values))
 
 
@@ -95,9 +95,9 @@ FROM given WHERE message_queue.id = given.job AND lease_token = given.token AND 
 RETURNING id
 """
     ).bindparams(
-        given(message_queue.c.id, "job"),
-        given(message_queue.c.lease_token, "token"),
-        given(message_queue.c.finished_at, "at"),
+        param(message_queue.c.id, "job"),
+        param(message_queue.c.lease_token, "token"),
+        param(message_queue.c.finished_at, "at"),
     )
 )
 
@@ -121,11 +121,11 @@ _REQUEUE = Prepared(
         status="waiting",
         lease_token=None,
         leased_until=None,
-        due_at=given(message_queue.c.due_at),
-        timed_at=given(message_queue.c.timed_at, "now"),
-        last_error=func.coalesce(given(message_queue.c.last_error, "error"), message_queue.c.last_error),
-        attempts=given(message_queue.c.attempts),
-        crashes_alone=given(message_queue.c.crashes_alone),
+        due_at=param(message_queue.c.due_at),
+        timed_at=param(message_queue.c.timed_at, "now"),
+        last_error=func.coalesce(param(message_queue.c.last_error, "error"), message_queue.c.last_error),
+        attempts=param(message_queue.c.attempts),
+        crashes_alone=param(message_queue.c.crashes_alone),
     )
 )
 
@@ -157,7 +157,7 @@ def prune(uow: UnitOfWork, before: datetime) -> int:
 
 _FINISHED_BEFORE = """SELECT id FROM message_queue WHERE status IN ('done','discarded') AND finished_at < :before
     ORDER BY finished_at LIMIT :most"""
-_PRUNE_TYPES = (given(message_queue.c.finished_at, "before"), bindparam("most", type_=Integer))
+_PRUNE_TYPES = (param(message_queue.c.finished_at, "before"), bindparam("most", type_=Integer))
 # On PostgreSQL an array, here and in `_CLEAR_DISPATCHED`: joined with a list, it reads all rows to find those on it.
 _PRUNE = Prepared(
     text(f"DELETE FROM message_queue WHERE id IN ({_FINISHED_BEFORE})").bindparams(*_PRUNE_TYPES),

@@ -6,7 +6,7 @@ from uuid import UUID
 
 from sqlalchemy import and_, bindparam, delete, select, text, update
 
-from recado.core.database.prepared import Prepared, given, inserting
+from recado.core.database.prepared import Prepared, inserting, param
 from recado.core.database.types import earlier
 from recado.core.database.unit_of_work import UnitOfWork
 from recado.core.queue.job import NewJob
@@ -109,7 +109,7 @@ _MAKE_DUE_NOW = Prepared(
         message_queue.c.status == text("'waiting'"),
         message_queue.c.due_at > bindparam("now"),
     )
-    .values(due_at=given(message_queue.c.due_at, "now"), timed_at=given(message_queue.c.timed_at, "now"))
+    .values(due_at=param(message_queue.c.due_at, "now"), timed_at=param(message_queue.c.timed_at, "now"))
 )
 
 

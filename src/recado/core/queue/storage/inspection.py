@@ -6,7 +6,7 @@ from uuid import UUID
 
 from sqlalchemy import and_, bindparam, func, select, text
 
-from recado.core.database.prepared import Prepared, Row, given
+from recado.core.database.prepared import Prepared, Row, param
 from recado.core.database.unit_of_work import UnitOfWork
 from recado.core.queue.job import Job
 from recado.core.queue.storage.lanes import lock_lanes
@@ -62,8 +62,8 @@ _DEAD = Prepared(
     select(*JOB_COLUMNS)
     .where(
         _LISTED,
-        message_queue.c.id > given(message_queue.c.id, "after"),
-        message_queue.c.id <= given(message_queue.c.id, "last"),
+        message_queue.c.id > param(message_queue.c.id, "after"),
+        message_queue.c.id <= param(message_queue.c.id, "last"),
     )
     .order_by(message_queue.c.id)
     .limit(bindparam("most"))

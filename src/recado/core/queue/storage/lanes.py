@@ -54,7 +54,7 @@ _HOLD = Prepared(text('SELECT lane FROM lanes WHERE lane IN (VALUES (:lane)) ORD
 def touch_lanes(uow: UnitOfWork, owners: Mapping[str, UUID]) -> None:
     """Make the lanes that are new, then refresh their heads. In lane order, so that two writers cannot deadlock."""
     uow.run_many(_TOUCH, [{"lane": lane, "owner_id": owner} for lane, owner in sorted(owners.items())])
-    uow.ring()
+    uow.notify()
 
 
 _TOUCH = Prepared(
@@ -125,5 +125,5 @@ def refresh_lanes(uow: UnitOfWork, names: Iterable[str]) -> None:
     if not ordered:
         return
     uow.run_many(_REFRESH, [{"lane": lane} for lane in ordered])
-    uow.ring()
+    uow.notify()
     uow.run_many(_DELETE_UNUSED, [{"lane": lane} for lane in ordered if lane.startswith("job:")])

@@ -6,7 +6,7 @@ from uuid import UUID
 
 from sqlalchemy import Integer, and_, bindparam, case, literal_column, select, text, update
 
-from recado.core.database.prepared import Prepared, given, inserting
+from recado.core.database.prepared import Prepared, inserting, param
 from recado.core.database.unit_of_work import UnitOfWork
 from recado.core.queue.job import Job
 from recado.core.queue.storage.claiming import Head
@@ -48,9 +48,9 @@ RETURNING {", ".join(column.name for column in JOB_COLUMNS)}
 """
     )
     .bindparams(
-        given(message_queue.c.id, "job"),
-        given(message_queue.c.lease_token, "token"),
-        given(message_queue.c.leased_until, "until"),
+        param(message_queue.c.id, "job"),
+        param(message_queue.c.lease_token, "token"),
+        param(message_queue.c.leased_until, "until"),
     )
     .columns(*JOB_COLUMNS)
 )
@@ -64,7 +64,7 @@ UPDATE queue_owners SET served_at = given.served_at FROM given WHERE queue_owner
 RETURNING queue_owners.owner_id
 """
     )
-    .bindparams(given(queue_owners.c.owner_id), given(queue_owners.c.served_at))
+    .bindparams(param(queue_owners.c.owner_id), param(queue_owners.c.served_at))
     .columns(queue_owners.c.owner_id),
     on_postgresql=text(
         """
@@ -76,7 +76,7 @@ done AS (UPDATE queue_owners SET served_at = given.served_at FROM given
 SELECT owner_id FROM queue_owners WHERE owner_id = ANY (ARRAY(SELECT owner_id FROM given))
 """
     )
-    .bindparams(given(queue_owners.c.owner_id), given(queue_owners.c.served_at))
+    .bindparams(param(queue_owners.c.owner_id), param(queue_owners.c.served_at))
     .columns(queue_owners.c.owner_id),
 )
 _insert_served = inserting(queue_owners, "owner_id", "served_at").on_conflict_do_nothing()
@@ -90,7 +90,7 @@ INSERT INTO queue_owners (owner_id, served_at) SELECT owner_id, served_at FROM g
 WHERE pg_try_advisory_xact_lock(hashtextextended('queue owner ' || owner_id, 0))
 ON CONFLICT DO NOTHING
 """
-    ).bindparams(given(queue_owners.c.owner_id), given(queue_owners.c.served_at)),
+    ).bindparams(param(queue_owners.c.owner_id), param(queue_owners.c.served_at)),
 )
 
 
@@ -110,9 +110,9 @@ RETURNING message_queue.id, 1 AS extended
 """
     )
     .bindparams(
-        given(message_queue.c.id, "job"),
-        given(message_queue.c.lease_token, "token"),
-        given(message_queue.c.leased_until, "until"),
+        param(message_queue.c.id, "job"),
+        param(message_queue.c.lease_token, "token"),
+        param(message_queue.c.leased_until, "until"),
     )
     .columns(message_queue.c.id, literal_column("extended", Integer)),
     # A row that somebody is ending at this moment is left to them, so nothing waits here and nothing can deadlock;
@@ -129,9 +129,9 @@ WHERE status = 'running' AND lease_token = given.token
 """
     )
     .bindparams(
-        given(message_queue.c.id, "job"),
-        given(message_queue.c.lease_token, "token"),
-        given(message_queue.c.leased_until, "until"),
+        param(message_queue.c.id, "job"),
+        param(message_queue.c.lease_token, "token"),
+        param(message_queue.c.leased_until, "until"),
     )
     .columns(message_queue.c.id, literal_column("extended", Integer)),
 )

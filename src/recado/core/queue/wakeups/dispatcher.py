@@ -18,7 +18,7 @@ from sqlalchemy import bindparam, select, text
 
 from recado.core.clock import Clock
 from recado.core.database.engine import Database
-from recado.core.database.prepared import Prepared, given
+from recado.core.database.prepared import Prepared, param
 from recado.core.database.unit_of_work import UnitOfWork
 from recado.core.errors import BrokerLost, DomainError
 from recado.core.ids import Chance, jittered
@@ -63,9 +63,9 @@ RETURNING id, lane, dispatches
 """
     )
     .bindparams(
-        given(message_queue.c.id, "job"),
-        given(message_queue.c.dispatches, "before"),
-        given(message_queue.c.dispatched_at, "at"),
+        param(message_queue.c.id, "job"),
+        param(message_queue.c.dispatches, "before"),
+        param(message_queue.c.dispatched_at, "at"),
     )
     .columns(message_queue.c.id, message_queue.c.lane, message_queue.c.dispatches)
 )
@@ -81,7 +81,7 @@ WITH given (job, dispatch) AS (VALUES (:job, :dispatch))
 UPDATE message_queue SET dispatched_at = NULL
 FROM given WHERE message_queue.id = given.job AND dispatches = given.dispatch AND status IN ('collecting', 'waiting')
 """
-    ).bindparams(given(message_queue.c.id, "job"), given(message_queue.c.dispatches, "dispatch"))
+    ).bindparams(param(message_queue.c.id, "job"), param(message_queue.c.dispatches, "dispatch"))
 )
 
 

@@ -75,7 +75,7 @@ class SqliteDelivery:
     def _query(self, question: str, *values: int) -> int | None:
         try:
             if self._connection is None:
-                self._connection = self._database.connect_apart()
+                self._connection = self._database.open_connection()
             row = self._connection.execute(question, values).fetchone()
         except sqlite_module().Error:  # Locked for a moment, or the file is ill: the next look has a new connection.
             broken, self._connection = self._connection, None

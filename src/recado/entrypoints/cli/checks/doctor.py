@@ -84,16 +84,16 @@ def _file(database_url: str) -> tuple[list[Finding], bool]:
 
 
 def _file_findings(path: Path) -> tuple[list[Finding], bool]:
-    from recado.migrations.runner import is_ours, revision_of
-    from recado.migrations.starting import schema_problem
-    from recado.migrations.unusable import what_stands_in_the_way
+    from recado.migrations.refusals import file_problem
+    from recado.migrations.runner import is_recado_database, revision_of
+    from recado.migrations.startup import schema_problem
 
-    why = what_stands_in_the_way(path)
+    why = file_problem(path)
     if why is not None:
         return [Finding("database", False, why)], False
     if not path.exists():
         return [Finding("database", True, f"{path} is not there yet; recado migrate or recado serve makes it")], False
-    if not is_ours(path):
+    if not is_recado_database(path):
         return [Finding("database", True, f"{path} is empty yet; recado migrate or recado serve fills it")], False
     found = revision_of(path)
     if why := schema_problem(found):
@@ -103,7 +103,7 @@ def _file_findings(path: Path) -> tuple[list[Finding], bool]:
 
 def _postgres(database_url: str) -> tuple[list[Finding], bool]:
     from recado.migrations.postgres import revision_of
-    from recado.migrations.starting import schema_problem
+    from recado.migrations.startup import schema_problem
 
     found = revision_of(database_url)
     settings = server_settings(database_url)

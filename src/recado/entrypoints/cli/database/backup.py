@@ -33,10 +33,10 @@ def backup(
 ) -> None:
     """Copy the database to a file, while servers and workers go on. The copy is checked before it gets its name."""
     settings = settings_for("cli")
-    from recado.migrations.starting import must_be_there
+    from recado.migrations.startup import require_database
     from recado.operations.backup import back_up
 
-    must_be_there(settings.database_url)
+    require_database(settings.database_url)
     made = back_up(settings.database_url, file, _CopyProgress())
     words = f"{made.file} holds the database: {made.bytes / 1_000_000:.1f} MB at schema {made.schema}."
     answer(asdict(made), words, as_json=as_json)

@@ -12,7 +12,7 @@ def migrate(as_json: AsJson = False) -> None:
     `serve` makes one. On SQLite every later start migrates by itself."""
     settings = settings_for("cli")
     from recado.bootstrap import metadata
-    from recado.migrations.starting import migrate as bring
+    from recado.migrations.startup import migrate as bring
 
     result = bring(settings.database_url, metadata)
     words = f"The database was at schema {result.before or 'none'} and is at {result.after} now."

@@ -22,7 +22,7 @@ from rich.table import Table
 
 from recado.core.clock import SystemClock
 from recado.core.errors import DomainError
-from recado.core.processes.folders import own_folder, stopped_by
+from recado.core.processes.folders import private_folder, stop_on_signals
 from recado.core.telemetry import configure_logging
 from recado.emulator.phone.client import SeenMessage
 from recado.entrypoints.cli.demo.script import Customer, Script, ScriptStep, missing, read_script
@@ -92,8 +92,8 @@ def demo(
     played = read_script(script) if script is not None else None
     somewhere = Path(tempfile.gettempdir())
     with (
-        stopped_by((signal.SIGHUP, signal.SIGTERM)),
-        own_folder(somewhere, prefix="recado-demo-", suffix=".tmp") as directory,
+        stop_on_signals((signal.SIGHUP, signal.SIGTERM)),
+        private_folder(somewhere, prefix="recado-demo-", suffix=".tmp") as directory,
     ):
         words = _words()
         console.print(words["starting"], style="dim")

@@ -106,11 +106,11 @@ async def _open_bakery(variables: Mapping[str, str], account_sid: str, token: st
     from recado.channels.twilio.accounts import NewNumber
     from recado.conversation.values import AccountSid, Address
     from recado.identity.service import Registration
-    from recado.migrations.starting import Creation, bring_up
+    from recado.migrations.startup import Creation, prepare_database
     from recado.settings import load_settings
 
     settings = load_settings(variables, purpose="cli")
-    bring_up(settings.database_url, metadata, creation=Creation.ALLOWED)
+    prepare_database(settings.database_url, metadata, creation=Creation.ALLOWED)
     container = Container(settings=settings)
     try:
         name = "Padaria Pão Quente"

@@ -48,11 +48,11 @@ def serve(
     from recado.entrypoints.api.app import build_app
     from recado.entrypoints.http.listening import bind, listen
     from recado.entrypoints.worker import allow_many_files
-    from recado.migrations.starting import Creation, bring_up
+    from recado.migrations.startup import Creation, prepare_database
 
     with bind(host, port) as listener:
         allow_many_files()
-        bring_up(settings.database_url, metadata, creation=Creation.ALLOWED)
+        prepare_database(settings.database_url, metadata, creation=Creation.ALLOWED)
         listen(listener)
         container = Container(settings=settings)
         worker_process = WorkerProcess() if with_worker else None

@@ -26,9 +26,9 @@ def worker(
     configure_logging(settings.log_level, sys.stderr, SystemClock())
     from recado.bootstrap import Container, metadata
     from recado.entrypoints.worker import WorkerEnding, run_isolated_jobs, run_worker
-    from recado.migrations.starting import Creation, bring_up
+    from recado.migrations.startup import Creation, prepare_database
 
-    bring_up(settings.database_url, metadata, creation=Creation.AWAITED)
+    prepare_database(settings.database_url, metadata, creation=Creation.AWAITED)
     container = Container(settings=settings)
     if isolated:
         exit_now(asyncio.run(run_isolated_jobs(container, signals)))

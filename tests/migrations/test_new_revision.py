@@ -6,7 +6,7 @@ from sqlalchemy import Column, MetaData, String, Table
 from sqlalchemy.sql.schema import SchemaItem
 
 from recado.core.database.types import Id, Json, Moment, Sid
-from recado.migrations.new import HEAD_FILE, main, new_revision, newest_revision
+from recado.migrations.new_revision import HEAD_FILE, main, new_revision, newest_revision
 from recado.migrations.runner import migrate_sqlite
 
 
@@ -75,4 +75,4 @@ def test_the_constant_can_be_found_in_its_file(tmp_path: Path, empty: Path) -> N
 @pytest.mark.parametrize("arguments", [[], [" "], ["two", "messages"]])
 def test_a_revision_needs_a_message(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert main(arguments) == 2
-    assert "python -m recado.migrations.new" in capsys.readouterr().err
+    assert "python -m recado.migrations.new_revision" in capsys.readouterr().err

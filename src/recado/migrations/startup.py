@@ -12,20 +12,20 @@ from sqlalchemy import MetaData
 from recado.core.database.engine import on_postgresql
 from recado.core.errors import ConfigurationError, NotFound
 from recado.migrations import HEAD
+from recado.migrations.refusals import file_problem
 from recado.migrations.runner import (
     WAIT_SECONDS,
     MigrationResult,
     SchemaTooNew,
     file_of,
     is_behind,
-    is_ours,
+    is_recado_database,
     migrate_sqlite,
 )
-from recado.migrations.unusable import what_stands_in_the_way
 
 log = structlog.get_logger(__name__)
 
-_LOOK_SECONDS: Final = 0.1
+_POLL_SECONDS: Final = 0.1
 
 
 class Creation(Enum):
@@ -43,7 +43,7 @@ class Creation(Enum):
     """It makes it: `recado serve` and `recado demo`; `recado migrate` has `migrate`."""
 
 
-def bring_up(
+def prepare_database(
     database_url: str,
     metadata_loader: Callable[[], MetaData],
     *,
@@ -63,13 +63,13 @@ def bring_up(
     if creation is Creation.AWAITED:
         _await_file(database_url, WAIT_SECONDS if wait_seconds is None else wait_seconds)
     elif creation is Creation.REFUSED:
-        must_be_there(database_url)
+        require_database(database_url)
     else:
-        _must_be_usable(file_of(database_url))
+        _require_usable(file_of(database_url))
     return migrate_sqlite(database_url, metadata_loader, create=creation is Creation.ALLOWED)
 
 
-def must_be_there(database_url: str) -> None:
+def require_database(database_url: str) -> None:
     """Raises `NotFound` for an SQLite file that is not there, or that nothing has been stored in yet."""
     if on_postgresql(database_url):
         return
@@ -79,8 +79,8 @@ def must_be_there(database_url: str) -> None:
             f"{path} is not there: RECADO_DATABASE_URL names another file, or this is another directory; "
             "to make it, type: recado migrate"
         )
-    _must_be_usable(path)
-    if not is_ours(path):
+    _require_usable(path)
+    if not is_recado_database(path):
         raise NotFound(
             f"{path} holds no database of Recado's: RECADO_DATABASE_URL names another file, or it is still to be "
             "made; to make it, type: recado migrate"
@@ -96,9 +96,9 @@ def schema_problem(found: str | None) -> str | None:
     return f"the database is at schema {found or 'none'} instead of {HEAD}: run recado migrate" if behind else None
 
 
-def _must_be_usable(path: Path) -> None:
+def _require_usable(path: Path) -> None:
     """Before SQLite is asked: it would open for reading what it cannot write, and fail at the first write."""
-    why = what_stands_in_the_way(path)
+    why = file_problem(path)
     if why is not None:
         raise ConfigurationError(why)
 
@@ -107,20 +107,20 @@ def _await_file(database_url: str, wait_seconds: float) -> None:
     give_up, told = time.monotonic() + wait_seconds, False
     while True:
         try:
-            return must_be_there(database_url)
+            return require_database(database_url)
         except NotFound as error:
             if time.monotonic() >= give_up:
                 raise
             if not told:
                 log.warning("migrations.waiting", why=str(error))
                 told = True
-        time.sleep(_LOOK_SECONDS)
+        time.sleep(_POLL_SECONDS)
 
 
 def migrate(database_url: str, metadata_loader: Callable[[], MetaData]) -> MigrationResult:
     """Bring the schema to this release's, on either database; an SQLite file that is not there is made."""
     if not on_postgresql(database_url):
-        _must_be_usable(file_of(database_url))
+        _require_usable(file_of(database_url))
         return migrate_sqlite(database_url, metadata_loader)
     from recado.migrations.postgres import migrate_postgres
 

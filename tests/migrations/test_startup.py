@@ -8,35 +8,35 @@ import pytest
 from recado.bootstrap import metadata
 from recado.core.errors import ConfigurationError, NotFound
 from recado.migrations import HEAD
-from recado.migrations.starting import Creation, bring_up, migrate
+from recado.migrations.startup import Creation, migrate, prepare_database
 from tests.support.rights import modes_count
 
 
 class TestAFileThatIsNotThere:
     def test_is_not_made_unless_that_is_said(self, url: str, path: Path) -> None:
         with pytest.raises(NotFound, match="is not there: RECADO_DATABASE_URL names another file"):
-            bring_up(url, metadata)
+            prepare_database(url, metadata)
         assert list(path.parent.iterdir()) == []
 
     def test_is_not_made_by_who_waited_for_it_in_vain(self, url: str, path: Path) -> None:
         with pytest.raises(NotFound, match="to make it, type: recado migrate"):
-            bring_up(url, metadata, creation=Creation.AWAITED, wait_seconds=0.0)
+            prepare_database(url, metadata, creation=Creation.AWAITED, wait_seconds=0.0)
         assert list(path.parent.iterdir()) == []
 
     def test_is_found_by_who_waits_for_it(self, url: str) -> None:
         other = threading.Thread(target=migrate, args=(url, metadata))
         other.start()
-        assert bring_up(url, metadata, creation=Creation.AWAITED).after == HEAD
+        assert prepare_database(url, metadata, creation=Creation.AWAITED).after == HEAD
         other.join()
 
     def test_is_made_where_that_is_allowed(self, url: str) -> None:
-        assert bring_up(url, metadata, creation=Creation.ALLOWED).migrated
+        assert prepare_database(url, metadata, creation=Creation.ALLOWED).migrated
 
     def test_cannot_be_made_without_rights(self, url: str, path: Path) -> None:
         path.parent.chmod(0o500)
         try:
             with modes_count(), pytest.raises(ConfigurationError, match="cannot be written by this user"):
-                bring_up(url, metadata, creation=Creation.ALLOWED)
+                prepare_database(url, metadata, creation=Creation.ALLOWED)
         finally:
             path.parent.chmod(0o700)
 
@@ -47,15 +47,15 @@ class TestAFileThatIsEmpty:
     def test_is_not_filled_unless_that_is_said(self, url: str, path: Path) -> None:
         path.touch()
         with pytest.raises(NotFound, match="holds no database of Recado's"):
-            bring_up(url, metadata)
+            prepare_database(url, metadata)
         assert path.stat().st_size == 0
 
     def test_is_filled_where_that_is_allowed(self, url: str, path: Path) -> None:
         path.touch()
-        assert bring_up(url, metadata, creation=Creation.ALLOWED).migrated
+        assert prepare_database(url, metadata, creation=Creation.ALLOWED).migrated
 
 
 def test_what_is_no_ordinary_file_is_not_waited_for(path: Path) -> None:
     path.mkdir()
     with pytest.raises(ConfigurationError, match="is a directory: set RECADO_DATABASE_URL to a file"):
-        bring_up(f"sqlite:///{path}", metadata, creation=Creation.AWAITED)
+        prepare_database(f"sqlite:///{path}", metadata, creation=Creation.AWAITED)

@@ -4,7 +4,7 @@ import psycopg
 import pytest
 
 from recado.core.errors import ConfigurationError, StorageUnavailable
-from recado.migrations.unusable import postgres_refusal, table_missing
+from recado.migrations.refusals import postgres_refusal, table_missing
 
 SAID = 'connection failed: connection to server at "127.0.0.1", port 5432 failed: FATAL:  '
 

@@ -11,12 +11,12 @@ from typing import Final
 from recado.core.errors import Busy, ConfigurationError, DomainError, StorageUnavailable
 
 _REFUSED: Final = ("28", "3D")
-_NOT_NOW: Final = ("08", "53", "57", "25006", "25P03", "25P04", "55P03", "40", "58")
-_MAY_NOT: Final = "42501"
+_TEMPORARY: Final = ("08", "53", "57", "25006", "25P03", "25P04", "55P03", "40", "58")
+_INSUFFICIENT_PRIVILEGE: Final = "42501"
 _UNDEFINED_TABLE: Final = "42P01"
 _NO_TABLE: Final = "no such table: "
 _NO_OPTION: Final = "invalid connection option"
-_LEAST_BYTES: Final = 32_768
+_MIN_FREE_BYTES: Final = 32_768
 """What the smallest of SQLite's files beside the database takes."""
 _DISK: Final = "{path} cannot be read or written ({error}): look at its disk"
 _LOGS: Final = ("-wal", "-shm")
@@ -30,13 +30,17 @@ def sqlite_refusal(error: BaseException, path: Path) -> DomainError | None:
         case 5 | 6:  # BUSY, LOCKED
             found = Busy(f"another process has held {path} for too long; stop it, or try again")
         case 3 | 8 | 14 | 23:  # PERM, READONLY, CANTOPEN, AUTH
-            found = ConfigurationError(what_stands_in_the_way(path) or f"{path} cannot be opened: {error}")
+            found = ConfigurationError(file_problem(path) or f"{path} cannot be opened: {error}")
         case 10:  # IOERR
-            found = _full(path) if _no_room(path) else StorageUnavailable(_DISK.format(path=path, error=error))
+            found = (
+                _disk_full(path)
+                if _disk_has_no_room(path)
+                else StorageUnavailable(_DISK.format(path=path, error=error))
+            )
         case 11:  # CORRUPT
             found = ConfigurationError(f"{path} is damaged ({error}): stop what uses it, and restore a backup")
         case 13:  # FULL
-            found = _full(path)
+            found = _disk_full(path)
         case 26:  # NOTADB
             found = ConfigurationError(
                 f"{path} is not a database: set RECADO_DATABASE_URL to another file, or restore it"
@@ -62,14 +66,14 @@ def table_missing(error: BaseException, place: str) -> DomainError | None:
     )
 
 
-def _full(path: Path) -> DomainError:
+def _disk_full(path: Path) -> DomainError:
     return StorageUnavailable(f"{path} cannot be written, for its disk is full: make room")
 
 
-def _no_room(path: Path) -> bool:
+def _disk_has_no_room(path: Path) -> bool:
     """SQLite calls it an I/O error when the file that its processes share cannot be made for want of room."""
     place = os.statvfs(path.parent)
-    return place.f_bavail * place.f_frsize < _LEAST_BYTES
+    return place.f_bavail * place.f_frsize < _MIN_FREE_BYTES
 
 
 def postgres_refusal(error: BaseException | None) -> DomainError | None:
@@ -86,10 +90,10 @@ def postgres_refusal(error: BaseException | None) -> DomainError | None:
         # A connection that was never made has no code: the server's own words are all there is.
         if not isinstance(error, psycopg.OperationalError | psycopg.InterfaceError):
             return _no_url(reason) if reason.startswith(_NO_OPTION) else None
-        return (_refused if "FATAL:" in reason and _stays(reason) else _not_now)(reason)
-    if state.startswith(_REFUSED) or state == _MAY_NOT:
+        return (_refused if "FATAL:" in reason and _is_permanent(reason) else _temporary)(reason)
+    if state.startswith(_REFUSED) or state == _INSUFFICIENT_PRIVILEGE:
         return _refused(reason)
-    return _not_now(reason) if state.startswith(_NOT_NOW) else None
+    return _temporary(reason) if state.startswith(_TEMPORARY) else None
 
 
 def _no_url(reason: str) -> DomainError:
@@ -100,11 +104,11 @@ def _refused(reason: str) -> DomainError:
     return ConfigurationError(f"RECADO_DATABASE_URL is refused by PostgreSQL: {reason}")
 
 
-def _not_now(reason: str) -> DomainError:
+def _temporary(reason: str) -> DomainError:
     return StorageUnavailable(f"the database of RECADO_DATABASE_URL cannot be used now: {reason}")
 
 
-_FOR_GOOD: Final = (
+_PERMANENT: Final = (
     "authentication failed",
     "does not exist",
     "no pg_hba.conf entry",
@@ -117,26 +121,26 @@ _FOR_GOOD: Final = (
 starts, stops, recovers, is full, or speaks another language."""
 
 
-def _stays(reason: str) -> bool:
+def _is_permanent(reason: str) -> bool:
     """Whether waiting is no help against what the server said when it refused a connection."""
-    return any(sign in reason for sign in _FOR_GOOD)
+    return any(sign in reason for sign in _PERMANENT)
 
 
-def what_stands_in_the_way(path: Path) -> str | None:
+def file_problem(path: Path) -> str | None:
     """Why this process cannot open and write the file at `path`, as far as the file system tells."""
     if path.is_dir():
         return f"{path} is a directory: set RECADO_DATABASE_URL to a file"
     if not path.exists():
-        return orphaned_log(path) or (None if _may(path.parent, os.W_OK) else _unwritable_folder(path))
+        return orphaned_log(path) or (None if _has_access(path.parent, os.W_OK) else _unwritable_folder(path))
     if not path.is_file():
         return f"{path} is no ordinary file: set RECADO_DATABASE_URL to another"
     if os.statvfs(path).f_flag & os.ST_RDONLY:
         return f"{path} lies on a file system that is mounted read-only: mount it for writing, or move the file"
     for each in (path, *(Path(f"{path}{log}") for log in _LOGS)):
-        if each.exists() and not _may(each, os.R_OK | os.W_OK):
-            verb = "written" if _may(each, os.R_OK) else "read"
+        if each.exists() and not _has_access(each, os.R_OK | os.W_OK):
+            verb = "written" if _has_access(each, os.R_OK) else "read"
             return f"{each} cannot be {verb} by this user: change its owner or its mode"
-    return None if _may(path.parent, os.W_OK) else _unwritable_folder(path)
+    return None if _has_access(path.parent, os.W_OK) else _unwritable_folder(path)
 
 
 def orphaned_log(path: Path) -> str | None:
@@ -165,5 +169,5 @@ def _unwritable_folder(path: Path) -> str:
     return f"{path.parent} cannot be written by this user, and {path.name} and its logs must lie there: change its mode"
 
 
-def _may(path: Path, how: int) -> bool:
+def _has_access(path: Path, how: int) -> bool:
     return os.access(path, how, effective_ids=os.access in os.supports_effective_ids)

@@ -1,4 +1,4 @@
-"""Write the next revision: `python -m recado.migrations.new "what changes"`.
+"""Write the next revision: `python -m recado.migrations.new_revision "what changes"`.
 
 It migrates an empty file to the newest revision, compares it with the tables in code, writes the difference down as the
 next number and moves HEAD. Read what it wrote: a renamed column looks like one dropped and one added.
@@ -65,7 +65,7 @@ def _nothing_if_empty(_context: MigrationContext, _revision: object, directives:
 
 def main(arguments: Sequence[str]) -> int:
     if len(arguments) != 1 or not arguments[0].strip():
-        sys.stderr.write('Say in a few words what changes: python -m recado.migrations.new "add opt-outs"\n')
+        sys.stderr.write('Say in a few words what changes: python -m recado.migrations.new_revision "add opt-outs"\n')
         return 2
     from recado.bootstrap import metadata
 
