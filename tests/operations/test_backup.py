@@ -89,7 +89,7 @@ class TestACopyOfSqlite:
     def test_never_takes_the_place_of_a_file(self, live: Path, tmp_path: Path) -> None:
         target = tmp_path / "copy.db"
         target.write_text("the backup of yesterday")
-        with pytest.raises(Conflict, match="is there already and stays as it is"):
+        with pytest.raises(Conflict, match="exists already and is not overwritten"):
             copied(live, target)
         assert target.read_text() == "the backup of yesterday"
 
@@ -109,7 +109,7 @@ class TestACopyOfSqlite:
         with live.open("r+b") as file:
             file.seek(live.stat().st_size // 2)
             file.write(b"\xff" * 50_000)
-        with pytest.raises(StorageUnavailable, match="not sound"):
+        with pytest.raises(StorageUnavailable, match="the copy is corrupt"):
             copied(live, tmp_path / "copy.db")
         assert [each.name for each in tmp_path.iterdir() if "copy" in each.name] == []
 
@@ -258,7 +258,7 @@ class TestTheToolOfPostgres:
         with pytest.raises(InvalidInput) as refused:
             back_up(postgres_url, tmp_path / "copy.dump", quiet)
         assert str(refused.value) == (
-            f"no backup was made: {tool} is of PostgreSQL 13 and the server is PostgreSQL 18, which is newer: "
+            f"no backup was made: {tool} belongs to PostgreSQL 13, older than the server's 18: "
             "install the PostgreSQL 18 client (Debian: postgresql-client-18) or a later one, and let its pg_dump come "
             "first on PATH"
         )
@@ -268,7 +268,7 @@ class TestTheToolOfPostgres:
         self, postgres_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setenv("PATH", str(tmp_path))
-        with pytest.raises(NotFound, match=r"none on PATH: install the PostgreSQL 18 client \(Debian: postgresql-clie"):
+        with pytest.raises(NotFound, match=r"not on PATH: install the PostgreSQL 18 client \(Debian: postgresql-clie"):
             back_up(postgres_url, tmp_path / "copy.dump", quiet)
 
     def test_that_fails_has_the_word(self, postgres_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,10 +1,9 @@
-"""Copies the database while servers and workers go on with it.
+"""Copy the database while servers and workers use it.
 
-SQLite is copied inside one read transaction: what others write meanwhile is not in the copy and does not make it begin
-anew (seen without one: beside a busy server a copy in steps never came to its end). The copy gets its name only when it
-is whole, checked and on the disk, so a file with that name is a backup. PostgreSQL has a tool of its own for this.
-
-Until then it lies in a folder of its own beside the target, which goes with it however it ends (`core.folders`).
+SQLite is copied inside one read transaction. Without it, each concurrent write would restart the copy, and beside a
+busy server it would never end. The copy gets its name only when it is complete, checked and on the disk, so a file with
+that name is a usable backup. Until then it is in a temporary folder beside the target (`core.folders`). PostgreSQL is
+copied by its own `pg_dump`.
 """
 
 import contextlib
@@ -15,7 +14,7 @@ import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,23 +33,23 @@ if TYPE_CHECKING:
     import psycopg
 
 STEP_PAGES: Final = 2_000
-"""Eight megabytes between two words about progress."""
+"""Eight megabytes between two reports of progress."""
 VERSION_SECONDS: Final = 10.0
-"""How long `pg_dump --version` may take."""
+"""The time limit of `pg_dump --version`."""
 
 _PREFIX: Final = ".recado-backup-"
 _SUFFIX: Final = ".part"
 _STOP_SIGNALS: Final = (signal.SIGHUP, signal.SIGINT, signal.SIGTERM)
 _SIGNAL_CHECK_STEPS: Final = 100_000
-"""Steps of SQLite's machine after which a long statement lets Python see its signals."""
+"""After so many steps of SQLite's virtual machine a long statement lets Python handle signals."""
 
 Progress = Callable[[float], None]
-"""Told, from time to time, which share of the database is copied."""
+"""Called from time to time with the share of the database that is copied, from 0 to 1."""
 
 
 @dataclass(frozen=True, slots=True)
 class BackupReport:
-    """A backup that was made."""
+    """A finished backup."""
 
     file: str
     bytes: int
@@ -59,10 +58,10 @@ class BackupReport:
 
 
 def back_up(database_url: str, target: Path, progress: Progress) -> BackupReport:
-    """Copy the database to a file that is not there yet, readable by its owner only.
+    """Copy the database to a new file that only its owner can read.
 
-    Raises `Conflict` for a file that is there, `NotFound` without a database, `InvalidInput`, `StorageUnavailable` and
-    `StoppedBySignal` with a sentence when it cannot be done; nothing is left behind then.
+    Raises `Conflict` when the file exists, `NotFound` without a database, and `InvalidInput`, `StorageUnavailable` or
+    `StoppedBySignal` when the copy fails. A failed backup leaves nothing behind.
     """
     started = time.monotonic()
     try:
@@ -84,17 +83,17 @@ def back_up(database_url: str, target: Path, progress: Progress) -> BackupReport
 
 @contextmanager
 def _renamed_when_complete(target: Path) -> Iterator[Path]:
-    """A file beside the target that takes its name at the end, and leaves nothing behind when there is no end."""
+    """Yield a temporary file beside the target. It is renamed to the target on success and deleted on failure."""
     if target.is_dir():
         raise Conflict(f"{target} is a directory: name a file in it")
     if target.exists() or target.is_symlink():
         raise _file_exists(target)
     if not target.parent.is_dir():
-        raise InvalidInput(f"there is no directory {target.parent}: make it, or name a file elsewhere")
+        raise InvalidInput(f"there is no directory {target.parent}: create it, or name a file elsewhere")
     with private_folder(target.parent, prefix=_PREFIX, suffix=_SUFFIX) as folder:
         part = folder / "copy"
         descriptor = os.open(part, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
-        os.fchmod(descriptor, 0o600)  # An odd umask may have taken rights from the owner.
+        os.fchmod(descriptor, 0o600)  # A strange umask may have removed rights of the owner.
         os.close(descriptor)
         yield part
         _sync_file(part)
@@ -104,17 +103,17 @@ def _renamed_when_complete(target: Path) -> Iterator[Path]:
 
 def _name(part: Path, target: Path) -> None:
     try:
-        os.link(part, target)  # Unlike a rename it never takes another file's place.
+        os.link(part, target)  # Unlike a rename it never replaces a file.
     except FileExistsError:
         raise _file_exists(target) from None
-    except OSError:  # No second names on this file system.
+    except OSError:  # This file system has no hard links.
         if target.exists():
             raise _file_exists(target) from None
         part.rename(target)
 
 
 def _file_exists(target: Path) -> Conflict:
-    return Conflict(f"{target} is there already and stays as it is: name another file")
+    return Conflict(f"{target} exists already and is not overwritten: name another file")
 
 
 def _sync_file(path: Path) -> None:
@@ -129,7 +128,7 @@ def _sync_directory(directory: Path) -> None:
     try:
         _sync_file(directory)
     except OSError as error:
-        if error.errno not in {errno.EINVAL, errno.ENOTSUP}:  # Some file systems do this by themselves.
+        if error.errno not in {errno.EINVAL, errno.ENOTSUP}:  # Some file systems cannot sync a directory.
             raise
 
 
@@ -140,35 +139,38 @@ def _copy(source: Path, part: Path, progress: Progress) -> str | None:
     if not source.exists():
         raise NotFound(f"there is no database at {source}; RECADO_DATABASE_URL says where it is")
     sqlite = sqlite_module()
-    there = f"{source.absolute().as_uri()}?mode=rw"  # One that vanishes just now is not made anew.
+    existing = f"{source.absolute().as_uri()}?mode=rw"  # Does not create a file that was just deleted.
     try:
         with (
-            closing(sqlite.connect(there, uri=True, isolation_level=None, timeout=30)) as live,
+            closing(sqlite.connect(existing, uri=True, isolation_level=None, timeout=30)) as live,
             closing(sqlite.connect(part, isolation_level=None)) as copy,
         ):
-            copy.execute("PRAGMA synchronous=OFF")  # It is brought to the disk as a whole.
+            copy.execute("PRAGMA synchronous=OFF")  # The whole file is synced at the end.
             live.execute("BEGIN")
             live.execute("SELECT count(*) FROM sqlite_master").fetchone()
             live.backup(copy, pages=STEP_PAGES, progress=_report_share(progress))
-        with closing(sqlite.connect(part, isolation_level=None)) as copy:
-            copy.set_progress_handler(
-                lambda: 0, _SIGNAL_CHECK_STEPS
-            )  # So that a signal need not wait for the end of the check.
-            [said] = copy.execute("PRAGMA integrity_check(1)").fetchone()
-            if said != "ok":
-                raise StorageUnavailable(f"the copy is not sound, and so the database may not be: {said}")
-            return _schema(copy.execute("SELECT version_num FROM alembic_version").fetchone())
+        return _checked_schema(part)
     except sqlite.OperationalError as error:
         raise StorageUnavailable(f"no backup was made: {error}") from error
     except sqlite.DatabaseError as error:
         raise StorageUnavailable(f"{source} cannot be read as a database: {error}") from error
 
 
+def _checked_schema(part: Path) -> str | None:
+    """Check a copy and return its schema revision. Raises `StorageUnavailable` when the copy is corrupt."""
+    with closing(sqlite_module().connect(part, isolation_level=None)) as copy:
+        copy.set_progress_handler(lambda: 0, _SIGNAL_CHECK_STEPS)  # A signal does not wait for the end of the check.
+        [result] = copy.execute("PRAGMA integrity_check(1)").fetchone()
+        if result != "ok":
+            raise StorageUnavailable(f"the copy is corrupt, so the database may be corrupt too: {result}")
+        return _schema(copy.execute("SELECT version_num FROM alembic_version").fetchone())
+
+
 def _report_share(progress: Progress) -> Callable[[int, int, int], None]:
-    def told(_status: int, remaining: int, total: int) -> None:
+    def report(_status: int, remaining: int, total: int) -> None:
         progress(1 - remaining / total if total else 1.0)
 
-    return told
+    return report
 
 
 def _schema(row: tuple[str] | None) -> str | None:
@@ -179,23 +181,27 @@ def _schema(row: tuple[str] | None) -> str | None:
 
 
 def _dump(url: URL, part: Path) -> str | None:
-    # The login sees no row, whether it owns the tables or not: the one that does is the role of the system.
-    options = [
-        "--format=custom",
-        "--no-owner",
-        f"--role={roles_of(url.database or '').system}",
-        "--enable-row-security",
-    ]
+    options = _dump_options(url)
     secret, bare = _without_password(url)
     program = shutil.which("pg_dump")
     if program is None:
         raise NotFound(
-            f"PostgreSQL is copied by its own pg_dump, and there is none on PATH: {_client_for(url)}; or type, where "
-            f"there is one: pg_dump {' '.join(options)} --file=FILE '{bare}'"
+            f"PostgreSQL is copied by pg_dump, which is not on PATH: {_client_for(url)}; or run on a machine that has "
+            f"it: pg_dump {' '.join(options)} --file=FILE '{bare}'"
         )
     _refuse_older(program, url)
-    words = [program, *options, f"--file={part}", f"--dbname={bare}"]
-    environment = {"PGCONNECT_TIMEOUT": "10"} | os.environ | secret
+    _run_dump([program, *options, f"--file={part}", f"--dbname={bare}"], secret)
+    return _revision(url)
+
+
+def _dump_options(url: URL) -> list[str]:
+    # The login itself sees no rows, even as owner of the tables. The system role sees all of them.
+    role = roles_of(url.database or "").system
+    return ["--format=custom", "--no-owner", f"--role={role}", "--enable-row-security"]
+
+
+def _run_dump(words: list[str], secret: Mapping[str, str]) -> None:
+    environment = {"PGCONNECT_TIMEOUT": "10", **os.environ, **secret}
     ran = subprocess.run(  # noqa: S603
         words,
         env=environment,
@@ -206,14 +212,12 @@ def _dump(url: URL, part: Path) -> str | None:
         preexec_fn=die_with_parent,
     )
     if ran.returncode != 0:
-        raise StorageUnavailable(
-            f"no backup was made: {_error_lines(ran.stderr) or f'{program} ended with {ran.returncode}'}"
-        )
-    return _revision(url)
+        why = _error_lines(ran.stderr) or f"{words[0]} ended with {ran.returncode}"
+        raise StorageUnavailable(f"no backup was made: {why}")
 
 
 def _without_password(url: URL) -> tuple[dict[str, str], str]:
-    """The password in a variable, for it must not be in a list of processes, and the URL without it."""
+    """Return the password as an environment variable, to hide it from the process list, and the URL without it."""
     query = {name: value for name, value in url.query.items() if name != "password"}
     bare = URL.create("postgresql", url.username, None, url.host, url.port, url.database, query).render_as_string()
     password = url.password or url.query.get("password")
@@ -221,7 +225,7 @@ def _without_password(url: URL) -> tuple[dict[str, str], str]:
 
 
 def _client_for(url: URL) -> str:
-    """What to install, for the server that is there."""
+    """Return which client to install for this server."""
     with contextlib.suppress(StorageUnavailable):
         return _install_advice(_server_version(url))
     return "install the client of the server's version or a later one (Debian: postgresql-client-18, for PostgreSQL 18)"
@@ -235,12 +239,12 @@ def _install_advice(version: int) -> str:
 
 
 def _refuse_older(program: str, url: URL) -> None:
-    """It would refuse by itself, without a word on what to do."""
+    """Raise `InvalidInput` for a pg_dump older than the server. Its own refusal does not say what to do."""
     own, server = _version_of(program), _server_version(url)
     if own is not None and own < server:
         raise InvalidInput(
-            f"no backup was made: {program} is of PostgreSQL {own} and the server is PostgreSQL {server}, which is "
-            f"newer: {_install_advice(server)}"
+            f"no backup was made: {program} belongs to PostgreSQL {own}, older than the server's {server}: "
+            f"{_install_advice(server)}"
         )
 
 
@@ -263,7 +267,7 @@ def _server_version(url: URL) -> int:
 
 
 def _error_lines(errors: str) -> str:
-    """What the tool gives as its reason, in one line; warnings may come before it."""
+    """Return the reason that pg_dump printed, in one line, without the warnings before it."""
     lines = [line.strip().removeprefix("pg_dump: ") for line in errors.splitlines() if line.strip()]
     reasons = [line for line in lines if line.startswith(("error: ", "detail: "))] or lines[:1]
     return "; ".join(line.removeprefix("error: ").removeprefix("detail: ") for line in reasons)

@@ -1,7 +1,7 @@
-"""`/metrics`: what the process has counted and how the line stands, in Prometheus' text.
+"""The text of `/metrics`: the counters of this process and the gauges of the queue, in Prometheus' format.
 
-The library that writes it is imported when it is first asked for, in a thread beside the event loop: it takes up to a
-third of a second, which no start and no webhook should wait for.
+The library that writes the text is imported at the first request, in a thread: the import takes up to a third of a
+second, and neither the start nor a webhook should wait for it.
 """
 
 import asyncio
@@ -25,11 +25,11 @@ log = structlog.get_logger(__name__)
 
 CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 CACHE_SECONDS: Final = 1.0
-"""How old what is told may be: to write it takes as long as ten webhooks, and without a key strangers may ask."""
+"""An answer is reused this long: to write one costs as much as ten webhooks, and without a key anybody may ask."""
 
 
 class Exposition:
-    """Writes everything that can be measured of one process, and of the line if it is asked to."""
+    """Renders the counters of one process and, on request, the gauges of the queue."""
 
     def __init__(
         self,
@@ -49,14 +49,14 @@ class Exposition:
         self._cached_until = -math.inf
 
     def allows(self, authorization: str) -> bool:
-        """Whether a caller may see it: with RECADO_INTERNAL_API_KEY only who bears it, without it anybody."""
+        """Whether a caller may read the metrics. With RECADO_INTERNAL_API_KEY set, only one who sends that key."""
         if self._key is None:
             return True
-        scheme, _, given = authorization.partition(" ")  # Headers are read as latin-1, whatever was sent.
+        scheme, _, given = authorization.partition(" ")  # Headers are decoded as latin-1.
         return scheme.lower() == "bearer" and hmac.compare_digest(given.strip().encode("latin-1"), self._key.encode())
 
     async def render_all(self) -> bytes:
-        """The process and the line, as they were a second ago at most; all who ask meanwhile get the same."""
+        """Return the metrics of process and queue, at most a second old. Concurrent callers share one answer."""
         async with self._writing:
             if self._clock.monotonic() >= self._cached_until:
                 self._cached = await self._render_all()
@@ -66,12 +66,12 @@ class Exposition:
     async def _render_all(self) -> bytes:
         try:
             gauges = await self._gauges().read()
-        except Exception:  # Whatever is wrong there: what the process knows by itself is told all the more.
+        except Exception:  # The counters of the process are shown whatever is wrong with the database.
             log.exception("metrics.database_unreadable")
             gauges = []
         gauges.append(
             Gauge(
-                "recado_database_readable", "Whether the gauges of the line could be read", [((), float(bool(gauges)))]
+                "recado_database_readable", "Whether the gauges of the queue could be read", [((), float(bool(gauges)))]
             )
         )
         deadline = "RECADO_ANSWER_DEADLINE_SECONDS, for comparisons"
@@ -79,7 +79,7 @@ class Exposition:
         return await asyncio.to_thread(self._exposition_text, gauges)
 
     async def render_process(self) -> bytes:
-        """The process alone: the line is the same whichever worker is asked."""
+        """Return the metrics of the process only. The gauges of the queue are the same for every worker."""
         return await asyncio.to_thread(self._exposition_text, ())
 
     def _exposition_text(self, gauges: Sequence[Gauge]) -> bytes:
@@ -92,7 +92,7 @@ class Exposition:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Collector:
-    """What one answer tells; a registry asks for it."""
+    """The content of one exposition, as a collector of the Prometheus library."""
 
     counted: Mapping[Counter, Mapping[Labels, float]]
     timed: Mapping[Histogram, Mapping[Labels, Timed]]
@@ -102,23 +102,23 @@ class _Collector:
         from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
 
         for counter, series in self.counted.items():
-            told = CounterMetricFamily(counter.name, counter.help, labels=counter.labels)
+            counted = CounterMetricFamily(counter.name, counter.help, labels=counter.labels)
             for labels, number in series.items():
-                told.add_metric(labels, number)
-            yield told
+                counted.add_metric(labels, number)
+            yield counted
         for histogram, times in self.timed.items():
-            spread = HistogramMetricFamily(histogram.name, histogram.help, labels=histogram.labels)
+            measured = HistogramMetricFamily(histogram.name, histogram.help, labels=histogram.labels)
             for labels, timed in times.items():
-                spread.add_metric(labels, _buckets(timed), timed.total)
-            yield spread
-        for fact in self.gauges:
-            gauge = GaugeMetricFamily(fact.name, fact.help, labels=fact.labels)
-            for labels, number in fact.series:
-                gauge.add_metric(labels, number)
-            yield gauge
+                measured.add_metric(labels, _buckets(timed), timed.total)
+            yield measured
+        for gauge in self.gauges:
+            shown = GaugeMetricFamily(gauge.name, gauge.help, labels=gauge.labels)
+            for labels, number in gauge.series:
+                shown.add_metric(labels, number)
+            yield shown
 
 
 def _buckets(timed: Timed) -> list[tuple[str, float]]:
-    """Each upper bound with all that took no longer."""
+    """Return each upper bound with the number of measurements up to it."""
     bounds = [*(str(second) for second in SECONDS), "+Inf"]
     return [(bound, float(number)) for bound, number in zip(bounds, accumulate(timed.buckets), strict=True)]

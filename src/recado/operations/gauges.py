@@ -1,8 +1,7 @@
-"""How the line stands now, as numbers that are read whenever somebody asks: depth, ages, what waits for whom.
+"""Gauges of the queue, read from the database at each scrape: depth, ages, messages that wait for a person.
 
-Asked every few seconds, for ever, and with ten million messages too: each question reads an index that holds nothing
-but what is open, or a table of a few rows. Whatever would have to read what has ended (outcomes in total) is counted
-when it happens instead (`core/metrics.py`).
+They are read every few seconds, also beside ten million messages. So each query uses an index of open rows only, or a
+table of a few rows. Totals of closed rows (outcomes) are counters that grow when it happens (`core/metrics.py`).
 """
 
 from collections.abc import Sequence
@@ -20,7 +19,7 @@ from recado.core.database.unit_of_work import UnitOfWork
 
 @dataclass(frozen=True, slots=True)
 class Gauge:
-    """One gauge. `labels` are the names of its labels, `series` their values and the number of each."""
+    """A gauge: the names of its labels, and a series of label values with their number."""
 
     name: str
     help: str
@@ -30,7 +29,7 @@ class Gauge:
 
 @dataclass(frozen=True, slots=True)
 class _CountQuery:
-    """How many rows; with labels, how many of each of the states there are."""
+    """Number of rows, by state when the gauge has a label."""
 
     name: str
     help: str
@@ -41,15 +40,14 @@ class _CountQuery:
 
 @dataclass(frozen=True, slots=True)
 class _AgeQuery:
-    """How long ago the earliest of some moments was; 0 when there is none, or when it is still to come."""
+    """Seconds since the earliest moment; 0 when there is none or when it is in the future."""
 
     name: str
     help: str
     sql: str
 
 
-# CROSS JOIN keeps SQLite to this order, from the few open turns to their messages: it prefers the way round that reads
-# every message which ever had a turn.
+# CROSS JOIN makes SQLite read the few open turns first. Otherwise it reads every message that has a turn.
 _UNFINISHED: Final = "status IN ('collecting','waiting','running')"
 _IN_FLIGHT: Final = "state IN ('sending','unknown')"
 
@@ -63,7 +61,7 @@ COUNTS: Final = (
     ),
     _CountQuery(
         "recado_dead_letters",
-        "Dead letters that nobody has retried or discarded",
+        "Dead letters that were neither retried nor discarded",
         "SELECT count(*) FROM message_queue WHERE status='dead' AND discarded_at IS NULL AND replayed_by IS NULL",
     ),
     _CountQuery(
@@ -74,28 +72,30 @@ COUNTS: Final = (
                WHERE t.settled_at IS NULL AND m.turn_id = t.id AND m.outcome IS NULL)""",
     ),
     _CountQuery(
-        "recado_answers_unsettled", "Answers on their way", "SELECT count(*) FROM answers WHERE settled_at IS NULL"
+        "recado_answers_unsettled",
+        "Answers without a final state",
+        "SELECT count(*) FROM answers WHERE settled_at IS NULL",
     ),
     _CountQuery(
         "recado_sends",
-        "Attempts to send whose end is open: sending has a call under way, of unknown nobody can tell yet",
+        "Send attempts without a result: sending has a call in flight, unknown may or may not have been sent",
         f"SELECT state, count(*) FROM attempts WHERE {_IN_FLIGHT} GROUP BY state",
         "state",
         ("sending", "unknown"),
     ),
     _CountQuery(
         "recado_handed_off",
-        "Things in inboxes that wait for a person",
+        "Inbox items that wait for a person",
         "SELECT count(*) FROM inbox_items WHERE resolved_at IS NULL",
     ),
     _CountQuery(
         "recado_orphans",
-        "Messages to numbers that belong to nobody, not assigned yet",
+        "Messages to numbers without an owner that are not assigned yet",
         "SELECT count(*) FROM orphans WHERE assigned_at IS NULL",
     ),
     _CountQuery(
         "recado_accounts_paused",
-        "Twilio accounts that may not send now",
+        "Accounts that are paused and send nothing",
         "SELECT count(*) FROM twilio_accounts WHERE paused_until > :now AND updated_at <= :now",
     ),
 )
@@ -103,10 +103,10 @@ COUNTS: Final = (
 AGES: Final = (
     _AgeQuery(
         "recado_oldest_due_seconds",
-        "How long the job that is due longest has been due",
+        "Seconds since the oldest due job became due",
         "SELECT next_due_at AS at FROM lanes WHERE next_due_at IS NOT NULL ORDER BY next_due_at LIMIT 1",
     ),
-    # Two plain minima: ordered by id, a planner may walk the primary key through all that has ended.
+    # Two plain minima: with ORDER BY id a planner may walk the primary key through all closed rows.
     _AgeQuery(
         "recado_oldest_unanswered_seconds",
         "Age of the oldest accepted message without an outcome",
@@ -118,37 +118,37 @@ AGES: Final = (
     ),
     _AgeQuery(
         "recado_oldest_unknown_send_seconds",
-        "Age of the oldest attempt to send of which nobody can tell yet whether it arrived",
+        "Age of the oldest send attempt whose result is unknown",
         f"SELECT min(started_at) AS at FROM attempts WHERE {_IN_FLIGHT} AND state='unknown'",
     ),
     _AgeQuery(
         "recado_oldest_handed_off_seconds",
-        "How long the oldest thing in an inbox has waited for a person",
+        "Age of the oldest inbox item that waits for a person",
         "SELECT min(created_at) AS at FROM inbox_items WHERE resolved_at IS NULL",
     ),
     _AgeQuery(
         "recado_oldest_orphan_seconds",
-        "Age of the oldest message to a number that belongs to nobody",
+        "Age of the oldest message to a number without an owner",
         "SELECT min(received_at) AS at FROM orphans WHERE assigned_at IS NULL",
     ),
 )
 
 
 class Gauges:
-    """Asks the database, all questions on one snapshot."""
+    """Reads all gauges on one snapshot of the database."""
 
     def __init__(self, database: Database, clock: Clock) -> None:
         self._database = database
         self._clock = clock
 
     async def read(self) -> list[Gauge]:
-        """Every gauge; raises `StorageUnavailable` and `Busy`."""
+        """Return every gauge. Raises `StorageUnavailable` and `Busy`."""
         now = self._clock.now()
         return await self._database.read(lambda uow: read_gauges(uow, now), owner=None)
 
 
 def read_gauges(uow: UnitOfWork, now: datetime) -> list[Gauge]:
-    """Every gauge as this snapshot has it."""
+    """Return every gauge of this snapshot."""
     uow.allow_long_statements()
     return [_count(uow, each, now) for each in COUNTS] + [_oldest_age(uow, each, now) for each in AGES]
 
@@ -169,6 +169,6 @@ def _oldest_age(uow: UnitOfWork, age: _AgeQuery, now: datetime) -> Gauge:
 
 
 def statement(sql: str) -> TextClause:
-    """A question of this page, ready to be asked."""
-    asked = text(sql)
-    return asked.bindparams(bindparam("now", type_=Moment())) if ":now" in sql else asked
+    """Return a query of this module with its parameter typed."""
+    query = text(sql)
+    return query.bindparams(bindparam("now", type_=Moment())) if ":now" in sql else query

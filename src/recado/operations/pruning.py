@@ -1,6 +1,6 @@
-"""Forgets what nobody needs any more, in small steps so that nobody waits for the lock.
+"""Delete old rows of the queue in small steps, so that other transactions do not wait for the lock.
 
-Jobs that ended well go after a week: what they did stays in messages, turns and answers. Dead letters stay.
+Finished jobs are deleted after a week; their results stay in messages, turns and answers. Dead letters stay.
 """
 
 from dataclasses import dataclass
@@ -15,24 +15,25 @@ from recado.core.queue.storage import endings, tables
 KEEP_JOBS: Final = timedelta(days=7)
 KEEP_SLOTS: Final = timedelta(days=2)
 MAX_STEPS: Final = 200
-"""A hundred thousand rows a round; the next round goes on."""
+"""A hundred thousand rows a run; the next run goes on."""
 
 
 @dataclass(frozen=True, slots=True)
 class PruningReport:
-    """One round: finished jobs forgotten."""
+    """The number of finished jobs that a run deleted."""
 
     jobs: int
 
 
 class Pruning:
-    """Prunes the queue."""
+    """Deletes finished jobs and old cron slots."""
 
     def __init__(self, database: Database, clock: Clock) -> None:
         self._database = database
         self._clock = clock
 
     async def prune(self) -> PruningReport:
+        """Delete one run's worth of old rows."""
         now, jobs = self._clock.now(), 0
         await self._database.write(lambda uow: cron.forget_slots(uow, now - KEEP_SLOTS), owner=None)
         for _ in range(MAX_STEPS):

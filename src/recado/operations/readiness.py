@@ -1,11 +1,11 @@
-"""Whether this process can keep the promise now: for probes that ask every second and may wait for nothing.
+"""Readiness of this process, for probes that ask every second.
 
-A server is ready when its database can be read and is at a schema it knows, when a stored credential opens under its
-key, and when its last write was stored. A disk may fill and a key may be changed while reading goes well, and every
-webhook would be 503: so each is tried, not inferred.
+A server is ready when it can read the database, knows its schema, can open a stored credential with its key, and when
+its last write was stored. A full disk or a changed key would turn every webhook into a 503 while reads still work, so
+each of these is tried.
 
-A probe answers within two seconds whatever the database does. What it starts goes on after it has answered, and is
-shared: however many ask at once, there is one read and one trial write under way, and one question to the broker.
+A probe answers within two seconds, whatever the database does. Its reads and writes continue after the answer and are
+shared: at any time there is at most one read, one trial write and one request to the broker.
 """
 
 import asyncio
@@ -34,27 +34,27 @@ log = structlog.get_logger(__name__)
 T = TypeVar("T")
 
 ANSWER_SECONDS: Final = 1.5
-"""How long a probe waits for the database; it has promised an answer within two."""
+"""A probe waits this long for the database. It promises an answer within two seconds."""
 WRITE_VALID_SECONDS: Final = 5.0
-"""How long a write that went well is taken for how writes go; then one is tried."""
+"""A successful write counts this long. After that a probe tries one."""
 TRIAL_SECONDS: Final = 1.0
-"""At most one write is tried in so long."""
+"""At most one trial write is made in this time."""
 BROKER_SECONDS: Final = 0.5
-"""How long a probe waits for the broker."""
+"""A probe waits this long for the broker."""
 REMEMBER_SECONDS: Final = 5.0
-"""How long what the broker said of itself is believed."""
+"""The state of the broker is reused this long."""
 UNREACHABLE_SECONDS: Final = 6.0
-"""A broker that has not answered for so long cannot be reached; its client's first use imports and connects."""
+"""A broker that does not answer for this long counts as unreachable. The first call also imports and connects."""
 
 OPENS_NONE: Final = (
     "no stored credential opens: RECADO_SECRET_KEY is not the key that sealed them; set the one they were stored with, "
     "or store each token again with `recado numbers add`"
 )
 _CREDENTIALS: Final = 100
-"""How many credentials are tried before it is the key that is wrong, and not a row."""
+"""So many credentials are tried before the key is called wrong, and not a row."""
 
 SchemaProblem = Callable[[str | None], str | None]
-"""Why a revision (None: there is none) is not one to run on; None when it is."""
+"""Returns why this release cannot use a revision (None: no revision is stored), or None when it can."""
 
 _REVISION: Final = text("SELECT version_num FROM alembic_version")
 _WRITABLE: Final = text(
@@ -66,7 +66,7 @@ _SLOT: Final = {"name": "readiness.trial"}
 
 @dataclass(frozen=True, slots=True)
 class BrokerStatus:
-    """How the broker is, as far as this process knows: `reachable` is None while it has not answered yet."""
+    """The state of the broker as this process knows it. `reachable` is None until it has answered."""
 
     name: str
     reachable: bool | None
@@ -76,14 +76,14 @@ class BrokerStatus:
 
 @dataclass(frozen=True, slots=True)
 class ReadinessState:
-    """Why this process is not ready, None when it is; and how the broker is, None where there is none."""
+    """Why this process is not ready (None when it is), and the state of the broker (None without one)."""
 
     why: str | None
     broker: BrokerStatus | None = None
 
 
 class SharedCall(Generic[T]):
-    """Something slow that many want to know: one of it is under way at a time, and it outlives who waits for it."""
+    """A slow call shared by many callers. One runs at a time, and it continues when its callers stop waiting."""
 
     def __init__(self, ask: Callable[[], Awaitable[T]], clock: Clock) -> None:
         self._ask = ask
@@ -92,7 +92,7 @@ class SharedCall(Generic[T]):
         self._since = 0.0
 
     async def within(self, seconds: float) -> T:
-        """What it gives; raises `TimeoutError` when it does not come in time, and whatever it raised."""
+        """Return the result of the call. Raises `TimeoutError` after `seconds`, and the errors of the call."""
         asking = self.begin()
         await asyncio.wait({asking}, timeout=seconds)
         if not asking.done():
@@ -100,7 +100,7 @@ class SharedCall(Generic[T]):
         return asking.result()
 
     def begin(self) -> "asyncio.Task[T]":
-        """The one that is under way, or else a new one."""
+        """Return the running call, or start one."""
         if self._asking is None or self._asking.done():
             self._since = self._clock.monotonic()
             self._asking = asyncio.ensure_future(self._asked())
@@ -113,26 +113,26 @@ class SharedCall(Generic[T]):
 
     @property
     def under_way_for(self) -> float:
-        """How long the present one has taken by now, in seconds."""
+        """Seconds since the present call started."""
         return self._clock.monotonic() - self._since
 
     async def _asked(self) -> T:
         return await self._ask()
 
     def forget(self) -> None:
-        """Wait for it no longer."""
+        """Cancel the running call."""
         if self._asking is not None:
             self._asking.cancel()
 
 
 def _retrieve_exception(asked: "asyncio.Task[T]") -> None:
-    """Those who waited may all have gone: asyncio would log the error of a task that is never looked at."""
+    """Read the error of a call whose callers are all gone, so that asyncio does not log it."""
     if not asked.cancelled():
         asked.exception()
 
 
 class Readiness:
-    """Judges this process, for a probe."""
+    """Checks whether this process is ready."""
 
     def __init__(
         self,
@@ -158,16 +158,16 @@ class Readiness:
         database.on_commit(self._count_write)
 
     def start(self) -> None:
-        """Ask the broker before the first probe does: importing its client takes longer than a probe may wait."""
+        """Ask the broker before the first probe: the import of its client takes longer than a probe may wait."""
         self._broker.start()
 
     async def check(self) -> ReadinessState:
-        """Within two seconds; never raises."""
+        """Return the state within two seconds. Never raises."""
         read, write, broker = await asyncio.gather(self._reads(), self._writes(), self._broker.state())
         return ReadinessState(read or write, broker)
 
     async def close(self) -> None:
-        """Let go of what is under way, and of the broker."""
+        """Cancel running checks and close the broker."""
         self._reading.forget()
         self._writing.forget()
         await self._broker.close()
@@ -191,7 +191,7 @@ class Readiness:
     # --- Writing ------------------------------------------------------------------------------------------------------
 
     async def _writes(self) -> str | None:
-        """How the last write went; one is tried where it failed, is long ago or was never made."""
+        """Return why writes fail, or None. A write is tried when the last one failed, is old or was never made."""
         if self._writes_recently_succeeded():
             return None
         if not self._writing.under_way:
@@ -211,20 +211,20 @@ class Readiness:
         await self._database.write(lambda uow: trial_write(uow, now), owner=None, urgent=True)
 
     def _count_write(self) -> None:
-        """After a commit, from the writer's thread."""
+        """Note a commit. Called from the writer's thread."""
         self._stored_at = self._clock.monotonic()
 
     # --- Both ---------------------------------------------------------------------------------------------------------
 
-    async def _within_deadline(self, shared: "SharedCall[str | None] | SharedCall[None]", late: str) -> str | None:
+    async def _within_deadline(self, call: "SharedCall[str | None] | SharedCall[None]", late: str) -> str | None:
         try:
-            return await shared.within(self._timeout_seconds)
+            return await call.within(self._timeout_seconds)
         except TimeoutError:
             return late.format(seconds=self._timeout_seconds)
         except DomainError as error:
             return str(error)
-        except Exception as error:  # noqa: BLE001 - whatever a driver raises, a probe must have its answer
-            # No traceback: a probe asks every second.
+        except Exception as error:  # noqa: BLE001 - a probe gets an answer whatever a driver raises
+            # No traceback, because probes come every second.
             log.warning("readiness.failed", error=type(error).__name__, why=_first_line(error))
             return f"the database cannot be used: {_first_line(error)}"
 
@@ -235,7 +235,7 @@ def _first_line(error: Exception) -> str:
 
 
 def read_only_problem(uow: UnitOfWork) -> str | None:
-    """Why PostgreSQL would refuse every write; a write that is tried says no more than that it was lost."""
+    """Return why PostgreSQL refuses every write. The error of a trial write would not say it."""
     found = uow.first(_WRITABLE)
     if found is not None and found["standby"]:
         return "PostgreSQL is a standby and takes no writes: RECADO_DATABASE_URL must name the primary"
@@ -245,9 +245,9 @@ def read_only_problem(uow: UnitOfWork) -> str | None:
 
 
 def key_problem(uow: UnitOfWork, sealer: Sealer) -> str | None:
-    """Why the key cannot be the right one: it opens none of the newest credentials. None where there are none.
+    """Return a sentence when the key opens none of the newest credentials, else None.
 
-    One that opens is enough, for a row that was changed must not take the other owners down; another key opens none.
+    One credential that opens is enough: a changed row of one owner must not make the server unready for the others.
     """
     found = newest_accounts(uow, 1)
     if not found or opens(sealer, found[0]):
@@ -256,12 +256,12 @@ def key_problem(uow: UnitOfWork, sealer: Sealer) -> str | None:
 
 
 def newest_accounts(uow: UnitOfWork, most: int) -> list[TwilioAccount]:
-    """The accounts that were stored last."""
+    """Return the accounts that were stored last."""
     return [TwilioAccount(**row) for row in uow.all(_ACCOUNTS.limit(most))]
 
 
 def opens(sealer: Sealer, account: TwilioAccount) -> bool:
-    """Whether an account's token can be opened."""
+    """Return whether the key opens the token of an account."""
     try:
         sealer.open(account.auth_token_sealed, owner=account.owner_id, field=TOKEN_FIELD)
     except SealBroken:
@@ -270,7 +270,7 @@ def opens(sealer: Sealer, account: TwilioAccount) -> bool:
 
 
 def trial_write(uow: UnitOfWork, now: datetime) -> None:
-    """A row that comes and goes in one transaction: it has to reach the disk like any other, and leaves nothing."""
+    """Insert and delete a row in one transaction. It reaches the disk like any other and leaves nothing."""
     uow.execute(insert(cron_slots), {**_SLOT, "slot": now})
     uow.execute(delete(cron_slots).where(cron_slots.c.name == bindparam("name")), dict(_SLOT))
 
@@ -279,11 +279,11 @@ def trial_write(uow: UnitOfWork, now: datetime) -> None:
 
 
 class BrokerMonitor:
-    """Asks the broker now and then, once for all who want to know.
+    """Asks the broker for its state from time to time, once for all callers.
 
-    A server without its broker still receives and stores messages, so an ill broker makes it unready never: a load
-    balancer that took the server away would turn slow answers into lost webhooks. It is said all the same. A broker
-    that has not answered *yet* is not one that cannot be reached.
+    A server without its broker still receives and stores messages, so a broken broker is reported but never makes a
+    server unready: a load balancer that removed the server would turn slow answers into lost webhooks. A broker that
+    has not answered *yet* is not reported as unreachable.
     """
 
     def __init__(self, name: str, broker: Callable[[], Broker | None], clock: Clock) -> None:
@@ -295,12 +295,12 @@ class BrokerMonitor:
         self._until = 0.0
 
     def start(self) -> None:
-        """Ask for the first time, unless there is no broker; called on the event loop."""
+        """Send the first request if there is a broker. Called on the event loop."""
         if self._broker() is not None:
             self._asking.begin()
 
     async def state(self) -> BrokerStatus | None:
-        """What it said of itself some seconds ago at most; None where the database wakes workers by itself."""
+        """Return the state of some seconds ago at most, or None when the database wakes workers by itself."""
         if self._broker() is None:
             return None
         if self._known is None or self._clock.monotonic() >= self._until:
@@ -311,24 +311,24 @@ class BrokerMonitor:
         return self._known
 
     async def close(self) -> None:
-        """Let go of the broker."""
+        """Close the broker."""
         self._asking.forget()
         broker = self._broker()
         if broker is not None:
             await broker.close()
 
     def _not_answered(self) -> BrokerStatus:
-        """It is being asked: what it said before stands until it has been silent for too long."""
+        """Return the previous state while a request runs, and unreachable when it runs for too long."""
         if self._asking.under_way_for >= UNREACHABLE_SECONDS:
             return BrokerStatus(self._name, False, (f"It did not answer within {UNREACHABLE_SECONDS:g} s.",))
         return self._known or BrokerStatus(self._name, None, ("It has not answered yet.",))
 
     async def _ask(self) -> None:
         broker = self._broker()
-        assert broker is not None  # noqa: S101 - narrows the type: it is asked only where there is one
+        assert broker is not None  # noqa: S101 - narrows the type: only called when there is a broker
         try:
             self._known = _status_of(await broker.state())
-        except Exception as error:  # noqa: BLE001 - a foreign client, whatever it raises
+        except Exception as error:  # noqa: BLE001 - a broker's client may raise anything
             log.warning("readiness.broker_failed", error=type(error).__name__, why=_first_line(error))
             self._known = BrokerStatus(self._name, False, (f"It cannot be asked: {_first_line(error)}.",))
         self._until = self._clock.monotonic() + REMEMBER_SECONDS

@@ -1,8 +1,8 @@
-"""Silences a restored copy: nobody is answered for what may have been answered after the copy was made.
+"""Silence a restored copy: send no answer to a message that may have been answered after the copy was made.
 
-A restored database is the past. What was open in it may have been answered since, by an installation whose rows are
-lost, and Twilio's list would bring back every message that came after it. Either may be answered again, or neither:
-this is for those who want neither. Sends that were under way are left alone, for Twilio knows what became of them.
+A restored database is older than the conversations. Messages that were open in it may have been answered since, by an
+installation whose rows are lost, and the provider's list would bring back every later message. Silencing drops both.
+Sends that were in flight are left alone: the provider knows their result.
 """
 
 from collections.abc import Sequence
@@ -25,7 +25,7 @@ from recado.core.queue.storage.tables import message_queue
 
 @dataclass(frozen=True, slots=True)
 class SilenceReport:
-    """What waited and is dropped, sends that are still to be found out, numbers whose sweeps begin now."""
+    """The jobs that were dropped, the sends that are still to be looked up, the numbers whose sweeps begin now."""
 
     dropped: int
     left: int
@@ -33,7 +33,7 @@ class SilenceReport:
 
 
 class RestoredCopy:
-    """A database that was made from a backup, before anything works on it."""
+    """A database that was restored from a backup and that no worker uses yet."""
 
     def __init__(self, database: Database, clock: Clock, queue: QueueService) -> None:
         self._database = database
@@ -41,20 +41,20 @@ class RestoredCopy:
         self._queue = queue
 
     async def waiting(self) -> int:
-        """How many answers would be given."""
+        """Return the number of jobs that would write to customers."""
         return await self._database.read(lambda uow: len(_unfinished(uow)), owner=None)
 
     async def silence(self) -> SilenceReport:
-        """Drop what waits, and let sweeps begin now. Raises `Conflict` while a worker holds jobs."""
+        """Drop the waiting jobs, and let sweeps begin now. Raises `Conflict` while a worker holds jobs."""
         await self._refuse_if_at_work()
         while await self._free():
-            """Go on: each step frees some."""
+            """Each step frees some of them."""
         dropped = left = 0
         for job_id in await self._database.read(_unfinished, owner=None):
             try:
                 await self._queue.discard(job_id)
                 dropped += 1
-            except Conflict:  # Its create call was under way.
+            except Conflict:  # Its create call was in flight.
                 left += 1
         return SilenceReport(dropped, left, await self._database.write(self._begin_sweeps, owner=None))
 
@@ -80,7 +80,7 @@ class RestoredCopy:
 
 
 def _unfinished(uow: UnitOfWork) -> Sequence[UUID]:
-    """Jobs that end in a message to a customer."""
+    """Return the unfinished jobs that end in a message to a customer."""
     unfinished = message_queue.c.status.in_(("collecting", "waiting", "running"))
     ids = select(message_queue.c.id).where(unfinished, message_queue.c.name.in_((REPLY, SEND)))
     return [row["id"] for row in uow.all(ids.order_by(message_queue.c.id))]

@@ -1,13 +1,13 @@
-"""Proves the promise on the database as it stands: every accepted message ended in exactly one outcome, or will.
+"""Check the promise on the database: every accepted message has exactly one outcome, or a job that will give it one.
 
-`recado verify` runs this. Each violation names the message and says what is wrong with it, so that it can be looked at.
-All questions see one snapshot, so a message that moves meanwhile is never half-way.
+`recado verify` runs this. Each violation names its message and says what is wrong with it. All checks read one
+snapshot, so a message that changes meanwhile is seen either before or after the change.
 
-What it costs with n messages: what is open is found through partial indexes that hold nothing else (unturned messages,
-unsettled turns and answers, attempts in flight, hand-offs). What has ended is read in order, a handful of times (the
-counts, and one pass for each check marked `SCAN`), with lookups by primary key or index beside it; nothing is sorted,
-and no join grows faster than n. A million messages (1.6 GB) took twelve seconds on two cores. No writer waits for it,
-but the write-ahead log cannot be cut short while the snapshot lives.
+Cost with n messages: open rows are found through partial indexes that hold only open rows (messages without a turn,
+unsettled turns and answers, attempts in flight, hand-offs). Closed rows are read in order a few times (the counts, and
+once for each check marked `SCAN`) with lookups by index; nothing is sorted and no join grows faster than n. A million
+messages (1.6 GB) took twelve seconds on two cores. Writers do not wait, but SQLite cannot truncate its write-ahead log
+while the snapshot is open.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -26,19 +26,19 @@ from recado.core.database.types import Id, Moment, Sid
 from recado.core.database.unit_of_work import UnitOfWork
 
 COMMIT_GRACE: Final = timedelta(seconds=60)
-"""How long after a turn's deadline its answer may still be on the way into the database."""
+"""An answer may be committed this long after the deadline of its turn."""
 SENDING_GRACE: Final = timedelta(seconds=60)
-"""How long after its deadline a create call may still be `sending`: its worker's lease has ended by then."""
+"""A create call may stay `sending` this long after its deadline. Its worker's lease has ended by then."""
 UNKNOWN_GRACE: Final = timedelta(minutes=15)
 NO_REASON: Final = "none"
-"""What a suppression without a reason is counted under; it is a violation."""
+"""The key that counts suppressions without a reason. Each of them is a violation."""
 MAX_LISTED: Final = 1_000
-"""How many violations are listed; of more there is only the number."""
+"""At most this many violations are listed; the others are only counted."""
 
 
 @dataclass(frozen=True, slots=True)
 class Violation:
-    """A broken promise: whose message, and how."""
+    """A message for which the promise is broken, and the reason."""
 
     message_sid: str
     why: str
@@ -46,31 +46,31 @@ class Violation:
 
 @dataclass(frozen=True, slots=True)
 class VerificationReport:
-    """What `recado verify` says. What follows `more` is no violation, but somebody should know."""
+    """The result of `recado verify`. Fields after `more` are no violations, but an operator should know them."""
 
     accepted: int
     open: int
     outcomes: Mapping[str, int]
     violations: Sequence[Violation]
     suppressed: Mapping[str, int] = field(default_factory=dict)
-    """The outcome `suppressed` by its reason."""
+    """The number of suppressed messages by reason."""
     more: int = 0
-    """Violations beyond those listed."""
+    """The number of violations that are not listed."""
     orphans: int = 0
     paused_accounts: int = 0
     undelivered: int = 0
-    """Provider messages that were accepted and did not arrive."""
+    """Provider messages that were accepted but not delivered."""
     unknown_sends: int = 0
     unclaimed: int = 0
-    """Messages that no worker has begun with for longer than an answer may take: is one running?"""
+    """Messages that no worker has claimed within the answer deadline. Probably no worker is running."""
 
     @property
     def kept(self) -> bool:
-        """Whether the promise is."""
+        """Whether there are no violations."""
         return not self.violations
 
     def document(self) -> dict[str, object]:
-        """The report as `--json` prints it."""
+        """Return the JSON document of `recado verify --json`."""
         return {
             "accepted": self.accepted,
             "open": self.open,
@@ -86,16 +86,16 @@ class VerificationReport:
         }
 
 
-# --- The questions ----------------------------------------------------------------------------------------------------
+# --- The checks -------------------------------------------------------------------------------------------------------
 
-# Every statement has one column, the SID to name; these become TRUE when all owners are asked about.
+# Every check selects one column, the SID of the message. Without an owner these filters become TRUE.
 _OWNER_FILTERS: Final = {"{mine}": "m.owner_id = :owner", "{its}": "a.owner_id = :owner"}
 _UNFINISHED = "status IN ('collecting', 'waiting', 'running')"
 _OUTCOMES = ", ".join(f"'{outcome}'" for outcome in OUTCOMES)
 _REASONS = ", ".join(f"'{reason}'" for reason in get_args(Suppression))
 
-# An answer is named by a message of its turn; one that answers no turn (or whose messages a replay has taken along) by
-# the newest message of its conversation.
+# An answer is named by the newest message of its turn. An answer without a turn (or whose messages belong to a replay
+# now) is named by the newest message of its conversation.
 _NAMED_BY = """coalesce(
     (SELECT message_sid FROM messages WHERE turn_id = a.turn_id ORDER BY id DESC LIMIT 1),
     (SELECT message_sid FROM messages WHERE conversation_id = a.conversation_id ORDER BY id DESC LIMIT 1)
@@ -108,7 +108,7 @@ _NAMES_IT = "replace(j.payload, '-', '') LIKE '%' || {plain_id} || '%'"
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One way to break the promise: the sentence people read, and the statement that finds whose message it was."""
+    """One way to break the promise: the sentence for people, and the query for the SIDs of the messages."""
 
     name: str
     why: str
@@ -123,14 +123,14 @@ CHECKS: Final = (
             WHERE m.turn_id IS NULL AND m.outcome IS NULL AND {{mine}} AND NOT EXISTS (
                 SELECT 1 FROM message_queue j WHERE j.lane = m.lane AND j.{_UNFINISHED} AND j.turn_id IS NULL)""",
     ),
-    Check(  # SCAN; the answer's send job bears the turn too.
+    Check(  # SCAN. The send job of the answer has the turn id too.
         "turned",
         "it has no outcome, and no unfinished job of its turn or answer will give it one",
         f"""SELECT m.message_sid FROM messages m
             WHERE m.turn_id IS NOT NULL AND m.outcome IS NULL AND {{mine}} AND NOT EXISTS (
                 SELECT 1 FROM message_queue j WHERE j.turn_id = m.turn_id AND j.{_UNFINISHED})""",
     ),
-    Check(  # A suspect waits at nobody's expense until it is claimed; a replay's or a release's time begins there.
+    Check(  # An isolated job waits without counting until its claim; so does a replay or a released turn.
         "late",
         "its turn has no answer a minute after the answer's deadline",
         """SELECT m.message_sid FROM turns t JOIN messages m ON m.turn_id = t.id
@@ -159,7 +159,7 @@ CHECKS: Final = (
         f"""SELECT {_NAMED_BY} FROM attempts x JOIN answers a ON a.id = x.answer_id
             WHERE x.state IN ('sending', 'unknown') AND x.state = 'unknown' AND x.started_at < :unknown AND {{its}}""",
     ),
-    Check(  # Reads the turns once: an answer is unique in its turn, but a replay is a turn of its own.
+    Check(  # Reads the turns once. An answer is unique in its turn, but a replay is another turn.
         "replayed_twice",
         "it was answered twice: by its turn and by a replay",
         """WITH RECURSIVE chain(turn_id, earlier_id) AS (
@@ -180,7 +180,7 @@ CHECKS: Final = (
             JOIN answers a ON a.turn_id = m.turn_id AND a.author = 'agent' AND a.state = 'accepted'
             WHERE m.outcome IN ('answered', 'superseded') AND {mine}""",
     ),
-    Check(  # Reads one small index.
+    Check(  # Reads one small index only.
         "sent_twice",
         "sent_twice: one part of an answer to it went out under two SIDs",
         f"""SELECT {_NAMED_BY} FROM (SELECT part_id FROM sent_messages GROUP BY part_id HAVING count(*) > 1) twice
@@ -209,14 +209,14 @@ CHECKS: Final = (
                 SELECT 1 FROM answers a
                 WHERE a.id = m.answered_by AND a.author = 'apology' AND a.state = 'accepted')""",
     ),
-    Check(  # SCAN; after a replay the apology still knows the turn that failed.
+    Check(  # SCAN. After a replay the apology still has the id of the turn that failed.
         "apologised_without_dead_letter",
         "it is `apologised`, but there is no dead letter",
         """SELECT m.message_sid FROM messages m JOIN answers a ON a.id = m.answered_by
             WHERE m.outcome = 'apologised' AND {mine} AND NOT EXISTS (
                 SELECT 1 FROM message_queue j WHERE j.turn_id = a.turn_id AND j.status = 'dead')""",
     ),
-    Check(  # SCAN; a person's answer covers what waited in the whole lane, whatever turns that were.
+    Check(  # SCAN. A person's answer covers all messages that waited in the lane, of any turn.
         "superseded_by_nothing",
         "it is `superseded`, but no message of its turn is answered",
         """SELECT m.message_sid FROM messages m WHERE m.outcome = 'superseded' AND {mine}
@@ -227,9 +227,9 @@ CHECKS: Final = (
                 WHERE a.id = m.answered_by AND a.author = 'person' AND n.outcome = 'answered'
                     AND n.answered_by = a.id)""",
     ),
-    Check(  # While a released turn's job is unfinished the agent has it, not a person.
+    Check(  # While the job of a released turn is unfinished, the agent handles the turn, not a person.
         "handed_off_to_nobody",
-        "it is `handed_off`, but in nobody's inbox",
+        "it is `handed_off`, but in no inbox",
         f"""SELECT m.message_sid FROM messages m WHERE m.outcome = 'handed_off' AND {{mine}}
             AND NOT EXISTS (SELECT 1 FROM inbox_items i WHERE i.turn_id = m.turn_id AND i.resolved_at IS NULL)
             AND NOT EXISTS (SELECT 1 FROM turns t JOIN message_queue j ON j.turn_id = t.id
@@ -237,7 +237,7 @@ CHECKS: Final = (
     ),
     Check(  # SCAN
         "unheard_of",
-        "its outcome or the reason for it is none of ours",
+        "its outcome or the reason of the outcome is unknown",
         f"""SELECT m.message_sid FROM messages m WHERE {{mine}} AND m.outcome IS NOT NULL AND (
                 m.outcome NOT IN ({_OUTCOMES})
                 OR (m.outcome = 'suppressed' AND coalesce(m.outcome_reason, '') NOT IN ({_REASONS}))
@@ -261,12 +261,12 @@ _COUNTS: Final[Mapping[str, str]] = {
 }
 
 
-# --- Asking them ------------------------------------------------------------------------------------------------------
+# --- Running the checks -----------------------------------------------------------------------------------------------
 
 
 @dataclass(slots=True)
 class _Findings:
-    """What was found so far; the list has an end, the count has none."""
+    """The violations found so far: a bounded list, and the number of further ones."""
 
     listed: list[Violation] = field(default_factory=list)
     more: int = 0
@@ -277,7 +277,7 @@ class _Findings:
 
 
 class Verifier:
-    """Asks the database."""
+    """Runs all checks."""
 
     def __init__(self, database: Database, clock: Clock, answer_deadline_seconds: float) -> None:
         self._database = database
@@ -285,13 +285,13 @@ class Verifier:
         self._deadline = timedelta(seconds=answer_deadline_seconds)
 
     async def verify(self, owner_id: UUID | None = None) -> VerificationReport:
-        """Everything at one moment, of one owner or of all: a single snapshot."""
-        asked = _CheckRun(self._clock.now(), self._deadline, owner_id)
-        return await self._database.read(asked.report, owner=owner_id)
+        """Check the messages of one owner, or of all owners, on a single snapshot."""
+        run = _CheckRun(self._clock.now(), self._deadline, owner_id)
+        return await self._database.read(run.report, owner=owner_id)
 
 
 class _CheckRun:
-    """The questions of one moment."""
+    """One run of all checks, with the moments that they compare with."""
 
     def __init__(self, now: datetime, deadline: timedelta, owner_id: UUID | None) -> None:
         self._values: dict[str, object] = {
@@ -323,7 +323,7 @@ class _CheckRun:
         )
 
     def _outcomes(self, uow: UnitOfWork) -> list[tuple[str | None, str | None, int]]:
-        """How many messages have which outcome for which reason; the open ones have none."""
+        """Return the number of messages by outcome and reason. Open messages have no outcome."""
         rows = uow.all(self._statement(uow, _OUTCOMES_BY_REASON))
         return [(row["outcome"], row["outcome_reason"], int(row["n"])) for row in rows]
 
@@ -336,12 +336,12 @@ class _CheckRun:
         findings.listed.extend(Violation(row[0], check.why) for row in rows[: findings.room])
 
     def _statement(self, uow: UnitOfWork, sql: str) -> TextClause:
-        """The statement for whoever asks, with its moments and ids as the database stores them."""
+        """Return the statement for this owner, with moments and ids as the database stores them."""
         sql = sql.replace("{plain_id}", _PLAIN_ID[uow.dialect])
         for token, mine in _OWNER_FILTERS.items():
             sql = sql.replace(token, "TRUE" if self._values["owner"] is None else mine)
-        asked = {name: value for name, value in self._values.items() if f":{name}" in sql}
-        typed = [bindparam(name, value, type_=Id() if name == "owner" else Moment()) for name, value in asked.items()]
+        used = {name: value for name, value in self._values.items() if f":{name}" in sql}
+        typed = [bindparam(name, value, type_=Id() if name == "owner" else Moment()) for name, value in used.items()]
         return text(sql).bindparams(*typed)
 
 

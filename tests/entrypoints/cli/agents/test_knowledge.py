@@ -25,7 +25,7 @@ class TestKnowledge:
         [passage] = recado.many("knowledge", "search", *mine, "a que horas abre?")
         assert "Abrimos às 8h" in str(passage["text"])
         assert recado.one("knowledge", "remove", *mine, "horarios.md") == {"removed": "horarios.md"}
-        assert recado.says("knowledge", "search", *mine, "abre?") == "No passage speaks of that.\n"
+        assert recado.says("knowledge", "search", *mine, "abre?") == "No passage matches.\n"
 
     def test_a_file_that_is_not_there_gets_a_sentence(self, recado: Recado, owner: str, tmp_path: Path) -> None:
         sentence = recado.refuses("knowledge", "add", "--owner", owner, tmp_path / "none.md")

@@ -17,5 +17,5 @@ class TestBackup:
 
     def test_a_file_that_is_there_stays(self, recado: Recado, file: Path) -> None:
         assert recado.refuses("backup", file) == (
-            f"Error: {file} is there already and stays as it is: name another file\n"
+            f"Error: {file} exists already and is not overwritten: name another file\n"
         )
