@@ -10,7 +10,7 @@ from pathlib import Path
 
 from recado.core.clock import SystemClock
 from recado.core.telemetry import configure_logging
-from recado.entrypoints.cli.output import document
+from recado.entrypoints.cli.output import print_document
 from tests.chaos.torture.installation import BACKENDS
 from tests.chaos.torture.judging.report import show
 from tests.chaos.torture.parallel import OWN_DATABASE, side_by_side
@@ -42,7 +42,7 @@ def main() -> int:
         with servers_for(asked.backend, asked.database, seed) as servers:
             outcome = Torture(plan, directory, teller.say, servers).play()
         teller.end()
-        document(outcome.document()) if asked.json else show(outcome)
+        print_document(outcome.document()) if asked.json else show(outcome)
         kept = outcome.kept
     finally:
         _clear_up(directory, kept=kept and not asked.keep)

@@ -1,7 +1,7 @@
-"""What an operator can mend, said in a sentence: whatever a driver or the system raised that is no error of ours.
+"""One clear sentence for errors of a database driver or of the system that an operator can fix.
 
-A database that cannot be opened in the middle of a command, a disk that is full, a file without rights. A mistake of
-ours is none of these, and keeps its traceback.
+For example a database that cannot be opened, a full disk, or a file without permissions. Bugs of ours keep their
+traceback.
 """
 
 import errno
@@ -19,10 +19,10 @@ _MACHINE_ERRORS: Final = frozenset(
 
 
 def operator_message(error: Exception) -> str | None:
-    """The sentence, or None for what is no operator's to mend."""
+    """Return the sentence, or None for an error that an operator cannot fix."""
     if isinstance(error, OSError):
         return _system_message(error)
-    # Asked by name: most of what comes by here is a command's own way to end, and no driver is loaded for that.
+    # Compared by name, so that no driver is imported: most exceptions here are how a command ends.
     if type(error).__module__.partition(".")[0] not in _DRIVERS:
         return None
     known = _driver_error(error)

@@ -1,4 +1,4 @@
-"""Reads the files that a person names, and says in a sentence what cannot be read.
+"""Read the files that a person names, with a clear error for each file that cannot be read.
 
 A name may be anything: `/dev/zero` never ends, opening a pipe waits for its other end, and a folder is no text.
 """
@@ -10,27 +10,27 @@ from pathlib import Path
 from recado.core.errors import InvalidInput
 
 
-def read_file(path: Path, most: int) -> bytes:
-    """The content of an ordinary file of at most `most` bytes; raises `InvalidInput`."""
+def read_file(path: Path, max_bytes: int) -> bytes:
+    """Return the content of a regular file of at most `max_bytes`. Raises `InvalidInput`."""
     try:
         _check(path, path.stat().st_mode)
-        # What is opened may be another than what was looked at, so opening must not wait and is looked at again.
+        # The file may be replaced between the check and the open, so the open must not block and is checked again.
         with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
             _check(path, os.fstat(file.fileno()).st_mode)
-            content = file.read(most + 1)
+            content = file.read(max_bytes + 1)
     except FileNotFoundError:
         raise InvalidInput(f"{path} does not exist") from None
     except OSError as error:
         raise InvalidInput(f"{path} cannot be read: {(error.strerror or str(error)).lower()}") from error
-    if len(content) > most:
-        raise InvalidInput(f"{path} is larger than {_size(most)}")
+    if len(content) > max_bytes:
+        raise InvalidInput(f"{path} is larger than {_size(max_bytes)}")
     return content
 
 
-def read_text(path: Path, most: int) -> str:
-    """The same as text in UTF-8, without the mark that some editors put in front."""
+def read_text(path: Path, max_bytes: int) -> str:
+    """Return the content of a UTF-8 text file, without the byte order mark that some editors write."""
     try:
-        return read_file(path, most).decode("utf-8-sig")
+        return read_file(path, max_bytes).decode("utf-8-sig")
     except UnicodeDecodeError:
         raise InvalidInput(f"{path} is not a text file in UTF-8") from None
 
@@ -39,7 +39,7 @@ def _check(path: Path, mode: int) -> None:
     if stat.S_ISDIR(mode):
         raise InvalidInput(f"{path} is a folder; name the files in it")
     if not stat.S_ISREG(mode):
-        raise InvalidInput(f"{path} is no ordinary file but a device, a pipe or a socket")
+        raise InvalidInput(f"{path} is not a regular file but a device, a pipe or a socket")
 
 
 def _size(size: int) -> str:

@@ -1,8 +1,8 @@
-"""The command `recado`: every command by its name, and one place where errors become sentences.
+"""The command `recado`: the table of all commands, and the place where errors become one sentence.
 
-Importing the product takes a second or two, which nobody should wait for who asks what there is to type. So names and
-summaries are kept here as data, and the module of a command is imported when that command is typed. The modules
-themselves import services inside their functions, so that the help of a command is as quick.
+Importing the product takes a second or two, too long for `--help`. So names and summaries are data here, and the module
+of a command is imported when the command is typed. These modules import services inside their functions, so that the
+help of a single command is fast too.
 """
 
 import sys
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A command: what it is for, and where it is; a `typer.Typer` there is a family of commands, a function one."""
+    """A command: its summary, and the function, or the group of commands (`typer.Typer`), that implements it."""
 
     summary: str
     where: str
@@ -35,29 +35,29 @@ COMMANDS: Final[Mapping[str, Entry]] = {
     "demo": Entry("Talk to a sample bakery in this terminal.", f"{_HERE}.demo.demo:demo"),
     "serve": Entry("Receive webhooks.", f"{_HERE}.processes.serve:serve"),
     "worker": Entry("Run jobs until told to stop.", f"{_HERE}.processes.worker:worker"),
-    "emulator": Entry("A Twilio of our own: run one, write to it as a customer.", f"{_HERE}.demo.emulator:app"),
-    "org": Entry("Register organisations, change what they say.", f"{_HERE}.org.org:org"),
-    "users": Entry("The people of organisations.", f"{_HERE}.org.users:users"),
-    "numbers": Entry("The numbers that customers write to.", f"{_HERE}.numbers.numbers:numbers"),
-    "agents": Entry("Who answers an organisation's customers.", f"{_HERE}.agents.agents:agents"),
-    "knowledge": Entry("The documents that agents answer from.", f"{_HERE}.agents.knowledge:knowledge"),
-    "conversations": Entry("Take, answer and give back conversations.", f"{_HERE}.conversations.conversations:app"),
-    "queue": Entry("What waits, and what was given up.", f"{_HERE}.queue.queue:app"),
-    "cron": Entry("What comes round by itself, and when.", f"{_HERE}.queue.cron:app"),
-    "orphans": Entry("Messages to numbers that belonged to nobody.", f"{_HERE}.numbers.orphans:orphans"),
-    "verify": Entry("Prove that no message was lost and none answered twice.", f"{_HERE}.checks.verify:verify"),
-    "tick": Entry("Do one round of what is due, without a running worker.", f"{_HERE}.processes.tick:tick"),
+    "emulator": Entry("Run an emulator of Twilio, or write to it as a customer.", f"{_HERE}.demo.emulator:app"),
+    "org": Entry("Register and change organisations.", f"{_HERE}.org.org:org"),
+    "users": Entry("List the people of organisations.", f"{_HERE}.org.users:users"),
+    "numbers": Entry("Add and list the numbers that customers write to.", f"{_HERE}.numbers.numbers:numbers"),
+    "agents": Entry("Choose the agent that answers an organisation's customers.", f"{_HERE}.agents.agents:agents"),
+    "knowledge": Entry("Add and search the documents that agents answer from.", f"{_HERE}.agents.knowledge:knowledge"),
+    "conversations": Entry("List, take, answer and release conversations.", f"{_HERE}.conversations.conversations:app"),
+    "queue": Entry("Show jobs and dead letters; retry or discard them.", f"{_HERE}.queue.queue:app"),
+    "cron": Entry("List and change scheduled jobs.", f"{_HERE}.queue.cron:app"),
+    "orphans": Entry("List and assign messages to numbers without an owner.", f"{_HERE}.numbers.orphans:orphans"),
+    "verify": Entry("Check that no message was lost and none was answered twice.", f"{_HERE}.checks.verify:verify"),
+    "tick": Entry("Run due jobs for some seconds, without a running worker.", f"{_HERE}.processes.tick:tick"),
     "backup": Entry("Copy the database to a file while everything runs.", f"{_HERE}.database.backup:backup"),
-    "restored": Entry("Keep a restored copy from answering anybody twice.", f"{_HERE}.database.restored:restored"),
-    "doctor": Entry("Say what is wrong with the settings and the database.", f"{_HERE}.checks.doctor:doctor"),
-    "migrate": Entry("Bring the database to this release's schema.", f"{_HERE}.database.migrate:migrate"),
+    "restored": Entry("Keep a restored copy from answering messages again.", f"{_HERE}.database.restored:restored"),
+    "doctor": Entry("Find problems of the settings, the database and the broker.", f"{_HERE}.checks.doctor:doctor"),
+    "migrate": Entry("Create the database or bring it to this release's schema.", f"{_HERE}.database.migrate:migrate"),
 }
 
 SETTINGS_ARE_WRONG: Final = 2
 
 
 class LazyGroup(TyperGroup):
-    """Imports the command that was typed, and tells expected errors in one sentence."""
+    """Imports the command that was typed, and prints an expected error as one sentence."""
 
     def resolve_command(self, ctx: "Context", args: list[str]) -> tuple[str | None, "Command | None", list[str]]:
         name, found, rest = super().resolve_command(ctx, args)
@@ -71,10 +71,10 @@ class LazyGroup(TyperGroup):
         except Exception as error:
             from recado.entrypoints.cli.failures import operator_message
 
-            told = operator_message(error)
-            if told is None:
+            message = operator_message(error)
+            if message is None:
                 raise
-            _fail(told, 1)
+            _fail(message, 1)
 
 
 def _load(name: str) -> "Command":
@@ -83,7 +83,7 @@ def _load(name: str) -> "Command":
     if isinstance(found, typer.Typer):
         return get_group(found)
     if not callable(found):
-        raise TypeError(f"{COMMANDS[name].where} is no command")
+        raise TypeError(f"{COMMANDS[name].where} is not a command")
     alone = family(None)
     alone.command(name)(found)
     return get_command(alone)
@@ -95,7 +95,7 @@ def _fail(sentence: str, status: int) -> NoReturn:
 
 
 def family(summary: str | None) -> typer.Typer:
-    """A family of commands. Plain help, since Rich's takes a third of a second to import; what commands say is Rich."""
+    """Return a group of commands. Its help is plain text, because importing Rich takes a third of a second."""
     return typer.Typer(
         help=summary,
         no_args_is_help=True,
@@ -132,7 +132,7 @@ def _root(
 ) -> None:
     """Receives WhatsApp and SMS messages through Twilio, has agents answer them, and never loses or doubles one.
 
-    Settings are environment variables that begin with RECADO_; `recado doctor` says what is wrong with them.
+    Settings are environment variables that begin with RECADO_; `recado doctor` finds problems in them.
     """
     if with_parent:
         from recado.entrypoints.shutdown import exit_with_parent
@@ -141,7 +141,7 @@ def _root(
 
 
 def _not_loaded() -> None:
-    """Stands for a command until it is typed."""
+    """Placeholder of a command until it is typed."""
 
 
 for _name, _entry in COMMANDS.items():

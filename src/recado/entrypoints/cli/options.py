@@ -1,4 +1,4 @@
-"""What several commands take."""
+"""Options and arguments that several commands share."""
 
 import os
 from collections.abc import Sequence
@@ -11,7 +11,7 @@ from recado.core.errors import InvalidInput
 
 
 def read_id(text: str) -> UUID:
-    """An id as people paste it; another text gets a sentence."""
+    """Parse an id as people paste it. Raises `BadParameter` for any other text."""
     try:
         return UUID(text.strip())
     except ValueError:
@@ -28,7 +28,7 @@ OwnerId: TypeAlias = Annotated[
 
 
 def secret_from_variable(variable: str, option: str) -> str:
-    """A secret that was put into an environment variable, so that no process list and no shell history shows it."""
+    """Return the secret in an environment variable. So neither the process list nor the shell history shows it."""
     value = os.environ.get(variable)
     if not value:
         raise InvalidInput(f"the environment variable {variable}, which {option} names, is not set")
@@ -36,6 +36,6 @@ def secret_from_variable(variable: str, option: str) -> str:
 
 
 def comma_separated(text: str | None) -> Sequence[str] | None:
-    """What was typed with commas between; an empty text means: back to the product's own."""
+    """Split a text at its commas. Returns None for an empty text, which resets to the built-in words."""
     words = [word.strip() for word in (text or "").split(",")]
     return [word for word in words if word] or None

@@ -1,7 +1,6 @@
-"""What commands say: one JSON document for programs, tables and sentences for people.
+"""The output of commands: one JSON document for programs, tables and sentences for people.
 
-Cells are shown as they are: what customers and providers wrote is never read as markup, and control characters in it
-never reach the terminal.
+Text of customers and providers is never read as markup, and its control characters never reach the terminal.
 """
 
 import json
@@ -20,17 +19,17 @@ Item: TypeAlias = Mapping[str, Json]
 
 PROGRESS_SECONDS: Final = 3.0
 MAX_SHOWN: Final = 1_000
-"""How many of what may be very many a person is shown at once."""
+"""A person is shown at most this many rows of a long list."""
 
 
-def document(value: Json | Mapping[str, object]) -> None:
-    """The one JSON document on standard output."""
+def print_document(value: Json | Mapping[str, object]) -> None:
+    """Write the one JSON document to standard output."""
     sys.stdout.write(json.dumps(value, ensure_ascii=False) + "\n")
 
 
 @contextmanager
-def streamed_document() -> Iterator[Callable[[Item], None]]:
-    """One JSON document that is a list, written item by item."""
+def print_document_stream() -> Iterator[Callable[[Item], None]]:
+    """Write a JSON list to standard output, item by item."""
     begun = False
 
     def add(item: Item) -> None:
@@ -43,7 +42,7 @@ def streamed_document() -> Iterator[Callable[[Item], None]]:
 
 
 class Progress:
-    """Says how far something long has come, to people only: on standard error, every few seconds."""
+    """Reports the progress of a long command on standard error, every few seconds."""
 
     def __init__(self, clock: Clock | None = None) -> None:
         self._clock = clock or SystemClock()
@@ -55,32 +54,34 @@ class Progress:
             sys.stderr.write(f"{words}\n")
 
 
-def sentence(text: str) -> None:
-    """A line for a person."""
+def print_line(text: str) -> None:
+    """Write a line for people."""
     _console().print(_printable(text), soft_wrap=True)
 
 
-def answer(value: Json, words: str, *, as_json: bool) -> None:
-    """The outcome of a command that does one thing."""
+def print_result(value: Json, words: str, *, as_json: bool) -> None:
+    """Print the result of a command: the JSON value or the words for people."""
     if as_json:
-        document(value)
+        print_document(value)
     else:
-        sentence(words)
+        print_line(words)
 
 
-def items(found: Sequence[Item], columns: Mapping[str, Callable[[Item], str]], *, empty: str, as_json: bool) -> None:
-    """A list: the items as they are, or one row of a table each, whose first column is never folded."""
+def print_items(
+    found: Sequence[Item], columns: Mapping[str, Callable[[Item], str]], *, empty: str, as_json: bool
+) -> None:
+    """Print a list as JSON, or as a table whose first column is never wrapped."""
     if as_json:
-        document(found)
+        print_document(found)
     elif not found:
-        sentence(empty)
+        print_line(empty)
     else:
         rows = [[cell(item) for cell in columns.values()] for item in found]
-        table(list(columns), rows)
+        print_table(list(columns), rows)
 
 
-def table(headings: Sequence[str] | None, rows: Sequence[Sequence[str]]) -> None:
-    """Rows under headings; without headings the first column names what the others say."""
+def print_table(headings: Sequence[str] | None, rows: Sequence[Sequence[str]]) -> None:
+    """Print rows under headings. Without headings the first column holds the names."""
     from rich.table import Table
 
     shown = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="bold", show_header=headings is not None)
@@ -91,18 +92,18 @@ def table(headings: Sequence[str] | None, rows: Sequence[Sequence[str]]) -> None
     _console().print(shown)
 
 
-def fields(item: Item) -> None:
-    """One thing with many fields, a line each."""
-    table(None, [[name.replace("_", " "), _word(value)] for name, value in item.items()])
+def print_fields(item: Item) -> None:
+    """Print one item, a line for each field."""
+    print_table(None, [[name.replace("_", " "), _word(value)] for name, value in item.items()])
 
 
 def column(name: str) -> Callable[[Item], str]:
-    """A cell that shows a field."""
+    """Return a function that shows one field of an item in a cell."""
     return lambda item: _word(item[name])
 
 
 def format_age(seconds: float) -> str:
-    """A span as people say it: `40 s`, `12 min`, `3 h`, `2 d`."""
+    """Return a duration in words: `40 s`, `12 min`, `3 h`, `2 d`."""
     for limit, unit, size in ((90, "s", 1), (5_400, "min", 60), (129_600, "h", 3_600)):
         if seconds < limit:
             return f"{seconds / size:.0f} {unit}"

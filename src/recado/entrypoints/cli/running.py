@@ -1,7 +1,7 @@
-"""Opens what a command works with, runs the command, and closes everything again.
+"""Open the container for a command, run the command, and close everything again.
 
-Commands act on the same database as servers and workers, which may be running or not: what they start (a retry, a
-person's reply) is stored, and a worker sends it. So no command needs to know how to reach Twilio.
+Commands work on the same database as servers and workers, whether these run or not. What a command starts (a retry, a
+person's reply) is stored, and a worker does it. So no command needs to reach Twilio.
 """
 
 import asyncio
@@ -22,7 +22,7 @@ T = TypeVar("T")
 
 
 WAIT_SECONDS = 2.0
-"""How long a command waits for PostgreSQL; a person is waiting for the command."""
+"""A command waits this long for PostgreSQL, because a person waits for the command."""
 
 
 def run(
@@ -31,10 +31,10 @@ def run(
     *,
     secret_names: Collection[str | None] = (),
 ) -> T:
-    """What `work` gives for a container over the configured database, whose schema is brought up first.
+    """Return the result of `work` for a container over the configured database, after migrating it if necessary.
 
-    An SQLite file that is not there is a mistake and is not made. `secret_names` are variables that options name for
-    secrets: theirs to choose, even where they look like settings.
+    A missing SQLite file is an error and is not created. `secret_names` are the variables that options name for
+    secrets. They are no settings, even if their names look like it.
     """
     settings = settings_for(purpose, secret_names=secret_names)
     from recado.bootstrap import Container, metadata
@@ -42,13 +42,13 @@ def run(
 
     prepare_database(settings.database_url, metadata, wait_seconds=WAIT_SECONDS)
     container = Container(settings=settings)
-    if purpose == "cli":  # It runs no job, so it need not load a tracer.
+    if purpose == "cli":  # Such a command runs no job and needs no tracer.
         container.traces.override(NoTraces())
     return asyncio.run(_closing(container, work))
 
 
 def settings_for(purpose: Purpose, *, secret_names: Collection[str | None] = ()) -> Settings:
-    """The settings of this environment, and logs on standard error: for commands only what is worth a person's eye."""
+    """Return the settings of this environment, and configure logging: commands log warnings and errors only."""
     from recado.core.telemetry import configure_logging
 
     settings = load_settings(
@@ -60,13 +60,13 @@ def settings_for(purpose: Purpose, *, secret_names: Collection[str | None] = ())
 
 
 def settings_with(purpose: Purpose, **other: str) -> Settings:
-    """The settings of this environment, but for some variables."""
+    """Return the settings of this environment with some variables changed."""
     environment = {**os.environ, **{f"RECADO_{name}": value for name, value in other.items()}}
     return load_settings(environment, purpose=purpose)
 
 
 async def require_owner(container: "Container", owner_id: UUID) -> UUID:
-    """The id of an owner that exists; raises `NotFound`."""
+    """Return the id of an existing owner. Raises `NotFound`."""
     return (await container.identity().owner(owner_id)).id
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from recado.entrypoints.cli.output import table
+from recado.entrypoints.cli.output import print_table
 from tests.chaos.torture.judging.oracle import Verdict
 
 SETTLED_WITHIN: Final = 240.0
@@ -114,10 +114,10 @@ def _document(spans: Percentiles) -> dict[str, float]:
 
 def show(outcome: Outcome) -> None:
     """The table, and what made it fail."""
-    table(["", "Torture"], _rows(outcome))
+    print_table(["", "Torture"], _rows(outcome))
     for title, found in _evidence(outcome).items():
         if found:
-            table([f"{title}: {len(found)}"], [[each] for each in found[:20]])
+            print_table([f"{title}: {len(found)}"], [[each] for each in found[:20]])
 
 
 def _rows(outcome: Outcome) -> list[list[str]]:

@@ -8,7 +8,7 @@ import typer
 from recado.entrypoints.cli.files import read_text
 from recado.entrypoints.cli.main import family
 from recado.entrypoints.cli.options import AsJson, OwnerId, secret_from_variable
-from recado.entrypoints.cli.output import Item, column, document, fields, items
+from recado.entrypoints.cli.output import Item, column, print_document, print_fields, print_items
 from recado.entrypoints.cli.running import require_owner, run
 
 if TYPE_CHECKING:
@@ -17,12 +17,12 @@ if TYPE_CHECKING:
     from recado.agents.models import AgentSaved, AgentSettings
     from recado.bootstrap import Container
 
-agents = family("Who answers an organisation's customers.")
+agents = family("Choose the agent that answers an organisation's customers.")
 
 
 _File = Annotated[
     Path | None,
-    typer.Option(help="A text file: what the model is told to be."),
+    typer.Option(help="A text file with the instructions of the model."),
 ]
 
 
@@ -30,23 +30,21 @@ _File = Annotated[
 def set_(
     owner: OwnerId,
     agent: Annotated[str, typer.Option(help="echo, faq, llm, http, or one that a package of yours adds.")],
-    model: Annotated[str | None, typer.Option(help="provider:name; with --base-url the model's bare name.")] = None,
-    base_url: Annotated[
-        str | None, typer.Option(metavar="URL", help="Where a model is that speaks Chat Completions.")
-    ] = None,
+    model: Annotated[str | None, typer.Option(help="provider:name, or with --base-url the name of the model.")] = None,
+    base_url: Annotated[str | None, typer.Option(metavar="URL", help="A server with the Chat Completions API.")] = None,
     api_key_env: Annotated[
         str | None,
         typer.Option(metavar="VAR", help="The environment variable that holds the API key; it is read now and sealed."),
     ] = None,
     prompt_file: _File = None,
-    url: Annotated[str | None, typer.Option(metavar="URL", help="Where your own agent is (http).")] = None,
-    history: Annotated[int | None, typer.Option(help="How many earlier messages the agent is shown.")] = None,
+    url: Annotated[str | None, typer.Option(metavar="URL", help="The URL of your own agent (http).")] = None,
+    history: Annotated[int | None, typer.Option(help="The number of earlier messages that the agent sees.")] = None,
     allow_private: Annotated[
-        bool | None, typer.Option(help="Whether addresses of this machine and its network may be called.")
+        bool | None, typer.Option(help="Whether the agent may call addresses of this machine and its network.")
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Choose who answers. What is not named stays as it was set for that agent; an empty text removes it."""
+    """Choose the agent. Options that are not given keep their value; an empty text removes it."""
     from recado.agents.models import AgentForm
     from recado.agents.service import MAX_PROMPT
 
@@ -67,9 +65,9 @@ def set_(
     saved = run(work, secret_names=[api_key_env])
     shown: Item = {**_view(saved.settings), **({} if saved.secret is None else {"secret": saved.secret})}
     if as_json:
-        document(shown)
+        print_document(shown)
     else:
-        fields(shown)
+        print_fields(shown)
 
 
 def _view(settings: "AgentSettings") -> Item:
@@ -89,14 +87,14 @@ def _view(settings: "AgentSettings") -> Item:
 
 @agents.command("list")
 def list_(owner: OwnerId, as_json: AsJson = False) -> None:
-    """The agents an organisation has set; the active one answers."""
+    """List the agents of an organisation. The active one answers."""
 
     async def work(container: "Container") -> "Sequence[AgentSettings]":
         return await container.agent_service().all(await require_owner(container, owner))
 
     columns = {"Agent": column("agent"), "Active": column("active"), "Model": column("model"), "URL": _address}
     found = [_view(settings) for settings in run(work)]
-    items(found, columns, empty="No agent is set; begin with: recado agents set", as_json=as_json)
+    print_items(found, columns, empty="No agent is set; begin with: recado agents set", as_json=as_json)
 
 
 def _address(item: Item) -> str:

@@ -9,7 +9,7 @@ from recado.core.errors import InvalidInput, NotFound
 from recado.entrypoints.cli.files import read_file
 from recado.entrypoints.cli.main import family
 from recado.entrypoints.cli.options import AsJson, OwnerId
-from recado.entrypoints.cli.output import Item, answer, column, items
+from recado.entrypoints.cli.output import Item, column, print_items, print_result
 from recado.entrypoints.cli.running import require_owner, run
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from recado.bootstrap import Container
 
 
-knowledge = family("The documents that agents answer from.")
+knowledge = family("Add and search the documents that agents answer from.")
 
 
 _MAX_TOTAL_BYTES = 64 * 1024 * 1024
@@ -28,13 +28,13 @@ _MAX_TOTAL_BYTES = 64 * 1024 * 1024
 
 _Files = Annotated[
     list[Path],
-    typer.Argument(metavar="FILE…", help="Text and Markdown, in files of 2 MB at most."),
+    typer.Argument(metavar="FILE…", help="Text or Markdown files of at most 2 MB."),
 ]
 
 
 @knowledge.command()
 def add(owner: OwnerId, files: _Files, as_json: AsJson = False) -> None:
-    """Add documents; one of the same file name is replaced. All of them are added, or none."""
+    """Add documents. A document of the same file name is replaced. Either all files are added or none."""
     contents = _contents(files)
 
     async def work(container: "Container") -> "list[Added]":
@@ -47,17 +47,17 @@ def add(owner: OwnerId, files: _Files, as_json: AsJson = False) -> None:
     added = run(work)
     documents, chunks = sum(each.documents for each in added), sum(each.chunks for each in added)
     words = f"Added {documents} document{'s' * (documents != 1)} of {chunks} passage{'s' * (chunks != 1)}."
-    answer({"documents": documents, "chunks": chunks}, words, as_json=as_json)
+    print_result({"documents": documents, "chunks": chunks}, words, as_json=as_json)
 
 
 def _contents(files: list[Path]) -> dict[str, bytes]:
-    """Every file by its name; raises `InvalidInput` if one of them cannot be added."""
+    """Return the content of each file by its name. Raises `InvalidInput` if one of them cannot be added."""
     from recado.agents.knowledge.documents import MAX_BYTES
 
     contents: dict[str, bytes] = {}
     for file in files:
         if file.name in contents:
-            raise InvalidInput(f"two of the files are called {file.name}, and a document is known by its name")
+            raise InvalidInput(f"two of the files are called {file.name}, but names of documents are unique")
         contents[file.name] = read_file(file, MAX_BYTES)
         if sum(map(len, contents.values())) > _MAX_TOTAL_BYTES:
             raise InvalidInput(f"these files are more than {_MAX_TOTAL_BYTES // 1024 // 1024} MB; add fewer at a time")
@@ -66,7 +66,7 @@ def _contents(files: list[Path]) -> dict[str, bytes]:
 
 @knowledge.command("list")
 def list_documents(owner: OwnerId, as_json: AsJson = False) -> None:
-    """An organisation's documents."""
+    """List the documents of an organisation."""
 
     async def work(container: "Container") -> "Sequence[KnowledgeDocument]":
         return await container.knowledge().documents(await require_owner(container, owner))
@@ -75,17 +75,17 @@ def list_documents(owner: OwnerId, as_json: AsJson = False) -> None:
         {"name": each.name, "chunks": each.chunks, "added_at": each.added_at.isoformat()} for each in run(work)
     ]
     columns = {"Document": column("name"), "Passages": column("chunks")}
-    items(found, columns, empty="There are no documents; begin with: recado knowledge add", as_json=as_json)
+    print_items(found, columns, empty="There are no documents; begin with: recado knowledge add", as_json=as_json)
 
 
 @knowledge.command()
 def search(
     owner: OwnerId,
     query: Annotated[str, typer.Argument(help="A question, as a customer would ask it.")],
-    limit: Annotated[int, typer.Option(min=1, max=50, help="How many passages to show.")] = 5,
+    limit: Annotated[int, typer.Option(min=1, max=50, help="The number of passages to show.")] = 5,
     as_json: AsJson = False,
 ) -> None:
-    """Show which passages an agent would find, best first."""
+    """Show the passages that an agent would find, the best one first."""
 
     async def work(container: "Container") -> "list[Passage]":
         return await container.knowledge().search(await require_owner(container, owner), query, limit)
@@ -101,20 +101,20 @@ def search(
         for each in run(work)
     ]
     columns = {"Document": column("document"), "Passage": column("text"), "Coverage": column("coverage")}
-    items(found, columns, empty="No passage speaks of that.", as_json=as_json)
+    print_items(found, columns, empty="No passage matches.", as_json=as_json)
 
 
 @knowledge.command()
 def remove(
     owner: OwnerId,
-    name: Annotated[str, typer.Argument(help="As `recado knowledge list` shows it.")],
+    name: Annotated[str, typer.Argument(help="The name in `recado knowledge list`.")],
     as_json: AsJson = False,
 ) -> None:
-    """Forget a document."""
+    """Delete a document."""
 
     async def work(container: "Container") -> bool:
         return await container.knowledge().remove(await require_owner(container, owner), name)
 
     if not run(work):
         raise NotFound(f"there is no document {name!r}; `recado knowledge list` shows them")
-    answer({"removed": name}, f"{name} was removed.", as_json=as_json)
+    print_result({"removed": name}, f"{name} was removed.", as_json=as_json)

@@ -14,7 +14,7 @@ import typer
 from recado.core.database.engine import on_postgresql
 from recado.core.errors import DomainError
 from recado.entrypoints.cli.options import AsJson
-from recado.entrypoints.cli.output import document, sentence
+from recado.entrypoints.cli.output import print_document, print_line
 from recado.operations.doctor.findings import Finding
 from recado.operations.doctor.postgres import check_durability, check_encoding, server_settings
 from recado.operations.doctor.sqlite import mode_findings, on_network_file_system, read_mounts, sqlite_version
@@ -30,11 +30,11 @@ def doctor(as_json: AsJson = False) -> None:
     findings = examine()
     wrong = [each for each in findings if not each.ok]
     if as_json:
-        document({"ok": not wrong, "findings": [asdict(each) for each in findings]})
+        print_document({"ok": not wrong, "findings": [asdict(each) for each in findings]})
     else:
         for each in findings:
             if each.ok:
-                sentence(f"{each.name}: {each.detail}")
+                print_line(f"{each.name}: {each.detail}")
     for each in wrong:
         typer.echo(f"Error: {each.detail}", err=True)
     if wrong:

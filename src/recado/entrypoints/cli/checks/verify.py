@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 import typer
 
 from recado.entrypoints.cli.options import AsJson
-from recado.entrypoints.cli.output import document, sentence, table
+from recado.entrypoints.cli.output import print_document, print_line, print_table
 from recado.entrypoints.cli.running import run
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ def verify(as_json: AsJson = False) -> None:
     """Prove that every accepted message has exactly one outcome, or is on its way to one. Violations: exit 1."""
     report = run(lambda container: container.verifier().verify())
     if as_json:
-        document(report.document())
+        print_document(report.document())
     else:
         _tell(report)
     if not report.kept:
@@ -44,11 +44,11 @@ def _tell(report: "VerificationReport") -> None:
         if outcome == "suppressed":
             rows += [[f"  {reason}", str(of_it)] for reason, of_it in report.suppressed.items()]
     rows += [[words, str(counts[name])] for name, words in _APART.items() if counts[name]]
-    table(None, rows)
+    print_table(None, rows)
     if report.violations:
-        table(["Message", "Violation"], [[each.message_sid, each.why] for each in report.violations])
+        print_table(["Message", "Violation"], [[each.message_sid, each.why] for each in report.violations])
     else:
-        sentence("No violations.")
+        print_line("No violations.")
 
 
 # --- Backup -----------------------------------------------------------------------------------------------------------

@@ -10,7 +10,7 @@ import typer
 
 from recado.entrypoints.cli.main import family
 from recado.entrypoints.cli.options import AsJson, OwnerId, read_id
-from recado.entrypoints.cli.output import Item, column, document, format_age, items, sentence
+from recado.entrypoints.cli.output import Item, column, format_age, print_document, print_items, print_line
 from recado.entrypoints.cli.running import require_owner, run
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ def list_(owner: OwnerId, as_json: AsJson = False) -> None:
         "Status": column("status"),
         "Waits": _waits,
     }
-    items(run(work), columns, empty="There are no conversations.", as_json=as_json)
+    print_items(run(work), columns, empty="There are no conversations.", as_json=as_json)
 
 
 def _waits(item: Item) -> str:
@@ -106,9 +106,9 @@ def _act(conversation_id: UUID, act: Act) -> list[Item]:
 
 def _tell(found: list[Item], words: str, *, as_json: bool) -> None:
     if as_json:
-        document(found)
+        print_document(found)
     else:
-        sentence(words)
+        print_line(words)
 
 
 async def _views(container: "Container", owner_id: UUID, found: "Sequence[Conversation]") -> list[Item]:

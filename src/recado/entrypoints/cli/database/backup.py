@@ -8,7 +8,7 @@ import typer
 
 from recado.core.clock import SystemClock
 from recado.entrypoints.cli.options import AsJson
-from recado.entrypoints.cli.output import answer
+from recado.entrypoints.cli.output import print_result
 from recado.entrypoints.cli.running import settings_for
 
 _PROGRESS_SECONDS: Final = 3.0
@@ -39,4 +39,4 @@ def backup(
     require_database(settings.database_url)
     made = back_up(settings.database_url, file, _CopyProgress())
     words = f"{made.file} holds the database: {made.bytes / 1_000_000:.1f} MB at schema {made.schema}."
-    answer(asdict(made), words, as_json=as_json)
+    print_result(asdict(made), words, as_json=as_json)

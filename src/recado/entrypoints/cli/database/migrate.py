@@ -3,7 +3,7 @@
 from dataclasses import asdict
 
 from recado.entrypoints.cli.options import AsJson
-from recado.entrypoints.cli.output import answer
+from recado.entrypoints.cli.output import print_result
 from recado.entrypoints.cli.running import settings_for
 
 
@@ -18,4 +18,4 @@ def migrate(as_json: AsJson = False) -> None:
     words = f"The database was at schema {result.before or 'none'} and is at {result.after} now."
     if not result.migrated:
         words = f"The database is at schema {result.after}, as this release wants it."
-    answer(asdict(result), words, as_json=as_json)
+    print_result(asdict(result), words, as_json=as_json)

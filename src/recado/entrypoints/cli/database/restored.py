@@ -7,7 +7,7 @@ import typer
 
 from recado.core.errors import InvalidInput
 from recado.entrypoints.cli.options import AsJson
-from recado.entrypoints.cli.output import answer
+from recado.entrypoints.cli.output import print_result
 from recado.entrypoints.cli.running import run
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ def restored(
     """
     silenced = run(lambda container: _silence(container, yes=yes))
     words = f"{silenced.dropped} jobs dropped, {silenced.left} sends left to be found out, {silenced.numbers} numbers."
-    answer(asdict(silenced), words, as_json=as_json)
+    print_result(asdict(silenced), words, as_json=as_json)
 
 
 async def _silence(container: "Container", *, yes: bool) -> "SilenceReport":

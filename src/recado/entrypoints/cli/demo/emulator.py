@@ -11,7 +11,7 @@ import typer
 from recado.core.errors import Conflict, InvalidInput
 from recado.entrypoints.cli.main import family
 from recado.entrypoints.cli.options import AsJson, secret_from_variable
-from recado.entrypoints.cli.output import Item, answer, document, sentence
+from recado.entrypoints.cli.output import Item, print_document, print_line, print_result
 
 if TYPE_CHECKING:
     from recado.emulator.phone.client import SeenMessage
@@ -67,7 +67,7 @@ def emulator(
 
 def _ready(url: str, account_sid: str, *, as_json: bool) -> None:
     words = f"The emulator listens at {url} (account {account_sid}); stop it with Ctrl-C."
-    answer({"url": url, "account_sid": account_sid}, words, as_json=as_json)
+    print_result({"url": url, "account_sid": account_sid}, words, as_json=as_json)
     sys.stdout.flush()
 
 
@@ -105,10 +105,10 @@ def send(
 def _tell(sent: "SeenMessage", heard: "list[SeenMessage]", *, waited: float, as_json: bool) -> None:
     answers: list[Item] = [{"message_sid": each.sid, "body": each.body, "status": each.status} for each in heard]
     if as_json:
-        document({"message_sid": sent.sid, "status": sent.status, "answers": answers})
+        print_document({"message_sid": sent.sid, "status": sent.status, "answers": answers})
         return
-    sentence(f"{sent.sid} was sent to {sent.to}.")
+    print_line(f"{sent.sid} was sent to {sent.to}.")
     for each in heard:
-        sentence(f"{each.sender}: {each.body}")
+        print_line(f"{each.sender}: {each.body}")
     if waited and not heard:
-        sentence(f"No answer within {waited:g} s.")
+        print_line(f"No answer within {waited:g} s.")

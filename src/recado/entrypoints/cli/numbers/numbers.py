@@ -7,7 +7,7 @@ import typer
 from recado.core.errors import Conflict
 from recado.entrypoints.cli.main import family
 from recado.entrypoints.cli.options import AsJson, OwnerId, secret_from_variable
-from recado.entrypoints.cli.output import Item, answer, column, items
+from recado.entrypoints.cli.output import Item, column, print_items, print_result
 from recado.entrypoints.cli.running import require_owner, run
 
 if TYPE_CHECKING:
@@ -15,22 +15,22 @@ if TYPE_CHECKING:
     from recado.channels.models import ChannelAddress
     from recado.channels.twilio.accounts import NewNumber
 
-numbers = family("The numbers that customers write to.")
+numbers = family("Add and list the numbers that customers write to.")
 
 
 @numbers.command()
 def add(
     owner: OwnerId,
-    account_sid: Annotated[str, typer.Option(metavar="AC…", help="The Twilio account the number is in.")],
+    account_sid: Annotated[str, typer.Option(metavar="AC…", help="The Twilio account that has the number.")],
     auth_token_env: Annotated[
         str,
         typer.Option(
-            metavar="VAR", help="The environment variable that holds the auth token; it is read now and sealed."
+            metavar="VAR", help="The environment variable with the auth token. It is read now and stored encrypted."
         ),
     ],
     address: Annotated[str, typer.Option(help="The number: whatsapp:+5511987654321, or +5511987654321 for SMS.")],
     check: Annotated[
-        bool, typer.Option("--check", help="Ask Twilio first whether token and number are the account's.")
+        bool, typer.Option("--check", help="First ask Twilio whether token and number belong to the account.")
     ] = False,
     as_json: AsJson = False,
 ) -> None:
@@ -52,7 +52,7 @@ def add(
     for each in warnings:
         typer.echo(f"Warning: {each}", err=True)
     words = f"{added.address} is ready: point its webhook at /webhooks/twilio/messages under RECADO_PUBLIC_URL."
-    answer(
+    print_result(
         {"address_id": str(added.id), **({"warnings": warnings} if warnings else {})},
         words,
         as_json=as_json,
@@ -60,7 +60,7 @@ def add(
 
 
 async def _check(twilio_api_url: str, number: "NewNumber") -> list[str]:
-    """Ask Twilio; what it could not confirm. Raises `Conflict` for what is wrong."""
+    """Ask Twilio, and return warnings for what it could not confirm. Raises `Conflict` for what is wrong."""
     from recado.channels.twilio.checking import Denied, NumberCheck, Unconfirmed
 
     check = NumberCheck(twilio_api_url)
@@ -76,25 +76,25 @@ async def _check(twilio_api_url: str, number: "NewNumber") -> list[str]:
 def _shared_account_warning(number: "NewNumber", others: int) -> str:
     who = "another organisation has" if others == 1 else f"{others} other organisations have"
     return (
-        f"{who} account {number.account_sid} too. Each is believed by its own token: make sure with --check that all "
-        "of them are true"
+        f"{who} account {number.account_sid} too. Webhooks are accepted with the token of either: use --check to make "
+        "sure that each token is correct"
     )
 
 
 @numbers.command("list")
 def list_(owner: OwnerId, as_json: AsJson = False) -> None:
-    """An organisation's numbers."""
+    """List the numbers of an organisation."""
 
     async def work(container: "Container") -> list[Item]:
         found = await container.numbers().list(await require_owner(container, owner))
         return [await _view(container, number) for number in found]
 
     columns = {"Id": column("address_id"), "Address": column("address"), "Account": _account}
-    items(run(work), columns, empty="There are no numbers; begin with: recado numbers add", as_json=as_json)
+    print_items(run(work), columns, empty="There are no numbers; begin with: recado numbers add", as_json=as_json)
 
 
 def _account(item: Item) -> str:
-    """Its end, which fits on a terminal, or what is wrong with it."""
+    """Return the end of the SID, which fits on a terminal, or the problem of the account."""
     return str(item["problem"] or f"…{str(item['account_sid'])[-6:]}")
 
 

@@ -1,4 +1,4 @@
-"""`recado orphans`: messages to numbers that belonged to nobody."""
+"""`recado orphans`: messages to numbers without an owner."""
 
 from typing import TYPE_CHECKING, Annotated
 from uuid import UUID
@@ -7,7 +7,15 @@ import typer
 
 from recado.entrypoints.cli.main import family
 from recado.entrypoints.cli.options import AsJson, OwnerId
-from recado.entrypoints.cli.output import MAX_SHOWN, Item, answer, column, items, sentence, streamed_document
+from recado.entrypoints.cli.output import (
+    MAX_SHOWN,
+    Item,
+    column,
+    print_document_stream,
+    print_items,
+    print_line,
+    print_result,
+)
 from recado.entrypoints.cli.running import require_owner, run
 
 if TYPE_CHECKING:
@@ -15,20 +23,20 @@ if TYPE_CHECKING:
     from recado.channels.models import SignedOrphan
 
 
-orphans = family("Messages to numbers that belonged to nobody: nothing answers them until they are assigned.")
+orphans = family("List and assign messages to numbers without an owner. No agent answers them before.")
 
 
 @orphans.command("list")
 def list_orphans(as_json: AsJson = False) -> None:
-    """Messages that wait to be assigned, the oldest first."""
+    """List the messages that are not assigned yet, the oldest first."""
     if as_json:
         run(_print_all)
         return
     shown, count = run(_first_of_all)
     columns = {"Message": column("message_sid"), "To": column("to"), "Received": _received}
-    items(shown, columns, empty="There are no orphans.", as_json=False)
+    print_items(shown, columns, empty="There are no orphans.", as_json=False)
     if count > len(shown):
-        sentence(f"These are the oldest {len(shown):,} of {count:,}; --json lists them all.")
+        print_line(f"These are the oldest {len(shown):,} of {count:,}; --json lists them all.")
 
 
 async def _first_of_all(container: "Container") -> tuple[list[Item], int]:
@@ -42,7 +50,7 @@ async def _first_of_all(container: "Container") -> tuple[list[Item], int]:
 
 
 async def _print_all(container: "Container") -> None:
-    with streamed_document() as add:
+    with print_document_stream() as add:
         async for page in container.orphans().pages():
             for found in page:
                 add(_orphan(found))
@@ -64,17 +72,17 @@ def _received(item: Item) -> str:
 
 @orphans.command()
 def assign(
-    message_sid: Annotated[str, typer.Argument(help="As `recado orphans list` shows it.")],
+    message_sid: Annotated[str, typer.Argument(help="The SID in `recado orphans list`.")],
     owner: OwnerId,
     account_sid: Annotated[
-        str | None, typer.Option(metavar="AC…", help="Which account's, if two sent a message of that SID.")
+        str | None, typer.Option(metavar="AC…", help="The account, if two accounts sent a message with this SID.")
     ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Accept a message for an organisation.
 
-    The number it was sent to must be that organisation's by now. From there it goes the road of any other message; if
-    it is older than a day, no agent answers it.
+    The organisation must own the number by now. The message is then handled like any other; if it is older than a day,
+    no agent answers it.
     """
 
     async def work(container: "Container") -> UUID:
@@ -82,5 +90,5 @@ def assign(
         return owner
 
     run(work)
-    words = f"{message_sid} was accepted; a worker takes it from here."
-    answer({"message_sid": message_sid, "owner_id": str(owner)}, words, as_json=as_json)
+    words = f"{message_sid} was accepted; a worker will handle it."
+    print_result({"message_sid": message_sid, "owner_id": str(owner)}, words, as_json=as_json)

@@ -9,25 +9,25 @@ import typer
 from recado.core.errors import InvalidInput
 from recado.entrypoints.cli.main import family
 from recado.entrypoints.cli.options import AsJson, OwnerId, comma_separated, secret_from_variable
-from recado.entrypoints.cli.output import Item, answer, column, document, fields, items
+from recado.entrypoints.cli.output import Item, column, print_document, print_fields, print_items, print_result
 from recado.entrypoints.cli.running import run
 
 if TYPE_CHECKING:
     from recado.identity.models import Owner
     from recado.identity.service import OwnerChanges
 
-org = family("Register organisations, and change how their customers are spoken to.")
+org = family("Register and change organisations.")
 
 
 @org.command()
 def register(
     name: Annotated[str, typer.Option(help="The organisation's name.")],
-    email: Annotated[str, typer.Option(help="The first user's e-mail address; they may do everything.")],
+    email: Annotated[str, typer.Option(help="The e-mail address of the first user, an administrator.")],
     password_env: Annotated[
         str | None,
-        typer.Option(metavar="VAR", help="The environment variable that holds the password. Without it you are asked."),
+        typer.Option(metavar="VAR", help="The environment variable with the password. Without it you are asked."),
     ] = None,
-    locale: Annotated[str, typer.Option(help="The language of the product's own texts: pt-BR, es or en.")] = "pt-BR",
+    locale: Annotated[str, typer.Option(help="The language of built-in texts: pt-BR, es or en.")] = "pt-BR",
     as_json: AsJson = False,
 ) -> None:
     """Register an organisation and its first user.
@@ -39,7 +39,7 @@ def register(
 
     form = Registration(name, email, password, locale)
     made = run(lambda container: container.identity().register_organization(form), secret_names=[password_env])
-    answer(
+    print_result(
         {"owner_id": str(made.owner_id), "user_id": str(made.user_id)},
         f"Registered {name}. Its id, for --owner: {made.owner_id}",
         as_json=as_json,
@@ -57,33 +57,33 @@ def _asked() -> str:
 def set_(
     owner: OwnerId,
     name: Annotated[str | None, typer.Option(help="The organisation's name.")] = None,
-    email: Annotated[str | None, typer.Option(help="Where the organisation is written to.")] = None,
-    locale: Annotated[str | None, typer.Option(help="The language of the product's own texts.")] = None,
+    email: Annotated[str | None, typer.Option(help="The contact address of the organisation.")] = None,
+    locale: Annotated[str | None, typer.Option(help="The language of built-in texts.")] = None,
     apology: Annotated[
-        str | None, typer.Option(help="What a customer reads when the agent failed; empty: the product's own.")
+        str | None, typer.Option(help="The message to a customer when the agent failed; empty: the built-in text.")
     ] = None,
     hand_off: Annotated[
-        str | None, typer.Option(help="What a customer reads when a person is called; empty: the product's own.")
+        str | None, typer.Option(help="The message to a customer when a person takes over; empty: the built-in text.")
     ] = None,
     nudge: Annotated[
-        str | None, typer.Option(help="What a customer reads who has fallen silent, once; empty: nothing.")
+        str | None, typer.Option(help="The message to a customer who stopped writing, sent once; empty: none.")
     ] = None,
     send_policy: Annotated[
         str | None,
         typer.Option(
-            metavar="POLICY", help="When nobody can tell whether it was sent: prefer_silence or prefer_delivery."
+            metavar="POLICY", help="What to do when a send may have failed: prefer_silence or prefer_delivery."
         ),
     ] = None,
     stop_words: Annotated[
         str | None,
-        typer.Option(metavar="WORD,…", help="Words that mean: write to me no more; empty: the product's own."),
+        typer.Option(metavar="WORD,…", help="Words that opt out of messages; empty: the built-in words."),
     ] = None,
     start_words: Annotated[
-        str | None, typer.Option(metavar="WORD,…", help="Words that take that back; empty: the product's own.")
+        str | None, typer.Option(metavar="WORD,…", help="Words that opt in again; empty: the built-in words.")
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Change an organisation; what is not named stays as it is. Shows it as it is afterwards."""
+    """Change an organisation, and show it. Options that are not given keep their value."""
     from recado.identity.service import UNSET, OwnerChanges
 
     changes = OwnerChanges(
@@ -103,9 +103,9 @@ def set_(
 def _change(owner_id: UUID, changes: "OwnerChanges", *, as_json: bool) -> None:
     shown = _view(run(lambda container: container.identity().set_owner(owner_id, changes)))
     if as_json:
-        document(shown)
+        print_document(shown)
     else:
-        fields(shown)
+        print_fields(shown)
 
 
 def _view(owner: "Owner") -> Item:
@@ -126,7 +126,7 @@ def _view(owner: "Owner") -> Item:
 
 @org.command("list")
 def list_(as_json: AsJson = False) -> None:
-    """Every organisation."""
+    """List all organisations."""
     found = [_view(owner) for owner in run(lambda container: container.identity().owners())]
     columns = {"Id": column("owner_id"), "Name": column("name"), "E-mail": column("email")}
-    items(found, columns, empty="Nobody is registered; begin with: recado org register", as_json=as_json)
+    print_items(found, columns, empty="No organisation is registered; begin with: recado org register", as_json=as_json)

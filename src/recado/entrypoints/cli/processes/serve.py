@@ -17,7 +17,7 @@ import typer
 from recado.core.clock import SystemClock
 from recado.core.telemetry import configure_logging
 from recado.entrypoints.cli.options import AsJson
-from recado.entrypoints.cli.output import document
+from recado.entrypoints.cli.output import print_document
 from recado.settings import load_settings
 
 if TYPE_CHECKING:
@@ -125,7 +125,7 @@ def _proves_identity(path: str, status: int) -> bool:
 def _announce(url: str, *, as_json: bool) -> None:
     log.info("serve.listening", url=url)
     if as_json:
-        document({"url": url})
+        print_document({"url": url})
     else:
         typer.echo(f"Recado listens at {url}; stop it with Ctrl-C.")
     sys.stdout.flush()

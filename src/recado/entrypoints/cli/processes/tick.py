@@ -7,7 +7,7 @@ import typer
 
 from recado.core.errors import InvalidInput
 from recado.entrypoints.cli.options import AsJson
-from recado.entrypoints.cli.output import answer
+from recado.entrypoints.cli.output import print_result
 from recado.entrypoints.cli.running import run
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ def tick(
     ticked = run(lambda container: _one_round(container, seconds), purpose="worker")
     counts = asdict(ticked)
     words = f"{ticked.jobs} jobs run, {ticked.leases_freed} leases freed, {ticked.still_due} still due."
-    answer(counts, words, as_json=as_json)
+    print_result(counts, words, as_json=as_json)
 
 
 async def _one_round(container: "Container", seconds: float) -> "BoundedRunReport":

@@ -9,7 +9,7 @@ import typer
 from recado.core.errors import InvalidInput
 from recado.entrypoints.cli.main import family
 from recado.entrypoints.cli.options import AsJson
-from recado.entrypoints.cli.output import Item, answer, column, document, fields, items
+from recado.entrypoints.cli.output import Item, column, print_document, print_fields, print_items, print_result
 from recado.entrypoints.cli.running import run
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ def list_(as_json: AsJson = False) -> None:
     """
     found = run(lambda container: container.cron().list())
     if as_json:
-        document([_view(each) for each in found])
+        print_document([_view(each) for each in found])
     else:
         shown: list[Item] = [_view(each) | _on_its_wall(each) for each in found]
         columns = {
@@ -38,14 +38,14 @@ def list_(as_json: AsJson = False) -> None:
             "Last slot": column("last_slot"),
             "Next slot": column("next_slot"),
         }
-        items(shown, columns, empty="There are no schedules.", as_json=False)
+        print_items(shown, columns, empty="There are no schedules.", as_json=False)
 
 
 @app.command("run")
 def run_(name: Name, as_json: AsJson = False) -> None:
     """Make a job of a schedule now. A worker runs it, or `recado tick`; its slots stay as they are."""
     job_id = run(lambda container: container.cron().run(name))
-    answer(
+    print_result(
         {"name": name, "job_id": str(job_id)}, f"{name} is job {job_id}; a worker takes it from here.", as_json=as_json
     )
 
@@ -73,9 +73,9 @@ def set_(
         raise InvalidInput("nothing is to be changed: give --at, --every, --on or --off")
     shown = _view(run(lambda container: container.cron().set(name, when=when, enabled=enabled)))
     if as_json:
-        document(shown)
+        print_document(shown)
     else:
-        fields(shown)
+        print_fields(shown)
 
 
 def _when(at: str | None, time_zone: str | None, every: int | None) -> "When | None":

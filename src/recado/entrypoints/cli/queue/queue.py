@@ -16,13 +16,13 @@ from recado.entrypoints.cli.output import (
     MAX_SHOWN,
     Item,
     Progress,
-    answer,
-    document,
     format_age,
-    items,
-    sentence,
-    streamed_document,
-    table,
+    print_document,
+    print_document_stream,
+    print_items,
+    print_line,
+    print_result,
+    print_table,
 )
 from recado.entrypoints.cli.running import run
 
@@ -44,10 +44,10 @@ def stats(as_json: AsJson = False) -> None:
     """Count what waits, runs and was given up."""
     found = run(lambda container: container.queue().stats())
     if as_json:
-        document(asdict(found))
+        print_document(asdict(found))
     else:
         row = [str(found.waiting), str(found.running), str(found.dead), format_age(found.oldest_due_seconds)]
-        table(["Waiting", "Running", "Dead", "Oldest due"], [row])
+        print_table(["Waiting", "Running", "Dead", "Oldest due"], [row])
 
 
 @app.command()
@@ -60,9 +60,11 @@ def dead(as_json: AsJson = False) -> None:
         run(_print_all)
         return
     shown, count = run(_first_of_all)
-    items(shown, {"Id": lambda item: str(item["id"]), "What": _what}, empty="There are no dead letters.", as_json=False)
+    print_items(
+        shown, {"Id": lambda item: str(item["id"]), "What": _what}, empty="There are no dead letters.", as_json=False
+    )
     if count > len(shown):
-        sentence(f"These are the oldest {len(shown):,} of {count:,}; --json lists them all.")
+        print_line(f"These are the oldest {len(shown):,} of {count:,}; --json lists them all.")
 
 
 async def _first_of_all(container: "Container") -> tuple[list[Item], int]:
@@ -77,7 +79,7 @@ async def _first_of_all(container: "Container") -> tuple[list[Item], int]:
 
 async def _print_all(container: "Container") -> None:
     """Page by page: there may be more of them than fit into memory."""
-    with streamed_document() as add:
+    with print_document_stream() as add:
         async for page in container.queue().dead_pages():
             for job in page:
                 add(_view(job))
@@ -133,7 +135,7 @@ def retry(
         raise InvalidInput("name one dead letter by its id, or all of them with --all")
     ended = run(lambda container: _retry(container, job_id, force=force))
     if as_json:
-        document({"retried": ended.retried, "refused": ended.refused})
+        print_document({"retried": ended.retried, "refused": ended.refused})
     else:
         _tell(ended)
     if ended.stopped is not None:
@@ -198,14 +200,14 @@ async def _run_to_completion(work: "Awaitable[Replayed | ReplayRefused | None]")
 def _tell(ended: RetryReport) -> None:
     if ended.retried:
         count = len(ended.retried)
-        sentence(f"{count:,} dead letter{'s' * (count != 1)} started again; a worker takes it from here.")
+        print_line(f"{count:,} dead letter{'s' * (count != 1)} started again; a worker takes it from here.")
     elif not ended.refused:
-        sentence("There are no dead letters.")
+        print_line("There are no dead letters.")
     if ended.refused:
         shown = ended.refused[:MAX_REFUSALS_SHOWN]
-        table(["Refused", "Why"], [[str(each["id"]), str(each["why"])] for each in shown])
+        print_table(["Refused", "Why"], [[str(each["id"]), str(each["why"])] for each in shown])
     for why, count in _reasons(ended.refused[MAX_REFUSALS_SHOWN:]):
-        sentence(f"… and {count:,} more: {why}")
+        print_line(f"… and {count:,} more: {why}")
 
 
 def _reasons(refused: Sequence[Item]) -> list[tuple[str, int]]:
@@ -232,7 +234,7 @@ def move(
     Processes ring where RECADO_QUEUE_BACKEND says; while some are still at the old one, both ring.
     """
     moved = run(lambda container: _move(container, to))
-    answer(
+    print_result(
         asdict(moved),
         f"{to} rings from now on for processes that are started with RECADO_QUEUE_BACKEND={to}: set it and restart "
         f"them, one after the other. Waiting jobs that are rung for anew: {moved.rung_anew}.",
@@ -267,4 +269,4 @@ def discard(job_id: JobId, as_json: AsJson = False) -> None:
     A dead letter leaves the list. A waiting job leaves the line, and its messages are not answered.
     """
     run(lambda container: container.queue().discard(job_id))
-    answer({"id": str(job_id), "discarded": True}, f"{job_id} was discarded.", as_json=as_json)
+    print_result({"id": str(job_id), "discarded": True}, f"{job_id} was discarded.", as_json=as_json)
