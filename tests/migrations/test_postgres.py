@@ -12,7 +12,7 @@ from recado.core.database.postgres.connections import postgres_engine
 from recado.core.errors import ConfigurationError, StorageUnavailable
 from recado.migrations import HEAD
 from recado.migrations.postgres import SchemaTooOld, await_schema, migrate_postgres, revision_of
-from recado.migrations.runner import MigrationResult, NotRecadoDatabase, SchemaTooNew
+from recado.migrations.runner import MigrationResult, NotRecadoDatabase, SchemaTooNew, SchemaUnreleased
 from tests.support.servers.postgres import PostgresServer
 
 _INDEXES = text("SELECT indexdef FROM pg_indexes WHERE schemaname = 'public' AND tablename <> 'alembic_version'")
@@ -58,9 +58,17 @@ class TestMigrating:
 
     def test_of_a_later_release_s_database_is_refused(self, url: str) -> None:
         migrate_postgres(url, metadata)
-        change(url, "UPDATE alembic_version SET version_num = '0099'")
-        with pytest.raises(SchemaTooNew, match="0099"):
+        change(url, "UPDATE alembic_version SET version_num = '0999'")
+        with pytest.raises(SchemaTooNew, match="0999"):
             migrate_postgres(url, metadata)
+
+    def test_of_an_unreleased_version_s_database_is_refused(self, url: str) -> None:
+        migrate_postgres(url, metadata)
+        change(url, "UPDATE alembic_version SET version_num = '0001'")
+        with pytest.raises(SchemaUnreleased, match="start with a new database"):
+            migrate_postgres(url, metadata)
+        with pytest.raises(SchemaUnreleased, match="start with a new database"):
+            await_schema(url)
 
     def test_is_refused_beside_tables_of_another_program(self, url: str) -> None:
         change(url, "CREATE TABLE owners (x INTEGER)")

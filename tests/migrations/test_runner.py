@@ -15,7 +15,7 @@ from recado.core.database.sqlite.connections import sqlite_engine
 from recado.core.database.sqlite.driver import sqlite_module
 from recado.core.database.unit_of_work import UnitOfWork
 from recado.core.errors import Busy, ConfigurationError
-from recado.migrations import HEAD
+from recado.migrations import HEAD, OLDEST
 from recado.migrations.new_revision import newest_revision
 from recado.migrations.runner import (
     VERSIONS,
@@ -263,4 +263,4 @@ class TestOurOwnRevisions:
 
     def test_they_are_numbered_without_a_gap(self) -> None:
         numbers = sorted(int(file.name[:4]) for file in VERSIONS.glob("[0-9]*.py"))
-        assert numbers == list(range(1, int(HEAD or 0) + 1))
+        assert numbers == list(range(int(OLDEST), int(HEAD or 0) + 1))

@@ -1,6 +1,8 @@
 """What a process may do about an SQLite file that is not there: nothing, unless it says so."""
 
+import sqlite3
 import threading
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -8,7 +10,8 @@ import pytest
 from recado.bootstrap import metadata
 from recado.core.errors import ConfigurationError, NotFound
 from recado.migrations import HEAD
-from recado.migrations.startup import Creation, migrate, prepare_database
+from recado.migrations.runner import SchemaUnreleased
+from recado.migrations.startup import Creation, migrate, prepare_database, schema_problem
 from tests.support.rights import modes_count
 
 
@@ -53,6 +56,15 @@ class TestAFileThatIsEmpty:
     def test_is_filled_where_that_is_allowed(self, url: str, path: Path) -> None:
         path.touch()
         assert prepare_database(url, metadata, creation=Creation.ALLOWED).migrated
+
+
+def test_a_database_of_an_unreleased_version_is_refused_with_what_to_do(url: str, path: Path) -> None:
+    migrate(url, metadata)
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute("UPDATE alembic_version SET version_num = '0001'")
+    with pytest.raises(SchemaUnreleased, match="at schema 0001, which an unreleased version made: start with a new"):
+        prepare_database(url, metadata)
+    assert "start with a new database" in (schema_problem("0001") or "")
 
 
 def test_what_is_no_ordinary_file_is_not_waited_for(path: Path) -> None:

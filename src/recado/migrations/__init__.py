@@ -6,5 +6,7 @@ program, never by undoing its schema. The numbers are what lets an old program t
 
 from typing import Final
 
-HEAD: Final[str | None] = "0001"
+HEAD: Final[str | None] = "0100"
 """The newest revision, kept here so that a start can compare it without loading Alembic; a test holds the two equal."""
+OLDEST: Final = "0100"
+"""The first revision that a release can migrate from. Revisions before it were made by unreleased versions only."""

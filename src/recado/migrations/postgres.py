@@ -52,7 +52,8 @@ def migrate_postgres(
 
     Its roles and policies are made as well, where they are missing (a copy of another database has that one's roles).
     Raises `StorageUnavailable` when it cannot be reached, `SchemaTooNew` for a later release's schema,
-    `NotRecadoDatabase` where another program's tables are, `RolesRefused`.
+    `SchemaUnreleased` for an unreleased version's, `NotRecadoDatabase` where another program's tables are, and
+    `RolesRefused`.
     """
     engine = postgres_engine(make_url(database_url))
     try:

@@ -26,7 +26,7 @@ from sqlalchemy.pool import NullPool
 from recado.core.database.sqlite.driver import sqlite_module
 from recado.core.database.unit_of_work import UnitOfWork
 from recado.core.errors import Busy, ConfigurationError
-from recado.migrations import HEAD
+from recado.migrations import HEAD, OLDEST
 from recado.migrations.refusals import orphaned_log, sqlite_refusal
 
 if TYPE_CHECKING:
@@ -53,6 +53,12 @@ class SchemaTooNew(ConfigurationError):
     """A release more than one step newer has migrated the database, so this one cannot know how to use it."""
 
     code = "migrations.schema_too_new"
+
+
+class SchemaUnreleased(ConfigurationError):
+    """An unreleased version made the database; no release can migrate it."""
+
+    code = "migrations.schema_unreleased"
 
 
 class NotRecadoDatabase(ConfigurationError):
@@ -88,7 +94,8 @@ def migrate_sqlite(
     """Bring the file behind `database_url` to `head`; `metadata_loader` is called only if there is something to do.
 
     Raises `Busy` when another process writes for longer than `wait_seconds`, `SchemaTooNew` for a later release's file,
-    `NotRecadoDatabase` for one with tables of something else. Without `create` a missing file cannot be opened.
+    `SchemaUnreleased` for an unreleased version's, `NotRecadoDatabase` for one with tables of something else.
+    Without `create` a missing file cannot be opened.
     """
     path = file_of(database_url)
     found = revision_of(path)
@@ -176,7 +183,16 @@ def _literal(path: Path) -> str:
 
 
 def is_behind(found: str | None, head: str | None) -> bool:
-    """Whether there is something to migrate; raises `SchemaTooNew` when this program is more than one step behind."""
+    """Return whether there is something to migrate.
+
+    Raises `SchemaTooNew` when this program is more than one step behind, `SchemaUnreleased` when no release made the
+    database.
+    """
+    if found is not None and _number(found) < _number(OLDEST) <= _number(head):
+        raise SchemaUnreleased(
+            f"the database is at schema {found}, which an unreleased version made: start with a new database "
+            "(set RECADO_DATABASE_URL to another one, or move this one away)"
+        )
     ahead = _number(found) - _number(head)
     if ahead > 1:
         raise SchemaTooNew(

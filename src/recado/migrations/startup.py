@@ -17,6 +17,7 @@ from recado.migrations.runner import (
     WAIT_SECONDS,
     MigrationResult,
     SchemaTooNew,
+    SchemaUnreleased,
     file_of,
     is_behind,
     is_recado_database,
@@ -91,7 +92,7 @@ def schema_problem(found: str | None) -> str | None:
     """Why a running process cannot use a database at this revision; None when it can."""
     try:
         behind = is_behind(found, HEAD)
-    except SchemaTooNew as error:
+    except (SchemaTooNew, SchemaUnreleased) as error:
         return str(error)
     return f"the database is at schema {found or 'none'} instead of {HEAD}: run recado migrate" if behind else None
 

@@ -1,11 +1,11 @@
-"""The road: owners, messages, turns, answers, the queue, and the full-text index of what agents know."""
+"""The ground: owners and their keys, messages, turns, answers, the queue, and the full-text index of knowledge."""
 
 import sqlalchemy as sa
 from alembic import op
 
 from recado.core.database import types
 
-revision = "0001"
+revision = "0100"
 down_revision = None
 
 
