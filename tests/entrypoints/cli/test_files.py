@@ -39,9 +39,9 @@ def a_loop(folder: Path) -> Path:
 @pytest.mark.parametrize(
     ("make", "why"),
     [
-        (lambda _: Path("/dev/zero"), "no ordinary file"),
-        (a_pipe, "no ordinary file"),
-        (a_socket, "no ordinary file"),
+        (lambda _: Path("/dev/zero"), "not a regular file"),
+        (a_pipe, "not a regular file"),
+        (a_socket, "not a regular file"),
         (lambda folder: folder, "is a folder"),
         (lambda folder: folder / "none", "does not exist"),
         (a_loop, "cannot be read"),

@@ -29,7 +29,7 @@ def test_help_imports_nothing_that_takes_time(words: Sequence[str], allowed: set
 
 def test_help_names_every_command_with_what_it_is_for() -> None:
     shown = Recado({})("--help").stdout
-    assert "orphans        Messages to numbers that belonged to nobody." in shown
+    assert "orphans        List and assign messages to numbers without an owner." in shown
     assert "_not_loaded" not in shown
 
 
