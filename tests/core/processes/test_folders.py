@@ -16,14 +16,14 @@ PATIENCE = 60
 HOLDER = """
 import signal, sys
 from pathlib import Path
-from recado.core.processes.folders import Stopped, own_folder, stopped_by
+from recado.core.processes.folders import StoppedBySignal, private_folder, stop_on_signals
 
 try:
-    with stopped_by([signal.SIGTERM]), own_folder(Path(sys.argv[1]), prefix="mine-") as folder:
+    with stop_on_signals([signal.SIGTERM]), private_folder(Path(sys.argv[1]), prefix="mine-") as folder:
         (folder / "something").touch()
         print("here", flush=True)
         sys.stdin.read()
-except Stopped as stopped:
+except StoppedBySignal as stopped:
     sys.exit(str(stopped))
 """
 
