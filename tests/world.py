@@ -59,6 +59,7 @@ from recado.core.sealing import Sealer
 from recado.identity.passwords import Passwords
 from recado.identity.service import IdentityService, OwnerChanges, Registration
 from recado.operations.verify import VerificationReport, Verifier
+from tests.support.keys import key_ring
 
 ACCOUNT = AccountSid("AC" + "a" * 32)
 OURS = Address("whatsapp:+5511900000000")
@@ -250,7 +251,7 @@ class World:
         chance = random.Random(7)  # noqa: S311 - jitter that repeats is the point
         self.agents, self.channel = ScriptedAgents(), ScriptedChannel(clock)
         weak = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
-        self.identity = IdentityService(database, clock, ids, Passwords(weak))
+        self.identity = IdentityService(database, clock, ids, Passwords(weak), key_ring)
         self.numbers = NumberService(database, Sealer(bytes(32)), clock, ids)
         self.acceptance = AcceptService(database, ids, self.window, max_attempts=3)
         self.reports = DeliveryReportService(database, clock, ids, advances)

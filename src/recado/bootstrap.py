@@ -52,6 +52,7 @@ from recado.core.queue.wakeups.dispatcher import Dispatcher
 from recado.core.queue.wakeups.sqlite import SqliteDelivery
 from recado.core.sealing import Sealer
 from recado.core.tracing import NoTraces, Traces
+from recado.identity.keys import KeyRing, SystemKeys
 from recado.identity.passwords import Passwords
 from recado.identity.service import IdentityService
 from recado.operations.exposition import Exposition
@@ -432,8 +433,12 @@ class Container(containers.DeclarativeContainer):
     chance = providers.Singleton(system_chance)
     sealer = providers.Singleton(_sealer, settings.provided.secret_key)
     callback_key = providers.Singleton(_callback_key, sealer)
+    key_ring = providers.Singleton(KeyRing, sealer)
+    system_keys = providers.Singleton(SystemKeys, database, sealer, clock)
 
-    identity = providers.Singleton(IdentityService, database, clock, ids, providers.Singleton(Passwords))
+    identity = providers.Singleton(
+        IdentityService, database, clock, ids, providers.Singleton(Passwords), key_ring.provider
+    )
 
     window = providers.Singleton(_burst_window, settings)
     acceptance = providers.Singleton(AcceptService, database, ids, window, settings.provided.max_attempts)

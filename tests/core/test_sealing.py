@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from recado.core.errors import ConfigurationError
-from recado.core.sealing import SealBroken, Sealer, SealUnknown
+from recado.core.sealing import OtherKey, SealBroken, Sealer, SealUnknown
 
 KEY, OTHER_KEY = b"k" * 32, b"o" * 32
 ANA, BOB = UUID(int=1), UUID(int=2)
@@ -83,3 +83,22 @@ def test_each_use_has_a_key_of_its_own() -> None:
 def test_a_key_of_another_length_is_refused() -> None:
     with pytest.raises(ConfigurationError, match="RECADO_SECRET_KEY must be 32 bytes, not 16"):
         Sealer(b"k" * 16)
+
+
+def test_a_key_has_an_id_that_tells_nothing_of_it() -> None:
+    ids = {Sealer(KEY).key_id, Sealer(OTHER_KEY).key_id}
+    assert ids != {KEY.hex()[:16], OTHER_KEY.hex()[:16]}
+    assert [len(each) for each in ids] == [16, 16]
+    assert Sealer(KEY).key_id in ids
+
+
+def test_bytes_are_sealed_as_they_are() -> None:
+    sealer, secret = Sealer(KEY), bytes(range(256))
+    assert sealer.open_bytes(sealer.seal_bytes(secret, owner=ANA, field="key"), owner=ANA, field="key") == secret
+
+
+def test_another_key_is_told_by_its_id() -> None:
+    sealer = Sealer(KEY)
+    sealer.check_key(sealer.key_id, "the key")
+    with pytest.raises(OtherKey, match="the key was sealed with another RECADO_SECRET_KEY"):
+        sealer.check_key(Sealer(OTHER_KEY).key_id, "the key")

@@ -6,6 +6,7 @@ from recado.core.database.engine import Database
 from recado.core.ids import UuidV7
 from recado.identity.passwords import Passwords
 from recado.identity.service import IdentityService
+from tests.support.keys import key_ring
 
 
 @pytest.fixture
@@ -16,4 +17,4 @@ def passwords() -> Passwords:
 
 @pytest.fixture
 def identity(database: Database, clock: FrozenClock, ids: UuidV7, passwords: Passwords) -> IdentityService:
-    return IdentityService(database, clock, ids, passwords)
+    return IdentityService(database, clock, ids, passwords, key_ring)

@@ -12,6 +12,7 @@ from recado.identity.errors import EmailTaken, PasswordRefused
 from recado.identity.passwords import Passwords
 from recado.identity.repository import AllUsers, owner_in
 from recado.identity.service import IdentityService, OwnerChanges, Registered, Registration
+from tests.support.keys import key_ring
 
 ON_BOTH_DATABASES = True
 
@@ -90,7 +91,7 @@ class TestRegistering:
     async def test_only_the_key_over_addresses_says_that_an_address_is_taken(
         self, database: Database, clock: FrozenClock, passwords: Passwords
     ) -> None:
-        always_the_same = IdentityService(database, clock, OneId(), passwords)
+        always_the_same = IdentityService(database, clock, OneId(), passwords, key_ring)
         await always_the_same.register_organization(a_bakery())
         with pytest.raises(IntegrityError):
             await always_the_same.register_organization(a_bakery("bob@example.com"))

@@ -29,6 +29,7 @@ from recado.identity.service import IdentityService, Registration
 from recado.migrations import HEAD
 from recado.migrations.startup import schema_problem
 from recado.operations.readiness import BrokerMonitor, Readiness, newest_accounts, trial_write
+from tests.support.keys import key_ring
 from tests.support.servers.postgres import PostgresServer
 
 ON_BOTH_DATABASES = True
@@ -56,7 +57,7 @@ async def tokens(database: Database, clock: FrozenClock, ids: UuidV7) -> AsyncIt
     numbers, sids = NumberService(database, SEALER, clock, ids), [f"AC{n:032x}" for n in range(3)]
     form = Registration("Padaria", "a@recado.example", "pão quente às seis")
     weak = Passwords(PasswordHasher(time_cost=1, memory_cost=8, parallelism=1))
-    registered = await IdentityService(database, clock, ids, weak).register_organization(form)
+    registered = await IdentityService(database, clock, ids, weak, key_ring).register_organization(form)
     for number, sid in enumerate(sids):
         address = Address(f"whatsapp:+551190000000{number}")
         await numbers.add(registered.owner_id, NewNumber(AccountSid(sid), "a" * 32, address))

@@ -1,12 +1,12 @@
-"""Secrets at rest: sealed with a key that never lies beside them, and bound to the owner and field they belong to.
+"""Secrets at rest: sealed with a key that never lies beside them, and bound to the owner and column they belong to.
 
-Whoever steals the database finds no Twilio token, and whoever can write to it cannot move one owner's token into
-another's row: the owner and the field's name are part of what AES-GCM authenticates.
+Whoever steals the database finds no token, and whoever can write to it cannot move one owner's token into another's
+row: the owner and the column's name are part of what AES-GCM authenticates.
 
     sealed = version (1 byte) | nonce (12 bytes) | ciphertext and tag
 
-The key people set seals nothing itself: each use gets a key of its own by HKDF, so that a weakness of one use (a MAC in
-a public address, say) says nothing about another.
+RECADO_SECRET_KEY seals keys only: each owner's data key and the keys of the installation. A data key seals everything
+else of its owner. So another RECADO_SECRET_KEY needs a few bytes an owner sealed again, and no secret itself.
 """
 
 import secrets
@@ -25,6 +25,7 @@ KEY_BYTES: Final = 32
 _VERSION: Final = b"\x01"
 _NONCE_BYTES: Final = 12
 _TAG_BYTES: Final = 16
+_ID_BYTES: Final = 8
 
 
 class SealBroken(DomainError):
@@ -39,44 +40,74 @@ class SealUnknown(SealBroken):
     code = "core.seal_unknown"
 
 
-class Sealer:
-    """Seals and opens texts with keys derived from one secret key."""
+class OtherKey(SealBroken):
+    """A stored secret was sealed with another RECADO_SECRET_KEY."""
 
-    def __init__(self, secret_key: bytes, random_bytes: Callable[[int], bytes] = secrets.token_bytes) -> None:
-        if len(secret_key) != KEY_BYTES:
-            raise ConfigurationError(f"RECADO_SECRET_KEY must be {KEY_BYTES} bytes, not {len(secret_key)}")
-        self._secret_key = secret_key
+    code = "core.other_key"
+
+
+class Sealer:
+    """Seals and opens secrets with one key. `cause` says what is wrong when something does not open."""
+
+    def __init__(
+        self,
+        key: bytes,
+        random_bytes: Callable[[int], bytes] = secrets.token_bytes,
+        *,
+        cause: str = "RECADO_SECRET_KEY is not the key that sealed it, or the row was changed",
+    ) -> None:
+        if len(key) != KEY_BYTES:
+            raise ConfigurationError(f"RECADO_SECRET_KEY must be {KEY_BYTES} bytes, not {len(key)}")
+        self._key = key
         self._random_bytes = random_bytes
-        self._cipher = AESGCM(self._derived(b"recado seal 1"))
+        self._cause = cause
+        self._cipher = AESGCM(_derived(key, b"recado seal 1", KEY_BYTES))
+        self.key_id = _derived(key, b"recado key id 1", _ID_BYTES).hex()
+        """Names the key without telling anything of it; stored beside what the key seals."""
 
     def seal(self, plaintext: str, *, owner: UUID, field: str) -> bytes:
-        """`plaintext` so that only `open` with the same key, owner and field gives it back."""
-        nonce = self._random_bytes(_NONCE_BYTES)
-        return _VERSION + nonce + self._cipher.encrypt(nonce, plaintext.encode(), _binding(owner, field))
+        """Return `plaintext` sealed: only `open` with the same key, owner and field gives it back."""
+        return self.seal_bytes(plaintext.encode(), owner=owner, field=field)
 
     def open(self, sealed: bytes, *, owner: UUID, field: str) -> str:
-        """What was sealed; raises `SealBroken` if it is not exactly what was sealed for this owner and field."""
+        """Return the text that was sealed; raises `SealBroken` unless it was sealed for this owner and field."""
+        return self.open_bytes(sealed, owner=owner, field=field).decode()
+
+    def seal_bytes(self, plaintext: bytes, *, owner: UUID, field: str) -> bytes:
+        """Like `seal`, for bytes."""
+        nonce = self._random_bytes(_NONCE_BYTES)
+        return _VERSION + nonce + self._cipher.encrypt(nonce, plaintext, _binding(owner, field))
+
+    def open_bytes(self, sealed: bytes, *, owner: UUID, field: str) -> bytes:
+        """Like `open`, for bytes."""
         version, nonce, ciphertext = sealed[:1], sealed[1 : 1 + _NONCE_BYTES], sealed[1 + _NONCE_BYTES :]
         if len(ciphertext) < _TAG_BYTES:
             raise SealBroken(f"the stored {field} is cut short; set it again")
         if version != _VERSION:
             raise SealUnknown(f"the stored {field} was sealed by a later release; run that one, or set it again")
         try:
-            return self._cipher.decrypt(nonce, ciphertext, _binding(owner, field)).decode()
+            return self._cipher.decrypt(nonce, ciphertext, _binding(owner, field))
         except InvalidTag as error:
-            raise SealBroken(
-                f"the stored {field} cannot be opened: RECADO_SECRET_KEY is not the key that sealed it, "
-                "or the row was changed"
-            ) from error
+            raise SealBroken(f"the stored {field} cannot be opened: {self._cause}") from error
 
     def derive(self, purpose: str) -> bytes:
-        """A key of 32 bytes for `purpose` alone, always the same for the same secret key; each call derives it anew."""
-        return self._derived(b"recado use " + purpose.encode())
+        """Return a key of 32 bytes for `purpose`; the same for the same key, so for nothing that outlives the key."""
+        return _derived(self._key, b"recado use " + purpose.encode(), KEY_BYTES)
 
-    def _derived(self, info: bytes) -> bytes:
-        return HKDF(algorithm=SHA256(), length=KEY_BYTES, salt=None, info=info).derive(self._secret_key)
+    def check_key(self, key_id: str, what: str) -> None:
+        """Raise `OtherKey` unless this key has the id that is stored beside `what`."""
+        if key_id != self.key_id:
+            raise OtherKey(
+                f"{what} was sealed with another RECADO_SECRET_KEY (its id is {key_id}, this key's is {self.key_id}): "
+                "set the one it was stored with"
+            )
+
+
+def _derived(key: bytes, info: bytes, length: int) -> bytes:
+    """Return bytes for one use, so that a weakness of one use says nothing about another."""
+    return HKDF(algorithm=SHA256(), length=length, salt=None, info=info).derive(key)
 
 
 def _binding(owner: UUID, field: str) -> bytes:
-    """What is authenticated beside the text; the owner's 16 bytes come first, so no two pairs give the same bytes."""
+    """Return what is authenticated beside the secret; 16 bytes of owner first, so no two pairs give the same bytes."""
     return _VERSION + owner.bytes + field.encode()

@@ -77,6 +77,17 @@ class Owner:
         return _is_one_of(text, START_WORDS if self.start_words is None else self.start_words)
 
 
+@dataclass(frozen=True, slots=True)
+class SealedOwnerKeys:
+    """An owner's keys as they are stored: the data key sealed with RECADO_SECRET_KEY, the salt with the data key."""
+
+    id: UUID
+    data_key_sealed: bytes = field(repr=False)
+    data_key_id: str
+    """The id of the RECADO_SECRET_KEY that sealed the data key."""
+    lane_salt_sealed: bytes = field(repr=False)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class User:
     """A person of an owner."""

@@ -20,8 +20,10 @@ from recado.core.database.unit_of_work import UnitOfWork
 from recado.core.i18n import DEFAULT_LOCALE
 from recado.core.ids import Ids
 from recado.identity.errors import EmailTaken
+from recado.identity.keys import KeyRing
 from recado.identity.models import (
     Owner,
+    SealedOwnerKeys,
     User,
     normalized_email,
     valid_locale,
@@ -79,8 +81,11 @@ class OwnerChanges:
 class IdentityService:
     """What entry points ask about owners and users."""
 
-    def __init__(self, database: Database, clock: Clock, ids: Ids, passwords: Passwords) -> None:
+    def __init__(
+        self, database: Database, clock: Clock, ids: Ids, passwords: Passwords, keys: Callable[[], KeyRing]
+    ) -> None:
         self._database = database
+        self._keys = keys
         self._clock = clock
         self._ids = ids
         self._passwords = passwords
@@ -103,7 +108,8 @@ class IdentityService:
             password_hash=await self._passwords.hash(form.password, about=email),
             created_at=owner.created_at,
         )
-        await self._database.write(lambda uow: _register(uow, owner, user), owner=owner.id)
+        keys = self._keys().make(owner.id)
+        await self._database.write(lambda uow: _register(uow, owner, keys, user), owner=owner.id)
         return Registered(owner.id, user.id)
 
     async def set_owner(self, owner_id: UUID, changes: OwnerChanges) -> Owner:
@@ -148,9 +154,9 @@ def _validated(changes: OwnerChanges) -> dict[str, object]:
     return {name: _RULES[name](value) for name, value in given.items() if value is not UNSET}
 
 
-def _register(uow: UnitOfWork, owner: Owner, user: User) -> None:
+def _register(uow: UnitOfWork, owner: Owner, keys: SealedOwnerKeys, user: User) -> None:
     try:
-        Owners(uow).add(owner)
+        Owners(uow).register(owner, keys)
         Users(uow).add(user)
     except IntegrityError as error:
         if not (is_duplicate_of(error, owners.c.email) or is_duplicate_of(error, users.c.email)):

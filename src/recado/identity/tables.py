@@ -1,6 +1,6 @@
-"""Owners and their users, as they are stored; e-mail addresses as `normalized_email` writes them."""
+"""Owners, their users and keys, as they are stored; e-mail addresses as `normalized_email` writes them."""
 
-from sqlalchemy import Boolean, CheckConstraint, Column, ForeignKey, Index, String, Table
+from sqlalchemy import Boolean, CheckConstraint, Column, ForeignKey, Index, LargeBinary, String, Table
 
 from recado.core.database.tenancy import tenant_of
 from recado.core.database.types import Id, Json, Moment, metadata
@@ -19,6 +19,10 @@ owners = Table(
     # Null means the product's own words, which may grow with a release.
     Column("stop_words", Json),
     Column("start_words", Json),
+    # The owner's own key and salt: see `identity/keys.py`.
+    Column("data_key_sealed", LargeBinary, nullable=False),
+    Column("data_key_id", String(16), nullable=False),
+    Column("lane_salt_sealed", LargeBinary, nullable=False),
     Column("closed_at", Moment),
     Column("created_at", Moment, nullable=False),
     CheckConstraint("send_policy IN ('prefer_silence', 'prefer_delivery')", name="send_policy"),
@@ -38,4 +42,13 @@ users = Table(
     Column("last_login_at", Moment),
     CheckConstraint("role IN ('admin', 'operator', 'viewer')", name="role"),
     Index("ix_users_owner_id", "owner_id"),
+)
+
+system_keys = Table(
+    "system_keys",
+    metadata,
+    Column("name", String(64), primary_key=True),
+    Column("sealed", LargeBinary, nullable=False),
+    Column("key_id", String(16), nullable=False),
+    Column("created_at", Moment, nullable=False),
 )

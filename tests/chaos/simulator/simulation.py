@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from uuid import UUID
 
 import structlog
@@ -20,7 +21,9 @@ from recado.channels.twilio.tables import twilio_accounts
 from recado.conversation.values import Address
 from recado.core.database.unit_of_work import UnitOfWork
 from recado.core.ids import UuidV7
-from recado.identity.models import Owner
+from recado.core.sealing import Sealer
+from recado.identity.keys import KeyRing
+from recado.identity.models import Owner, SealedOwnerKeys
 from recado.identity.repository import Owners
 from tests.chaos.simulator.machine import Machine
 from tests.chaos.simulator.oracle import Oracle
@@ -139,6 +142,7 @@ class Simulation:
     def _numbers(self, plan_: Plan) -> list[Number]:
         """An owner for each number, stored as if somebody had registered them long ago."""
         ids, now = UuidV7(self.world.clock, self.world.chance.getrandbits), self.world.clock.now()
+        keys = KeyRing(Sealer(bytes(32)), random.Random("keys").randbytes)  # noqa: S311 - the same in every world
         numbers = []
         for n in range(plan_.numbers):
             owner = Owner(
@@ -151,7 +155,8 @@ class Simulation:
             )
             number = Number(owner.id, ids.new(), Address(f"whatsapp:+551190000000{n}"))
             account_id = ids.new()
-            self.storage.write_apart(lambda uow, o=owner, a=account_id, m=number: _register(uow, o, a, m))  # type: ignore[misc]
+            register = partial(_register, owner=owner, keys=keys.make(owner.id), account_id=account_id, number=number)
+            self.storage.write_apart(register)
             numbers.append(number)
         return numbers
 
@@ -240,8 +245,8 @@ class Simulation:
         self.world.counts["nudge sent"] += self.storage.look("SELECT count(*) FROM played_nudges") or 0
 
 
-def _register(uow: UnitOfWork, owner: Owner, account_id: UUID, number: Number) -> None:
-    Owners(uow).add(owner)
+def _register(uow: UnitOfWork, owner: Owner, keys: SealedOwnerKeys, account_id: UUID, number: Number) -> None:
+    Owners(uow).register(owner, keys)
     account = {
         "id": account_id,
         "owner_id": owner.id,

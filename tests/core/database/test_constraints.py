@@ -17,6 +17,7 @@ from recado.core.database.unit_of_work import UnitOfWork
 from recado.identity.models import Owner, User
 from recado.identity.repository import Owners, Users
 from recado.identity.tables import owners
+from tests.support.keys import KEY_RING
 
 ON_BOTH_DATABASES = True
 
@@ -40,7 +41,12 @@ async def refusal(database: Database, *works: Callable[[UnitOfWork], object], ow
 
 async def test_a_value_that_is_there_already(database: Database) -> None:
     other = replace(BAKERY, id=OTHER)
-    error = await refusal(database, lambda uow: Owners(uow).add(BAKERY), lambda uow: Owners(uow).add(other), owner=None)
+    error = await refusal(
+        database,
+        lambda uow: Owners(uow).register(BAKERY, KEY_RING.make(BAKERY.id)),
+        lambda uow: Owners(uow).register(other, KEY_RING.make(other.id)),
+        owner=None,
+    )
     assert is_duplicate_of(error, owners.c.email)
     assert not is_duplicate_of(error, owners.c.id)
     assert not is_duplicate_of(error, owners.c.id, owners.c.email)
@@ -48,7 +54,12 @@ async def test_a_value_that_is_there_already(database: Database) -> None:
 
 async def test_a_primary_key(database: Database) -> None:
     other = replace(BAKERY, email="bob@example.com")
-    error = await refusal(database, lambda uow: Owners(uow).add(BAKERY), lambda uow: Owners(uow).add(other), owner=None)
+    error = await refusal(
+        database,
+        lambda uow: Owners(uow).register(BAKERY, KEY_RING.make(BAKERY.id)),
+        lambda uow: Owners(uow).register(other, KEY_RING.make(other.id)),
+        owner=None,
+    )
     assert is_duplicate_of(error, owners.c.id)
     assert not is_duplicate_of(error, owners.c.email)
 
@@ -67,7 +78,7 @@ async def test_a_key_over_two_columns_in_any_order(database: Database) -> None:
 
 async def test_a_check_is_no_duplicate(database: Database) -> None:
     shouting = replace(BAKERY, send_policy="shout")  # type: ignore[arg-type]  # What no form lets through.
-    error = await refusal(database, lambda uow: Owners(uow).add(shouting), owner=None)
+    error = await refusal(database, lambda uow: Owners(uow).register(shouting, KEY_RING.make(shouting.id)), owner=None)
     assert not is_duplicate_of(error, owners.c.email)
 
 

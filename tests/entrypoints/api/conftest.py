@@ -45,7 +45,7 @@ async def container(empty_database: Path, tmp_path: Path, clock: FrozenClock) ->
     container = Container(settings=settings_in(tmp_path))
     weak = Passwords(PasswordHasher(time_cost=1, memory_cost=8, parallelism=1))
     with container.clock.override(clock):
-        identity = IdentityService(container.database(), clock, container.ids(), weak)
+        identity = IdentityService(container.database(), clock, container.ids(), weak, container.key_ring)
         registered = await identity.register_organization(Registration("Padaria", "a@recado.example", "pão às seis"))
         await container.numbers().add(registered.owner_id, NewNumber(AccountSid(ACCOUNT), TOKEN, Address(OURS)))
         yield container

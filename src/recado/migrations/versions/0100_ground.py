@@ -310,11 +310,22 @@ def upgrade() -> None:
         sa.Column("send_policy", sa.String(length=16), nullable=False),
         sa.Column("stop_words", types.Json(), nullable=True),
         sa.Column("start_words", types.Json(), nullable=True),
+        sa.Column("data_key_sealed", sa.LargeBinary(), nullable=False),
+        sa.Column("data_key_id", sa.String(length=16), nullable=False),
+        sa.Column("lane_salt_sealed", sa.LargeBinary(), nullable=False),
         sa.Column("closed_at", types.Moment(), nullable=True),
         sa.Column("created_at", types.Moment(), nullable=False),
         sa.CheckConstraint("send_policy IN ('prefer_silence', 'prefer_delivery')", name=op.f("ck_owners_send_policy")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_owners")),
         sa.UniqueConstraint("email", name=op.f("uq_owners_email")),
+    )
+    op.create_table(
+        "system_keys",
+        sa.Column("name", sa.String(length=64), nullable=False),
+        sa.Column("sealed", sa.LargeBinary(), nullable=False),
+        sa.Column("key_id", sa.String(length=16), nullable=False),
+        sa.Column("created_at", types.Moment(), nullable=False),
+        sa.PrimaryKeyConstraint("name", name=op.f("pk_system_keys")),
     )
     op.create_table(
         "queue_owners",

@@ -91,7 +91,9 @@ async def container(empty_database: Path, tmp_path: Path, clock: FrozenClock) ->
     )
     weak = Passwords(PasswordHasher(time_cost=1, memory_cost=8, parallelism=1))
     with container.clock.override(clock):
-        container.identity.override(IdentityService(container.database(), clock, container.ids(), weak))
+        container.identity.override(
+            IdentityService(container.database(), clock, container.ids(), weak, container.key_ring)
+        )
         yield container
         await close_container(container)
 
