@@ -268,6 +268,10 @@ def _burst_window(settings: Settings) -> BurstWindow:
     return BurstWindow(timedelta(seconds=settings.quiet_seconds), timedelta(seconds=settings.max_wait_seconds))
 
 
+def _lease(settings: Settings) -> timedelta:
+    return timedelta(seconds=settings.lease_seconds)
+
+
 def _idle_limits(settings: Settings) -> IdleLimits:
     return IdleLimits(timedelta(minutes=settings.idle_minutes), timedelta(hours=settings.expire_hours))
 
@@ -373,17 +377,9 @@ def _handlers(replies: ReplyHandler, sends: SendHandler, sweeps: Sequence[Handle
 
 
 def _queue(
-    database: Database, clock: Clock, ids: Ids, chance: Chance, handlers: Sequence[Handler], settings: Settings
+    database: Database, clock: Clock, ids: Ids, chance: Chance, handlers: Sequence[Handler], lease: timedelta
 ) -> QueueService:
-    return QueueService(
-        database,
-        clock,
-        ids,
-        chance,
-        handlers,
-        lease=timedelta(seconds=settings.lease_seconds),
-        uncounted_crashes=(SEND,),
-    )
+    return QueueService(database, clock, ids, chance, handlers, lease=lease, uncounted_crashes=(SEND,))
 
 
 def _worker(
@@ -476,14 +472,15 @@ class Container(containers.DeclarativeContainer):
     sweeps = providers.Singleton(_sweeps, rescue.provider, gap_sweep.provider, pruning.provider, idle_expiry.provider)
 
     handlers = providers.Singleton(_handlers, replies, sends, sweeps)
-    queue = providers.Singleton(_queue, database, clock, ids, chance, handlers, settings)
+    lease = providers.Singleton(_lease, settings)
+    queue = providers.Singleton(_queue, database, clock, ids, chance, handlers, lease)
     broker: providers.Singleton[Broker | None] = providers.Singleton(_broker, settings, sealer.provider)
     database_wakeups: providers.Singleton[Delivery] = providers.Singleton(database_wakeups_of, database, clock)
     delivery: providers.Singleton[Delivery] = providers.Singleton(_delivery, broker, database_wakeups.provider)
     dispatcher = providers.Singleton(_dispatcher, database, broker, database_wakeups.provider, clock, chance, settings)
     cron = providers.Singleton(Cron, database, clock, ids, providers.Object(SCHEDULES))
     maintenance = providers.Singleton(Maintenance, queue, cron, clock, dispatcher)
-    heartbeat = providers.Singleton(Heartbeat, database, clock, queue.provided.lease)
+    heartbeat = providers.Singleton(Heartbeat, database, clock, lease)
     isolated_runner = providers.Singleton(IsolatedRunner, queue, heartbeat)
     instrumentation = providers.Singleton(JobInstrumentation, clock, meters, traces)
     worker = providers.Singleton(
