@@ -38,6 +38,7 @@ check: $(STAMP)  ## Format, lint, types, imports, dependencies
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy src tests
 	@$(BIN)/lint-imports
+	@$(BIN)/python -m tests.architecture.sql_builders
 	@$(BIN)/deptry src
 
 format: $(STAMP)  ## Rewrite the code in the house style
