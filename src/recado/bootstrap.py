@@ -22,6 +22,7 @@ from recado.channels.twilio.webhook.dtos import advances
 from recado.channels.twilio.webhook.service import TwilioWebhookService
 from recado.conversation.handoff import HandOffService
 from recado.conversation.ports import Agents, Channel, OutboundText, Pull, SendResult
+from recado.conversation.reading import ConversationReading
 from recado.conversation.replying.accept import AcceptService, BurstWindow
 from recado.conversation.replying.handler import ReplyHandler, ReplyLimits
 from recado.conversation.sending.handler import SendHandler
@@ -463,6 +464,8 @@ class Container(containers.DeclarativeContainer):
     handoff = providers.Singleton(
         HandOffService, database, clock, ids, providers.Object(split), replies, settings.provided.max_attempts
     )
+
+    conversation_reading = providers.Singleton(ConversationReading, database)
 
     rescue = providers.Singleton(Rescue, database, clock, ids, replies, settings.provided.max_attempts)
     pruning = providers.Singleton(Pruning, database, clock)

@@ -20,7 +20,6 @@ BUILDERS: Final = frozenset(
 )
 STILL_OUTSIDE: Final = frozenset(
     {
-        "conversation/handoff.py",
         "conversation/lifecycle.py",
         "conversation/outcomes.py",
         "conversation/replying/accept.py",
@@ -34,7 +33,6 @@ STILL_OUTSIDE: Final = frozenset(
         "core/queue/wakeups/dispatcher.py",
         "core/queue/wakeups/postgres.py",
         "channels/directory.py",
-        "entrypoints/cli/conversations/conversations.py",
         "operations/gauges.py",
         "operations/readiness.py",
         "operations/restored.py",

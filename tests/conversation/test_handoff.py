@@ -4,7 +4,6 @@ import pytest
 
 from recado.conversation.errors import AgentFailed, IllegalTransition
 from recado.conversation.ports import AgentResult, HandOff, Refused, Reply, TurnContext
-from recado.conversation.values import Address
 from recado.core.errors import InvalidInput
 from recado.core.queue.job import ReplayRefused
 from tests.world import Taken, World
@@ -215,18 +214,3 @@ class TestGivingBack:
         await world.release()
         await world.work()
         assert (await world.outcome_of(sid), await clean(world)) == ("apologised", True)
-
-
-@pytest.mark.sqlite_only
-async def test_every_conversation_is_listed_though_they_fill_pages(world: World) -> None:
-    """As many at one moment as a page holds: what a page ends with is not where the moment ends."""
-    people = [Address(f"whatsapp:+5511987{n:06}") for n in range(205)]
-    for who in people:
-        await world.receives("oi", who)
-    await world.passes(2)
-    await world.says("oi de novo", people[7])
-
-    found = await world.handoff.list(world.owner_id)
-
-    assert len({conversation.id for conversation in found}) == len(found) == 205
-    assert found[0].id == (await world.conversation(people[7])).id

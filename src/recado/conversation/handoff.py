@@ -5,21 +5,17 @@ without an attempt row gets out. Giving back hands what nobody answered to the a
 """
 
 from dataclasses import dataclass
-from functools import partial
 from uuid import UUID
-
-from sqlalchemy import select
 
 from recado.conversation.lifecycle import Lifecycle
 from recado.conversation.models import Answer, Conversation
 from recado.conversation.replying.handler import ReplyHandler
 from recado.conversation.repository import Conversations
 from recado.conversation.sending.outbox import Outbox, Split
-from recado.conversation.tables import conversations
 from recado.core.clock import Clock
 from recado.core.database.engine import Database
 from recado.core.database.unit_of_work import UnitOfWork
-from recado.core.errors import InvalidInput, NotFound
+from recado.core.errors import InvalidInput
 from recado.core.ids import Ids
 from recado.core.queue.storage import lanes
 
@@ -47,22 +43,6 @@ class HandOffService:
         self._split = split
         self._replies = replies
         self._max_attempts = max_attempts
-
-    async def owner_of(self, conversation_id: UUID) -> UUID:
-        """Whose conversation it is; for operators at the command line, who may see every owner's."""
-        statement = select(conversations.c.owner_id).where(conversations.c.id == conversation_id)
-        row = await self._database.read(lambda uow: uow.first(statement), owner=None)
-        if row is None:
-            raise NotFound(f"there is no conversation {conversation_id}; `recado conversations list` shows them")
-        owner: UUID = row["owner_id"]
-        return owner
-
-    async def list(self, owner_id: UUID) -> list[Conversation]:
-        """Every conversation that is open or waits for a person, the liveliest first; read by pages."""
-        found: list[Conversation] = []
-        while page := await self._database.read(partial(_page_after, found[-1] if found else None), owner=owner_id):
-            found += page
-        return found
 
     async def take(self, owner_id: UUID, conversation_id: UUID) -> Conversation:
         """A person speaks from now on. Raises `IllegalTransition` when one does already."""
@@ -101,10 +81,6 @@ class HandOffService:
             return Released(released, job_id)
 
         return await self._database.write(work, owner=owner_id)
-
-
-def _page_after(last: Conversation | None, uow: UnitOfWork) -> list[Conversation]:
-    return Conversations(uow).recent(last)
 
 
 def _held(uow: UnitOfWork, conversation_id: UUID) -> Conversation:

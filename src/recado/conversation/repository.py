@@ -5,11 +5,11 @@ row, which our own code wrote.
 """
 
 from collections.abc import Collection, Iterable, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import TypeVar
 from uuid import UUID
 
-from sqlalchemy import Integer, bindparam, exists, func, literal_column, or_, select, text, tuple_, union, update
+from sqlalchemy import Integer, bindparam, exists, func, literal_column, or_, select, text, union, update
 
 from recado.conversation import models
 from recado.conversation.tables import (
@@ -91,18 +91,6 @@ _TOUCH = Prepared(
     )
     .values(last_activity_at=param(conversations.c.last_activity_at, "at"))
 )
-_LAST = datetime(9999, 1, 1, tzinfo=UTC)
-_WAITING = exists().where(inbox_items.c.conversation_id == conversations.c.id, inbox_items.c.resolved_at.is_(None))
-_RECENT = Prepared(
-    owned(conversations, models.Conversation)
-    .where(
-        or_(conversations.c.status != text("'closed'"), _WAITING),
-        tuple_(conversations.c.last_activity_at, conversations.c.id)
-        < tuple_(param(conversations.c.last_activity_at, "at"), param(conversations.c.id, "before")),
-    )
-    .order_by(conversations.c.last_activity_at.desc(), conversations.c.id.desc())
-    .limit(bindparam("most"))
-)
 
 
 # Whatever may still bring words into a conversation, or waits for a person's.
@@ -155,11 +143,6 @@ class Conversations(OwnedRepository[models.Conversation]):
         """Whether something is under way in it, or waits in an inbox."""
         lane = conversation.lane
         return bool(self._uow.rows(_LIVE, of_id=conversation.id, lane=lane, send_lane=f"send:{lane}"))
-
-    def recent(self, after: models.Conversation | None = None, *, limit: int = 200) -> list[models.Conversation]:
-        """A page of the owner's conversations that are not closed or have something in the inbox, newest first."""
-        at, before = (after.last_activity_at, after.id) if after else (_LAST, UUID(int=2**128 - 1))
-        return self._many(_RECENT, at=at, before=before, most=limit)
 
 
 _MESSAGES = owned(messages, models.Message)
