@@ -233,10 +233,10 @@ def _knowledge(database: Database, clock: Clock, ids: Ids) -> "KnowledgeService"
     return KnowledgeService(database, clock, ids)
 
 
-def _agent_service(database: Database, registry: "AgentRegistry", sealer: Sealer, clock: Clock) -> "AgentService":
+def _agent_service(database: Database, registry: "AgentRegistry", keys: KeyRing, clock: Clock) -> "AgentService":
     from recado.agents.service import AgentService
 
-    return AgentService(database, registry, sealer, clock)
+    return AgentService(database, registry, keys, clock)
 
 
 def _agents(
@@ -454,7 +454,7 @@ class Container(containers.DeclarativeContainer):
 
     registry = providers.Singleton(_registry)
     knowledge = providers.Singleton(_knowledge, database, clock, ids)
-    agent_service = providers.Singleton(_agent_service, database, registry, sealer, clock)
+    agent_service = providers.Singleton(_agent_service, database, registry, key_ring, clock)
     agents = providers.Singleton(_agents, agent_service, registry, knowledge, clock)
 
     replies = providers.Singleton(_reply_handler, database, clock, ids, chance, agents, settings, meters, traces)

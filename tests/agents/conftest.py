@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator, Callable, Iterator
 from datetime import timedelta
+from functools import partial
 from uuid import UUID
 
 import pytest
@@ -14,11 +15,11 @@ from recado.conversation.ports import HistoryEntry, Incoming, TurnContext
 from recado.core.clock import FrozenClock
 from recado.core.database.engine import Database
 from recado.core.ids import UuidV7
-from recado.core.sealing import Sealer
 from tests.agents.fakes import ONE_BY_ONE
 from tests.agents.loopback import Loopback, listening
+from tests.support.keys import KEY_RING, register_owner
 
-OWNER = UUID(int=1)
+OWNER, OTHER_OWNER = UUID(int=1), UUID(int=77)
 Turns = Callable[..., TurnContext]
 
 
@@ -79,8 +80,11 @@ def registry() -> AgentRegistry:
 
 
 @pytest.fixture
-def service(database: Database, registry: AgentRegistry, clock: FrozenClock) -> AgentService:
-    return AgentService(database, registry, Sealer(b"k" * 32), clock)
+async def service(database: Database, registry: AgentRegistry, clock: FrozenClock) -> AgentService:
+    """The service over a database with two owners."""
+    for owner_id in (OWNER, OTHER_OWNER):
+        await database.write(partial(register_owner, owner_id=owner_id, now=clock.now()), owner=None)
+    return AgentService(database, registry, KEY_RING, clock)
 
 
 @pytest.fixture

@@ -4,8 +4,12 @@ import asyncio
 import sys
 import threading
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from uuid import UUID
 
 from recado.agents.registry import AgentSetup
+from recado.agents.runner import AgentRunner
+from recado.agents.service import AgentService
 from recado.conversation.ports import AgentResult, NoReply, Reply, TurnContext
 
 
@@ -130,3 +134,13 @@ def useless(setup: AgentSetup) -> object:  # noqa: ARG001 - a factory's name
 
 
 NOT_A_FACTORY = 42
+
+
+async def setup_of(
+    runner: AgentRunner, service: AgentService, owner_id: UUID, *, allow_private: bool = True
+) -> AgentSetup:
+    """What the owner's active agent is made from; it may be forbidden private addresses."""
+    active = await service.active(owner_id)
+    assert active is not None
+    settings, keys = active
+    return runner.setup_of(replace(settings, allow_private=allow_private and settings.allow_private), keys)

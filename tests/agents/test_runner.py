@@ -16,9 +16,9 @@ from recado.conversation.errors import AgentFailed
 from recado.conversation.ports import Agent, HandOff, NoReply, Reply, Usage
 from recado.core.clock import FrozenClock
 from recado.core.database.engine import Database
-from recado.core.sealing import Sealer
 from tests.agents.conftest import Turns
 from tests.agents.fakes import Answering, Blocking, Deaf, Exiting, Raising, Waiting
+from tests.support.keys import KEY_RING
 
 BOTH = pytest.mark.parametrize("cooperative", [True, False], ids=["ours", "foreign"])
 
@@ -279,7 +279,7 @@ class TestFindingAnOwnersAgent:
     ) -> None:
         await service.set(owner, AgentForm("echo"))
         empty = AgentRegistry([])
-        runner = AgentRunner(AgentService(database, empty, Sealer(b"k" * 32), clock), empty, knowledge, clock)
+        runner = AgentRunner(AgentService(database, empty, KEY_RING, clock), empty, knowledge, clock)
         agent = await runner.agent_for(owner)
         with pytest.raises(AgentFailed, match="no agent is called 'echo'") as failure:
             await runner.run(agent, turn_of("oi"), 5)

@@ -13,9 +13,15 @@ from recado.core.clock import FrozenClock
 from recado.core.database.engine import Database
 from recado.core.errors import InvalidInput
 from recado.core.sealing import SealBroken
+from recado.identity.models import SealedOwnerKeys
+from recado.identity.repository import OwnerKeyRows
 
 OTHER = UUID(int=77)
 LLM = AgentForm("llm", model="openai:gpt-5", api_key="sk-1")
+
+
+async def keys_of(database: Database, owner_id: UUID) -> SealedOwnerKeys:
+    return await database.read(lambda uow: OwnerKeyRows(uow).require(owner_id), owner=owner_id)
 
 
 class TestSetting:
@@ -132,12 +138,12 @@ class TestTheOperator:
 
 
 class TestKeys:
-    async def test_are_sealed_and_hidden(self, service: AgentService, owner: UUID) -> None:
+    async def test_are_sealed_and_hidden(self, service: AgentService, database: Database, owner: UUID) -> None:
         saved = await service.set(owner, LLM)
         sealed = saved.settings.api_key_sealed or b""
         assert b"sk-1" not in sealed
         assert "sk-1" not in repr(saved) + repr(LLM)
-        assert service.credentials(saved.settings).api_key == "sk-1"
+        assert service.credentials(saved.settings, await keys_of(database, owner)).api_key == "sk-1"
 
     async def test_of_another_owner_open_nothing(self, service: AgentService, database: Database, owner: UUID) -> None:
         await service.set(owner, LLM)
@@ -146,7 +152,7 @@ class TestKeys:
         stolen = await service.settings(OTHER)
         assert stolen is not None
         with pytest.raises(SealBroken):
-            service.credentials(stolen)
+            service.credentials(stolen, await keys_of(database, OTHER))
 
     @pytest.mark.parametrize(
         ("change", "kept"),
@@ -165,21 +171,25 @@ class TestKeys:
         saved = await service.set(owner, change, operator=True)
         assert saved.settings.has_api_key is kept
 
-    async def test_the_signing_secret_is_shown_once(self, service: AgentService, owner: UUID) -> None:
+    async def test_the_signing_secret_is_shown_once(
+        self, service: AgentService, database: Database, owner: UUID
+    ) -> None:
         first = await service.set(owner, AgentForm("http", url="https://x.example"))
         again = await service.set(owner, AgentForm("http", url="https://y.example"))
         assert first.secret is not None
         assert first.secret.startswith("whsec_")
         assert again.secret is None
-        assert service.credentials(again.settings).secret == first.secret
+        assert service.credentials(again.settings, await keys_of(database, owner)).secret == first.secret
 
-    async def test_the_signing_secret_can_be_renewed(self, service: AgentService, owner: UUID) -> None:
+    async def test_the_signing_secret_can_be_renewed(
+        self, service: AgentService, database: Database, owner: UUID
+    ) -> None:
         first = await service.set(owner, AgentForm("http", url="https://x.example"))
         await service.set(owner, AgentForm("echo"))
         renewed = await service.renew_secret(owner)
         assert renewed.secret not in {None, first.secret}
         assert not renewed.settings.active
-        assert service.credentials(renewed.settings).secret == renewed.secret
+        assert service.credentials(renewed.settings, await keys_of(database, owner)).secret == renewed.secret
 
     async def test_without_an_agent_of_ones_own_there_is_no_secret(self, service: AgentService, owner: UUID) -> None:
         with pytest.raises(InvalidInput, match="set the http agent first"):

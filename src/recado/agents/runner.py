@@ -29,6 +29,7 @@ from recado.agents.service import AgentService
 from recado.conversation.errors import AgentFailed
 from recado.conversation.ports import Agent, AgentResult, HandOff, TurnContext
 from recado.core.clock import Clock
+from recado.identity.models import SealedOwnerKeys
 
 log = structlog.get_logger(__name__)
 
@@ -45,9 +46,12 @@ CACHE_SECONDS = 0.25
 class _OwnersAgent:
     """An agent with an owner's settings, built by the first run: importing it may take seconds or fail."""
 
-    def __init__(self, registered: RegisteredAgent, settings: AgentSettings, runner: "AgentRunner") -> None:
+    def __init__(
+        self, registered: RegisteredAgent, settings: AgentSettings, keys: SealedOwnerKeys, runner: "AgentRunner"
+    ) -> None:
         self._registered = registered
         self._settings = settings
+        self._keys = keys
         self._runner = runner
         self._lock = threading.Lock()
         self._agent: Agent | None = None
@@ -60,7 +64,7 @@ class _OwnersAgent:
     def _built(self) -> Agent:
         with self._lock:
             if self._agent is None:
-                self._agent = self._registered.make(self._runner.setup_of(self._settings))
+                self._agent = self._registered.make(self._runner.setup_of(self._settings, self._keys))
             return self._agent
 
 
@@ -88,7 +92,7 @@ class _NoAgent:
 @dataclass(frozen=True, slots=True)
 class _Cached:
     agent: Agent
-    settings: AgentSettings | None
+    active: tuple[AgentSettings, SealedOwnerKeys] | None
     read_at: float
 
 
@@ -318,12 +322,12 @@ class AgentRunner:
         cached, now = self._cache.get(owner_id), self._clock.monotonic()
         if cached is not None and now - cached.read_at < self._cache_seconds:
             return cached.agent
-        settings = await self._service.settings(owner_id)
+        active = await self._service.active(owner_id)
         # The same settings keep their agent object, and with it the clients and models it has built.
-        same = cached is not None and cached.settings == settings
-        agent = cached.agent if cached is not None and same else self._agent_of(settings)
+        same = cached is not None and cached.active == active
+        agent = cached.agent if cached is not None and same else self._agent_of(active)
         self._cache.pop(owner_id, None)
-        self._cache[owner_id] = _Cached(agent, settings, now)
+        self._cache[owner_id] = _Cached(agent, active, now)
         while len(self._cache) > CACHED_OWNERS:
             self._cache.popitem(last=False)
         return agent
@@ -336,9 +340,9 @@ class AgentRunner:
         """Forget what is known of an owner's settings; any thread may say so."""
         self._cache.pop(owner_id, None)
 
-    def setup_of(self, settings: AgentSettings) -> AgentSetup:
-        """What an agent of these settings is made from."""
-        credentials = self._service.credentials(settings)
+    def setup_of(self, settings: AgentSettings, keys: SealedOwnerKeys) -> AgentSetup:
+        """Return what an agent of these settings is made from; `keys` open its credentials."""
+        credentials = self._service.credentials(settings, keys)
         return AgentSetup(settings.owner_id, settings, self._knowledge, self._clock, self._http, credentials)
 
     async def run(self, agent: Agent, turn: TurnContext, timeout: float) -> AgentResult:
@@ -364,11 +368,12 @@ class AgentRunner:
         """Stop the agents' loop; runs that are still under way there are cancelled."""
         await self._shared.aclose()
 
-    def _agent_of(self, settings: AgentSettings | None) -> Agent:
-        if settings is None:
+    def _agent_of(self, active: tuple[AgentSettings, SealedOwnerKeys] | None) -> Agent:
+        if active is None:
             return _NoAgent()
+        settings, keys = active
         try:
-            return _OwnersAgent(self._registry.find(settings.agent), settings, self)
+            return _OwnersAgent(self._registry.find(settings.agent), settings, keys, self)
         except UnknownAgent as error:
             return _MissingAgent(error)
 

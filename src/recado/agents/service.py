@@ -1,7 +1,7 @@
 """Set which agent answers an owner's turns, and what it needs.
 
-Saving an agent makes it the active one; the owner's others stay stored. Keys are sealed under the owner and the field,
-so a row copied to another tenant opens nothing.
+Saving an agent makes it the active one; the owner's others stay stored. Keys are sealed with the
+owner's data key, so a row copied to another tenant opens nothing.
 """
 
 import secrets
@@ -28,6 +28,9 @@ from recado.core.database.engine import Database
 from recado.core.database.unit_of_work import UnitOfWork
 from recado.core.errors import InvalidInput
 from recado.core.sealing import Sealer
+from recado.identity.keys import KeyRing
+from recado.identity.models import SealedOwnerKeys
+from recado.identity.repository import OwnerKeyRows
 
 MAX_PROMPT = 50_000
 _API_KEY = "agent.api_key"
@@ -46,13 +49,13 @@ class AgentService:
         self,
         database: Database,
         registry: AgentRegistry,
-        sealer: Sealer,
+        keys: KeyRing,
         clock: Clock,
         make_secret: Callable[[], str] = new_secret,
     ) -> None:
         self._database = database
         self._registry = registry
-        self._sealer = sealer
+        self._keys = keys
         self._clock = clock
         self._make_secret = make_secret
         self._listeners: list[Callable[[UUID], None]] = []
@@ -74,6 +77,10 @@ class AgentService:
         """The active agent's settings; None when the owner has none on."""
         return await self._database.read(lambda uow: AgentSettingsRepository(uow).active(), owner=owner_id)
 
+    async def active(self, owner_id: UUID) -> tuple[AgentSettings, SealedOwnerKeys] | None:
+        """Return the active agent's settings and the keys that open its credentials; None when no agent is on."""
+        return await self._database.read(_active, owner=owner_id)
+
     async def all(self, owner_id: UUID) -> Sequence[AgentSettings]:
         """Every agent the owner has ever set, the active one marked."""
         return await self._database.read(lambda uow: AgentSettingsRepository(uow).everything(), owner=owner_id)
@@ -83,12 +90,15 @@ class AgentService:
         secret, now = self._make_secret(), self._clock.now()
         return await self._database.write(lambda uow: self._renew(uow, secret, now), owner=owner_id)
 
-    def credentials(self, settings: AgentSettings) -> Credentials:
-        """The secrets of an agent in clear; raises what the sealer raises when the key does not fit."""
+    def credentials(self, settings: AgentSettings, keys: SealedOwnerKeys) -> Credentials:
+        """Return the secrets of an agent in clear; raises `SealBroken` when a key does not fit."""
         owner, key, secret = settings.owner_id, settings.api_key_sealed, settings.secret_sealed
+        if key is None and secret is None:
+            return Credentials(api_key=None, secret=None)
+        sealer = self._keys.open(keys).sealer
         return Credentials(
-            api_key=None if key is None else self._sealer.open(key, owner=owner, field=_API_KEY),
-            secret=None if secret is None else self._sealer.open(secret, owner=owner, field=_SECRET),
+            api_key=None if key is None else sealer.open(key, owner=owner, field=_API_KEY),
+            secret=None if secret is None else sealer.open(secret, owner=owner, field=_SECRET),
         )
 
     def on_change(self, listener: Callable[[UUID], None]) -> None:
@@ -100,12 +110,13 @@ class AgentService:
     ) -> AgentSaved:
         repository = AgentSettingsRepository(uow)
         _check_used(form)
+        sealer = self._keys.of(uow, repository.owner).sealer
         stored = repository.named(form.agent) or _blank(repository.owner, form.agent, now)
-        settings = self._merged(stored, form, now, operator=operator)
+        settings = _merged(stored, form, now, sealer, operator=operator)
         _check(settings, operator=operator)
         shown = secret if secret is not None and not settings.has_secret else None
         if shown is not None:
-            settings = replace(settings, secret_sealed=self._sealer.seal(shown, owner=settings.owner_id, field=_SECRET))
+            settings = replace(settings, secret_sealed=sealer.seal(shown, owner=settings.owner_id, field=_SECRET))
         self._store(uow, repository, settings)
         return AgentSaved(settings, shown)
 
@@ -114,7 +125,8 @@ class AgentService:
         stored = repository.named("http")
         if stored is None:
             raise InvalidInput("there is no agent of your own yet; set the http agent first")
-        sealed = self._sealer.seal(secret, owner=stored.owner_id, field=_SECRET)
+        sealer = self._keys.of(uow, stored.owner_id).sealer
+        sealed = sealer.seal(secret, owner=stored.owner_id, field=_SECRET)
         settings = replace(stored, secret_sealed=sealed, updated_at=now)
         repository.put(settings)
         self._announce(uow, settings.owner_id)
@@ -129,34 +141,42 @@ class AgentService:
         for listener in self._listeners:
             uow.after_commit(partial(listener, owner_id))
 
-    def _merged(self, old: AgentSettings, form: AgentForm, now: datetime, *, operator: bool) -> AgentSettings:
-        """The stored settings with the form's over them."""
-        # The command line has one option for addresses; for an agent over HTTP it can only mean where that agent is.
-        url = form.base_url if form.agent == "http" and form.url is None else form.url
-        new = replace(
-            old,
-            active=True,
-            model=_chosen(form.model, old.model),
-            base_url=None if form.agent == "http" else _chosen(form.base_url, old.base_url),
-            url=_chosen(url, old.url),
-            prompt=_chosen(form.prompt, old.prompt),
-            history_limit=old.history_limit if form.history_limit is None else form.history_limit,
-            updated_at=now,
-        )
-        new = replace(new, allow_private=_may_go_private(old, new, form, operator=operator))
-        return replace(new, api_key_sealed=self._key(old, new, form))
 
-    def _key(self, old: AgentSettings, new: AgentSettings, form: AgentForm) -> bytes | None:
-        """A new key, or the stored one as long as it would be sent to the same place.
+def _active(uow: UnitOfWork) -> tuple[AgentSettings, SealedOwnerKeys] | None:
+    repository = AgentSettingsRepository(uow)
+    settings = repository.active()
+    return None if settings is None else (settings, OwnerKeyRows(uow).require(repository.owner))
 
-        Somebody who may change the address but never saw the key must not learn it by having it sent to them.
-        """
-        if form.api_key is not None:
-            key = form.api_key.strip()
-            if not key.isprintable() or len(key) > 2_000:
-                raise InvalidInput("the API key has characters that no key has, or is too long")
-            return self._sealer.seal(key, owner=new.owner_id, field=_API_KEY) if key else None
-        return old.api_key_sealed if _destination(old) == _destination(new) else None
+
+def _merged(old: AgentSettings, form: AgentForm, now: datetime, sealer: Sealer, *, operator: bool) -> AgentSettings:
+    """The stored settings with the form's over them."""
+    # The command line has one option for addresses; for an agent over HTTP it can only mean where that agent is.
+    url = form.base_url if form.agent == "http" and form.url is None else form.url
+    new = replace(
+        old,
+        active=True,
+        model=_chosen(form.model, old.model),
+        base_url=None if form.agent == "http" else _chosen(form.base_url, old.base_url),
+        url=_chosen(url, old.url),
+        prompt=_chosen(form.prompt, old.prompt),
+        history_limit=old.history_limit if form.history_limit is None else form.history_limit,
+        updated_at=now,
+    )
+    new = replace(new, allow_private=_may_go_private(old, new, form, operator=operator))
+    return replace(new, api_key_sealed=_key(old, new, form, sealer))
+
+
+def _key(old: AgentSettings, new: AgentSettings, form: AgentForm, sealer: Sealer) -> bytes | None:
+    """A new key, or the stored one as long as it would be sent to the same place.
+
+    Somebody who may change the address but never saw the key must not learn it by having it sent to them.
+    """
+    if form.api_key is not None:
+        key = form.api_key.strip()
+        if not key.isprintable() or len(key) > 2_000:
+            raise InvalidInput("the API key has characters that no key has, or is too long")
+        return sealer.seal(key, owner=new.owner_id, field=_API_KEY) if key else None
+    return old.api_key_sealed if _destination(old) == _destination(new) else None
 
 
 def _blank(owner: UUID, agent: str, now: datetime) -> AgentSettings:

@@ -13,6 +13,7 @@ from recado.agents.service import AgentService
 from recado.conversation.ports import Agent, AgentResult, HandOff, HistoryEntry, NoReply, Reply
 from recado.core.clock import FrozenClock
 from tests.agents.conftest import Turns
+from tests.agents.fakes import setup_of
 from tests.agents.knowledge.test_service import BAKERY
 
 HOURS = "Abrimos de segunda a sábado, das 7h às 19h.\nAos domingos e feriados, das 7h às 13h."
@@ -25,8 +26,8 @@ UNKNOWN = f"Desculpe, não encontrei essa informação. {OFFER}"
 @pytest.fixture
 async def faq(knowledge: KnowledgeService, service: AgentService, runner: AgentRunner, owner: UUID) -> Agent:
     await knowledge.add(owner, "padaria.md", BAKERY)
-    saved = await service.set(owner, AgentForm("faq"))
-    return FaqAgent(runner.setup_of(saved.settings))
+    await service.set(owner, AgentForm("faq"))
+    return FaqAgent(await setup_of(runner, service, owner))
 
 
 def after(clock: FrozenClock, text: str, author: str = "agent") -> tuple[HistoryEntry, ...]:
@@ -163,8 +164,8 @@ class TestAskingForAPerson:
 async def test_an_owner_without_documents_gets_the_honest_word(
     runner: AgentRunner, service: AgentService, turn_of: Turns, owner: UUID
 ) -> None:
-    saved = await service.set(owner, AgentForm("faq"))
-    setup: AgentSetup = runner.setup_of(saved.settings)
+    await service.set(owner, AgentForm("faq"))
+    setup: AgentSetup = await setup_of(runner, service, owner)
     assert await FaqAgent(setup).respond(turn_of("aceita cartão?")) == Reply(UNKNOWN)
 
 

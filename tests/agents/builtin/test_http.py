@@ -24,6 +24,7 @@ from recado.conversation.ports import Agent, AgentResult, HandOff, HistoryEntry,
 from recado.core.clock import FrozenClock
 from recado.core.errors import InvalidInput
 from tests.agents.conftest import Turns
+from tests.agents.fakes import setup_of
 from tests.agents.loopback import Loopback, dripping
 
 PRIVATE = [
@@ -222,8 +223,8 @@ class TestTheGuard:
         self, runner: AgentRunner, service: AgentService, owner: UUID, turn_of: Turns, server: Loopback
     ) -> None:
         server.says({"type": "no_reply"})
-        saved = await service.set(owner, AgentForm("http", url=server.url), operator=True)
-        agent = HttpAgent(runner.setup_of(replace(saved.settings, allow_private=False)))
+        await service.set(owner, AgentForm("http", url=server.url), operator=True)
+        agent = HttpAgent(await setup_of(runner, service, owner, allow_private=False))
         with pytest.raises(AgentFailed, match="not public") as failure:
             await runner.run(agent, turn_of("oi"), 5)
         assert not failure.value.retryable

@@ -4,7 +4,6 @@ import asyncio
 import json
 import threading
 from collections.abc import Sequence
-from dataclasses import replace
 from uuid import UUID
 
 import pytest
@@ -24,6 +23,7 @@ from recado.conversation.errors import AgentFailed
 from recado.conversation.ports import AgentResult, HandOff, HistoryEntry, Reply, Usage
 from recado.core.clock import FrozenClock
 from tests.agents.conftest import Turns
+from tests.agents.fakes import setup_of
 from tests.agents.loopback import Loopback
 
 OTHER = UUID(int=77)
@@ -313,8 +313,8 @@ class TestKeys:
     async def test_a_known_provider_is_built_with_the_owners_key(
         self, runner: AgentRunner, service: AgentService, owner: UUID
     ) -> None:
-        saved = await service.set(owner, AgentForm("llm", model="openai-chat:gpt-5", api_key="sk-owner"))
-        setup = runner.setup_of(saved.settings)
+        await service.set(owner, AgentForm("llm", model="openai-chat:gpt-5", api_key="sk-owner"))
+        setup = await setup_of(runner, service, owner)
         assert Engine(setup).model().model_name == "gpt-5"
         await setup.http.close_loop_clients()
 
@@ -323,7 +323,7 @@ async def test_a_hostile_model_reaches_nothing_of_others(
     runner: AgentRunner, service: AgentService, knowledge: KnowledgeService, owner: UUID, turn_of: Turns
 ) -> None:
     await knowledge.add(OTHER, "b.txt", "O segredo fica nos fundos.")
-    saved = await service.set(owner, AgentForm("llm", model="openai-chat:gpt-5", api_key="k"))
+    await service.set(owner, AgentForm("llm", model="openai-chat:gpt-5", api_key="k"))
     shown: list[str] = []
 
     def hostile(messages: Sequence[ModelMessage], info: AgentInfo) -> ModelResponse:
@@ -337,7 +337,7 @@ async def test_a_hostile_model_reaches_nothing_of_others(
         }
         return ModelResponse(parts=[ToolCallPart(tool.name, arguments) for tool in info.function_tools])
 
-    engine = Engine(runner.setup_of(saved.settings), FunctionModel(hostile))
+    engine = Engine(await setup_of(runner, service, owner), FunctionModel(hostile))
     assert isinstance(await engine.respond(turn_of("segredo?")), Reply)
     assert "fundos" not in "".join(shown)
 
@@ -361,8 +361,8 @@ async def test_a_refused_address_is_named(
     runner: AgentRunner, service: AgentService, owner: UUID, turn_of: Turns, server: Loopback
 ) -> None:
     form = AgentForm("llm", model="little", base_url=f"{server.url}/v1")
-    saved = await service.set(owner, form, operator=True)
-    agent = LlmAgent(runner.setup_of(replace(saved.settings, allow_private=False)))
+    await service.set(owner, form, operator=True)
+    agent = LlmAgent(await setup_of(runner, service, owner, allow_private=False))
     with pytest.raises(AgentFailed, match="not public") as failure:
         await runner.run(agent, turn_of("oi", seconds=20), 20)
     assert (failure.value.retryable, server.asked) == (False, [])
