@@ -39,7 +39,8 @@ from recado.conversation.ports import (
     Unknown,
 )
 from recado.conversation.replying.accept import Accepted, AcceptService, BurstWindow, Duplicate, InboundMessage
-from recado.conversation.replying.handler import ReplyHandler, ReplyLimits
+from recado.conversation.replying.handler import ReplyHandler
+from recado.conversation.replying.open import ReplyLimits
 from recado.conversation.repository import Conversations, Messages
 from recado.conversation.sending.handler import SendHandler
 from recado.conversation.sending.provider_messages import DeliveryReport, DeliveryReportService, Recorded
@@ -253,7 +254,7 @@ class World:
         weak = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
         self.identity = IdentityService(database, clock, ids, Passwords(weak), key_ring)
         self.numbers = NumberService(database, Sealer(bytes(32)), clock, ids)
-        self.acceptance = AcceptService(database, ids, self.window, max_attempts=3)
+        self.acceptance = AcceptService(database, self.window, max_attempts=3)
         self.reports = DeliveryReportService(database, clock, ids, advances)
         limits = ReplyLimits(answer=DEADLINE, burst=self.window.most)
         self.replies = ReplyHandler(
@@ -262,7 +263,7 @@ class World:
         self.sends = SendHandler(
             database, clock, ids, chance, self.channel, AccountPauses(), lambda ref: ref.hex, crash=self._crash
         )
-        self.handoff = HandOffService(database, clock, ids, split, self.replies, 3)
+        self.handoff = HandOffService(database, clock, ids, split, DEADLINE, 3)
         self.queue = QueueService(database, clock, ids, chance, (self.replies, self.sends), lease=LEASE)
         self.instrumentation = JobInstrumentation(clock, self.meters)
         self.verifier = Verifier(database, clock, DEADLINE.total_seconds())

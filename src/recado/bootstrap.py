@@ -24,7 +24,8 @@ from recado.conversation.handoff import HandOffService
 from recado.conversation.ports import Agents, Channel, OutboundText, Pull, SendResult
 from recado.conversation.reading import ConversationReading
 from recado.conversation.replying.accept import AcceptService, BurstWindow
-from recado.conversation.replying.handler import ReplyHandler, ReplyLimits
+from recado.conversation.replying.handler import ReplyHandler
+from recado.conversation.replying.open import ReplyLimits
 from recado.conversation.sending.handler import SendHandler
 from recado.conversation.sending.outbox import SEND
 from recado.conversation.sending.provider_messages import DeliveryReportService
@@ -301,6 +302,10 @@ def _reply_handler(
     )
 
 
+def _handoff(database: Database, clock: Clock, ids: Ids, settings: Settings) -> HandOffService:
+    return HandOffService(database, clock, ids, split, _reply_limits(settings).answer, settings.max_attempts)
+
+
 def _send_handler(
     database: Database,
     clock: Clock,
@@ -438,7 +443,7 @@ class Container(containers.DeclarativeContainer):
     )
 
     window = providers.Singleton(_burst_window, settings)
-    acceptance = providers.Singleton(AcceptService, database, ids, window, settings.provided.max_attempts)
+    acceptance = providers.Singleton(AcceptService, database, window, settings.provided.max_attempts)
     reports = providers.Singleton(DeliveryReportService, database, clock, ids, providers.Object(advances))
 
     directory = providers.Singleton(Directory, database, sealer, clock)
@@ -461,13 +466,11 @@ class Container(containers.DeclarativeContainer):
     sends = providers.Singleton(
         _send_handler, database, clock, ids, chance, lazy_channel, callback_key, settings, traces
     )
-    handoff = providers.Singleton(
-        HandOffService, database, clock, ids, providers.Object(split), replies, settings.provided.max_attempts
-    )
+    handoff = providers.Singleton(_handoff, database, clock, ids, settings)
 
     conversation_reading = providers.Singleton(ConversationReading, database)
 
-    rescue = providers.Singleton(Rescue, database, clock, ids, replies, settings.provided.max_attempts)
+    rescue = providers.Singleton(Rescue, database, clock, ids, providers.Object(split), settings.provided.max_attempts)
     pruning = providers.Singleton(Pruning, database, clock)
     idle_expiry = providers.Singleton(
         IdleExpiry, database, clock, ids, providers.Object(split), providers.Singleton(_idle_limits, settings)

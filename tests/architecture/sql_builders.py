@@ -20,14 +20,6 @@ BUILDERS: Final = frozenset(
 )
 STILL_OUTSIDE: Final = frozenset(
     {
-        "conversation/lifecycle.py",
-        "conversation/outcomes.py",
-        "conversation/replying/accept.py",
-        "conversation/replying/effects.py",
-        "conversation/replying/runs.py",
-        "conversation/sending/provider_messages.py",
-        "conversation/upkeep/expiry.py",
-        "conversation/upkeep/rescue.py",
         "core/queue/cron.py",
         "core/queue/schedules.py",
         "core/queue/wakeups/dispatcher.py",

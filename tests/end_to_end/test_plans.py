@@ -53,8 +53,8 @@ async def postgres_database(postgres_server: PostgresServer) -> AsyncIterator[Po
 READS_MORE = {
     # Looking after what is open: each reads an index that holds nothing else.
     "SELECT DISTINCT messages.owner_id, messages.lane FROM messages": "ix_messages_unturned",
-    "SELECT turns.id, turns.owner_id, turns.lane FROM turns": "ix_turns_unsettled",
-    "SELECT answers.id, answers.owner_id FROM answers": "ix_answers_unsettled",
+    "SELECT turns.owner_id, turns.lane, turns.id AS turn_id FROM turns": "ix_turns_unsettled",
+    "SELECT answers.owner_id, answers.id FROM answers": "ix_answers_unsettled",
     # What waits and runs, twice a minute and beside the writer: whether a clock was set back.
     "SELECT j.lane FROM lanes l CROSS JOIN message_queue j": "lanes|_queue_(unfinished|running|leased)",
     # What runs now, for owners with a cap: as many rows as there are slots in all workers.
@@ -164,7 +164,7 @@ async def persons_and_operators(world: World) -> None:
 
 async def maintenance(world: World) -> None:
     database, clock, ids = world.database, world.clock, world.ids
-    rescue = Rescue(database, clock, ids, world.replies, 3)
+    rescue = Rescue(database, clock, ids, split, 3)
     await world.receives("alguém?", CARLA)
     world.advance(2)
     [unwanted] = await world.queue.claim(1, max_isolated=0)

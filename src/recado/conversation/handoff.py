@@ -5,16 +5,17 @@ without an attempt row gets out. Giving back hands what nobody answered to the a
 """
 
 from dataclasses import dataclass
+from datetime import timedelta
 from uuid import UUID
 
 from recado.conversation.lifecycle import Lifecycle
 from recado.conversation.models import Answer, Conversation
-from recado.conversation.replying.handler import ReplyHandler
+from recado.conversation.replying.replays import resume
 from recado.conversation.repository import Conversations
 from recado.conversation.sending.outbox import Outbox, Split
+from recado.conversation.transactions import Transaction, Transactions
 from recado.core.clock import Clock
 from recado.core.database.engine import Database
-from recado.core.database.unit_of_work import UnitOfWork
 from recado.core.errors import InvalidInput
 from recado.core.ids import Ids
 from recado.core.queue.storage import lanes
@@ -32,58 +33,51 @@ class Released:
 
 
 class HandOffService:
-    """One method per thing a person can do."""
+    """One method for each thing that a person can do."""
 
     def __init__(
-        self, database: Database, clock: Clock, ids: Ids, split: Split, replies: ReplyHandler, max_attempts: int
+        self, database: Database, clock: Clock, ids: Ids, split: Split, answer_within: timedelta, max_attempts: int
     ) -> None:
-        self._database = database
-        self._clock = clock
-        self._ids = ids
+        self._transactions = Transactions(database, clock, ids)
         self._split = split
-        self._replies = replies
+        self._answer_within = answer_within
         self._max_attempts = max_attempts
 
     async def take(self, owner_id: UUID, conversation_id: UUID) -> Conversation:
-        """A person speaks from now on. Raises `IllegalTransition` when one does already."""
+        """Let a person speak from now on. Raises `IllegalTransition` when a person holds it already."""
 
-        def work(uow: UnitOfWork) -> Conversation:
-            conversation = _held(uow, conversation_id)
-            return Lifecycle(uow, self._ids, self._clock.now()).hand_to(conversation, "person", "person", None)
+        def work(tx: Transaction) -> Conversation:
+            return Lifecycle(tx).hand_to(_locked(tx, conversation_id), "person", "person", None)
 
-        return await self._database.write(work, owner=owner_id)
+        return await self._transactions.write(work, owner=owner_id)
 
     async def reply(self, owner_id: UUID, conversation_id: UUID, text: str) -> Answer:
-        """Say something as a person; that takes the conversation, if nobody has taken it yet."""
+        """Send a person's message. It takes the conversation, unless a person holds it already."""
         if not text.strip():
             raise InvalidInput("there is nothing to say: give the text with --text")
         if len(text) > MAX_REPLY_LENGTH:
             raise InvalidInput(f"the text has {len(text):,} characters; {MAX_REPLY_LENGTH:,} at most")
 
-        def work(uow: UnitOfWork) -> Answer:
-            now = self._clock.now()
-            conversation = _held(uow, conversation_id)
+        def work(tx: Transaction) -> Answer:
+            conversation = _locked(tx, conversation_id)
             if conversation.held_by != "person":
-                conversation = Lifecycle(uow, self._ids, now).hand_to(conversation, "person", "person", "replied")
-            conversation = Lifecycle(uow, self._ids, now).revive(conversation, "person")
-            return Outbox(uow, self._ids, now, self._split).put(conversation, "person", text)
+                conversation = Lifecycle(tx).hand_to(conversation, "person", "person", "replied")
+            conversation = Lifecycle(tx).revive(conversation, "person")
+            return Outbox(tx, self._split).put(conversation, "person", text)
 
-        return await self._database.write(work, owner=owner_id)
+        return await self._transactions.write(work, owner=owner_id)
 
     async def release(self, owner_id: UUID, conversation_id: UUID) -> Released:
-        """Give the word back to the agent, with what is still waiting for a person as one new turn."""
+        """Give the conversation back to the agent, and what still waits for a person with it, as one new turn."""
 
-        def work(uow: UnitOfWork) -> Released:
-            now = self._clock.now()
-            conversation = _held(uow, conversation_id)
-            released = Lifecycle(uow, self._ids, now).hand_to(conversation, "agent", "person", None)
-            job_id = self._replies.replays(uow, now).resume(released, self._max_attempts)
-            return Released(released, job_id)
+        def work(tx: Transaction) -> Released:
+            released = Lifecycle(tx).hand_to(_locked(tx, conversation_id), "agent", "person", None)
+            return Released(released, resume(tx, released, self._answer_within, self._max_attempts))
 
-        return await self._database.write(work, owner=owner_id)
+        return await self._transactions.write(work, owner=owner_id)
 
 
-def _held(uow: UnitOfWork, conversation_id: UUID) -> Conversation:
-    """The conversation as it is once nobody else can change its lane."""
-    lanes.lock_lanes(uow, [Conversations(uow).require(conversation_id).lane])
-    return Conversations(uow).require(conversation_id)
+def _locked(tx: Transaction, conversation_id: UUID) -> Conversation:
+    """Return the conversation as it is once its lane is locked."""
+    lanes.lock_lanes(tx.uow, [Conversations(tx.uow).require(conversation_id).lane])
+    return Conversations(tx.uow).require(conversation_id)

@@ -4,25 +4,18 @@ Every change is checked against the tables of `models` and leaves a line in the 
 """
 
 from dataclasses import replace
-from datetime import datetime
 
 from recado.conversation.models import Actor, Answer, Conversation, Holder
-from recado.conversation.repository import Conversations
-from recado.conversation.tables import conversation_events
-from recado.core.database.prepared import Prepared, inserting
-from recado.core.database.unit_of_work import UnitOfWork
-from recado.core.ids import Ids
-
-_EVENT = Prepared(inserting(conversation_events))
+from recado.conversation.repository import Conversations, add_conversation_event
+from recado.conversation.transactions import Transaction
 
 
 class Lifecycle:
     """Changes conversations inside a unit of work."""
 
-    def __init__(self, uow: UnitOfWork, ids: Ids, now: datetime) -> None:
-        self._uow = uow
-        self._ids = ids
-        self._now = now
+    def __init__(self, tx: Transaction) -> None:
+        self._tx = tx
+        self._uow = tx.uow
 
     def revive(self, conversation: Conversation, by: Actor = "customer") -> Conversation:
         """Somebody speaks again: an idle conversation is open again."""
@@ -47,7 +40,7 @@ class Lifecycle:
         changed = replace(
             conversation,
             status="closed",
-            closed_at=self._now,
+            closed_at=self._tx.now,
             closed_by=by,
             closed_reason=reason,
             version=conversation.version + 1,
@@ -55,7 +48,7 @@ class Lifecycle:
         Conversations(self._uow).change(
             conversation.id,
             status="closed",
-            closed_at=self._now,
+            closed_at=self._tx.now,
             closed_by=by,
             closed_reason=reason,
             version=changed.version,
@@ -66,17 +59,19 @@ class Lifecycle:
     def hand_to(self, conversation: Conversation, holder: Holder, by: Actor, reason: str | None) -> Conversation:
         """Give the word to somebody else."""
         conversation.check_holder(holder)
-        changed = replace(conversation, held_by=holder, held_since=self._now, version=conversation.version + 1)
-        Conversations(self._uow).change(conversation.id, held_by=holder, held_since=self._now, version=changed.version)
+        changed = replace(conversation, held_by=holder, held_since=self._tx.now, version=conversation.version + 1)
+        Conversations(self._uow).change(
+            conversation.id, held_by=holder, held_since=self._tx.now, version=changed.version
+        )
         self._remember(conversation, "held_by", conversation.held_by, holder, by, reason)
         return changed
 
     def _remember(
         self, conversation: Conversation, what: str, before: str, after: str, by: Actor, reason: str | None
     ) -> None:
-        self._uow.run(
-            _EVENT,
-            id=self._ids.new(),
+        add_conversation_event(
+            self._uow,
+            id=self._tx.ids.new(),
             owner_id=conversation.owner_id,
             conversation_id=conversation.id,
             what=what,
@@ -84,5 +79,5 @@ class Lifecycle:
             after=after,
             by=by,
             reason=reason,
-            at=self._now,
+            at=self._tx.now,
         )

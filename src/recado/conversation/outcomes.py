@@ -6,7 +6,6 @@ This is the only place that writes one. A first outcome is written once; a later
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from uuid import UUID
 
 from recado.conversation.models import (
@@ -18,14 +17,9 @@ from recado.conversation.models import (
     Turn,
     outcome_and_reason,
 )
-from recado.conversation.repository import Messages, Turns
-from recado.conversation.tables import outcome_changes
-from recado.core.database.prepared import Prepared, inserting
-from recado.core.database.unit_of_work import UnitOfWork
-from recado.core.ids import Ids
+from recado.conversation.repository import Messages, Turns, add_outcome_change
+from recado.conversation.transactions import Transaction
 from recado.core.metrics import OUTCOMES
-
-_CHANGED = Prepared(inserting(outcome_changes))
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,10 +34,9 @@ class TurnOutcome:
 class Outcomes:
     """Writes outcomes inside a unit of work."""
 
-    def __init__(self, uow: UnitOfWork, ids: Ids, now: datetime) -> None:
-        self._uow = uow
-        self._ids = ids
-        self._now = now
+    def __init__(self, tx: Transaction) -> None:
+        self._tx = tx
+        self._uow = tx.uow
 
     def settle_turn(self, turn: Turn, ended: TurnOutcome, *, by_person: bool = False) -> None:
         """Give every message of the turn its outcome, and the turn its end."""
@@ -56,7 +49,7 @@ class Outcomes:
             because.append("release")
         self.settle(Messages(self._uow).of_turn(turn.id), ended, because)
         if turn.settled_at is None:
-            Turns(self._uow).change(turn.id, settled_at=self._now)
+            Turns(self._uow).change(turn.id, settled_at=self._tx.now)
 
     def settle(self, group: Sequence[Message], ended: TurnOutcome, because: Sequence[OutcomeCause]) -> None:
         """The newest of `group` by our order of receipt carries the answer."""
@@ -80,19 +73,19 @@ class Outcomes:
             message.id,
             outcome=outcome,
             outcome_reason=ended.reason,
-            outcome_at=self._now,
+            outcome_at=self._tx.now,
             answered_by=ended.answered_by,
         )
         self._uow.count(OUTCOMES, outcome, ended.reason or "")
 
     def _remember(self, message: Message, before: str, after: str, because: OutcomeCause) -> None:
-        self._uow.run(
-            _CHANGED,
-            id=self._ids.new(),
+        add_outcome_change(
+            self._uow,
+            id=self._tx.ids.new(),
             owner_id=message.owner_id,
             message_id=message.id,
             before=before,
             after=after,
             because=because,
-            at=self._now,
+            at=self._tx.now,
         )

@@ -6,31 +6,28 @@ row, which our own code wrote.
 
 from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime
-from typing import TypeVar
 from uuid import UUID
 
 from sqlalchemy import Integer, bindparam, exists, func, literal_column, or_, select, text, union, update
 
 from recado.conversation import models
 from recado.conversation.tables import (
-    answer_parts,
     answers,
     attempts,
     contact_addresses,
     contacts,
+    conversation_events,
     conversations,
     drafts,
     inbox_items,
     messages,
+    outcome_changes,
     turns,
 )
 from recado.core.database.prepared import Prepared, inserting, param
 from recado.core.database.repository import OwnedRepository, of_owner, owned
-from recado.core.metrics import SENDS
+from recado.core.database.unit_of_work import UnitOfWork
 from recado.core.queue.storage.tables import message_queue
-
-R = TypeVar("R")
-
 
 # A scalar, so that the contact is found by its key: with IN, SQLite reads all contacts of the owner instead.
 _CONTACT_OF_KEY = (
@@ -229,111 +226,6 @@ class Turns(OwnedRepository[models.Turn]):
         return {id_ for id_ in ids if id_ is not None and self._uow.rows(_BEGUN, id=id_, at=at)}
 
 
-_ANSWERS = owned(answers, models.Answer)
-_ACCEPTED = answers.c.state == text("'accepted'")
-_ANSWER_OF_TURN = Prepared(_ANSWERS.where(answers.c.turn_id == bindparam("turn_id")))
-_SPOKEN = Prepared(
-    _ANSWERS.where(answers.c.conversation_id == bindparam("conversation_id"), _ACCEPTED)
-    .order_by(answers.c.id.desc())
-    .limit(bindparam("most"))
-)
-_TEXTS = Prepared(
-    select(answer_parts.c.text)
-    .where(answer_parts.c.answer_id == bindparam("answer_id"))
-    .order_by(answer_parts.c.part_no)
-)
-_OF_PERSON = Prepared(
-    _ANSWERS.where(
-        answers.c.lane == bindparam("lane"),
-        answers.c.author == text("'person'"),
-        answers.c.created_at >= bindparam("at"),
-        text("answers.state IN ('waiting','accepted')"),
-    )
-    .order_by(answers.c.created_at.desc())
-    .limit(1)
-)
-_APOLOGY = Prepared(
-    _ANSWERS.where(
-        answers.c.lane == bindparam("lane"),
-        answers.c.author == text("'apology'"),
-        _ACCEPTED,
-        answers.c.settled_at >= bindparam("since"),
-    ).limit(1)
-)
-
-
-class Answers(OwnedRepository[models.Answer]):
-    """Outbound things."""
-
-    table, entity, noun = answers, models.Answer, "answer"
-
-    def of_turn(self, turn_id: UUID) -> models.Answer | None:
-        return self._one(_ANSWER_OF_TURN, turn_id=turn_id)
-
-    def spoken_in(self, conversation_id: UUID, *, limit: int) -> list[tuple[models.Answer, str]]:
-        """The conversation's accepted answers with their whole text, the newest first."""
-        found = self._many(_SPOKEN, conversation_id=conversation_id, most=limit)
-        return [
-            (answer, "\n".join(text for (text,) in self._uow.rows(_TEXTS, answer_id=answer.id))) for answer in found
-        ]
-
-    def of_person_since(self, lane: str, at: datetime) -> models.Answer | None:
-        """The newest answer that a person has written in the lane since a moment, unless it could not be sent."""
-        return self._one(_OF_PERSON, lane=lane, at=at)
-
-    def latest_apology(self, lane: str, since: datetime) -> models.Answer | None:
-        """An apology of the lane that was accepted since a moment."""
-        return self._one(_APOLOGY, lane=lane, since=since)
-
-
-_PARTS = Prepared(
-    owned(answer_parts, models.Part)
-    .where(answer_parts.c.answer_id == bindparam("answer_id"))
-    .order_by(answer_parts.c.part_no)
-)
-
-
-class Parts(OwnedRepository[models.Part]):
-    """Pieces of answers."""
-
-    table, entity, noun = answer_parts, models.Part, "part"
-
-    def of(self, answer_id: UUID) -> list[models.Part]:
-        return self._many(_PARTS, answer_id=answer_id)
-
-
-_ATTEMPTS = owned(attempts, models.Attempt)
-_OF_PART = Prepared(_ATTEMPTS.where(attempts.c.part_id == bindparam("part_id")).order_by(attempts.c.number))
-_OF_ANSWER = Prepared(_ATTEMPTS.where(attempts.c.answer_id == bindparam("answer_id")).order_by(attempts.c.id))
-_IN_FLIGHT = Prepared(_ATTEMPTS.where(attempts.c.lane == bindparam("lane"), text("state IN ('sending','unknown')")))
-
-
-class Attempts(OwnedRepository[models.Attempt]):
-    """Create calls."""
-
-    table, entity, noun = attempts, models.Attempt, "attempt"
-
-    def add(self, entity: models.Attempt) -> models.Attempt:
-        self._uow.count(SENDS, entity.state)
-        return super().add(entity)
-
-    def change(self, id_: UUID, **columns: object) -> bool:
-        """Set columns of one row; every state that an attempt comes into is counted here."""
-        if "state" in columns:
-            self._uow.count(SENDS, str(columns["state"]))
-        return super().change(id_, **columns)
-
-    def of_part(self, part_id: UUID) -> list[models.Attempt]:
-        return self._many(_OF_PART, part_id=part_id)
-
-    def in_flight(self, lane: str) -> models.Attempt | None:
-        """The one attempt to this pair that may still turn out to have been sent."""
-        return self._one(_IN_FLIGHT, lane=lane)
-
-    def of_answer(self, answer_id: UUID) -> list[models.Attempt]:
-        return self._many(_OF_ANSWER, answer_id=answer_id)
-
-
 _RESOLVE = Prepared(
     update(inbox_items)
     .where(
@@ -363,3 +255,17 @@ class Drafts(OwnedRepository[models.Draft]):
     """Results that came too late."""
 
     table, entity, noun = drafts, models.Draft, "draft"
+
+
+_CONVERSATION_EVENT = Prepared(inserting(conversation_events))
+_OUTCOME_CHANGE = Prepared(inserting(outcome_changes))
+
+
+def add_conversation_event(uow: UnitOfWork, **columns: object) -> None:
+    """Keep a line of a conversation's history."""
+    uow.run(_CONVERSATION_EVENT, **columns)
+
+
+def add_outcome_change(uow: UnitOfWork, **columns: object) -> None:
+    """Keep a line of the history of a message's outcome."""
+    uow.run(_OUTCOME_CHANGE, **columns)

@@ -1,32 +1,30 @@
 """Step 10: an answer's final state and the outcomes it decides, in one transaction."""
 
 from collections.abc import Iterable
-from datetime import datetime
 from uuid import UUID
 
 from recado.conversation.lifecycle import Lifecycle
 from recado.conversation.models import Answer, AnswerState, Conversation, InboxItem, Message, Outcome, Suppression, Turn
 from recado.conversation.outcomes import Outcomes, TurnOutcome
-from recado.conversation.repository import Answers, Conversations, InboxItems, Messages, Turns
-from recado.core.database.unit_of_work import UnitOfWork
-from recado.core.ids import Ids
+from recado.conversation.repository import Conversations, InboxItems, Messages, Turns
+from recado.conversation.sending.repository import Answers
+from recado.conversation.transactions import Transaction
 
 
 class Settlement:
     """Step 10: an answer's final state and the outcomes it decides, in one transaction."""
 
-    def __init__(self, uow: UnitOfWork, ids: Ids, now: datetime) -> None:
-        self._uow = uow
-        self._now = now
-        self._ids = ids
-        self._outcomes = Outcomes(uow, ids, now)
+    def __init__(self, tx: Transaction) -> None:
+        self._tx = tx
+        self._uow = tx.uow
+        self._outcomes = Outcomes(tx)
 
     def accepted(self, answer: Answer) -> None:
         """Every part was taken by the provider."""
         self._end(answer, "accepted", None, None)
         conversation = Conversations(self._uow).require(answer.conversation_id)
         if answer.id != conversation.nudge_id:
-            Conversations(self._uow).touch(conversation.id, self._now)
+            Conversations(self._uow).touch(conversation.id, self._tx.now)
         if answer.turn_id is None:
             if answer.author == "person":
                 self._person_answered(answer)
@@ -42,7 +40,7 @@ class Settlement:
         newest = Messages(self._uow).newest(conversation.id)
         over = newest is not None and newest.turn_id == turn.id and not Conversations(self._uow).is_live(conversation)
         if over and conversation.status != "closed" and conversation.held_by == "agent":
-            Lifecycle(self._uow, self._ids, self._now).close(conversation, "agent", "finished")
+            Lifecycle(self._tx).close(conversation, "agent", "finished")
 
     def failed(self, answer: Answer, state: AnswerState, reason: Suppression, code: str | None = None) -> None:
         """It will not be sent (any further)."""
@@ -81,19 +79,19 @@ class Settlement:
         """Put a turn where a person sees it."""
         InboxItems(self._uow).add(
             InboxItem(
-                id=self._ids.new(),
+                id=self._tx.ids.new(),
                 owner_id=turn.owner_id,
                 conversation_id=turn.conversation_id,
                 turn_id=turn.id,
                 reason=why,
-                created_at=self._now,
+                created_at=self._tx.now,
                 read_at=None,
                 resolved_at=None,
             )
         )
 
     def _end(self, answer: Answer, state: AnswerState, reason: Suppression | None, code: str | None) -> None:
-        Answers(self._uow).change(answer.id, state=state, reason=reason, error_code=code, settled_at=self._now)
+        Answers(self._uow).change(answer.id, state=state, reason=reason, error_code=code, settled_at=self._tx.now)
 
     def _person_answered(self, answer: Answer) -> None:
         """What the lane had waiting for a person before this answer was written has been dealt with by it."""
@@ -101,7 +99,7 @@ class Settlement:
         begun = Turns(self._uow).begun_by({message.turn_id for message in waiting}, answer.created_at)
         heard = [message for message in waiting if message.turn_id in begun]
         self._outcomes.settle(heard, TurnOutcome("answered", None, answer.id), ["person"])
-        InboxItems(self._uow).resolve(_turns(heard) - _turns(m for m in waiting if m not in heard), self._now)
+        InboxItems(self._uow).resolve(_turns(heard) - _turns(m for m in waiting if m not in heard), self._tx.now)
 
 
 def _turns(group: Iterable[Message]) -> set[UUID]:

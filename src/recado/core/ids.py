@@ -51,6 +51,25 @@ class UuidV7:
         return UUID(int=bits | self._random_bits(62))
 
 
+class IdSource:
+    """Ids for one unit of work, counted on from an id that was made before it.
+
+    A unit of work that runs again begins with a source of its own and so writes the same ids. The count is in the
+    random bits: the ids sort where their first one does.
+    """
+
+    __slots__ = ("_next",)
+
+    def __init__(self, first: UUID) -> None:
+        self._next = first.int
+
+    def new(self) -> UUID:
+        """Return the next id."""
+        made = UUID(int=self._next)
+        self._next += 1
+        return made
+
+
 class Chance(Protocol):
     """A source of chance for jitter: `random()` in [0, 1)."""
 

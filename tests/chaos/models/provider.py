@@ -14,7 +14,7 @@ from typing import TypeAlias
 from uuid import UUID
 
 from recado.conversation.ports import NotProcessed, OutboundText, Pull, Refused, SendResult, Sent, Unknown
-from recado.conversation.sending.handler import ABSENT_AFTER, ABSENT_PULLS, CALL_LIMIT, CLEAR_WITHIN
+from recado.conversation.sending.unknown import ABSENT_AFTER, ABSENT_PULLS, CALL_LIMIT, CLEAR_WITHIN
 from recado.conversation.values import MessageSid
 from recado.core.clock import FrozenClock
 from tests.chaos.models.inline import InlineDatabase

@@ -20,7 +20,8 @@ from recado.channels.twilio.sending.client import TwilioApi
 from recado.channels.twilio.webhook.dtos import advances
 from recado.conversation.handoff import HandOffService
 from recado.conversation.replying.accept import AcceptService, BurstWindow
-from recado.conversation.replying.handler import ReplyHandler, ReplyLimits
+from recado.conversation.replying.handler import ReplyHandler
+from recado.conversation.replying.open import ReplyLimits
 from recado.conversation.sending.handler import SendHandler
 from recado.conversation.sending.provider_messages import DeliveryReportService
 from recado.conversation.sending.splitting import split
@@ -250,6 +251,7 @@ class Parts:
     """The product, as one process has it."""
 
     process: Process
+    ids: UuidV7
     agents: SimAgents
     acceptance: AcceptService
     reports: DeliveryReportService
@@ -285,7 +287,7 @@ class Machine:
         database = ProcessDatabase(self.storage, process)
         ids = UuidV7(world.clock, world.chance.getrandbits)
         window = BurstWindow()
-        acceptance = AcceptService(database, ids, window, MAX_ATTEMPTS)
+        acceptance = AcceptService(database, window, MAX_ATTEMPTS)
         agents = SimAgents(world)
         cut = partial(split, limit=plan.part_limit)
         limits = ReplyLimits(agent=timedelta(seconds=plan.agent_seconds), answer=plan.deadline, burst=window.most)
@@ -299,7 +301,7 @@ class Machine:
             database, world.clock, ids, cut, IdleLimits(plan.idle, plan.expire), page=plan.customers
         )
         sweeps = (
-            Sweep("sweep.turns", Rescue(database, world.clock, ids, replies, MAX_ATTEMPTS).run),
+            Sweep("sweep.turns", Rescue(database, world.clock, ids, cut, MAX_ATTEMPTS).run),
             Sweep("sweep.gaps", gaps.sweep),
             Sweep("sweep.prune", Pruning(database, world.clock).prune),
             Sweep("idle_conversations", idle_expiry.mark_idle),
@@ -311,11 +313,12 @@ class Machine:
         bell, worker = self._worker(database, ids, queue, heartbeat, agents) if works else (None, None)
         return Parts(
             process=process,
+            ids=ids,
             agents=agents,
             acceptance=acceptance,
             reports=DeliveryReportService(database, world.clock, ids, advances),
             idle_expiry=idle_expiry,
-            handoff=HandOffService(database, world.clock, ids, cut, replies, MAX_ATTEMPTS),
+            handoff=HandOffService(database, world.clock, ids, cut, plan.deadline, MAX_ATTEMPTS),
             queue=queue,
             heartbeat=heartbeat,
             bell=bell,

@@ -163,18 +163,10 @@ class Oracle:
 
     def _spoke_beside_a_person(self) -> Iterator[str]:
         """No attempt of the agent's begins while a person has the conversation."""
-        held: dict[bytes, list[tuple[int, str]]] = defaultdict(list)
-        for conversation, at, holder in self._storage.rows(
-            "SELECT conversation_id, at, after FROM conversation_events WHERE what = 'held_by' ORDER BY id"
+        for author, holder in self._storage.rows(
+            "SELECT author, held_by FROM played_attempts WHERE author IN ('agent', 'apology') AND held_by <> 'agent'"
         ):
-            held[conversation].append((at, holder))
-        for conversation, started, author in self._storage.rows(
-            "SELECT a.conversation_id, x.started_at, a.author FROM attempts x JOIN answers a ON a.id = x.answer_id"
-            " WHERE a.author IN ('agent', 'apology')"
-        ):
-            holders = ["agent", *(holder for at, holder in held[conversation] if at < started)]
-            if holders[-1] != "agent" and not self._world.counts["clock step"]:
-                yield f"{author} began to send while the conversation was held by {holders[-1]}"
+            yield f"{author} began to send while the conversation was held by {holder}"
 
     def left_behind(self, statuses: Sequence[str]) -> Iterator[str]:
         """What is still in one of these states although nobody has spoken, held or awaited anything for so long."""

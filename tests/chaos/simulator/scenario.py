@@ -172,9 +172,8 @@ class Scenario:
                 return
 
     async def _accept(self, parts: Parts, said: Said, number: Number, kind: str, opt: str | None) -> None:
-        ids = parts.acceptance._ids
         inbound = InboundMessage(
-            id=ids.new(),
+            id=parts.ids.new(),
             owner_id=number.owner_id,
             address_id=number.address_id,
             account_sid=ACCOUNT.value,

@@ -84,8 +84,13 @@ BEGIN INSERT INTO played_nudges SELECT a.id, c.status, c.held_by,
     (SELECT count(*) FROM messages m WHERE m.lane = c.lane AND m.turn_id IS NULL AND m.outcome IS NULL)
 FROM answers a JOIN conversations c ON c.nudge_id = a.id WHERE a.id = new.answer_id;
 END;
+CREATE TABLE played_attempts (author TEXT, held_by TEXT);
+CREATE TRIGGER played_attempted AFTER INSERT ON attempts
+BEGIN INSERT INTO played_attempts SELECT a.author, c.held_by
+FROM answers a JOIN conversations c ON c.id = a.conversation_id WHERE a.id = new.answer_id;
+END;
 """
-"""How things stood in the very transaction that ended a conversation or began to send a nudge."""
+"""How things stood in the very transaction that ended a conversation or began to send an answer or a nudge."""
 
 
 class Disk:
@@ -311,5 +316,7 @@ class ProcessDatabase:
 
 def _name(work: object) -> str:
     """A unit of work's name as a reader of the code knows it."""
-    inner = getattr(work, "func", work)
+    inner = work
+    while hasattr(inner, "func"):
+        inner = inner.func
     return str(getattr(inner, "__qualname__", type(inner).__name__)).replace(".<locals>", "").replace(".<lambda>", "")

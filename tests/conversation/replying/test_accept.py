@@ -36,7 +36,7 @@ class Desk:
 
     def __init__(self, database: Database, clock: FrozenClock, ids: UuidV7) -> None:
         self.database, self.clock, self.ids = database, clock, ids
-        self.service = AcceptService(database, ids, BurstWindow(QUIET, MOST), max_attempts=3)
+        self.service = AcceptService(database, BurstWindow(QUIET, MOST), max_attempts=3)
 
     def message(
         self,

@@ -13,7 +13,8 @@ import pytest
 from recado.conversation.errors import AgentFailed
 from recado.conversation.ports import HandOff, NoReply, NotProcessed, Refused, Reply, Unknown
 from recado.conversation.sending.splitting import split
-from recado.conversation.upkeep.expiry import IDLE_QUERY, IdleExpiry, IdleLimits
+from recado.conversation.upkeep.expiry import IdleExpiry, IdleLimits
+from recado.conversation.upkeep.repository import IDLE_QUERY
 from recado.conversation.values import Address, MessageSid
 from recado.core.database.engine import Database
 from recado.core.database.unit_of_work import UnitOfWork

@@ -9,7 +9,9 @@ import pytest
 
 from recado.conversation.errors import AgentFailed
 from recado.conversation.ports import AgentResult, NotProcessed, Reply, TurnContext, Unknown
-from recado.conversation.upkeep.rescue import STEP, Rescue, RescueReport
+from recado.conversation.sending.splitting import split
+from recado.conversation.upkeep.repository import STEP
+from recado.conversation.upkeep.rescue import Rescue, RescueReport
 from recado.core.clock import FrozenClock
 from recado.core.database.postgres.database import PostgresDatabase
 from recado.core.database.unit_of_work import UnitOfWork
@@ -30,7 +32,7 @@ WHY = "no answer before the deadline"
 
 @pytest.fixture
 def rescue(world: World) -> Rescue:
-    return Rescue(world.database, world.clock, world.ids, world.replies, 3)
+    return Rescue(world.database, world.clock, world.ids, split, 3)
 
 
 async def clean(world: World) -> bool:
@@ -344,7 +346,7 @@ class TestAReadOfEverythingThatWaits:
         """After an outage a million messages may wait; a look that is cut off finds nothing, and begins again."""
         world = await World.open(postgres_database, clock, ids)
         database = TimedDatabase(postgres_database)
-        assert await Rescue(database, world.clock, world.ids, world.replies, 3).run() == RescueReport()
+        assert await Rescue(database, world.clock, world.ids, split, 3).run() == RescueReport()
         assert database.limits == ["8s", "5min"]
 
 

@@ -13,15 +13,11 @@ from datetime import datetime, timedelta
 from typing import Literal
 from uuid import UUID
 
-from sqlalchemy import bindparam, func, text, update
-
 from recado.conversation.replying.jobs import REPLY
-from recado.conversation.tables import messages
+from recado.conversation.replying.repository import add_new_messages, fill_in_raw
 from recado.conversation.values import Address
 from recado.core.database.engine import Database
-from recado.core.database.prepared import Prepared, inserting, param
 from recado.core.database.unit_of_work import UnitOfWork
-from recado.core.ids import Ids
 from recado.core.metrics import ACCEPTED, OUTCOMES
 from recado.core.queue.job import NewJob
 from recado.core.queue.storage import enqueue, lanes
@@ -55,6 +51,11 @@ class InboundMessage:
     """Where its trace goes on, if anybody traces it (see `core.tracing`)."""
 
     @property
+    def job_id(self) -> UUID:
+        """The id of the job that this message makes, unless its lane has a collecting job already."""
+        return UUID(int=self.id.int + 1)
+
+    @property
     def lane(self) -> str:
         return lane_of(self.address_id, self.from_address)
 
@@ -86,32 +87,10 @@ class BurstWindow:
     most: timedelta = timedelta(seconds=8)
 
 
-_INSERT = Prepared(
-    inserting(
-        messages, "id", "owner_id", "lane", "address_id", "account_sid", "message_sid", "from_address", "to_address",
-        "text", "kind", "opt_out_type", "profile_name", "raw", "source", "received_at", "outcome", "outcome_reason",
-        "outcome_at",
-    )
-    .on_conflict_do_nothing()
-    .returning(messages.c.id)
-)  # fmt: skip
-_FILL_IN = Prepared(
-    update(messages)
-    .where(
-        messages.c.address_id == bindparam("address"),
-        messages.c.message_sid == bindparam("sid"),
-        messages.c.source == text("'sweep'"),
-        func.length(messages.c.raw) == text("0"),
-    )
-    .values(raw=param(messages.c.raw))
-)
-
-
 class AcceptService:
     """Accepts messages, many in one commit."""
 
-    def __init__(self, database: Database, ids: Ids, window: BurstWindow, max_attempts: int) -> None:
-        self._ids = ids
+    def __init__(self, database: Database, window: BurstWindow, max_attempts: int) -> None:
         self._window = window
         self._max_attempts = max_attempts
         self.accept = database.batched(self.accept_many, refusable=True)
@@ -121,8 +100,7 @@ class AcceptService:
         lane_of = {inbound.id: inbound.lane for inbound in inbounds}
         lanes.make_lanes(uow, {lane_of[inbound.id]: inbound.owner_id for inbound in inbounds})
         in_order = sorted(inbounds, key=lambda inbound: (inbound.address_id, inbound.message_sid))
-        rows = uow.rows_of_many(_INSERT, [_row(inbound, lane_of[inbound.id]) for inbound in in_order])
-        stored = {id_ for (id_,) in rows}
+        stored = add_new_messages(uow, [_row(inbound, lane_of[inbound.id]) for inbound in in_order])
         _fill_in(uow, [inbound for inbound in inbounds if inbound.id not in stored])
         new = [inbound for inbound in inbounds if inbound.id in stored]
         to_answer = [inbound for inbound in new if not inbound.stale]
@@ -141,7 +119,7 @@ class AcceptService:
     def _job(self, inbound: InboundMessage, lane: str) -> NewJob:
         now = inbound.received_at
         return NewJob(
-            id=self._ids.new(),
+            id=inbound.job_id,
             name=REPLY,
             owner_id=inbound.owner_id,
             created_at=now,
@@ -157,8 +135,8 @@ class AcceptService:
 
 def _fill_in(uow: UnitOfWork, repeated: Sequence[InboundMessage]) -> None:
     """A webhook that comes after the sweep found its message brings the raw form; nothing else changes."""
-    uow.run_many(
-        _FILL_IN,
+    fill_in_raw(
+        uow,
         [
             {"address": inbound.address_id, "sid": inbound.message_sid, "raw": inbound.raw}
             for inbound in repeated

@@ -8,8 +8,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
-from recado.conversation.models import Contact, Conversation, Message, Suppression
+from recado.conversation.models import Contact, Conversation, Message, Suppression, Turn
+from recado.conversation.outcomes import Outcomes, TurnOutcome
 from recado.conversation.repository import Contacts
+from recado.conversation.settlement import Settlement
+from recado.conversation.transactions import Transaction
 from recado.core.database.unit_of_work import UnitOfWork
 from recado.identity.models import Owner
 
@@ -37,6 +40,8 @@ class Suppress:
 
 Decision: TypeAlias = ToAgent | ToPerson | Suppress
 
+A_PERSON_SPOKE = "a person has spoken since"
+
 
 def who_answers(
     uow: UnitOfWork, owner: Owner, contact: Contact, conversation: Conversation, group: Sequence[Message]
@@ -54,6 +59,14 @@ def who_answers(
     if conversation.held_by != "agent":
         return ToPerson(f"held by {conversation.held_by}")
     return ToAgent(spoken)
+
+
+def settle_without_agent(tx: Transaction, turn: Turn, decision: Suppress | ToPerson) -> None:
+    """Settle a turn that no agent is to answer."""
+    if isinstance(decision, Suppress):
+        Outcomes(tx).settle_turn(turn, TurnOutcome("suppressed", decision.reason))
+    else:
+        Settlement(tx).to_person(turn, decision.why)
 
 
 def _opted_out(uow: UnitOfWork, owner: Owner, contact: Contact, group: Sequence[Message]) -> bool:

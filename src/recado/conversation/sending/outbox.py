@@ -2,31 +2,26 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from typing import TypeAlias
 from uuid import UUID
 
 from recado.conversation.models import Answer, Author, Conversation, Part, Turn
-from recado.conversation.repository import Answers, Messages, Parts
-from recado.core.database.unit_of_work import UnitOfWork
+from recado.conversation.repository import Messages
+from recado.conversation.sending.repository import Answers, Parts
+from recado.conversation.transactions import Transaction
 from recado.core.errors import InvalidInput
-from recado.core.ids import Ids
 from recado.core.queue.job import NewJob
 from recado.core.queue.storage import enqueue
 
 SEND = "answer.send"
-
-
 SEND_PRIORITY = 1
-"""Before replies: what is ready to go should not wait for what still has to be thought of."""
-
-
+"""Before replies: an answer that is ready should not wait for agents."""
 Split: TypeAlias = Callable[[str], Sequence[str]]
 
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """Between which two addresses an answer travels."""
+    """The two addresses that an answer travels between."""
 
     address_id: UUID
     from_address: str
@@ -34,22 +29,21 @@ class Route:
 
 
 def send_lane(lane: str) -> str:
-    """Sends to one pair of addresses are serial; the agent's line does not wait for them."""
+    """Return the lane of the sends to the customer of a lane: they are serial, and the agent does not wait for them."""
     return f"send:{lane}"
 
 
 class Outbox:
-    """Writes answers inside a unit of work."""
+    """Writes answers, with the jobs that will send them."""
 
-    def __init__(self, uow: UnitOfWork, ids: Ids, now: datetime, split: Split, trace: str | None = None) -> None:
-        self._uow = uow
-        self._ids = ids
-        self._now = now
+    def __init__(self, tx: Transaction, split: Split, trace: str | None = None) -> None:
+        self._tx = tx
+        self._uow = tx.uow
         self._split = split
         self._trace = trace
 
     def route_of(self, conversation: Conversation) -> Route:
-        """Back to the newest message's literal From, from the number it was written to."""
+        """Return the way back to the literal From of the newest message, from the number it was sent to."""
         newest = Messages(self._uow).newest(conversation.id)
         if newest is None:
             raise InvalidInput("nobody has written in this conversation yet, so there is no address to answer")
@@ -61,7 +55,7 @@ class Outbox:
         """Store an answer and the job that will send it."""
         route = self.route_of(conversation)
         answer = Answer(
-            id=self._ids.new(),
+            id=self._tx.ids.new(),
             owner_id=conversation.owner_id,
             lane=conversation.lane,
             conversation_id=conversation.id,
@@ -73,32 +67,32 @@ class Outbox:
             state="waiting",
             reason=None,
             error_code=None,
-            created_at=self._now,
+            created_at=self._tx.now,
             settled_at=None,
             closes=closes,
         )
         Answers(self._uow).add(answer)
         Parts(self._uow).add_all(
-            Part(self._ids.new(), answer.owner_id, answer.id, number, piece, "waiting")
+            Part(self._tx.ids.new(), answer.owner_id, answer.id, number, piece, "waiting")
             for number, piece in enumerate(self._split(text), start=1)
         )
-        self.send(answer)
+        enqueue_send(self._tx, answer, self._trace)
         return answer
 
-    def send(self, answer: Answer) -> UUID:
-        """A job that sends what of an answer has not been accepted yet."""
-        job_id = self._ids.new()
-        job = NewJob(
-            id=job_id,
-            name=SEND,
-            owner_id=answer.owner_id,
-            created_at=self._now,
-            due_at=self._now,
-            lane=send_lane(answer.lane),
-            payload={"answer": str(answer.id)},
-            priority=SEND_PRIORITY,
-            turn_id=answer.turn_id,
-            trace=self._trace,
-        )
-        enqueue.add(self._uow, [job])
-        return job_id
+
+def enqueue_send(tx: Transaction, answer: Answer, trace: str | None = None) -> UUID:
+    """Store a job that sends what of an answer has not been accepted yet. Return its id."""
+    job = NewJob(
+        id=tx.ids.new(),
+        name=SEND,
+        owner_id=answer.owner_id,
+        created_at=tx.now,
+        due_at=tx.now,
+        lane=send_lane(answer.lane),
+        payload={"answer": str(answer.id)},
+        priority=SEND_PRIORITY,
+        turn_id=answer.turn_id,
+        trace=trace,
+    )
+    enqueue.add(tx.uow, [job])
+    return job.id

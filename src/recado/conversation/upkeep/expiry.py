@@ -1,11 +1,11 @@
-"""Conversations in which nobody speaks any more: first they are idle, then they are over.
+"""Conversations in which nobody speaks any more: first they become idle, then they are closed.
 
-Both are questions to an index, asked by cron; no conversation has a timer. What is found is judged again, one lane at a
-time, once its lane is held: whatever was stored before that moment wins. Passed over are a lane in which something is
-under way, what a person or nobody holds, and what waits in an inbox.
+Cron asks an index for both; no conversation has a timer. Each one found is checked again in a transaction of its own,
+once its lane is locked: whatever was stored before that moment wins. Left alone are a lane in which something is under
+way, a conversation that a person or nobody holds, and one that waits in an inbox.
 
 The nudge of an owner who has one is stored with the change to `idle`, so there is one for each stretch of silence. It
-is no activity: the time to the end goes on from what was said before it.
+is no activity: the time to the end runs on from what was said before it.
 """
 
 import asyncio
@@ -13,22 +13,26 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from typing import Final
+from typing import Final, TypeAlias
 from uuid import UUID
 
 import structlog
-from sqlalchemy import bindparam, select, text, tuple_, update
 
 from recado.conversation.lifecycle import Lifecycle
 from recado.conversation.models import Conversation, ConversationStatus
 from recado.conversation.replying.replays import WINDOW
 from recado.conversation.repository import Contacts, Conversations, Messages
 from recado.conversation.sending.outbox import Outbox, Split, send_lane
-from recado.conversation.tables import conversations
+from recado.conversation.transactions import Transaction, Transactions
+from recado.conversation.upkeep.repository import (
+    IdleCandidate,
+    Position,
+    active_after,
+    idle_conversations,
+    reset_activity,
+)
 from recado.core.clock import Clock
 from recado.core.database.engine import Database
-from recado.core.database.prepared import Prepared, param
-from recado.core.database.unit_of_work import UnitOfWork
 from recado.core.errors import Busy, StorageUnavailable
 from recado.core.ids import Ids
 from recado.core.queue.storage import lanes
@@ -39,140 +43,77 @@ log = structlog.get_logger(__name__)
 
 PAGE: Final = 200
 AT_ONCE: Final = 20
-"""How many lanes are judged at a time; their transactions share commits."""
+"""How many conversations are changed at a time; their transactions share commits."""
 RUN_LIMIT: Final = timedelta(minutes=3)
-"""When a round leaves the rest to the next one."""
+"""After this a run leaves the rest to the next one."""
 
-_FIRST: Final = (datetime(1970, 1, 1, tzinfo=UTC), UUID(int=0))
+_FIRST: Final[Position] = (datetime(1970, 1, 1, tzinfo=UTC), UUID(int=0))
 
-# The first two conditions are those of the index, word for word: SQLite uses it for nothing else.
-IDLE_QUERY = Prepared(
-    select(conversations.c.last_activity_at, conversations.c.id, conversations.c.owner_id, conversations.c.lane)
-    .where(
-        conversations.c.status != text("'closed'"),
-        conversations.c.held_by == text("'agent'"),
-        conversations.c.status == bindparam("status"),
-        conversations.c.last_activity_at <= bindparam("since"),
-        tuple_(conversations.c.last_activity_at, conversations.c.id)
-        > tuple_(param(conversations.c.last_activity_at, "after"), param(conversations.c.id, "after_id")),
-    )
-    .order_by(conversations.c.last_activity_at, conversations.c.id)
-    .limit(bindparam("most"))
-)
-
-_AHEAD = Prepared(
-    select(conversations.c.id)
-    .where(
-        conversations.c.status != text("'closed'"),
-        conversations.c.held_by == text("'agent'"),
-        conversations.c.status == bindparam("status"),
-        conversations.c.last_activity_at > bindparam("ahead"),
-    )
-    .limit(bindparam("most"))
-)
-_RESET = Prepared(
-    update(conversations)
-    .where(conversations.c.id == bindparam("of_id"), conversations.c.last_activity_at > bindparam("ahead"))
-    .values(last_activity_at=param(conversations.c.last_activity_at, "now"))
-)
+_Change: TypeAlias = Callable[[Transaction, Conversation], bool]
 
 
 @dataclass(frozen=True, slots=True)
 class IdleLimits:
-    """After how much silence a conversation is idle, and after how much it is over."""
+    """After how much silence a conversation becomes idle, and after how much it is closed."""
 
     idle: timedelta = timedelta(minutes=15)
     expire: timedelta = timedelta(hours=24)
 
 
-@dataclass(frozen=True, slots=True)
-class _Candidate:
-    """A conversation that looked quiet when the page was read."""
-
-    last_activity_at: datetime
-    id: UUID
-    owner_id: UUID
-    lane: str
-
-
 class IdleExpiry:
-    """One round of either kind; any number of rounds may go on at once."""
+    """Makes conversations idle and closes them. Any number of runs may overlap."""
 
     def __init__(
         self, database: Database, clock: Clock, ids: Ids, split: Split, limits: IdleLimits, *, page: int = PAGE
     ) -> None:
         self._database = database
+        self._transactions = Transactions(database, clock, ids)
         self._clock = clock
-        self._ids = ids
         self._split = split
         self._limits = limits
-        self._size = page
+        self._page_size = page
 
     async def mark_idle(self) -> int:
-        """Make idle what has been silent for long enough; how many."""
-        return await self._run(("open",), self._limits.idle, self._mark_idle)
+        """Make conversations idle that have been silent for long enough. Return their number."""
+        return await self._run(("open",), self._limits.idle, self._make_idle)
 
     async def close_expired(self) -> int:
-        """Close what has been silent for longer still; how many."""
+        """Close conversations that have been silent for longer still. Return their number."""
         return await self._run(("open", "idle"), self._limits.expire, self._close)
 
-    async def _run(
-        self,
-        statuses: Sequence[ConversationStatus],
-        silence: timedelta,
-        change: Callable[[UnitOfWork, Conversation, datetime], bool],
-    ) -> int:
-        now, changed = self._clock.now(), 0
+    async def _run(self, statuses: Sequence[ConversationStatus], silence: timedelta, change: _Change) -> int:
+        begun, changed = self._clock.now(), 0
+        since = begun - silence
         for status in statuses:
-            await self._reset_future_activity(status, now)
+            await self._reset_future_activity(status, begun)
             after = _FIRST
-            while self._clock.now() - now < RUN_LIMIT:
-                page = await self._page(status, now - silence, after)
+            while self._clock.now() - begun < RUN_LIMIT:
+                read = partial(idle_conversations, status=status, since=since, after=after, limit=self._page_size)
+                page = await self._database.read(read, owner=None)
                 for n in range(0, len(page), AT_ONCE):
-                    changed += await self._change_each(page[n : n + AT_ONCE], now - silence, change)
-                if len(page) < self._size:
+                    changed += await self._change_each(page[n : n + AT_ONCE], since, change)
+                if len(page) < self._page_size:
                     break
                 after = (page[-1].last_activity_at, page[-1].id)
         return changed
 
     async def _reset_future_activity(self, status: ConversationStatus, now: datetime) -> None:
-        """Speech that lies in the future was told by a clock that has been set back since: its silence begins now."""
+        """Let silence begin now where the last activity lies in the future: a clock has been set back since."""
         ahead = now + LEEWAY
+        read = partial(active_after, status=status, moment=ahead, limit=self._page_size)
+        while found := await self._database.read(read, owner=None):
+            write = partial(reset_activity, ids=found, ahead=ahead, now=now)
+            await self._database.write(write, owner=None)
 
-        def read_ahead(uow: UnitOfWork) -> list[UUID]:
-            return [id_ for (id_,) in uow.rows(_AHEAD, status=status, ahead=ahead, most=self._size)]
-
-        while found := await self._database.read(read_ahead, owner=None):
-            rows = [{"of_id": id_, "now": now, "ahead": ahead} for id_ in found]
-            await self._database.write(partial(UnitOfWork.run_many, prepared=_RESET, values=rows), owner=None)
-
-    async def _page(
-        self, status: ConversationStatus, since: datetime, after: tuple[datetime, UUID]
-    ) -> list[_Candidate]:
-        def read(uow: UnitOfWork) -> list[_Candidate]:
-            rows = uow.rows(IDLE_QUERY, status=status, since=since, after=after[0], after_id=after[1], most=self._size)
-            return [_Candidate(*row) for row in rows]
-
-        return await self._database.read(read, owner=None)
-
-    async def _change_each(
-        self,
-        page: Sequence[_Candidate],
-        since: datetime,
-        change: Callable[[UnitOfWork, Conversation, datetime], bool],
-    ) -> int:
-        """Each in a transaction of its own, so that what is wrong with one of them concerns no other."""
-
-        def work(found: _Candidate) -> Callable[[UnitOfWork], bool]:
-            def change_one(uow: UnitOfWork) -> bool:
-                conversation = self._still_idle(uow, found, since)
-                return conversation is not None and change(uow, conversation, self._clock.now())
-
-            return change_one
-
-        results = await asyncio.gather(
-            *[self._database.write(work(found), owner=found.owner_id) for found in page], return_exceptions=True
-        )
+    async def _change_each(self, page: Sequence[IdleCandidate], since: datetime, change: _Change) -> int:
+        """Change each in a transaction of its own, so that a fault of one does not concern the others."""
+        writes = [
+            self._transactions.write(
+                partial(_change_if_idle, found=found, since=since, change=change), owner=found.owner_id
+            )
+            for found in page
+        ]
+        results = await asyncio.gather(*writes, return_exceptions=True)
         for found, result in zip(page, results, strict=True):
             if isinstance(result, Busy | StorageUnavailable) or not isinstance(result, bool | Exception):
                 raise result
@@ -180,38 +121,39 @@ class IdleExpiry:
                 log.error("conversation.expiry_failed", conversation=str(found.id), error=repr(result))
         return sum(result is True for result in results)
 
-    def _still_idle(self, uow: UnitOfWork, found: _Candidate, since: datetime) -> Conversation | None:
-        """The conversation once nobody else can change its lane, if it is still one in which nobody speaks."""
-        lanes.lock_lanes(uow, [send_lane(found.lane)])
-        kept = Conversations(uow)
-        conversation = kept.require(found.id)
-        if conversation.status == "closed" or conversation.held_by != "agent":
-            return None
-        until = self._clock.now() + LEEWAY  # What lies behind it was told by a clock that has been set back since.
-        if kept.activity_of(conversation, until) > since or kept.is_live(conversation):
-            return None
-        return conversation
-
-    def _mark_idle(self, uow: UnitOfWork, conversation: Conversation, now: datetime) -> bool:
+    def _make_idle(self, tx: Transaction, conversation: Conversation) -> bool:
         if conversation.status != "open":
             return False
-        nudge = self._nudge_for(uow, conversation, now)
-        answer = Outbox(uow, self._ids, now, self._split).put(conversation, "notice", nudge) if nudge else None
-        Lifecycle(uow, self._ids, now).mark_idle(conversation, answer)
+        nudge = self._nudge_for(tx, conversation)
+        answer = Outbox(tx, self._split).put(conversation, "notice", nudge) if nudge else None
+        Lifecycle(tx).mark_idle(conversation, answer)
         return True
 
-    def _close(self, uow: UnitOfWork, conversation: Conversation, now: datetime) -> bool:
-        Lifecycle(uow, self._ids, now).close(conversation, "system", "expired")
+    def _close(self, tx: Transaction, conversation: Conversation) -> bool:
+        Lifecycle(tx).close(conversation, "system", "expired")
         return True
 
-    def _nudge_for(self, uow: UnitOfWork, conversation: Conversation, now: datetime) -> str | None:
-        """The owner's nudge, unless it could not be sent or would come long after everybody has left."""
-        owner = owner_in(uow, conversation.owner_id)
-        newest = Messages(uow).newest(conversation.id)
+    def _nudge_for(self, tx: Transaction, conversation: Conversation) -> str | None:
+        """Return the owner's nudge, unless it could not be sent or would come long after the customer has left."""
+        owner = owner_in(tx.uow, conversation.owner_id)
+        newest = Messages(tx.uow).newest(conversation.id)
         if owner.nudge_text is None or owner.is_closed or newest is None:
             return None
-        if Contacts(uow).require(conversation.contact_id).opted_out_at is not None:
+        if Contacts(tx.uow).require(conversation.contact_id).opted_out_at is not None:
             return None
-        if now - newest.received_at >= WINDOW or now - conversation.last_activity_at >= self._limits.expire:
+        if tx.now - newest.received_at >= WINDOW or tx.now - conversation.last_activity_at >= self._limits.expire:
             return None
         return owner.nudge_text
+
+
+def _change_if_idle(tx: Transaction, found: IdleCandidate, since: datetime, change: _Change) -> bool:
+    """Change a conversation if nobody speaks in it even now that its lane is locked."""
+    lanes.lock_lanes(tx.uow, [send_lane(found.lane)])
+    conversations = Conversations(tx.uow)
+    conversation = conversations.require(found.id)
+    if conversation.status == "closed" or conversation.held_by != "agent":
+        return False
+    until = tx.now + LEEWAY  # Activity after this is of a clock that has been set back since.
+    if conversations.activity_of(conversation, until) > since or conversations.is_live(conversation):
+        return False
+    return change(tx, conversation)

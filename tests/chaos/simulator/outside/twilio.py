@@ -23,8 +23,8 @@ from recado.conversation.ports import (
     Sent,
     Unknown,
 )
-from recado.conversation.sending.handler import ABSENT_AFTER, CALL_LIMIT, CREATED_AFTER_DEADLINE
 from recado.conversation.sending.provider_messages import DeliveryReport
+from recado.conversation.sending.unknown import ABSENT_AFTER, CALL_LIMIT, CREATED_AFTER_DEADLINE
 from recado.conversation.values import AccountSid, MessageSid
 from tests.chaos.simulator.world import Received, World
 

@@ -1,0 +1,34 @@
+"""Contacts: the customer behind an address, and whether they want messages."""
+
+from dataclasses import replace
+from uuid import UUID
+
+from recado.conversation.models import Contact, Message
+from recado.conversation.repository import Contacts, Conversations
+from recado.conversation.transactions import Transaction
+
+
+def contact_of(tx: Transaction, message: Message) -> Contact:
+    """Return the contact who wrote a message, by any spelling of the address, or make it.
+
+    A contact bears the name of its newest profile.
+    """
+    contacts = Contacts(tx.uow)
+    key = message.sender.match_key
+    contact = contacts.by_match_key(key)
+    if contact is None:  # The customer may be writing to another number of the owner's at this moment.
+        tx.uow.lock_by_name(f"contact {message.owner_id} {key}")
+        contact = contacts.by_match_key(key)
+    if contact is None:
+        contact = contacts.add(Contact(tx.ids.new(), message.owner_id, message.profile_name, None, created_at=tx.now))
+    elif message.profile_name and message.profile_name != contact.name:
+        contacts.change(contact.id, name=message.profile_name)
+        contact = replace(contact, name=message.profile_name)
+    contacts.remember_address(tx.ids.new(), contact.id, message.from_address, key, tx.now)
+    return contact
+
+
+def opt_out(tx: Transaction, conversation_id: UUID) -> None:
+    """Store that the customer of a conversation wants no more messages, as the provider has told us."""
+    conversation = Conversations(tx.uow).require(conversation_id)
+    Contacts(tx.uow).change(conversation.contact_id, opted_out_at=tx.now)

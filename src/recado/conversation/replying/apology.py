@@ -1,0 +1,38 @@
+"""What becomes of a turn that no agent will answer any more: the job is given up, or a person discards it."""
+
+from collections.abc import Sequence
+
+from recado.conversation.models import Message, Turn
+from recado.conversation.outcomes import Outcomes, TurnOutcome
+from recado.conversation.replying.gate import ToAgent, settle_without_agent, who_answers
+from recado.conversation.repository import Contacts, Conversations, Turns
+from recado.conversation.sending.outbox import Outbox, Split
+from recado.conversation.transactions import Transaction
+from recado.core.queue.job import Job
+from recado.core.queue.storage import endings
+from recado.identity.repository import owner_in
+
+
+def apologise(tx: Transaction, job: Job, turn: Turn, group: Sequence[Message], split: Split) -> None:
+    """Store one friendly message, in the transaction that made the job a dead letter.
+
+    The dead letter lists the turn's messages. A replay gets no second apology: its first dead letter's outcome stands.
+    """
+    listed = {"turn": str(turn.id), "messages": [str(message.id) for message in group]}
+    endings.set_payload(tx.uow, job.id, listed)
+    if turn.replay_of is not None:
+        Turns(tx.uow).change(turn.id, settled_at=tx.now)
+        return
+    conversation = Conversations(tx.uow).require(turn.conversation_id)
+    contact = Contacts(tx.uow).require(conversation.contact_id)
+    owner = owner_in(tx.uow, job.owner_id)
+    decision = who_answers(tx.uow, owner, contact, conversation, group)
+    if isinstance(decision, ToAgent):
+        Outbox(tx, split, job.trace).put(conversation, "apology", owner.apology, turn=turn)
+    else:
+        settle_without_agent(tx, turn, decision)
+
+
+def discard(tx: Transaction, turn: Turn) -> None:
+    """Settle the messages of a turn whose job a person discards."""
+    Outcomes(tx).settle_turn(turn, TurnOutcome("suppressed", "discarded"))

@@ -1,0 +1,185 @@
+"""Step 6: a claimed job gets its turn, and who may answer it is decided before any agent runs.
+
+    turn       the one that the job carries, or a new one over the lane's unturned messages
+    deadline   when it is over: a dead letter and an apology
+    gate       a closed account, an opt-out, a person who holds the conversation: the turn is settled here
+    agent      what it needs to know is read, and its run gets a row
+
+A message that arrives during the first run of a turn joins it here as well.
+"""
+
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Literal
+from uuid import UUID
+
+from recado.conversation.models import Author, Contact, Conversation, Message, Turn
+from recado.conversation.ports import Agent, HistoryEntry
+from recado.conversation.replying.apology import apologise
+from recado.conversation.replying.gate import A_PERSON_SPOKE, ToAgent, ToPerson, settle_without_agent, who_answers
+from recado.conversation.replying.reception import Reception
+from recado.conversation.replying.repository import begin_run
+from recado.conversation.repository import Contacts, Conversations, Messages, Turns
+from recado.conversation.sending.outbox import Split
+from recado.conversation.sending.repository import Answers
+from recado.conversation.settlement import Settlement
+from recado.conversation.transactions import Transaction
+from recado.core.queue.job import Job
+from recado.core.queue.storage import endings, enqueue, lanes, leases
+from recado.identity.repository import owner_in
+
+NO_ANSWER_IN_TIME = "no answer before the deadline"
+
+_SPEAKERS: dict[Author, Literal["agent", "person", "notice"]] = {
+    "agent": "agent",
+    "apology": "agent",
+    "person": "person",
+    "notice": "notice",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class ReplyLimits:
+    """How long an agent may take, a turn from its first claim to the commit of its answer, and a burst of messages."""
+
+    agent: timedelta = timedelta(seconds=60)
+    answer: timedelta = timedelta(seconds=300)
+    burst: timedelta = timedelta(seconds=8)
+
+
+@dataclass(frozen=True, slots=True)
+class OpenedTurn:
+    """A turn as it was read. The commit compares it with what it is then."""
+
+    agent: Agent
+    turn: Turn
+    conversation: Conversation
+    contact: Contact
+    locale: str
+    messages: list[Message]
+    history: list[HistoryEntry]
+    run_id: UUID
+
+
+def open_turn(
+    tx: Transaction, job: Job, turn_id: UUID | None, agent: Agent, history_limit: int, limits: ReplyLimits, split: Split
+) -> OpenedTurn | None:
+    """Return the turn that the agent is to answer, or None when the job is ended or lost.
+
+    `turn_id` is the turn that the job carries, if it has one by now.
+    """
+    lanes.lock_lanes(tx.uow, [job.lane])
+    if not leases.holds(tx.uow, job):
+        return None
+    turn, group = turn_of(tx, job, turn_id, limits.answer)
+    if turn is None or is_answered(tx, turn):
+        endings.complete(tx.uow, job, tx.now)
+        return None
+    if tx.now >= turn.deadline_at:
+        endings.dead_letter(tx.uow, job, tx.now, NO_ANSWER_IN_TIME)
+        apologise(tx, job, turn, group, split)
+        return None
+    conversation = Conversations(tx.uow).require(turn.conversation_id)
+    contact = Contacts(tx.uow).require(conversation.contact_id)
+    owner = owner_in(tx.uow, job.owner_id)
+    decision = who_answers(tx.uow, owner, contact, conversation, group)
+    if isinstance(decision, ToAgent) and Settlement(tx).person_answer_since(turn):
+        decision = ToPerson(A_PERSON_SPOKE)
+    if not isinstance(decision, ToAgent):
+        endings.complete(tx.uow, job, tx.now)
+        settle_without_agent(tx, turn, decision)
+        return None
+    history = _history(tx, turn, conversation, history_limit)
+    run_id = tx.ids.new()
+    begin_run(tx.uow, run_id, turn, tx.now)
+    return OpenedTurn(agent, turn, conversation, contact, owner.locale, decision.messages, history, run_id)
+
+
+# --- The turn ---------------------------------------------------------------------------------------------------------
+
+
+def turn_of(
+    tx: Transaction, job: Job, turn_id: UUID | None, answer_within: timedelta
+) -> tuple[Turn | None, list[Message]]:
+    """Return the turn that the job carries, or a new one over the lane's unturned messages, and its messages."""
+    turns, messages = Turns(tx.uow), Messages(tx.uow)
+    if turn_id is not None:
+        turn = turns.require(turn_id)
+        deadline_at = _deadline_of(turn, job, tx.now, answer_within)
+        if deadline_at != turn.deadline_at:
+            turn = replace(turn, deadline_at=deadline_at)
+            turns.change(turn.id, deadline_at=deadline_at)
+        return turn, messages.of_turn(turn.id)
+    group = messages.unturned(job.lane)
+    if not group:
+        return None, []
+    _, conversation = Reception(tx).receive(group)
+    turn = turns.add(Turn.begin(tx.ids.new(), conversation, tx.now, answer_within))
+    messages.join([message.id for message in group], turn_id=turn.id)
+    endings.set_turn(tx.uow, job, turn.id)
+    return turn, group
+
+
+def is_answered(tx: Transaction, turn: Turn) -> bool:
+    """Return whether nothing is left to be decided about a turn."""
+    return turn.settled_at is not None or Answers(tx.uow).of_turn(turn.id) is not None
+
+
+def _deadline_of(turn: Turn, job: Job, now: datetime, answer_within: timedelta) -> datetime:
+    """Return until when the turn must be answered.
+
+    Waiting to be isolated does not count, and the time of a replay or a release begins at its first claim. No deadline
+    is later than that of a turn which begins now, unless a clock was set back meanwhile.
+    """
+    latest = now + answer_within
+    if job.isolated:
+        return min(turn.deadline_at + max(now - job.due_at, timedelta()), latest)
+    if job.attempts == 0 and (turn.replay_of is not None or turn.resumes):
+        return latest
+    return min(turn.deadline_at, latest)
+
+
+def _history(tx: Transaction, turn: Turn, conversation: Conversation, limit: int) -> list[HistoryEntry]:
+    """Return what was said before in this conversation, oldest first. Earlier conversations are left out."""
+    if limit == 0:
+        return []
+    received = [
+        HistoryEntry("customer", message.text, message.received_at)
+        for message in Messages(tx.uow).before(conversation.id, turn.id, limit=limit)
+    ]
+    sent = [
+        HistoryEntry(_SPEAKERS[answer.author], text, answer.created_at)
+        for answer, text in Answers(tx.uow).spoken_in(conversation.id, limit=limit)
+    ]
+    return sorted(received + sent, key=lambda entry: entry.at)[-limit:]
+
+
+# --- A message that arrives during the first run ----------------------------------------------------------------------
+
+
+def may_join(job: Job, turn: Turn) -> bool:
+    """Return whether a newer message belongs to this turn. In any later run than the first it is the next turn."""
+    return job.attempts == 0 and job.crashes == 0 and turn.version == 1 and turn.replay_of is None and not turn.resumes
+
+
+def join_new_messages(tx: Transaction, job: Job, turn: Turn) -> bool | datetime:
+    """Let the newer messages of the lane join the turn and take away the job they made.
+
+    Return True when they joined, the end of their burst window while it is open, False when the lease is lost.
+    """
+    lanes.lock_lanes(tx.uow, [job.lane])
+    if not leases.holds(tx.uow, job):
+        return False
+    window = enqueue.collecting_in(tx.uow, job.lane)
+    if window is None:
+        return True
+    collecting, due_at = window
+    if due_at > tx.now:
+        return due_at
+    group = Messages(tx.uow).unturned(job.lane)
+    if group:
+        Reception(tx).receive(group)
+        Messages(tx.uow).join([message.id for message in group], turn_id=turn.id)
+        Turns(tx.uow).change(turn.id, version=turn.version + 1)
+    enqueue.remove(tx.uow, collecting, job.lane)
+    return True

@@ -1,0 +1,166 @@
+"""The first half of step 9: decide in one transaction what to do next for an answer.
+
+Make a create call, whose attempt row is stored here; poll the provider's list for an attempt whose outcome is unknown;
+wait; or nothing more. While an attempt is `sending` or `unknown` nothing else goes to that pair of addresses: sends to
+it are serial, and a unique index is the backstop. An attempt that its dead worker left `sending` becomes `unknown`.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TypeAlias
+from uuid import UUID
+
+from recado.conversation.models import Answer, Attempt, Part
+from recado.conversation.ports import OutboundText
+from recado.conversation.sending.policy import overtaken, sendable_until, why_not
+from recado.conversation.sending.repository import Answers, Attempts, Parts
+from recado.conversation.sending.results import Accounts, change_state, fail, settle
+from recado.conversation.sending.unknown import CALL_LIMIT, PULLS_AFTER, next_poll_at, with_times_reset
+from recado.conversation.transactions import Transaction
+from recado.conversation.values import Address
+from recado.core.errors import InvalidInput
+from recado.core.queue.job import Job
+from recado.core.queue.storage import endings, lanes, leases
+
+
+@dataclass(frozen=True, slots=True)
+class SendRules:
+    """What sending is told from outside: the accounts, the callbacks' references, the quiet time after an apology."""
+
+    accounts: Accounts
+    callback_ref: Callable[[UUID], str]
+    apology_quiet: timedelta = timedelta(minutes=10)
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """Make this create call now. Its attempt row is stored."""
+
+    attempt: Attempt
+    message: OutboundText
+
+
+@dataclass(frozen=True, slots=True)
+class Poll:
+    """Poll the provider's list for an attempt whose outcome is unknown."""
+
+    attempt: Attempt
+    message: OutboundText
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """Nothing can be done before this time has passed."""
+
+    delay: timedelta
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class JobEnded:
+    """The job is ended, or another worker's."""
+
+
+NextStep: TypeAlias = Call | Poll | Wait | JobEnded
+
+
+def next_step(tx: Transaction, job: Job, rules: SendRules) -> NextStep:
+    """Decide what to do next, and store the attempt if that is a call."""
+    lanes.lock_lanes(tx.uow, [job.lane])
+    if not leases.holds(tx.uow, job):
+        return JobEnded()
+    answer = Answers(tx.uow).require(answer_id_of(job))
+    if answer.state != "waiting":
+        endings.complete(tx.uow, job, tx.now)
+        return JobEnded()
+    parts = Parts(tx.uow).of(answer.id)
+    free_pair(tx, answer, parts)
+    part = next((part for part in parts if part.state != "accepted"), None)
+    if part is None:
+        settle(tx, job, lambda settlement: settlement.accepted(answer))
+        return JobEnded()
+    tried = Attempts(tx.uow).of_part(part.id)
+    last = tried[-1] if tried else None
+    if last is not None and last.state == "sending":  # Its worker died in the call.
+        last = change_state(tx, last, "unknown", code="interrupted")
+    if last is not None and last.state == "unknown":
+        last = with_times_reset(tx, last)
+        due_at = next_poll_at(last)
+        if due_at > tx.now:
+            return Wait(due_at - tx.now, "outcome of a send unknown")
+        return Poll(last, _outbound(answer, part, last, rules))
+    return _next_call(tx, job, answer, part, tried, rules)
+
+
+def free_pair(tx: Transaction, answer: Answer, parts: Sequence[Part]) -> None:
+    """Give up an attempt in flight whose part has been accepted by another, so that it holds up no other send."""
+    accepted = {part.id for part in parts if part.state == "accepted"}
+    busy = Attempts(tx.uow).in_flight(answer.lane)
+    if busy is not None and busy.part_id in accepted:
+        change_state(tx, busy, "unconfirmed")
+
+
+def _next_call(
+    tx: Transaction, job: Job, answer: Answer, part: Part, tried: Sequence[Attempt], rules: SendRules
+) -> NextStep:
+    if _stopped(tx, job, answer, rules):
+        return JobEnded()
+    paused = rules.accounts.paused_for(tx.uow, answer.address_id, tx.now)
+    if paused is not None:
+        return Wait(min(paused, sendable_until(tx.uow, answer) - tx.now), "the account is paused")
+    if Attempts(tx.uow).in_flight(answer.lane) is not None:
+        return Wait(PULLS_AFTER[0], "another send to this customer is not settled")
+    attempt = Attempt(
+        id=tx.ids.new(),
+        owner_id=answer.owner_id,
+        answer_id=answer.id,
+        part_id=part.id,
+        account_id=rules.accounts.behind(tx.uow, answer.address_id),
+        lane=answer.lane,
+        number=len(tried) + 1,
+        state="sending",
+        worker=job.lease_token,
+        started_at=tx.now,
+        deadline_at=tx.now + CALL_LIMIT,
+        pulls=0,
+        last_pull_at=None,
+        code=None,
+        detail=None,
+        finished_at=None,
+    )
+    Attempts(tx.uow).add(attempt)
+    return Call(attempt, _outbound(answer, part, attempt, rules))
+
+
+def _stopped(tx: Transaction, job: Job, answer: Answer, rules: SendRules) -> bool:
+    """Settle an answer that must not be sent. Return whether that was so."""
+    end = overtaken(tx, answer, rules.apology_quiet)
+    if end is not None:
+        settle(tx, job, end)
+        return True
+    reason = why_not(tx.uow, answer, tx.now)
+    if reason is None:
+        return False
+    fail(tx, job, answer, "refused" if reason == "unreachable" else "stopped", reason)
+    return True
+
+
+def _outbound(answer: Answer, part: Part, attempt: Attempt, rules: SendRules) -> OutboundText:
+    return OutboundText(
+        owner_id=answer.owner_id,
+        address_id=answer.address_id,
+        account_id=attempt.account_id,
+        from_address=Address(answer.from_address),
+        to_address=Address(answer.to_address),
+        text=part.text,
+        callback_ref=rules.callback_ref(attempt.id),
+    )
+
+
+def answer_id_of(job: Job) -> UUID:
+    """Return the answer that a send job is about."""
+    payload = job.payload
+    if not isinstance(payload, dict) or not isinstance(payload.get("answer"), str):
+        raise InvalidInput(f"job {job.id} carries no answer")
+    return UUID(payload["answer"])

@@ -1,0 +1,93 @@
+"""What may stop an answer before an attempt of it is stored. After that nothing stops the call.
+
+until when    24 hours after the newest inbound message on WhatsApp; 24 hours after it was written elsewhere
+a nudge       only while the conversation is still silent
+an agent      only while the agent holds the conversation and no person has written since
+an apology    at most one in a lane within the quiet time
+anybody       not when the account is closed, the contact has opted out or the time is over
+"""
+
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from typing import TypeAlias
+
+from recado.conversation.models import Answer, Conversation, Suppression
+from recado.conversation.repository import Contacts, Conversations, Messages
+from recado.conversation.sending.repository import Answers, Attempts
+from recado.conversation.settlement import Settlement
+from recado.conversation.transactions import Transaction
+from recado.conversation.values import Address
+from recado.core.database.unit_of_work import UnitOfWork
+from recado.identity.repository import owner_in
+
+WINDOW = timedelta(hours=24)
+"""WhatsApp's customer service window, counted from the newest inbound message; for SMS how long we keep trying."""
+
+Ending: TypeAlias = Callable[[Settlement], None]
+"""How an answer that is stopped is settled."""
+
+
+def overtaken(tx: Transaction, answer: Answer, apology_quiet: timedelta) -> Ending | None:
+    """Return how to settle an answer that events have overtaken, or None when it may still be sent."""
+    conversation = Conversations(tx.uow).require(answer.conversation_id)
+    if answer.id == conversation.nudge_id and not _still_silent(tx.uow, conversation):
+        return lambda settlement: settlement.taken_over(answer, "somebody has spoken since")
+    if answer.author in ("agent", "apology") and conversation.held_by != "agent":
+        why = f"held by {conversation.held_by} before it was sent"
+        return lambda settlement: settlement.taken_over(answer, why)
+    if answer.turn_id is not None and Answers(tx.uow).of_person_since(answer.lane, answer.created_at):
+        return lambda settlement: settlement.taken_over(answer, "a person has spoken since")
+    if answer.author == "apology":
+        first = Answers(tx.uow).latest_apology(answer.lane, tx.now - apology_quiet)
+        if first is not None:
+            return lambda settlement: settlement.already_apologised(answer, first)
+    return None
+
+
+def _still_silent(uow: UnitOfWork, conversation: Conversation) -> bool:
+    """Return whether a nudge still makes sense: the customer has not written, and no person has taken over."""
+    silent = conversation.status == "idle" and conversation.held_by == "agent"
+    return silent and not Messages(uow).unturned(conversation.lane)
+
+
+def why_not(uow: UnitOfWork, answer: Answer, now: datetime) -> Suppression | None:
+    """Return why an answer must not be sent now, whoever wrote it, or None."""
+    conversation = Conversations(uow).require(answer.conversation_id)
+    if owner_in(uow, answer.owner_id).closed_at is not None:
+        return "closed_account"
+    if Contacts(uow).require(conversation.contact_id).opted_out_at is not None:
+        return "opt_out"
+    if now < sendable_until(uow, answer):
+        return None
+    tried = Attempts(uow).of_answer(answer.id)
+    return "window_closed" if _has_window(answer) and not tried else "unreachable"
+
+
+def sendable_until(uow: UnitOfWork, answer: Answer) -> datetime:
+    """Return until when an answer may be sent. No wait is longer."""
+    newest = Messages(uow).newest(answer.conversation_id) if _has_window(answer) else None
+    return (answer.created_at if newest is None else newest.received_at) + WINDOW
+
+
+def _has_window(answer: Answer) -> bool:
+    return Address(answer.to_address).channel == "whatsapp"
+
+
+def why_not_replay(tx: Transaction, answer: Answer, *, force: bool) -> str | None:
+    """Return why a dead answer must not be sent again, or None. `force` overrides that a later one was answered."""
+    if answer.state not in ("unconfirmed", "refused"):
+        return f"the answer is {answer.state} by now"
+    conversation = Conversations(tx.uow).require(answer.conversation_id)
+    if conversation.held_by == "person" and answer.author != "person":
+        return "a person holds the conversation"
+    if answer.turn_id is not None:
+        group = Messages(tx.uow).of_turn(answer.turn_id)
+        if not group:
+            return "its messages belong to a newer turn"
+        later = Messages(tx.uow).later_outcomes(answer.lane, group[-1].id)
+        if None in later:
+            return "a later message of the same customer is being answered"
+        if later & {"answered", "superseded"} and not force:
+            return "a later message of the same customer was answered; --force sends this one all the same"
+    reason = why_not(tx.uow, answer, tx.now)
+    return None if reason is None else f"it cannot be sent now: {reason.replace('_', ' ')}"
