@@ -87,7 +87,7 @@ class PostgresServer:
     def launch(self) -> "subprocess.Popen[bytes]":
         """Start it; it answers when it has recovered."""
         settings = {"listen_addresses": "127.0.0.1", "port": self._port, "unix_socket_directories": ""}
-        settings |= {"max_connections": 500, "log_min_messages": "fatal"}
+        settings |= {"max_connections": 200, "log_min_messages": "fatal"}
         if not self._durable:
             settings |= {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
         settings |= self._settings

@@ -18,7 +18,7 @@ from sqlalchemy.exc import IntegrityError
 from recado.core.clock import FrozenClock, SystemClock
 from recado.core.database.postgres import writer
 from recado.core.database.postgres.connections import postgres_engine
-from recado.core.database.postgres.database import PostgresDatabase
+from recado.core.database.postgres.database import READERS, PostgresDatabase
 from recado.core.database.unit_of_work import UnitOfWork
 from recado.core.errors import StorageUnavailable
 from tests.support.patience import PATIENCE
@@ -116,6 +116,14 @@ class TestWriting:
         await things.write(lambda uow: uow.first(text("SELECT 1")), owner=None)
         await things.close()
         assert commits == ["changed"]
+
+    async def test_reads_go_over_as_many_connections_as_there_are_readers(self, things: PostgresDatabase) -> None:
+        for _ in range(5):
+            pids = await asyncio.gather(
+                *[things.read(lambda uow: uow.execute_raw("SELECT pg_backend_pid()"), owner=None) for _ in range(20)]
+            )
+        assert len({pid for [[pid]] in pids}) <= READERS
+        assert len(things._read_connections) <= READERS
 
     async def test_rings_after_the_commit(self, things: PostgresDatabase) -> None:
         with closing(things.open_connection()) as listener:

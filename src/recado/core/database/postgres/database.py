@@ -1,10 +1,9 @@
-"""PostgreSQL as a database: some writers' threads that share one inbox, each with a connection, and readers apart.
+"""PostgreSQL as a database: several writers' threads that share one inbox, each with a connection, and readers.
 
-Each group of inputs is one transaction, READ COMMITTED: what must not happen at the same time is kept apart by locks on
-lanes (`lanes.lock_lanes`), not by the database as a whole. What may be run again is: after a serialization failure or a
-deadlock, and after the connection was lost before the commit. A connection lost *in* the commit leaves open whether it
-took place; the server is asked about the transaction by its number, so nothing is stored twice and nothing that was
-stored is called lost.
+Each group of inputs is one READ COMMITTED transaction: locks on lanes (`lanes.lock_lanes`) keep apart what must not
+happen at the same time. A group runs again after a serialization failure or a deadlock, and when the connection was
+lost before the commit. A connection lost *during* the commit leaves open whether it was stored: the server is asked for
+the state of the transaction by its number, so nothing is stored twice and nothing that was stored is reported as lost.
 """
 
 import asyncio
@@ -48,7 +47,7 @@ READERS: Final = 4
 
 
 class PostgresDatabase(DatabaseWithInbox):
-    """Several hosts may share one; each process has its writers and readers, and no connection before it needs one."""
+    """PostgreSQL behind some writers' and readers' threads. Connections are made when they are first needed."""
 
     def __init__(
         self,
@@ -90,10 +89,10 @@ class PostgresDatabase(DatabaseWithInbox):
 
     @property
     def clock(self) -> Clock:
-        """The server's clock. It is asked here once, and waited for; later each write brings the time along.
+        """The server's clock. It is asked once and waited for; later each write brings the time along.
 
-        Raises `StorageUnavailable` when the server does not answer: with a wrong clock a process would take away the
-        leases of others.
+        Raises `StorageUnavailable` when the server does not answer: a process with a wrong clock would take leases away
+        from others.
         """
         if not self._clock_is_set:
             with closing(self.open_connection()) as connection:
@@ -121,7 +120,7 @@ class PostgresDatabase(DatabaseWithInbox):
         self._listeners.append(listener)
 
     def open_connection(self) -> "psycopg.Connection[tuple[object, ...]]":
-        """A bare connection of the caller's own, in autocommit (the delivery listens on it).
+        """Return a connection of the caller's own in autocommit mode (the wake-up source listens on it).
 
         Raises `StorageUnavailable` when the server does not answer.
         """
@@ -144,7 +143,7 @@ class PostgresDatabase(DatabaseWithInbox):
             role_connection.close()
 
     def _start(self) -> None:
-        """The writers' threads, with the first write: a process that only reads has none."""
+        """Start the writers' threads with the first write: a process that only reads has none."""
         if self._threads:
             return
         with self._starting:
@@ -175,7 +174,7 @@ class PostgresDatabase(DatabaseWithInbox):
         try:
             if not writer.run(group):
                 self._inbox.fail_older(self._outage, ConnectionLost(UNREACHABLE))
-        except Exception as error:  # The outermost loop of a thread that must not end: those who wait are told.
+        except Exception as error:  # The outermost loop of a thread that must not end: the callers get the error.
             log.exception("database.writer_failed")
             writer.close()
             for item in group:
@@ -183,7 +182,7 @@ class PostgresDatabase(DatabaseWithInbox):
             resolve_all(group)
 
     def _read(self, work: Callable[[UnitOfWork], T], owner: UUID | None, asked: float) -> T:
-        if time.monotonic() - asked > self._answer_seconds:  # Those before it have hung as long.
+        if time.monotonic() - asked > self._answer_seconds:  # The reads before this one have hung as long.
             raise Busy("too many reads are waiting for the database; try again")
         try:
             return self._read_once(work, owner)
@@ -193,12 +192,12 @@ class PostgresDatabase(DatabaseWithInbox):
         try:
             return self._read_once(
                 work, owner
-            )  # Once more: a server that has started again since is no reason to fail.
+            )  # Once more: a server that has restarted meanwhile is no reason to fail.
         except DBAPIError as error:
             raise as_storage_error(error) from error
 
     def _read_once(self, work: Callable[[UnitOfWork], T], owner: UUID | None) -> T:
-        role_connection: RoleConnection | None = getattr(self._local, "line", None)
+        role_connection: RoleConnection | None = getattr(self._local, "role_connection", None)
         if role_connection is None:
             role_connection = self._local.role_connection = RoleConnection(
                 self._engine, self._answer_seconds, read_only=True
