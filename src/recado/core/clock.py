@@ -9,7 +9,7 @@ from typing import Protocol
 
 
 class Clock(Protocol):
-    """Tells the time, always aware and always UTC, and a monotonic count of seconds for measuring spans."""
+    """Tell the time: `now` is aware and in UTC, `monotonic` counts seconds for measuring spans."""
 
     def now(self) -> datetime: ...
 
@@ -27,10 +27,10 @@ class SystemClock:
 
 
 class ServerClock:
-    """The clock of a server that several hosts share, as far as it is known: the machine's, set right by an offset.
+    """The clock of a server that several hosts share: the machine's clock, corrected by an offset.
 
-    Whoever talks to the server tells what it said, and no one else asks it: telling the time costs nothing and never
-    waits. Hosts whose clocks differ by an hour then agree on leases and due times to within a round trip.
+    Every answer of the server brings its time along, so reading this clock costs nothing and never waits. Hosts whose
+    own clocks differ by an hour then agree on leases and due times to within a round trip.
     """
 
     def __init__(self, host: Clock) -> None:
@@ -44,20 +44,20 @@ class ServerClock:
         return self._host.monotonic()
 
     def synchronize(self, server: datetime, asked: float, answered: float) -> None:
-        """The server's time, said between two moments of our monotonic clock.
+        """Correct the offset by the server's time, which it told between two readings of our monotonic clock.
 
-        What lies within the doubt that a round trip leaves changes nothing, so that the clock does not tremble.
+        A difference smaller than the uncertainty of the round trip is ignored, so that the clock does not jitter.
         """
         half = timedelta(seconds=(answered - asked) / 2)
         before, host, after = self._host.monotonic(), self._host.now(), self._host.monotonic()
         offset = server + half + timedelta(seconds=before - answered) - host
-        # This thread may have stood still between the two looks at our own clock; that is doubt, and no news.
+        # This thread may have been suspended between the two readings of our own clocks; that adds to the uncertainty.
         if abs(offset - self._offset) > half + timedelta(seconds=after - before):
             self._offset = offset
 
 
 class FrozenClock:
-    """A clock that moves only when told to: for tests, and for anything that must not depend on when it runs."""
+    """A clock that moves only by `advance` and `jump`: for tests, and for what must not depend on when it runs."""
 
     def __init__(self, at: datetime) -> None:
         if at.tzinfo is None:
@@ -76,5 +76,5 @@ class FrozenClock:
         self._monotonic += by.total_seconds()
 
     def jump(self, by: timedelta) -> None:
-        """As if it had been set: what measures spans goes on as before."""
+        """Change the time of day as if somebody had set the clock; `monotonic` stays."""
         self._now += by

@@ -1,8 +1,8 @@
-"""dependency-injector, without the web framework it would import.
+"""Import dependency-injector without the web framework that it would import.
 
 Its decorators know FastAPI's parameters, so it imports FastAPI where it finds it: a third of a second and 15 MB in
-every worker and every command. We use none of its decorators (decision 0006), so the import is answered with "not
-installed" while it loads.
+every worker and every command. We use none of its decorators (decision 0006), so FastAPI is made to look as if it were
+not installed while dependency-injector loads.
 """
 
 import sys
@@ -14,7 +14,10 @@ _OPTIONAL = ("fastapi.params", "starlette.requests")
 
 @contextmanager
 def _without_frameworks() -> Iterator[None]:
-    """None in `sys.modules` makes an import fail; modules that are loaded already stay as they are."""
+    """Make the optional modules fail to import:
+
+    None in `sys.modules` does that. Modules that are loaded already stay.
+    """
     hidden = [name for name in _OPTIONAL if name not in sys.modules]
     sys.modules.update(dict.fromkeys(hidden))  # type: ignore[arg-type]  # None is documented for this
     try:

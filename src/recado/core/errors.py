@@ -1,8 +1,8 @@
-"""The tree of errors that a person or another program may meet.
+"""The errors that a person or another program may meet.
 
-Each has a stable `code` (namespaced by the part that raises it), an HTTP `status`, and one sentence that says what is
-wrong and, where there is one, which variable or command mends it. Expected endings (a duplicate, a refusal by Twilio)
-are not errors; they are values.
+Each has a stable `code` (named after the module that raises it), an HTTP `status`, and one sentence that says what is
+wrong and, where there is one, which variable or command corrects it. Expected results (a duplicate, a refusal by the
+provider) are values and no errors.
 
     DomainError
     ├── NotFound            core.not_found        404
@@ -19,35 +19,35 @@ from typing import ClassVar
 
 
 class DomainError(Exception):
-    """Something a caller can understand went wrong; `str(error)` is one clear sentence."""
+    """An error that a caller can understand; `str(error)` is one clear sentence."""
 
     code: ClassVar[str] = "core.error"
     status: ClassVar[int] = 500
 
 
 class NotFound(DomainError):
-    """There is no such thing, or it belongs to somebody else: the two look the same on purpose."""
+    """The thing does not exist or belongs to another owner: the two cases look the same on purpose."""
 
     code = "core.not_found"
     status = 404
 
 
 class InvalidInput(DomainError):
-    """What was given cannot be used; the sentence says which part and what would do."""
+    """An input cannot be used; the sentence says which one and what would be accepted."""
 
     code = "core.invalid_input"
     status = 422
 
 
 class Conflict(DomainError):
-    """What was asked for does not fit the present state."""
+    """The request does not fit the present state."""
 
     code = "core.conflict"
     status = 409
 
 
 class Busy(DomainError):
-    """Too much is waiting for the database; nothing was stored, and trying again later is right."""
+    """Too many writes wait for the database. Nothing was stored; try again later."""
 
     code = "core.busy"
     status = 503
@@ -61,19 +61,22 @@ class StorageUnavailable(DomainError):
 
 
 class NotConfirmed(StorageUnavailable):
-    """The database was lost in mid-commit: whether this was stored is not known. Asking again stores nothing twice."""
+    """The connection was lost during a commit, so it is not known whether this was stored.
+
+    A repeat stores nothing twice.
+    """
 
     code = "core.not_confirmed"
 
 
 class BrokerLost(DomainError):
-    """The broker did not take wake-ups. Costs latency and nothing else: workers look at the table meanwhile."""
+    """The broker did not take wake-ups. This costs latency only: workers poll the table meanwhile."""
 
     code = "queue.broker_lost"
     status = 503
 
 
 class ConfigurationError(DomainError):
-    """A setting is missing or wrong; the sentence names the variable that mends it."""
+    """A setting is missing or wrong; the sentence names the variable."""
 
     code = "core.configuration"

@@ -1,7 +1,7 @@
-"""Every word the product itself says to a customer or an operator, in each language it speaks.
+"""Every text that the product itself sends to a customer or shows to an operator, in each language.
 
-Texts are data, so that a translator changes no code and a test can see that none is missing. What an owner wrote
-(its own apology, its agents' answers) is not here.
+Texts are data, so that a translator changes no code and a test can find a missing one. What an owner wrote (its own
+apology, its agents' answers) is not here.
 """
 
 from collections.abc import Mapping
@@ -15,7 +15,7 @@ DEFAULT_LOCALE: Final[Locale] = "pt-BR"
 
 
 class Text(StrEnum):
-    """What can be said; the first group is read by customers, the second by operators and agents."""
+    """The texts by name; the first group is read by customers, the second by operators and agents."""
 
     APOLOGY = "apology"
     HAND_OFF = "hand_off"
@@ -87,13 +87,13 @@ CATALOG: Final[Mapping[Locale, Mapping[Text, str]]] = {
 
 
 def translate(locale: str, key: Text, **values: object) -> str:
-    """The text for `key` in the language nearest to `locale`; `values` fill its {names}."""
+    """Return the text for `key` in the language nearest to `locale`; `values` fill its {names}."""
     text = CATALOG[nearest(locale)][key]
     return text.format(**values) if values else text
 
 
 def nearest(locale: str) -> Locale:
-    """The locale of ours that speaks the same language (`en-GB` is `en`, `pt` is `pt-BR`), else the default one."""
+    """Return the supported locale of the same language (`en-GB` gives `en`, `pt` gives `pt-BR`), else the default."""
     language = _language(locale)
     return next((ours for ours in LOCALES if _language(ours) == language), DEFAULT_LOCALE)
 

@@ -1,7 +1,7 @@
-"""Ids and chance, handed in like the time.
+"""Ids and random numbers, handed in like the time.
 
-Primary keys are UUIDv7 (RFC 9562): they sort by creation, so a B-tree of ten million rows is appended to instead of
-being hit everywhere (random keys wrote at 0.12 of the empty rate, ordered ones at 0.51).
+Primary keys are UUIDv7 (RFC 9562): they sort by creation, so a B-tree of ten million rows grows at its end instead of
+being written everywhere (random keys wrote at 0.12 of the empty rate, ordered ones at 0.51).
 """
 
 import random
@@ -18,16 +18,17 @@ SYSTEM_OWNER = UUID(int=0)
 
 
 class Ids(Protocol):
-    """Makes ids that are unique and, within one process, ever increasing."""
+    """Make ids that are unique and, within one process, increasing."""
 
     def new(self) -> UUID: ...
 
 
 class UuidV7:
-    """UUIDv7 with the 12 bits after the milliseconds used as a counter, so ids of one process never go backwards.
+    """UUIDv7 with the 12 bits after the milliseconds as a counter, so that ids of one process never go backwards.
 
-    A clock that jumps back keeps counting from the latest millisecond seen. Ids are unique, not secret: whatever must
-    not be guessed carries a MAC, so the random bits come from a generator seeded once instead of a system call each.
+    When the clock is set back, counting continues from the latest millisecond seen. Ids are unique, not secret: what
+    must not be guessed carries a MAC. So the random bits come from a generator seeded once instead of a system call
+    each.
     """
 
     def __init__(self, clock: Clock, random_bits: Callable[[int], int] | None = None) -> None:
@@ -71,16 +72,16 @@ class IdSource:
 
 
 class Chance(Protocol):
-    """A source of chance for jitter: `random()` in [0, 1)."""
+    """A source of random numbers for jitter: `random()` is in [0, 1)."""
 
     def random(self) -> float: ...
 
 
 def system_chance() -> Chance:
-    """Chance from the operating system."""
+    """Return random numbers from the operating system."""
     return random.SystemRandom()
 
 
 def jittered(value: float, chance: Chance, spread: float = 0.2) -> float:
-    """`value` changed by at most ± `spread` of itself."""
+    """Return `value` changed by at most ± `spread` of itself."""
     return value * (1 + spread * (2 * chance.random() - 1))

@@ -1,11 +1,12 @@
-"""What this process counts and times, as plain numbers in memory.
+"""Counters and timers of this process, as plain numbers in memory.
 
-Counting happens on the hot road and in the writer's thread, so it is an addition under a lock and nothing else; the
-library that writes Prometheus' text takes up to a third of a second to import and is needed only when somebody asks
-(`operations/exposition.py`). What happened in a transaction is counted after its commit: `UnitOfWork.count`.
+Counting happens on the path of every message and in the writer's thread, so it is an addition under a lock and nothing
+else; the library that writes Prometheus' text format takes up to a third of a second to import and is loaded when
+somebody asks (`operations/exposition.py`). What happened in a transaction is counted after its commit:
+`UnitOfWork.count`.
 
-A label's values are few and known beforehand: states, statuses, names of jobs, Twilio accounts that are stored. No
-phone number, name or text is ever one, or a single customer could be read from a dashboard, and a crowd would fill it.
+The values of a label are few and known beforehand: states, statuses, names of jobs, accounts that are stored. No phone
+number, name or text is ever one, or a single customer could be recognised on a dashboard.
 """
 
 import threading
@@ -17,12 +18,13 @@ from typing import Final, TypeAlias
 Labels: TypeAlias = tuple[str, ...]
 
 SECONDS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0)
-"""Up to the answer's deadline: a fast send and an agent at its limit are both told apart."""
+"""Upper bounds of the buckets. They reach the answer deadline, so that both a fast send and an agent at its limit are
+visible."""
 
 
 @dataclass(frozen=True, slots=True)
 class Counter:
-    """Something that happens. Its series for `known` labels begin at 0, so that the first one is seen as a rise."""
+    """An event that is counted. The series of `known` labels begin at 0, so that their first event shows as a rise."""
 
     name: str
     help: str
@@ -32,7 +34,7 @@ class Counter:
 
 @dataclass(frozen=True, slots=True)
 class Histogram:
-    """Something that takes time, in seconds."""
+    """A duration in seconds."""
 
     name: str
     help: str
@@ -41,7 +43,7 @@ class Histogram:
 
 @dataclass(slots=True)
 class Timed:
-    """How often something took how long: one place for each upper bound of `SECONDS`, and one beyond."""
+    """The durations seen so far, counted in one bucket for each upper bound of `SECONDS` and one beyond."""
 
     buckets: list[int] = field(default_factory=lambda: [0] * (len(SECONDS) + 1))
     total: float = 0.0
@@ -94,7 +96,7 @@ HISTOGRAMS: Final = (JOB_WAIT, JOB_RUN, AGENT_RUN)
 
 
 class Meters:
-    """The numbers of one process."""
+    """The counters and timers of one process."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -102,13 +104,13 @@ class Meters:
         self._timed: dict[Histogram, dict[Labels, Timed]] = {each: {} for each in HISTOGRAMS}
 
     def count(self, counter: Counter, *labels: str, by: float = 1.0) -> None:
-        """It has happened."""
+        """Add `by` to a counter."""
         with self._lock:
             series = self._counted[counter]
             series[labels] = series.get(labels, 0.0) + by
 
     def time(self, histogram: Histogram, *labels: str, seconds: float) -> None:
-        """It has taken so long; clocks of two machines may disagree, so less than nothing counts as nothing."""
+        """Record a duration. Clocks of two machines may disagree, so a negative one counts as zero."""
         seconds = max(0.0, seconds)
         with self._lock:
             timed = self._timed[histogram].setdefault(labels, Timed())
@@ -116,12 +118,12 @@ class Meters:
             timed.total += seconds
 
     def counted(self) -> Mapping[Counter, Mapping[Labels, float]]:
-        """Everything counted up to now."""
+        """Return all counters."""
         with self._lock:
             return {counter: dict(series) for counter, series in self._counted.items()}
 
     def timed(self) -> Mapping[Histogram, Mapping[Labels, Timed]]:
-        """Everything timed up to now."""
+        """Return all durations."""
         with self._lock:
             return {
                 histogram: {labels: Timed(list(timed.buckets), timed.total) for labels, timed in series.items()}

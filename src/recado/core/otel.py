@@ -1,8 +1,8 @@
 """Traces by OpenTelemetry, sent to a collector over OTLP (HTTP, protobuf).
 
-Where and how they are sent is told by OpenTelemetry's own variables (OTEL_EXPORTER_OTLP_ENDPOINT, OTEL_TRACES_SAMPLER,
-OTEL_SERVICE_NAME …), which everybody who runs a collector knows. Spans wait in memory for a thread that sends them;
-when the collector is away they are dropped, and nothing else waits for it.
+OpenTelemetry's own variables (OTEL_EXPORTER_OTLP_ENDPOINT, OTEL_TRACES_SAMPLER, OTEL_SERVICE_NAME …) say where and how
+spans are sent. Spans wait in memory for a thread that sends them; while the collector is away they are dropped, and
+nothing else waits for it.
 
 The library takes half a second to import, so only a process that traces imports this module.
 """
@@ -23,7 +23,7 @@ from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapProp
 from recado.core.tracing import Attribute, Span, SpanKind
 
 CLOSE_SECONDS: Final = 3.0
-"""How long the end of a process waits for its last spans."""
+"""How long the end of a process waits until its last spans are sent."""
 
 _KINDS: Final[Mapping[SpanKind, trace.SpanKind]] = {
     "server": trace.SpanKind.SERVER,
@@ -35,7 +35,7 @@ _PROPAGATOR: Final = TraceContextTextMapPropagator()
 
 
 def to_collector() -> SpanProcessor:
-    """Collects spans and sends them by OTLP, several at a time."""
+    """Return a processor that collects spans and sends them by OTLP, several at a time."""
     from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
     from opentelemetry.sdk.trace.export import BatchSpanProcessor
 
@@ -43,7 +43,7 @@ def to_collector() -> SpanProcessor:
 
 
 class OtelTraces:
-    """Spans of this process; see `recado.core.tracing`."""
+    """The spans of this process; see `recado.core.tracing`."""
 
     def __init__(self, processor: SpanProcessor) -> None:
         self._provider = TracerProvider(resource=_resource(), shutdown_on_exit=False)
@@ -74,11 +74,11 @@ class OtelTraces:
         ):
             try:
                 yield _OtelSpan(span)
-            except asyncio.CancelledError:  # A worker that is told to stop gives its jobs back unharmed.
+            except asyncio.CancelledError:  # A worker that is told to stop gives its jobs back, which is no error.
                 span.set_attribute("recado.cancelled", True)
                 raise
             except BaseException as error:
-                # Its text may quote a customer.
+                # The error's text may quote a customer.
                 span.set_status(trace.StatusCode.ERROR, type(error).__name__)
                 raise
 
@@ -89,7 +89,9 @@ class OtelTraces:
         self._run_bounded(self._provider.shutdown, CLOSE_SECONDS)
 
     def _run_bounded(self, step: Callable[[], object], seconds: float) -> None:
-        """The library waits as long as it takes for a collector that is away; this does not, nor a second time."""
+        """Run a step of the library in a thread and wait for `seconds` at most, and not while an earlier one still
+        runs. The library itself would wait as long as a collector is away.
+        """
         if self._sending is not None and self._sending.is_alive():
             return
         self._sending = threading.Thread(target=step, name="recado-traces", daemon=True)
@@ -112,7 +114,10 @@ class _OtelSpan:
 
 
 def _resource() -> Resource:
-    """As OpenTelemetry's variables say; `recado` when they do not."""
+    """Return the resource that OpenTelemetry's variables describe;
+
+    its service is `recado` unless they say otherwise.
+    """
     told = Resource.create({"service.version": version("recado")})
     unknown = str(told.attributes["service.name"]).startswith("unknown_service")
     return told.merge(Resource({"service.name": "recado"})) if unknown else told

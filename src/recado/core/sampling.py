@@ -1,7 +1,7 @@
-"""Lines of the log that outsiders can cause: the first of its kind is written, and then one every ten seconds.
+"""Limits log lines that outsiders can cause: the first of a kind is written, then one every ten seconds.
 
-A line for each refused request is a disk that an attacker fills: a flood of 1,400 a second wrote thirteen megabytes a
-minute. What is counted exactly is counted in the metrics; a line of the log says how many it stands for.
+A line for each refused request would let an attacker fill the disk: a flood of 1,400 a second wrote thirteen megabytes
+a minute. Exact numbers are in the metrics; a log line says how many events it stands for.
 
     times = self._samples.admit("webhook.forbidden", account, why)
     if times:
@@ -18,9 +18,9 @@ MAX_KINDS: Final = 200
 
 
 class LogSampler:
-    """Says which of many like lines are to be written. A kind's names must not be an outsider's words.
+    """Decide which of many similar lines are written. A kind must not contain an outsider's words.
 
-    More than `MAX_KINDS` within the time are taken for one kind, so that many kinds cannot do what many lines may not.
+    More than `MAX_KINDS` kinds within the time are treated as one, so that many kinds cannot fill the log either.
     """
 
     def __init__(self, clock: Clock, every: float = EVERY_SECONDS) -> None:
@@ -30,7 +30,7 @@ class LogSampler:
         self._kinds: dict[tuple[str, ...], _Kind] = {}
 
     def admit(self, *kind: str) -> int:
-        """0: say nothing. Else say it, and that it stands for so many, this one included."""
+        """Return 0 for a line that must not be written, else the number of events that the line stands for."""
         now = self._clock.monotonic()
         with self._lock:
             known = self._kinds.get(kind)

@@ -1,9 +1,9 @@
-"""Logs that can be shown to anybody: one JSON object a line, without a customer's words, numbers or a secret.
+"""Logs that can be shown to anybody: one JSON object a line, without customers' words, whole numbers or secrets.
 
-Nobody remembers at each of a thousand log calls what must not be told, so it is taken out in one place, behind every
-call, that of other libraries included: keys that name a text or a secret are dropped, whole phone numbers keep their
-last four digits, and exceptions tell their type and place, but what they quote only if they are ours. What this cannot
-know is a customer's bare words inside a sentence: log ids, and count or measure the rest.
+Nobody remembers at each of a thousand log calls what must not be logged. So it is removed in one place, behind every
+call, also those of other libraries: keys that name a text or a secret are dropped, phone numbers keep their last four
+digits, and an exception is logged with its type and place but with what it quotes only if it is ours. A customer's bare
+words inside a sentence cannot be recognised here: log ids, and count or measure the rest.
 """
 
 import datetime as dt
@@ -25,15 +25,15 @@ from recado.core.errors import ConfigurationError, DomainError
 LEVELS: Final[Mapping[str, int]] = {"debug": 10, "info": 20, "warning": 30, "error": 40}
 
 _QUIETED: Final = ("httpx2", "httpcore2", "opentelemetry.util.re")
-"""They log whole URLs, in whose path or query an owner's key may be, and headers that cannot be read."""
+"""They log whole URLs, which may contain an owner's key, and headers that cannot be read."""
 
 Loggable: TypeAlias = str | int | float | bool | list["Loggable"] | dict[str, "Loggable"] | None
 
 
 def configure_logging(level: str, stream: TextIO, clock: Clock) -> None:
-    """Send what this process logs, from `level` on, to `stream`: JSON lines, or colours on a terminal.
+    """Send the log of this process, from `level` on, to `stream`: JSON lines, or colours on a terminal.
 
-    Called once, at start, before anything is logged; a second call replaces the first.
+    Called once at start, before anything is logged; a second call replaces the first.
     """
     if level not in LEVELS:
         raise ConfigurationError(f"RECADO_LOG_LEVEL must be one of {', '.join(LEVELS)}, not {level!r}")
@@ -65,7 +65,7 @@ def _chain(stream: TextIO, clock: Clock) -> list[Processor]:
 
 
 class _LogWriter:
-    """Where finished lines go. A stream that was closed meanwhile takes them silently: logging must not raise."""
+    """Write finished lines to a stream. A closed stream drops them silently: logging must not raise."""
 
     def __init__(self, stream: TextIO, name: str | None = None) -> None:
         self._stream = stream
@@ -81,7 +81,7 @@ class _LogWriter:
 
 
 class _OtherLibraries(logging.Handler):
-    """Takes what libraries log in the standard way through the same processors."""
+    """Send what other libraries log in the standard way through the same processors."""
 
     def __init__(self, lines: _LogWriter, chain: list[Processor]) -> None:
         super().__init__()
@@ -109,13 +109,15 @@ _TRACES: Final = frozenset(["trace", "trace_id", "span_id"])
 
 
 def scrub(_logger: object, _method: str, event: EventDict) -> EventDict:
-    """The event without bodies, tokens and whole phone numbers, all of it plain JSON values."""
+    """Return the event without bodies, tokens and whole phone numbers, as plain JSON values."""
     return {_masked_key(key): _clean(value, key) for key, value in event.items() if not _is_secret(key)}
 
 
 @functools.lru_cache(maxsize=1_000)
 def _is_secret(key: str) -> bool:
-    """Whether a key names a text or a secret: by itself or by its last word (`message_body`, `X-Twilio-Signature`)."""
+    """Return whether a key names a text or a secret, by itself or by its last word (`message_body`,
+    `X-Twilio-Signature`).
+    """
     name = key.lower().replace("-", "_")
     return name in _SECRET_NAMES or name.rpartition("_")[2] in _SECRET_WORDS
 
@@ -148,15 +150,16 @@ def _as_text(value: object) -> str:
 
 _GAP: Final = r"(?:[ ().\-\u00a0]|%20)"
 _PHONE: Final = re.compile(rf"(?:\+|%2[Bb]){_GAP}*\d(?:{_GAP}{{0,3}}\d){{7,}}")
-# Twilio's WaId is a number without its plus. Ids, fractions and times are no numbers that stand alone.
+# WaId is a number without its plus sign. Ids, fractions and times do not stand alone like this.
 _BARE_PHONE: Final = re.compile(r"(?<![\w.+%-])[1-9]\d{10,14}(?![\w-])")
 _AUTH_TOKEN: Final = re.compile(r"(?<!\w)[0-9a-fA-F]{32}(?!\w)")
 _BEARER: Final = re.compile(r"\b(Bearer|Basic)\s+[\w.~+/=-]+", re.IGNORECASE)
-# One that does not end is hidden to the line's end: none is told in part, and none is looked at again from its middle,
-# which took seconds where 20 kB of `\"` were quoted.
+# An unfinished quotation is hidden up to the end of the line. The possessive match never starts again inside a
+# quotation, which took seconds for 20 kB of quoted `\"`.
 _QUOTED: Final = r"""b?"(?:(?:[^"\\]|\\.)*+"|[^\n]*)|b?'(?:(?:[^'\\]|\\.)*+'|[^\n]*)"""
 _NO_DIGIT: Final = re.compile(r"%2[0Bb]|\D")
-# `text='…'` in the repr of an object, `"body": "…"` in JSON, `Body=…` in a form: without quotes, to the line's end.
+# `text='…'` in the repr of an object, `"body": "…"` in JSON, `Body=…` in a form; without quotes, up to the end of the
+# line.
 _NAMED_SECRET: Final = re.compile(
     r"(?<![A-Za-z])((?:body|text|authtoken|token|password|signature|authorization|secret|api_?key|secret_key|input_value)"
     rf"[\"']?\s*[=:]\s*)(?:{_QUOTED}|[^\s\"'][^\n]*)",
@@ -165,7 +168,7 @@ _NAMED_SECRET: Final = re.compile(
 
 
 def _masked(text: str) -> str:
-    """`text` with its phone numbers cut to four digits and its secrets hidden."""
+    """Return `text` with its phone numbers cut to four digits and its secrets hidden."""
     if "=" in text or ":" in text:
         text = _NAMED_SECRET.sub(r"\1[hidden]", text)
     text = _BEARER.sub(r"\1 [hidden]", text)
@@ -188,7 +191,7 @@ _MAX_QUOTED: Final = 10_000
 
 
 def _exceptions(_logger: object, _method: str, event: EventDict) -> EventDict:
-    """`exc_info` as text: where it went wrong, without a line of what was there."""
+    """Replace `exc_info` by a text: the type and the place of the error, without values."""
     rest = {key: value for key, value in event.items() if key != "exc_info"}
     error = _exception_in(event.get("exc_info"))
     return rest if error is None else {**rest, "exception": "\n".join(_described(error))}
@@ -207,7 +210,7 @@ def _exception_in(exc_info: object) -> BaseException | None:
 
 
 def _described(error: BaseException, depth: int = 0) -> Iterator[str]:
-    """The error, what it grew from, and the members of a group."""
+    """Yield the lines for the error, for its cause, and for the members of a group."""
     yield f"{type(error).__qualname__}: {_error_text(error)}"
     yield from _frames(error.__traceback__)
     if depth >= 8:
@@ -228,7 +231,10 @@ def _frames(traceback: TracebackType | None) -> Iterator[str]:
 
 
 def _error_text(error: BaseException) -> str:
-    """What the error says. Others' errors quote what they were given, and a driver adds the parameters below."""
+    """Return the error's message.
+
+    Errors of others quote what they were given, and a driver adds parameters below: both go.
+    """
     text = str(error)
     if isinstance(error, DomainError | OSError):
         return text

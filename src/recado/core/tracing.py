@@ -1,11 +1,11 @@
-"""Follows one message through the processes that handle it: from its webhook to the last tick of its answer.
+"""Follows one message through the processes that handle it, from its webhook to the settling of its answer.
 
-A span is a stretch of work; spans that belong together share a trace. What connects two processes is a line of text
-(`traceparent`, W3C Trace Context): the job's row carries it across the queue, and the address that Twilio calls back
-across Twilio. So the domain hands on a text and knows no tracer, and a message is followed the same with every backend.
+A span is a piece of work; spans that belong together share a trace. A line of text connects two processes
+(`traceparent`, W3C Trace Context): the job's row carries it across the queue, and the callback URL carries it across
+the provider. So the domain hands on a text and knows no tracer, and every backend is traced the same way.
 
-Spans tell ids, names and how something ended, never a customer's words or numbers: they leave the house. Unless
-`RECADO_TRACING` is on there is `NoTraces`, which costs less than a microsecond.
+Spans contain ids, names and results, never a customer's words or numbers: they leave the installation. Unless
+`RECADO_TRACING` is on, `NoTraces` is used, which costs less than a microsecond.
 """
 
 import re
@@ -13,7 +13,7 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import Final, Literal, Protocol, TypeAlias
 
 SpanKind: TypeAlias = Literal["server", "consumer", "client", "internal"]
-"""Somebody called us, a job was taken from the line, we call somebody, none of these."""
+"""Somebody called us, a job was claimed, we call somebody, none of these."""
 Attribute: TypeAlias = str | int | float | bool
 
 WEBHOOK: Final = "twilio.webhook"
@@ -27,42 +27,42 @@ _TRACEPARENT: Final = re.compile(r"00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16
 
 
 def traceparent_in(text: str | None) -> str | None:
-    """The text if it is a `traceparent` that we can go on from, else None: it may come from anywhere."""
+    """Return the text if it is a valid `traceparent`, else None: it may come from anywhere."""
     return text if text is not None and _TRACEPARENT.fullmatch(text) else None
 
 
 class Span(Protocol):
-    """A stretch of work that is going on."""
+    """A piece of work in progress."""
 
     @property
     def traceparent(self) -> str | None:
-        """What another process needs to go on from here; None when nobody traces."""
+        """The text with which another process continues the trace; None without tracing."""
         ...
 
     def note(self, **attributes: Attribute) -> None:
-        """Tell something of it that was not known when it began; names get `recado.` in front."""
+        """Add attributes that were not known at the start; each name gets the prefix `recado.`."""
         ...
 
 
 class Traces(Protocol):
-    """Where spans go. An exception that leaves one marks it as failed, with the error's type and none of its text."""
+    """Where spans go. An exception that leaves a span marks it failed, with the error's type, without its text."""
 
     def begin(
         self, name: str, kind: SpanKind, after: str | None, **attributes: Attribute
     ) -> AbstractContextManager[Span]:
-        """The first span of this process: it goes on from `after`, or begins a trace of its own."""
+        """Start the first span of this process: it continues the trace `after`, or starts a new one."""
         ...
 
     def within(self, name: str, kind: SpanKind, **attributes: Attribute) -> AbstractContextManager[Span]:
-        """A part of the span that is going on here."""
+        """Start a child of the current span."""
         ...
 
     def flush(self, seconds: float) -> None:
-        """Send what waits; blocks for so long at most, and raises nothing."""
+        """Send waiting spans; block for `seconds` at most and raise nothing."""
         ...
 
     def close(self) -> None:
-        """Send what waits, and end."""
+        """Send waiting spans and stop."""
         ...
 
 
@@ -79,7 +79,7 @@ _NULL_SPAN: Final[nullcontext[Span]] = nullcontext(_NullSpan())
 
 
 class NoTraces:
-    """Nobody traces. What came in from outside is not handed on either."""
+    """Tracing is off. A trace that came in from outside is not continued either."""
 
     def begin(
         self,

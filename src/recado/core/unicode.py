@@ -1,4 +1,4 @@
-"""Unicode's normal forms, in time that grows with the text and no faster.
+"""Unicode's normal forms, in time that grows linearly with the text.
 
 The standard library sorts each run of combining marks by insertion, so one letter with a hundred thousand accents keeps
 it busy for a minute. Runs are therefore cut to the thirty that Unicode calls stream-safe; no language needs more.
@@ -14,7 +14,7 @@ MAX_MARKS: Final = 30
 
 
 def normalized(form: NormalForm, text: str) -> str:
-    """`text` in a normal form, with at most `MAX_MARKS` marks on each letter."""
+    """Return `text` in a normal form, with at most `MAX_MARKS` marks on each letter."""
     return text if text.isascii() else unicodedata.normalize(form, _stream_safe(text))
 
 
@@ -32,5 +32,5 @@ def _stream_safe(text: str) -> str:
 
 @lru_cache(maxsize=4_096)
 def _is_mark(letter: str) -> bool:
-    """Also a letter that becomes a mark, such as the sound mark of narrow katakana."""
+    """Return whether a letter is a mark or becomes one, such as the sound mark of narrow katakana."""
     return unicodedata.combining(unicodedata.normalize("NFKD", letter)[0]) != 0

@@ -1,4 +1,4 @@
-"""What can go wrong with owners and their users.
+"""Errors about owners and their users.
 
 EmailTaken       identity.email_taken       409
 PasswordRefused  identity.password_refused  422
@@ -14,6 +14,6 @@ class EmailTaken(Conflict):
 
 
 class PasswordRefused(InvalidInput):
-    """The password is too short, too long, or one that everybody tries first."""
+    """The password is too short, too long, or among those that attackers try first."""
 
     code = "identity.password_refused"

@@ -1,10 +1,10 @@
-"""The keys that are stored: a data key and a lane salt for each owner, and keys of the whole installation.
+"""The stored keys: a data key and a lane salt of each owner, and the keys of the whole installation.
 
     RECADO_SECRET_KEY ─seals─▶ an owner's data key ─seals─▶ its lane salt, its tokens and API keys
                       └─seals─▶ the keys of the installation (`system_keys`), such as the one of callbacks
 
-All of them are random and made once, an owner's with its registration. Nothing that outlasts a change of
-RECADO_SECRET_KEY is derived from it: only the wrapping of the keys changes then, never a key itself.
+All of them are random and made once, an owner's at its registration. No lasting key is derived from RECADO_SECRET_KEY:
+when it changes, the keys stay and are only sealed again.
 """
 
 import secrets
@@ -28,14 +28,14 @@ _CHANGED: Final = "the row was changed or moved; set it again"
 
 @dataclass(frozen=True, slots=True)
 class OwnerKeys:
-    """One owner's keys, opened. `sealer` seals with the data key; it seals and opens everything else of the owner."""
+    """One owner's keys, opened. `sealer` uses the data key and seals everything else of the owner."""
 
     sealer: Sealer = field(repr=False)
     lane_salt: bytes = field(repr=False)
 
 
 class KeyRing:
-    """Makes owners' keys and opens them, with the key that people set."""
+    """Make owners' keys, and open them with RECADO_SECRET_KEY."""
 
     def __init__(self, sealer: Sealer, random_bytes: Callable[[int], bytes] = secrets.token_bytes) -> None:
         self._sealer = sealer
@@ -66,7 +66,10 @@ class KeyRing:
 
 
 class SystemKeys:
-    """Keys of the installation, each made when it is first asked for and the same for all processes from then on."""
+    """Keys of the installation.
+
+    Each is made when it is first needed, and is the same for all processes from then on.
+    """
 
     def __init__(
         self,
@@ -92,7 +95,7 @@ class SystemKeys:
         found = await self._database.read(lambda uow: SystemKeyRows(uow).get(name), owner=None)
         if found is not None:
             return found
-        # Two processes may come here at once: the first to store decides, and both use what is stored.
+        # Several processes may come here at once: the key that is stored first counts, and all of them use it.
         sealed = self._sealer.seal_bytes(self._random_bytes(KEY_BYTES), owner=SYSTEM_OWNER, field=_field(name))
         key_id, now = self._sealer.key_id, self._clock.now()
         return await self._database.write(

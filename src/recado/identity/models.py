@@ -13,20 +13,20 @@ from recado.core.i18n import DEFAULT_LOCALE, LOCALES, Text, translate
 from recado.core.unicode import normalized
 
 SendPolicy: TypeAlias = Literal["prefer_silence", "prefer_delivery"]
-"""What to do when nobody can tell whether a message went out: leave it, or risk sending it twice."""
+"""What to do when it cannot be found out whether a message was sent: give up, or risk sending it twice."""
 
 Role: TypeAlias = Literal["admin", "operator", "viewer"]
 """An admin changes settings, an operator answers customers, a viewer only reads."""
 
 STOP_WORDS: Final = (
-    # What Twilio itself takes as an opt-out …
+    # Twilio itself takes these as an opt-out.
     *("STOP", "STOPALL", "UNSUBSCRIBE", "CANCEL", "END", "QUIT", "REVOKE", "OPTOUT"),
-    # … and what people write in Portuguese and Spanish.
+    # These are what people write in Portuguese and Spanish.
     *("PARAR", "PARE", "SAIR", "CANCELAR", "DESCADASTRAR", "REMOVER"),
     *("DETENER", "ALTO", "SALIR", "CANCELAR SUSCRIPCIÓN", "DARSE DE BAJA", "BAJA"),
 )
 START_WORDS: Final = (
-    # YES is among Twilio's own words: whom Twilio lets in again must not stay shut out here.
+    # YES is among Twilio's own words: a customer whom Twilio lets in again must not stay opted out here.
     *("START", "UNSTOP", "YES"),
     *("INICIAR", "VOLTAR", "COMEÇAR", "COMENZAR", "VOLVER", "REANUDAR"),
 )
@@ -38,7 +38,7 @@ _EMAIL: Final = re.compile(r"\A[^\s@]+@[^\s@]+")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Owner:
-    """An organisation: how its customers are spoken to when no agent speaks."""
+    """An organisation, and how it speaks to its customers when no agent speaks."""
 
     id: UUID
     name: str
@@ -48,7 +48,7 @@ class Owner:
     apology_text: str | None = None
     handoff_text: str | None = None
     nudge_text: str | None = None
-    """What a customer reads who has fallen silent; None: nothing."""
+    """What a customer reads who has not written for a while; None sends nothing."""
     send_policy: SendPolicy = "prefer_silence"
     stop_words: Sequence[str] | None = None
     start_words: Sequence[str] | None = None
@@ -60,20 +60,20 @@ class Owner:
 
     @property
     def apology(self) -> str:
-        """What a customer reads when the agent failed for good."""
+        """The text that a customer reads when the agent failed for good."""
         return self.apology_text or translate(self.locale, Text.APOLOGY)
 
     @property
     def hand_off_notice(self) -> str:
-        """What a customer reads when a person is called."""
+        """The text that a customer reads when a person is called."""
         return self.handoff_text or translate(self.locale, Text.HAND_OFF)
 
     def is_stop_word(self, text: str) -> bool:
-        """Whether the whole message is a word that means: write to me no more."""
+        """Return whether the whole message is a word that opts out."""
         return _is_one_of(text, STOP_WORDS if self.stop_words is None else self.stop_words)
 
     def is_start_word(self, text: str) -> bool:
-        """Whether the whole message is a word that takes an opt-out back."""
+        """Return whether the whole message is a word that lifts an opt-out."""
         return _is_one_of(text, START_WORDS if self.start_words is None else self.start_words)
 
 
@@ -103,7 +103,7 @@ class User:
 
 
 def normalized_email(text: str) -> str:
-    """The one spelling of an e-mail address: capitals and the ways to write an accent do not make another person."""
+    """Return the one stored spelling of an e-mail address: without capitals and with composed accents."""
     if len(text) > 1_000:
         raise InvalidInput(f"{text[:60]!r} … is not an e-mail address")
     email = normalized("NFKC", text).strip().casefold()
@@ -113,7 +113,7 @@ def normalized_email(text: str) -> str:
 
 
 def valid_name(text: str) -> str:
-    """An organisation's name without blanks around it."""
+    """Return an organisation's name without blanks around it."""
     name = " ".join(text.split())
     if not 1 <= len(name) <= 200 or not name.isprintable():
         raise InvalidInput("the name must have 1 to 200 characters that can be seen")
@@ -127,7 +127,7 @@ def valid_locale(text: str) -> str:
 
 
 def valid_text(text: str | None) -> str | None:
-    """A text of the owner's; an empty one means the product's own again."""
+    """Return an owner's text; an empty one means the product's own text again."""
     text = (text or "").strip()
     if len(text) > _TEXT_LIMIT:
         raise InvalidInput(f"the text has {len(text)} characters; {_TEXT_LIMIT} fit into one message")
@@ -143,14 +143,14 @@ def valid_policy(text: str) -> str:
 
 
 def valid_words(words: Iterable[str] | None) -> list[str] | None:
-    """Words of the owner's, each once; None means the product's own again."""
+    """Return the owner's words, each once; None means the product's own words again."""
     if words is None:
         return None
     given = [word.strip() for word in words if word.strip()]
     if len(given) > _WORD_LIMIT or any(len(word) > _WORD_LIMIT for word in given):
         raise InvalidInput(f"give at most {_WORD_LIMIT} words of at most {_WORD_LIMIT} characters")
     for word in given:
-        if not _normalized(word):  # It would be kept, and no message would ever be it.
+        if not _normalized(word):  # No message would ever be equal to it.
             raise InvalidInput(f"{word!r} has no letters and no digits, by which words are told")
     return list({_normalized(word): word for word in given}.values())
 
@@ -161,7 +161,10 @@ def _is_one_of(text: str, words: Iterable[str]) -> bool:
 
 
 def _normalized(text: str) -> str:
-    """A message as it is compared: `  Começar! ` is `comecar`. Long ones are no keyword and not worth the work."""
+    """Return a message in the form in which it is compared:
+
+    ` Começar! ` becomes `comecar`. A long text is no keyword and gives an empty one.
+    """
     if len(text) > 4 * _WORD_LIMIT:
         return ""
     letters = normalized("NFKD", text).casefold()

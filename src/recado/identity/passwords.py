@@ -1,8 +1,8 @@
-"""Passwords: hashed with argon2id, away from the event loop, and refused when everybody tries them first.
+"""Passwords: hashed with argon2id outside the event loop, and refused when attackers try them first.
 
-There are no rules of composition, for they make passwords worse; what counts is length, and not being among the ones
-that are guessed in the first minute. That list is made rather than kept: the words people choose, the endings they put
-behind them, runs of keys and repetitions come to some six thousand, in the three languages our users speak.
+There are no rules of composition, for they make passwords worse. What counts is the length, and not being among the
+passwords that are guessed in the first minute. Their list is generated: the words people choose, the endings they
+append, rows of keys and repetitions are some six thousand, in the three languages of our users.
 """
 
 import asyncio
@@ -23,21 +23,21 @@ T = TypeVar("T")
 
 MIN_LENGTH: Final = 8
 MAX_LENGTH: Final = 1_024
-"""Far above what anybody types; without an end, hashing a megabyte would be an attack."""
+"""Far above what anybody types. Without a limit, hashing a megabyte would be an attack."""
 
 
 @dataclass(frozen=True, slots=True)
 class PasswordCheck:
-    """Whether the password is right, and the hash to store instead when the old one is weaker than today's."""
+    """Whether the password is right, and a new hash to store when the old one is weaker than today's."""
 
     right: bool
     new_hash: str | None = None
 
 
 class Passwords:
-    """Hashes and verifies; by default as RFC 9106 advises for small machines (64 MiB, 3 passes, 4 lanes).
+    """Hash and verify passwords, by default as RFC 9106 advises for small machines (64 MiB, 3 passes, 4 lanes).
 
-    Two at a time: each takes 64 MiB, and whoever sends a hundred sign-ins at once must not take six gigabytes.
+    Two at a time: each takes 64 MiB, and a hundred sign-ins at once must not take six gigabytes.
     """
 
     def __init__(self, hasher: PasswordHasher | None = None) -> None:
@@ -45,12 +45,15 @@ class Passwords:
         self._threads = ThreadPoolExecutor(2, thread_name_prefix="recado-password")
 
     async def hash(self, password: str, *, about: str = "") -> str:
-        """The hash to store; raises `PasswordRefused`. `about` is an e-mail address that it must not be."""
+        """Return the hash to store;
+
+        raises `PasswordRefused`. `about` is an e-mail address that the password must not be.
+        """
         plain = acceptable_password(password, about=about)
         return await self._in_thread(lambda: self._hasher.hash(plain))
 
     async def verify(self, password: str, password_hash: str | None) -> PasswordCheck:
-        """The verdict; without a hash (nobody of that name) it is wrong, after as long a wait as any other."""
+        """Return whether the password is right. Without a hash (an unknown user) it is wrong, after as long a wait."""
         return await self._in_thread(lambda: self._check(_normalized(password), password_hash))
 
     def _check(self, plain: str, password_hash: str | None) -> PasswordCheck:
@@ -74,7 +77,7 @@ class Passwords:
 
 
 def acceptable_password(password: str, *, about: str = "") -> str:
-    """The password in the spelling that is hashed; raises `PasswordRefused` with what would do."""
+    """Return the password in the spelling that is hashed; raises `PasswordRefused` with what would be accepted."""
     plain = _normalized(password)
     if len(plain) < MIN_LENGTH:
         raise PasswordRefused(f"the password needs at least {MIN_LENGTH} characters; 15 or more are better")
@@ -87,18 +90,18 @@ def acceptable_password(password: str, *, about: str = "") -> str:
 
 
 def _normalized(password: str) -> str:
-    """One spelling for what looks the same: keyboards write an é in two ways."""
+    """Return one spelling for texts that look the same: keyboards write an é in two ways."""
     return normalized("NFKC", password)
 
 
 def _is_repetition(text: str) -> bool:
-    """`aaaaaaaa`, `abababab`, `12341234`: a piece of at most four, over and over."""
+    """Return whether a text repeats a piece of at most four characters: `aaaaaaaa`, `abababab`, `12341234`."""
     return any(text == (text[:size] * len(text))[: len(text)] for size in range(1, 5))
 
 
 # --- What everybody tries ---------------------------------------------------------------------------------------------
 
-# What a login page suggests; keys that lie side by side; love, faith, football, names and animals.
+# What a login page suggests; rows of keys; love, faith, football, names and animals.
 _WORDS: Final = """
 password passw0rd p@ssw0rd p@ssword pass senha senhas contrasena contraseña clave admin administrador administrator
 root user usuario usuário login guest teste test demo default master changeme mudar trocar acesso access welcome
@@ -124,13 +127,13 @@ _RUNS: Final = ("01234567890123456789", "abcdefghijklmnopqrstuvwxyz", "qwertyuio
 
 @functools.cache
 def common_passwords() -> frozenset[str]:
-    """Those long enough to be accepted otherwise."""
+    """Return the common passwords that are long enough to be accepted otherwise."""
     combined = (word + ending for word, ending in itertools.product(_WORDS.split(), ["", *_ENDINGS.split()]))
     return frozenset(each for each in itertools.chain(combined, _runs()) if len(each) >= MIN_LENGTH)
 
 
 def _runs() -> Iterator[str]:
-    """Every stretch of a row of keys, forwards and backwards."""
+    """Yield every stretch of a row of keys, forwards and backwards."""
     for row in itertools.chain(_RUNS, (run[::-1] for run in _RUNS)):
         for start, end in itertools.combinations(range(len(row) + 1), 2):
             yield row[start:end]

@@ -1,4 +1,4 @@
-"""Owners and users, asked for in words."""
+"""The queries for owners, users and keys."""
 
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -32,11 +32,11 @@ class Owners(Repository[Owner]):
     noun = "owner"
 
     def register(self, owner: Owner, keys: SealedOwnerKeys) -> None:
-        """Store a new owner with its keys, without which an owner cannot be."""
+        """Store a new owner together with its keys."""
         self._uow.run(_NEW_OWNER, **asdict(owner) | asdict(keys))
 
     def in_order(self) -> Sequence[Owner]:
-        """Every owner, the oldest first."""
+        """Return every owner, the oldest first."""
         return self._many(_OWNERS)
 
 
@@ -83,7 +83,7 @@ class Users(OwnedRepository[User]):
 
 
 class AllUsers(Repository[User]):
-    """The users of every owner: for signing in, where the owner is not known yet, and for whoever runs the server."""
+    """The users of all owners: for signing in, where the owner is not known yet, and for operators."""
 
     table = users
     entity = User
@@ -97,5 +97,5 @@ class AllUsers(Repository[User]):
 
 
 def owner_in(uow: UnitOfWork, owner_id: UUID) -> Owner:
-    """The owner, inside another module's unit of work; raises `NotFound`."""
+    """Return the owner, inside another module's unit of work; raises `NotFound`."""
     return Owners(uow).require(owner_id)

@@ -1,6 +1,6 @@
-"""Organisations and their people: registering, changing, listing, closing.
+"""Organisations and their people: register, change, list, close.
 
-An organisation without a user could never be entered, and a user without one belongs to nobody: the two are born in one
+An organisation without a user could never be entered, and a user without one belongs to nobody: both are made in one
 unit of work. Hashing a password takes a tenth of a second, so it is done before any transaction is open.
 """
 
@@ -38,7 +38,7 @@ from recado.identity.tables import owners, users
 
 
 class _Unset(Enum):
-    """Told apart from None, which means: back to the product's own."""
+    """The default of a change. It differs from None, which restores the product's own text."""
 
     UNSET = "unset"
 
@@ -49,7 +49,7 @@ UNSET: Final = _Unset.UNSET
 
 @dataclass(frozen=True, slots=True)
 class Registration:
-    """Who registers: the organisation, and the first person, who may do everything in it."""
+    """A registration: the organisation, and its first person, who may do everything in it."""
 
     name: str
     email: str
@@ -65,7 +65,7 @@ class Registered:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OwnerChanges:
-    """What is to be changed; what is not named stays. None gives a text or list back to the product."""
+    """The values to change; what is not named stays. None restores the product's own text or list."""
 
     name: str | Unset = UNSET
     email: str | Unset = UNSET
@@ -79,7 +79,7 @@ class OwnerChanges:
 
 
 class IdentityService:
-    """What entry points ask about owners and users."""
+    """What entry points need to know and change of owners and users."""
 
     def __init__(
         self, database: Database, clock: Clock, ids: Ids, passwords: Passwords, keys: Callable[[], KeyRing]
@@ -91,7 +91,7 @@ class IdentityService:
         self._passwords = passwords
 
     async def register_organization(self, form: Registration) -> Registered:
-        """A new owner and its first user, who can sign in at once; raises `EmailTaken` and `PasswordRefused`."""
+        """Make a new owner and its first user, who can sign in at once; raises `EmailTaken` and `PasswordRefused`."""
         email = normalized_email(form.email)
         owner = Owner(
             id=self._ids.new(),
@@ -113,12 +113,12 @@ class IdentityService:
         return Registered(owner.id, user.id)
 
     async def set_owner(self, owner_id: UUID, changes: OwnerChanges) -> Owner:
-        """The owner as it is afterwards; raises `NotFound`, `InvalidInput` and `EmailTaken`."""
+        """Change an owner and return it; raises `NotFound`, `InvalidInput` and `EmailTaken`."""
         columns = _validated(changes)
         return await self._database.write(lambda uow: _change(uow, owner_id, columns), owner=owner_id)
 
     async def close_account(self, owner_id: UUID) -> Owner:
-        """Answer no more customers of this owner. Closing twice keeps the first time."""
+        """Answer no more customers of this owner. A second call keeps the time of the first."""
         now = self._clock.now()
         return await self._database.write(lambda uow: _close(uow, owner_id, now), owner=owner_id)
 
@@ -129,7 +129,7 @@ class IdentityService:
         return await self._database.read(lambda uow: Owners(uow).in_order(), owner=None)
 
     async def users(self, owner_id: UUID | None) -> Sequence[User]:
-        """The users of one owner, which must exist, or of all."""
+        """Return the users of one owner, or of all; raises `NotFound` for an unknown owner."""
         if owner_id is None:
             return await self._database.read(lambda uow: AllUsers(uow).in_order(), owner=None)
         return await self._database.read(lambda uow: _users_of(uow, owner_id), owner=owner_id)
@@ -149,7 +149,7 @@ _RULES: Final[Mapping[str, Callable[..., object]]] = {
 
 
 def _validated(changes: OwnerChanges) -> dict[str, object]:
-    """The columns to set, each by its rule."""
+    """Return the columns to set, each checked by its rule."""
     given = {name: getattr(changes, name) for name in _RULES}
     return {name: _RULES[name](value) for name, value in given.items() if value is not UNSET}
 

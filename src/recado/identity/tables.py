@@ -1,4 +1,4 @@
-"""Owners, their users and keys, as they are stored; e-mail addresses as `normalized_email` writes them."""
+"""Owners, their users and their keys, as they are stored."""
 
 from sqlalchemy import Boolean, CheckConstraint, Column, ForeignKey, Index, LargeBinary, String, Table
 
@@ -16,7 +16,7 @@ owners = Table(
     Column("handoff_text", String),
     Column("nudge_text", String),
     Column("send_policy", String(16), nullable=False),
-    # Null means the product's own words, which may grow with a release.
+    # NULL means the product's own words, which may grow with a release.
     Column("stop_words", Json),
     Column("start_words", Json),
     # The owner's own key and salt: see `identity/keys.py`.

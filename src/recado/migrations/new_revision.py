@@ -1,7 +1,7 @@
 """Write the next revision: `python -m recado.migrations.new_revision "what changes"`.
 
-It migrates an empty file to the newest revision, compares it with the tables in code, writes the difference down as the
-next number and moves HEAD. Read what it wrote: a renamed column looks like one dropped and one added.
+It migrates an empty file to the newest revision, compares it with the tables in code, writes the difference as the next
+number and changes HEAD. Read what it wrote: a renamed column looks like one dropped and one added.
 """
 
 import re
@@ -27,7 +27,7 @@ _HEAD: Final = re.compile(r"^(HEAD: [^=]+ = ).*$", re.MULTILINE)
 def new_revision(
     message: str, metadata: MetaData, *, versions: Path = VERSIONS, head_file: Path = HEAD_FILE
 ) -> Path | None:
-    """The file that was written, or None when the tables are as the newest revision leaves them."""
+    """Write the next revision. Return its file, or None when the tables are as the newest revision leaves them."""
     newest = newest_revision(versions)
     number = f"{int(newest or 0) + 1:04}"
     with TemporaryDirectory() as directory:
@@ -38,7 +38,7 @@ def new_revision(
 
 
 def newest_revision(versions: Path = VERSIONS) -> str | None:
-    """The newest revision by the files themselves."""
+    """Return the newest revision by the files themselves."""
     return ScriptDirectory.from_config(alembic_config(None, None, versions)).get_current_head()
 
 

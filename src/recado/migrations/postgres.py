@@ -1,7 +1,7 @@
-"""The schema on PostgreSQL: only `recado migrate` changes it, one process at a time; everybody else waits for it.
+"""The schema on PostgreSQL: only `recado migrate` changes it, one process at a time; other processes wait for it.
 
-A rolling deployment starts many processes at once, some of them of the older release; none of them may find half a
-schema, and none may change it while another answers customers.
+A rolling deployment starts many processes at once, some of the older release. None of them may find half a schema, and
+none may change the schema while another answers customers.
 """
 
 import time
@@ -36,7 +36,7 @@ _TABLE_EXISTS: Final = text(
 
 
 class SchemaTooOld(ConfigurationError):
-    """Nobody has migrated the database for this release."""
+    """The database was not migrated for this release."""
 
     code = "migrations.schema_too_old"
 
@@ -48,10 +48,10 @@ def migrate_postgres(
     versions: Path = VERSIONS,
     head: str | None = HEAD,
 ) -> MigrationResult:
-    """Bring the database to `head`, in one transaction; of several that try at once one does the work.
+    """Bring the database to `head` in one transaction; of several that try at once one does the work.
 
-    Its roles and policies are made as well, where they are missing (a copy of another database has that one's roles).
-    Raises `StorageUnavailable` when it cannot be reached, `SchemaTooNew` for a later release's schema,
+    Roles and policies are made as well where they are missing (a copied database has those of the original). Raises
+    `StorageUnavailable` when the database cannot be reached, `SchemaTooNew` for a later release's schema,
     `SchemaUnreleased` for an unreleased version's, `NotRecadoDatabase` where another program's tables are, and
     `RolesRefused`.
     """
@@ -63,7 +63,7 @@ def migrate_postgres(
             before = _revision_in(connection)
             metadata = metadata_loader()
             if not is_behind(before, head):
-                if before == head:  # A later release's tables are its own to put behind the wall.
+                if before == head:  # The tables of a later release are secured by that release.
                     tenancy.enforce(connection, metadata, only_if_missing=True)
                 return MigrationResult(before, before, migrated=False)
             if before is None:
@@ -87,9 +87,10 @@ def await_schema(
     wait_seconds: float = WAIT_SECONDS,
     pause: Callable[[float], None] = time.sleep,
 ) -> MigrationResult:
-    """Go on once the database is at `head` or one step further; wait for it, and for whoever is migrating it.
+    """Wait until the database is at `head` or one step further.
 
-    Raises `SchemaTooOld` or `RolesMissing` when nobody did in `wait_seconds`, and what `migrate_postgres` raises.
+    Raises `SchemaTooOld` or `RolesMissing` when that is not so after `wait_seconds`, and what `migrate_postgres`
+    raises.
     """
     engine = postgres_engine(make_url(database_url))
     give_up, told = time.monotonic() + wait_seconds, ""
@@ -115,7 +116,7 @@ def await_schema(
 
 
 def revision_of(database_url: str) -> str | None:
-    """The revision of the database; None when nothing is in it. Raises what `migrate_postgres` raises."""
+    """Return the revision of the database, None for an empty one. Raises what `migrate_postgres` raises."""
     engine = postgres_engine(make_url(database_url))
     try:
         return _revision_of(engine)
@@ -124,7 +125,7 @@ def revision_of(database_url: str) -> str | None:
 
 
 def _revision_of(engine: Engine, *, ready_for: str | None = None) -> str | None:
-    """The revision; where it is one that this release can run on, the roles it runs as must be there as well."""
+    """Return the revision. If this release can run on it, also check that the roles exist."""
     try:
         with engine.begin() as connection:
             found = _revision_in(connection)
@@ -143,7 +144,7 @@ def _revision_in(connection: Connection) -> str | None:
 
 
 def _require_free(connection: Connection, metadata: MetaData) -> None:
-    """Tables of other names may be an extension's."""
+    """Raise `NotRecadoDatabase` when one of our tables is there. Tables of other names may be an extension's."""
     found = connection.execute(_TABLE_EXISTS, {"names": list(metadata.tables)}).scalar()
     if found is not None:
         raise NotRecadoDatabase(

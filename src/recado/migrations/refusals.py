@@ -1,7 +1,7 @@
-"""Why a database cannot be used, in a sentence that names the file or the variable and what mends it.
+"""Why a database cannot be used, in a sentence with the file or the variable and what to do.
 
-Drivers say "unable to open database file" for a folder, a missing right and a full table of files alike. So the file
-is looked at as well, and the sentence says what was found there.
+Drivers say "unable to open database file" for a missing folder, a missing right and a full table of files alike. So the
+file is examined as well, and the sentence says what was found.
 """
 
 import os
@@ -23,7 +23,7 @@ _LOGS: Final = ("-wal", "-shm")
 
 
 def sqlite_refusal(error: BaseException, path: Path) -> DomainError | None:
-    """What an error of the SQLite driver means for the file at `path`; None for a mistake in a statement."""
+    """Return what an error of the SQLite driver means for the file at `path`; None for a mistake in a statement."""
     code = getattr(error, "sqlite_errorcode", None)
     found: DomainError | None = None
     match code & 0xFF if isinstance(code, int) else None:
@@ -49,9 +49,9 @@ def sqlite_refusal(error: BaseException, path: Path) -> DomainError | None:
 
 
 def table_missing(error: BaseException, place: str) -> DomainError | None:
-    """What it means that a command finds no table, although it looked at the revision before.
+    """Return what it means that a command finds no table although the revision is right.
 
-    Another program counts its schemas as Recado does, or a table was dropped.
+    Another program numbers its schemas as Recado does, or a table was dropped.
     """
     said = str(error)
     if getattr(error, "sqlstate", None) == _UNDEFINED_TABLE:
@@ -71,23 +71,26 @@ def _disk_full(path: Path) -> DomainError:
 
 
 def _disk_has_no_room(path: Path) -> bool:
-    """SQLite calls it an I/O error when the file that its processes share cannot be made for want of room."""
+    """Return whether the disk has no room for the file that SQLite's processes share:
+
+    SQLite calls that an I/O error.
+    """
     place = os.statvfs(path.parent)
     return place.f_bavail * place.f_frsize < _MIN_FREE_BYTES
 
 
 def postgres_refusal(error: BaseException | None) -> DomainError | None:
-    """What an error of PostgreSQL's driver means; None for a mistake in a statement."""
+    """Return what an error of PostgreSQL's driver means; None for a mistake in a statement."""
     import psycopg
 
     if not isinstance(error, psycopg.Error):
         return None
     state = error.sqlstate
     lines = str(error).strip().splitlines() or ["no reason given"]
-    # Where a name has several addresses, each has its own failure, and the first line only says so.
+    # A name with several addresses has a failure for each, and the first line only says so.
     reason = lines[-1] if lines[0].startswith("Multiple connection attempts failed") else lines[0]
     if state is None:
-        # A connection that was never made has no code: the server's own words are all there is.
+        # A connection that was never made has no code; only the server's own text is there.
         if not isinstance(error, psycopg.OperationalError | psycopg.InterfaceError):
             return _no_url(reason) if reason.startswith(_NO_OPTION) else None
         return (_refused if "FATAL:" in reason and _is_permanent(reason) else _temporary)(reason)
@@ -117,17 +120,17 @@ _PERMANENT: Final = (
     "not permitted to log in",
     "not currently accepting connections",
 )
-"""What a server says, in English, to a login or a database that it will not know later either. All else may pass: it
-starts, stops, recovers, is full, or speaks another language."""
+"""What a server says, in English, to a login or a database that it will not know later either. Every other refusal may
+pass: the server starts, stops, recovers, is full, or speaks another language."""
 
 
 def _is_permanent(reason: str) -> bool:
-    """Whether waiting is no help against what the server said when it refused a connection."""
+    """Return whether waiting cannot help against what the server said when it refused a connection."""
     return any(sign in reason for sign in _PERMANENT)
 
 
 def file_problem(path: Path) -> str | None:
-    """Why this process cannot open and write the file at `path`, as far as the file system tells."""
+    """Return why this process cannot open and write the file at `path`, as far as the file system tells."""
     if path.is_dir():
         return f"{path} is a directory: set RECADO_DATABASE_URL to a file"
     if not path.exists():
@@ -144,9 +147,9 @@ def file_problem(path: Path) -> str | None:
 
 
 def orphaned_log(path: Path) -> str | None:
-    """Why the file at `path` must not be made or opened: SQLite deletes the log of a file that is not there or empty.
+    """Return why the file at `path` must not be made or opened: SQLite deletes the log of a missing or empty file.
 
-    The log is looked at first, for a file that is being made is filled before it has one.
+    The log is examined first, for a file that is being made gets its content before it gets a log.
     """
     log = Path(f"{path}{_LOGS[0]}")
     if _bytes(log) == 0 or _bytes(path) > 0:

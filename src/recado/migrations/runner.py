@@ -1,8 +1,8 @@
-"""Bring a SQLite file to this release's schema, at every start, whoever else starts at the same moment.
+"""Bring a SQLite file to this release's schema at every start, even if several processes start at the same moment.
 
-Nearly every start finds the schema as it should be, so that is asked first, with one query and without loading Alembic
-or a single table. Otherwise one process at a time (a lock beside the file) opens one transaction that nobody can write
-in between, asks again, and migrates: of two that start on a fresh file exactly one does the work.
+Nearly every start finds the schema as it should be, so that is checked first, with one query and without loading
+Alembic or a single table. Otherwise one process at a time (a lock beside the file) opens a transaction in which nobody
+else can write, checks again, and migrates: of two that start on a new file exactly one does the work.
 """
 
 import fcntl
@@ -39,7 +39,7 @@ VERSIONS: Final = SCRIPTS / "versions"
 WAIT_SECONDS: Final = 30.0
 """How long a migration waits for another process to finish its write."""
 POLL_SECONDS: Final = 5.0
-"""How long a look at the revision does."""
+"""How long reading the revision waits."""
 _LOCK_PAUSE_SECONDS: Final = 0.05
 _OWNER_ONLY: Final = 0o600
 """What customers write is for no other user of this machine; SQLite gives its logs the mode of the file."""
@@ -62,13 +62,13 @@ class SchemaUnreleased(ConfigurationError):
 
 
 class NotRecadoDatabase(ConfigurationError):
-    """The file has tables and no revision of Recado's: it belongs to something else, or lost its revision."""
+    """The file has tables and no revision of Recado's: it belongs to another program, or lost its revision."""
 
     code = "migrations.not_ours"
 
 
 class ReferencesBroken(ConfigurationError):
-    """Rows would refer to rows that are not there; the migration was undone."""
+    """Rows would refer to missing rows; the migration was undone."""
 
     code = "migrations.references_broken"
 
@@ -94,8 +94,8 @@ def migrate_sqlite(
     """Bring the file behind `database_url` to `head`; `metadata_loader` is called only if there is something to do.
 
     Raises `Busy` when another process writes for longer than `wait_seconds`, `SchemaTooNew` for a later release's file,
-    `SchemaUnreleased` for an unreleased version's, `NotRecadoDatabase` for one with tables of something else.
-    Without `create` a missing file cannot be opened.
+    `SchemaUnreleased` for an unreleased version's, `NotRecadoDatabase` for one with another program's tables. Without
+    `create` a missing file cannot be opened.
     """
     path = file_of(database_url)
     found = revision_of(path)
@@ -108,9 +108,9 @@ def migrate_sqlite(
 
 
 def revision_of(path: Path, *, wait_seconds: float = POLL_SECONDS) -> str | None:
-    """The revision of the file at `path`; None when there is no file or nothing in it.
+    """Return the revision of the file at `path`; None when there is no file or nothing in it.
 
-    Raises `ConfigurationError` where a log lies beside a file that is not there or empty: to open it deletes the log.
+    Raises `ConfigurationError` where a log lies beside a missing or empty file: opening it would delete the log.
     """
     if why := orphaned_log(path):
         raise ConfigurationError(why)
@@ -127,7 +127,7 @@ def revision_of(path: Path, *, wait_seconds: float = POLL_SECONDS) -> str | None
 
 
 def file_of(database_url: str) -> Path:
-    """The file a URL names, in a directory that exists."""
+    """Return the file that a URL names, in a directory that exists."""
     url = make_url(database_url)
     name = url.database
     if url.query or str(name).startswith("file:"):
@@ -147,7 +147,7 @@ def file_of(database_url: str) -> Path:
 
 
 def is_recado_database(path: Path) -> bool:
-    """Whether a file that is there has a revision; one that is still empty has none. Raises `NotRecadoDatabase`."""
+    """Return whether an existing file has a revision; an empty one has none. Raises `NotRecadoDatabase`."""
     if revision_of(path) is not None:
         return True
     try:
@@ -161,13 +161,13 @@ def is_recado_database(path: Path) -> bool:
 
 
 def create_schema(uow: UnitOfWork, metadata: MetaData) -> None:
-    """Every table at once, without revisions: for databases in memory, which live and die with their process."""
-    # Some tables bring along what SQLAlchemy cannot describe (an index for full text), by listeners on a connection.
+    """Make every table at once, without revisions: for databases in memory, which end with their process."""
+    # Some tables bring along what SQLAlchemy cannot describe (a full-text index), by listeners on a connection.
     metadata.create_all(uow.execute(text("SELECT 1")).connection)
 
 
 def alembic_config(connection: Connection | None, metadata: MetaData | None, versions: Path) -> "Config":
-    """Alembic's configuration, in code: there is no file to keep, and nothing for env.py to open."""
+    """Return Alembic's configuration, made in code: there is no file to keep, and nothing for env.py to open."""
     from alembic.config import Config
 
     config = Config(attributes={"connection": connection, "metadata": metadata})
@@ -212,7 +212,7 @@ def _number(revision: str | None) -> int:
 
 @contextmanager
 def _file_lock(path: Path, wait_seconds: float) -> Iterator[None]:
-    """Only one process at a time. The lock's file stays: deleting it would let two in."""
+    """Let one process at a time in. The lock's file stays: deleting it would let two in."""
     lock = _open_private(Path(f"{path}.lock"))
     try:
         _await_lock(lock, path, wait_seconds)
@@ -238,7 +238,7 @@ def _await_lock(lock: int, path: Path, wait_seconds: float) -> None:
 
 
 def _open_private(path: Path) -> int:
-    """A file of ours, open for writing; one that is made is its owner's alone from the start, whatever the umask."""
+    """Open a file of ours for writing; a new one belongs to its user alone from the start, whatever the umask."""
     made = not path.exists()
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, _OWNER_ONLY)
     if made and stat.S_IMODE(os.fstat(descriptor).st_mode) != _OWNER_ONLY:
@@ -304,8 +304,8 @@ def _exclusive_engine(database_url: str, path: Path, wait_seconds: float) -> Eng
     def _connected(dbapi: sqlite3.Connection, _record: object) -> None:
         dbapi.execute("PRAGMA journal_mode=WAL")
         dbapi.execute("PRAGMA synchronous=FULL")
-        # SQLite changes a table by copying it and dropping the old one; with this on, the drop would take along every
-        # row that refers to it. It cannot be switched inside a transaction; `_upgrade` checks the references instead.
+        # SQLite changes a table by copying it and dropping the old one; with this on, the drop would delete every row
+        # that refers to it. It cannot be switched inside a transaction; `_upgrade` checks the references instead.
         dbapi.execute("PRAGMA foreign_keys=OFF")
 
     @event.listens_for(engine, "begin")
@@ -316,7 +316,7 @@ def _exclusive_engine(database_url: str, path: Path, wait_seconds: float) -> Eng
 
 
 def _connect(path: Path, wait_seconds: float) -> sqlite3.Connection:
-    """A connection to a file that is there: SQLite would make one that is not, readable by everybody."""
+    """Return a connection to an existing file: SQLite would make a missing one, readable by everybody."""
     connection: sqlite3.Connection = sqlite_module().connect(
         f"file:{quote(str(path))}?mode=rw", uri=True, isolation_level=None, timeout=wait_seconds
     )

@@ -1,4 +1,4 @@
-"""What each process does about the schema when it starts, and what `recado migrate` does; whichever database it is."""
+"""What each process does about the schema when it starts, and what `recado migrate` does, on either database."""
 
 import time
 from collections.abc import Callable
@@ -30,18 +30,18 @@ _POLL_SECONDS: Final = 0.1
 
 
 class Creation(Enum):
-    """What a process does about an SQLite file that is not there.
+    """What a process does about a missing SQLite file.
 
-    A command that makes one hides a wrong folder or a wrong variable, and what servers then store is in another file
-    than people look at. So nothing makes it but what says `ALLOWED` here.
+    A command that made one would hide a wrong folder or a wrong variable, and what servers then store would be in
+    another file than people expect. So only processes with `ALLOWED` make it.
     """
 
     REFUSED = "refused"
-    """It says so, and ends."""
+    """Raise an error."""
     AWAITED = "awaited"
-    """It waits a while for another process to make it, as on PostgreSQL, and then says so."""
+    """Wait a while for another process to make it, as on PostgreSQL, then raise an error."""
     ALLOWED = "allowed"
-    """It makes it: `recado serve` and `recado demo`; `recado migrate` has `migrate`."""
+    """Make it: `recado serve` and `recado demo`; `recado migrate` uses `migrate`."""
 
 
 def prepare_database(
@@ -51,10 +51,9 @@ def prepare_database(
     creation: Creation = Creation.REFUSED,
     wait_seconds: float | None = None,
 ) -> MigrationResult:
-    """Before anything else of a process: SQLite is migrated, on PostgreSQL `recado migrate` is waited for.
+    """Make the database ready before anything else: migrate SQLite, on PostgreSQL wait for `recado migrate`.
 
-    `wait_seconds`: how long for, half a minute unless it is said. Raises `NotFound` for an SQLite file that is not
-    there and must not be made here.
+    `wait_seconds` is half a minute by default. Raises `NotFound` for a missing SQLite file that must not be made here.
     """
     if on_postgresql(database_url):
         from recado.migrations.postgres import WAIT_SECONDS as PATIENCE
@@ -71,7 +70,7 @@ def prepare_database(
 
 
 def require_database(database_url: str) -> None:
-    """Raises `NotFound` for an SQLite file that is not there, or that nothing has been stored in yet."""
+    """Raise `NotFound` for an SQLite file that is missing or empty."""
     if on_postgresql(database_url):
         return
     path = file_of(database_url)
@@ -89,7 +88,7 @@ def require_database(database_url: str) -> None:
 
 
 def schema_problem(found: str | None) -> str | None:
-    """Why a running process cannot use a database at this revision; None when it can."""
+    """Return why a running process cannot use a database at this revision; None when it can."""
     try:
         behind = is_behind(found, HEAD)
     except (SchemaTooNew, SchemaUnreleased) as error:
@@ -98,7 +97,10 @@ def schema_problem(found: str | None) -> str | None:
 
 
 def _require_usable(path: Path) -> None:
-    """Before SQLite is asked: it would open for reading what it cannot write, and fail at the first write."""
+    """Raise `ConfigurationError` for a file that cannot be written:
+
+    SQLite would open it and fail at the first write.
+    """
     why = file_problem(path)
     if why is not None:
         raise ConfigurationError(why)
@@ -119,7 +121,7 @@ def _await_file(database_url: str, wait_seconds: float) -> None:
 
 
 def migrate(database_url: str, metadata_loader: Callable[[], MetaData]) -> MigrationResult:
-    """Bring the schema to this release's, on either database; an SQLite file that is not there is made."""
+    """Bring the schema to this release's, on either database; a missing SQLite file is made."""
     if not on_postgresql(database_url):
         _require_usable(file_of(database_url))
         return migrate_sqlite(database_url, metadata_loader)

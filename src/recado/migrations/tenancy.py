@@ -1,7 +1,7 @@
-"""What `recado migrate` leaves on PostgreSQL beside the tables: two roles, what they may, and whose rows they see.
+"""What `recado migrate` adds on PostgreSQL to the tables: two roles, their rights, and the rows they see.
 
-A table's columns decide: one with an owner's column shows the tenant role that owner's rows alone; any other is the
-system's. So a new table is behind the wall by having the column, and nobody has to remember it.
+A table's columns decide: one with an owner's column shows the tenant role only that owner's rows; any other is the
+system's. So a new table is secured by having the column, and nobody has to remember it.
 """
 
 from collections.abc import Sequence
@@ -23,7 +23,7 @@ TENANT_POLICY: Final = "recado_tenant"
 _ROWS: Final = ("SELECT", "INSERT", "UPDATE", "DELETE")
 _INSUFFICIENT_PRIVILEGE: Final = "42501"
 _MIN_VERSION_WITH_INHERIT: Final = 16
-"""Since this version a member can be kept from having a role's rights all the time, and may SET ROLE all the same."""
+"""Since this version a member of a role can be kept from inheriting its rights and may SET ROLE all the same."""
 
 _WHERE: Final = text("SELECT current_database(), current_schema(), session_user")
 _ROLES: Final = text(
@@ -49,14 +49,14 @@ _HAS_QUEUE: Final = text(
 
 
 class RolesRefused(ConfigurationError):
-    """The login may not make the database's roles, or they may more than they should."""
+    """The login may not make the database's roles, or they may do more than they should."""
 
     code = "migrations.roles_refused"
 
 
 @dataclass(frozen=True, slots=True)
 class _Place:
-    """A database, and who is at work there."""
+    """A database, its schema and the login."""
 
     roles: Roles
     schema: str
@@ -64,7 +64,7 @@ class _Place:
 
 
 def enforce(connection: Connection, metadata: MetaData, *, only_if_missing: bool = False) -> bool:
-    """Make the roles and put every table behind its policies; whether anything was done.
+    """Make the roles and the policies of every table; return whether anything was done.
 
     Raises `RolesRefused`, with what an administrator has to run, when this login may not make the roles.
     """
@@ -87,7 +87,7 @@ def relax(connection: Connection) -> None:
 
 
 def check(connection: Connection) -> None:
-    """Raises `RolesMissing` where processes cannot run as the roles of this database."""
+    """Raise `RolesMissing` where processes cannot run as the roles of this database."""
     place = _place(connection)
     takable = {name for name, _, takable in _roles_found(connection, place.roles) if takable}
     missing = [name for name in (place.roles.system, place.roles.tenant) if name not in takable]
@@ -106,7 +106,7 @@ def _place(connection: Connection) -> _Place:
 
 
 def _roles_found(connection: Connection, roles: Roles) -> list[tuple[str, bool, bool]]:
-    """Those that are there: whether policies would not hold them, and whether this login may take them."""
+    """Return the roles that exist: whether policies would not apply to them, and whether this login may take them."""
     how = "SET" if _knows_inherit(connection) else "MEMBER"
     rows = connection.execute(_ROLES, {"how": how, "system": roles.system, "tenant": roles.tenant})
     return [(name, unheld, takable) for name, unheld, takable in rows]
@@ -143,7 +143,7 @@ def _ensure_roles(connection: Connection, place: _Place) -> None:
 
 
 def _membership(connection: Connection, role: str, login: str) -> str:
-    # Who inherits a role's rights has its policies too, without taking it: the login would see every row.
+    # A login that inherits a role's rights has its policies too, without taking it, and would see every row.
     how = " WITH INHERIT FALSE, SET TRUE" if _knows_inherit(connection) else ""
     return f"GRANT {quoted(role)} TO {quoted(login)}{how}"
 
@@ -155,14 +155,14 @@ def _grants_on_schema(place: _Place) -> list[str]:
     system, tenant = quoted(place.roles.system), quoted(place.roles.tenant)
     return [
         f"GRANT USAGE ON SCHEMA {quoted(place.schema)} TO {system}, {tenant}",
-        # A backup is made as the system: it is the one that sees every row.
+        # A backup is made as the system role, which sees every row.
         f"DO $$ BEGIN IF to_regclass('alembic_version') IS NOT NULL THEN"
         f" GRANT SELECT ON alembic_version TO {system}; END IF; END $$",
     ]
 
 
 def _row_security(table: Table, roles: Roles) -> list[str]:
-    """What puts one table behind its policies, whatever was there before."""
+    """Return the statements that secure one table, whatever was there before."""
     name, system, tenant = quoted(table.name), quoted(roles.system), quoted(roles.tenant)
     column = tenant_column(table)
     who = system if column is None else f"{system}, {tenant}"
@@ -185,14 +185,14 @@ def _row_security(table: Table, roles: Roles) -> list[str]:
 
 
 def _sequences(table: Table) -> Sequence[str]:
-    """Of a table whose rows PostgreSQL numbers."""
+    """Return the sequences of a table whose rows PostgreSQL numbers."""
     column = table.autoincrement_column
     numbered = column is not None and isinstance(column.type, Integer)
     return [f"{table.name}_{column.name}_seq"] if numbered and column is not None else []
 
 
 def _in_force(connection: Connection, roles: Roles, metadata: MetaData) -> bool:
-    """Whether each table has what `_row_security` would give it; the policies' words are those of the revision."""
+    """Return whether each table has what `_row_security` would give it; the policies are compared by their text."""
     names = {"system": roles.system, "tenant": roles.tenant}
     policies = {"system_policy": SYSTEM_POLICY, "tenant_policy": TENANT_POLICY}
     forced = {str(row[0]) for row in connection.execute(_FORCED)}

@@ -1,7 +1,7 @@
-"""Which constraint refused a row.
+"""Tells which constraint refused a row.
 
-SQLAlchemy's `IntegrityError` covers unique keys, foreign keys, checks and missing values alike, so catching one says
-nothing of what was wrong. Each driver tells it in its own way: PostgreSQL names the constraint, SQLite the columns.
+SQLAlchemy's `IntegrityError` covers unique keys, foreign keys, checks and missing values alike, so catching it does not
+tell what was wrong. The drivers differ: PostgreSQL names the constraint, SQLite the columns.
 """
 
 from collections.abc import Iterator, Sequence
@@ -14,7 +14,7 @@ _SQLITE_DUPLICATE = "UNIQUE constraint failed: "
 
 
 def is_duplicate_of(error: IntegrityError, *columns: Column[object]) -> bool:
-    """Whether `error` says that another row has these values in exactly these columns of one table."""
+    """Return whether `error` says that another row has these values in exactly these columns of one table."""
     refused = error.orig
     if (sqlstate := getattr(refused, "sqlstate", None)) is not None:
         diagnosis = getattr(refused, "diag", None)
@@ -25,7 +25,7 @@ def is_duplicate_of(error: IntegrityError, *columns: Column[object]) -> bool:
 
 
 def _names_of(columns: Sequence[Column[object]]) -> Iterator[str]:
-    """What the unique keys over these columns are called."""
+    """Yield the names of the unique keys over these columns."""
     table = columns[0].table
     assert isinstance(table, Table)  # noqa: S101 - narrows the type: our columns are columns of tables
     keys: list[UniqueConstraint | PrimaryKeyConstraint | Index] = [

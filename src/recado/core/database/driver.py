@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 
 def set_answer_seconds(connection: Connection, seconds: float) -> None:
-    """How long PostgreSQL may say nothing to this connection."""
+    """Set how long PostgreSQL may leave this connection without an answer."""
     from recado.core.database.postgres.bounded import BoundedConnection
 
     driver = connection.connection.driver_connection
@@ -19,7 +19,7 @@ def set_answer_seconds(connection: Connection, seconds: float) -> None:
 
 
 class Cursor(Protocol):
-    """What a driver gives back."""
+    """The result of a statement, as a driver returns it."""
 
     @property
     def description(self) -> object | None: ...
@@ -35,14 +35,14 @@ class Driver(Protocol):
 
 
 def driver_of(connection: Connection) -> Driver:
-    """The driver's own connection."""
+    """Return the driver's own connection."""
     raw: Driver | None = connection.connection.driver_connection
     assert raw is not None  # noqa: S101 - narrows the type: a live connection has a driver's connection
     return raw if connection.dialect.name == "sqlite" else _raw_psycopg(raw)
 
 
 def _raw_psycopg(connection: object) -> Driver:
-    """psycopg without the search for its own placeholders."""
+    """Return psycopg without its search for placeholders."""
     import psycopg
 
     assert isinstance(connection, psycopg.Connection)  # noqa: S101 - narrows the type

@@ -1,11 +1,11 @@
-"""One door to the database: functions go in, and come back when their transaction is durable.
+"""The one interface to the database: functions go in, and return when their transaction is durable.
 
     result = await database.write(lambda uow: ..., owner=owner_id)     # one transaction
     rows = await database.read(lambda uow: ..., owner=owner_id)        # one snapshot
-    accept = database.batched(accept_many)                             # what waits together shares one commit
+    accept = database.batched(accept_many)                             # calls that wait together share one commit
     accepted = await accept(inbound)
 
-How each of the two stores is in `sqlite` and `postgres`. Results are handed out only after COMMIT.
+`sqlite` and `postgres` implement it. Results are returned only after COMMIT.
 """
 
 from collections.abc import Awaitable, Callable, Sequence
@@ -21,56 +21,57 @@ O = TypeVar("O")  # noqa: E741 - output
 
 
 class Database(Protocol):
-    """Where everything is stored: SQLite or PostgreSQL, the same functions on both."""
+    """A database, SQLite or PostgreSQL: the same functions on both."""
 
     @property
     def url(self) -> str:
-        """Where it is; may hold a password."""
+        """The URL; it may contain a password."""
         ...
 
     @property
     def last_failure(self) -> str | None:
-        """Why the last write of this process could not be stored, in a sentence; None when the last one was.
+        """Why the last write of this process could not be stored, as a sentence; None when it was stored.
 
-        What a unit of work raises of its own does not count: the database was ready to store it.
+        An error that a unit of work raises does not count: the database was ready to store it.
         """
         ...
 
     async def write(self, work: Callable[[UnitOfWork], T], *, owner: UUID | None, urgent: bool = False) -> T:
-        """Run `work` in one transaction; it is durable when this returns. Urgent ones go before the rest.
+        """Run `work` in one transaction; it is durable when this returns. Urgent writes go before others.
 
-        Raises what `work` raises (nothing of it is stored then), `Busy` when too much waits or another process holds
-        the lock too long, `StorageUnavailable` when the database cannot store.
+        Raises what `work` raises (then nothing of it is stored), `Busy` when too many writes wait or another process
+        holds the lock too long, and `StorageUnavailable` when the database cannot store.
         """
         ...
 
     async def read(self, work: Callable[[UnitOfWork], T], *, owner: UUID | None) -> T:
-        """Run `work` on a snapshot; it can write nothing."""
+        """Run `work` on a snapshot, in which it cannot write."""
         ...
 
     def batched(
         self, work: Callable[[UnitOfWork, Sequence[I]], Sequence[O]], *, refusable: bool = False
     ) -> Callable[[I], Awaitable[O]]:
-        """Turn a function over many inputs into an awaitable one over a single input; those that wait share a commit.
+        """Turn a function over many inputs into an awaitable one over a single input. Inputs that wait together share a
+        commit.
 
-        If `work` raises for several inputs they are bisected, so that only the bad one fails. `refusable` inputs come
-        from outside and can be sent again: they alone are refused with `Busy` when too much waits already.
+        If `work` raises for several inputs, they are bisected so that only the bad one fails. `refusable` inputs come
+        from outside and can be sent again: only they are refused with `Busy` when too many writes wait.
         """
         ...
 
     def write_from_thread(self, work: Callable[[UnitOfWork], T]) -> "Future[T]":
-        """For threads of ours that have no event loop (the heartbeat)."""
+        """Like `write`, for threads of ours without an event loop (the heartbeat)."""
         ...
 
     def on_commit(self, listener: Callable[[], None]) -> None:
-        """Call `listener` after each commit of this process that changed a row, from the writer's thread."""
+        """Call `listener` from the writer's thread after each commit of this process that changed a row."""
         ...
 
     async def close(self) -> None:
-        """Finish what waits and close every connection."""
+        """Finish waiting writes and close every connection."""
         ...
 
 
 def on_postgresql(database_url: str) -> bool:
-    """Which of the two databases a URL names."""
+    """Return whether a URL names a PostgreSQL database."""
     return database_url.startswith(("postgresql:", "postgresql+"))

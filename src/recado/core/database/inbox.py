@@ -1,4 +1,4 @@
-"""What waits to be written, and where its outcomes go: an event loop's future, or a thread's.
+"""Writes that wait, and the futures for their results: of an event loop or of a thread.
 
 Items of the same shared function that wait together are taken together, so that they share one commit.
 """
@@ -29,12 +29,12 @@ BATCH_ITEMS: Final = 256
 INBOX_ITEMS: Final = 2_000
 INBOX_SECONDS: Final = 2.0
 MAX_REST_WAIT_SECONDS: Final = 0.1
-"""How long the rest lets the urgent go before: a storm of webhooks must not starve it."""
+"""How long other writes wait while urgent ones go first: a flood of webhooks must not starve them."""
 
 
 @dataclass(slots=True)
 class LoopReply:
-    """A future of an event loop; given from that loop only (see `resolve_all`)."""
+    """A future of an event loop; resolved in that loop only (see `resolve_all`)."""
 
     loop: asyncio.AbstractEventLoop
     future: "asyncio.Future[Any]"
@@ -42,7 +42,7 @@ class LoopReply:
 
 @dataclass(slots=True)
 class ThreadReply:
-    """A future of a thread of ours that has no event loop."""
+    """A future of a thread without an event loop."""
 
     future: "Future[Any]"
 
@@ -58,17 +58,20 @@ class Item(Generic[I]):
     reply: LoopReply | ThreadReply
     since: float
     refusable: bool = False
-    """Its sender sends it again when it is not stored."""
+    """The sender sends it again when it is not stored."""
     result: object = None
     error: BaseException | None = None
 
     @property
     def withdrawn(self) -> bool:
-        """Whether it may be left: its caller waits no more. Only a caller ends the future before it is given."""
+        """Whether the caller has stopped waiting, so that the item need not be written.
+
+        Only a caller ends the future early.
+        """
         return self.refusable and self.reply.future.done()
 
     def resolve(self) -> None:
-        """Tell whoever waits, unless they have gone."""
+        """Set the result or the error on the future, unless the caller has stopped waiting."""
         if self.reply.future.done():
             return
         if self.error is None:
@@ -78,7 +81,7 @@ class Item(Generic[I]):
 
 
 class Inbox:
-    """Two lines: accept, claim and finish go before the rest, but not for ever.
+    """Two queues: accept, claim and finish go before other writes, but not for ever.
 
     Filled from event loops, emptied by writers' threads.
     """
@@ -102,28 +105,31 @@ class Inbox:
         shared: bool,
         refusable: bool = False,
     ) -> "asyncio.Future[Any]":
-        """From an event loop; raises `StorageUnavailable` once closed."""
+        """Add an item from an event loop; raises `StorageUnavailable` once closed."""
         loop = asyncio.get_running_loop()
         reply = LoopReply(loop, loop.create_future())
         self.put(Item(work, value, owner, shared, reply, time.monotonic(), refusable), urgent=urgent)
         return reply.future
 
     def submit_from_thread(self, work: Callable[[UnitOfWork], T]) -> "Future[T]":
-        """From a thread of ours; always urgent."""
+        """Add an urgent item from a thread of ours."""
         future: Future[T] = Future()
         item = Item(lambda uow, _: (work(uow),), None, None, False, ThreadReply(future), time.monotonic())
         self.put(item, urgent=True)
         return future
 
     def put(self, item: "Item[Any]", *, urgent: bool) -> None:
-        """Set an item behind the others; raises `StorageUnavailable` once closed."""
+        """Add an item behind the others; raises `StorageUnavailable` once closed."""
         with self._condition:
             self.check_open()
             (self._urgent if urgent else self._rest).append(item)
             self._condition.notify()
 
     def refuse_when_full(self) -> None:
-        """What a worker has learned must be stored, however long it takes; what Twilio can send again need not be."""
+        """Raise `Busy` when too many writes wait.
+
+        For webhooks only: they are sent again, while a worker's results are not.
+        """
         with self._condition:
             waiting = [queue[0].since for queue in (self._urgent, self._rest) if queue]
             late = bool(waiting) and time.monotonic() - min(waiting) > INBOX_SECONDS
@@ -133,10 +139,10 @@ class Inbox:
     # --- Taking out ---------------------------------------------------------------------------------------------------
 
     def take(self) -> "list[Item[Any]]":
-        """The next functions' worth of items: one, or as many of the same shared function as wait together.
+        """Return the items of the next transaction: one, or several of the same shared function.
 
-        What can be sent again and is waited for no more is withdrawn: a webhook that was told so does. What a worker
-        has learned is stored even if the worker is being stopped.
+        A refusable item whose caller has stopped waiting is left out: the sender was told so and sends it again. A
+        worker's results are stored even if the worker is being stopped.
         """
         with self._condition:
             while queue := self._next_queue():
@@ -149,7 +155,7 @@ class Inbox:
             return []
 
     def fail_older(self, seconds: float, error: BaseException) -> None:
-        """After a failed write: tell all who have waited as long as a write is tried, instead of trying each."""
+        """Fail every item that has waited for `seconds`, after a write failed for as long, instead of trying each."""
         late: list[Item[Any]] = []
         with self._condition:
             for queue in (self._urgent, self._rest):
@@ -160,32 +166,32 @@ class Inbox:
         resolve_all(late)
 
     def _next_queue(self) -> "deque[Item[Any]]":
-        """The urgent; but every other time the rest, once it has waited too long."""
+        """Return the urgent queue, but every other time the rest once it has waited too long."""
         late = bool(self._rest) and time.monotonic() - self._rest[0].since > MAX_REST_WAIT_SECONDS
         self._rest_went_first = late and not self._rest_went_first
         return self._rest if self._rest_went_first else self._urgent or self._rest
 
     def wait(self) -> bool:
-        """Wait until something is there; False once nothing is and nothing can come any more."""
+        """Wait for an item; return False when none is left and none can come any more."""
         with self._condition:
             while not (self._urgent or self._rest or self._closed):
                 self._condition.wait()
             return bool(self._urgent or self._rest)
 
     def close(self) -> None:
-        """Take nothing more in; what waits is still to be written."""
+        """Accept no more items; those that wait are still written."""
         with self._condition:
             self._closed = True
             self._condition.notify_all()
 
     def check_open(self) -> None:
-        """Raises `StorageUnavailable` once closed."""
+        """Raise `StorageUnavailable` once closed."""
         if self._closed:
             raise StorageUnavailable("the database is being closed")
 
 
 class LastWrite:
-    """How the last write of a process ended; told by its writers' threads, asked by anyone."""
+    """The result of the last write of a process; set by its writers' threads, read by anyone."""
 
     def __init__(self) -> None:
         self.failure: str | None = None
@@ -198,7 +204,7 @@ class LastWrite:
 
 
 class DatabaseWithInbox:
-    """How a database takes writes in: each goes into its inbox, whose writers are started with the first."""
+    """A database whose writes go through an inbox. Its writers are started with the first write."""
 
     def __init__(self) -> None:
         self._inbox = Inbox()
@@ -209,12 +215,12 @@ class DatabaseWithInbox:
         return self._last_write.failure
 
     def _start(self) -> None:
-        """Start the writers, unless they run."""
+        """Start the writers unless they run."""
         raise NotImplementedError
 
     async def write(self, work: Callable[[UnitOfWork], T], *, owner: UUID | None, urgent: bool = False) -> T:
         self._start()
-        here = contextvars.copy_context()  # What is logged over there bears the trace of this place.
+        here = contextvars.copy_context()  # Log lines of the writer's thread carry the caller's trace.
         result: T = await self._inbox.submit(
             lambda uow, _: (here.run(work, uow),), None, owner, urgent=urgent, shared=False
         )
@@ -237,7 +243,7 @@ class DatabaseWithInbox:
 
 
 def resolve_all(items: "Sequence[Item[Any]]") -> None:
-    """Resolve futures, with one wake-up per event loop however many of its items are done."""
+    """Resolve futures, with one call into each event loop however many of its items are done."""
     by_loop: dict[asyncio.AbstractEventLoop, list[Item[Any]]] = {}
     for item in items:
         if isinstance(item.reply, LoopReply):
@@ -247,7 +253,7 @@ def resolve_all(items: "Sequence[Item[Any]]") -> None:
     for loop, items_of_loop in by_loop.items():
         try:
             loop.call_soon_threadsafe(_resolve_each, items_of_loop)
-        except RuntimeError:  # The loop was closed while its write was under way; nobody is left to tell.
+        except RuntimeError:  # The loop was closed while its write was under way.
             log.info("database.caller_gone", items=len(items_of_loop))
 
 
@@ -257,7 +263,7 @@ def _resolve_each(items: "Sequence[Item[Any]]") -> None:
 
 
 def call_listeners(listeners: Sequence[Callable[[], None]]) -> None:
-    """After a commit nothing may stop the writer: what raises here is logged, and the next one is called."""
+    """Call listeners after a commit. An error of one is logged and must not stop the writer."""
     for listener in listeners:
         try:
             listener()

@@ -1,4 +1,4 @@
-"""Typed repositories: they ask the database in the domain's words and never decide anything.
+"""Typed repositories: they query the database in the domain's words and decide nothing.
 
 Rows of tenants are reached through `OwnedRepository`, which takes the owner from the unit of work and refuses to work
 without one, so a query that forgets the tenant cannot be written by accident.
@@ -8,7 +8,7 @@ without one, so a query that forgets the tenant cannot be written by accident.
     class Messages(OwnedRepository[Message]):
         table, entity, noun = messages, Message, "message"
 
-        def of_lane(self, lane: str) -> list[Message]:
+        def of_lane(self, lane: Lane) -> list[Message]:
             return self._many(_OF_LANE, lane=lane)
 """
 
@@ -27,27 +27,30 @@ T = TypeVar("T")
 
 
 def entities(table: Table, entity: type[Any]) -> Select[*tuple[Any, ...]]:
-    """SELECT what an entity is made of, in the order of its fields."""
+    """Return SELECT of an entity's columns, in the order of its fields."""
     return select(*(table.c[name] for name in column_names(entity)))
 
 
 def column_names(entity: type[Any]) -> tuple[str, ...]:
-    """The columns that an entity's fields are."""
+    """Return the columns that are an entity's fields."""
     return tuple(field.name for field in fields(entity))
 
 
 def of_owner(table: Table) -> ColumnElement[bool]:
-    """The condition that every statement of an `OwnedRepository` carries; the repository binds the owner."""
+    """Return the condition of every statement of an `OwnedRepository`; the repository binds the owner."""
     return table.c.owner_id == bindparam("owner")
 
 
 def owned(table: Table, entity: type[Any]) -> Select[*tuple[Any, ...]]:
-    """SELECT one owner's entities."""
+    """Return SELECT of one owner's entities."""
     return entities(table, entity).where(of_owner(table))
 
 
 class Repository(Generic[T]):
-    """Entities of one table. The entity is a dataclass whose fields are columns of the table (not always all)."""
+    """Entities of one table.
+
+    The entity is a dataclass whose fields are columns of the table (not always all of them).
+    """
 
     table: ClassVar[Table]
     entity: ClassVar[type[Any]]
@@ -66,12 +69,12 @@ class Repository(Generic[T]):
         self._bound_always: Mapping[str, object] = {}
 
     def get(self, id_: UUID) -> T | None:
-        """The entity, or None when there is none (or it is somebody else's)."""
+        """Return the entity; None when it does not exist or belongs to another owner."""
         by_id = self._statement_for(("get",), lambda: self._all().where(self.table.c.id == bindparam("id")))
         return self._one(by_id, id=id_)
 
     def require(self, id_: UUID) -> T:
-        """The entity; raises `NotFound` in words a person understands."""
+        """Return the entity; raises `NotFound` with a sentence for people."""
         found = self.get(id_)
         if found is None:
             raise NotFound(f"there is no {self.noun} {id_}")
@@ -86,7 +89,7 @@ class Repository(Generic[T]):
         self._uow.run_many(insert, [self._values(entity) for entity in entities])
 
     def change(self, id_: UUID, **columns: object) -> bool:
-        """Set columns of one row; whether it was there."""
+        """Set columns of one row; return whether the row exists."""
         statement = self._statement_for(("change", *columns), lambda: self._changing(columns))
         return self._run(statement, of_id=id_, **columns) == 1
 
@@ -104,7 +107,7 @@ class Repository(Generic[T]):
         return ()
 
     def _statement_for(self, key: tuple[str, ...], build: Callable[[], ClauseElement]) -> Prepared:
-        """The statement of that key, built when it is first asked for."""
+        """Return the statement of this key, built at its first use."""
         prepared = self._prepared.get(key)
         if prepared is None:
             prepared = self._prepared[key] = Prepared(build())
@@ -123,7 +126,7 @@ class Repository(Generic[T]):
 
 
 class OwnedRepository(Repository[T]):
-    """Entities of one owner: every question carries the owner of the unit of work."""
+    """Entities of one owner: every statement carries the owner of the unit of work."""
 
     def __init__(self, uow: UnitOfWork) -> None:
         super().__init__(uow)

@@ -1,10 +1,10 @@
-"""The second wall between owners: on PostgreSQL each transaction runs as a role that row-level security keeps apart.
+"""The backstop between owners: on PostgreSQL row-level security hides the rows of other owners.
 
-The first wall is `OwnedRepository`, whose statements all carry the owner. Should one ever forget it, the database shows
-nothing of anybody else: a transaction with an owner runs as the *tenant* role, which sees the rows of the owner it
-names and no others; one without runs as the *system* role, which sees every row of ours. The login role itself sees
-none. Both are set for one transaction only, in the words that begin it, so that they cost no round trip and a
-connection carries nothing over to whoever uses it next, however connections are pooled.
+First of all `OwnedRepository` keeps owners apart: its statements all carry the owner. Should a statement ever forget
+it, the database shows nothing of other owners: a transaction with an owner runs as the *tenant* role, which sees only
+the rows of the owner it names; a transaction without one runs as the *system* role, which sees every row of ours. The
+login role itself sees none. Role and owner are set for one transaction only, by the statement that begins it, so they
+cost no round trip and nothing is carried over to the next user of the connection, however connections are pooled.
 """
 
 from typing import Final
@@ -16,12 +16,12 @@ _INFO: Final = "tenant_column"
 
 
 def tenant_of(column: str) -> dict[object, object]:
-    """The `info` of a table whose rows' owner is in another column than `owner_id`."""
+    """Return the `info` of a table whose owner is in another column than `owner_id`."""
     return {_INFO: column}
 
 
 def tenant_column(table: Table) -> str | None:
-    """The column that says whose row it is; None where rows are nobody's, and so only the system's."""
+    """Return the column that holds the owner; None for tables without one, which only the system role sees."""
     named = table.info.get(_INFO)
     if isinstance(named, str):
         return named

@@ -1,7 +1,7 @@
 """Column types shared by every table.
 
-Ids and SIDs are stored as bytes, moments as whole microseconds: at ten million rows the width of the keys decides
-whether the index on Twilio's random SIDs stays in memory.
+Ids are stored as bytes, moments as whole microseconds: at ten million rows the width of the keys decides whether the
+index on the providers' random ids stays in memory.
 """
 
 import json
@@ -35,7 +35,7 @@ _MICROSECOND = timedelta(microseconds=1)
 
 
 def to_microseconds(moment: datetime) -> int:
-    """How a moment is stored on SQLite: whole microseconds since 1970."""
+    """Return a moment as SQLite stores it: whole microseconds since 1970."""
     return (moment - _EPOCH) // _MICROSECOND
 
 
@@ -64,14 +64,14 @@ class Id(TypeDecorator[UUID]):
         return _id_bytes(value)
 
     def bind_processor(self, dialect: Dialect) -> Callable[[UUID | None], object] | None:
-        """The conversion alone: SQLAlchemy's general one calls through two more functions for each value."""
+        """Return the conversion alone: SQLAlchemy's general one calls two more functions for each value."""
         return None if dialect.name == "postgresql" else _id_bytes
 
     def process_result_value(self, value: UUID | bytes | None, _dialect: Dialect) -> UUID | None:
         return _id_of(value) if isinstance(value, bytes) else value
 
     def result_processor(self, dialect: Dialect, _coltype: object) -> Callable[[bytes | None], UUID | None] | None:
-        """PostgreSQL's driver gives and takes UUIDs."""
+        """Return no conversion on PostgreSQL: its driver returns UUIDs."""
         return None if dialect.name == "postgresql" else _id_of
 
 
@@ -116,7 +116,10 @@ class Moment(TypeDecorator[datetime]):
         return _moment_of(value) if isinstance(value, int) else value
 
     def result_processor(self, dialect: Dialect, _coltype: object) -> Callable[[int | None], datetime | None] | None:
-        """PostgreSQL's driver gives aware moments, in UTC because our connections ask for it."""
+        """Return no conversion on PostgreSQL:
+
+        its driver returns aware moments, in UTC because our connections ask for it.
+        """
         return None if dialect.name == "postgresql" else _moment_of
 
 
@@ -157,7 +160,7 @@ class Json(TypeDecorator[JsonValue]):
 
 
 class earlier(GenericFunction[datetime]):  # noqa: N801 - a function of SQL, in its spelling
-    """The earlier of two moments; both must be there, for on nulls the databases differ."""
+    """The earlier of two moments. Neither may be NULL, for the databases differ there."""
 
     inherit_cache = True
 
@@ -173,5 +176,5 @@ def _earlier_on_postgresql(element: earlier, compiler: SQLCompiler, **_options: 
 
 
 def partial(name: str, *columns: str, where: str, unique: bool = False) -> Index:
-    """An index over the rows that meet a condition, on each database."""
+    """Return an index over the rows that meet a condition, for each database."""
     return Index(name, *columns, unique=unique, sqlite_where=text(where), postgresql_where=text(where))

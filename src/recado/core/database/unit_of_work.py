@@ -1,8 +1,8 @@
-"""What a function sees of its transaction.
+"""A function's view of its transaction.
 
-A unit of work is a plain function: no `await` fits in it, so no transaction is ever held across a model or a Twilio
-call. It may run twice (after a lock, after a neighbour broke the batch), so ids and time are handed to it and it
-touches nothing but its unit of work.
+A unit of work is a plain function: it cannot `await`, so no transaction is ever held across a call of a model or a
+provider. It may run twice (after a lock, or when another function broke the batch), so ids and time are handed to it,
+and it changes nothing but through its unit of work.
 """
 
 import functools
@@ -24,14 +24,14 @@ if TYPE_CHECKING:
     pass
 
 LONG_SECONDS: Final = 300
-"""How long a statement of unhurried work may take."""
+"""How long a statement may take after `allow_long_statements`."""
 
 Rows: TypeAlias = CursorResult[*tuple[Any, ...]]
-"""Rows as the driver gives them: this is the parsing edge of the database, repositories turn them into entities."""
+"""Rows as the driver returns them. This is the parsing edge of the database; repositories turn rows into entities."""
 
 
 _Executed: TypeAlias = tuple[int, list[Row]]
-"""How many rows a statement changed, and the rows it gave."""
+"""The number of rows that a statement changed, and the rows that it returned."""
 
 
 class UnitOfWork:
@@ -49,7 +49,10 @@ class UnitOfWork:
         self.owner = owner
 
     def for_owner(self, owner: UUID) -> "UnitOfWork":
-        """The same transaction, narrowed to one owner's rows; nobody's transaction becomes another's."""
+        """Return the same transaction narrowed to one owner's rows;
+
+        raises `RuntimeError` if it belongs to another owner.
+        """
         if self.owner not in {None, owner}:
             raise RuntimeError("a unit of work of one owner was about to be another's")
         narrowed = UnitOfWork(self._connection, owner, self._meters)
@@ -57,26 +60,26 @@ class UnitOfWork:
         return narrowed
 
     def rows(self, prepared: Prepared, **values: object) -> list[Row]:
-        """All rows of a prepared statement."""
+        """Return all rows of a prepared statement."""
         compiled = prepared.compiled(self._dialect)
         return compiled.typed_rows(self._execute(compiled.driver_sql, compiled.bind(values))[1])
 
     def run(self, prepared: Prepared, **values: object) -> int:
-        """Run a prepared statement; how many rows it changed."""
+        """Run a prepared statement; return the number of changed rows."""
         compiled = prepared.compiled(self._dialect)
         return self._execute(compiled.driver_sql, compiled.bind(values))[0]
 
     def run_many(self, prepared: Prepared, values: Iterable[Mapping[str, object]]) -> int:
-        """Run a prepared statement for each of many rows; how many rows were changed."""
+        """Run a prepared statement for each of many rows; return the number of changed rows."""
         return sum(changed for changed, _ in self._run_many(prepared.compiled(self._dialect), values))
 
     def rows_of_many(self, prepared: Prepared, values: Iterable[Mapping[str, object]]) -> list[Row]:
-        """Run a prepared statement with RETURNING for each of many rows; what it returned."""
+        """Run a prepared statement with RETURNING for each of many rows; return the rows."""
         compiled = prepared.compiled(self._dialect)
         return [row for _, rows in self._run_many(compiled, values) for row in compiled.typed_rows(rows)]
 
     def execute_raw(self, sql: str, *values: object) -> list[Row]:
-        """Bare SQL on the driver itself, with the database's own placeholders (`?`, `$1`); what it returned."""
+        """Run SQL on the driver itself, with the database's own placeholders (`?`, `$1`); return the rows."""
         return self._execute(sql, values)[1]
 
     def _run_many(self, compiled: CompiledStatement, values: Iterable[Mapping[str, object]]) -> Iterator[_Executed]:
@@ -93,7 +96,7 @@ class UnitOfWork:
             raise self._database_error(sql, error) from error
 
     def _database_error(self, sql: str, error: Exception) -> Exception:
-        """The error that SQLAlchemy would have made of it; without the values, as it is logged and stored."""
+        """Return the error that SQLAlchemy would have raised, without the values: it is logged and stored."""
         base = self._connection.dialect.loaded_dbapi.Error
         made: Exception = DBAPIError.instance(sql, None, error, base, hide_parameters=True)
         return made
@@ -105,15 +108,15 @@ class UnitOfWork:
         return self._connection.execute(statement, values)
 
     def first(self, statement: Executable, values: Mapping[str, object] | None = None) -> RowMapping | None:
-        """The first row, or None."""
+        """Return the first row, or None."""
         return self.execute(statement, values).mappings().first()
 
     def all(self, statement: Executable, values: Mapping[str, object] | None = None) -> Sequence[RowMapping]:
-        """Every row."""
+        """Return every row."""
         return self.execute(statement, values).mappings().all()
 
     def changed(self, statement: Executable, values: Mapping[str, object] | None = None) -> int:
-        """How many rows an UPDATE or DELETE met."""
+        """Return the number of rows that an UPDATE or DELETE changed."""
         return self.execute(statement, values).rowcount
 
     def insert(self, table: Table) -> postgresql.Insert:
@@ -125,12 +128,12 @@ class UnitOfWork:
         self._hooks.append(hook)
 
     def count(self, counter: Counter, *labels: str, by: float = 1.0) -> None:
-        """Count what this transaction does, once it is durable."""
+        """Count an event of this transaction once the transaction is durable."""
         if self._meters is not None:
             self._hooks.append(functools.partial(self._meters.count, counter, *labels, by=by))
 
     def allow_long_statements(self) -> None:
-        """Let the statements of this transaction take minutes: they look at everything there is."""
+        """Let the statements of this transaction take minutes, for those that read whole tables."""
         if self._dialect == "postgresql":
             self.execute_raw(f"SET LOCAL statement_timeout = '{LONG_SECONDS}s'")
             set_answer_seconds(self._connection, LONG_SECONDS)
@@ -141,12 +144,15 @@ class UnitOfWork:
         return self._dialect
 
     def lock_by_name(self, name: str) -> None:
-        """Nobody else who holds that name goes on before this transaction ends. SQLite has one writer anyway."""
+        """Lock a name until the transaction ends. SQLite has one writer anyway."""
         if self._dialect == "postgresql":
             self.execute_raw("SELECT pg_advisory_xact_lock(hashtextextended($1, 0))", name)
 
     def notify(self) -> None:
-        """Something may be due: after the commit whoever waits elsewhere is told, unless the file tells them."""
+        """Notify other processes after the commit that a job may be due.
+
+        SQLite needs no call: its readers watch `data_version`.
+        """
         if not self._notifies:
             self._notifies.append(True)
 
@@ -156,5 +162,5 @@ class UnitOfWork:
 
     @property
     def hooks(self) -> Sequence[Callable[[], None]]:
-        """What is to be called after the commit."""
+        """Functions to call after the commit."""
         return self._hooks

@@ -1,4 +1,4 @@
-"""What ends with the process that started it, also where that one is killed and can end nothing itself."""
+"""Child processes that end with the process that started them, even if that process is killed."""
 
 import ctypes
 import signal
@@ -11,9 +11,9 @@ _LIBRARY: Final = ctypes.CDLL(None) if sys.platform == "linux" else None
 
 
 def die_with_parent() -> None:
-    """Have the system kill this process when its parent dies, on Linux, even if nothing in it can run any more.
+    """Have Linux kill this process when its parent dies, even if nothing in this process can run any more.
 
-    Only for what holds nothing that a sudden end could harm. Also what a child does between fork and exec.
+    For processes only that a sudden end cannot harm. Also callable between fork and exec of a child.
     """
     if _LIBRARY is not None:
         _LIBRARY.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)

@@ -1,8 +1,9 @@
-"""A folder for what a process makes on the way: gone with it, however that ends.
+"""A temporary folder for one process, removed when the process ends, however it ends.
 
-What ends in an orderly way removes its folder itself, and a signal that would end it at once is made an error for that.
-After kill -9 or a power cut the folder stays until the next of its kind is made in that place: its owner held a lock
-in it, and a lock that is free says that the owner is gone. So folders of processes that live are left alone.
+A process that ends in an orderly way removes its folder itself; a signal that would end it at once is turned into an
+error for that. After kill -9 or a power cut the folder stays until the next process makes one of the same kind in the
+same place: each process holds a lock in its folder, and a free lock means that the process is gone. So folders of
+living processes are left alone.
 """
 
 import contextlib
@@ -24,11 +25,11 @@ from recado.core.errors import Conflict, DomainError
 _TRIES: Final = 20
 """More than one is needed only when several folders are made at the same moment."""
 _NO_LOCKS: Final = frozenset({errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP})
-"""The file system has no locks, so nothing there is ever taken for a leftover."""
+"""The file system has no locks, so no folder there is taken for a leftover."""
 
 
 class StoppedBySignal(DomainError):
-    """The process was told to end in the middle of something."""
+    """The process was told to end while it was working."""
 
     code = "core.stopped"
 
@@ -38,14 +39,14 @@ class StoppedBySignal(DomainError):
 
 @contextmanager
 def stop_on_signals(signals: Collection[signal.Signals]) -> Iterator[None]:
-    """Signals that would end the process raise `StoppedBySignal` instead, so that it cleans up."""
+    """Turn signals that would end the process into `StoppedBySignal`, so that it cleans up."""
     if threading.current_thread() is not threading.main_thread():  # Python allows handlers there only.
         yield
         return
     ours = [number for number in signals if signal.getsignal(number) not in {signal.SIG_IGN, None}]
 
     def stop(number: int, _frame: FrameType | None) -> NoReturn:
-        for each in ours:  # A second one must not interrupt the cleaning.
+        for each in ours:  # A second signal must not interrupt the cleaning.
             signal.signal(each, signal.SIG_IGN)
         raise StoppedBySignal(f"it was stopped by {signal.Signals(number).name}")
 
@@ -62,9 +63,9 @@ def stop_on_signals(signals: Collection[signal.Signals]) -> Iterator[None]:
 
 @contextmanager
 def private_folder(directory: Path, *, prefix: str, suffix: str = "") -> Iterator[Path]:
-    """A new folder that only this user can enter; leftovers of the same prefix and suffix are removed before.
+    """Make a new folder that only this user can enter, and remove leftovers of the same prefix and suffix before.
 
-    Raises `OSError` that names `directory` when none can be made in it.
+    Raises `OSError` that names `directory` when no folder can be made in it.
     """
     _remove_leftovers(directory, prefix, suffix)
     folder, lock = _new_folder(directory, prefix, suffix)
@@ -92,12 +93,14 @@ def _new_folder(directory: Path, prefix: str, suffix: str) -> tuple[Path, int | 
             return folder, None
         if lock is not None:
             return folder, lock
-        shutil.rmtree(folder, ignore_errors=True)  # Another process that began just now took it for a leftover.
+        shutil.rmtree(
+            folder, ignore_errors=True
+        )  # Another process that started at the same moment took it for a leftover.
     raise Conflict(f"other processes keep beginning the same in {directory}: try again when they have ended")
 
 
 def _lock_folder(folder: Path) -> int | None:
-    """The folder's lock, held; None when another process holds it or has removed the folder."""
+    """Take the folder's lock; return None when another process holds it or has removed the folder."""
     path, held = folder / ".lock", False
     try:
         lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
@@ -117,7 +120,7 @@ def _lock_folder(folder: Path) -> int | None:
 
 def _remove_leftovers(directory: Path, prefix: str, suffix: str) -> None:
     for folder in directory.glob(f"{prefix}*{suffix}"):
-        with contextlib.suppress(OSError):  # A leftover that stays is no reason to do nothing.
+        with contextlib.suppress(OSError):  # A leftover that stays is no reason to stop.
             if folder.is_symlink() or not folder.is_dir() or folder.stat().st_uid != os.geteuid():
                 continue
             lock = _lock_folder(folder)

@@ -1,7 +1,7 @@
-"""A connection to PostgreSQL that waits for an answer so long and no longer.
+"""A connection to PostgreSQL that waits for an answer for a limited time.
 
-A server that is frozen, or whose host is gone without a word, keeps its connections open: the system acknowledges what
-is sent, so no time-out of TCP ends the wait, and the server's own time-outs do not run. Only the one who waits can.
+A frozen server, or one whose host has vanished, keeps its connections open: the operating system acknowledges what is
+sent, so no TCP time-out ends the wait, and the server's own time-outs do not run. Only the client can end the wait.
 """
 
 import time
@@ -17,11 +17,11 @@ _INTERVAL: Final = 0.1
 
 
 class NoAnswer(psycopg.OperationalError):
-    """The server said nothing for too long; the connection is closed."""
+    """The server did not answer in time; the connection is closed."""
 
 
 class BoundedConnection(psycopg.Connection[tuple[Any, ...]]):
-    """Each wait for the server ends after `answer_seconds` seconds; then the connection is of no more use."""
+    """A connection each of whose waits ends after `answer_seconds`; then the connection is closed."""
 
     answer_seconds: float = 10.0
 

@@ -1,4 +1,4 @@
-"""Connections to PostgreSQL: their settings, and the role each of their transactions runs as."""
+"""Connections to PostgreSQL: their settings, and the role that each transaction runs as."""
 
 from typing import TYPE_CHECKING, Final
 from uuid import UUID
@@ -19,26 +19,26 @@ if TYPE_CHECKING:
 
 DURABLE: Final = """set_config('synchronous_commit', CASE current_setting('synchronous_commit')
     WHEN 'off' THEN 'on' WHEN 'local' THEN 'on' ELSE current_setting('synchronous_commit') END, true)"""
-"""Whatever server, database, role or URL say, a commit is confirmed once it is on disk and where it is to be copied to.
-What is stronger stays. Set in every transaction, for the setting may change while a connection lives; as the last
-thing in it, for only the commit looks at it."""
+"""Raises `synchronous_commit` to `on` where the server, database, role or URL say less, so that a commit is confirmed
+once it is on disk; a stronger value stays. Run at the end of every transaction, for the setting may change while a
+connection lives, and only the commit reads it."""
 IDLE_SECONDS: Final = 3
-"""How long a transaction may do nothing: its process is frozen, and the server gives free what it holds."""
+"""How long a transaction may do nothing; then its process is frozen, and the server releases its locks."""
 LOCK_SECONDS: Final = 5
 """How long a statement waits for a row that another transaction holds; longer than a frozen process can hold one."""
 STATEMENT_SECONDS: Final = 8
-"""How long the server may work on one statement; work that needs longer says so (`UnitOfWork.unhurried`)."""
+"""How long the server may work on one statement; see `UnitOfWork.allow_long_statements`."""
 _CONNECT: Final = {"connect_timeout": 3, "tcp_user_timeout": 10_000, "keepalives_idle": 10, "client_encoding": "UTF8"}
 PLANS: Final = 1_000
-"""How many statements a connection keeps prepared at the server."""
+"""How many prepared statements a connection keeps at the server."""
 
 
 def postgres_engine(url: URL) -> Engine:
-    """Connections that notice a dead server within seconds, for work that takes as long as it takes."""
+    """Return an engine whose connections notice a dead server within seconds; its statements may take any time."""
     engine = create_engine(
         url.set(drivername="postgresql+psycopg"),
         poolclass=NullPool,
-        hide_parameters=True,  # Errors are logged and stored, and what customers wrote must not be in them.
+        hide_parameters=True,  # Errors are logged and stored, and must not contain what customers wrote.
         use_native_hstore=False,
         connect_args={**_CONNECT, "options": _options(url), "application_name": "recado"},
     )
@@ -51,7 +51,7 @@ def postgres_engine(url: URL) -> Engine:
 
 
 def _options(url: URL, *more: str) -> str:
-    """What each session is told at its start: what the URL says, and then ours, which wins."""
+    """Return the settings of each session: those of the URL, then ours, which win."""
     theirs = url.query.get("options", ())
     ours = (
         "timezone=UTC",
@@ -64,7 +64,7 @@ def _options(url: URL, *more: str) -> str:
 
 
 def role_engine(url: URL) -> Engine:
-    """Connections for our transactions: nothing of them takes long, and no wait for the server is without an end."""
+    """Return an engine for our transactions: statements are short, and every wait for the server ends."""
     options = _options(url, f"statement_timeout={STATEMENT_SECONDS}s")
     return create_engine(
         "postgresql+psycopg://",
@@ -86,11 +86,11 @@ def bounded_connection(url: URL, *, autocommit: bool = False, **settings: str) -
 
 
 class RoleConnection:
-    """A connection whose transactions each begin in a role of their own (see `tenancy`)."""
+    """A connection whose transactions each begin in a role of their own (see `roles`)."""
 
     def __init__(self, engine: Engine, answer_seconds: float, *, read_only: bool) -> None:
         self._answer_seconds = answer_seconds
-        # The driver would send a BEGIN of its own and wait for it; ours carries the role and the owner along.
+        # The driver would send its own BEGIN and wait for it; ours carries the role and the owner along.
         self.connection = engine.connect().execution_options(isolation_level="AUTOCOMMIT")
         _cache_plans(self.connection)
         set_answer_seconds(self.connection, answer_seconds)
@@ -104,7 +104,7 @@ class RoleConnection:
         self._preamble = transaction_preamble(database, schema, read_only=read_only)
 
     def begin(self, owner: UUID | None) -> RootTransaction:
-        """Begin a transaction; raises `RolesMissing` where `recado migrate` has not made the roles."""
+        """Begin a transaction; raises `RolesMissing` unless `recado migrate` has made the roles."""
         set_answer_seconds(self.connection, self._answer_seconds)
         transaction = self.connection.begin()
         try:
@@ -131,13 +131,13 @@ class RoleConnection:
         attempt_cleanup(self.connection.close)
 
     def discard(self) -> None:
-        """Close it, whatever state it is in."""
+        """Close the connection, whatever state it is in."""
         attempt_cleanup(self.connection.invalidate)
         attempt_cleanup(self.connection.close)
 
 
 def _cache_plans(connection: Connection) -> None:
-    """Our statements are some hundred texts, for they come in sizes; psycopg keeps 100 unless it is told."""
+    """Keep more prepared statements than psycopg's 100: ours are some hundred texts, for they come in several sizes."""
     import psycopg
 
     driver = connection.connection.driver_connection

@@ -1,4 +1,4 @@
-"""PostgreSQL's errors in our words: what may be run again, what is lost, what cannot be stored."""
+"""PostgreSQL's errors: which to retry, which mean a lost connection, and what they become for callers."""
 
 from collections.abc import Callable
 from typing import Final
@@ -14,7 +14,7 @@ RETRYABLE: Final = frozenset({"40001", "40P01"})
 """Serialization failure, deadlock."""
 _LOCKED: Final = frozenset({"55P03"})
 _SLOW: Final = frozenset({"57014", "25P04"})
-"""A statement or transaction took longer than it may."""
+"""A statement or transaction exceeded its time limit."""
 _READ_ONLY: Final = frozenset({"25006"})
 _STORAGE_FULL: Final = frozenset({"53100", "53200", "58030"})
 """Disk full, out of memory, I/O error."""
@@ -26,7 +26,7 @@ UNREACHABLE: Final = "the database cannot be reached; nothing was stored"
 
 
 class ConnectionLost(StorageUnavailable):
-    """The server is gone, or was; nothing of the transaction is stored."""
+    """The server cannot be reached, or was lost; nothing of the transaction is stored."""
 
 
 def sqlstate_of(error: DBAPIError) -> str | None:
@@ -35,7 +35,7 @@ def sqlstate_of(error: DBAPIError) -> str | None:
 
 
 def is_connection_lost(error: DBAPIError) -> bool:
-    """Whether the connection is of no use any more. An error without a code did not come from the server."""
+    """Return whether the connection is unusable. An error without a code did not come from the server."""
     state = sqlstate_of(error)
     gone = _is_operational(error) if state is None else state in _CONNECTION_LOST or state.startswith("08")
     return error.connection_invalidated or gone
@@ -48,7 +48,7 @@ def _is_operational(error: DBAPIError) -> bool:
 
 
 def as_storage_error(error: BaseException) -> BaseException:
-    """What the server cannot do now in our words; everything else as it is."""
+    """Return a `DomainError` for what the server cannot do now, and any other error as it is."""
     if not isinstance(error, DBAPIError):
         return error
     if sqlstate_of(error) in _STORAGE_FULL:
@@ -63,8 +63,8 @@ def as_storage_error(error: BaseException) -> BaseException:
 
 
 def attempt_cleanup(step: Callable[[], None]) -> None:
-    """Tidy up what may be broken already; whatever brought us here is what counts."""
+    """Run a cleanup step whose failure does not matter: the error that led here is raised."""
     try:
         step()
     except DBAPIError as error:
-        log.debug("database.undo_failed", error=str(error.orig))
+        log.debug("database.cleanup_failed", error=str(error.orig))

@@ -1,4 +1,4 @@
-"""The roles of a PostgreSQL database, and the words that begin each transaction as one of them."""
+"""The roles of a PostgreSQL database, and the statements that begin a transaction as one of them."""
 
 import hashlib
 from dataclasses import dataclass
@@ -10,27 +10,27 @@ from recado.core.errors import ConfigurationError
 SETTING: Final = "recado.owner"
 """The setting that policies read."""
 ROLE_UNAVAILABLE: Final = frozenset({"22023", "42501"})
-"""No such role, or not one that this login may take: what PostgreSQL says to the words that begin a transaction."""
+"""The role does not exist or this login may not take it: errors of the statements that begin a transaction."""
 _NAME_BYTES: Final = 63
-"""Longer names are cut by PostgreSQL, and two databases' roles could become one."""
+"""PostgreSQL cuts longer names, and two databases' roles could become one."""
 
 
 class RolesMissing(ConfigurationError):
-    """The roles of the database were never made, or this login may not take them."""
+    """The roles of the database do not exist, or this login may not take them."""
 
     code = "core.roles_missing"
 
 
 @dataclass(frozen=True, slots=True)
 class Roles:
-    """The two roles of one database. Roles belong to the whole cluster, so they bear the database's name."""
+    """The two roles of one database. Roles belong to the whole cluster, so they carry the database's name."""
 
     system: str
     tenant: str
 
 
 def roles_of(database: str) -> Roles:
-    """What the roles of a database are called."""
+    """Return the names of a database's roles."""
     return Roles(_role_name("recado_system_", database), _role_name("recado_tenant_", database))
 
 
@@ -43,30 +43,33 @@ def _role_name(prefix: str, database: str) -> str:
 
 
 def quoted(name: str) -> str:
-    """A name as an identifier of SQL."""
+    """Return a name as an SQL identifier."""
     return '"' + name.replace('"', '""') + '"'
 
 
 @dataclass(frozen=True, slots=True)
 class TransactionPreamble:
-    """The words that begin each transaction of a connection."""
+    """The statements that begin each transaction of a connection."""
 
     system: str
     tenant: str
 
     def of(self, owner: UUID | None) -> str:
-        """For the system, or for one owner. The words cannot bind values; a UUID is written in hex whatever it is."""
+        """Return the statements for the system, or for one owner.
+
+        They cannot bind values; a UUID is hexadecimal text.
+        """
         return self.system if owner is None else f"{self.tenant}'{owner}'"
 
 
 def transaction_preamble(database: str, schema: str | None, *, read_only: bool) -> TransactionPreamble:
-    """How transactions begin in a database; those of a reader are one snapshot."""
-    # What writes looks for rows by an index, always. On a table that was small a moment ago the planner reads all of it
-    # instead, and keeps that plan while the table grows.
-    # What a server or role makes the default isolation is not what the locks on lanes were thought out for.
+    """Return how transactions begin in a database; a reader's transaction is one snapshot."""
+    # Writers always use an index. On a table that was small a moment ago the planner would scan all of it and keep that
+    # plan while the table grows. The isolation level is set because a server's or role's own default may not fit the
+    # locks on lanes.
     writing = "BEGIN ISOLATION LEVEL READ COMMITTED; SET LOCAL enable_seqscan = off"
     begin = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY" if read_only else writing
-    # A search path may name the schema after whoever is the current role, which is another one in a moment.
+    # A search path may name a schema after the current role, which changes in a moment.
     path = "" if schema in {None, "public"} else f"; SET LOCAL search_path = {quoted(str(schema))}"
     roles = roles_of(database)
     system, tenant = (f"{begin}{path}; SET LOCAL ROLE {quoted(role)}" for role in (roles.system, roles.tenant))

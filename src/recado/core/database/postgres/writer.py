@@ -34,11 +34,11 @@ _TRANSACTION_STATE: Final = (
     f"SELECT pg_current_xact_id_if_assigned()::text, clock_timestamp(), pg_postmaster_start_time(), {DURABLE}"
 )
 CHANNEL: Final = "recado_jobs"
-"""What those who wait for jobs LISTEN to."""
+"""The channel on which other processes LISTEN for jobs."""
 OUTAGE_SECONDS: Final = 5.0
-"""How long a write is tried again when the server cannot be reached; then the caller is told."""
+"""How long a write is tried again while the server cannot be reached; then it fails."""
 ANSWER_SECONDS: Final = 10.0
-"""How long the server may say nothing; longer than it may work on one statement."""
+"""How long the server may not answer; longer than it may work on one statement."""
 RETRIES: Final = 3
 
 
@@ -53,7 +53,7 @@ class _StoredGroup:
 
 
 class PostgresWriter:
-    """Runs groups of inputs, each in a transaction of its own, on one connection."""
+    """Runs groups of inputs on one connection, each group in its own transaction."""
 
     def __init__(
         self,
@@ -76,9 +76,10 @@ class PostgresWriter:
         self._role_connection: RoleConnection | None = None
 
     def run(self, group: "list[Item[Any]]") -> bool:
-        """Store a group, or tell each of it why not; what fails together is halved until only the bad one fails.
+        """Store a group, or set the error on each of its items; a failing group is bisected until only the bad item
+        fails.
 
-        False when the server is lost, to every other write as well.
+        Return False when the server is lost, which every other write would find as well.
         """
         try:
             ended = self._run_with_retries(group)
@@ -94,7 +95,7 @@ class PostgresWriter:
                 item.error = known
             resolve_all(group)
             return not isinstance(known, ConnectionLost | NotConfirmed)
-        if ended.changed:  # A server that can only be read, or is full, runs well what stores nothing.
+        if ended.changed:  # A server that is read-only or full runs a transaction without changes successfully.
             self._last_write.stored()
         for item, result in zip(group, ended.results, strict=True):
             item.result = result
@@ -110,7 +111,7 @@ class PostgresWriter:
         self._forget_connection()
 
     def _run_with_retries(self, group: "list[Item[Any]]") -> _StoredGroup:
-        """Run it again as long as that can help; what has waited long already gets one fresh connection."""
+        """Run a group again as long as that can help; one that has waited long already gets one fresh connection."""
         failures, losses, give_up = 0, 0, group[0].since + self._outage
         while True:
             try:
@@ -146,11 +147,11 @@ class PostgresWriter:
         return ended
 
     def _was_stored(self, number: str, server: datetime) -> bool:
-        """Whether a transaction took place whose commit was not confirmed.
+        """Return whether a transaction was stored whose commit was not confirmed.
 
-        Only the server that ran it can say: after a crash the number may have been given to another transaction. Then,
-        and when no server answers, raises `NotConfirmed`; to ask again stores nothing twice, for each unit of
-        work is fenced by the rows it writes.
+        Only the server that ran it can tell: after a crash the number may belong to another transaction. Then, and when
+        no server answers, raises `NotConfirmed`. A repeat stores nothing twice, for each unit of work is fenced by the
+        rows it writes.
         """
         give_up = time.monotonic() + 2 * self._outage
         status: str | None = "in progress"
@@ -175,9 +176,9 @@ class PostgresWriter:
         return status, server
 
     def _transaction_state(self, uow: UnitOfWork) -> tuple[str | None, datetime]:
-        """The transaction's number (None when it has changed and locked nothing), and since when its server runs.
+        """Return the transaction's number (None if it changed and locked nothing) and its server's start time.
 
-        The server's time comes along, and from here on the commit waits for the disk.
+        The server's time comes along; and from here on the commit waits for the disk.
         """
         asked = self._clock.monotonic()
         [[number, now, server, _]] = uow.execute_raw(_TRANSACTION_STATE)
@@ -185,7 +186,10 @@ class PostgresWriter:
         return number, server
 
     def _notify(self) -> None:
-        """Ring for whoever waits for jobs. After the commit, for a bell may be lost but must hold up nothing."""
+        """Notify other processes that a job may be due.
+
+        After the commit: a notification may be lost but must not delay it.
+        """
         try:
             UnitOfWork(self._open().connection).execute_raw(f"NOTIFY {CHANNEL}")
         except DBAPIError as error:

@@ -1,12 +1,12 @@
-"""Writes SQLite's log back into the database file, beside the writer instead of in its way.
+"""Copies SQLite's write-ahead log back into the database file, beside the writer instead of in its way.
 
-By itself SQLite does that in the commit that makes the log long enough: one commit of some sixty then takes 30 ms
-longer, and whoever waits for it with it. Here a thread with a connection of its own copies what has been committed
-while the writer goes on. Only the writer can begin the log anew, once everything in it is copied, and a writer that
-never rests never finds it so; therefore, when the log is long, the thread follows so closely that what is left for the
-writer's own checkpoint (at `LONGEST_PAGES`) is next to nothing.
+By default SQLite does that in the commit that makes the log long enough: one commit of about sixty then takes 30 ms
+longer, for everybody who waits for it. Here a thread with its own connection copies what has been committed while the
+writer goes on. Only the writer can restart the log, once everything in it is copied, and a writer that never rests
+never finds that. So when the log is long, the thread follows so closely that almost nothing is left for the writer's
+own checkpoint (at `LONGEST_PAGES`).
 
-Needs an SQLite that tells how long the log is without copying it (3.51); with an older one the writer does it all.
+This needs SQLite 3.51, which tells the length of the log without copying it; with an older one the writer does it all.
 """
 
 import sqlite3 as stdlib_sqlite3
@@ -22,24 +22,24 @@ PAGES: Final = 4_000
 """How far the copy may be behind. With SQLite's own 1,000 the pages of the indexes are written back so often that it is
 a fifth of an accept's cost."""
 LONG_PAGES: Final = 9_000
-"""From here on the copy follows closely."""
+"""From this length on the copy follows closely."""
 FOLLOWING_PAGES: Final = 100
 LONGEST_PAGES: Final = 10_000
-"""40 MB. Then the writer copies what is left in its commit, and begins the log anew."""
+"""40 MB. Then the writer copies the rest in its commit and restarts the log."""
 PAUSE_SECONDS: Final = 0.02
 REST_SECONDS: Final = 1.0
-"""After an error: something holds the file, or the disk is full; the writer finds that out by itself."""
+"""After an error: another process holds the file, or the disk is full. The writer finds that out by itself."""
 
 
 def is_due(pages: int, copied: int) -> bool:
-    """Whether a log of so many pages, of which so many are copied, should be copied now."""
+    """Return whether a log of `pages` pages, of which `copied` are copied, should be copied now."""
     return pages - copied >= (PAGES if pages < LONG_PAGES else FOLLOWING_PAGES)
 
 
 class Checkpoints:
-    """The thread. It sleeps until something is committed, and has its connection only from then on.
+    """The thread that copies. It sleeps until something is committed and opens its connection only then.
 
-    `error` is what the driver raises.
+    `error` is the driver's error class.
     """
 
     def __init__(
@@ -58,7 +58,7 @@ class Checkpoints:
         self._thread: threading.Thread | None = None
 
     def committed(self) -> None:
-        """The log has grown; called by the writer's thread after each commit."""
+        """Tell the thread that the log has grown; called by the writer's thread after each commit."""
         if self._thread is None:
             self._thread = threading.Thread(target=self._run, name="recado-checkpoint", daemon=True)
             self._thread.start()
@@ -86,7 +86,7 @@ class Checkpoints:
             self._connection.close()
 
     def copy_if_due(self) -> bool:
-        """Copy what is in the log if it should be; whether anything was copied. Raises the driver's errors."""
+        """Copy the log if that is due; return whether anything was copied. Raises the driver's errors."""
         if self._connection is None:
             self._connection = self._connect()
         pages, copied = self._checkpoint("NOOP")
@@ -96,7 +96,7 @@ class Checkpoints:
         return True
 
     def _checkpoint(self, mode: str) -> tuple[int, int]:
-        """Pages in the log, and how many of them are copied. It waits for nobody, and nobody waits for it."""
+        """Return the pages in the log and how many of them are copied. It neither waits nor makes anybody wait."""
         assert self._connection is not None  # noqa: S101 - narrows the type
         _, pages, copied = self._connection.execute(f"PRAGMA wal_checkpoint({mode})").fetchone()
         return pages, copied

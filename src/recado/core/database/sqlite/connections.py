@@ -1,4 +1,4 @@
-"""Connections to SQLite: their settings, and how one waits for a lock."""
+"""Connections to SQLite: their settings, and the wait for a lock."""
 
 import random
 import sqlite3 as stdlib_sqlite3
@@ -24,9 +24,9 @@ IN_MEMORY = {None, "", ":memory:"}
 
 
 def sqlite_engine(url: URL, *, read_only: bool = False, create: bool = False) -> Engine:
-    """An engine over one SQLite file with our settings: WAL, FULL, foreign keys, no waiting of SQLite's own.
+    """Return an engine over one SQLite file with our settings: WAL, FULL, foreign keys, no busy handler of SQLite's.
 
-    Only with `create` is a file made where there is none.
+    A missing file is made only with `create`.
     """
     memory = url.database in IN_MEMORY
     name = str(url.database) if memory or create else existing(str(url.database))
@@ -35,7 +35,7 @@ def sqlite_engine(url: URL, *, read_only: bool = False, create: bool = False) ->
         creator=lambda: connect_to(":memory:" if memory else name, uri=not (memory or create), cached_statements=512),
         module=sqlite_module(),
         poolclass=StaticPool if memory else NullPool,
-        hide_parameters=True,  # Errors are logged and stored, and what customers wrote must not be in them.
+        hide_parameters=True,  # Errors are logged and stored, and must not contain what customers wrote.
     )
 
     @event.listens_for(engine, "connect")
@@ -64,8 +64,8 @@ def connect_to(name: str, *, uri: bool, cached_statements: int = 128) -> stdlib_
 def _pragmas(dbapi: stdlib_sqlite3.Connection, *, read_only: bool) -> None:
     dbapi.execute("PRAGMA busy_timeout=0")
     dbapi.execute("PRAGMA journal_mode=WAL")
-    dbapi.execute("PRAGMA schema_version")  # Only what reads opens the log.
-    # The writer must not read a page twice while it holds the lock; readers have the system's cache, which they share.
+    dbapi.execute("PRAGMA schema_version")  # Only a statement that reads opens the log.
+    # The writer must not read a page twice while it holds the lock; readers share the operating system's cache.
     kibibytes = 2_048 if read_only else 65_536
     for pragma in (
         "synchronous=FULL",
@@ -80,7 +80,10 @@ def _pragmas(dbapi: stdlib_sqlite3.Connection, *, read_only: bool) -> None:
 
 
 def retry_while_locked(step: Callable[[], T], deadline: float) -> T:
-    """SQLite's own busy handler sleeps longer and longer; one to three milliseconds gives a flat tail instead."""
+    """Run `step` until no other process holds the lock.
+
+    SQLite's own busy handler sleeps longer and longer; one to three milliseconds give a flat tail.
+    """
     while True:
         try:
             return step()
@@ -93,12 +96,12 @@ def retry_while_locked(step: Callable[[], T], deadline: float) -> T:
 
 
 def lock_deadline(since: float, seconds: float) -> float:
-    """When what was asked for at a moment has waited for others long enough; a moment more, when it has already."""
+    """Return when a request has waited for locks long enough; a moment from now if it already has."""
     return max(since + seconds, time.monotonic() + BATCH_SECONDS)
 
 
 def record_opened(files: DatabaseFiles | None, connection: Connection) -> OpenedFiles | None:
-    """What a connection that was just made has opened; it is closed when that is not what others have."""
+    """Record what a new connection has opened; close the connection if that differs from what the others have."""
     try:
         return files.opened() if files is not None else None
     except Displaced:

@@ -1,8 +1,8 @@
-"""SQLite as a database: one writer's thread, and readers apart.
+"""SQLite as a database: one writer's thread and several readers.
 
-SQLite has one writer, so all writes of a process go through one thread which commits in groups: each function runs in
-its own savepoint, so one that raises undoes nothing of its neighbours, and one fsync serves them all. Between processes
-the writers queue with a retry of our own (see `retry_while_locked`).
+SQLite has one writer, so all writes of a process go through one thread that commits in groups: each function runs in
+its own savepoint, so one that raises undoes nothing of the others, and one fsync serves them all. Writers of several
+processes wait for each other with a retry of our own (see `retry_while_locked`).
 """
 
 import asyncio
@@ -44,10 +44,10 @@ T = TypeVar("T")
 
 
 class SqliteDatabase(DatabaseWithInbox):
-    """SQLite behind one writer thread and a few reader threads.
+    """SQLite behind one writer's thread and a few readers' threads.
 
-    No connection is ever carried over a fork: connections opened before one and used after it lost acknowledged rows
-    in four of eight trial runs. Processes of ours are spawned.
+    No connection is ever carried over a fork: connections opened before a fork and used after it lost acknowledged rows
+    in four of eight trial runs. Our processes are spawned.
     """
 
     def __init__(
@@ -89,7 +89,7 @@ class SqliteDatabase(DatabaseWithInbox):
         self._writer.on_commit(listener)
 
     def open_connection(self) -> stdlib_sqlite3.Connection:
-        """A bare connection of the caller's own; raises the driver's error where there is no such file."""
+        """Return a connection of the caller's own; raises the driver's error where there is no such file."""
         if self._files is None:
             return connect_to(":memory:", uri=False)
         try:
@@ -112,7 +112,7 @@ class SqliteDatabase(DatabaseWithInbox):
             connection.close()
 
     def _start(self) -> None:
-        """The writer's thread, with the first write: a process that only reads has none."""
+        """Start the writer's thread with the first write: a process that only reads has none."""
         if self._thread is None:
             with self._starting:
                 if self._thread is None:
@@ -139,7 +139,7 @@ class SqliteDatabase(DatabaseWithInbox):
             raise as_storage_error(error) from error
 
     def _reader(self, deadline: float) -> Connection:
-        """This thread's connection; raises `Displaced` when it would lead to a file without a name."""
+        """Return this thread's connection; raises `Displaced` when the file was moved or replaced."""
         found: tuple[Connection, OpenedFiles | None] | None = getattr(self._local, "reader", None)
         if found is not None:
             connection, opened = found

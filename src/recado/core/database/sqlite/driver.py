@@ -11,14 +11,14 @@ SAFE_SQLITE = (3, 51, 3)
 
 @functools.cache
 def sqlite_module() -> ModuleType:
-    """The SQLite driver in use: the bundled recent one where there is a wheel, else the standard library's."""
+    """Return the SQLite driver in use: the bundled recent one where there is a wheel, else the standard library's."""
     try:
         return importlib.import_module("pysqlite3.dbapi2")
-    except ImportError:  # No wheel for this platform; `sqlite_is_safe` tells whether that matters.
+    except ImportError:  # There is no wheel for this platform; `sqlite_is_safe` tells whether that matters.
         return stdlib_sqlite3
 
 
 def sqlite_is_safe() -> bool:
-    """Whether the SQLite library in use is free of the WAL-reset bug."""
+    """Return whether the SQLite library in use is free of the WAL-reset bug."""
     version: tuple[int, int, int] = sqlite_module().sqlite_version_info
     return version >= SAFE_SQLITE

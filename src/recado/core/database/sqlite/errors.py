@@ -1,4 +1,4 @@
-"""SQLite's errors in our words."""
+"""SQLite's errors, and what they become for callers."""
 
 from typing import Final
 
@@ -11,7 +11,7 @@ LOCK_TIMEOUT: Final = "another process holds the database; try again"
 
 
 class LockTimeout(Busy):
-    """Another process has held the lock for so long."""
+    """Another process has held the lock too long."""
 
 
 def is_locked(error: BaseException) -> bool:
@@ -30,7 +30,7 @@ _STORAGE = (
 
 
 def as_storage_error(error: BaseException) -> BaseException:
-    """Full disks and broken files in our words; everything else as it is."""
+    """Return a `StorageUnavailable` for a full disk or a broken file, and any other error as it is."""
     text = str(error)
     if isinstance(error, DBAPIError | sqlite_module().Error) and any(sign in text for sign in _STORAGE):
         reason = next(sign for sign in _STORAGE if sign in text)
@@ -39,11 +39,11 @@ def as_storage_error(error: BaseException) -> BaseException:
 
 
 class DisplacedInCommit(NotConfirmed):
-    """It was committed, into files that may have had no name by then."""
+    """The commit succeeded, perhaps into files that had been moved or deleted by then."""
 
 
 class TransactionLost(StorageUnavailable):
-    """SQLite ended the transaction by itself (full disk, I/O error): whatever the batch did is gone."""
+    """SQLite rolled the transaction back by itself (full disk, I/O error): the whole batch is lost."""
 
 
 def transaction_lost(error: BaseException) -> BaseException:

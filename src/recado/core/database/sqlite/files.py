@@ -1,12 +1,12 @@
-"""Whether the files of a SQLite database are still those that were opened.
+"""Checks whether the files of a SQLite database are still those that were opened.
 
-A file that was moved, deleted or replaced goes on to exist, without a name, for those that have it open: commits
-succeed, and all of them are gone with the process. So before a transaction, and again after its commit, each of the
-three names must lead to the file that was opened. What the database itself is, is settled by the first connection of
-a process; the log and its index are made anew whenever nothing has them open, so they are settled by the connections
-there are.
+A file that was moved, deleted or replaced goes on to exist without a name for processes that have it open: commits
+succeed, and all of them are lost when the process ends. So before a transaction, and again after its commit, each of
+the three names must lead to the file that was opened. The first connection of a process decides which database file is
+the right one. The log and its index are made again whenever no process has them open, so the open connections decide
+which are the right ones.
 
-Nothing here makes a file: a database that is missing is an error, not an empty database.
+Nothing here makes a file: a missing database is an error, not an empty database.
 """
 
 import time
@@ -19,24 +19,24 @@ from recado.core.errors import StorageUnavailable
 LOG: Final = "-wal"
 INDEX: Final = "-shm"
 _MIN_BYTES: Final = 512
-"""Bytes. No database is smaller, save one that was emptied under us or never filled."""
+"""Bytes. Every database is larger, except one that was truncated or never filled."""
 
 _CHECKS: Final = 5
 _CHECK_PAUSE_SECONDS: Final = 0.002
 
 _File: TypeAlias = tuple[int, int] | None
-"""Device and inode; None where there is none."""
+"""Device and inode; None where there is no file."""
 
 
 class Displaced(StorageUnavailable):
-    """The files are not those that were opened: nothing can be stored before they are back."""
+    """The files are not those that were opened: nothing can be stored until they are back."""
 
     code = "core.displaced"
 
 
 @dataclass(frozen=True, slots=True)
 class OpenedFiles:
-    """What the names led to when a connection was opened."""
+    """The files that the names led to when a connection was opened."""
 
     database: _File
     log: _File
@@ -54,13 +54,13 @@ class DatabaseFiles:
 
     @property
     def log_is_gone(self) -> bool:
-        """The log has no name any more, and the database has."""
+        """Whether the log has no name any more while the database has."""
         return _identity_of(self.path) == self._first and _identity_of(self._log) is None
 
     def before_opening(self) -> None:
-        """Raises `Displaced` where a connection would make a file, or mix what does not belong together."""
+        """Raise `Displaced` where opening a connection would make a file or mix files that do not belong together."""
         self._check_database(self._first)
-        for other in self._held[:1]:  # While one is open no process makes the log anew.
+        for other in self._held[:1]:  # While one connection is open no process makes the log anew.
             self.check(other)
         if self._index_is_alone():
             raise Displaced(
@@ -69,7 +69,7 @@ class DatabaseFiles:
             )
 
     def opened(self) -> OpenedFiles:
-        """What a connection that has just been opened, and has read something, has opened."""
+        """Return what a connection has opened that was just made and has read something."""
         found = OpenedFiles(_identity_of(self.path), _identity_of(self._log), _identity_of(self._index))
         self._check_database(self._first)
         for other in self._held[:1]:
@@ -79,11 +79,11 @@ class DatabaseFiles:
         return found
 
     def closing(self, opened: OpenedFiles) -> None:
-        """That connection is about to be closed, which may be the end of the log."""
+        """Forget a connection that is about to be closed; closing may delete the log."""
         self._held.remove(opened)
 
     def check(self, opened: OpenedFiles) -> None:
-        """Raises `Displaced` when the names lead elsewhere now."""
+        """Raise `Displaced` when the names lead to other files now."""
         self._check_database(opened.database)
         for name, file in ((self._log, opened.log), (self._index, opened.index)):
             if _identity_of(name) != file:
@@ -92,9 +92,10 @@ class DatabaseFiles:
                 )
 
     def _index_is_alone(self) -> bool:
-        """Whether the log is gone from beside its index, and stays so.
+        """Return whether the log is missing beside its index, and stays missing.
 
-        Looked at one after the other, both may be seen like that while other processes open and close the database.
+        While other processes open and close the database, a single check of one name after the other may see that
+        state.
         """
         for _ in range(_CHECKS):
             if _identity_of(self._index) is None or _identity_of(self._log) is not None:
@@ -127,5 +128,5 @@ def _identity_of(name: Path) -> _File:
 
 
 def existing(path: str | Path) -> str:
-    """The name under which SQLite opens a file and never makes one."""
+    """Return the name under which SQLite opens a file and never makes one."""
     return Path(path).absolute().as_uri() + "?mode=rw"

@@ -36,7 +36,7 @@ log = structlog.get_logger(__name__)
 
 
 class SqliteWriter:
-    """Runs batches of functions, each batch one durable transaction. Driven by a thread, or by a simulator."""
+    """Runs batches of functions, each batch one durable transaction. A thread calls it, or a simulator."""
 
     def __init__(
         self,
@@ -60,9 +60,9 @@ class SqliteWriter:
         self._listeners.append(listener)
 
     def run(self, take: "Callable[[], list[Item[Any]]]") -> bool:
-        """One transaction: take groups until none wait, the batch is full or it has held the lock long enough.
+        """Run one transaction: take groups until none wait, the batch is full or it has held the lock long enough.
 
-        False when another process holds the lock for too long.
+        Return False when another process holds the lock too long.
         """
         done: list[Item[Any]] = []
         hooks: list[Callable[[], None]] = []
@@ -72,10 +72,12 @@ class SqliteWriter:
             changed = self._transaction(take, done, hooks)
         except Exception as error:  # noqa: BLE001 - the outermost loop of every write: each waiting future gets the error
             failure = as_storage_error(error)
-            if not isinstance(failure, Displaced | DisplacedInCommit):  # It leads to the right files, if any does.
+            if not isinstance(
+                failure, Displaced | DisplacedInCommit
+            ):  # The open connection has the right files, if any has.
                 self._forget_connection()
         if failure is None:
-            if changed:  # Where nothing is to be stored a full disk stores it well.
+            if changed:  # On a full disk a transaction without changes succeeds.
                 self._last_write.stored()
             call_listeners(hooks)
         else:
@@ -93,7 +95,7 @@ class SqliteWriter:
     def _transaction(
         self, take: "Callable[[], list[Item[Any]]]", done: "list[Item[Any]]", hooks: list[Callable[[], None]]
     ) -> bool:
-        """Whether any row was changed: a claim that found nothing to take is no news, and must not ring for another."""
+        """Return whether any row was changed: after a claim that found nothing no listener must be called."""
         group = take()
         if not group:
             return False
@@ -123,14 +125,15 @@ class SqliteWriter:
         return raw.total_changes != changes
 
     def _group(self, connection: Connection, group: "list[Item[Any]]", hooks: list[Callable[[], None]]) -> None:
-        """Run a group in its own savepoint; if several inputs fail together, halve until only the bad one fails."""
+        """Run a group in its own savepoint; if several inputs fail together, bisect until only the bad one fails."""
         raw = sqlite_driver_of(connection)
         raw.execute("SAVEPOINT f")
         uow = UnitOfWork(connection, group[0].owner, self._meters)
         try:
             results = group[0].work(uow, [item.value for item in group])
         except Exception as error:
-            # A full disk ends the transaction or the statement only, as the statement is: it is lost either way.
+            # A full disk ends the transaction or only the statement, depending on the statement: the batch is lost
+            # either way.
             if not raw.in_transaction or as_storage_error(error) is not error:
                 raise transaction_lost(error) from error
             raw.execute("ROLLBACK TO f")
@@ -169,7 +172,7 @@ class SqliteWriter:
             self._files.check(self._opened)
 
     def _checkpoint_unnamed_log(self, raw: stdlib_sqlite3.Connection) -> None:
-        """A log without a name dies with the processes that have it open: what is in it is copied while it is there."""
+        """Copy the log while it is there: a log without a name is lost with the processes that have it open."""
         if self._files is not None and self._files.log_is_gone:
             with contextlib.suppress(sqlite_module().Error):
                 raw.execute("PRAGMA wal_checkpoint(PASSIVE)")
@@ -184,7 +187,7 @@ class SqliteWriter:
         return self._connection
 
     def _forget_connection(self) -> None:
-        """After a storage error a fresh connection is the safe one."""
+        """Close the connection: after a storage error a fresh one is safe."""
         connection, self._connection = self._connection, None
         if connection is not None:
             if self._files is not None and self._opened is not None:
