@@ -55,7 +55,7 @@ def test_of_two_that_bound_before_either_listened_the_second_is_told() -> None:
 
 @pytest.mark.parametrize("host", ["no-such-host.invalid", "x" * 70 + ".example", "a..b"])
 def test_an_unknown_host_is_named(host: str) -> None:
-    assert refusal(host, 0) == f"{host!r} is no host that this machine knows; choose others with --host and --port"
+    assert refusal(host, 0) == f"{host!r} is not a host that this machine knows; choose others with --host and --port"
 
 
 def test_an_address_of_another_machine_is_no_place_to_listen_at() -> None:

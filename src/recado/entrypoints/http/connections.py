@@ -1,10 +1,11 @@
-"""All connections of a server: how many there are, what they hold, how long each has to say something.
+"""All connections of a server: their number, the memory they hold, and their deadlines.
 
-A limit per address would hit proxies, behind which all callers have one. What is limited is what all together cost;
-and when that is too much, the one goes that has waited longest without proving anything, or that holds most.
+A limit per address would hit proxies, behind which all callers share one address. So the total cost is limited. Above
+the limit the server closes the connection that has been silent longest without proving its identity, or the one that
+holds most memory.
 
-Time is counted in ticks that a timer makes. A loop that stood still for seconds makes one tick afterwards, not many:
-what callers sent meanwhile lies unread in the kernel, and none of them is late.
+Time is counted in ticks of a timer. After the event loop was blocked for seconds there is one tick, not many: the data
+that callers sent meanwhile is still unread in the kernel, and none of them is late.
 """
 
 import asyncio
@@ -23,42 +24,42 @@ log = structlog.get_logger(__name__)
 Reason: TypeAlias = Literal["head", "body", "malformed", "silent", "slow", "crowded", "memory", "pipelined", "unread"]
 
 Trusts: TypeAlias = Callable[[str, int], bool]
-"""Whether an answer with this status on this path proves that the caller is known."""
+"""Returns whether an answer with this status on this path proves the identity of the caller."""
 
 TURN: Final = 8
-"""Requests that are begun in one turn of the loop, webhooks apart. A thousand health checks at once take as long as
-before; what comes in meanwhile waits for eight of them and not for all."""
+"""Requests, except webhooks, that start in one turn of the event loop. A request that arrives during a thousand health
+checks waits for eight of them, not for all."""
 
 TICKS_PER_LOG: Final = 10
-"""At most one line in as many ticks tells what was refused: an attack must not fill the disk."""
+"""Refusals are logged at most once in this many ticks, so that an attack does not fill the disk."""
 
 
 class Member(Protocol):
-    """What is known of a connection here."""
+    """What `Connections` knows of a connection."""
 
     trusted: bool
-    """Something signed, or with a key, came over it."""
+    """A signed request, or one with a key, came over it."""
     held: int
     deadline: int
     pool: "Pool | None"
 
     def overdue(self) -> None:
-        """It was waited for, and the time is up."""
+        """Handle a passed deadline."""
 
     def close_idle(self) -> None:
-        """It holds too much while there is too little: it frees what is not with the application, and goes."""
+        """Free the memory of unfinished requests and close, because memory is short."""
 
     def abort(self) -> None:
-        """End it now; what was not written is lost."""
+        """Close it now. Unwritten data is lost."""
 
 
 Pool: TypeAlias = "OrderedDict[Member, None]"
 
 
 class Connections:
-    """The connections of one process, in pools ordered by how long each has been in it.
+    """The connections of one process, in pools ordered by the time of entry.
 
-    One whose request is being answered is in none: the application has time-outs of its own.
+    A connection whose request is being answered is in no pool: the application has its own time limits.
     """
 
     def __init__(self, limits: Limits, meters: Meters, trusts: Trusts, *, tick_seconds: float = TICK_SECONDS) -> None:
@@ -71,7 +72,7 @@ class Connections:
         self._unread: Pool = OrderedDict()
         self._leaving: Pool = OrderedDict()
         self.arrivals = 0
-        """How many ever came."""
+        """The number of connections since the start."""
         self._open = 0
         self._held = 0
         self._now = 0
@@ -85,18 +86,18 @@ class Connections:
 
     @property
     def open(self) -> int:
-        """How many there are."""
+        """The number of open connections."""
         return self._open
 
     @property
     def held(self) -> int:
-        """Bytes of requests that are not answered."""
+        """Bytes of unanswered requests."""
         return self._held
 
     # --- The life of a connection -------------------------------------------------------------------------------------
 
     def arrived(self, member: Member) -> bool:
-        """Whether there is room for it. At the limit the one that has been silent longest makes it."""
+        """Add a connection if there is room. At the limit, close the one that has been silent longest."""
         self.arrivals += 1
         if self._open >= self.limits.connections and not self._make_room():
             self.refused("crowded")
@@ -108,43 +109,43 @@ class Connections:
         return True
 
     def waits(self, member: Member, ticks: int) -> None:
-        """Its next bytes must come in as many ticks."""
+        """Expect its next bytes within so many ticks."""
         self._move(member, self._trusted if member.trusted else self._waiting, ticks)
 
     def idles(self, member: Member) -> None:
-        """It was answered; its next request may come or not."""
+        """Keep it open after an answer, for another request."""
         limits = self.limits
         self.waits(member, _ticks(limits.trusted_idle_seconds if member.trusted else limits.idle_seconds))
 
     def busy(self, member: Member) -> None:
-        """Its request is with the application."""
+        """Take it out of its pool while the application handles its request."""
         pool = member.pool
         if pool is not None:
             del pool[member]
             member.pool = None
 
     def unread(self, member: Member) -> None:
-        """What was written to it does not go out."""
+        """Note that the caller does not read its answer."""
         self._move(member, self._unread, _ticks(self.limits.unread_seconds))
 
     def leaves(self, member: Member, *, unread: bool) -> None:
-        """It is being closed, when what was written to it has gone out."""
+        """Close it after its pending data is sent."""
         limits = self.limits
         self._move(member, self._leaving, _ticks(limits.unread_seconds if unread else limits.leave_seconds))
 
     def left(self, member: Member) -> None:
-        """It is gone."""
+        """Remove a closed connection."""
         self.busy(member)
         self.frees(member, member.held)
         self._open -= 1
 
     def stop(self) -> None:
-        """Let no more time pass."""
+        """Stop the timer."""
         if self._timer is not None:
             self._timer.cancel()
 
     def in_turn(self, begin: Callable[[], None]) -> None:
-        """Begin it in this turn of the loop, or in a later one when many ask at once."""
+        """Start a request in this turn of the loop, or in a later one when there are many."""
         if self._begun >= TURN:
             self._queued.append(begin)
             return
@@ -163,19 +164,19 @@ class Connections:
     # --- Memory -------------------------------------------------------------------------------------------------------
 
     def holds(self, member: Member, more: int) -> None:
-        """It has sent so many bytes more, which are kept until they are answered."""
+        """Count further bytes that are kept until the request is answered."""
         member.held += more
         self._held += more
         if self._held > self.limits.held_bytes:
             self._relieve(member)
 
     def frees(self, member: Member, less: int) -> None:
-        """So many of its bytes are kept no longer."""
+        """Count bytes that are not kept any more."""
         member.held -= less
         self._held -= less
 
     def _relieve(self, latest: Member) -> None:
-        """An eighth at once, since looking for the largest looks at all."""
+        """Close the largest connections until an eighth is free, because finding the largest reads all of them."""
         enough = self.limits.held_bytes * 7 // 8
         for pool in (self._waiting, self._trusted):
             for member in sorted(pool, key=_held, reverse=True):
@@ -183,14 +184,14 @@ class Connections:
                     break
                 self.refused("memory")
                 member.close_idle()
-        if self._held > self.limits.held_bytes and latest.pool is None:  # It sends more while it is being answered.
+        if self._held > self.limits.held_bytes and latest.pool is None:  # It sends more while it waits for an answer.
             self.refused("memory")
             latest.close_idle()
 
     # --- Too many, too late -------------------------------------------------------------------------------------------
 
     def tick(self) -> None:
-        """Let a tick pass."""
+        """Advance the time by one tick, and handle the deadlines that have passed."""
         self._now += 1
         for pool in (self._waiting, self._trusted):
             for member in self._due(pool):
@@ -206,7 +207,7 @@ class Connections:
             self._said_at = self._now
 
     def refused(self, reason: Reason) -> None:
-        """Count it; the log tells it with the next tick that may."""
+        """Count a refusal. The log shows the counts from time to time."""
         self._meters.count(REFUSED, reason)
         self._unsaid[reason] += 1
 
@@ -217,7 +218,7 @@ class Connections:
         self._timer = loop.call_later(self._tick_seconds, self._on_timer) if again else None
 
     def _make_room(self) -> bool:
-        """End the connection that can best be spared; False where each is being answered."""
+        """Close the least useful connection. Returns False when every connection waits for an answer."""
         member = next(self._spared(), None)
         if member is None:
             return False
@@ -227,7 +228,7 @@ class Connections:
         return True
 
     def _spared(self) -> Iterator[Member]:
-        """Those that end anyway, strangers who do not read, silent strangers, and then whom we know."""
+        """Yield closing connections first, then untrusted ones that do not read or are silent, then trusted ones."""
         yield from self._leaving
         yield from (member for member in self._unread if not member.trusted)
         yield from self._waiting
@@ -246,7 +247,7 @@ class Connections:
 
 
 def _ticks(seconds: float) -> int:
-    """One more than it takes: the one that is running may be nearly over."""
+    """Return the number of ticks, and one more because the current tick may be nearly over."""
     return math.ceil(seconds / TICK_SECONDS) + 1
 
 

@@ -1,7 +1,7 @@
-"""One request and its answer: what the application sees of HTTP.
+"""One request and its answer, as the ASGI application sees them.
 
-The application is called when the whole request is there. So a request that never becomes whole costs no task, no
-trace and no line in a log, and `receive` never has to wait for a body.
+The application is called when the request is complete. So an incomplete request costs no task, no trace and no log
+line, and `receive` never waits for a body.
 """
 
 import asyncio
@@ -22,22 +22,22 @@ _STATUS_LINES: Final = {
 }
 _NO_BODY: Final = frozenset({204, 304})
 _LARGE: Final = 65_536
-"""A body from here on is not copied to stand in one piece with its head."""
+"""A body of this size or more is not copied into one piece with its head."""
 
 
 class ResponseWriter(Protocol):
-    """The connection, as an answer needs it."""
+    """The connection, as an exchange uses it."""
 
     def write(self, data: bytes) -> None: ...
 
     async def written(self) -> None:
-        """Wait until all that was written has gone out, or the connection is lost."""
+        """Wait until all written data is sent or the connection is lost."""
 
     def answered(self, exchange: "Exchange") -> None:
-        """The answer is complete."""
+        """Note that the answer is complete."""
 
     def broken(self) -> None:
-        """The answer cannot be completed."""
+        """Note that the answer cannot be completed."""
 
 
 class Exchange:
@@ -54,7 +54,7 @@ class Exchange:
         self.scope = scope
         self.keep_alive = keep_alive
         self.size = size
-        """Bytes it is charged with until it is answered."""
+        """Bytes that count for the connection until the answer is complete."""
         self.status = 0
         self._wire = wire
         self._body = body
@@ -68,11 +68,11 @@ class Exchange:
         self._event: asyncio.Event | None = None
 
     async def run(self, app: ASGIApp) -> None:
-        """Have the application answer. Where it fails, the caller gets 500 if nothing was sent yet."""
+        """Let the application answer. If it fails before it sent anything, the caller gets 500."""
         try:
             await app(self.scope, self.receive, self.send)
             if not (self._complete or self._lost):
-                raise RuntimeError("the application returned without a complete answer")  # noqa: TRY301 - told as others
+                raise RuntimeError("the application returned without a complete answer")  # noqa: TRY301 - logged below
         except Exception:
             log.exception("serve.request_failed", method=self.scope["method"], path=self.scope["path"][:200])
             await self._fail()
@@ -81,7 +81,7 @@ class Exchange:
             raise
 
     def lose(self) -> None:
-        """The caller is gone."""
+        """Note that the caller is gone."""
         self._lost = True
         self._wake()
 
@@ -107,7 +107,7 @@ class Exchange:
             self.status = message["status"]
             return
         if kind != "http.response.body" or self._complete:
-            raise RuntimeError(f"{kind} does not belong here in an answer")
+            raise RuntimeError(f"{kind} is not allowed at this point of an answer")
         if self._written:
             await self._wire.written()
         if not self._lost:
@@ -116,18 +116,8 @@ class Exchange:
     # --- The answer on the wire ---------------------------------------------------------------------------------------
 
     def _send_body(self, body: bytes, *, more: bool) -> None:
-        head = b""
-        if not self._written:
-            head = self._head(len(body), more=more)
-        if self.scope["method"] == "HEAD" or self.status in _NO_BODY:
-            body = b""
-            self._left = 0
-        elif self._chunked:
-            body = (b"%x\r\n%b\r\n" % (len(body), body) if body else b"") + (b"" if more else b"0\r\n\r\n")
-        elif self._left >= 0:
-            self._left -= len(body)
-            if self._left < 0 or (self._left and not more):
-                raise RuntimeError("the body is not as long as content-length says")
+        head = b"" if self._written else self._head(len(body), more=more)
+        body = self._framed(body, more=more)
         self._written = True
         if len(body) < _LARGE:
             if head or body:
@@ -140,8 +130,21 @@ class Exchange:
             self._wake()
             self._wire.answered(self)
 
+    def _framed(self, body: bytes, *, more: bool) -> bytes:
+        """Return a piece of the body as it is sent: in chunks, or counted against content-length."""
+        if self.scope["method"] == "HEAD" or self.status in _NO_BODY:
+            self._left = 0
+            return b""
+        if self._chunked:
+            return (b"%x\r\n%b\r\n" % (len(body), body) if body else b"") + (b"" if more else b"0\r\n\r\n")
+        if self._left >= 0:
+            self._left -= len(body)
+            if self._left < 0 or (self._left and not more):
+                raise RuntimeError("the body is not as long as content-length says")
+        return body
+
     def _head(self, length: int, *, more: bool) -> bytes:
-        """The status line and headers; the first piece of the body decides how its end is shown."""
+        """Return the status line and headers."""
         parts = [_status_line(self.status)]
         closes = False
         headers: Iterable[tuple[bytes, bytes]] = self._start.get("headers", ())
@@ -152,24 +155,29 @@ class Exchange:
             if name == b"content-length":
                 self._left = int(value)
             elif name == b"transfer-encoding":
-                continue  # How it is sent is known here only.
+                continue  # Only this class knows how the body is sent.
             elif name == b"connection":
                 closes = b"close" in value.lower()
             parts += (name, b": ", value, b"\r\n")
-        if self._left < 0 and self.status not in _NO_BODY and self.scope["method"] != "HEAD":
-            if not more:
-                self._left = length
-                parts.append(b"content-length: %d\r\n" % length)
-            elif self.scope["http_version"] == "1.1":
-                self._chunked = True
-                parts.append(b"transfer-encoding: chunked\r\n")
-            else:
-                self.keep_alive = False  # Its end is the end of the connection.
+        parts.append(self._framing_header(length, more=more))
         self.keep_alive = self.keep_alive and not closes
         if not self.keep_alive and not closes:
             parts.append(b"connection: close\r\n")
         parts.append(b"\r\n")
         return b"".join(parts)
+
+    def _framing_header(self, length: int, *, more: bool) -> bytes:
+        """Return the header that says where the body ends; the first piece of the body decides which one."""
+        if self._left >= 0 or self.status in _NO_BODY or self.scope["method"] == "HEAD":
+            return b""
+        if not more:
+            self._left = length
+            return b"content-length: %d\r\n" % length
+        if self.scope["http_version"] == "1.1":
+            self._chunked = True
+            return b"transfer-encoding: chunked\r\n"
+        self.keep_alive = False  # The body ends with the connection.
+        return b""
 
     async def _fail(self) -> None:
         if self._written or self._lost:

@@ -1,8 +1,8 @@
-"""HTTP/1.1 on one connection, bounded before the application hears of it.
+"""HTTP/1.1 on one connection, with limits that apply before the application sees a request.
 
-uvicorn's server accepts connections, starts and stops; this takes the place of its protocol. The parser is the same
-(httptools). What differs: heads, bodies, time and memory have limits, the application gets whole requests, an answer is
-one write, and what is refused is counted and not logged line by line.
+uvicorn's server accepts connections, starts and stops; this class replaces its protocol. The parser is the same
+(httptools). The differences: heads, bodies, time and memory are limited, the application gets complete requests, an
+answer is one write, and refusals are counted instead of logged one by one.
 """
 
 import asyncio
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 NOTHING, HEAD, BODY = range(3)
 
 _HEADER_COST: Final = 150
-"""Bytes that Python needs for a header besides its letters."""
+"""Bytes that Python needs for a header besides its characters."""
 
 
 def _refusal(status: bytes, sentence: bytes) -> bytes:
@@ -34,25 +34,25 @@ def _refusal(status: bytes, sentence: bytes) -> bytes:
     )
 
 
-_MALFORMED: Final = _refusal(b"400 Bad Request", b"this is no HTTP/1.1 request\n")
-_TOO_SLOW: Final = _refusal(b"408 Request Timeout", b"the request did not come in time\n")
+_MALFORMED: Final = _refusal(b"400 Bad Request", b"this is not an HTTP/1.1 request\n")
+_TOO_SLOW: Final = _refusal(b"408 Request Timeout", b"the request did not arrive in time\n")
 _BODY_TOO_LARGE: Final = _refusal(b"413 Content Too Large", b"the body is too large\n")
 _HEAD_TOO_LARGE: Final = _refusal(
     b"431 Request Header Fields Too Large", b"the URL and headers are too large or too many\n"
 )
-_OVERLOADED: Final = _refusal(b"503 Service Unavailable", b"too much is being received; try again\n")
+_OVERLOADED: Final = _refusal(b"503 Service Unavailable", b"the server receives too much data; try again\n")
 _ASGI: Final = {"version": "3.0", "spec_version": "2.3"}
 _URGENT: Final = "/webhooks/"
-"""Paths whose requests never wait for others."""
+"""Requests to these paths start at once."""
 _CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
 class _Stop(Exception):
-    """Parsing makes no sense any more."""
+    """Stops the parser."""
 
 
 class HttpConnection(asyncio.Protocol):
-    """One connection. `protocol_for` makes the class that a server instantiates."""
+    """One connection. `protocol_for` returns the class that a server instantiates."""
 
     connections: ClassVar[Connections]
 
@@ -72,28 +72,33 @@ class HttpConnection(asyncio.Protocol):
         self._parser: httptools.HttpRequestParser
         self._server: tuple[str, int] | None = None
         self._client: tuple[str, int] | None = None
-
         self.trusted = False
         self.held = 0
         self.deadline = 0
         self.pool: Pool | None = None
+        self._init_progress()
+        self._init_message()
 
+    def _init_progress(self) -> None:
+        """Set what the connection is doing."""
         self._reading = NOTHING
         self._piece = 0
         self._turned = False  # A head or a message ended in the piece that was parsed last.
-        self._size = 0  # Bytes of the head, or with chunks around it of the body, that came up to now.
-        self._begun = False  # There is a parser, which a silent connection does without.
+        self._size = 0  # Bytes received of the head, or of the body with its chunk headers.
+        self._begun = False  # There is a parser. A silent connection needs none.
         self._asked = False
         self._served = False
         self._exchange: Exchange | None = None
         self._waiting: deque[Exchange] | None = None
-        self._paused = False  # Reading is.
-        self._clogged: asyncio.Event | None = None  # What was written does not go out.
-        self._deaf = False  # What still comes is not looked at.
+        self._paused = False  # Reading is paused.
+        self._clogged: asyncio.Event | None = None  # The caller does not read what was written.
+        self._deaf = False  # Further data is ignored.
         self._leaving = False
         self._gone = False
         self._thrown_away = 0
 
+    def _init_message(self) -> None:
+        """Set what is known of the message that is being read."""
         self._url = b""
         self._headers: list[tuple[bytes, bytes]] = []
         self._declared = -1
@@ -101,8 +106,8 @@ class HttpConnection(asyncio.Protocol):
         self._keep_alive = True
         self._version = "1.1"
         self._body: bytes | bytearray = b""
-        self._charged = 0  # Bytes of what is being read that are counted in `held`.
-        self._reserved = 0  # Of these, what was announced and has not come.
+        self._charged = 0  # Bytes of this message that are counted in `held`.
+        self._reserved = 0  # The part of `_charged` that is announced and has not arrived.
 
     # --- asyncio ------------------------------------------------------------------------------------------------------
 
@@ -112,9 +117,9 @@ class HttpConnection(asyncio.Protocol):
             self._gone = True
             transport.abort()
             return
-        # So that writing is paused while anything lies here: one answer at most is kept for a caller who does not read.
+        # Pause writing while anything is buffered: at most one answer is kept for a caller that does not read.
         transport.set_write_buffer_limits(high=0)
-        self._server_state.connections.add(self)  # type: ignore[arg-type]  # of which it asks for `shutdown` only
+        self._server_state.connections.add(self)  # type: ignore[arg-type]  # it only calls `shutdown`
 
     def connection_lost(self, _error: Exception | None) -> None:
         self._server_state.connections.discard(self)
@@ -125,12 +130,12 @@ class HttpConnection(asyncio.Protocol):
             self._exchange.lose()
         self._waiting = None
         if self._begun:
-            del self._parser  # It holds methods of ours, and we hold it.
+            del self._parser  # It refers to this object, and this object to it.
         self._body = b""
         self.resume_writing()
 
     def eof_received(self) -> None:
-        """Close: who sends no more is taken to be gone, since the end of a caller looks the same."""
+        """Close the connection. A caller that only stopped sending looks the same as one that is gone."""
 
     def data_received(self, data: bytes) -> None:
         if self._done():
@@ -170,7 +175,7 @@ class HttpConnection(asyncio.Protocol):
     # --- The server and the pool of connections -----------------------------------------------------------------------
 
     def shutdown(self) -> None:
-        """End when what has begun is answered."""
+        """Close the connection after the requests that have begun are answered."""
         if self._exchange is None and self._reading == NOTHING:
             self._leave()
             return
@@ -209,7 +214,7 @@ class HttpConnection(asyncio.Protocol):
         try:
             self._parser.feed_data(piece)
         except httptools.HttpParserUpgrade:
-            # The request itself is whole and is answered in HTTP/1.1. What follows would be another protocol.
+            # The request is complete and is answered in HTTP/1.1. The data after it is in another protocol.
             self._deaf = True
             return
         except httptools.HttpParserError:
@@ -219,7 +224,7 @@ class HttpConnection(asyncio.Protocol):
         self._measure(self._piece)
 
     def _measure(self, size: int) -> None:
-        """Count what is part of no whole head or body yet: what a parser keeps, or skips, is bounded as well."""
+        """Count bytes of an incomplete head or body. This also bounds what the parser keeps or skips."""
         if self._turned:
             self._size = 0
             return
@@ -248,7 +253,7 @@ class HttpConnection(asyncio.Protocol):
 
     def on_header(self, name: bytes, value: bytes) -> None:
         if self._reading == BODY:
-            return  # A trailer. It belongs to no request that we know, and must not look like a header.
+            return  # A trailer is ignored. It must not look like a header.
         if len(self._headers) >= self._limits.head_lines:
             self._refuse("head", _HEAD_TOO_LARGE)
             raise _Stop
@@ -275,7 +280,7 @@ class HttpConnection(asyncio.Protocol):
             self._keep_alive and self._version == "1.1" and parser.should_keep_alive() and not parser.should_upgrade()
         )
         if self._declared > self._piece:
-            # It counts when it is announced: else it would have to be read first, to be thrown away then.
+            # The announced body counts now, so that a body without room is refused before it is read.
             self._reserved = self._declared
             self._charge(self._declared)
             if self._done():
@@ -348,9 +353,9 @@ class HttpConnection(asyncio.Protocol):
         self.connections.holds(self, size)
 
     def _wait_on(self, before: int) -> None:
-        """It is being waited for, and not for an answer: until when?"""
+        """Set the deadline for the next bytes of a request."""
         if self._reading == before:
-            return  # A little more of the same gains no time.
+            return  # More bytes of the same head or body do not extend the deadline.
         if self._reading == BODY:
             more = max(0, self._declared - len(self._body)) - self._reserved
             self._reserved += more
@@ -383,7 +388,7 @@ class HttpConnection(asyncio.Protocol):
         elif self._clogged is None:
             self._go_on()
         else:
-            self._pause_reading()  # Who does not read gets no second answer to leave unread.
+            self._pause_reading()  # A caller that does not read gets no second answer.
 
     def broken(self) -> None:
         self.abort()
@@ -404,7 +409,7 @@ class HttpConnection(asyncio.Protocol):
             task.add_done_callback(tasks.discard)
 
     def _go_on(self) -> None:
-        """The last answer has gone out: the next request."""
+        """Start the next request after the last answer was sent."""
         if self._waiting:
             self._start(self._waiting.popleft())
         elif self._deaf:
@@ -418,18 +423,18 @@ class HttpConnection(asyncio.Protocol):
             self._resume_reading()
 
     def _done(self) -> bool:
-        """Whether nothing more is read."""
+        """Return whether the connection reads nothing more."""
         return self._leaving or self._deaf
 
     # --- Ending -------------------------------------------------------------------------------------------------------
 
     def _refuse(self, reason: Reason, answer: bytes) -> None:
-        """Count it, and answer with it unless an earlier request is still to be answered."""
+        """Count a refusal and send it, unless an earlier request still waits for its answer."""
         self.connections.refused(reason)
         self._drop(answer)
 
     def _drop(self, answer: bytes, *, linger: bool = True) -> None:
-        """No more of what comes; what is with the application is still answered."""
+        """Stop reading. A request that the application already has is still answered."""
         self._body = b""
         self._headers = []
         self.connections.frees(self, self._charged)
@@ -440,7 +445,7 @@ class HttpConnection(asyncio.Protocol):
         self._leave(answer, linger=linger)
 
     def _leave(self, answer: bytes = b"", *, linger: bool = False) -> None:
-        """Close. Who still sends would get a reset, and might never read the answer: to linger closes only our side."""
+        """Close. With `linger` only our side is closed: a caller that still sends could lose the answer to a reset."""
         self._leaving = True
         self.connections.leaves(self, unread=self._clogged is not None)
         if answer:
@@ -468,7 +473,7 @@ class HttpConnection(asyncio.Protocol):
 
 
 def protocol_for(connections: Connections) -> type[HttpConnection]:
-    """The protocol of a server whose connections these are."""
+    """Return the protocol class of a server with these connections."""
 
     class Bound(HttpConnection):
         pass
@@ -478,7 +483,7 @@ def protocol_for(connections: Connections) -> type[HttpConnection]:
 
 
 def _address(found: object) -> tuple[str, int] | None:
-    """Host and port; a socket of the file system has neither."""
+    """Return host and port. A Unix socket has neither."""
     match found:
         case (str() as host, int() as port, *_):
             return host, port
