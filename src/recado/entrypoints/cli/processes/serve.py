@@ -1,15 +1,14 @@
-"""`recado serve`: the HTTP server, with a worker beside it if asked."""
+"""`recado serve`: the HTTP server, and on request a worker process."""
 
 import gc
 import os
-import resource
 import signal
 import socket
 import subprocess
 import sys
 import threading
 from types import FrameType
-from typing import TYPE_CHECKING, Annotated, Final, NoReturn
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import structlog
 import typer
@@ -28,11 +27,6 @@ if TYPE_CHECKING:
 log = structlog.get_logger(__name__)
 
 RESTART_SECONDS = 1.0
-GRACE_SECONDS: Final = 10
-"""How long requests that are under way may take to end when the server is stopped."""
-
-EXIT_SECONDS: Final = GRACE_SECONDS + 4.0
-"""How long after it was told to stop the server has left: an agent of a tick or a database may keep it from closing."""
 
 
 def serve(
@@ -67,59 +61,23 @@ def serve(
 def _run(
     app: "ASGIApp", listener: socket.socket, meters: "Meters", worker_process: "WorkerProcess | None", *, as_json: bool
 ) -> None:
-    import uvicorn
+    from recado.entrypoints.http.listening import url_of
+    from recado.entrypoints.http.server import make_server
 
-    from recado.entrypoints.http.connections import Connections
-    from recado.entrypoints.http.limits import Limits, connections_for
-    from recado.entrypoints.http.listening import BACKLOG, url_of
-    from recado.entrypoints.http.protocol import protocol_for
-    from recado.entrypoints.shutdown import call_after, exit_late
+    def stop_worker() -> None:
+        if worker_process is not None:
+            worker_process.tell()
 
-    limits = Limits(connections=connections_for(resource.getrlimit(resource.RLIMIT_NOFILE)[0], BACKLOG))
-
-    class Server(uvicorn.Server):
-        async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-            await super().startup(sockets)
-            _announce(url_of(listener), as_json=as_json)
-
-        def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-            """Told to end: whatever hangs in it then, this process is gone in time, and its worker ends meanwhile."""
-            if not self.should_exit:
-                call_after(EXIT_SECONDS, lambda: exit_late(EXIT_SECONDS))
-                if worker_process is not None:
-                    worker_process.tell()
-            super().handle_exit(sig, frame)
-
-    config = uvicorn.Config(
-        app,
-        http=protocol_for(Connections(limits, meters, _proves_identity)),
-        ws="none",
-        lifespan="on",
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        date_header=False,
-        proxy_headers=False,
-        timeout_graceful_shutdown=GRACE_SECONDS,
-        backlog=BACKLOG,
-    )
-    gc.freeze()  # What is loaded by now stays: looking through it again and again stops everything for 40 ms.
-    # The loop and the writer's thread take turns: with Python's usual 5 ms the writer waits that long for each row.
+    server = make_server(app, meters, ready=lambda: _announce(url_of(listener), as_json=as_json), on_signal=stop_worker)
+    gc.freeze()  # Loaded modules stay. Without this the garbage collector reads them again and again, 40 ms each time.
+    # The event loop and the writer's thread alternate: with Python's default of 5 ms each row waits that long.
     sys.setswitchinterval(0.0005)
-    # When it has shut down, uvicorn raises the signal again, and by default nothing after it would run.
+    # After its shutdown uvicorn raises the signal again, and by default the process would end before our cleanup.
     signal.signal(signal.SIGTERM, _exit)
     try:
-        Server(config).run([listener])
-    except KeyboardInterrupt:  # Ctrl-C, raised again in the same way.
+        server.run([listener])
+    except KeyboardInterrupt:  # Ctrl-C is raised again in the same way.
         return
-
-
-def _proves_identity(path: str, status: int) -> bool:
-    """Whether only a caller who signs, or bears a key, gets this answer.
-
-    A connection over which one came is kept longer, and is the last to go when there are too many.
-    """
-    return status < 400 and path.startswith(("/webhooks/", "/internal/"))
 
 
 def _announce(url: str, *, as_json: bool) -> None:
@@ -136,7 +94,7 @@ def _exit(_number: int, _frame: FrameType | None) -> NoReturn:
 
 
 class WorkerProcess:
-    """A worker in a process of its own, started again when it ends: a poison message must not take the server along."""
+    """A worker in its own process, restarted when it ends, so that a poison message cannot kill the server."""
 
     def __init__(self) -> None:
         self._stopping = threading.Event()
@@ -145,17 +103,17 @@ class WorkerProcess:
         self._thread.start()
 
     def tell(self) -> None:
-        """Tell it to end; it gives back what it cannot finish."""
+        """Tell the worker to stop. It requeues the jobs that it cannot finish."""
         self._stopping.set()
         self._process.terminate()
 
     def stop(self) -> None:
-        """Tell it, and wait until it has ended."""
+        """Tell the worker to stop, and wait until it has ended."""
         self.tell()
         self._thread.join()
 
     def _start(self) -> "subprocess.Popen[bytes]":
-        # The pipe ends with this process, however it ends, and with the pipe the worker.
+        # The pipe closes when this process ends, in any way, and then the worker ends too.
         return subprocess.Popen([sys.executable, "-m", "recado", "--with-parent", "worker"], stdin=subprocess.PIPE)
 
     def _enforce_deadline(self) -> None:
