@@ -279,7 +279,7 @@ class TestTraces:
 class TestAColdStart:
     def test_refuses_a_sqlite_file(self, installation: Installation, tmp_path: Path) -> None:
         environment = installation.environment() | {"RECADO_DATABASE_URL": f"sqlite:///{tmp_path}/recado.db"}
-        with pytest.raises(ConfigurationError, match="which AWS Lambda would throw away: give postgresql://"):
+        with pytest.raises(ConfigurationError, match="which AWS Lambda would delete: use postgresql://"):
             Functions.cold_start(environment)
 
     def test_of_the_handlers_that_are_deployed(self, installation: Installation) -> None:

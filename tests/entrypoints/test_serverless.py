@@ -35,12 +35,12 @@ def test_the_example_refuses_to_start_over_sqlite_and_names_postgresql(tmp_path:
         check=False,
     )
     assert ran.returncode != 0
-    assert "names a SQLite file, which this host would throw away: give postgresql://" in ran.stderr
+    assert "names a SQLite file, which this host would delete: use postgresql://" in ran.stderr
     assert list(tmp_path.iterdir()) == []
 
 
 def test_sqlite_is_refused_where_it_is_not_named_either() -> None:
-    with pytest.raises(ConfigurationError, match="give postgresql://"):
+    with pytest.raises(ConfigurationError, match="use postgresql://"):
         application(SETTINGS)
 
 

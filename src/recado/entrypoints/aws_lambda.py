@@ -4,8 +4,8 @@
     recado.entrypoints.aws_lambda.sqs      behind the queue of RECADO_SQS_QUEUE_URL: runs jobs, reports failed wake-ups
     recado.entrypoints.aws_lambda.tick     called by a schedule of EventBridge: what `/internal/tick` does
 
-Lambda stands still between two calls and may forget everything, so nothing is kept here but the container, made once
-per cold start. The state is in PostgreSQL; a SQLite file would be gone with the sandbox.
+Lambda freezes the process between two calls and may end it, so only the container is kept, made once per cold start.
+The state is in PostgreSQL; a SQLite file would be lost with the sandbox.
 """
 
 import asyncio
@@ -38,14 +38,14 @@ Event: TypeAlias = dict[str, JsonValue]
 Answer: TypeAlias = dict[str, JsonValue]
 
 MARGIN_SECONDS: Final = 1.0
-"""Kept back from Lambda's limit for answering; a round keeps time of its own for giving back."""
+"""Time before Lambda's limit that is kept for the answer. A bounded run keeps its own time for requeueing."""
 FLUSH_SECONDS: Final = 0.5
-"""How long an answer waits for its spans to be sent; part of the margin."""
+"""An answer waits this long for its spans to be sent. It is part of the margin."""
 MAX_TICK_SECONDS: Final = 300.0
 
 
 class LambdaContext(Protocol):
-    """What Lambda hands every function, as far as it is used here."""
+    """The part of Lambda's context that is used here."""
 
     def get_remaining_time_in_millis(self) -> int: ...
 
@@ -56,7 +56,7 @@ def http(event: Event, context: LambdaContext) -> Answer:
 
 
 def sqs(event: Event, context: LambdaContext) -> Answer:
-    """Do what a batch of wake-ups asks for; the records that must come again."""
+    """Handle a batch of wake-ups. Return the records that SQS must deliver again."""
     try:
         functions = _functions()
     except (Busy, StorageUnavailable) as error:
@@ -66,7 +66,7 @@ def sqs(event: Event, context: LambdaContext) -> Answer:
 
 
 def tick(event: Event, context: LambdaContext) -> Answer:
-    """One round. The event may say `{"seconds": 50, "linger": true}`."""
+    """Do one bounded run. The event may be `{"seconds": 50, "linger": true}`."""
     return _functions().tick(event, context)
 
 
@@ -80,11 +80,11 @@ def _functions() -> "Functions":
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """A wake-up as SQS delivers it. Its body is a pointer that is good for traces only: any wake-up means the same."""
+    """A wake-up as SQS delivers it. Its body names a job for traces only; every wake-up means the same."""
 
     message_id: str
     group: str | None
-    """Of a FIFO queue; what comes after a failure in it must come again too, and in order."""
+    """The group of a FIFO queue. After a failure in a group its later records must be delivered again, in order."""
     job: str | None
 
 
@@ -118,7 +118,7 @@ def _failures(message_ids: Sequence[str]) -> Answer:
 
 
 class Functions:
-    """The functions over one container, on an event loop that lives as long as the sandbox."""
+    """The functions over one container, on one event loop for the life of the sandbox."""
 
     def __init__(self, container: "Container") -> None:
         from recado.entrypoints.api.app import build_app
@@ -129,18 +129,18 @@ class Functions:
         app = build_app(container)
         stage = urlsplit(container.settings().public_url or "").path
         self._http = Mangum(_StripStage(app, stage), lifespan="off")
-        # It logs each request's path, and in the paths of status reports is our MAC.
+        # It logs the path of each request, and the paths of status reports contain our MAC.
         logging.getLogger("mangum.http").setLevel(logging.WARNING)
         self._worker: Worker | None = None
 
     @classmethod
     def cold_start(cls, environ: Mapping[str, str]) -> "Functions":
-        """Settings are checked and the schema is looked at, before anything is answered."""
+        """Check the settings and the schema, and make the container."""
         return cls(container_for("AWS Lambda", environ))
 
     def http(self, event: Event, context: LambdaContext) -> Answer:
         answer: Answer = self._http(event, context)  # type: ignore[arg-type]  # Mangum's context has more to it
-        self._container.traces().flush(FLUSH_SECONDS)  # The sandbox stands still from here on.
+        self._container.traces().flush(FLUSH_SECONDS)  # Lambda freezes the sandbox after the answer.
         return answer
 
     def sqs(self, event: Event, context: LambdaContext) -> Answer:
@@ -159,7 +159,7 @@ class Functions:
         return asdict(ticked)
 
     def close(self) -> None:
-        """For tests: Lambda never says goodbye."""
+        """Close everything. For tests: Lambda ends a sandbox without notice."""
         from recado.entrypoints.worker import close_container
 
         self._loop.run_until_complete(close_container(self._container))
@@ -170,8 +170,8 @@ class Functions:
         return self._loop.run_until_complete(self._closing_connections(work))
 
     async def _closing_connections(self, work: Awaitable[T]) -> T:
-        """Close the connections to Twilio before the sandbox stands still: a request on one that died meanwhile would
-        be a send of which nobody knows whether it went out."""
+        """Close the connections to Twilio before Lambda freezes the sandbox. On a connection that died meanwhile a
+        send would end as unknown."""
         try:
             return await work
         finally:
@@ -183,7 +183,7 @@ class Functions:
         return self._worker
 
     async def _run_wakeups(self, records: Sequence[Record], context: LambdaContext) -> set[Record]:
-        """Groups side by side, and in a group one after the other; the records that failed."""
+        """Run groups concurrently and the records of a group in order. Return the records that failed."""
         room = asyncio.Semaphore(self._container.settings().worker_concurrency)
         groups: dict[tuple[str, str], list[Record]] = {}
         for record in records:
@@ -195,7 +195,7 @@ class Functions:
     async def _run_group(
         self, group: Sequence[Record], context: LambdaContext, room: asyncio.Semaphore
     ) -> Sequence[Record]:
-        """The first that fails, and all after it."""
+        """Run a group until a record fails. Return that record and the later ones."""
         for position, record in enumerate(group):
             async with room:
                 if not await self._run_wakeup(record, context):
@@ -216,7 +216,7 @@ def _seconds_left(context: LambdaContext) -> float:
 
 
 class _StripStage:
-    """Behind a stage (`/prod`, or any path of RECADO_PUBLIC_URL) the gateway's paths begin with it, and ours do not."""
+    """Removes the stage (`/prod`, or any path of RECADO_PUBLIC_URL) that a gateway puts before our paths."""
 
     def __init__(self, app: "ASGIApp", stage: str) -> None:
         self._app = app

@@ -1,7 +1,7 @@
-"""The port at which a worker shows its metrics: as much HTTP as `GET /metrics` needs.
+"""The port at which a worker shows its metrics: just enough HTTP for `GET /metrics`.
 
-A worker loads no web framework, and one endpoint is no reason to. A port that is taken stops no worker: it is logged,
-and the jobs are run all the same.
+A worker loads no web framework, and one endpoint does not need one. A port that is taken does not stop the worker: it
+is logged, and jobs run all the same.
 """
 
 import asyncio
@@ -15,13 +15,13 @@ log = structlog.get_logger(__name__)
 
 MAX_HEAD: Final = 16 * 1024
 SECONDS: Final = 5.0
-"""How long a caller may take to ask and to listen."""
+"""The time limit of a request and its answer."""
 CALLERS: Final = 16
-"""Callers at a time; one more is closed. A worker's files and memory are for its jobs."""
+"""Concurrent callers; further ones are closed. The files and memory of a worker are for its jobs."""
 
 
 async def show_metrics(exposition: Exposition, host: str, port: int) -> asyncio.Server | None:
-    """Listen until closed; None when nobody wants it (port 0) or the port cannot be had."""
+    """Listen until closed. Return None for port 0 and when the port cannot be used."""
     if port == 0:
         return None
     try:
@@ -32,7 +32,7 @@ async def show_metrics(exposition: Exposition, host: str, port: int) -> asyncio.
 
 
 async def listen(exposition: Exposition, host: str, port: int) -> asyncio.Server:
-    """Raises `OSError` when the port cannot be had; port 0 takes any that is free."""
+    """Listen at a port, or at any free one for port 0. Raises `OSError` when the port cannot be used."""
 
     callers = 0
 
@@ -43,7 +43,7 @@ async def listen(exposition: Exposition, host: str, port: int) -> asyncio.Server
             if callers > CALLERS:
                 return
             async with asyncio.timeout(SECONDS):
-                writer.transport.set_write_buffer_limits(high=0)  # So that `drain` waits until all has gone out.
+                writer.transport.set_write_buffer_limits(high=0)  # So that `drain` waits until everything is sent.
                 head = await reader.readuntil(b"\r\n\r\n")
                 writer.write(await _answered(exposition, head))
                 await writer.drain()
@@ -52,7 +52,7 @@ async def listen(exposition: Exposition, host: str, port: int) -> asyncio.Server
         finally:
             callers -= 1
             if writer.transport.get_write_buffer_size():
-                writer.transport.abort()  # It was not read in time, and to close would wait until it is.
+                writer.transport.abort()  # The caller did not read in time; closing would wait for it.
             else:
                 writer.close()
 

@@ -1,4 +1,4 @@
-"""Ports for servers that must be told theirs before they start.
+"""A reserved port for a server that must know its port before it starts.
 
 A port that is looked for, let go and bound later may be another's by then. A reserved one is held by a socket that
 never listens: a server that says `SO_REUSEADDR`, as nearly all do, may bind the port beside it, again and again, while

@@ -1,10 +1,10 @@
-"""The server on hosts that run it for one request at a time (Vercel): an application for an ASGI module.
+"""The server on hosts that run it for one request at a time (Vercel): an ASGI application.
 
     from recado.entrypoints.serverless import application
     app = application()
 
-Such a host throws its disk away, so SQLite is refused at the start instead of losing what was answered 200. Nothing
-migrates there either: the schema is looked at, and its absence is a sentence and no 500.
+Such a host deletes its disk, so SQLite is refused at the start: it would lose accepted messages. Nothing is migrated
+either; a schema that does not fit is one clear error at the start.
 """
 
 import os
@@ -21,13 +21,13 @@ if TYPE_CHECKING:
     from recado.bootstrap import Container
 
 SCHEMA_SECONDS: Final = 5.0
-"""How long a cold start waits for PostgreSQL and its schema; AWS Lambda grants it ten."""
+"""A cold start waits this long for PostgreSQL and its schema. AWS Lambda allows ten seconds."""
 
 
 def application(environ: Mapping[str, str] | None = None) -> "ASGIApp":
-    """The whole server over PostgreSQL.
+    """Return the server over PostgreSQL.
 
-    Raises `ConfigurationError` for SQLite and for whatever else is wrong with the settings or the schema,
+    Raises `ConfigurationError` for SQLite and for any other problem of the settings or the schema, and
     `StorageUnavailable` when the database does not answer.
     """
     from recado.entrypoints.api.app import build_app
@@ -36,7 +36,7 @@ def application(environ: Mapping[str, str] | None = None) -> "ASGIApp":
 
 
 def container_for(host: str, environ: Mapping[str, str]) -> "Container":
-    """Settings are checked and the schema is looked at, before anything is answered."""
+    """Return a container after checking the settings and the schema."""
     from recado.core.clock import SystemClock
     from recado.core.telemetry import configure_logging
     from recado.settings import load_settings
@@ -45,7 +45,7 @@ def container_for(host: str, environ: Mapping[str, str]) -> "Container":
     configure_logging(settings.log_level, sys.stderr, SystemClock())
     if not on_postgresql(settings.database_url):
         raise ConfigurationError(
-            f"RECADO_DATABASE_URL names a SQLite file, which {host} would throw away: give postgresql://…"
+            f"RECADO_DATABASE_URL names a SQLite file, which {host} would delete: use postgresql://…"
         )
     from recado.bootstrap import Container
     from recado.migrations.postgres import await_schema

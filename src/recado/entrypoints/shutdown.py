@@ -1,8 +1,7 @@
-"""How a process of ours ends: when it is told to or when its parent is gone, and in time, whatever hangs in it.
+"""The end of a process: on a signal or when its parent is gone, and in time even if something in it blocks.
 
-A thread cannot be stopped, and Python waits for most of them before it ends: one agent that blocks would keep a process
-for ever. So what must be closed is closed, for as long as the deadline allows, and then the process leaves without
-waiting for anything else.
+A thread cannot be stopped, and Python waits for most threads at its end, so one blocking agent would keep a process for
+ever. So the process closes what it must close until a deadline, and then exits without waiting for anything else.
 """
 
 import os
@@ -21,7 +20,7 @@ from recado.core.errors import ConfigurationError
 log = structlog.get_logger(__name__)
 
 LOG_FLUSH_SECONDS: Final = 0.5
-"""How long the log may take for the last lines: its reader may be gone."""
+"""The time limit for writing the last log lines: the reader of the log may be gone."""
 
 _SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
 
@@ -29,15 +28,15 @@ Callback: TypeAlias = Callable[[], object]
 
 
 def exit_now(status: int = 0) -> NoReturn:
-    """End now. What Python would wait for, threads of agents above all, ends with the process."""
+    """Exit now, without waiting for threads, as Python would (for those of agents above all)."""
     _run_briefly(_flush)
     os._exit(status)
 
 
 class ShutdownSignals:
-    """Hears SIGTERM and SIGINT from its making to the end of the process, also where no event loop runs.
+    """Handles SIGTERM and SIGINT from its creation to the end of the process, also where no event loop runs.
 
-    Until `on_request` names something better the process leaves at once: so early it holds nothing, and so late either.
+    Before `on_request` is called, a signal ends the process at once: so early it holds nothing.
     """
 
     def __init__(self) -> None:
@@ -48,27 +47,24 @@ class ShutdownSignals:
         self._over = threading.Event()
         self._heard, self._signals = os.pipe()
         os.set_blocking(self._signals, False)
-        # The system writes there whatever the main thread does, so the deadline holds even if that one is stuck.
+        # The system writes to this pipe whatever the main thread does, so the deadline holds even if that blocks.
         self._wakeup_before = signal.set_wakeup_fd(self._signals, warn_on_full_buffer=False)
         self._before = {number: signal.signal(number, self._handle) for number in _SIGNALS}
         threading.Thread(target=self._enforce_deadline, name="recado-signals", daemon=True).start()
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)  # What was said during `replace_process` is heard now.
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)  # A signal sent during `replace_process` arrives now.
 
     def on_request(self, do: Callback, *, within: float, status: int = 0) -> None:
-        """What is done when the process is told to end, and after how many seconds it leaves even so.
+        """Set what a signal does, and the seconds after which the process exits in any case.
 
-        It is done once: telling a process again changes nothing.
+        It is done once; further signals change nothing.
         """
         self._seconds, self._status = within, status
         self._then = do
 
     def replace_process(self) -> NoReturn:
-        """Start this very command anew in the same process, unless it was told to end.
-
-        Threads that cannot be stopped end with the old program.
-        """
+        """Restart this command in the same process, unless a signal came. Threads of the old program end with it."""
         _run_briefly(lambda: log.warning("worker.recycled"))
-        # A signal that comes while there is no Python to hear it waits until the new program can.
+        # A signal that arrives during the restart waits until the new program can handle it.
         signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
         if self.requested:
             exit_now()
@@ -79,7 +75,7 @@ class ShutdownSignals:
         if self._then is None:
             os._exit(self._status)
         if not again:
-            with suppress(RuntimeError):  # The event loop is closed: what remains is to leave.
+            with suppress(RuntimeError):  # The event loop is closed already.
                 self._then()
 
     def _enforce_deadline(self) -> None:
@@ -97,7 +93,7 @@ class ShutdownSignals:
     def __exit__(
         self, _kind: type[BaseException] | None, _error: BaseException | None, _trace: TracebackType | None
     ) -> None:
-        """Hear no more: for those that go on living, as tests do."""
+        """Stop handling signals, for processes that continue, such as tests."""
         self._over.set()
         for number, before in self._before.items():
             signal.signal(number, before)
@@ -106,22 +102,22 @@ class ShutdownSignals:
 
 
 def call_after(seconds: float, end: Callback) -> None:
-    """Call `end` after so many seconds from a thread of its own."""
+    """Call `end` after so many seconds, in a separate thread."""
     timer = threading.Timer(seconds, end)
     timer.daemon = True
     timer.start()
 
 
 def exit_with_parent() -> None:
-    """From now on standard input is a line to the parent: when it ends the parent is gone, and this process is told."""
+    """Watch standard input, a pipe from the parent. When it closes, the parent is gone: this process gets SIGTERM."""
     if os.isatty(0):
-        raise ConfigurationError("--with-parent is for programs that start this one: standard input must be a pipe")
+        raise ConfigurationError("--with-parent is for programs that start recado: standard input must be a pipe")
 
     def listen() -> None:
-        # The bare descriptor: a thread that waits in Python's reader holds its lock, and a normal end would abort.
+        # os.read, because a thread that waits in Python's reader holds a lock, and a normal exit would abort.
         while os.read(0, 4096):
             pass
-        # Logged by a thread of its own: the parent may have been the reader of the log too.
+        # Logged in a separate thread: the parent may have been the reader of the log too.
         threading.Thread(target=log.warning, args=("process.parent_gone",), daemon=True).start()
         os.kill(os.getpid(), signal.SIGTERM)
 
@@ -129,7 +125,7 @@ def exit_with_parent() -> None:
 
 
 def exit_late(seconds: float) -> NoReturn:
-    """End now, for the time that closing may take is up, and say so."""
+    """Exit now because the time for closing is over, and log it."""
     _run_briefly(lambda: log.warning("process.left_late", seconds=seconds))
     exit_now()
 

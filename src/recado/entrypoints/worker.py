@@ -21,14 +21,14 @@ FLUSH_SECONDS = 1.0
 """How long a suspect's end waits for its spans to be sent."""
 
 EXIT_SECONDS = 4.0
-"""How long after its grace a worker that was told to stop has left: what runs is given back by then, or never."""
+"""A stopped worker exits this long after its grace period. By then its running jobs are requeued, or never."""
 
 AGENTS_SECONDS = 2.0
-"""How long the agents' own loop may take to end, after its runs have had their time."""
+"""The time limit for closing the event loop of the agents after their runs have ended."""
 
 
 class WorkerEnding(Enum):
-    """Why a worker stopped working."""
+    """Why a worker ended."""
 
     STOPPED = "stopped"
     NEEDS_RECYCLING = "needs recycling"
@@ -37,13 +37,13 @@ class WorkerEnding(Enum):
 async def run_worker(
     container: "Container", signals: ShutdownSignals, *, drain: bool = False, grace_seconds: float = GRACE_SECONDS
 ) -> WorkerEnding:
-    """Work until told to stop, until drained, or until the process should be replaced; to be told to stop wins."""
+    """Work until a signal, until the queue is empty (`drain`), or until the process needs a replacement."""
     allow_many_files()
     worker = container.worker(grace_seconds=grace_seconds)
     loop = asyncio.get_running_loop()
     signals.on_request(lambda: loop.call_soon_threadsafe(worker.stop), within=grace_seconds + EXIT_SECONDS)
-    warming = asyncio.create_task(container.twilio().api().warm_up())  # Or the first answer pays a quarter second.
-    gc.freeze()  # What is loaded by now stays: looking through it again and again stops everything for 40 ms.
+    warming = asyncio.create_task(container.twilio().api().warm_up())  # Saves the first answer a quarter second.
+    gc.freeze()  # Loaded modules stay. Without this the garbage collector reads them each time, for 40 ms.
     settings = container.settings()
     shown = await show_metrics(container.exposition(), settings.metrics_host, settings.metrics_port)
     try:
@@ -60,7 +60,7 @@ async def run_worker(
 
 
 def allow_many_files() -> None:
-    """Each waiting conversation may hold a connection; the usual soft limit of 1,024 is for users of `select`."""
+    """Raise the soft limit of open files, usually 1,024: each waiting conversation may hold a connection."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = 65_536 if hard == resource.RLIM_INFINITY else min(hard, 65_536)
     if soft < wanted:
@@ -68,7 +68,7 @@ def allow_many_files() -> None:
 
 
 async def run_isolated_jobs(container: "Container", signals: ShutdownSignals) -> int:
-    """Run the jobs that a parent worker has claimed for this process, one at a time; the exit status."""
+    """Run the jobs that the parent worker has claimed for this process, one at a time. Return the exit status."""
     die_with_parent()
     parent, worker, queue = ParentProcess(), container.worker(), container.queue()
     stopping = asyncio.Event()
@@ -90,7 +90,7 @@ async def run_isolated_jobs(container: "Container", signals: ShutdownSignals) ->
             await asyncio.wait({running, told_to_stop}, return_when=asyncio.FIRST_COMPLETED)
             if not running.done():
                 await worker.cancel_runs({running}, CANCEL_RUN_SECONDS / 2)
-        # The parent may end this process without a word from here on.
+        # From here on the parent may kill this process.
         await asyncio.to_thread(container.traces().flush, FLUSH_SECONDS)
         if not stopping.is_set():
             parent.tell(DONE)
@@ -99,7 +99,7 @@ async def run_isolated_jobs(container: "Container", signals: ShutdownSignals) ->
 
 
 async def close_container(container: "Container") -> None:
-    """Stop the threads of this process in the order in which they need each other."""
+    """Close everything that the container made, in the order of dependencies."""
     container.heartbeat().close()
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(AGENTS_SECONDS):

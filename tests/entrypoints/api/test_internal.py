@@ -104,7 +104,7 @@ class TestWhoIsLetIn:
         assert answer.status_code == 403
         assert answer.json()["error"] == {
             "code": "internal.closed",
-            "message": "/internal/ is closed to everybody until RECADO_INTERNAL_API_KEY is set",
+            "message": "/internal/ refuses every caller until RECADO_INTERNAL_API_KEY is set",
         }
 
 

@@ -1,6 +1,6 @@
-"""The HTTP server: Twilio's webhooks in front, everything for people and machines behind.
+"""The HTTP server: Twilio's webhooks first, then the FastAPI application for people and machines.
 
-Run it with `recado serve`; tests build the app from a container of their own.
+Run it with `recado serve`; tests build the application from their own container.
 """
 
 import asyncio
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 
 def build_app(container: "Container") -> ASGIApp:
-    """The whole server. It closes the container's database when it is shut down."""
+    """Return the whole server. At its shutdown it closes the container's database."""
     database: Database = container.database()
     ticks = Ticks(container)
     readiness = Readiness(database, container.sealer(), container.clock(), container.broker_monitor(), schema_problem)
@@ -44,7 +44,7 @@ def build_app(container: "Container") -> ASGIApp:
 
     app = FastAPI(
         title="Recado",
-        summary="Receives WhatsApp and SMS messages, has agents answer them, and never loses or doubles one.",
+        summary="Receives WhatsApp and SMS messages, lets agents answer them, and never loses or doubles one.",
         lifespan=lifespan,
         docs_url=None,
         redoc_url=None,

@@ -7,7 +7,7 @@ from recado.core.errors import DomainError
 
 
 async def error_response(_request: Request, error: Exception) -> JSONResponse:
-    """Errors that callers can understand, in one shape; anything else is a 500 that says nothing."""
+    """Return the JSON of an error that callers can understand. Any other error becomes a 500 without details."""
     if not isinstance(error, DomainError):
         raise error
     headers = {"WWW-Authenticate": "Bearer"} if error.status == 401 else None

@@ -7,14 +7,14 @@ from recado.operations.readiness import BrokerStatus, Readiness
 
 
 class Health(BaseModel):
-    """Whether the process lives, or can serve, and if not, why."""
+    """Whether the process lives, or can serve, and the reason if it cannot."""
 
     status: str
     why: str | None = None
 
 
 class BrokerHealth(BaseModel):
-    """How the broker is. It makes no server unready: messages are received and stored without it."""
+    """The state of the broker. It never makes a server unready: messages are received and stored without it."""
 
     name: str
     reachable: bool | None
@@ -23,7 +23,7 @@ class BrokerHealth(BaseModel):
 
 
 class ReadyHealth(Health):
-    """Whether it can serve; `broker` is absent where the database wakes workers by itself."""
+    """Whether the process can serve. `broker` is absent when the database wakes workers by itself."""
 
     broker: BrokerHealth | None = None
 

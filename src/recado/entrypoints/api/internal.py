@@ -1,7 +1,7 @@
-"""`/internal/tick`: the work of a worker, a round at a time, for hosts that run nothing between two requests.
+"""`/internal/tick`: the work of a worker as a bounded run, for hosts that run nothing between two requests.
 
-Whoever calls it bears `RECADO_INTERNAL_API_KEY`; without that setting the route refuses everybody. The parts of a
-worker are made with the first round, since most servers never run one.
+Callers send `RECADO_INTERNAL_API_KEY`; without that setting the route refuses every caller. The worker is built at the
+first run, because most servers never need one.
 """
 
 import asyncio
@@ -34,34 +34,34 @@ _PARAMETERS: Final = [
     {
         "name": "seconds",
         "in": "query",
-        "description": "How long the round may take.",
+        "description": "The time limit of the run.",
         "schema": {"type": "number", "minimum": MIN_SECONDS, "maximum": MAX_SECONDS, "default": DEFAULT_SECONDS},
     },
     {
         "name": "linger",
         "in": "query",
-        "description": "Stay until the time is up, and work as things fall due.",
+        "description": "Continue until the time is over, and run jobs as they become due.",
         "schema": {"type": "integer", "enum": [0, 1], "default": 0},
     },
 ]
 
 
 class InternalClosed(DomainError):
-    """Nobody was given a key, so nobody may come in."""
+    """RECADO_INTERNAL_API_KEY is not set, so every caller is refused."""
 
     code = "internal.closed"
     status = 403
 
 
 class InternalKeyWrong(DomainError):
-    """The caller bears no key, or another one."""
+    """The caller sent no key, or a wrong one."""
 
     code = "internal.unauthorized"
     status = 401
 
 
 class Ticks:
-    """The rounds of a server. They share one worker, so that together they run no more jobs than a worker would."""
+    """The bounded runs of a server. They share one worker, so that together they run no more jobs than one worker."""
 
     def __init__(self, container: "Container") -> None:
         self._container = container
@@ -71,12 +71,12 @@ class Ticks:
         self._samples = LogSampler(container.clock())
 
     def log_refusal(self) -> None:
-        """A request came without the key. Anyone can send those without end, so not each of them makes a line."""
+        """Log a request without the key. Anybody can send many, so only some of them are logged."""
         if times := self._samples.admit("internal.refused"):
             log.warning("internal.refused", path=PATH, times=times)
 
     async def run(self, seconds: float, *, linger: bool) -> BoundedRunReport:
-        """One round; see `BoundedRuns.run`."""
+        """Do one bounded run; see `BoundedRuns.run`."""
         worker = await self._get_worker()
         ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._under_way.add(ended)
@@ -87,11 +87,11 @@ class Ticks:
             ended.set_result(None)
         log.info("tick.done", **asdict(ticked))
         if worker.needs_recycling:
-            log.warning("tick.needs_recycling", doing="start this server anew: an agent's run cannot be stopped")
+            log.warning("tick.needs_recycling", doing="restart this server: a run of an agent cannot be stopped")
         return ticked
 
     async def aclose(self) -> None:
-        """Let rounds that are under way give back what they hold, and close what they worked with."""
+        """Let running ticks requeue their jobs, and close the worker."""
         if self._worker is None:
             return
         self._worker.stop()
@@ -105,13 +105,13 @@ class Ticks:
     async def _get_worker(self) -> Worker:
         async with self._worker_lock:
             if self._worker is None:
-                # It imports agents and the HTTP client, which would hold up webhooks for half a second.
+                # In a thread: it imports agents and the HTTP client, which would delay webhooks for half a second.
                 self._worker = await asyncio.to_thread(self._container.worker)
             return self._worker
 
 
 def add_internal(app: FastAPI, key: str | None, ticks: Ticks) -> None:
-    """The route, for both methods: timers post, Vercel's cron gets."""
+    """Add the route for both methods: timers use POST, Vercel's cron uses GET."""
 
     async def tick(request: Request) -> JSONResponse:
         _authorize(request, key, ticks)
@@ -124,24 +124,24 @@ def add_internal(app: FastAPI, key: str | None, ticks: Ticks) -> None:
             tick,
             methods=[method],
             tags=["operations"],
-            summary="One round of what is due",
+            summary="Run due jobs for some seconds",
             operation_id=f"tick_{method.lower()}",
             response_model=BoundedRunReport,
-            responses={401: {"description": "Another key"}, 403: {"description": "No key is set"}},
+            responses={401: {"description": "A wrong key"}, 403: {"description": "No key is set"}},
             openapi_extra={"parameters": _PARAMETERS},
         )
 
 
 def _authorize(request: Request, key: str | None, ticks: Ticks) -> None:
     if key is None:
-        raise InternalClosed("/internal/ is closed to everybody until RECADO_INTERNAL_API_KEY is set")
+        raise InternalClosed("/internal/ refuses every caller until RECADO_INTERNAL_API_KEY is set")
     scheme, _, given = request.headers.get("authorization", "").partition(" ")
-    # Digests are of one length, so the time says nothing about the key's.
+    # Digests have one length, so the time of the comparison reveals nothing about the length of the key.
     if scheme.lower() != "bearer" or not hmac.compare_digest(
         _digest(given.strip().encode("latin-1")), _digest(key.encode())
     ):
         ticks.log_refusal()
-        raise InternalKeyWrong("this needs the header Authorization: Bearer and the value of RECADO_INTERNAL_API_KEY")
+        raise InternalKeyWrong("send the header Authorization: Bearer with the value of RECADO_INTERNAL_API_KEY")
 
 
 def _digest(key: bytes) -> bytes:

@@ -11,9 +11,9 @@ def add_metrics(app: FastAPI, exposition: Exposition) -> None:
     @app.get(
         "/metrics",
         tags=["operations"],
-        summary="What can be measured, as Prometheus reads it",
+        summary="Metrics in Prometheus' format",
         response_class=PlainTextResponse,
-        responses={401: {"description": "RECADO_INTERNAL_API_KEY is set, and the caller does not bear it"}},
+        responses={401: {"description": "RECADO_INTERNAL_API_KEY is set, and the caller does not send it"}},
     )
     async def metrics(request: Request) -> Response:
         if not exposition.allows(request.headers.get("authorization", "")):

@@ -12,7 +12,7 @@ class TestMigrate:
         first = recado.one("migrate", RECADO_DATABASE_URL=fresh)
         assert first == {"before": None, "after": HEAD, "migrated": True}
         second = recado.says("migrate", RECADO_DATABASE_URL=fresh)
-        assert second == f"The database is at schema {HEAD}, as this release wants it.\n"
+        assert second == f"The database is at schema {HEAD}, the schema of this release.\n"
 
     def test_a_database_of_a_later_release_gets_a_sentence(self, recado: Recado, file: Path) -> None:
         spoil(file, "UPDATE alembic_version SET version_num = '9999'")

@@ -6,8 +6,8 @@ from tests.entrypoints.cli.conftest import Recado
 class TestRestored:
     def test_drops_nothing_before_it_is_told_to(self, recado: Recado) -> None:
         assert recado.refuses("restored") == (
-            "Error: 0 jobs wait to answer customers and would be dropped, and sweeps would look back no further than "
-            "now: say --yes if that is meant\n"
+            "Error: 0 jobs wait to answer customers and would be dropped, and sweeps would ignore messages before "
+            "now: confirm with --yes\n"
         )
 
     def test_says_what_it_did(self, recado: Recado) -> None:

@@ -53,7 +53,7 @@ class TestSet:
     @pytest.mark.parametrize(
         ("words", "why"),
         [
-            ([], "nothing is to be changed"),
+            ([], "there is nothing to change"),
             (["--at", "0 3 * * *", "--every", "30"], "not both"),
             (["--time-zone", "America/Sao_Paulo"], "give --at too"),
             (["--at", "0 3 * *"], "no cron expression of five fields"),

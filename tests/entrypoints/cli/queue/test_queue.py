@@ -60,11 +60,11 @@ class TestRetry:
         assert ended.stderr == f"Error: {dead[0]} was not retried: {refused['why']}\n"
 
     def test_force_overrides_a_later_answer(self, recado: Recado, dead: list[str]) -> None:
-        assert "1 dead letter started again" in recado.says("queue", "retry", dead[0], "--force")
+        assert "1 dead letter will be retried" in recado.says("queue", "retry", dead[0], "--force")
 
     def test_all_says_what_it_refused_and_succeeds(self, recado: Recado, dead: list[str]) -> None:
         shown = recado.says("queue", "retry", "--all")
-        assert "1 dead letter started again" in shown
+        assert "1 dead letter will be retried" in shown
         assert dead[0] in shown
         assert dead[1] not in shown
 
@@ -97,7 +97,7 @@ class TestRetryOfVeryMany:
 
     def test_tells_a_person_of_some_and_counts_the_rest(self, recado: Recado, many: list[str]) -> None:
         shown = recado.says("queue", "retry", "--all")
-        assert "1 dead letter started again" in shown
+        assert "1 dead letter will be retried" in shown
         assert (many[19] in shown, many[20] in shown) == (True, False)
         assert f"… and 1,180 more: {GONE}\n" in shown
 
@@ -154,7 +154,7 @@ def listed(value: object) -> list[dict[str, object]]:
 
 
 class TestMove:
-    def test_lets_another_backend_ring_for_what_waits(
+    def test_publishes_wake_ups_of_waiting_jobs_to_another_backend(
         self, recado: Recado, dead: list[str], redis_server: RedisServer
     ) -> None:
         recado.one("queue", "retry", dead[1])
@@ -164,9 +164,9 @@ class TestMove:
         assert recado.one("queue", "move", "--to", "bullmq", **there) == {
             "before": "sqlite",
             "after": "bullmq",
-            "rung_anew": 1,
+            "republished": 1,
         }
-        assert recado.one("queue", "move", "--to", "sqlite", **there)["rung_anew"] == 0
+        assert recado.one("queue", "move", "--to", "sqlite", **there)["republished"] == 0
         assert "RECADO_QUEUE_BACKEND=bullmq" in recado.says("queue", "move", "--to", "bullmq", **there)
 
     def test_a_broker_that_is_not_there_changes_nothing(self, recado: Recado) -> None:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def verify(as_json: AsJson = False) -> None:
-    """Prove that every accepted message has exactly one outcome, or is on its way to one. Violations: exit 1."""
+    """Check that every accepted message has exactly one outcome, or will get one. Exit 1 on violations."""
     report = run(lambda container: container.verifier().verify())
     if as_json:
         print_document(report.document())
@@ -32,7 +32,7 @@ _APART: Final[Mapping[str, str]] = {
     "paused_accounts": "paused accounts",
     "undelivered": "undelivered",
     "unknown_sends": "unknown sends",
-    "unclaimed": "taken up by no worker",
+    "unclaimed": "not claimed by any worker",
 }
 
 

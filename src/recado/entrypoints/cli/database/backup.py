@@ -15,7 +15,7 @@ _PROGRESS_SECONDS: Final = 3.0
 
 
 class _CopyProgress:
-    """Says how far a long copy has come, to people only: on standard error."""
+    """Reports the progress of a long copy on standard error."""
 
     def __init__(self) -> None:
         self._clock = SystemClock()
@@ -28,10 +28,10 @@ class _CopyProgress:
 
 
 def backup(
-    file: Annotated[Path, typer.Argument(help="Where the copy goes; a file that is there is never overwritten.")],
+    file: Annotated[Path, typer.Argument(help="The file for the copy. An existing file is never overwritten.")],
     as_json: AsJson = False,
 ) -> None:
-    """Copy the database to a file, while servers and workers go on. The copy is checked before it gets its name."""
+    """Copy the database to a file while servers and workers run. The copy is checked before it gets its name."""
     settings = settings_for("cli")
     from recado.migrations.startup import require_database
     from recado.operations.backup import back_up

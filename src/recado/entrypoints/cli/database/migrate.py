@@ -8,8 +8,10 @@ from recado.entrypoints.cli.running import settings_for
 
 
 def migrate(as_json: AsJson = False) -> None:
-    """Bring the database to this release's schema; an SQLite file that is not there is made, and no other command but
-    `serve` makes one. On SQLite every later start migrates by itself."""
+    """Create the database or bring it to this release's schema.
+
+    Only this command and `serve` create a missing SQLite file. On SQLite every later start migrates by itself.
+    """
     settings = settings_for("cli")
     from recado.bootstrap import metadata
     from recado.migrations.startup import migrate as bring
@@ -17,5 +19,5 @@ def migrate(as_json: AsJson = False) -> None:
     result = bring(settings.database_url, metadata)
     words = f"The database was at schema {result.before or 'none'} and is at {result.after} now."
     if not result.migrated:
-        words = f"The database is at schema {result.after}, as this release wants it."
+        words = f"The database is at schema {result.after}, the schema of this release."
     print_result(asdict(result), words, as_json=as_json)

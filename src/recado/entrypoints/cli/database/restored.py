@@ -1,4 +1,4 @@
-"""`recado restored`: keep a restored copy from answering anybody twice."""
+"""`recado restored`: keep a restored copy from answering messages again."""
 
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated
@@ -16,15 +16,15 @@ if TYPE_CHECKING:
 
 
 def restored(
-    yes: Annotated[bool, typer.Option("--yes", help="Do it; without, only say how much waits.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do it. Without it the command only counts the jobs.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Silence a restored copy, before its workers start: what waits in it is dropped, and sweeps look back no further.
+    """Drop the waiting jobs of a restored copy before its workers start, and let sweeps ignore earlier messages.
 
-    What waits in a backup may have been answered since. Without this it is answered again.
+    Messages that wait in a backup may have been answered since. Without this command they are answered again.
     """
     silenced = run(lambda container: _silence(container, yes=yes))
-    words = f"{silenced.dropped} jobs dropped, {silenced.left} sends left to be found out, {silenced.numbers} numbers."
+    words = f"{silenced.dropped} jobs dropped, {silenced.left} sends left to look up, {silenced.numbers} numbers."
     print_result(asdict(silenced), words, as_json=as_json)
 
 
@@ -33,7 +33,7 @@ async def _silence(container: "Container", *, yes: bool) -> "SilenceReport":
     if not yes:
         waiting = await copy.waiting()
         raise InvalidInput(
-            f"{waiting} jobs wait to answer customers and would be dropped, and sweeps would look back no further than "
-            "now: say --yes if that is meant"
+            f"{waiting} jobs wait to answer customers and would be dropped, and sweeps would ignore messages before "
+            "now: confirm with --yes"
         )
     return await copy.silence()

@@ -1,6 +1,6 @@
-"""`recado demo`: a sample bakery on this machine, to talk to as a customer would.
+"""`recado demo`: a sample bakery on this machine, to talk to as a customer.
 
-Nothing is needed and nothing is left behind: no account, no key, no server to install.
+It needs no account, no key and no server, and leaves nothing behind.
 """
 
 import os
@@ -82,9 +82,9 @@ _EN: Final[Mapping[str, str]] = {
 
 def demo(
     script: Annotated[
-        Path | None, typer.Option("--script", help="Play this conversation (YAML), print it, verify, and leave.")
+        Path | None, typer.Option("--script", help="Play this conversation (YAML), print it, verify it and end.")
     ] = None,
-    port: Annotated[int | None, typer.Option(help="The server's port; a free one if not given.")] = None,
+    port: Annotated[int | None, typer.Option(help="The port of the server. By default a free one.")] = None,
 ) -> None:
     """Talk to a sample bakery on this machine: no account, no key, nothing to install."""
     configure_logging("warning", sys.stderr, SystemClock())
@@ -114,7 +114,7 @@ def _words() -> Mapping[str, str]:
 
 
 class _ScriptRun:
-    """Plays a script, and finds out whether everything came as it should."""
+    """Plays a script and checks the answers."""
 
     def __init__(self, stage: Stage, console: Console, words: Mapping[str, str], script: Script) -> None:
         self._stage = stage
@@ -161,7 +161,7 @@ class _ScriptRun:
         return seen
 
     def _settled(self) -> VerificationReport:
-        """The report once nothing is open any more."""
+        """Wait until no message is open, and return the report."""
         give_up = time.monotonic() + SETTLE_SECONDS
         report = self._stage.verify()
         while report.open and time.monotonic() < give_up:
@@ -173,7 +173,7 @@ class _ScriptRun:
         return report
 
     def _late_answers(self) -> None:
-        """What came after its step was over is one answer too many."""
+        """Report answers that arrived after their step as surplus."""
         surplus = self._seen(wait=0.0)
         for answer in surplus:
             _say(self._console, self._stage.business, answer.body, "red")
@@ -210,7 +210,7 @@ class _ScriptRun:
 
 
 def _chat(stage: Stage, console: Console, words: Mapping[str, str]) -> None:
-    """Lines of this terminal are the customer's messages; answers appear as they arrive."""
+    """Send the lines of this terminal as the customer's messages, and show answers when they arrive."""
     customer = Customer()
     names = {"customer": customer.name, "business": stage.business, "env": stage.env_file, "owner": stage.owner_id}
     console.print(Panel(words["welcome"].format(**names), border_style="dim"))

@@ -31,23 +31,23 @@ def emulator(
     account_sid: Annotated[str, typer.Option(metavar="AC…", help="The account it knows.")] = ACCOUNT_SID,
     auth_token_env: Annotated[
         str | None,
-        typer.Option(metavar="VAR", help=f"The variable that holds the account's token; else it is {AUTH_TOKEN!r}."),
+        typer.Option(metavar="VAR", help=f"The variable with the account's token. Without it: {AUTH_TOKEN!r}."),
     ] = None,
     number: Annotated[
         list[str] | None, typer.Option(metavar="ADDRESS", help="A number of the account (whatsapp:+…); repeatable.")
     ] = None,
     webhook: Annotated[
-        str | None, typer.Option(metavar="URL", help="Where messages to those numbers are posted.")
+        str | None, typer.Option(metavar="URL", help="The URL that receives messages to those numbers.")
     ] = None,
     journal: Annotated[
-        Path | None, typer.Option(dir_okay=False, help="A file to write every message and delivery to.")
+        Path | None, typer.Option(dir_okay=False, help="A file that records every message and delivery.")
     ] = None,
-    seed: Annotated[int | None, typer.Option(help="Makes its chances repeat.")] = None,
+    seed: Annotated[int | None, typer.Option(help="A seed for repeatable random decisions.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Run a Twilio of our own until it is stopped, or write to a running one: recado emulator send.
+    """Run an emulator of Twilio, or write to a running one with `recado emulator send`.
 
-    Point Recado at it with RECADO_TWILIO_API_URL, and tell it where Recado is with --number and --webhook.
+    Recado finds it by RECADO_TWILIO_API_URL; it finds Recado by --number and --webhook.
     """
     if context.invoked_subcommand is not None:
         return
@@ -73,19 +73,19 @@ def _ready(url: str, account_sid: str, *, as_json: bool) -> None:
 
 @app.command()
 def send(
-    sender: Annotated[str, typer.Option("--from", help="The customer: whatsapp:+5511987654321.")],
-    to: Annotated[str, typer.Option(help="The number of ours they write to.")],
-    body: Annotated[str, typer.Option(help="What they write.")] = "",
-    url: Annotated[str, typer.Option(help="Where the emulator is.")] = f"http://127.0.0.1:{PORT}",
+    sender: Annotated[str, typer.Option("--from", help="The address of the customer: whatsapp:+5511987654321.")],
+    to: Annotated[str, typer.Option(help="The number that the customer writes to.")],
+    body: Annotated[str, typer.Option(help="The text of the message.")] = "",
+    url: Annotated[str, typer.Option(help="The URL of the emulator.")] = f"http://127.0.0.1:{PORT}",
     media: Annotated[list[str] | None, typer.Option(metavar="URL", help="An attachment; repeatable.")] = None,
     button: Annotated[
-        str | None, typer.Option(metavar="PAYLOAD", help="They tapped a button with this payload; --body is its text.")
+        str | None, typer.Option(metavar="PAYLOAD", help="The payload of a tapped button; --body is its text.")
     ] = None,
     name: Annotated[str | None, typer.Option(help="The customer's profile name.")] = None,
-    wait: Annotated[float, typer.Option(min=0, help="Seconds to wait for the answer.")] = 0.0,
+    wait: Annotated[float, typer.Option(min=0, help="The seconds to wait for an answer.")] = 0.0,
     as_json: AsJson = False,
 ) -> None:
-    """Write to a number of ours as a customer."""
+    """Write to a number as a customer."""
     from recado.emulator.phone.client import EmulatorClient, EmulatorRefused
 
     client = EmulatorClient(url)

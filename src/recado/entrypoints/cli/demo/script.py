@@ -1,4 +1,4 @@
-"""A conversation written down: what a customer says, and what must come back.
+"""A script of a conversation: what a customer writes, and what must be answered.
 
     customer: {name: Ana, address: "whatsapp:+5511987654321"}
     steps:
@@ -37,14 +37,14 @@ class _Strict(BaseModel):
 
 
 class Customer(_Strict):
-    """Who writes."""
+    """The customer who writes."""
 
     name: str = "Ana"
     address: str = "whatsapp:+5511987654321"
 
 
 class ScriptStep(_Strict):
-    """What the customer says at once, and what answers it."""
+    """Messages that the customer writes at once, and the expected answer."""
 
     say: Annotated[Texts, Field(min_length=1)]
     answers: Annotated[int, Field(ge=0, le=20)] = 1
@@ -59,7 +59,7 @@ class Script(_Strict):
 
 
 def read_script(path: Path) -> Script:
-    """The conversation in a file; raises `InvalidInput` with the place of the mistake."""
+    """Return the script in a file. Raises `InvalidInput` with the place of the mistake."""
     text = read_text(path, MAX_BYTES)
     try:
         loaded: Any = yaml.safe_load(text)
@@ -73,7 +73,7 @@ def read_script(path: Path) -> Script:
 
 
 def missing(expected: Sequence[str], answers: Sequence[str]) -> list[str]:
-    """What of the expected is in none of the answers."""
+    """Return the expected texts that are in none of the answers."""
     said = _folded("\n".join(answers))
     return [text for text in expected if _folded(text) not in said]
 

@@ -1,7 +1,7 @@
-"""Everything a demo needs, started on free ports: a Twilio of our own, the server, a worker, a bakery.
+"""Start everything that a demo needs on free ports: the emulator of Twilio, the server, a worker and a bakery.
 
-Server and worker are the real processes, set by the real variables; the only stand-in is Twilio, and it talks to them
-over HTTP with signed webhooks and Messages API calls.
+Server and worker are the real processes with the real settings. Only Twilio is emulated: it sends signed webhooks and
+answers calls of the Messages API over HTTP.
 """
 
 import asyncio
@@ -33,7 +33,7 @@ READY_SECONDS = 60.0
 
 
 class DemoFailed(DomainError):
-    """A process of the demo did not come up; the sentence ends with what it said last."""
+    """A process of the demo did not start. The sentence ends with its last log line."""
 
     code = "demo.failed"
 
@@ -52,11 +52,11 @@ class Stage:
 
     @property
     def env_file(self) -> Path:
-        """Sourced in another terminal, it lets every `recado` command look at this demo."""
+        """A file to source in another terminal: from then on `recado` commands there use this demo."""
         return self.directory / "env"
 
     def check(self) -> None:
-        """Raises `DemoFailed` when a process has ended."""
+        """Raise `DemoFailed` when a process has ended."""
         for name, process in self.processes.items():
             if process.poll() is not None:
                 raise DemoFailed(
@@ -64,13 +64,13 @@ class Stage:
                 )
 
     def verify(self) -> VerificationReport:
-        """What `recado verify` says of the demo's database."""
+        """Return the report of `recado verify` for the demo's database."""
         return asyncio.run(_verify(self.variables))
 
 
 @contextmanager
 def staged(directory: Path, port: int | None = None) -> Iterator[Stage]:
-    """Start everything in `directory`, and stop it at the end."""
+    """Start everything with `directory` as its folder, and stop it at the end."""
     account_sid, token = f"AC{secrets.token_hex(16)}", secrets.token_hex(16)
     with ExitStack() as stack:
         port = port or stack.enter_context(ReservedPort()).number
@@ -100,7 +100,7 @@ def _variables(directory: Path, public_url: str, twilio_url: str) -> dict[str, s
 
 
 async def _open_bakery(variables: Mapping[str, str], account_sid: str, token: str) -> tuple[UUID, str]:
-    """Register the bakery, its number, its agent and what it knows: what a new user would type, in five calls."""
+    """Register the bakery with its number, agent and documents: the five steps of a new user."""
     from recado.agents.models import AgentForm
     from recado.bootstrap import Container, metadata
     from recado.channels.twilio.accounts import NewNumber
@@ -147,13 +147,13 @@ def _write_env(path: Path, variables: Mapping[str, str]) -> None:
 def _process(
     name: str, directory: Path, variables: Mapping[str, str], *arguments: str
 ) -> "Iterator[subprocess.Popen[bytes]]":
-    # Whatever RECADO_ variables the person has set belong to their own installation, not to the demo.
+    # RECADO_ variables of the environment belong to the person's own installation, not to the demo.
     inherited = {key: value for key, value in os.environ.items() if not key.startswith("RECADO_")}
     with (directory / f"{name}.log").open("wb") as output:
         process = subprocess.Popen(  # noqa: S603 - our own command
             [sys.executable, "-m", "recado", "--with-parent", name, *arguments],
             env={**inherited, **variables},
-            stdin=subprocess.PIPE,  # It ends with the demo, however that ends, and with it the process.
+            stdin=subprocess.PIPE,  # It closes when the demo ends, in any way, and then the process ends.
             stdout=output,
             stderr=output,
             start_new_session=True,

@@ -1,4 +1,4 @@
-"""`recado tick`: one round of what is due, without a running worker."""
+"""`recado tick`: run due jobs for some seconds, without a running worker."""
 
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated
@@ -16,20 +16,20 @@ if TYPE_CHECKING:
 
 
 def tick(
-    seconds: Annotated[float, typer.Option(help="How long the round may take.")] = 25.0, as_json: AsJson = False
+    seconds: Annotated[float, typer.Option(help="The time limit of the run.")] = 25.0, as_json: AsJson = False
 ) -> None:
-    """Do one round: free the leases of dead workers, start what is scheduled, run what is due. For timers and tests."""
+    """Requeue jobs of dead workers, create scheduled jobs, and run due jobs. For timers and tests."""
     from recado.core.queue.running.bounded import MAX_SECONDS, MIN_SECONDS
 
     if not MIN_SECONDS <= seconds <= MAX_SECONDS:
         raise InvalidInput(f"--seconds must be a number from {MIN_SECONDS:g} to {MAX_SECONDS:g}")
-    ticked = run(lambda container: _one_round(container, seconds), purpose="worker")
+    ticked = run(lambda container: _bounded_run(container, seconds), purpose="worker")
     counts = asdict(ticked)
     words = f"{ticked.jobs} jobs run, {ticked.leases_freed} leases freed, {ticked.still_due} still due."
     print_result(counts, words, as_json=as_json)
 
 
-async def _one_round(container: "Container", seconds: float) -> "BoundedRunReport":
+async def _bounded_run(container: "Container", seconds: float) -> "BoundedRunReport":
     from recado.entrypoints.worker import close_container
 
     try:

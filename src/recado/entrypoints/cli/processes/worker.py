@@ -1,4 +1,4 @@
-"""`recado worker`: runs jobs; start as many as you like, on as many processes as share the database."""
+"""`recado worker`: run jobs. Any number of workers may share a database."""
 
 import asyncio
 import os
@@ -16,11 +16,11 @@ from recado.settings import load_settings
 def worker(
     drain: Annotated[bool, typer.Option("--drain", help="Stop when no job is left.")] = False,
     grace: Annotated[
-        float, typer.Option(min=0.0, metavar="SECONDS", help="How long what runs may go on after SIGTERM.")
+        float, typer.Option(min=0.0, metavar="SECONDS", help="The time that running jobs get after SIGTERM.")
     ] = 10.0,
     isolated: Annotated[bool, typer.Option("--isolated", hidden=True)] = False,
 ) -> None:
-    """Run jobs until told to stop: SIGTERM finishes what runs, and gives back the rest unharmed."""
+    """Run jobs until SIGTERM. Running jobs get some time to finish; the others are requeued."""
     signals = ShutdownSignals()
     settings = load_settings(os.environ, purpose="worker")
     configure_logging(settings.log_level, sys.stderr, SystemClock())

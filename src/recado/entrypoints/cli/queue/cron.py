@@ -1,4 +1,4 @@
-"""`recado cron`: what comes round by itself, and when."""
+"""`recado cron`: scheduled jobs."""
 
 from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, TypeAlias
@@ -16,14 +16,14 @@ if TYPE_CHECKING:
     from recado.core.queue.cron import ScheduleListing
     from recado.core.queue.schedules import When
 
-app = family("What comes round by itself, and when.")
+app = family("List and change scheduled jobs.")
 
-Name: TypeAlias = Annotated[str, typer.Argument(metavar="NAME", help="As `recado cron list` shows it.")]
+Name: TypeAlias = Annotated[str, typer.Argument(metavar="NAME", help="The name in `recado cron list`.")]
 
 
 @app.command("list")
 def list_(as_json: AsJson = False) -> None:
-    """Every schedule: when it comes round, and its last and next slot.
+    """List all schedules with their last and next slot.
 
     Slots are shown in the schedule's time zone; with --json in UTC.
     """
@@ -43,10 +43,10 @@ def list_(as_json: AsJson = False) -> None:
 
 @app.command("run")
 def run_(name: Name, as_json: AsJson = False) -> None:
-    """Make a job of a schedule now. A worker runs it, or `recado tick`; its slots stay as they are."""
+    """Create the job of a schedule now. A worker or `recado tick` runs it. The slots do not change."""
     job_id = run(lambda container: container.cron().run(name))
     print_result(
-        {"name": name, "job_id": str(job_id)}, f"{name} is job {job_id}; a worker takes it from here.", as_json=as_json
+        {"name": name, "job_id": str(job_id)}, f"{name} is job {job_id}; a worker will run it.", as_json=as_json
     )
 
 
@@ -57,20 +57,20 @@ def set_(
         str | None, typer.Option(metavar="CRON", help="Five fields: minute, hour, day, month, weekday; '0 3 * * *'.")
     ] = None,
     time_zone: Annotated[
-        str | None, typer.Option(metavar="ZONE", help="With --at: whose clocks, such as America/Sao_Paulo.")
+        str | None, typer.Option(metavar="ZONE", help="With --at: the time zone, such as America/Sao_Paulo.")
     ] = None,
-    every: Annotated[int | None, typer.Option(metavar="SECONDS", help="Instead of --at: how far apart.")] = None,
-    on: Annotated[bool, typer.Option("--on", help="It comes round.")] = False,
-    off: Annotated[bool, typer.Option("--off", help="It does not come round any more.")] = False,
+    every: Annotated[int | None, typer.Option(metavar="SECONDS", help="Instead of --at: an interval.")] = None,
+    on: Annotated[bool, typer.Option("--on", help="Enable the schedule.")] = False,
+    off: Annotated[bool, typer.Option("--off", help="Disable the schedule.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Change a schedule; what is not named stays. Workers follow within a minute."""
+    """Change a schedule. Options that are not given keep their value. Workers follow within a minute."""
     if on and off:
         raise InvalidInput("give --on or --off, not both")
     enabled = True if on else False if off else None
     when = _when(at, time_zone, every)
     if when is None and enabled is None:
-        raise InvalidInput("nothing is to be changed: give --at, --every, --on or --off")
+        raise InvalidInput("there is nothing to change: give --at, --every, --on or --off")
     shown = _view(run(lambda container: container.cron().set(name, when=when, enabled=enabled)))
     if as_json:
         print_document(shown)
@@ -82,9 +82,9 @@ def _when(at: str | None, time_zone: str | None, every: int | None) -> "When | N
     from recado.core.queue import schedules
 
     if at is not None and every is not None:
-        raise InvalidInput("a schedule comes round --at times or --every so many seconds, not both")
+        raise InvalidInput("give --at or --every, not both")
     if at is None and time_zone is not None:
-        raise InvalidInput("--time-zone says whose clocks --at is read on; give --at too")
+        raise InvalidInput("--time-zone is the time zone of --at; give --at too")
     if at is not None:
         return schedules.At(at, time_zone or "UTC")
     return None if every is None else schedules.every(every)

@@ -1,4 +1,4 @@
-"""`recado queue`: how the line looks, and what to do with what was given up."""
+"""`recado queue`: the state of the queue, and what to do with dead letters."""
 
 import asyncio
 from collections import Counter
@@ -31,17 +31,17 @@ if TYPE_CHECKING:
     from recado.core.queue.job import Job, Replayed, ReplayRefused
     from recado.core.queue.service import QueueService
 
-app = family("What waits, and what was given up.")
+app = family("Show jobs and dead letters; retry or discard them.")
 
 MAX_REFUSALS_SHOWN: Final = 20
-"""How many refusals are named one by one."""
+"""At most this many refusals are listed one by one."""
 
-JobId = Annotated[UUID, typer.Argument(metavar="ID", parser=read_id, help="As `recado queue dead` shows it.")]
+JobId = Annotated[UUID, typer.Argument(metavar="ID", parser=read_id, help="The id in `recado queue dead`.")]
 
 
 @app.command()
 def stats(as_json: AsJson = False) -> None:
-    """Count what waits, runs and was given up."""
+    """Count the waiting, running and dead jobs."""
     found = run(lambda container: container.queue().stats())
     if as_json:
         print_document(asdict(found))
@@ -54,7 +54,7 @@ def stats(as_json: AsJson = False) -> None:
 def dead(as_json: AsJson = False) -> None:
     """List the dead letters, the oldest first.
 
-    They are jobs that failed for good, and were neither retried nor discarded since.
+    These jobs failed for good and were neither retried nor discarded.
     """
     if as_json:
         run(_print_all)
@@ -78,7 +78,7 @@ async def _first_of_all(container: "Container") -> tuple[list[Item], int]:
 
 
 async def _print_all(container: "Container") -> None:
-    """Page by page: there may be more of them than fit into memory."""
+    """Print page by page: there may be more dead letters than fit into memory."""
     with print_document_stream() as add:
         async for page in container.queue().dead_pages():
             for job in page:
@@ -102,7 +102,7 @@ def _what(item: Item) -> str:
 
 @dataclass(slots=True)
 class RetryReport:
-    """What became of dead letters that were to start again; `stopped` says why it did not get to all of them."""
+    """The dead letters that were retried and refused. `stopped` says why the command ended before the last one."""
 
     retried: list[Item] = field(default_factory=list)
     refused: list[Item] = field(default_factory=list)
@@ -121,15 +121,15 @@ class RetryReport:
 @app.command()
 def retry(
     job_id: Annotated[
-        UUID | None, typer.Argument(metavar="ID", parser=read_id, help="As `recado queue dead` shows it.")
+        UUID | None, typer.Argument(metavar="ID", parser=read_id, help="The id in `recado queue dead`.")
     ] = None,
-    every: Annotated[bool, typer.Option("--all", help="Every dead letter that there is now.")] = False,
-    force: Annotated[bool, typer.Option("--force", help="Even if a later message was answered meanwhile.")] = False,
+    every: Annotated[bool, typer.Option("--all", help="All present dead letters.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Also if a later message was answered meanwhile.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Start dead letters again. Refused while that could answer a customer twice or out of turn.
+    """Retry dead letters. A retry is refused while it could answer a customer twice or out of order.
 
-    Each is stored by itself: stop it at any time, and start it again for the rest.
+    Each retry is stored on its own: you can interrupt the command and run it again for the rest.
     """
     if (job_id is None) is not every:
         raise InvalidInput("name one dead letter by its id, or all of them with --all")
@@ -139,7 +139,7 @@ def retry(
     else:
         _tell(ended)
     if ended.stopped is not None:
-        typer.echo(f"Error: {ended.stopped}; `recado queue retry --all` goes on with the rest", err=True)
+        typer.echo(f"Error: {ended.stopped}; `recado queue retry --all` continues with the rest", err=True)
         raise typer.Exit(ended.status)
     if job_id is not None and ended.refused:
         typer.echo(f"Error: {job_id} was not retried: {ended.refused[0]['why']}", err=True)
@@ -155,7 +155,7 @@ async def _retry(container: "Container", job_id: UUID | None, *, force: bool) ->
 
 
 async def _retry_all(queue: "QueueService", *, force: bool) -> RetryReport:
-    """Until there are no more, it is interrupted or the database fails; what was done till then is told."""
+    """Retry all dead letters until an interruption or a database error, and report what was done."""
     from recado.core.errors import Busy, StorageUnavailable
 
     ended, progress = RetryReport(), Progress()
@@ -168,7 +168,7 @@ async def _retry_all(queue: "QueueService", *, force: bool) -> RetryReport:
                 ended.stopped, ended.status = "interrupted", 130
                 break
             done, refused = len(ended.retried), len(ended.refused)
-            progress(f"{done + refused:,} of {total:,} dead letters looked at: {refused:,} refused")
+            progress(f"{done + refused:,} of {total:,} dead letters handled: {refused:,} refused")
     except asyncio.CancelledError:
         ended.stopped, ended.status = "interrupted", 130
     except (Busy, StorageUnavailable) as error:
@@ -178,14 +178,14 @@ async def _retry_all(queue: "QueueService", *, force: bool) -> RetryReport:
 
 @dataclass(frozen=True, slots=True)
 class _Step:
-    """One dead letter, done with; `interrupted`: it is to be the last."""
+    """The result for one dead letter. After an interruption it is the last one."""
 
     result: "Replayed | ReplayRefused"
     interrupted: bool
 
 
 async def _run_to_completion(work: "Awaitable[Replayed | ReplayRefused | None]") -> _Step | None:
-    """What has begun is waited for even when it is interrupted, so that what is told is what is stored."""
+    """Wait for a retry that has begun even after an interruption, so that the report says what is stored."""
     task = asyncio.ensure_future(work)
     interrupted = False
     try:
@@ -200,7 +200,7 @@ async def _run_to_completion(work: "Awaitable[Replayed | ReplayRefused | None]")
 def _tell(ended: RetryReport) -> None:
     if ended.retried:
         count = len(ended.retried)
-        print_line(f"{count:,} dead letter{'s' * (count != 1)} started again; a worker takes it from here.")
+        print_line(f"{count:,} dead letter{'s' * (count != 1)} will be retried by a worker.")
     elif not ended.refused:
         print_line("There are no dead letters.")
     if ended.refused:
@@ -216,11 +216,11 @@ def _reasons(refused: Sequence[Item]) -> list[tuple[str, int]]:
 
 @dataclass(frozen=True, slots=True)
 class BackendMove:
-    """From which bell to which, and how many jobs are rung for anew."""
+    """The backends before and after, and the number of jobs whose wake-ups are published again."""
 
     before: str
     after: str
-    rung_anew: int
+    republished: int
 
 
 @app.command()
@@ -228,16 +228,17 @@ def move(
     to: Annotated[str, typer.Option("--to", metavar="BACKEND", help="sqlite, postgres, bullmq or sqs.")],
     as_json: AsJson = False,
 ) -> None:
-    """Let another backend ring for the jobs that wait, with work in flight.
+    """Change the backend that carries wake-ups, while jobs run.
 
-    The rows are the jobs, so nothing is carried over: the new backend is tried, and every waiting job is rung for anew.
-    Processes ring where RECADO_QUEUE_BACKEND says; while some are still at the old one, both ring.
+    The jobs are rows of the database and stay there. The command tries the new backend and publishes a wake-up for
+    every waiting job again. Each process publishes to the backend in its RECADO_QUEUE_BACKEND; both may be in use for a
+    while.
     """
     moved = run(lambda container: _move(container, to))
     print_result(
         asdict(moved),
-        f"{to} rings from now on for processes that are started with RECADO_QUEUE_BACKEND={to}: set it and restart "
-        f"them, one after the other. Waiting jobs that are rung for anew: {moved.rung_anew}.",
+        f"Set RECADO_QUEUE_BACKEND={to} and restart the processes, one after the other: they use {to} from then on. "
+        f"Waiting jobs with a new wake-up: {moved.republished}.",
         as_json=as_json,
     )
 
@@ -248,9 +249,9 @@ async def _move(container: "Container", to: str) -> BackendMove:
     from recado.core.errors import ConfigurationError
     from recado.entrypoints.cli.running import settings_with
 
-    bells = ("postgres" if on_postgresql(container.settings().database_url) else "sqlite", "bullmq", "sqs")
-    if to not in bells:
-        raise InvalidInput(f"--to must be one of {', '.join(bells)} for this database, not {to!r}")
+    backends = ("postgres" if on_postgresql(container.settings().database_url) else "sqlite", "bullmq", "sqs")
+    if to not in backends:
+        raise InvalidInput(f"--to must be one of {', '.join(backends)} for this database, not {to!r}")
     settings = settings_with("cli", QUEUE_BACKEND=to)
     broker = Container(settings=settings).broker()
     if broker is not None:
@@ -264,9 +265,9 @@ async def _move(container: "Container", to: str) -> BackendMove:
 
 @app.command()
 def discard(job_id: JobId, as_json: AsJson = False) -> None:
-    """Give up a job for good.
+    """Discard a job for good.
 
-    A dead letter leaves the list. A waiting job leaves the line, and its messages are not answered.
+    A dead letter leaves the list. A waiting job leaves the queue, and its messages are not answered.
     """
     run(lambda container: container.queue().discard(job_id))
     print_result({"id": str(job_id), "discarded": True}, f"{job_id} was discarded.", as_json=as_json)
