@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.chaos.simulator.mutations import MUTATIONS, unmatched_edits
 from tests.chaos.simulator.simulation import simulate
 
 ROOT = Path(__file__).parents[2]
@@ -33,3 +34,8 @@ def test_the_order_of_sets_does_not_matter() -> None:
         env=os.environ | {"PYTHONHASHSEED": "1"},
     )
     assert int(told.stdout) == simulate(4).digest
+
+
+@pytest.mark.parametrize("name", MUTATIONS)
+def test_a_mutation_changes_the_sql_that_runs(name: str) -> None:
+    assert unmatched_edits(name, range(1, 11)) == []

@@ -86,6 +86,9 @@ def _show_teeth(seeds: Sequence[int], jobs: int) -> int:
         for name, alone, both in zip(MUTATIONS, found, found, strict=True):
             _print(f"| {name} | {MUTATIONS[name].behind} | {_held(alone)} | {_missed(both)} |")
             bitten = bitten and alone.seed is None and both.seed is not None
+            for unmatched in (*alone.unmatched, *both.unmatched):
+                bitten = False
+                _print(f"{name}: the edit {unmatched!r} met no statement")
     return 0 if bitten else 1
 
 

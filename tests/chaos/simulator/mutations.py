@@ -97,6 +97,8 @@ class Bite:
     refusals: int = 0
     seed: int | None = None
     violation: str = ""
+    unmatched: tuple[str, ...] = ()
+    """The edits that met no statement: nothing was taken away by them."""
 
 
 def bite(task: tuple[str, Sequence[int], bool]) -> Bite:
@@ -114,4 +116,14 @@ def bite(task: tuple[str, Sequence[int], bool]) -> Bite:
         if broken:
             found.seed, found.violation = seed, broken[0]
             break
+    found.unmatched = tuple(_disk(name, alone).unmatched)
     return found
+
+
+def unmatched_edits(name: str, seeds: Sequence[int]) -> list[str]:
+    """Return the edits of a mutation that meet no statement in any of these worlds."""
+    for seed in seeds:
+        simulate_without(name, seed, alone=False)
+        if not _disk(name, False).unmatched:
+            return []
+    return _disk(name, False).unmatched

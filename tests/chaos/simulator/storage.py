@@ -97,11 +97,14 @@ class Disk:
     """The database file of this operating system process, emptied for every world."""
 
     def __init__(self, edits: Sequence[Edit] = ()) -> None:
-        self.engine: Engine = sqlite_engine(make_url("sqlite://"))
         self.unit = ""
         """The unit of work that runs now."""
+        self._edits = edits
+        self._unmatched = set(edits)
+        self._known: dict[tuple[str, str], str] = {}
+        self.engine: Engine = sqlite_engine(make_url("sqlite://"), factory=self._editing() if edits else None)
         if edits:
-            self._edit(edits)
+            self._edit_what_sqlalchemy_runs()
         with self.engine.begin() as connection:
             metadata().create_all(connection)
             self.raw = _driver(connection)
@@ -112,31 +115,40 @@ class Disk:
         gc.collect()
         gc.freeze()  # What lives as long as the process need not be looked through after every world.
 
-    def _edit(self, edits: Sequence[Edit]) -> None:
-        """On both ways to the driver: SQLAlchemy's own, and that of prepared statements."""
+    @property
+    def unmatched(self) -> list[str]:
+        """The edits that have changed no statement so far: they take nothing away."""
+        return sorted(edit.pattern for edit in self._unmatched)
 
-        @functools.cache
-        def edited(statement: str, unit: str) -> str:
-            for each in edits:
-                statement = each.of(statement, unit)
-            return statement
+    def _edited(self, statement: str) -> str:
+        known = self._known.get((statement, self.unit))
+        if known is not None:
+            return known
+        edited = statement
+        for edit in self._edits:
+            before, edited = edited, edit.of(edited, self.unit)
+            if edited != before:
+                self._unmatched.discard(edit)
+        self._known[statement, self.unit] = edited
+        return edited
 
-        @event.listens_for(self.engine, "before_cursor_execute", retval=True)
-        def edit(
-            _connection: object, _cursor: object, statement: str, parameters: object, _context: object, _many: object
-        ) -> tuple[str, object]:
-            return edited(statement, self.unit), parameters
-
+    def _editing(self) -> type[sqlite3.Connection]:
+        """A connection that edits what prepared statements say to the driver."""
         disk = self
 
         class Editing(sqlite_module().Connection):  # type: ignore[misc]  # the module is chosen at run time
             def execute(self, statement: str, parameters: Sequence[object] = ()) -> sqlite3.Cursor:
-                cursor: sqlite3.Cursor = super().execute(edited(statement, disk.unit), parameters)
+                cursor: sqlite3.Cursor = super().execute(disk._edited(statement), parameters)
                 return cursor
 
-        @event.listens_for(self.engine, "do_connect")
-        def connect(_dialect: object, _record: object, _arguments: object, named: dict[str, object]) -> None:
-            named["factory"] = Editing
+        return Editing
+
+    def _edit_what_sqlalchemy_runs(self) -> None:
+        @event.listens_for(self.engine, "before_cursor_execute", retval=True)
+        def edit(
+            _connection: object, _cursor: object, statement: str, parameters: object, _context: object, _many: object
+        ) -> tuple[str, object]:
+            return self._edited(statement), parameters
 
     def wipe(self) -> None:
         self._empty.backup(self.raw)

@@ -23,7 +23,13 @@ LOCK_SECONDS = 5.0
 IN_MEMORY = {None, "", ":memory:"}
 
 
-def sqlite_engine(url: URL, *, read_only: bool = False, create: bool = False) -> Engine:
+def sqlite_engine(
+    url: URL,
+    *,
+    read_only: bool = False,
+    create: bool = False,
+    factory: type[stdlib_sqlite3.Connection] | None = None,
+) -> Engine:
     """Return an engine over one SQLite file with our settings: WAL, FULL, foreign keys, no busy handler of SQLite's.
 
     A missing file is made only with `create`.
@@ -32,7 +38,9 @@ def sqlite_engine(url: URL, *, read_only: bool = False, create: bool = False) ->
     name = str(url.database) if memory or create else existing(str(url.database))
     engine = create_engine(
         "sqlite://",
-        creator=lambda: connect_to(":memory:" if memory else name, uri=not (memory or create), cached_statements=512),
+        creator=lambda: connect_to(
+            ":memory:" if memory else name, uri=not (memory or create), cached_statements=512, factory=factory
+        ),
         module=sqlite_module(),
         poolclass=StaticPool if memory else NullPool,
         hide_parameters=True,  # Errors are logged and stored, and must not contain what customers wrote.
@@ -49,7 +57,13 @@ def sqlite_engine(url: URL, *, read_only: bool = False, create: bool = False) ->
     return engine
 
 
-def connect_to(name: str, *, uri: bool, cached_statements: int = 128) -> stdlib_sqlite3.Connection:
+def connect_to(
+    name: str,
+    *,
+    uri: bool,
+    cached_statements: int = 128,
+    factory: type[stdlib_sqlite3.Connection] | None = None,
+) -> stdlib_sqlite3.Connection:
     connection: stdlib_sqlite3.Connection = sqlite_module().connect(
         name,
         uri=uri,
@@ -57,6 +71,7 @@ def connect_to(name: str, *, uri: bool, cached_statements: int = 128) -> stdlib_
         check_same_thread=False,
         timeout=0,
         cached_statements=cached_statements,
+        factory=factory or sqlite_module().Connection,
     )
     return connection
 
