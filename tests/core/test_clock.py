@@ -32,12 +32,12 @@ def test_the_systems_clock_is_aware_and_its_span_never_shrinks() -> None:
     assert before <= after
 
 
-class TestASharedClock:
+class TestAServerClock:
     @pytest.fixture
     def host(self) -> FrozenClock:
         return FrozenClock(at=NOON)
 
-    def test_follows_the_server_from_the_first_word_on(self, host: FrozenClock) -> None:
+    def test_follows_the_server_from_its_first_answer_on(self, host: FrozenClock) -> None:
         shared = ServerClock(host)
         assert shared.now() == NOON
         shared.synchronize(NOON + timedelta(hours=1), asked=0.0, answered=0.0)
@@ -50,7 +50,7 @@ class TestASharedClock:
         shared.synchronize(NOON + timedelta(hours=1), asked=0.0, answered=2.0)
         assert shared.now() == NOON + timedelta(hours=1, seconds=1)
 
-    def test_does_not_tremble_within_a_round_trip_s_doubt(self, host: FrozenClock) -> None:
+    def test_does_not_jitter_within_a_round_trip(self, host: FrozenClock) -> None:
         shared = ServerClock(host)
         host.advance(timedelta(seconds=2))
         shared.synchronize(NOON + timedelta(seconds=1, milliseconds=400), asked=0.0, answered=2.0)

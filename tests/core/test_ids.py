@@ -19,7 +19,7 @@ class FixedChance:
         return self._value
 
 
-def test_an_id_is_a_uuid_of_version_seven_that_bears_its_millisecond() -> None:
+def test_an_id_is_a_uuid_of_version_seven_with_its_millisecond() -> None:
     id_ = UuidV7(FrozenClock(at=NOON)).new()
     assert (id_.version, id_.variant) == (7, RFC_4122)
     assert id_.int >> 80 == int(NOON.timestamp() * 1000)

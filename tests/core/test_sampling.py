@@ -1,4 +1,4 @@
-"""Lines of the log that outsiders can cause are few, and say how many they stand for."""
+"""Log lines that outsiders can cause are few, and say how many events they stand for."""
 
 from datetime import timedelta
 
@@ -6,7 +6,7 @@ from recado.core.clock import FrozenClock
 from recado.core.sampling import EVERY_SECONDS, MAX_KINDS, LogSampler
 
 
-def test_the_first_of_a_kind_is_said_and_then_one_for_all_in_ten_seconds(clock: FrozenClock) -> None:
+def test_the_first_of_a_kind_is_logged_and_then_one_every_ten_seconds(clock: FrozenClock) -> None:
     sampler = LogSampler(clock)
 
     logged_at = []
@@ -17,7 +17,7 @@ def test_the_first_of_a_kind_is_said_and_then_one_for_all_in_ten_seconds(clock: 
     assert logged_at == [1, 0, 0, 0, 0, 5, 0, 0, 0, 0, 5, 0, 0, 0, 0]
 
 
-def test_a_new_kind_is_said_at_once_beside_a_flood_of_another(clock: FrozenClock) -> None:
+def test_a_new_kind_is_logged_at_once_during_a_flood_of_another(clock: FrozenClock) -> None:
     sampler = LogSampler(clock)
     for _ in range(100):
         sampler.admit("forbidden", "unknown")
@@ -25,7 +25,7 @@ def test_a_new_kind_is_said_at_once_beside_a_flood_of_another(clock: FrozenClock
     assert sampler.admit("forbidden", "AC1") == 1
 
 
-def test_many_kinds_are_no_way_around_it(clock: FrozenClock) -> None:
+def test_many_kinds_cannot_fill_the_log_either(clock: FrozenClock) -> None:
     sampler = LogSampler(clock)
 
     logged_at = sum(sampler.admit("forbidden", str(n)) > 0 for n in range(10 * MAX_KINDS))

@@ -22,11 +22,11 @@ def test_what_was_sealed_opens_again(text: str, owner: UUID, field: str) -> None
     assert sealer.open(sealer.seal(text, owner=owner, field=field), owner=owner, field=field) == text
 
 
-def test_the_text_is_not_to_be_seen() -> None:
+def test_the_sealed_text_is_not_visible() -> None:
     assert TOKEN.encode() not in sealed()
 
 
-def test_the_same_text_never_looks_the_same() -> None:
+def test_the_same_text_is_sealed_differently_each_time() -> None:
     assert sealed() != sealed()
 
 
@@ -42,7 +42,7 @@ def test_the_randomness_is_the_one_handed_in() -> None:
 @given(position=st.integers(min_value=1), bit=st.integers(min_value=0, max_value=7))
 def test_one_changed_bit_is_noticed(position: int, bit: int) -> None:
     changed = bytearray(sealed())
-    # The first byte is the version, which has an answer of its own.
+    # The first byte is the version, which has its own error.
     changed[1 + position % (len(changed) - 1)] ^= 1 << bit
     with pytest.raises(SealBroken):
         Sealer(KEY).open(bytes(changed), owner=ANA, field="auth_token")
@@ -61,7 +61,7 @@ def test_another_key_opens_nothing_and_the_sentence_names_the_variable() -> None
     assert TOKEN not in str(raised.value)
 
 
-def test_a_later_version_is_told_apart_from_damage() -> None:
+def test_a_later_version_is_distinguished_from_damage() -> None:
     with pytest.raises(SealUnknown, match="later release"):
         Sealer(KEY).open(b"\x02" + sealed()[1:], owner=ANA, field="auth_token")
 

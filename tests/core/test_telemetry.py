@@ -23,14 +23,14 @@ ACCOUNT = "AC" + TOKEN
 
 
 class Screen(io.StringIO):
-    """A stream that says it is a terminal."""
+    """A stream that claims to be a terminal."""
 
     def isatty(self) -> bool:
         return True
 
 
 class Logs:
-    """What came out, as text and as the fields of its lines."""
+    """The log as text and as the fields of its lines."""
 
     def __init__(self, stream: io.StringIO) -> None:
         self._stream = stream
@@ -71,7 +71,7 @@ def scrubbed(**fields: object) -> str:
     return json.dumps(scrub(None, "info", {"event": "e", **fields}), ensure_ascii=False)
 
 
-class TestALine:
+class TestALogLine:
     def test_it_is_one_json_object_with_the_time_of_the_clock(
         self, logs: Logs, log: structlog.typing.FilteringBoundLogger
     ) -> None:
@@ -89,7 +89,7 @@ class TestALine:
             }
         ]
 
-    def test_what_is_below_the_level_is_not_even_looked_at(
+    def test_what_is_below_the_level_is_not_even_processed(
         self, logs: Logs, log: structlog.typing.FilteringBoundLogger
     ) -> None:
         class Untouchable:
@@ -99,13 +99,13 @@ class TestALine:
         log.debug("quiet %s", Untouchable(), value=Untouchable())
         assert logs.text == ""
 
-    def test_context_is_told_with_every_line(self, logs: Logs, log: structlog.typing.FilteringBoundLogger) -> None:
+    def test_every_line_has_the_context(self, logs: Logs, log: structlog.typing.FilteringBoundLogger) -> None:
         with structlog.contextvars.bound_contextvars(trace_id=TOKEN):
             log.info("x")
         assert logs.last["trace_id"] == TOKEN
 
     def test_other_libraries_go_the_same_way(self, logs: Logs) -> None:
-        library = logging.getLogger("a.library")  # One whose level no test before has changed, as uvicorn's have been.
+        library = logging.getLogger("a.library")  # A logger whose level no earlier test has changed.
         library.info("call from %s", PHONE)
         library.debug("hidden by the level")
         assert [(line["logger"], line["level"], line["event"]) for line in logs.lines] == [
@@ -123,7 +123,7 @@ class TestALine:
         assert CANARY not in screen.getvalue()
         assert logs.text == ""
 
-    def test_a_stream_that_was_closed_stops_nobody(self, logs: Logs, clock: FrozenClock) -> None:
+    def test_a_closed_stream_raises_nothing(self, logs: Logs, clock: FrozenClock) -> None:
         stream = io.StringIO()
         configure_logging("info", stream, clock)
         stream.close()
@@ -135,7 +135,7 @@ class TestALine:
             configure_logging("loud", io.StringIO(), clock)
 
 
-def test_whole_urls_of_other_libraries_are_not_told(logs: Logs) -> None:
+def test_whole_urls_of_other_libraries_are_not_logged(logs: Logs) -> None:
     logging.getLogger("httpx2").info("HTTP Request: POST https://fn.example/turn?code=s3cr3t")
     logging.getLogger("opentelemetry.util.re").warning("Header format invalid! x-key s3cr3t")
     assert "s3cr3t" not in logs.text
@@ -163,7 +163,7 @@ class TestPhoneNumbers:
     @given(
         digits=st.from_regex(r"[0-9]{8,15}", fullmatch=True), around=st.sampled_from(["%s", "x%sy", "<%s>", "['%s']"])
     )
-    def test_are_never_told_whole(self, digits: str, around: str) -> None:
+    def test_are_never_logged_whole(self, digits: str, around: str) -> None:
         assert digits not in scrubbed(sender=around % f"+{digits}")
 
     @pytest.mark.parametrize(
@@ -177,7 +177,7 @@ class TestPhoneNumbers:
             "+1234567",
         ],
     )
-    def test_are_not_seen_where_there_are_none(self, harmless: str) -> None:
+    def test_are_not_found_where_there_are_none(self, harmless: str) -> None:
         assert harmless in scrubbed(value=harmless)
 
     def test_are_masked_in_every_corner(self) -> None:
@@ -207,7 +207,7 @@ class TestTextsAndSecrets:
         assert CANARY not in scrubbed(headers={key: CANARY}, items=[{key: CANARY}])
 
     @pytest.mark.parametrize("key", ["context", "input_tokens", "text_length", "body_bytes", "lane_key", "author"])
-    def test_keys_that_only_look_similar_stay(self, key: str) -> None:
+    def test_keys_that_are_only_similar_stay(self, key: str) -> None:
         assert CANARY in scrubbed(**{key: CANARY})
 
     @pytest.mark.parametrize(
@@ -229,7 +229,7 @@ class TestTextsAndSecrets:
         assert TOKEN not in scrubbed(value=f"tried {TOKEN}")
         assert ACCOUNT in scrubbed(value=ACCOUNT)
 
-    def test_objects_are_told_by_their_repr_without_their_texts(self) -> None:
+    def test_objects_are_logged_as_their_repr_without_their_texts(self) -> None:
         @dataclass(frozen=True)
         class Incoming:
             text: str
@@ -258,7 +258,7 @@ class TestExceptions:
         assert PHONE not in logs.text
         return str(logs.last["exception"])
 
-    def test_tell_their_type_and_their_place(self, logs: Logs) -> None:
+    def test_are_logged_with_their_type_and_place(self, logs: Logs) -> None:
         told = self.told(logs, ValueError("too long"))
         assert told.startswith("ValueError: too long\n")
         assert "test_telemetry.py:" in told
@@ -286,14 +286,14 @@ class TestExceptions:
     def test_of_others_quote_nothing(self, logs: Logs, error: Exception) -> None:
         self.told(logs, error)
 
-    def test_are_told_with_what_they_grew_from(self, logs: Logs) -> None:
+    def test_are_logged_with_their_cause(self, logs: Logs) -> None:
         error = RuntimeError(f"no number {PHONE}")
         error.__cause__ = KeyError(CANARY)
         told = self.told(logs, error)
         assert "RuntimeError: no number +…4321" in told
         assert "from:\nKeyError: '…'" in told
 
-    def test_of_the_database_tell_no_parameters(self, logs: Logs) -> None:
+    def test_of_the_database_contain_no_parameters(self, logs: Logs) -> None:
         engine = create_engine("sqlite://", module=sqlite_module())
         with engine.connect() as connection, pytest.raises(Exception, match="no such table") as raised:
             connection.execute(text("INSERT INTO messages VALUES (:what)"), {"what": CANARY})

@@ -1,4 +1,4 @@
-"""What a span tells and what it keeps to itself, and how a trace goes on elsewhere."""
+"""What a span contains and what it leaves out, and how another process continues a trace."""
 
 import asyncio
 from collections.abc import Iterator
@@ -63,7 +63,7 @@ def test_a_span_goes_on_from_what_came_in(traces: OtelTraces, exporter: InMemory
     assert dict(seen.attributes or {}) == {"recado.attempts": 1}
 
 
-def test_a_first_span_is_nobodys_child_whatever_goes_on_around_it(
+def test_a_first_span_has_no_parent_whatever_span_is_current(
     traces: OtelTraces, exporter: InMemorySpanExporter
 ) -> None:
     with traces.begin("webhook", "server", None), traces.begin("job", "consumer", None):
@@ -73,7 +73,7 @@ def test_a_first_span_is_nobodys_child_whatever_goes_on_around_it(
     assert job.context.trace_id != webhook.context.trace_id
 
 
-def test_a_part_belongs_to_what_goes_on(traces: OtelTraces, exporter: InMemorySpanExporter) -> None:
+def test_a_child_belongs_to_the_current_span(traces: OtelTraces, exporter: InMemorySpanExporter) -> None:
     with traces.begin("job", "consumer", PARENT), traces.within("agent", "internal") as agent:
         agent.note(result="reply")
     part, whole = exporter.get_finished_spans()
@@ -82,7 +82,9 @@ def test_a_part_belongs_to_what_goes_on(traces: OtelTraces, exporter: InMemorySp
     assert dict(part.attributes or {}) == {"recado.result": "reply"}
 
 
-def test_an_error_is_told_by_its_type_and_not_by_its_text(traces: OtelTraces, exporter: InMemorySpanExporter) -> None:
+def test_an_error_is_recorded_with_its_type_and_without_its_text(
+    traces: OtelTraces, exporter: InMemorySpanExporter
+) -> None:
     with pytest.raises(ValueError, match="canary"), traces.begin("job", "consumer", None):
         raise ValueError("the customer said canary")
     seen = the_only(exporter)
@@ -90,26 +92,26 @@ def test_an_error_is_told_by_its_type_and_not_by_its_text(traces: OtelTraces, ex
     assert "canary" not in seen.to_json()
 
 
-def test_what_was_given_back_is_no_failure(traces: OtelTraces, exporter: InMemorySpanExporter) -> None:
+def test_a_job_that_is_given_back_is_no_failure(traces: OtelTraces, exporter: InMemorySpanExporter) -> None:
     with pytest.raises(asyncio.CancelledError), traces.begin("job", "consumer", None):
         raise asyncio.CancelledError
     seen = the_only(exporter)
     assert (seen.status.status_code, dict(seen.attributes or {})) == (StatusCode.UNSET, {"recado.cancelled": True})
 
 
-def test_what_is_not_sampled_is_handed_on_as_such(traces: OtelTraces, exporter: InMemorySpanExporter) -> None:
+def test_an_unsampled_trace_is_continued_as_such(traces: OtelTraces, exporter: InMemorySpanExporter) -> None:
     with traces.begin("job", "consumer", UNSAMPLED) as span:
         assert (span.traceparent or "").endswith("-00")
     assert exporter.get_finished_spans() == ()
 
 
-def test_logs_bear_the_trace(traces: OtelTraces) -> None:
+def test_log_lines_carry_the_trace(traces: OtelTraces) -> None:
     with traces.begin("job", "consumer", PARENT):
         assert structlog.contextvars.get_contextvars() == {"trace_id": PARENT[3:35]}
     assert structlog.contextvars.get_contextvars() == {}
 
 
-def test_nobody_traces_and_hands_nothing_on() -> None:
+def test_without_tracing_no_trace_is_handed_on() -> None:
     traces = NoTraces()
     with traces.begin("job", "consumer", PARENT) as span, traces.within("agent", "internal") as part:
         part.note(result="reply")

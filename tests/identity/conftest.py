@@ -11,7 +11,7 @@ from tests.support.keys import key_ring
 
 @pytest.fixture
 def passwords() -> Passwords:
-    """As weak as argon2 can be, so that a test does not wait for it."""
+    """The weakest argon2, so that a test does not wait for it."""
     return Passwords(PasswordHasher(time_cost=1, memory_cost=8, parallelism=1))
 
 

@@ -51,7 +51,7 @@ class TestTheKeysOfAnOwner:
         with pytest.raises(SealBroken, match="the row was changed or moved"):
             other.sealer.open(hers.sealer.seal("sk-1", owner=ana, field="api_key"), owner=ana, field="api_key")
 
-    async def test_are_not_to_be_seen(self, identity: IdentityService, database: Database) -> None:
+    async def test_are_not_visible_in_the_database(self, identity: IdentityService, database: Database) -> None:
         owner_id = await registered(identity)
         stored = await stored_keys(database, owner_id)
         keys = KEY_RING.open(stored)
@@ -79,7 +79,7 @@ class TestTheKeysOfAnOwner:
         with pytest.raises(SealUnknown, match="later release"):
             await database.read(lambda uow: KEY_RING.of(uow, owner_id), owner=None)
 
-    async def test_of_nobody_are_not_there(self, database: Database) -> None:
+    async def test_of_an_unknown_owner_are_not_found(self, database: Database) -> None:
         with pytest.raises(NotFound, match="there is no owner"):
             await database.read(lambda uow: KEY_RING.of(uow, UUID(int=404)), owner=None)
 
@@ -120,7 +120,9 @@ class TestAKeyOfTheInstallation:
         with pytest.raises(SealBroken, match="the row was changed"):
             await keys.get("links")
 
-    async def test_that_was_deleted_stays_with_who_has_it(self, database: Database, clock: FrozenClock) -> None:
+    async def test_that_was_deleted_stays_in_use_by_processes_that_have_it(
+        self, database: Database, clock: FrozenClock
+    ) -> None:
         """A process goes on with the key it has read; deleting the row under it is no way to change the key."""
         keys = SystemKeys(database, Sealer(bytes(32)), clock)
         key = await keys.get("callbacks")

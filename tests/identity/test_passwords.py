@@ -46,7 +46,7 @@ async def test_a_wrong_password_renews_nothing(passwords: Passwords) -> None:
 
 
 @pytest.mark.parametrize("stored", [None, "", "$argon2id$broken", "plain text"])
-async def test_nobody_signs_in_without_a_sound_hash(passwords: Passwords, stored: str | None) -> None:
+async def test_an_account_without_a_valid_hash_lets_nobody_in(passwords: Passwords, stored: str | None) -> None:
     assert await passwords.verify("nobody has this password", stored) == WRONG
 
 
@@ -74,7 +74,7 @@ def test_too_short_and_too_long_are_refused_with_what_would_do(password: str) ->
         *("aaaaaaaa", "abababab", "12341234", "1q2w3e4r", "teamo123", "contraseña", "zxcvbnm123", "flamengo"),
     ],
 )
-def test_what_everybody_tries_is_refused(password: str) -> None:
+def test_a_common_password_is_refused(password: str) -> None:
     with pytest.raises(PasswordRefused, match="first that are guessed"):
         acceptable_password(password)
 

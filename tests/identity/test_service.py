@@ -21,7 +21,7 @@ NOBODY = UUID(int=404)
 
 
 class OneId:
-    """Makes one id again and again."""
+    """Make the same id again and again."""
 
     def new(self) -> UUID:
         return UUID(int=7)

@@ -20,7 +20,7 @@ def upgrade() -> None:
 
 
 class Versions:
-    """A small directory of revisions of the test's own."""
+    """A small directory with the test's own revisions."""
 
     def __init__(self, path: Path) -> None:
         self.path = path

@@ -1,4 +1,4 @@
-"""The schema on PostgreSQL: one process makes it, everybody else waits for it."""
+"""The schema on PostgreSQL: one process makes it, all others wait for it."""
 
 from concurrent.futures import ThreadPoolExecutor
 
@@ -21,7 +21,7 @@ _GENERATED = text("SELECT generation_expression FROM information_schema.columns 
 
 @pytest.fixture
 def url(postgres_server: PostgresServer) -> str:
-    """A database with nothing in it."""
+    """An empty database."""
     return postgres_server.make(empty=True)
 
 
@@ -46,13 +46,16 @@ class TestMigrating:
             context = MigrationContext.configure(connection, opts={"compare_type": False})
             differences = compare_metadata(context, metadata())
         engine.dispose()
-        # The column and the index of full text are made by hand.
+        # The column and the index of the full text are made by hand.
         assert [each for each in differences if "search" not in str(each)] == []
 
     def test_makes_the_partial_indexes_and_the_full_text_of_the_code(
         self, url: str, postgres_server: PostgresServer
     ) -> None:
-        """Alembic does not compare these, and both are walls: an index that is not partial refuses honest rows."""
+        """Alembic does not compare these, and both are constraints:
+
+        an index that is not partial would refuse valid rows.
+        """
         migrate_postgres(url, metadata)
         assert walls(url) == walls(postgres_server.make())
 
@@ -77,7 +80,7 @@ class TestMigrating:
         assert revision_of(url) is None
 
     def test_goes_on_beside_tables_whose_names_are_not_ours(self, url: str) -> None:
-        """Those of an extension, for one."""
+        """They may be an extension's."""
         change(url, "CREATE TABLE spatial_ref_sys (x INTEGER)")
         assert migrate_postgres(url, metadata).migrated
 
@@ -87,7 +90,7 @@ class TestAStart:
         migrate_postgres(url, metadata)
         assert await_schema(url) == MigrationResult(HEAD, HEAD, migrated=False)
 
-    def test_waits_for_whoever_is_migrating(self, url: str) -> None:
+    def test_waits_for_a_process_that_migrates(self, url: str) -> None:
         looks: list[float] = []
 
         def meanwhile(seconds: float) -> None:

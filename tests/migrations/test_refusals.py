@@ -1,4 +1,4 @@
-"""What a server that refuses a connection means: a setting to mend, or something that passes."""
+"""What it means when a server refuses a connection: a wrong setting, or something that passes."""
 
 import psycopg
 import pytest
@@ -22,7 +22,7 @@ SAID = 'connection failed: connection to server at "127.0.0.1", port 5432 failed
         'database "template0" is not currently accepting connections',
     ],
 )
-def test_what_stays_as_it_is_is_a_setting_to_mend(reason: str) -> None:
+def test_a_permanent_refusal_is_a_wrong_setting(reason: str) -> None:
     refusal = postgres_refusal(psycopg.OperationalError(SAID + reason))
     assert isinstance(refusal, ConfigurationError)
     assert "RECADO_DATABASE_URL" in str(refusal)

@@ -31,7 +31,10 @@ def test_a_migrated_database_has_the_tables_of_the_code(tmp_path: Path) -> None:
 
 
 def test_partial_indexes_and_full_text_are_as_the_code_makes_them(tmp_path: Path) -> None:
-    """Alembic does not compare these, and both are walls: an index that is not partial would refuse honest rows."""
+    """Alembic does not compare these, and both are constraints:
+
+    an index that is not partial would refuse valid rows.
+    """
     migrated, made = f"sqlite:///{tmp_path / 'migrated.db'}", f"sqlite:///{tmp_path / 'made.db'}"
     migrate_sqlite(migrated, metadata)
     engine = create_engine(made, module=sqlite_module())

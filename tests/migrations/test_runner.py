@@ -93,7 +93,7 @@ class TestMigrating:
     def test_a_log_whose_file_is_gone_is_left_alone(
         self, url: str, path: Path, versions: Versions, *, emptied: bool
     ) -> None:
-        """SQLite would delete it, even where the file is there and empty."""
+        """SQLite would delete it, even where the file exists and is empty."""
         log = Path(f"{path}-wal")
         log.write_bytes(b"what was stored last")
         if emptied:

@@ -1,4 +1,4 @@
-"""What a process may do about an SQLite file that is not there: nothing, unless it says so."""
+"""What a process may do about a missing SQLite file: nothing, unless it says so."""
 
 import sqlite3
 import threading
@@ -21,12 +21,12 @@ class TestAFileThatIsNotThere:
             prepare_database(url, metadata)
         assert list(path.parent.iterdir()) == []
 
-    def test_is_not_made_by_who_waited_for_it_in_vain(self, url: str, path: Path) -> None:
+    def test_is_not_made_after_waiting_in_vain(self, url: str, path: Path) -> None:
         with pytest.raises(NotFound, match="to make it, type: recado migrate"):
             prepare_database(url, metadata, creation=Creation.AWAITED, wait_seconds=0.0)
         assert list(path.parent.iterdir()) == []
 
-    def test_is_found_by_who_waits_for_it(self, url: str) -> None:
+    def test_is_found_by_a_process_that_waits_for_it(self, url: str) -> None:
         other = threading.Thread(target=migrate, args=(url, metadata))
         other.start()
         assert prepare_database(url, metadata, creation=Creation.AWAITED).after == HEAD
@@ -45,7 +45,7 @@ class TestAFileThatIsNotThere:
 
 
 class TestAFileThatIsEmpty:
-    """Another process has made it and is about to fill it, or `touch` was typed."""
+    """Another process has made it and is about to fill it, or somebody typed `touch`."""
 
     def test_is_not_filled_unless_that_is_said(self, url: str, path: Path) -> None:
         path.touch()

@@ -1,4 +1,4 @@
-"""Row-level security as `recado migrate` leaves it, made by a login that is no superuser."""
+"""Row-level security as `recado migrate` sets it up, with a login that is no superuser."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import closing
@@ -30,13 +30,13 @@ VALUES ('00000000-0000-0000-0000-00000000000a', 'Ana', 'ana@example.com', 'pt-BR
 
 @pytest.fixture(scope="module")
 def logins(postgres_server: PostgresServer) -> None:
-    """One that may make roles, and one that may nothing."""
+    """One login that may make roles, and one that may do nothing."""
     postgres_server.command(f"CREATE ROLE {_ADMIN} LOGIN CREATEROLE")
     postgres_server.command(f"CREATE ROLE {_PLAIN} LOGIN")
 
 
 def database_of(server: PostgresServer, login: str) -> str:
-    """An empty database that a login owns; its URL with that login."""
+    """Return the URL of an empty database that a login owns, with that login."""
     url = make_url(server.make(empty=True))
     server.command(f"ALTER DATABASE {url.database} OWNER TO {login}")
     return url.set(username=login).render_as_string(hide_password=False)
@@ -53,7 +53,7 @@ def plain_url(postgres_server: PostgresServer, logins: None) -> str:  # noqa: AR
 
 
 def ask(url: str, *statements: str) -> Sequence[tuple[object, ...]]:
-    """What the last of some statements gives, on a connection apart."""
+    """Return the result of the last of some statements, on a separate connection."""
     with closing(PostgresDatabase(url).open_connection()) as connection:
         for statement in statements:
             cursor = connection.execute(statement.encode())
@@ -69,7 +69,7 @@ def system_role(url: str) -> str:
 
 
 class TestMigrating:
-    def test_puts_each_table_with_an_owner_behind_the_wall(self, url: str) -> None:
+    def test_secures_each_table_with_an_owner(self, url: str) -> None:
         migrate_postgres(url, metadata)
         assert ask(url, _UNWALLED) == []
         assert ask(url, "CREATE TABLE diaries (owner_id uuid)", _UNWALLED) == [("diaries",)], "and this would notice"
@@ -125,7 +125,7 @@ class TestMigrating:
 
 
 class TestALoginThatMayMakeNoRoles:
-    def test_is_told_what_an_administrator_runs(self, plain_url: str) -> None:
+    def test_gets_the_statements_that_an_administrator_must_run(self, plain_url: str) -> None:
         with pytest.raises(tenancy.RolesRefused, match=f"{_PLAIN} may not make the roles") as refused:
             migrate_postgres(plain_url, metadata)
         assert ask(plain_url, "SELECT to_regclass('messages')") == [(None,)], "and nothing was changed"
@@ -138,7 +138,7 @@ class TestALoginThatMayMakeNoRoles:
         assert ask(plain_url, f"SET ROLE {system_role(plain_url)}", _NEW_OWNER, "SELECT name FROM owners") == [("Ana",)]
         assert ask(plain_url, "SELECT count(*) FROM owners") == [(0,)]
 
-    def test_takes_no_role_that_policies_do_not_hold(self, plain_url: str) -> None:
+    def test_takes_no_role_that_bypasses_policies(self, plain_url: str) -> None:
         ask(as_superuser(plain_url), f"CREATE ROLE {system_role(plain_url)} BYPASSRLS")
         with pytest.raises(tenancy.RolesRefused, match="BYPASSRLS"):
             migrate_postgres(plain_url, metadata)
@@ -146,7 +146,7 @@ class TestALoginThatMayMakeNoRoles:
 
 class TestAStart:
     def test_without_the_roles_names_the_command(self, url: str, postgres_server: PostgresServer) -> None:
-        """As in a database that was restored elsewhere: its tables are there, its roles are not."""
+        """As in a database that was restored elsewhere: its tables exist, its roles do not."""
         migrate_postgres(url, metadata)
         copy = f"{make_url(url).database}_copy"
         postgres_server.command(f"CREATE DATABASE {copy} TEMPLATE {make_url(url).database} OWNER {_ADMIN}")
@@ -172,7 +172,7 @@ def bring(url: str, _seconds: float) -> None:
 class TestASchemaOfItsOwn:
     @pytest.fixture
     def named_url(self, url: str) -> Iterator[str]:
-        """Where the schema is called as the login is: the default search path finds it by who asks."""
+        """Where the schema has the login's name: the default search path finds it by the current role."""
         ask(url, f"CREATE SCHEMA {_ADMIN}")
         yield url
 

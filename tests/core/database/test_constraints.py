@@ -1,4 +1,4 @@
-"""A refused row is told by the constraint that refused it, on both databases."""
+"""A refused row is recognised by the constraint that refused it, on both databases."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -28,7 +28,7 @@ PRICES = KnowledgeDocument(ID, ID, "prices.md", b"", ID, 0, NOW)
 
 
 async def refusal(database: Database, *works: Callable[[UnitOfWork], object], owner: UUID | None) -> IntegrityError:
-    """Why the last of these was refused."""
+    """Return why the last of these was refused."""
 
     def one_after_the_other(uow: UnitOfWork) -> None:
         for work in works:

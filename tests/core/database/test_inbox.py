@@ -1,4 +1,4 @@
-"""In which order writes are taken, when more wait than can be written at once."""
+"""The order in which writes are taken when more wait than can be written at once."""
 
 import time
 from collections.abc import Sequence

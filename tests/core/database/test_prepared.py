@@ -1,4 +1,4 @@
-"""Statements that are compiled once: what goes in as the domain's types comes out as the domain's types."""
+"""Statements that are compiled once: values go in and come out with the domain's types."""
 
 import importlib
 import pkgutil
@@ -37,7 +37,7 @@ LETTER = {"id": ID, "at": AT, "body": {"words": ["olá", 1]}, "sender": "Ana"}
 
 @pytest.fixture
 async def uow_of(database: SqliteDatabase) -> SqliteDatabase:
-    """A database with the table of the tests."""
+    """A database with the table of these tests."""
     await database.write(lambda uow: letters.create(uow.execute(text("SELECT 1")).connection), owner=None)
     return database
 
@@ -54,7 +54,7 @@ async def test_compared_values_take_the_type_of_their_column(uow_of: SqliteDatab
     assert await uow_of.read(lambda uow: uow.rows(since, since=AT), owner=None) == [(ID,)]
 
 
-async def test_what_a_statement_brings_itself_needs_no_name(uow_of: SqliteDatabase) -> None:
+async def test_a_value_inside_a_statement_needs_no_name(uow_of: SqliteDatabase) -> None:
     on_that_day = Prepared(select(letters.c.sender).where(letters.c.at == AT, letters.c.id == ID).limit(1))
     await uow_of.write(lambda uow: uow.run(INSERT, **LETTER), owner=None)
     assert await uow_of.read(lambda uow: uow.rows(on_that_day), owner=None) == [("Ana",)]
@@ -90,7 +90,7 @@ async def test_counts_what_it_changed(uow_of: SqliteDatabase) -> None:
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 127, 128, 129, 300])
-async def test_many_rows_are_stored_and_told_whatever_their_number(uow_of: SqliteDatabase, count: int) -> None:
+async def test_any_number_of_rows_is_stored_and_returned(uow_of: SqliteDatabase, count: int) -> None:
     new = Prepared(inserting(letters).on_conflict_do_nothing().returning(letters.c.id))
     rows = [{**LETTER, "id": UUID(int=number), "sender": f"Ana {number}"} for number in range(count)]
 
@@ -103,7 +103,7 @@ async def test_many_rows_are_stored_and_told_whatever_their_number(uow_of: Sqlit
     assert (told, rest, stored) == ([row["id"] for row in rows[::2]], [row["id"] for row in rows[1::2]], count)
 
 
-async def test_a_broken_rule_is_the_error_that_it_always_was_and_keeps_the_values_to_itself(
+async def test_a_broken_constraint_raises_the_usual_error_without_values(
     uow_of: SqliteDatabase,
 ) -> None:
     twice = [LETTER, {**LETTER, "id": OTHER}]
@@ -133,14 +133,14 @@ def test_a_list_of_values_is_refused() -> None:
         _ = Prepared(select(letters.c.id).where(letters.c.id.in_([ID, OTHER]))).compiled("sqlite").sql
 
 
-async def test_an_error_that_comes_with_a_later_row_is_ours_too(uow_of: SqliteDatabase) -> None:
+async def test_an_error_that_comes_with_a_later_row_is_converted_too(uow_of: SqliteDatabase) -> None:
     overflows = Prepared(text("SELECT abs(column1) FROM (VALUES (1), (-9223372036854775808))"))
     with pytest.raises(OperationalError, match="overflow"):
         await uow_of.write(lambda uow: uow.rows(overflows), owner=None)
 
 
 def test_postgresql_understands_every_statement_of_ours(postgres_server: PostgresServer) -> None:
-    """Each is compiled and planned there, though not all of them are run by a test."""
+    """PostgreSQL compiles and plans each of them, though not every one is run by a test."""
     statements = dict(_statements_of_ours())
     assert len(statements) > 80
     with closing(PostgresDatabase(postgres_server.named(EMPTY)).open_connection()) as connection:

@@ -1,4 +1,4 @@
-"""A folder goes with the process that made it, however that ends."""
+"""A folder is removed with the process that made it, however the process ends."""
 
 import signal
 import stat
@@ -49,7 +49,7 @@ def test_it_is_for_one_user_only_and_gone_at_the_end(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_one_whose_process_is_told_to_end_is_gone(tmp_path: Path) -> None:
+def test_one_whose_process_is_terminated_is_gone(tmp_path: Path) -> None:
     with holder(tmp_path) as process:
         process.send_signal(signal.SIGTERM)
         _, said = process.communicate(timeout=PATIENCE)
@@ -74,7 +74,7 @@ def test_one_whose_process_lives_is_left_alone(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_what_only_looks_like_one_is_left_alone(tmp_path: Path) -> None:
+def test_what_only_resembles_one_is_left_alone(tmp_path: Path) -> None:
     others = [tmp_path / "mine-1", tmp_path / "mine-2.part", tmp_path / "elsewhere"]
     others[0].touch()
     others[2].mkdir()

@@ -1,4 +1,4 @@
-"""PostgreSQL behind the one door: what shares a commit, what is run again, and what a lost server leaves behind."""
+"""PostgreSQL as a database: which writes share a commit, which run again, and what happens when the server is lost."""
 
 import asyncio
 import contextlib
@@ -36,12 +36,12 @@ _INSERT = text("INSERT INTO things (value) VALUES (:value)")
 
 
 class Refused(Exception):
-    """What a unit of work raises of its own."""
+    """An error that a unit of work raises."""
 
 
 @pytest.fixture
 async def things(postgres_database: PostgresDatabase) -> AsyncIterator[PostgresDatabase]:
-    """A database with a table for things, no two of them alike."""
+    """A database with a table for things, all of them different."""
     with closing(postgres_database.open_connection()) as connection:
         connection.execute(_THINGS)
         yield postgres_database
@@ -54,7 +54,7 @@ def add(uow: UnitOfWork, value: str) -> str:
 
 
 def add_all(uow: UnitOfWork, values: Sequence[str]) -> list[str]:
-    """As hot functions do it: one statement for all, and so one error for all."""
+    """Like the frequent functions: one statement for all inputs, and so one error for all."""
     uow.execute(_INSERT, [{"value": value} for value in values])
     return list(values)
 
@@ -65,7 +65,7 @@ async def stored(database: PostgresDatabase) -> list[str]:
 
 
 def backend(uow: UnitOfWork) -> int:
-    """The server's process behind this transaction."""
+    """Return the server's process behind this transaction."""
     return int(uow.execute(text("SELECT pg_backend_pid()")).scalar_one())
 
 
@@ -108,7 +108,7 @@ class TestWriting:
         await asyncio.gather(*[things.write(way, owner=None) for way in ways])
         assert runs == 3
 
-    async def test_tells_who_listens_only_of_what_changed_something(self, things: PostgresDatabase) -> None:
+    async def test_calls_listeners_only_when_something_changed(self, things: PostgresDatabase) -> None:
         commits: list[str] = []
         things.on_commit(lambda: commits.append("changed"))
         await things.write(lambda uow: uow.first(text("SELECT 1")), owner=None)
@@ -117,7 +117,7 @@ class TestWriting:
         await things.close()
         assert commits == ["changed"]
 
-    async def test_reads_go_over_as_many_connections_as_there_are_readers(self, things: PostgresDatabase) -> None:
+    async def test_reads_use_no_more_connections_than_there_are_readers(self, things: PostgresDatabase) -> None:
         for _ in range(5):
             pids = await asyncio.gather(
                 *[things.read(lambda uow: uow.execute_raw("SELECT pg_backend_pid()"), owner=None) for _ in range(20)]
@@ -125,7 +125,7 @@ class TestWriting:
         assert len({pid for [[pid]] in pids}) <= READERS
         assert len(things._read_connections) <= READERS
 
-    async def test_rings_after_the_commit(self, things: PostgresDatabase) -> None:
+    async def test_notifies_after_the_commit(self, things: PostgresDatabase) -> None:
         with closing(things.open_connection()) as listener:
             listener.execute(f"LISTEN {writer.CHANNEL}".encode())
             await things.write(lambda uow: add(uow, "1"), owner=None)
@@ -148,12 +148,12 @@ _WAITED = {"off": "on", "local": "on", "on": "on", "remote_write": "remote_write
 
 
 def told(url: str, setting: str) -> str:
-    """The URL with a setting in it, as people write it."""
+    """Return the URL with a setting in it, as people write it."""
     return make_url(url).update_query_dict({"options": f"-c {setting}"}).render_as_string(hide_password=False)
 
 
 class TestACommit:
-    """A deferred trigger is the last thing before it: what is set then is what it waits for."""
+    """A deferred trigger runs last before the commit and notes the setting that the commit uses."""
 
     @pytest.fixture
     def noted(self, things: PostgresDatabase) -> Iterator[PostgresDatabase]:
@@ -177,7 +177,7 @@ class TestACommit:
 
     async def test_waits_for_the_disk_though_the_setting_changes_meanwhile(self, noted: PostgresDatabase) -> None:
         def meddle(uow: UnitOfWork) -> None:
-            uow.execute_raw("SET synchronous_commit = off")  # As a reload of the server's configuration does.
+            uow.execute_raw("SET synchronous_commit = off")  # As if the server's configuration had been reloaded.
             add(uow, "1")
 
         await noted.write(meddle, owner=None)
@@ -186,7 +186,7 @@ class TestACommit:
         with closing(noted.open_connection()) as connection:
             assert connection.execute("SELECT DISTINCT level FROM waited").fetchall() == [("on",)]
 
-    async def test_of_a_bare_connection_and_of_a_migration_waits_too(
+    async def test_of_a_separate_connection_and_of_a_migration_waits_too(
         self, noted: PostgresDatabase, postgres_url: str
     ) -> None:
         url = told(postgres_url, "synchronous_commit=off")
@@ -201,7 +201,7 @@ class TestACommit:
 
 
 class TestSettingsOfOthers:
-    """What a server, a role or a URL may say, and what becomes of it."""
+    """Settings that a server, a role or a URL may have."""
 
     @pytest.mark.parametrize(
         "setting", ["default_transaction_isolation=serializable", "statement_timeout=1", "lock_timeout=1"]
@@ -219,13 +219,13 @@ class TestSettingsOfOthers:
         assert theirs == ours
 
     @pytest.mark.parametrize("style", ["German", "SQL,DMY", "Postgres"])
-    async def test_for_how_moments_are_written_count_for_nothing(self, postgres_url: str, style: str) -> None:
+    async def test_for_the_format_of_moments_have_no_effect(self, postgres_url: str, style: str) -> None:
         database = PostgresDatabase(told(postgres_url, f"DateStyle={style}"))
         [[moment]] = await database.write(lambda uow: uow.execute_raw("SELECT now()"), owner=None)
         assert isinstance(moment, datetime)
         await database.close()
 
-    async def test_let_a_long_look_take_its_time(self, things: PostgresDatabase) -> None:
+    async def test_let_a_long_statement_take_its_time(self, things: PostgresDatabase) -> None:
         def look(uow: UnitOfWork) -> object:
             uow.allow_long_statements()
             return uow.execute_raw("SHOW statement_timeout")
@@ -238,7 +238,7 @@ class TestSettingsOfOthers:
         assert await database.write(lambda uow: uow.execute_raw("SHOW work_mem"), owner=None) == [("7MB",)]
         await database.close()
 
-    async def test_that_make_it_read_only_are_called_so(self, things: PostgresDatabase, postgres_url: str) -> None:
+    async def test_that_make_it_read_only_are_named(self, things: PostgresDatabase, postgres_url: str) -> None:
         database = PostgresDatabase(told(postgres_url, "default_transaction_read_only=on"), outage_seconds=0)
         with pytest.raises(StorageUnavailable, match="can only be read"):
             await database.write(lambda uow: add(uow, "1"), owner=None)
@@ -279,7 +279,7 @@ class TestAConnectionThatIsLost:
         assert await stored(things) == []
 
     async def test_in_the_commit_before_it_took_place_is_no_reason_to_give_up(self, things: PostgresDatabase) -> None:
-        """A deferred trigger is the last thing a commit runs: there the connection dies, and nothing is stored."""
+        """A deferred trigger runs last in a commit: there the connection dies, and nothing is stored."""
         with closing(things.open_connection()) as other:
             other.execute(_DIES_IN_THE_COMMIT)
         runs = 0
@@ -295,7 +295,7 @@ class TestAConnectionThatIsLost:
     async def test_in_the_commit_after_it_took_place_stores_nothing_twice(
         self, things: PostgresDatabase, postgres_url: str
     ) -> None:
-        """The server has stored it, and its word for that is lost: it is asked about the transaction's number."""
+        """The server has stored the transaction, and its answer is lost: it is asked about the transaction's number."""
         url = make_url(postgres_url)
         assert url.port is not None
         with proxied(url.port) as line:
@@ -313,7 +313,7 @@ class TestAConnectionThatIsLost:
         assert (line.cut, runs, await stored(things)) == (1, 1, ["run 1"])
 
 
-async def test_a_transaction_that_stood_still_too_long_is_run_again(things: PostgresDatabase) -> None:
+async def test_a_transaction_that_was_idle_too_long_is_run_again(things: PostgresDatabase) -> None:
     runs = 0
 
     def stands_still_once(uow: UnitOfWork) -> str:
@@ -403,7 +403,7 @@ class TestAServerThatIsGone:
             await stored(database)
         await database.close()
 
-    async def test_is_no_reason_to_show_its_password(self) -> None:
+    async def test_does_not_show_its_password(self) -> None:
         database = PostgresDatabase("postgresql://ana:hunter2@127.0.0.1:1/recado")
         with pytest.raises(StorageUnavailable) as refused:
             database.open_connection()

@@ -1,4 +1,4 @@
-"""The second wall between owners: SQL that forgets the owner sees and changes nothing of anybody else's."""
+"""The backstop between owners: SQL that forgets the owner sees and changes nothing of other owners."""
 
 import itertools
 from collections.abc import AsyncIterator, Iterator, Mapping
@@ -27,7 +27,7 @@ OF_TENANTS: Final[Mapping[Table, str]] = {
     table: column for table in metadata().sorted_tables if (column := tenant_column(table)) is not None
 }
 _FITTING: Final[Mapping[str, object]] = {"send_policy": "prefer_silence", "role": "admin"}
-"""What a check constraint asks for."""
+"""Values that a check constraint asks for."""
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +45,7 @@ def tenants_url(postgres_server: PostgresServer) -> str:
 
 @pytest.fixture
 async def database(tenants_url: str) -> AsyncIterator[PostgresDatabase]:
-    """One writer and one reader: whoever comes next has the same connection."""
+    """One writer and one reader, so that each test uses the same connection again."""
     database = PostgresDatabase(tenants_url, writers=1, readers=1)
     yield database
     await database.close()
@@ -53,13 +53,13 @@ async def database(tenants_url: str) -> AsyncIterator[PostgresDatabase]:
 
 @pytest.fixture
 def bare(tenants_url: str) -> "Iterator[psycopg.Connection[tuple[object, ...]]]":
-    """A connection that nobody has begun anything on."""
+    """A connection on which no transaction has begun."""
     with closing(PostgresDatabase(tenants_url).open_connection()) as connection:
         yield connection
 
 
 def row_of(table: Table, owner: UUID, number: int) -> dict[str, object]:
-    """Some row of a table that is one owner's."""
+    """Return a row of a table for one owner."""
     values: dict[str, object] = {column.name: value_for(column, number) for column in table.c if wants(column)}
     return {**values, OF_TENANTS[table]: owner}
 
@@ -69,7 +69,7 @@ def wants(column: "Column[object]") -> bool:
 
 
 def value_for(column: "Column[object]", number: int) -> object:
-    """A value of its type that no other row has."""
+    """Return a value of the column's type that no other row has."""
     if column.name in _FITTING:
         return _FITTING[column.name]
     kinds: list[tuple[type, object]] = [
@@ -87,7 +87,7 @@ def value_for(column: "Column[object]", number: int) -> object:
 
 
 def owners_seen(uow: UnitOfWork) -> dict[str, set[object]]:
-    """Whose rows SQL without any condition finds, table by table."""
+    """Return whose rows SQL without any condition finds, for each table."""
     return {
         table.name: {row[column] for row in uow.all(select(table.c[column]))} for table, column in OF_TENANTS.items()
     }
@@ -98,7 +98,7 @@ def everywhere(*owners: UUID) -> dict[str, set[UUID]]:
 
 
 def who(uow: UnitOfWork) -> tuple[int, str, str]:
-    """The server's process, the role, and the owner that is set."""
+    """Return the server's process, the role, and the owner that is set."""
     row = uow.execute_raw(
         "SELECT pg_backend_pid(), current_user::text, coalesce(current_setting('recado.owner', true), '')"
     )[0]
@@ -111,7 +111,7 @@ class TestSqlThatForgetsTheOwner:
             assert await database.read(owners_seen, owner=owner) == everywhere(owner)
             assert await database.write(owners_seen, owner=owner) == everywhere(owner)
 
-    async def test_sees_everybody_s_rows_as_the_system(self, database: PostgresDatabase) -> None:
+    async def test_sees_every_owner_s_rows_as_the_system(self, database: PostgresDatabase) -> None:
         assert await database.read(owners_seen, owner=None) == everywhere(ANA, BIA)
         assert await database.write(owners_seen, owner=None) == everywhere(ANA, BIA)
 
@@ -136,7 +136,7 @@ class TestSqlThatForgetsTheOwner:
             with pytest.raises(ProgrammingError, match="row-level security"):
                 await database.write(partial(UnitOfWork.execute, statement=statement), owner=ANA)
 
-    async def test_reaches_no_table_that_is_nobody_s(self, database: PostgresDatabase) -> None:
+    async def test_reaches_no_table_without_an_owner(self, database: PostgresDatabase) -> None:
         for table in set(metadata().sorted_tables) - set(OF_TENANTS):
             with pytest.raises(ProgrammingError, match="permission denied"):
                 await database.read(partial(UnitOfWork.all, statement=select(table)), owner=ANA)
@@ -183,7 +183,7 @@ class TestAConnectionThatIsUsedAgain:
     async def test_is_the_login_s_again_once_the_transaction_has_ended(
         self, bare: "psycopg.Connection[tuple[object, ...]]", end: str, read_only: bool
     ) -> None:
-        """A pooler may hand it to anybody then."""
+        """A connection pooler may then hand it to anybody."""
         what = b"SELECT current_user = session_user, coalesce(current_setting('recado.owner', true), '')"
         words = transaction_preamble(bare.info.dbname, "public", read_only=read_only)
         for owner in (ANA, None):
@@ -221,7 +221,7 @@ class TestRoles:
                 await door(who, owner=None)
         await database.close()
 
-    async def test_of_one_database_are_nobody_in_the_next(
+    async def test_of_one_database_see_nothing_in_another(
         self, postgres_server: PostgresServer, bare: "psycopg.Connection[tuple[object, ...]]"
     ) -> None:
         other = make_url(postgres_server.make()).database or ""

@@ -1,4 +1,4 @@
-"""SQLite's log is copied into the file beside the writer, and neither waits for the other."""
+"""SQLite's log is copied into the file while the writer works, and neither waits for the other."""
 
 import asyncio
 import sqlite3

@@ -1,4 +1,4 @@
-"""The one door to the database: what shares a commit, what fails alone, and when something counts as stored."""
+"""SQLite as a database: which writes share a commit, which fail alone, and when a write counts as stored."""
 
 import asyncio
 import re
@@ -26,12 +26,12 @@ _INSERT = text("INSERT INTO things (value) VALUES (:value)")
 
 
 class Refused(Exception):
-    """What a unit of work raises of its own."""
+    """An error that a unit of work raises."""
 
 
 @pytest.fixture
 async def things(database: SqliteDatabase) -> SqliteDatabase:
-    """A database with a table for things, no two of them alike."""
+    """A database with a table for things, all of them different."""
     table = text("CREATE TABLE things (id INTEGER PRIMARY KEY, value TEXT NOT NULL UNIQUE)")
     await database.write(lambda uow: uow.execute(table).close(), owner=None)
     return database
@@ -43,7 +43,7 @@ def add(uow: UnitOfWork, value: str) -> str:
 
 
 def add_all(uow: UnitOfWork, values: Sequence[str]) -> list[str]:
-    """As hot functions do it: one statement for all, and so one error for all."""
+    """Like the frequent functions: one statement for all inputs, and so one error for all."""
     uow.execute(_INSERT, [{"value": value} for value in values])
     return list(values)
 
@@ -63,20 +63,20 @@ async def stored(database: SqliteDatabase) -> list[str]:
 
 
 async def stored_after(database: SqliteDatabase) -> list[str]:
-    """What is stored once everything that waited is."""
+    """Return what is stored after all waiting writes."""
     await database.write(_nothing, owner=None)
     return await stored(database)
 
 
 @asynccontextmanager
 async def held_up(database: SqliteDatabase) -> AsyncIterator[None]:
-    """The writer is busy, so that whatever is asked for meanwhile waits together."""
+    """Keep the writer busy, so that all writes made meanwhile wait together."""
     begun, go_on = threading.Event(), threading.Event()
 
     def wait(_uow: UnitOfWork) -> None:
         begun.set()
         go_on.wait(PATIENCE)
-        threading.Event().wait(BATCH_SECONDS)  # It has held the lock long enough now to be a batch of its own.
+        threading.Event().wait(BATCH_SECONDS)  # It has held the lock long enough to be a batch of its own.
 
     waiting = asyncio.ensure_future(database.write(wait, owner=None))
     await asyncio.get_running_loop().run_in_executor(None, begun.wait, 10)
@@ -97,10 +97,10 @@ class TestAGroupCommit:
             things.on_commit(lambda: commits.append(1))
 
         assert await asyncio.gather(*waiting) == [f"{n}" for n in range(100)]
-        await things.write(_nothing, owner=None)  # Whoever listens is told after those who wait.
+        await things.write(_nothing, owner=None)  # Listeners are called after the waiting futures.
         assert len(commits) == 1
 
-    async def test_keeps_the_neighbours_of_a_function_that_raises(self, things: SqliteDatabase) -> None:
+    async def test_keeps_the_other_functions_of_a_batch_when_one_raises(self, things: SqliteDatabase) -> None:
         async with held_up(things):
             first = asyncio.ensure_future(things.write(lambda uow: add(uow, "first"), owner=None))
             bad = asyncio.ensure_future(things.write(refuse, owner=None))
@@ -141,12 +141,12 @@ class TestAGroupCommit:
 
         assert called == ["stored"]
 
-    async def test_rings_only_when_something_changed(self, things: SqliteDatabase) -> None:
+    async def test_calls_listeners_only_when_something_changed(self, things: SqliteDatabase) -> None:
         rung: list[int] = []
         things.on_commit(lambda: rung.append(1))
 
         await things.write(_nothing, owner=None)
-        await things.write(_nothing, owner=None)  # By now the first has rung, if it does.
+        await things.write(_nothing, owner=None)  # By now the first listener has been called, if it is called at all.
         assert rung == []
         await things.write(lambda uow: add(uow, "news"), owner=None)
         await things.write(_nothing, owner=None)
@@ -154,8 +154,8 @@ class TestAGroupCommit:
 
 
 class TestWhatIsWritten:
-    async def test_is_on_disk_before_anybody_hears_of_it(self, things: SqliteDatabase, tmp_path: Path) -> None:
-        """The files as they lie there at that moment hold it, whatever becomes of this process."""
+    async def test_is_on_disk_before_any_future_is_resolved(self, things: SqliteDatabase, tmp_path: Path) -> None:
+        """A copy of the files at that moment contains it, whatever becomes of this process."""
         await things.write(lambda uow: add(uow, "durable"), owner=None)
 
         for suffix in ("", "-wal"):
@@ -188,9 +188,9 @@ class TestWhatIsWritten:
             assert connection.execute("SELECT value FROM things").fetchall() == [("last words",)]
 
 
-class TestAWriteForWhichNobodyWaitsAnyMore:
+class TestAWriteWhoseCallerHasGone:
     async def test_is_withdrawn_only_if_it_will_be_sent_again(self, things: SqliteDatabase) -> None:
-        """A webhook that was told 503 comes again; what a worker that is being stopped has learned does not."""
+        """A webhook that was answered 503 is sent again; the results of a worker that is being stopped are not."""
         webhook, finish = things.batched(add_all, refusable=True), things.batched(add_all)
         async with held_up(things):
             writes = [
@@ -270,7 +270,7 @@ class TestAFullDisk:
 
 
 def _until_full(uow: UnitOfWork, values: Sequence[str]) -> list[str]:
-    """The writer's connection may grow the file no further; a new connection knows nothing of that."""
+    """The writer's connection may not let the file grow; a new connection has no such limit."""
     uow.execute(text("PRAGMA cache_size=1"))
     uow.execute(text("PRAGMA max_page_count=1"))
     return [add(uow, value) for value in values]

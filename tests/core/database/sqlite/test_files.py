@@ -60,7 +60,7 @@ def deleted(file: Path) -> None:
 
 
 def replaced(file: Path) -> None:
-    """By a copy of itself, as a backup that is put in its place: a valid database, and another file."""
+    """Replace it by a copy of itself, as a restored backup does: a valid database, and another file."""
     copy = file.with_name("copy")
     shutil.copy(file, copy)
     copy.rename(file)
@@ -105,7 +105,7 @@ class TestAFileThatIsNotTheOneThatWasOpened:
     async def test_is_noticed_by_a_connection_that_is_made_afterwards(
         self, things: SqliteDatabase, suffixes: Sequence[str]
     ) -> None:
-        """As long as this process has the old log open, a new one is nobody's that we know of."""
+        """While this process has the old log open, a new log may belong to any other process."""
         reading = SqliteDatabase(things.url)
         assert await stored(reading) == ["before"]
         for suffix in suffixes:
@@ -127,7 +127,7 @@ class TestAFileThatIsNotTheOneThatWasOpened:
         assert await stored(things) == ["before", "after"]
         assert things.last_failure is None
 
-    async def test_in_the_middle_of_a_transaction_is_noticed_before_anyone_is_told(
+    async def test_in_the_middle_of_a_transaction_is_noticed_before_any_future_is_resolved(
         self, things: SqliteDatabase
     ) -> None:
         def loses_it(uow: UnitOfWork) -> None:
@@ -156,7 +156,7 @@ class TestAFileThatIsNotTheOneThatWasOpened:
 
 
 def empty_the_log(things: SqliteDatabase) -> None:
-    """Copy all of it into the database, as soon as the thread that does so by itself is not at it."""
+    """Copy the whole log into the database, as soon as the thread that copies does not."""
     deadline = time.monotonic() + PATIENCE
     with closing(things.open_connection()) as connection:
         while connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone() != (0, 0, 0):
@@ -176,7 +176,7 @@ def with_its_head_and_other_pages(file: Path) -> None:
 
 @pytest.mark.parametrize("overwritten", [with_other_bytes, with_its_head_and_other_pages])
 class TestAFileThatWasOverwrittenInPlace:
-    """Nothing tells that it is not the one that was opened; SQLite tells that it makes no sense."""
+    """The file names do not show the change; SQLite reports that the content makes no sense."""
 
     async def test_serves_no_process_that_had_it_open(
         self, things: SqliteDatabase, overwritten: Callable[[Path], None]
@@ -204,7 +204,7 @@ class TestAFileThatWasOverwrittenInPlace:
 
 class TestALogThatWasDeleted:
     async def test_is_copied_into_the_database_while_a_process_has_it(self, things: SqliteDatabase) -> None:
-        """What was confirmed lies in it alone; killed now, the process would take it along."""
+        """What was confirmed is only in the log; if the process were killed now, it would be lost."""
         file = file_of(things)
         beside(file, "-wal").unlink()
         with pytest.raises(StorageUnavailable):
@@ -236,7 +236,7 @@ for n in itertools.count():
 
 class TestTheFilesBesideIt:
     def test_come_and_go_with_every_command_and_that_is_no_loss(self, tmp_path: Path) -> None:
-        """The last to close takes both away: who looks for one after the other finds one of them."""
+        """The last process to close deletes both: a check of one after the other may find only one of them."""
         file = tmp_path / "recado.db"
         with closing(sqlite_module().connect(file)) as connection:
             connection.execute("PRAGMA journal_mode=WAL")
@@ -252,7 +252,7 @@ class TestTheFilesBesideIt:
             finally:
                 other.kill()
 
-    async def test_are_for_nobody_else_on_this_machine(self, empty_database: Path, tmp_path: Path) -> None:
+    async def test_are_for_no_other_user_of_this_machine(self, empty_database: Path, tmp_path: Path) -> None:
         file = tmp_path / "mine.db"
         shutil.copy(empty_database, file)
         file.chmod(0o600)
