@@ -1,10 +1,10 @@
-"""Puts the product together: the only place that knows every concrete class.
+"""Build the product: the only module that knows every concrete class.
 
-API, worker, command line and demo all start from this container; nothing below imports it, and nothing is injected by
-magic: classes take what they need in their constructors. A test hands in its own with `container.clock.override(…)`.
+API, worker, command line and demo start from this container, and nothing below imports it. Classes take what they need
+in their constructors; no decorator injects anything. A test replaces a part with `container.clock.override(…)`.
 
-What costs a noticeable time to import (the HTTP client of the sender, the agents) is imported when it is first needed,
-so that a process pays only for what it does.
+Modules that take long to import (the HTTP client of the sender, the agents) are imported when they are first needed, so
+that a process pays only for what it does.
 """
 
 from collections.abc import Callable, Sequence
@@ -76,7 +76,7 @@ if TYPE_CHECKING:
 
 
 def metadata() -> MetaData:
-    """Every table of the product; migrations compare it with the database."""
+    """Return the metadata of all tables. Migrations compare it with the database."""
     import recado.agents.tables
     import recado.channels.tables
     import recado.channels.twilio.tables
@@ -92,7 +92,7 @@ def metadata() -> MetaData:
 
 
 def open_database(url: str, meters: Meters | None = None) -> Database:
-    """The database a URL names, without a connection yet; `meters` count what is stored in it."""
+    """Return the database of a URL, not connected yet. `meters` count what is stored."""
     if not on_postgresql(url):
         return SqliteDatabase(url, meters)
     from recado.core.database.postgres.database import PostgresDatabase
@@ -101,7 +101,7 @@ def open_database(url: str, meters: Meters | None = None) -> Database:
 
 
 def clock_of(database: Database) -> Clock:
-    """The clock that all who use the database share: the server's, or this machine's for a file on it."""
+    """Return the clock of a database: that of the PostgreSQL server, or of this machine for SQLite."""
     if isinstance(database, SqliteDatabase):
         return SystemClock()
     from recado.core.database.postgres.database import PostgresDatabase
@@ -174,7 +174,7 @@ def _sealer(secret_key: bytes | None) -> Sealer:
 
 
 class LazyTwilio:
-    """Connections to Twilio, made when they are first used and closed if they were."""
+    """Connections to Twilio, opened when they are first used."""
 
     def __init__(self, twilio_api_url: str) -> None:
         self._url = twilio_api_url
@@ -199,9 +199,9 @@ def _channel(directory: Directory, twilio: LazyTwilio, public_url: str | None) -
 
 
 class _LazyChannel:
-    """The channel, made when something is first sent: a process that only thinks or looks needs no HTTP client.
+    """The channel, built when something is sent first. Processes that send nothing need no HTTP client.
 
-    That also is why commands which look at the queue need no public URL.
+    Therefore commands that only read the queue need no public URL.
     """
 
     def __init__(self, make: "Callable[[], TwilioSender]") -> None:
@@ -360,7 +360,7 @@ SCHEDULES = (
     Schedule("idle_conversations", timedelta(minutes=1)),
     Schedule("expired_conversations", timedelta(minutes=1)),
 )
-"""Everything that comes round; each name has its handler in `_sweeps`."""
+"""All schedules. Each name has its handler in `_sweeps`."""
 
 
 def _sweeps(
@@ -423,7 +423,7 @@ def _exposition(meters: Meters, gauges: Callable[[], Gauges], settings: Settings
 
 
 class Container(containers.DeclarativeContainer):
-    """One of each; hand in `settings`, take out what an entry point needs."""
+    """One instance of each part. It takes `settings`; an entry point takes the parts that it needs."""
 
     settings: providers.Dependency[Settings] = providers.Dependency(instance_of=Settings)
 

@@ -1,11 +1,10 @@
-"""What people set, checked all at once before anything starts.
+"""The settings, read from environment variables and checked together before anything starts.
 
-A wrong setting found at three in the morning is worse than one found at start, and five problems told one by one are
-worse than five told together: `load_settings` names every problem with the variable that mends it. There are no unsafe
-defaults, so a missing secret stops the start in every environment.
+`load_settings` reports all problems at once, each with the variable that fixes it. There are no unsafe defaults: a
+missing secret stops the start in every environment.
 
-pydantic-settings reads the variables, but is imported only when settings are loaded: it takes a quarter of a second,
-which `recado --help` and everything that is handed its `Settings` would pay for nothing.
+pydantic-settings reads the variables. It is imported only when settings are loaded, because the import takes a quarter
+of a second that `recado --help` does not need.
 """
 
 import base64
@@ -15,7 +14,7 @@ import importlib.util
 import ipaddress
 import math
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import Final, Literal, TypeAlias
 from urllib.parse import urlsplit
@@ -30,60 +29,60 @@ QueueBackend: TypeAlias = Literal["sqlite", "postgres", "bullmq", "sqs"]
 LogLevel: TypeAlias = Literal["debug", "info", "warning", "error"]
 
 _CLIENTS: Final[Mapping[str, str]] = {"bullmq": "bullmq", "sqs": "aiobotocore"}
-"""The package that a broker needs, which comes with the extra of the broker's name."""
+"""The package that a broker needs. It is in the extra with the broker's name."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """Every setting; each field is read from `RECADO_` and its name in capitals. What may hold a secret has no repr."""
+    """All settings. Each field is read from `RECADO_` and its name in capitals. Secrets are not in the repr."""
 
     database_url: str = field(default="sqlite:///recado.db", repr=False)
-    """Where everything is stored: `sqlite:///` and a file, or `postgresql://…`. Default: `recado.db` right here."""
+    """The database: `sqlite:///` and a file, or `postgresql://…`. Default: `recado.db` in the working folder."""
 
     queue_backend: QueueBackend = "sqlite"
-    """Who wakes the workers. Default: `sqlite` (`postgres` when the database is)."""
+    """Where wake-ups for workers come from. Default: `sqlite`, or `postgres` when the database is."""
 
     redis_url: str = field(default="redis://127.0.0.1:6379/0", repr=False)
-    """Where BullMQ lives. Default: the Redis of this machine."""
+    """The Redis of BullMQ. Default: the Redis of this machine."""
 
     queue_name: str = "recado"
-    """The queue's name in BullMQ. Default: `recado`."""
+    """The name of the queue in BullMQ. Default: `recado`."""
 
     sqs_queue_url: str | None = None
-    """The SQS queue; AWS credentials come by AWS's own variables. No default."""
+    """The SQS queue. AWS credentials come from AWS's own variables. No default."""
 
     sqs_endpoint_url: str | None = None
-    """Another address for SQS than AWS's own (an emulator). No default."""
+    """Another address of SQS, for an emulator. No default."""
 
     public_url: str | None = None
-    """What Twilio calls, without a slash at its end: signatures and callbacks use it. Required by serve and worker."""
+    """The URL that Twilio calls, without a slash at the end, for signatures and callbacks. serve and worker need it."""
 
     secret_key: bytes | None = field(default=None, repr=False)
     """32 bytes, written in base64url: seals stored credentials, signs cookies and callback ids. Demo needs none."""
 
     internal_api_key: str | None = field(default=None, repr=False)
-    """What callers of `/internal/*` and `/metrics` must bear. No default: then the first refuse all, the other none."""
+    """The key for `/internal/*` and `/metrics`. Without it the former refuse every caller, and the latter nobody."""
 
     twilio_api_url: str = "https://api.twilio.com"
-    """Twilio's API, without a slash at its end; or an emulator's. Default: Twilio."""
+    """The URL of Twilio's API or of an emulator, without a slash at the end. Default: Twilio."""
 
     quiet_seconds: float = 1.5
     """Seconds without a further message that end a burst. Default 1.5; 0 answers each message at once."""
 
     max_wait_seconds: float = 8.0
-    """Seconds after which a burst is answered even if it goes on. Default 8; 0 never waits."""
+    """Seconds after which a burst is answered even if it continues. Default 8; 0 never waits."""
 
     agent_timeout_seconds: float = 60.0
     """Seconds one agent run may take. Default 60."""
 
     max_attempts: int = 3
-    """Runs an agent gets for one turn before the customer is told. Default 3."""
+    """Runs of the agent for one turn before the customer gets the apology. Default 3."""
 
     lease_seconds: float = 30.0
-    """Seconds a dead worker keeps its jobs. Default 30, at least 1."""
+    """Seconds after which the jobs of a dead worker are requeued. Default 30, at least 1."""
 
     answer_deadline_seconds: float = 300.0
-    """Seconds from a turn's first claim to its answer. Default 300; must exceed all attempts and the waits between."""
+    """Seconds from a turn's first claim to its answer. Default 300; must exceed all attempts and their delays."""
 
     idle_minutes: float = 15.0
     """Minutes of silence after which a conversation is idle. Default 15."""
@@ -98,16 +97,16 @@ class Settings:
     """Jobs one worker runs at a time. Default 64."""
 
     metrics_port: int = 0
-    """Where a worker shows its metrics. Default 0: nowhere."""
+    """The port at which a worker shows its metrics. Default 0: none."""
 
     metrics_host: str = "127.0.0.1"
     """The address that a worker's metrics port listens on. Default: this machine only."""
 
     tracing: bool = False
-    """Whether traces are sent to an OpenTelemetry collector (OTEL_EXPORTER_OTLP_ENDPOINT says where). Default 0."""
+    """Whether traces are sent to the OpenTelemetry collector of OTEL_EXPORTER_OTLP_ENDPOINT. Default 0."""
 
     log_level: LogLevel = "info"
-    """The least that is logged: debug, info, warning or error. Default info."""
+    """The lowest level that is logged: debug, info, warning or error. Default info."""
 
     crash_at: str | None = None
     """Tests only: the crash point at which the process kills itself. No default; refused unless testing."""
@@ -115,42 +114,30 @@ class Settings:
     testing: bool = False
     """Whether this is a test. Default 0."""
 
-    @property
-    def idle_seconds(self) -> float:
-        return self.idle_minutes * 60
-
-    @property
-    def expire_seconds(self) -> float:
-        return self.expire_hours * 3600
-
-    @property
-    def apology_quiet_seconds(self) -> float:
-        return self.apology_quiet_minutes * 60
-
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One thing that is wrong: the variable that mends it, and a sentence that begins with its name."""
+    """A problem of the settings: the variable that fixes it, and a sentence that begins with its name."""
 
     variable: str
     sentence: str
 
 
 class InvalidSettings(ConfigurationError):
-    """The settings do not allow a start; each problem names the variable that mends it."""
+    """The settings do not allow a start. Each problem names the variable that fixes it."""
 
     code = "settings.invalid"
 
     def __init__(self, problems: Sequence[Problem]) -> None:
         sentences = [problem.sentence for problem in problems]
         if len(sentences) > 1:
-            sentences.insert(0, f"{len(problems)} settings must be mended:")
+            sentences.insert(0, f"{len(problems)} settings must be fixed:")
         super().__init__("\n  - ".join(sentences))
         self.problems = tuple(problems)
 
 
 def load_settings(environ: Mapping[str, str], *, purpose: Purpose) -> Settings:
-    """The settings that `environ` asks for; raises one `InvalidSettings` with every problem `purpose` has with them."""
+    """Return the settings in `environ`. Raises one `InvalidSettings` with every problem for this purpose."""
     given = {name: value.strip() for name, value in environ.items() if name.startswith(PREFIX) and value.strip()}
     problems = list(_unknown(given))
     others = {name: value.strip() for name, value in environ.items() if name.startswith("OTEL_") and value.strip()}
@@ -168,7 +155,7 @@ def load_settings(environ: Mapping[str, str], *, purpose: Purpose) -> Settings:
 
 @functools.cache
 def variables() -> Mapping[str, str]:
-    """Every variable that means something, and the field it sets."""
+    """Return every variable with the field that it sets."""
     return {PREFIX + setting.name.upper(): setting.name for setting in fields(Settings)}
 
 
@@ -184,7 +171,7 @@ def _unknown(given: Mapping[str, str]) -> Iterator[Problem]:
 
 
 def _read(given: Mapping[str, str]) -> tuple[Settings, list[Problem]]:
-    """What could be read, with the defaults for what could not, and why it could not."""
+    """Return the settings, with defaults for values that cannot be read, and the problems of those."""
     from pydantic import ValidationError
 
     try:
@@ -199,7 +186,7 @@ def _parsed(given: Mapping[str, str]) -> Settings:
     from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
     class Reader(BaseSettings):
-        """Reads RECADO_LEASE_SECONDS into `recado.lease_seconds`, from what was handed in and from nowhere else."""
+        """Reads RECADO_LEASE_SECONDS into `recado.lease_seconds`, from the given variables only."""
 
         model_config = SettingsConfigDict(env_nested_delimiter="_", env_nested_max_split=1)
         recado: Settings = Settings()
@@ -229,7 +216,7 @@ def _unreadable(variable: str, text: str, why: str) -> Problem:
 
 
 def _settled(read: Settings, given: Mapping[str, str]) -> Settings:
-    """With the defaults that depend on other settings, and addresses in the one spelling the product uses."""
+    """Apply the defaults that depend on other settings, and normalise URLs."""
     if PREFIX + "QUEUE_BACKEND" not in given and read.database_url.startswith("postgresql"):
         read = replace(read, queue_backend="postgres")
     public_url = read.public_url.rstrip("/") if read.public_url else None
@@ -239,7 +226,6 @@ def _settled(read: Settings, given: Mapping[str, str]) -> Settings:
 # --- Rules ------------------------------------------------------------------------------------------------------------
 
 Given: TypeAlias = Mapping[str, str]
-Rule: TypeAlias = Callable[[Settings, Given, Purpose], Iterator[Problem]]
 
 
 def _check(settings: Settings, given: Given, purpose: Purpose) -> Iterator[Problem]:
@@ -255,7 +241,7 @@ def _problem(name: str, says: str) -> Problem:
     return Problem(PREFIX + name, f"{PREFIX}{name} {says}")
 
 
-_BY_ITS_PATH: Final = "by its path and nothing else, no ?… after it and no file: before it"
+_BY_ITS_PATH: Final = "by its path only, without ?… after it and file: before it"
 
 
 def _storage(settings: Settings, _given: Given, _purpose: Purpose) -> Iterator[Problem]:
@@ -268,10 +254,10 @@ def _storage(settings: Settings, _given: Given, _purpose: Purpose) -> Iterator[P
     elif "?" in url or url.removeprefix("sqlite:///").startswith("file:"):
         yield _problem("DATABASE_URL", f"must name a file {_BY_ITS_PATH}: sqlite:///recado.db.")
     elif not _names_a_file(url):
-        yield _problem("DATABASE_URL", "must name a file, for memory forgets every message: sqlite:///recado.db.")
+        yield _problem("DATABASE_URL", "must name a file, because memory loses every message: sqlite:///recado.db.")
     if backend == ("sqlite" if postgresql else "postgres"):
         other = "postgres" if postgresql else "sqlite"
-        yield _problem("QUEUE_BACKEND", f"is {backend}, which cannot ring for the database that is set: use {other}.")
+        yield _problem("QUEUE_BACKEND", f"is {backend}, which does not fit DATABASE_URL: use {other}.")
 
 
 _QUEUE_NAME: Final = re.compile(r"[A-Za-z0-9_.-]{1,100}")
@@ -321,13 +307,13 @@ def _required(settings: Settings, _given: Given, purpose: Purpose) -> Iterator[P
 def _addresses(settings: Settings, _given: Given, _purpose: Purpose) -> Iterator[Problem]:
     if settings.public_url is not None and (why := _bad_address(settings.public_url, http_anywhere=False)):
         yield _problem("PUBLIC_URL", why)
-    # An emulator may live in the next container, where http is the only thing spoken.
+    # An emulator in another container may have no https.
     if why := _bad_address(settings.twilio_api_url, http_anywhere=True):
         yield _problem("TWILIO_API_URL", why)
 
 
 def _bad_address(url: str, *, http_anywhere: bool) -> str | None:
-    """Why `url` is no address to build others on, or None."""
+    """Return why `url` cannot be used as a base URL, or None."""
     if len(url) > 2_000:
         return "is too long for an address."
     try:
@@ -370,7 +356,7 @@ _ENCODED_KEY: Final = re.compile(rb"[A-Za-z0-9_-]{43}=?")
 
 
 def _decoded(text: bytes | None) -> bytes | None:
-    """The 32 bytes that `text` stands for (the = at its end may be missing), or None."""
+    """Return the 32 bytes that `text` encodes (the = at its end may be missing), or None."""
     if text is None or not _ENCODED_KEY.fullmatch(text):
         return None
     return base64.urlsafe_b64decode(text[:43] + b"=")
@@ -409,14 +395,14 @@ def _deadline(settings: Settings, _given: Given, _purpose: Purpose) -> Iterator[
             "ANSWER_DEADLINE_SECONDS",
             f"is {settings.answer_deadline_seconds:g}, but must be more than {needed:g}: {PREFIX}MAX_ATTEMPTS "
             f"({settings.max_attempts}) times {PREFIX}AGENT_TIMEOUT_SECONDS ({settings.agent_timeout_seconds:g}) "
-            "and the waits between.",
+            "and the delays between them.",
         )
 
 
 def seconds_of_all_attempts(settings: Settings) -> float:
-    """The longest that the attempts of one turn and the waits between them can take."""
-    # The waits are those of the queue's `Backoff` at the far end of their jitter; a test holds the two together, since
-    # importing the queue for three numbers would make every start slow.
+    """Return the longest time of all attempts of one turn and the delays between them."""
+    # These are the delays of the queue's `Backoff` with the largest jitter. A test compares the two, because importing
+    # the queue for three numbers would slow every start.
     waits = sum(min(2.0 * 3.0 ** min(failures, 10), 300) * 1.2 for failures in range(settings.max_attempts - 1))
     return settings.max_attempts * settings.agent_timeout_seconds + waits
 
@@ -427,7 +413,7 @@ def _tracing(settings: Settings, _given: Given, purpose: Purpose) -> Iterator[Pr
 
 
 def _opentelemetry(given: Given) -> Iterator[Problem]:
-    """What OpenTelemetry would end the process for, or tell a log that should not hear it."""
+    """Check variables whose mistakes would make OpenTelemetry end the process or log secrets."""
     for name, value in given.items():
         match name:
             case "OTEL_EXPORTER_OTLP_ENDPOINT" | "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT":
@@ -435,10 +421,10 @@ def _opentelemetry(given: Given) -> Iterator[Problem]:
                     yield Problem(name, f"{name} must be an address: write it as http://collector:4318.")
             case "OTEL_EXPORTER_OTLP_PROTOCOL" | "OTEL_EXPORTER_OTLP_TRACES_PROTOCOL":
                 if value != "http/protobuf":
-                    yield Problem(name, f"{name} must be http/protobuf, the one that is spoken here, or be removed.")
+                    yield Problem(name, f"{name} must be http/protobuf, the only supported protocol, or be removed.")
             case "OTEL_EXPORTER_OTLP_HEADERS" | "OTEL_EXPORTER_OTLP_TRACES_HEADERS":
                 if not all("=" in header for header in value.strip(",").split(",")):
-                    yield Problem(name, f"{name} must be name=value, more of them after commas.")
+                    yield Problem(name, f"{name} must be name=value pairs, separated by commas.")
             case _ if name.startswith("OTEL_BSP_") and not (value.isascii() and value.isdigit() and int(value) > 0):
                 yield Problem(name, f"{name} must be a whole number above 0.")
 
@@ -446,7 +432,7 @@ def _opentelemetry(given: Given) -> Iterator[Problem]:
 def _installed(module: str) -> bool:
     try:
         return importlib.util.find_spec(module) is not None
-    except ModuleNotFoundError:  # One of the packages it is in is missing.
+    except ModuleNotFoundError:  # A parent package is missing.
         return False
 
 

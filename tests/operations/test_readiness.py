@@ -99,9 +99,9 @@ class TestASchema:
         with other_revision(database, "9999"):
             assert "at schema 9999" in str(await why(probe(database, clock)))
 
-    async def test_that_is_older_is_named_with_the_command(self, database: Database, clock: FrozenClock) -> None:
+    async def test_of_an_unreleased_version_is_named(self, database: Database, clock: FrozenClock) -> None:
         with other_revision(database, "0000"):
-            assert "run recado migrate" in str(await why(probe(database, clock)))
+            assert "an unreleased version made: start with a new database" in str(await why(probe(database, clock)))
 
     async def test_that_is_gone_is_a_sentence_too(self, database: Database, clock: FrozenClock) -> None:
         apart(database, "ALTER TABLE alembic_version RENAME TO elsewhere")

@@ -48,7 +48,7 @@ def test_nothing_typed_shows_what_there_is() -> None:
 def test_every_setting_that_is_wrong_is_told_at_once(environment: Mapping[str, str]) -> None:
     recado = Recado({**environment, "RECADO_SECRET_KEY": "short", "RECADO_LEASE_SECONDS": "0"})
     sentences = recado.refuses("queue", "stats", status=2)
-    assert "2 settings must be mended" in sentences
+    assert "2 settings must be fixed" in sentences
     assert "RECADO_LEASE_SECONDS is 0" in sentences
     assert "Traceback" not in sentences
 

@@ -10,8 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 from uuid import UUID
 
-from sqlalchemy import Connection, CursorResult, Table
-from sqlalchemy.dialects import postgresql
+from sqlalchemy import Connection, CursorResult
 from sqlalchemy.engine import RowMapping
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.sql import Executable
@@ -118,10 +117,6 @@ class UnitOfWork:
     def changed(self, statement: Executable, values: Mapping[str, object] | None = None) -> int:
         """Return the number of rows that an UPDATE or DELETE changed."""
         return self.execute(statement, values).rowcount
-
-    def insert(self, table: Table) -> postgresql.Insert:
-        """The dialect's INSERT, which knows ON CONFLICT."""
-        return postgresql.insert(table)
 
     def after_commit(self, hook: Callable[[], None]) -> None:
         """Call `hook` once the transaction is durable; it must be quick and must not raise."""

@@ -1,11 +1,11 @@
-"""What the doctor found."""
+"""The findings of `recado doctor`."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing that was looked at."""
+    """The result of one check. A finding that is not ok keeps Recado from serving."""
 
     name: str
     ok: bool

@@ -1,4 +1,4 @@
-"""What about PostgreSQL and its settings keeps Recado from serving."""
+"""Checks of PostgreSQL and its settings."""
 
 from collections.abc import Mapping
 from typing import Final
@@ -9,10 +9,11 @@ _STRONG: Final = frozenset({"on", "remote_write", "remote_apply"})
 
 
 def server_settings(database_url: str) -> Mapping[str, str]:
+    """Return the configured values of the settings that are checked."""
     from recado.core.database.postgres.database import PostgresDatabase
 
     names = ("fsync", "full_page_writes", "server_encoding", "synchronous_commit")
-    # Not the values in force: our own connections have raised one of them already.
+    # The configured values, not the effective ones: our own connections have raised one of them.
     connection = PostgresDatabase(database_url).open_connection()
     try:
         rows = connection.execute(
@@ -24,7 +25,7 @@ def server_settings(database_url: str) -> Mapping[str, str]:
 
 
 def check_encoding(settings: Mapping[str, str]) -> list[Finding]:
-    """Whether the database can hold every letter that customers write."""
+    """Check whether the database can store every character that customers write."""
     name = settings.get("server_encoding", "UTF8")
     if name == "UTF8":
         return []
@@ -32,27 +33,25 @@ def check_encoding(settings: Mapping[str, str]) -> list[Finding]:
         Finding(
             "encoding",
             False,
-            f"the PostgreSQL database has the encoding {name}, which cannot store what customers write: make another "
+            f"the PostgreSQL database has the encoding {name}, which cannot store what customers write: create another "
             "with CREATE DATABASE … ENCODING 'UTF8' TEMPLATE template0",
         )
     ]
 
 
 def check_durability(settings: Mapping[str, str]) -> list[Finding]:
-    """What PostgreSQL's settings mean for messages that were answered 200: a crash must not take them back."""
+    """Check that a crash cannot lose committed messages, which Twilio will not send again."""
     findings = [
         Finding("durability", False, f"PostgreSQL runs with {name}=off: {what}; set {name}=on")
         for name, what in (
-            ("fsync", "a crash of its machine loses or corrupts what it confirmed"),
-            ("full_page_writes", "a crash of its machine can tear pages"),
+            ("fsync", "a crash of its machine loses or corrupts committed data"),
+            ("full_page_writes", "a crash of its machine can corrupt pages"),
         )
         if settings.get(name) == "off"
     ]
     weak = settings.get("synchronous_commit", "on")
     if weak not in _STRONG:
         findings.append(
-            Finding(
-                "durability", True, f"PostgreSQL's synchronous_commit is {weak}; Recado raises it to on for its own"
-            )
+            Finding("durability", True, f"PostgreSQL's synchronous_commit is {weak}; Recado sets it to on for itself")
         )
-    return findings or [Finding("durability", True, "PostgreSQL keeps what it confirms")]
+    return findings or [Finding("durability", True, "PostgreSQL keeps committed data")]

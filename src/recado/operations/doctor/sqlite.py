@@ -1,4 +1,4 @@
-"""What about SQLite and its files keeps Recado from serving."""
+"""Checks of SQLite and its files."""
 
 import re
 import stat
@@ -17,6 +17,7 @@ _OCTAL: Final = re.compile(r"\\([0-7]{3})")
 
 
 def sqlite_version() -> Finding:
+    """Check the version of SQLite."""
     from recado.core.database.sqlite.driver import SAFE_SQLITE, sqlite_is_safe, sqlite_module
 
     version = sqlite_module().sqlite_version
@@ -29,30 +30,33 @@ def sqlite_version() -> Finding:
 
 
 def on_network_file_system(path: Path, mounts: str) -> list[Finding]:
-    """Whether the file lies where other machines may have it too; `mounts` is what `/proc/mounts` says."""
+    """Check that the file is not on a network file system. `mounts` is the content of `/proc/mounts`."""
     kind, place, real = "", Path("/"), path.resolve()
     for line in mounts.splitlines():
         _, mounted_at, mounted, *_ = line.split(" ")
         at = Path(_OCTAL.sub(lambda found: chr(int(found[1], 8)), mounted_at))
-        if real.is_relative_to(at) and len(at.parts) >= len(place.parts):  # Of two at one place the later one is seen.
+        if real.is_relative_to(at) and len(at.parts) >= len(
+            place.parts
+        ):  # Of two mounts at one place the later one counts.
             kind, place = mounted, at
     if kind not in _NETWORK:
         return []
-    why = "SQLite's log needs memory that all its processes share, which a network file system cannot give"
+    why = "SQLite's log needs memory shared by all its processes, which a network file system does not have"
     return [
-        Finding("database", False, f"{path} lies on a network file system ({kind} at {place}): {why}; use a local disk")
+        Finding("database", False, f"{path} is on a network file system ({kind} at {place}): {why}; use a local disk")
     ]
 
 
 def read_mounts() -> str:
+    """Return the mounted file systems of Linux, or an empty text on other systems."""
     try:
         return Path("/proc/mounts").read_text(errors="surrogateescape")
-    except OSError:  # Not on Linux.
+    except OSError:
         return ""
 
 
 def mode_findings(path: Path) -> list[Finding]:
-    """Files of a release that made them with another mode, or of a careless copy; some share them on purpose."""
+    """Note files that other users of this machine can read. This may be intended, so it is no error."""
     named = [path, *(Path(f"{path}{log}") for log in ("-wal", "-shm"))]
     modes = {each: stat.S_IMODE(each.stat().st_mode) for each in named if each.exists()}
     return [

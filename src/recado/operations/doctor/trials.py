@@ -1,4 +1,4 @@
-"""Tries what a server does with a database: a write, and the key on what it has sealed."""
+"""Trials of what a server does with a database: a write, and opening stored credentials with the key."""
 
 import asyncio
 from collections.abc import Sequence
@@ -16,17 +16,18 @@ if TYPE_CHECKING:
 
 
 TRIAL_SECONDS: Final = 10.0
-"""How long a trial of the database may take."""
+"""The time limit of the trials."""
 
 
 _CREDENTIALS: Final = 10_000
 
 
 _NAMED: Final = 3
-"""How many accounts a sentence names."""
+"""A sentence names at most this many accounts."""
 
 
 async def try_database(database: "Database", sealer: "Sealer") -> list[Finding]:
+    """Try a write and the key, and close the database."""
     try:
         async with asyncio.timeout(TRIAL_SECONDS):
             return [await _try_write(database), await _try_key(database, sealer)]
@@ -47,7 +48,7 @@ async def _try_write(database: "Database") -> Finding:
             return Finding("write", False, why)
     now = SystemClock().now()
     await database.write(lambda uow: trial_write(uow, now), owner=None, urgent=True)
-    return Finding("write", True, "a trial was stored and taken away again")
+    return Finding("write", True, "a trial row was stored and deleted")
 
 
 async def _try_key(database: "Database", sealer: "Sealer") -> Finding:
@@ -58,7 +59,7 @@ async def _try_key(database: "Database", sealer: "Sealer") -> Finding:
 
 
 def check_credentials(accounts: "Sequence[TwilioAccount]", sealer: "Sealer") -> Finding:
-    """Whether the key opens what is stored: none is another key, some are rows that were changed or copied."""
+    """Check the key: if it opens no credential it is the wrong key, if it opens some the other rows were changed."""
     from recado.operations.readiness import OPENS_NONE, opens
 
     closed = [account for account in accounts if not opens(sealer, account)]

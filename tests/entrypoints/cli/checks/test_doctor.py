@@ -42,7 +42,7 @@ class TestDoctor:
     def test_a_database_to_be_made_is_fine(self, recado: Recado, tmp_path: Path) -> None:
         fresh = f"sqlite:///{tmp_path / 'fresh.db'}"
         shown = recado.says("doctor", RECADO_PUBLIC_URL=PUBLIC, RECADO_DATABASE_URL=fresh)
-        assert "is not there yet; recado migrate or recado serve makes it" in shown
+        assert "does not exist yet; recado migrate or recado serve creates it" in shown
         assert not (tmp_path / "fresh.db").exists()
 
 
@@ -102,8 +102,8 @@ class TestDoctorTriesWhatAServerDoes:
         assert ended.exit_code == 1
         assert "PostgreSQL runs with fsync=off" in ended.stderr
         assert "PostgreSQL runs with full_page_writes=off" in ended.stderr
-        assert "durability: PostgreSQL's synchronous_commit is off; Recado raises it" in ended.stdout
-        assert "write: a trial was stored" in ended.stdout
+        assert "durability: PostgreSQL's synchronous_commit is off; Recado sets it" in ended.stdout
+        assert "write: a trial row was stored" in ended.stdout
 
     @pytest.mark.parametrize("name", ["LATIN1", "SQL_ASCII", "WIN1252"])
     def test_an_encoding_that_cannot_hold_what_customers_write(self, name: str) -> None:
@@ -127,7 +127,7 @@ class TestDoctorTriesWhatAServerDoes:
         network, local = f"server:/x {place} {kind} rw 0 0\n", f"/dev/sda1 {tmp_path} ext4 rw 0 0\n"
         [finding] = on_network_file_system(file, f"{network}{local}server:/y /elsewhere ext4 rw 0 0\n")
         assert not finding.ok
-        assert f"lies on a network file system ({kind} at {file.parent})" in finding.detail
+        assert f"is on a network file system ({kind} at {file.parent})" in finding.detail
         assert on_network_file_system(file, network + network.replace(kind, "ext4")) == []
         assert on_network_file_system(tmp_path / "shop files 2", network + local) == []
 

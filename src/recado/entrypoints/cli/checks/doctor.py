@@ -1,6 +1,6 @@
-"""`recado doctor`: whatever would keep Recado from serving, found before a customer finds it.
+"""`recado doctor`: find what keeps Recado from serving before a customer does.
 
-It tries what a server does, and makes nothing: the settings, the database and its schema, a write, the key, the broker.
+It checks settings, database, schema and broker and tries a write and the key. It creates nothing.
 """
 
 import asyncio
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 def doctor(as_json: AsJson = False) -> None:
-    """Look at the settings, the database, the key and the broker. What keeps Recado from serving: exit 1."""
+    """Check the settings, the database, the key and the broker. Exit 1 if something keeps Recado from serving."""
     findings = examine()
     wrong = [each for each in findings if not each.ok]
     if as_json:
@@ -42,6 +42,7 @@ def doctor(as_json: AsJson = False) -> None:
 
 
 def examine() -> list[Finding]:
+    """Do all checks."""
     settings, findings = _settings()
     if settings is None or not on_postgresql(settings.database_url):
         findings.append(sqlite_version())
@@ -52,21 +53,21 @@ def examine() -> list[Finding]:
 
 
 def _settings() -> "tuple[Settings | None, list[Finding]]":
-    """As for serving, which asks for most."""
+    """Check the settings for the purpose that needs most of them."""
     from recado.settings import InvalidSettings, load_settings
 
     try:
         settings = load_settings(os.environ, purpose="serve")
     except InvalidSettings as error:
         return None, [Finding("settings", False, problem.sentence) for problem in error.problems]
-    return settings, [Finding("settings", True, "complete, as far as can be told without trying them")]
+    return settings, [Finding("settings", True, "complete; the other checks try them")]
 
 
 # --- The database -----------------------------------------------------------------------------------------------------
 
 
 def _database(settings: "Settings") -> list[Finding]:
-    """What it is; and where it is as it should be, whether it does what a server needs."""
+    """Check the database and its schema, and then try it."""
     examine = _postgres if on_postgresql(settings.database_url) else _file
     try:
         findings, usable = examine(settings.database_url)
@@ -92,7 +93,9 @@ def _file_findings(path: Path) -> tuple[list[Finding], bool]:
     if why is not None:
         return [Finding("database", False, why)], False
     if not path.exists():
-        return [Finding("database", True, f"{path} is not there yet; recado migrate or recado serve makes it")], False
+        return [
+            Finding("database", True, f"{path} does not exist yet; recado migrate or recado serve creates it")
+        ], False
     if not is_recado_database(path):
         return [Finding("database", True, f"{path} is empty yet; recado migrate or recado serve fills it")], False
     found = revision_of(path)
@@ -117,7 +120,7 @@ def _postgres(database_url: str) -> tuple[list[Finding], bool]:
 
 
 def _try_database(settings: "Settings") -> list[Finding]:
-    """A write, and the key on what it has sealed."""
+    """Try a write and the key."""
     from recado.bootstrap import Container
 
     container = Container(settings=settings)
@@ -128,20 +131,20 @@ def _try_database(settings: "Settings") -> list[Finding]:
 
 
 def _broker(settings: "Settings") -> list[Finding]:
-    """Whether the broker can be reached, and what about it is not as it should be."""
+    """Check whether the broker can be reached and is configured well."""
     from recado.bootstrap import Container
 
     broker = Container(settings=settings).broker()
     if broker is None:
         return []
 
-    async def look() -> "BrokerState":
+    async def read_state() -> "BrokerState":
         try:
             return await broker.state()
         finally:
             await broker.close()
 
-    state = asyncio.run(look())
+    state = asyncio.run(read_state())
     if state.warnings:
         return [Finding(state.name, state.reachable, warning) for warning in state.warnings]
     detail = ", ".join(f"{name} {value}" for name, value in state.detail)
