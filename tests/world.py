@@ -52,7 +52,7 @@ from recado.core.database.engine import Database
 from recado.core.database.types import Id, Moment
 from recado.core.ids import UuidV7
 from recado.core.metrics import Meters
-from recado.core.queue.job import Done, Job
+from recado.core.queue.job import Claim, Done, StoredJob
 from recado.core.queue.running.instrumentation import JobInstrumentation
 from recado.core.queue.service import QueueService
 from recado.core.queue.storage.tables import lanes
@@ -232,7 +232,7 @@ class World:
     instrumentation: JobInstrumentation = field(init=False)
     verifier: Verifier = field(init=False)
     _received: int = 0
-    _running: Job | None = None
+    _running: Claim | None = None
 
     @classmethod
     async def open(
@@ -300,8 +300,8 @@ class World:
             opt_out_type=opt,
         )
         accepted: Accepted | Duplicate = await self.acceptance.accept(inbound)
-        if isinstance(accepted, Accepted) and self._running and self._running.lane == inbound.lane:
-            self._running.newer_message.set()
+        if isinstance(accepted, Accepted) and self._running and self._running.job.lane == inbound.lane:
+            self._running.notify_newer_message()
         return sid
 
     async def says(self, text: str, from_: Address = ANA) -> str:
@@ -327,16 +327,16 @@ class World:
     async def work(self) -> None:
         """Claim and run what is due, one job after the other, until nothing is; a dead worker leaves its job behind."""
         while (due := await self._next_due()) is not None and due <= self.clock.now():
-            for job in await self.queue.claim(1, max_isolated=4):
+            for claim in await self.queue.claim(1, max_isolated=4):
                 try:
-                    await self._attempt(job)
+                    await self._attempt(claim)
                 except WorkerDied:
                     return
 
     async def works_once(self) -> None:
         """One job and no more."""
-        for job in await self.queue.claim(1, max_isolated=4):
-            await self._attempt(job)
+        for claim in await self.queue.claim(1, max_isolated=4):
+            await self._attempt(claim)
 
     def rings_in(self, seconds: float, bell: Callable[[], None]) -> None:
         """Call `bell` after real seconds: for code that sleeps on the event loop, which knows no frozen clock."""
@@ -347,17 +347,17 @@ class World:
         self.clock.advance(LEASE + timedelta(seconds=1))
         await self.queue.free_ended_leases()
 
-    async def _attempt(self, job: Job) -> None:
-        self._running = job
+    async def _attempt(self, claim: Claim) -> None:
+        self._running = claim
         try:
             self._crash("after_claim")
-            with self.instrumentation.running(job), self.instrumentation.traced(job) as span:
-                result = await self.queue.handler(job.name).run(job)
-                self.instrumentation.ended(job, result, span)
+            with self.instrumentation.running(claim.job), self.instrumentation.traced(claim) as (traced, span):
+                result = await self.queue.handler(claim.job.name).run(traced)
+                self.instrumentation.ended(claim.job, result, span)
         finally:
             self._running = None
         if not (isinstance(result, Done) and result.recorded):
-            await self.queue.finish(job, result)
+            await self.queue.finish(claim, result)
 
     async def _next_due(self) -> datetime | None:
         due: datetime | None = await self.database.read(
@@ -422,7 +422,7 @@ class World:
         """What is stored, for a look behind the scenes."""
         return await self.database.read(lambda uow: uow.all(_typed(sql, values)), owner=None)
 
-    async def dead(self) -> list[Job]:
+    async def dead(self) -> list[StoredJob]:
         """The dead letters that nobody has dealt with."""
         return await self.queue.dead()
 

@@ -11,11 +11,12 @@ import os
 import socket
 import sys
 import time
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from recado.bootstrap import Container
-from recado.core.database.unit_of_work import UnitOfWork
-from recado.core.queue.job import Done, Job, JobResult, Replayed, ReplayRefused
+from recado.core.ids import Ids
+from recado.core.queue.job import Claim, Done, JobResult, Replayed, ReplayRefused, StoredJob
+from recado.core.queue.storage.lanes import HeldLanes
 from recado.entrypoints.shutdown import ShutdownSignals
 from recado.entrypoints.worker import run_worker
 from recado.settings import load_settings
@@ -34,20 +35,28 @@ class Noop:
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) if tell else None
         self._tell = tell or ""
 
-    async def run(self, job: Job) -> JobResult:
+    async def run(self, claim: Claim) -> JobResult:
         if self._socket is not None:
-            self._socket.sendto(f"{time.monotonic_ns()} {job.owner_id.hex}".encode(), self._tell)
+            self._socket.sendto(f"{time.monotonic_ns()} {claim.job.owner_id.hex}".encode(), self._tell)
         if self._seconds:
             await asyncio.sleep(self._seconds)
         return Done()
 
-    def exhausted(self, _uow: UnitOfWork, _job: Job, _error: str) -> None:
+    def exhausted(self, held: HeldLanes, job: StoredJob, error: str, now: datetime, ids: Ids) -> None:
         pass
 
-    def replay(self, _uow: UnitOfWork, job: Job, *, force: bool) -> Replayed | ReplayRefused:  # noqa: ARG002
+    def replay(
+        self,
+        held: HeldLanes,  # noqa: ARG002
+        job: StoredJob,
+        *,
+        force: bool,  # noqa: ARG002
+        now: datetime,  # noqa: ARG002
+        ids: Ids,  # noqa: ARG002
+    ) -> Replayed | ReplayRefused:
         return ReplayRefused(job.id, "it did nothing")
 
-    def discarded(self, _uow: UnitOfWork, _job: Job) -> str | None:
+    def discarded(self, held: HeldLanes, job: StoredJob, now: datetime, ids: Ids) -> str | None:  # noqa: ARG002
         return None
 
 

@@ -24,7 +24,7 @@ from recado.core.database.engine import Database
 from recado.core.errors import BrokerLost
 from recado.core.ids import UuidV7, system_chance
 from recado.core.queue.cron import Cron
-from recado.core.queue.job import Job, JobResult, NewJob, RetryIn
+from recado.core.queue.job import Claim, JobResult, NewJob, RetryIn
 from recado.core.queue.running.heartbeat import Heartbeat
 from recado.core.queue.running.isolation import IsolatedRunner
 from recado.core.queue.running.maintenance import Maintenance
@@ -70,14 +70,14 @@ class RecordingHandler(ScriptedHandler):
     clock: SystemClock = field(default_factory=SystemClock)
     held: asyncio.Event | None = None
 
-    async def run(self, job: Job) -> JobResult:
+    async def run(self, claim: Claim) -> JobResult:
         begun = self.clock.now()
         if self.held is not None:
             await self.held.wait()
         else:
             await asyncio.sleep(0)
-        result = await ScriptedHandler.run(self, job)
-        self.runs.append((job.lane, job.id, begun, self.clock.now()))
+        result = await ScriptedHandler.run(self, claim)
+        self.runs.append((claim.job.lane, claim.job.id, begun, self.clock.now()))
         return result
 
 

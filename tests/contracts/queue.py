@@ -8,8 +8,8 @@ The clock stands still, so that a lease runs out, a backoff passes or a window c
 import asyncio
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from datetime import timedelta
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
 from uuid import UUID
 
 import pytest
@@ -18,27 +18,28 @@ from sqlalchemy.engine import RowMapping
 
 from recado.core.clock import FrozenClock
 from recado.core.database.engine import Database
-from recado.core.database.unit_of_work import UnitOfWork
 from recado.core.errors import Conflict, NotFound
 from recado.core.ids import Ids
 from recado.core.queue.cron import Cron
 from recado.core.queue.job import (
     MAX_CRASHES,
+    Claim,
     Discard,
     Done,
-    Job,
     JobResult,
     LeaseLost,
     NewJob,
     Replayed,
     ReplayRefused,
     RetryIn,
+    StoredJob,
 )
 from recado.core.queue.running.heartbeat import GRACE, Heartbeat
 from recado.core.queue.running.maintenance import INTERVAL_SECONDS, Maintenance
 from recado.core.queue.service import Finished, QueueService
 from recado.core.queue.storage import endings, enqueue, inspection, lanes
 from recado.core.queue.storage.claiming import PAGE, STEPS
+from recado.core.queue.storage.lanes import HeldLanes
 from recado.core.queue.storage.tables import message_queue, queue_owners
 from tests.support.patience import PATIENCE
 
@@ -71,26 +72,34 @@ class ScriptedHandler:
     on_replay: Callable[[], object] = lambda: None
     successor: UUID = SUCCESSOR
 
-    async def run(self, job: Job) -> JobResult:
-        self.ran.append(job.id)
+    async def run(self, claim: Claim) -> JobResult:
+        self.ran.append(claim.job.id)
         result = self.script.popleft() if self.script else Done()
         if isinstance(result, Exception):
             raise result
         return result
 
-    def exhausted(self, uow: UnitOfWork, job: Job, error: str) -> None:
-        uow.after_commit(lambda: self.settled.append((job.id, error)))
+    def exhausted(self, held: HeldLanes, job: StoredJob, error: str, now: datetime, ids: Ids) -> None:  # noqa: ARG002
+        held.uow.after_commit(lambda: self.settled.append((job.id, error)))
 
-    def replay(self, uow: UnitOfWork, job: Job, *, force: bool) -> Replayed | ReplayRefused:
+    def replay(
+        self,
+        held: HeldLanes,
+        job: StoredJob,
+        *,
+        force: bool,
+        now: datetime,  # noqa: ARG002 - the port's names
+        ids: Ids,  # noqa: ARG002
+    ) -> Replayed | ReplayRefused:
         if self.refusal is not None and not force:
             return ReplayRefused(job.id, self.refusal)
         if job.lane in self.refused_lanes:
             return ReplayRefused(job.id, "not this one")
-        uow.first(text("SELECT 1"))
+        held.uow.first(text("SELECT 1"))
         self.on_replay()
         return Replayed(job.id, self.successor)
 
-    def discarded(self, uow: UnitOfWork, job: Job) -> str | None:  # noqa: ARG002 - the port's names
+    def discarded(self, held: HeldLanes, job: StoredJob, now: datetime, ids: Ids) -> str | None:  # noqa: ARG002
         return self.refusal
 
 
@@ -138,18 +147,20 @@ class QueueHarness:
             collecting=True,
         )
         at_once = frozenset({lane}) if due_at_once else frozenset[str]()
-        await self.database.write(lambda uow: enqueue.collect(uow, [new], due_at_once=at_once), owner=None)
+        await self.database.write(
+            lambda uow: enqueue.collect(lanes.hold_for(uow, [new]), [new], due_at_once=at_once), owner=None
+        )
         return new.id
 
-    async def claims(self, limit: int = 100, *, max_isolated: int = 4) -> list[Job]:
+    async def claims(self, limit: int = 100, *, max_isolated: int = 4) -> list[Claim]:
         return await self.queue.claim(limit, max_isolated=max_isolated)
 
-    async def claims_one(self) -> Job:
-        [job] = await self.claims()
-        return job
+    async def claims_one(self) -> Claim:
+        [claim] = await self.claims()
+        return claim
 
     async def claimed_lanes(self, limit: int = 100, *, max_isolated: int = 4) -> list[str]:
-        return [job.lane for job in await self.claims(limit, max_isolated=max_isolated)]
+        return [claim.job.lane for claim in await self.claims(limit, max_isolated=max_isolated)]
 
     async def crashes(self) -> None:
         """Whoever holds leases dies, and the relay finds out."""
@@ -161,7 +172,7 @@ class QueueHarness:
         ids = await self.stores(*names)
         ended = text("UPDATE message_queue SET status = 'dead' WHERE status = 'waiting'")
         await self.database.write(lambda uow: uow.execute(ended).close(), owner=None)
-        await self.database.write(lambda uow: lanes.refresh_lanes(uow, names), owner=None)
+        await self.database.write(lambda uow: lanes.refresh(lanes.hold(uow, names), names), owner=None)
         return ids
 
     async def row(self, job_id: UUID) -> RowMapping:
@@ -203,7 +214,7 @@ class QueueContract:
 
         clock.advance(SECOND)
 
-        assert [job.id for job in await harness.claims()] == [first]
+        assert [claim.job.id for claim in await harness.claims()] == [first]
 
     async def test_a_burst_that_never_ends_is_answered_all_the_same(
         self, harness: QueueHarness, clock: FrozenClock
@@ -217,14 +228,14 @@ class QueueContract:
         assert row is not None
         assert row[1] == start + MOST
         assert row[0] != job
-        assert [job.id for job in await harness.claims()] == [row[0]]
+        assert [claim.job.id for claim in await harness.claims()] == [row[0]]
 
     async def test_a_tapped_button_is_due_at_once_and_stays_so(self, harness: QueueHarness) -> None:
         first = await harness.message_comes("ana")
         await harness.message_comes("ana", due_at_once=True)
         await harness.message_comes("ana")
 
-        assert [job.id for job in await harness.claims()] == [first]
+        assert [claim.job.id for claim in await harness.claims()] == [first]
 
     async def test_a_message_during_a_run_opens_a_window_of_its_own(
         self, harness: QueueHarness, clock: FrozenClock
@@ -239,18 +250,18 @@ class QueueContract:
         assert await harness.database.read(lambda uow: enqueue.open_windows(uow, ["ana", "bia"]), owner=None) == {"ana"}
         await harness.queue.finish(running, Done())
         clock.advance(QUIET)
-        assert (await harness.claims_one()).id == newer
+        assert (await harness.claims_one()).job.id == newer
 
     # --- Lanes --------------------------------------------------------------------------------------------------------
 
     async def test_one_job_of_a_lane_runs_at_a_time_and_in_order(self, harness: QueueHarness) -> None:
         first, second = await harness.stores("ana", "ana")
 
-        job = await harness.claims_one()
-        assert (job.id, await harness.claims()) == (first, [])
-        await harness.queue.finish(job, Done())
+        claim = await harness.claims_one()
+        assert (claim.job.id, await harness.claims()) == (first, [])
+        await harness.queue.finish(claim, Done())
 
-        assert (await harness.claims_one()).id == second
+        assert (await harness.claims_one()).job.id == second
 
     async def test_two_workers_never_share_a_lane(self, harness: QueueHarness) -> None:
         other = QueueHarness(harness.database, harness.clock, harness.ids)
@@ -258,7 +269,7 @@ class QueueContract:
 
         shares = await asyncio.gather(*[each.claims(7) for each in (harness, other, harness, other)])
 
-        lanes = [job.lane for share in shares for job in share]
+        lanes = [claim.job.lane for share in shares for claim in share]
         assert sorted(lanes) == sorted(f"lane {n}" for n in range(20))
 
     async def test_a_newer_job_never_overtakes_one_that_waits(self, harness: QueueHarness, clock: FrozenClock) -> None:
@@ -270,7 +281,7 @@ class QueueContract:
 
         clock.advance(SECOND)
 
-        assert (await harness.claims_one()).id == older
+        assert (await harness.claims_one()).job.id == older
 
     async def test_a_job_without_a_lane_waits_for_no_other_job(self, harness: QueueHarness) -> None:
         jobs = [NewJob(harness.ids.new(), "reply", PADARIA, harness.clock.now(), harness.clock.now()) for _ in range(2)]
@@ -278,7 +289,7 @@ class QueueContract:
 
         claimed = await harness.claims()
 
-        assert {job.id for job in claimed} == {job.id for job in jobs}
+        assert {claim.job.id for claim in claimed} == {job.id for job in jobs}
         for job in claimed:
             await harness.queue.finish(job, Done())
         lanes = await harness.database.read(lambda uow: uow.all(text("SELECT lane FROM lanes")), owner=None)
@@ -325,9 +336,9 @@ class QueueContract:
         await harness.stores("f1", owner=FLORES)
 
         first = await harness.claims()
-        assert sorted(job.lane for job in first) == ["f1", "p1", "p2"]
+        assert sorted(claim.job.lane for claim in first) == ["f1", "p1", "p2"]
         assert await harness.claims() == []
-        await harness.queue.finish(next(job for job in first if job.lane == "p1"), Done())
+        await harness.queue.finish(next(claim for claim in first if claim.job.lane == "p1"), Done())
 
         assert await harness.claimed_lanes() == ["p3"]
 
@@ -350,7 +361,7 @@ class QueueContract:
         owners = [UUID(int=n) for n in range(1, PAGE + STEPS)]
         await harness.queue.enqueue([harness.job(f"{owner} {n}", owner=owner) for owner in owners for n in range(3)])
 
-        served = {job.owner_id for share in [await harness.claims(128) for _ in range(6)] for job in share}
+        served = {claim.job.owner_id for share in [await harness.claims(128) for _ in range(6)] for claim in share}
 
         assert served == set(owners)
 
@@ -376,14 +387,16 @@ class QueueContract:
     async def test_a_retry_keeps_row_turn_and_place(self, harness: QueueHarness, clock: FrozenClock) -> None:
         [job_id] = await harness.stores("ana")
         job = await harness.claims_one()
-        await harness.database.write(lambda uow: endings.set_turn(uow, job, UUID(int=5)), owner=None)
+        await harness.database.write(
+            lambda uow: endings.set_turn(lanes.hold(uow, ["ana"]), job.job, UUID(int=5)), owner=None
+        )
         await harness.queue.finish(job, RetryIn(5 * SECOND, "a hiccup"))
         await harness.message_comes("ana")
 
         row = await harness.row(job_id)
         assert (row["status"], row["attempts"], row["due_at"]) == ("waiting", 1, clock.now() + 5 * SECOND)
         clock.advance(5 * SECOND)
-        again = await harness.claims_one()
+        again = (await harness.claims_one()).job
 
         assert (again.id, again.turn_id, again.attempts, again.last_error) == (job_id, UUID(int=5), 1, "a hiccup")
 
@@ -393,7 +406,7 @@ class QueueContract:
             await harness.queue.finish(await harness.claims_one(), RetryIn(SECOND, "not yet", counts=False))
             clock.advance(SECOND)
 
-        assert (await harness.claims_one()).attempts == 0
+        assert (await harness.claims_one()).job.attempts == 0
 
     async def test_the_last_failure_settles_it_in_the_same_transaction(
         self, harness: QueueHarness, clock: FrozenClock
@@ -413,7 +426,7 @@ class QueueContract:
         job = await harness.claims_one()
 
         class Unsettling(ScriptedHandler):
-            def exhausted(self, uow: UnitOfWork, job: Job, error: str) -> None:  # noqa: ARG002 - the port's names
+            def exhausted(self, held: HeldLanes, job: StoredJob, error: str, now: datetime, ids: Ids) -> None:  # noqa: ARG002
                 raise RuntimeError(error)
 
         broken = QueueHarness(harness.database, harness.clock, harness.ids, Unsettling())
@@ -426,9 +439,10 @@ class QueueContract:
         await harness.stores("ana")
         job = await harness.claims_one()
 
-        waits = []
-        for job.attempts in (0, 1, 2, 9):
-            waits.append(harness.queue.failure(job, "again").delay.total_seconds())
+        waits = [
+            harness.queue.failure(replace(job.job, attempts=attempts), "again").delay.total_seconds()
+            for attempts in (0, 1, 2, 9)
+        ]
 
         assert waits == [2, 6, 18, 300]
 
@@ -446,8 +460,9 @@ class QueueContract:
 
         again = await harness.claims_one()
 
-        assert (again.id, again.crashes, again.attempts, again.isolated) == (job_id, 1, 0, True)
-        assert again.lease_token != first.lease_token
+        job = again.job
+        assert (job.id, job.crashes, job.attempts, job.isolated) == (job_id, 1, 0, True)
+        assert again.token != first.token
 
     async def test_a_worker_that_lost_its_lease_can_change_nothing(self, harness: QueueHarness) -> None:
         await harness.stores("ana")
@@ -462,7 +477,7 @@ class QueueContract:
         await harness.queue.record_isolated_crash(late, "late")
 
         assert harness.handler.settled == []
-        assert (await harness.row(held.id))["lease_token"] == held.lease_token
+        assert (await harness.row(held.job.id))["lease_token"] == held.token
         assert await harness.queue.finish(held, Done()) == Finished()
 
     async def test_a_job_that_was_ended_cannot_be_ended_again(self, harness: QueueHarness) -> None:
@@ -477,7 +492,7 @@ class QueueContract:
 
         await harness.queue.give_back(await harness.claims_one())
 
-        again = await harness.claims_one()
+        again = (await harness.claims_one()).job
         assert (again.attempts, again.crashes, again.isolated) == (0, 0, False)
 
     async def test_a_heartbeat_extends_a_lease_until_the_runs_limit(
@@ -490,10 +505,10 @@ class QueueContract:
 
         clock.advance(timedelta(seconds=20))
         await asyncio.to_thread(heartbeat.beat)
-        assert (await harness.row(job.id))["leased_until"] == job.leased_until == start + timedelta(seconds=50)
+        assert (await harness.row(job.job.id))["leased_until"] == job.leased_until == start + timedelta(seconds=50)
         clock.advance(timedelta(seconds=30))
         await asyncio.to_thread(heartbeat.beat)
-        assert (await harness.row(job.id))["leased_until"] == start + timedelta(seconds=60) + GRACE
+        assert (await harness.row(job.job.id))["leased_until"] == start + timedelta(seconds=60) + GRACE
 
         forget()
         heartbeat.close()
@@ -507,9 +522,9 @@ class QueueContract:
         await harness.queue.give_back(lost)
 
         await asyncio.to_thread(heartbeat.beat)
-        await asyncio.wait_for(lost.lost.wait(), PATIENCE)
+        await asyncio.wait_for(lost.until_lost(), PATIENCE)
 
-        assert not kept.lost.is_set()
+        assert not kept.is_lost
         heartbeat.close()
 
     # --- Crashes ------------------------------------------------------------------------------------------------------
@@ -564,7 +579,7 @@ class QueueContract:
         first, second = await harness.stores("ana", "ana", attempts=1)
         await harness.queue.finish(await harness.claims_one(), RetryIn(SECOND, "poison"))
 
-        assert (await harness.claims_one()).id == second
+        assert (await harness.claims_one()).job.id == second
         assert await harness.statuses([first, second]) == ["dead", "running"]
 
     # --- The relay ----------------------------------------------------------------------------------------------------
@@ -599,7 +614,7 @@ class QueueContract:
         clock.advance(SECOND)
 
         assert await maintenance.step() == 1, "only the dead worker's job"
-        assert (await harness.row(living.id))["crashes"] == 0
+        assert (await harness.row(living.job.id))["crashes"] == 0
         heartbeat.close()
 
     # --- A clock that is set back -------------------------------------------------------------------------------------
@@ -668,7 +683,7 @@ class QueueContract:
     ) -> None:
         await harness.stores("dead", "alive")
         clock.jump(HOUR)
-        dead, alive = sorted(await harness.claims(), key=lambda job: job.lane, reverse=True)
+        dead, alive = sorted(await harness.claims(), key=lambda claim: claim.job.lane, reverse=True)
         heartbeat = Heartbeat(harness.database, clock, LEASE)
         heartbeat.keep(alive, HOUR)
         clock.jump(-HOUR)
@@ -678,14 +693,14 @@ class QueueContract:
             freed += await maintenance.step()
             clock.advance(LEASE / 3)
 
-        assert (freed, await harness.statuses([dead.id, alive.id])) == (1, ["waiting", "running"])
+        assert (freed, await harness.statuses([dead.job.id, alive.job.id])) == (1, ["waiting", "running"])
         heartbeat.close()
 
     async def test_a_clock_that_is_set_ahead_takes_no_lease_from_those_who_live(
         self, harness: QueueHarness, clock: FrozenClock
     ) -> None:
         await harness.stores("dead", "alive")
-        dead, alive = sorted(await harness.claims(), key=lambda job: job.lane, reverse=True)
+        dead, alive = sorted(await harness.claims(), key=lambda claim: claim.job.lane, reverse=True)
         heartbeat = Heartbeat(harness.database, clock, LEASE)
         heartbeat.keep(alive, HOUR)
         maintenance = harness.maintenance()
@@ -698,7 +713,7 @@ class QueueContract:
         await asyncio.to_thread(heartbeat.beat)
         freed.append(await maintenance.step())
 
-        assert (freed, await harness.statuses([dead.id, alive.id])) == ([0, 1], ["waiting", "running"])
+        assert (freed, await harness.statuses([dead.job.id, alive.job.id])) == ([0, 1], ["waiting", "running"])
         heartbeat.close()
 
     async def test_a_clock_that_is_set_back_gives_no_run_more_time(
@@ -713,7 +728,7 @@ class QueueContract:
 
         await asyncio.to_thread(heartbeat.beat)
 
-        assert (await harness.row(job.id))["leased_until"] == clock.now() + timedelta(seconds=10) + GRACE
+        assert (await harness.row(job.job.id))["leased_until"] == clock.now() + timedelta(seconds=10) + GRACE
         heartbeat.close()
 
     async def test_an_owner_served_by_a_clock_that_was_ahead_is_not_the_last_of_all(
@@ -811,14 +826,14 @@ class QueueContract:
         await harness.queue.discard(first)
 
         assert await harness.statuses([first, second]) == ["discarded", "waiting"]
-        assert (await harness.claims_one()).id == second
+        assert (await harness.claims_one()).job.id == second
 
     async def test_a_running_job_cannot_be_discarded(self, harness: QueueHarness) -> None:
         await harness.stores("ana")
         job = await harness.claims_one()
 
         with pytest.raises(Conflict, match="running"):
-            await harness.queue.discard(job.id)
+            await harness.queue.discard(job.job.id)
         with pytest.raises(NotFound):
             await harness.queue.discard(UUID(int=404))
 

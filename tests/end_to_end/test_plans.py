@@ -29,7 +29,7 @@ from recado.core.queue.cron import Cron
 from recado.core.queue.job import NewJob
 from recado.core.queue.running.heartbeat import Heartbeat
 from recado.core.queue.schedules import Schedule
-from recado.core.queue.storage import enqueue
+from recado.core.queue.storage import enqueue, lanes
 from recado.operations.pruning import Pruning
 from tests.end_to_end.plans import Plans, Step, Watched, fill
 from tests.support.servers.postgres import PostgresServer
@@ -169,7 +169,7 @@ async def maintenance(world: World) -> None:
     world.advance(2)
     [unwanted] = await world.queue.claim(1, max_isolated=0)
     await world.queue.give_back(unwanted)
-    await world.queue.discard(unwanted.id)
+    await world.queue.discard(unwanted.job.id)
     world.agents.will(AgentFailed("again"))
     await world.receives("alguém?", BRUNO)
     world.advance(2)
@@ -179,7 +179,10 @@ async def maintenance(world: World) -> None:
     await world.passes(10)
     now = clock.now()
     window = NewJob(ids.new(), REPLY, world.owner_id, now, now, "a lane", window_ends_at=now, collecting=True)
-    await database.write(lambda uow: enqueue.collect(uow, [window], due_at_once=frozenset({"a lane"})), owner=None)
+    await database.write(
+        lambda uow: enqueue.collect(lanes.hold_for(uow, [window]), [window], due_at_once=frozenset({"a lane"})),
+        owner=None,
+    )
     idle_expiry = IdleExpiry(database, clock, ids, split, IdleLimits())
     world.advance(3600)
     await idle_expiry.mark_idle()

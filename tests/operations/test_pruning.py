@@ -7,7 +7,7 @@ from recado.core.ids import SYSTEM_OWNER
 from recado.core.queue.cron import Cron
 from recado.core.queue.job import NewJob
 from recado.core.queue.schedules import Schedule
-from recado.core.queue.storage import enqueue
+from recado.core.queue.storage import enqueue, lanes
 from recado.operations.pruning import KEEP_JOBS, Pruning, PruningReport
 from tests.support.commits import all_listeners_called
 from tests.world import World
@@ -21,7 +21,7 @@ async def given_jobs(world: World, count: int, status: str = "done") -> None:
     """So many jobs of a customer's, ended just now."""
     now = world.clock.now()
     new = [NewJob(world.ids.new(), "conversation.reply", SYSTEM_OWNER, now, now, lane="done") for _ in range(count)]
-    await world.database.write(lambda uow: enqueue.add(uow, new), owner=None)
+    await world.database.write(lambda uow: enqueue.add(lanes.hold_for(uow, new), new), owner=None)
     await world.breaks(
         "UPDATE message_queue SET status = :status, finished_at = due_at WHERE lane = 'done' AND status = 'waiting'",
         status=status,

@@ -13,12 +13,11 @@ from recado.conversation.models import Answer, Conversation
 from recado.conversation.replying.replays import resume
 from recado.conversation.repository import Conversations
 from recado.conversation.sending.outbox import Outbox, Split
-from recado.conversation.transactions import Transaction, Transactions
+from recado.conversation.transactions import LaneTransaction, Transaction, Transactions
 from recado.core.clock import Clock
 from recado.core.database.engine import Database
 from recado.core.errors import InvalidInput
 from recado.core.ids import Ids
-from recado.core.queue.storage import lanes
 
 MAX_REPLY_LENGTH = 20_000
 """Characters of one reply of a person, which is as much as an agent may say."""
@@ -47,7 +46,8 @@ class HandOffService:
         """Let a person speak from now on. Raises `IllegalTransition` when a person holds it already."""
 
         def work(tx: Transaction) -> Conversation:
-            return Lifecycle(tx).hand_to(_locked(tx, conversation_id), "person", "person", None)
+            _, conversation = _hold(tx, conversation_id)
+            return Lifecycle(tx).hand_to(conversation, "person", "person", None)
 
         return await self._transactions.write(work, owner=owner_id)
 
@@ -59,11 +59,11 @@ class HandOffService:
             raise InvalidInput(f"the text has {len(text):,} characters; {MAX_REPLY_LENGTH:,} at most")
 
         def work(tx: Transaction) -> Answer:
-            conversation = _locked(tx, conversation_id)
+            held, conversation = _hold(tx, conversation_id)
             if conversation.held_by != "person":
                 conversation = Lifecycle(tx).hand_to(conversation, "person", "person", "replied")
             conversation = Lifecycle(tx).revive(conversation, "person")
-            return Outbox(tx, self._split).put(conversation, "person", text)
+            return Outbox(held, self._split).put(conversation, "person", text)
 
         return await self._transactions.write(work, owner=owner_id)
 
@@ -71,13 +71,14 @@ class HandOffService:
         """Give the conversation back to the agent, and what still waits for a person with it, as one new turn."""
 
         def work(tx: Transaction) -> Released:
-            released = Lifecycle(tx).hand_to(_locked(tx, conversation_id), "agent", "person", None)
-            return Released(released, resume(tx, released, self._answer_within, self._max_attempts))
+            held, conversation = _hold(tx, conversation_id)
+            released = Lifecycle(tx).hand_to(conversation, "agent", "person", None)
+            return Released(released, resume(held, released, self._answer_within, self._max_attempts))
 
         return await self._transactions.write(work, owner=owner_id)
 
 
-def _locked(tx: Transaction, conversation_id: UUID) -> Conversation:
-    """Return the conversation as it is once its lane is locked."""
-    lanes.lock_lanes(tx.uow, [Conversations(tx.uow).require(conversation_id).lane])
-    return Conversations(tx.uow).require(conversation_id)
+def _hold(tx: Transaction, conversation_id: UUID) -> tuple[LaneTransaction, Conversation]:
+    """Hold the lane of a conversation, then return the conversation as it is now."""
+    held = tx.hold(Conversations(tx.uow).require(conversation_id).lane)
+    return held, Conversations(tx.uow).require(conversation_id)

@@ -7,13 +7,16 @@ before it begins.
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Generic, TypeVar
+from typing import Generic, Self, TypeVar
 from uuid import UUID
 
 from recado.core.clock import Clock
 from recado.core.database.engine import Database
 from recado.core.database.unit_of_work import UnitOfWork
 from recado.core.ids import Ids, IdSource
+from recado.core.queue.job import Claim
+from recado.core.queue.storage import lanes
+from recado.core.queue.storage.lanes import HeldLanes
 
 T = TypeVar("T")
 
@@ -26,9 +29,33 @@ class Transaction:
     now: datetime
     ids: Ids
 
-    def of_owner(self, owner_id: UUID) -> "Transaction":
+    def of_owner(self, owner_id: UUID) -> Self:
         """Return the same transaction, narrowed to the rows of one owner."""
         return replace(self, uow=self.uow.for_owner(owner_id))
+
+    def hold(self, *names: str) -> "LaneTransaction":
+        """Hold some lanes until the transaction ends. Call it once, before anything in them is read."""
+        return LaneTransaction(self.uow, self.now, self.ids, lanes.hold(self.uow, names))
+
+    def holding(self, held: HeldLanes) -> "LaneTransaction":
+        """Return the same transaction with lanes that are held already."""
+        return LaneTransaction(self.uow, self.now, self.ids, held)
+
+
+@dataclass(frozen=True, slots=True)
+class LaneTransaction(Transaction):
+    """A transaction that holds lanes. Functions that change a lane's jobs take one, so none can forget the lock."""
+
+    held: HeldLanes
+
+    @classmethod
+    def of_queue(cls, held: HeldLanes, owner_id: UUID, now: datetime, ids: Ids) -> Self:
+        """Return the transaction in which the queue calls a handler."""
+        return cls(held.uow.for_owner(owner_id), now, ids, held)
+
+    def hold_also(self, lane: str) -> Self:
+        """Hold another lane that was found only now. See `lanes.hold_also`."""
+        return replace(self, held=lanes.hold_also(self.held, [lane]))
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +83,7 @@ class Transactions:
         handed = _Handed(work, self._clock.now(), self._ids.new())
         return await self._database.write(handed, owner=owner, urgent=urgent)
 
-    def within(self, uow: UnitOfWork) -> Transaction:
-        """Return the transaction of a unit of work that somebody else has begun."""
-        return Transaction(uow, self._clock.now(), IdSource(self._ids.new()))
+    async def write_job(self, claim: Claim, work: Callable[[LaneTransaction], T]) -> T:
+        """Run `work` in one transaction that holds the lane of a job, for the owner of the job."""
+        job = claim.job
+        return await self.write(lambda tx: work(tx.hold(job.lane)), owner=job.owner_id, urgent=True)

@@ -84,9 +84,9 @@ async def run_isolated_jobs(container: "Container", signals: ShutdownSignals) ->
             break
         job_id, lease_token = handed.result()
         parent.tell(BEGUN)
-        job = await queue.find_claimed(UUID(job_id), UUID(lease_token))
-        if job is not None:
-            running = asyncio.create_task(worker.run_one(job))
+        claim = await queue.find_claimed(UUID(job_id), UUID(lease_token))
+        if claim is not None:
+            running = asyncio.create_task(worker.run_one(claim))
             await asyncio.wait({running, told_to_stop}, return_when=asyncio.FIRST_COMPLETED)
             if not running.done():
                 await worker.cancel_runs({running}, CANCEL_RUN_SECONDS / 2)

@@ -20,23 +20,24 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 
 from recado.core.clock import FrozenClock
-from recado.core.database.unit_of_work import UnitOfWork
 from recado.core.errors import Conflict
-from recado.core.ids import UuidV7
+from recado.core.ids import Ids, UuidV7
 from recado.core.queue.job import (
     MAX_CRASHES,
+    Claim,
     Discard,
     Done,
-    Job,
     JobResult,
     LeaseLost,
     NewJob,
     Replayed,
     ReplayRefused,
     RetryIn,
+    StoredJob,
 )
 from recado.core.queue.service import Finished, QueueService
 from recado.core.queue.storage import enqueue
+from recado.core.queue.storage.lanes import HeldLanes, hold_for
 from tests.chaos.models.inline import InlineDatabase
 
 T = TypeVar("T")
@@ -86,28 +87,28 @@ class Expected:
 class Handling:
     """The one kind of job there is here: it settles what is given up, and starts it again when asked."""
 
-    ids: UuidV7
-    now: Any
     settled: Counter[UUID] = field(default_factory=Counter)
-    born: list[tuple[UUID, Job]] = field(default_factory=list)
+    born: list[tuple[UUID, StoredJob]] = field(default_factory=list)
     name: str = "work"
     time_limit: timedelta = timedelta(seconds=60)
 
-    async def run(self, job: Job) -> JobResult:
+    async def run(self, claim: Claim) -> JobResult:
         raise NotImplementedError("the model runs nothing")
 
-    def exhausted(self, uow: UnitOfWork, job: Job, error: str) -> None:  # noqa: ARG002 - the handler's contract
+    def exhausted(self, held: HeldLanes, job: StoredJob, error: str, now: datetime, ids: Ids) -> None:  # noqa: ARG002
         self.settled[job.id] += 1
 
-    def replay(self, uow: UnitOfWork, job: Job, *, force: bool) -> Replayed | ReplayRefused:
+    def replay(
+        self, held: HeldLanes, job: StoredJob, *, force: bool, now: datetime, ids: Ids
+    ) -> Replayed | ReplayRefused:
         if not force:
             return ReplayRefused(job.id, "only by force")
-        new = NewJob(self.ids.new(), self.name, job.owner_id, self.now(), self.now(), job.lane)
-        enqueue.add(uow, [new])
+        new = NewJob(ids.new(), self.name, job.owner_id, now, now, job.lane)
+        enqueue.add(held, [new])
         self.born.append((new.id, job))
         return Replayed(job.id, new.id)
 
-    def discarded(self, uow: UnitOfWork, job: Job) -> str | None:  # noqa: ARG002
+    def discarded(self, held: HeldLanes, job: StoredJob, now: datetime, ids: Ids) -> str | None:  # noqa: ARG002
         return None
 
 
@@ -120,13 +121,13 @@ class Queue(RuleBasedStateMachine):
         self.clock = PastClock(NOON)
         self.database = InlineDatabase()
         self.ids = UuidV7(self.clock, random.Random(3).getrandbits)  # noqa: S311
-        self.handling = Handling(self.ids, self.clock.now)
+        self.handling = Handling()
         chance = random.Random(5)  # noqa: S311
         self.services = [
             QueueService(self.database, self.clock, self.ids, chance, [self.handling], lease=LEASE) for _ in range(3)
         ]
         self.jobs: dict[UUID, Expected] = {}
-        self.held: list[Job] = []
+        self.held: list[Claim] = []
         """What workers believe they hold; some of it was lost long ago."""
         self.tokens: dict[UUID, tuple[UUID, datetime]] = {}
         """Who really holds what, and until when."""
@@ -152,14 +153,13 @@ class Queue(RuleBasedStateMachine):
         now = self.clock.now()
         due = now + timedelta(seconds=wait)
         owner = OWNERS[LANES.index(lane) % 3] if lane else owner
-        job = NewJob(self.ids.new(), "work", owner, now, due, lane, priority=priority, max_attempts=tries)
+        job = NewJob(self.ids.new(), "work", owner, now, due, lane or "", priority=priority, max_attempts=tries)
         self.run(self.queue.enqueue([job]))
         self.expects(job, "waiting")
 
     def expects(self, job: NewJob, status: str) -> None:
-        lane = job.lane or f"job:{job.id.hex}"
         self.jobs[job.id] = Expected(
-            job.id, lane, job.owner_id, job.priority, job.due_at, job.window_ends_at, status, job.max_attempts
+            job.id, job.lane, job.owner_id, job.priority, job.due_at, job.window_ends_at, status, job.max_attempts
         )
 
     @rule(lanes=st.sets(st.sampled_from(LANES), min_size=1), hurried=st.booleans())
@@ -174,7 +174,9 @@ class Queue(RuleBasedStateMachine):
             for lane in sorted(lanes)
         ]  # fmt: skip
         at_once = frozenset(lanes) if hurried else frozenset[str]()
-        self.run(self.database.write(lambda uow: enqueue.collect(uow, new, due_at_once=at_once), owner=None))
+        self.run(
+            self.database.write(lambda uow: enqueue.collect(hold_for(uow, new), new, due_at_once=at_once), owner=None)
+        )
         for job in new:
             window = next((j for j in self.jobs.values() if j.lane == job.lane and j.status == "collecting"), None)
             if window is None:
@@ -193,15 +195,15 @@ class Queue(RuleBasedStateMachine):
         heads = self.claimable()
         claimed = self.run(self.services[service].claim(limit, max_isolated=max_isolated))
         given_up = [job for job in heads if self.status_of(job.id) == "dead"]
-        taken = [self.jobs[job.id] for job in claimed] + given_up
-        self.judge(heads, taken, [self.jobs[job.id] for job in claimed], limit, max_isolated)
+        taken = [self.jobs[claim.job.id] for claim in claimed] + given_up
+        self.judge(heads, taken, [self.jobs[claim.job.id] for claim in claimed], limit, max_isolated)
         for expected in given_up:
             assert expected.give_up_reason
             expected.status, expected.settled = "dead", 1
-        for job in claimed:
-            self.jobs[job.id].status = "running"
-            self.held.append(job)
-            self.tokens[job.id] = (job.lease_token, self.clock.now() + LEASE)
+        for claim in claimed:
+            self.jobs[claim.job.id].status = "running"
+            self.held.append(claim)
+            self.tokens[claim.job.id] = (claim.token, self.clock.now() + LEASE)
 
     def claimable(self) -> list[Expected]:
         """The oldest unfinished job of each lane, if it is due and nothing of the lane runs."""
@@ -229,18 +231,18 @@ class Queue(RuleBasedStateMachine):
     @precondition(lambda self: self.held)
     @rule(number=st.integers(0, 9), result=st.sampled_from(["done", "retry", "later", "discard"]))
     def a_worker_finishes(self, number: int, result: str) -> None:
-        job = self.held.pop(number % len(self.held))
+        claim = self.held.pop(number % len(self.held))
         results: dict[str, JobResult] = {
             "done": Done(),
             "retry": RetryIn(timedelta(seconds=2), "it failed"),
             "later": RetryIn(timedelta(seconds=5), "not yet", counts=False),
             "discard": Discard("nobody wants it"),
         }
-        mine = self.mine(job)
-        ended = self.run(self.queue.finish(job, results[result]))
+        mine = self.mine(claim)
+        ended = self.run(self.queue.finish(claim, results[result]))
         assert ended == (Finished() if mine else LeaseLost())
         if mine:
-            self.ends(self.jobs[job.id], result)
+            self.ends(self.jobs[claim.job.id], result)
 
     def ends(self, job: Expected, result: str) -> None:
         del self.tokens[job.id]
@@ -254,35 +256,35 @@ class Queue(RuleBasedStateMachine):
             job.status = "waiting"
             job.due = self.clock.now() + timedelta(seconds=2 if result == "retry" else 5)
 
-    def mine(self, job: Job) -> bool:
-        return self.tokens.get(job.id, (None,))[0] == job.lease_token
+    def mine(self, claim: Claim) -> bool:
+        return self.tokens.get(claim.job.id, (None,))[0] == claim.token
 
     @precondition(lambda self: self.held)
     @rule(number=st.integers(0, 9))
     def a_worker_gives_back(self, number: int) -> None:
-        job = self.held.pop(number % len(self.held))
-        mine = self.mine(job)
-        self.run(self.queue.give_back(job))
+        claim = self.held.pop(number % len(self.held))
+        mine, job_id = self.mine(claim), claim.job.id
+        self.run(self.queue.give_back(claim))
         if mine:
-            del self.tokens[job.id]
-            self.jobs[job.id].status, self.jobs[job.id].due = "waiting", self.clock.now()
+            del self.tokens[job_id]
+            self.jobs[job_id].status, self.jobs[job_id].due = "waiting", self.clock.now()
 
-    @precondition(lambda self: any(job.isolated for job in self.held))
+    @precondition(lambda self: any(claim.job.isolated for claim in self.held))
     @rule()
     def a_suspect_kills_its_own_process(self) -> None:
-        job = next(job for job in self.held if job.isolated)
-        self.held.remove(job)
-        mine, before = self.mine(job), self.clock.now()
-        self.run(self.queue.record_isolated_crash(job, "signal 9"))
+        claim = next(claim for claim in self.held if claim.job.isolated)
+        self.held.remove(claim)
+        mine, before, job_id = self.mine(claim), self.clock.now(), claim.job.id
+        self.run(self.queue.record_isolated_crash(claim, "signal 9"))
         if not mine:
             return
-        del self.tokens[job.id]
-        expected = self.jobs[job.id]
+        del self.tokens[job_id]
+        expected = self.jobs[job_id]
         expected.crashes_alone += 1
         if expected.crashes_alone >= expected.max_attempts:
             expected.status, expected.settled = "dead", 1
         else:
-            expected.status, expected.due = "waiting", self.due_of(job.id)
+            expected.status, expected.due = "waiting", self.due_of(job_id)
             assert timedelta(seconds=1.6) <= expected.due - before <= timedelta(minutes=6)
 
     @rule(passes=st.integers(1, 2))

@@ -31,7 +31,7 @@ from recado.conversation.values import Address
 from recado.core.clock import FrozenClock
 from recado.core.errors import Conflict
 from recado.core.ids import UuidV7
-from recado.core.queue.job import Done, Job, Replayed
+from recado.core.queue.job import Claim, Done, Replayed, StoredJob
 from recado.core.queue.service import QueueService
 from tests.chaos.models.inline import InlineDatabase
 from tests.chaos.models.provider import Ending, Provider
@@ -150,7 +150,7 @@ class Sends(RuleBasedStateMachine):
         dead = self.run(self.queue.dead())
         if not dead:
             return
-        job: Job = dead[number % len(dead)]
+        job: StoredJob = dead[number % len(dead)]
         answer = job.payload.get("answer") if isinstance(job.payload, dict) else None
         if isinstance(self.run(self.queue.retry(job.id)), Replayed) and isinstance(answer, str):
             self.provider.retried[bytes.fromhex(answer.replace("-", ""))] = self.clock.now()
@@ -334,22 +334,22 @@ class Sends(RuleBasedStateMachine):
 
     def work(self) -> None:
         """Claim and run what is due; a call that hangs or a worker that died leaves its job behind."""
-        while jobs := self.run(self.queue.claim(1, max_isolated=4)):
-            self.run(self.begins(jobs[0]))
+        while claims := self.run(self.queue.claim(1, max_isolated=4)):
+            self.run(self.begins(claims[0]))
 
-    async def begins(self, job: Job) -> None:
-        task = asyncio.create_task(self.attempt(job))
+    async def begins(self, claim: Claim) -> None:
+        task = asyncio.create_task(self.attempt(claim))
         self.tasks.add(task)
         hanging = len(self.provider.hanging)
         while not task.done() and len(self.provider.hanging) == hanging:  # noqa: ASYNC110 - no time passes here
             await asyncio.sleep(0)
         self.reap()
 
-    async def attempt(self, job: Job) -> None:
+    async def attempt(self, claim: Claim) -> None:
         self.world._crash("after_claim")
-        result = await self.queue.handler(job.name).run(job)
+        result = await self.queue.handler(claim.job.name).run(claim)
         if not (isinstance(result, Done) and result.recorded):
-            await self.queue.finish(job, result)
+            await self.queue.finish(claim, result)
 
     def settle(self) -> None:
         """Let every worker that can go on do so."""

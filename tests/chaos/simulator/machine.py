@@ -31,7 +31,7 @@ from recado.core.database.types import to_microseconds
 from recado.core.errors import DomainError
 from recado.core.ids import UuidV7
 from recado.core.queue.cron import Cron, Sweep
-from recado.core.queue.job import Job
+from recado.core.queue.job import Claim
 from recado.core.queue.running.heartbeat import Heartbeat
 from recado.core.queue.running.isolation import BEGUN, DONE, GAVE_BACK, IsolatedRunner
 from recado.core.queue.running.maintenance import Maintenance
@@ -147,7 +147,7 @@ class SimQueue(QueueService):
 
     storage: Storage
 
-    async def claim(self, limit: int, *, max_isolated: int) -> list[Job]:
+    async def claim(self, limit: int, *, max_isolated: int) -> list[Claim]:
         due = "SELECT 1 FROM lanes WHERE next_due_at <= ? LIMIT 1"
         if self.storage.down or self.storage.look(due, to_microseconds(self._clock.now())) is not None:
             return await super().claim(limit, max_isolated=max_isolated)
@@ -446,9 +446,9 @@ class Machine:
             if not handed.done():
                 break
             child.print_summary(BEGUN)
-            job = await parts.queue.find_claimed(*handed.result())
-            if job is not None:
-                running = asyncio.create_task(worker.run_one(job))
+            claim = await parts.queue.find_claimed(*handed.result())
+            if claim is not None:
+                running = asyncio.create_task(worker.run_one(claim))
                 await asyncio.wait({running, told_to_stop}, return_when=asyncio.FIRST_COMPLETED)
                 running.cancel()
                 await asyncio.wait({running})

@@ -258,7 +258,7 @@ class TestAWorkerThatDies:
         world.advance(2)
         [job] = await world.queue.claim(1, max_isolated=4)
         world.advance(LEASE.total_seconds())
-        result = await world.queue.handler(job.name).run(job)
+        result = await world.queue.handler(job.job.name).run(job)
         assert (result, world.agents.turns) == (RetryIn(timedelta(), "its worker stood still", counts=False), [])
         await world.queue.finish(job, result)
         await world.work()

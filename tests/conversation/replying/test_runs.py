@@ -8,7 +8,7 @@ import pytest
 
 from recado.conversation.errors import AgentFailed
 from recado.conversation.ports import AgentResult, Consumption, HandOff, NoReply, Reply, TurnContext, Usage
-from recado.core.queue.job import Job
+from recado.core.queue.job import Claim
 from tests.world import LEASE, WorkerDied, World
 
 ON_BOTH_DATABASES = True
@@ -39,7 +39,7 @@ async def runs(world: World) -> Sequence[Run]:
     ]
 
 
-async def its_job(world: World) -> Job:
+async def its_job(world: World) -> Claim:
     await world.receives("oi")
     world.advance(2)
     [job] = await world.queue.claim(1, max_isolated=0)
@@ -158,7 +158,7 @@ class TestARunThatComesToNone:
 
         async def overtaken(turn: TurnContext) -> AgentResult:
             turn.consumption.report(COST)
-            job.lost.set()
+            job.lose()
             await asyncio.Event().wait()
             raise AssertionError("nothing sets that event")
 

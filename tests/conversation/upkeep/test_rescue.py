@@ -16,7 +16,7 @@ from recado.core.clock import FrozenClock
 from recado.core.database.postgres.database import PostgresDatabase
 from recado.core.database.unit_of_work import UnitOfWork
 from recado.core.ids import UuidV7
-from recado.core.queue.job import Done, Job, Replayed
+from recado.core.queue.job import Claim, Done, Replayed
 from tests.support.commits import all_listeners_called
 from tests.world import ANA, BRUNO, DEADLINE, World
 
@@ -46,7 +46,7 @@ async def reply_jobs(world: World) -> list[tuple[str, str | None, bool]]:
     return [(row["status"], row["last_error"], row["lease_token"] is not None) for row in rows]
 
 
-async def claimed(world: World) -> Job:
+async def claimed(world: World) -> Claim:
     """The one due job, in the hands of a worker that does nothing yet."""
     [job] = await world.queue.claim(1, max_isolated=4)
     return job
@@ -177,7 +177,7 @@ class TestATurnPastItsDeadline:
         world.agents.will(FAILS)
         young = await world.receives("olá", BRUNO)
         world.advance(1.5)
-        [job] = [job for job in await world.queue.claim(2, max_isolated=4) if BRUNO.match_key in job.lane]
+        [job] = [claim for claim in await world.queue.claim(2, max_isolated=4) if BRUNO.match_key in claim.job.lane]
         await world.queue.finish(job, await world.replies.run(job))
         world.advance(60)
         assert await rescue.run() == RescueReport(overdue_turns=1)

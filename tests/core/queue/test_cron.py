@@ -326,10 +326,11 @@ class TestTheirJobs:
         for _ in range(2):
             await each.insert_slots()
             clock.advance(timedelta(seconds=30))
-        [job] = await queue.claim(10, max_isolated=4)
+        [claim] = await queue.claim(10, max_isolated=4)
+        job = claim.job
         assert (job.name, job.lane, job.owner_id) == ("sweep.half", "cron:sweep.half", SYSTEM_OWNER)
-        result = await queue.handler(job.name).run(job)
-        await queue.finish(job, result)
+        result = await queue.handler(job.name).run(claim)
+        await queue.finish(claim, result)
         assert (result, len(rounds)) == (Done(), 1)
         assert len(await queue.claim(10, max_isolated=4)) == 1
 
@@ -337,9 +338,9 @@ class TestTheirJobs:
         """Every schedule has its handler, and a round on an empty database comes to its end."""
         container = product(database, clock)
         assert await container.cron().insert_slots() == len(SCHEDULES)
-        for job in await container.queue().claim(10, max_isolated=4):
-            assert await container.queue().handler(job.name).run(job) == Done()
-            await container.queue().finish(job, Done())
+        for claim in await container.queue().claim(10, max_isolated=4):
+            assert await container.queue().handler(claim.job.name).run(claim) == Done()
+            await container.queue().finish(claim, Done())
         assert (await container.queue().stats()).waiting == 0
 
 
@@ -359,7 +360,7 @@ class TestABoundedRun:
             again = await asyncio.gather(*[each.worker().run_bounded(20) for each in containers])
             clock.advance(timedelta(minutes=1))
             later = await asyncio.gather(*[each.worker().run_bounded(20) for each in containers])
-        made = Counter(name for name, _ in await slots(world.database))
+        made = Counter(name for name, _ in await stored_slots(world.database))
         assert {name: n for name, n in (await jobs(world.database)).items() if name in made} == made
         assert sum(report.jobs for report in later) == 3, "what comes round every half or whole minute"
         assert sum(report.jobs for report in first) == len(SCHEDULES) + 2 * len(people)

@@ -98,7 +98,7 @@ class AcceptService:
     def accept_many(self, uow: UnitOfWork, inbounds: Sequence[InboundMessage]) -> list[Accepted | Duplicate]:
         """Store what is new, and open or extend one burst window per lane."""
         lane_of = {inbound.id: inbound.lane for inbound in inbounds}
-        lanes.make_lanes(uow, {lane_of[inbound.id]: inbound.owner_id for inbound in inbounds})
+        held = lanes.hold_or_create(uow, {lane_of[inbound.id]: inbound.owner_id for inbound in inbounds})
         in_order = sorted(inbounds, key=lambda inbound: (inbound.address_id, inbound.message_sid))
         stored = add_new_messages(uow, [_row(inbound, lane_of[inbound.id]) for inbound in in_order])
         _fill_in(uow, [inbound for inbound in inbounds if inbound.id not in stored])
@@ -111,7 +111,7 @@ class AcceptService:
         newest_of_lane = {lane_of[inbound.id]: inbound for inbound in to_answer}
         jobs = [self._job(inbound, lane) for lane, inbound in newest_of_lane.items()]
         due_at_once = frozenset(lane_of[inbound.id] for inbound in to_answer if inbound.due_at_once)
-        enqueue.collect(uow, jobs, due_at_once=due_at_once, held=True)
+        enqueue.collect(held, jobs, due_at_once=due_at_once)
         return [
             Accepted(inbound.id) if inbound.id in stored else Duplicate(inbound.message_sid) for inbound in inbounds
         ]

@@ -7,19 +7,19 @@ from recado.conversation.outcomes import Outcomes, TurnOutcome
 from recado.conversation.replying.gate import ToAgent, settle_without_agent, who_answers
 from recado.conversation.repository import Contacts, Conversations, Turns
 from recado.conversation.sending.outbox import Outbox, Split
-from recado.conversation.transactions import Transaction
-from recado.core.queue.job import Job
+from recado.conversation.transactions import LaneTransaction, Transaction
+from recado.core.queue.job import StoredJob
 from recado.core.queue.storage import endings
 from recado.identity.repository import owner_in
 
 
-def apologise(tx: Transaction, job: Job, turn: Turn, group: Sequence[Message], split: Split) -> None:
+def apologise(tx: LaneTransaction, job: StoredJob, turn: Turn, group: Sequence[Message], split: Split) -> None:
     """Store one friendly message, in the transaction that made the job a dead letter.
 
     The dead letter lists the turn's messages. A replay gets no second apology: its first dead letter's outcome stands.
     """
     listed = {"turn": str(turn.id), "messages": [str(message.id) for message in group]}
-    endings.set_payload(tx.uow, job.id, listed)
+    endings.set_payload(tx.held, job, listed)
     if turn.replay_of is not None:
         Turns(tx.uow).change(turn.id, settled_at=tx.now)
         return

@@ -17,21 +17,20 @@ from recado.conversation.replying.repository import effects_ran
 from recado.conversation.repository import Conversations, Drafts, Messages, Turns
 from recado.conversation.sending.outbox import Outbox, Split
 from recado.conversation.settlement import Settlement
-from recado.conversation.transactions import Transaction
-from recado.core.queue.job import Job
-from recado.core.queue.storage import endings, enqueue, lanes, leases
+from recado.conversation.transactions import LaneTransaction, Transaction
+from recado.core.queue.job import Claim, StoredJob
+from recado.core.queue.storage import endings, enqueue, leases
 from recado.identity.repository import owner_in
 
 
-def commit(tx: Transaction, job: Job, opened: OpenedTurn, result: AgentResult, split: Split) -> bool:
+def commit(tx: LaneTransaction, claim: Claim, opened: OpenedTurn, result: AgentResult, split: Split) -> bool:
     """End the job with the agent's result. Return False when a newer message is to join the turn first."""
-    lanes.lock_lanes(tx.uow, [job.lane])
     turn = Turns(tx.uow).require(opened.turn.id)
-    if _newer_message_joins(tx, job, turn):
+    if _newer_message_joins(tx, claim, turn):
         return False
     conversation = Conversations(tx.uow).require(turn.conversation_id)
     settlement = Settlement(tx)
-    if not endings.complete(tx.uow, job, tx.now):
+    if not endings.complete(tx.held, claim, tx.now):
         _keep_draft(tx, turn, result, "its worker had lost the lease")
     elif turn.settled_at is not None or turn.version != opened.turn.version:
         _keep_draft(tx, turn, result, "the turn was settled meanwhile")
@@ -44,29 +43,29 @@ def commit(tx: Transaction, job: Job, opened: OpenedTurn, result: AgentResult, s
     elif settlement.person_answer_since(turn):  # The person took the conversation, answered and gave it back.
         _keep_draft(tx, turn, result, A_PERSON_SPOKE)
         settlement.to_person(turn, A_PERSON_SPOKE)
-    elif turn.replay_of is not None and (why := _replay_too_late(tx, job, turn)):
+    elif turn.replay_of is not None and (why := _replay_too_late(tx, claim.job, turn)):
         _keep_draft(tx, turn, result, why)
         Turns(tx.uow).change(turn.id, settled_at=tx.now)
     else:
-        _store(tx, job, turn, conversation, result, split)
+        _store(tx, claim.job, turn, conversation, result, split)
     return True
 
 
-def _newer_message_joins(tx: Transaction, job: Job, turn: Turn) -> bool:
+def _newer_message_joins(tx: LaneTransaction, claim: Claim, turn: Turn) -> bool:
     return (
-        may_join(job, turn)
-        and enqueue.collecting_in(tx.uow, job.lane) is not None
-        and leases.holds(tx.uow, job)
+        may_join(claim.job, turn)
+        and enqueue.collecting_in(tx.uow, claim.job.lane) is not None
+        and leases.holds(tx.held, claim)
         and not effects_ran(tx.uow, turn)
     )
 
 
-def _replay_too_late(tx: Transaction, job: Job, turn: Turn) -> str | None:
+def _replay_too_late(tx: Transaction, job: StoredJob, turn: Turn) -> str | None:
     return why_too_late(tx, Messages(tx.uow).of_turn(turn.id), force=was_forced(job))
 
 
 def _store(
-    tx: Transaction, job: Job, turn: Turn, conversation: Conversation, result: AgentResult, split: Split
+    tx: LaneTransaction, job: StoredJob, turn: Turn, conversation: Conversation, result: AgentResult, split: Split
 ) -> None:
     outbox = Outbox(tx, split, job.trace)
     match result:

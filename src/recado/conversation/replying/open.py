@@ -23,9 +23,9 @@ from recado.conversation.repository import Contacts, Conversations, Messages, Tu
 from recado.conversation.sending.outbox import Split
 from recado.conversation.sending.repository import Answers
 from recado.conversation.settlement import Settlement
-from recado.conversation.transactions import Transaction
-from recado.core.queue.job import Job
-from recado.core.queue.storage import endings, enqueue, lanes, leases
+from recado.conversation.transactions import LaneTransaction, Transaction
+from recado.core.queue.job import Claim, StoredJob
+from recado.core.queue.storage import endings, enqueue, leases
 from recado.identity.repository import owner_in
 
 NO_ANSWER_IN_TIME = "no answer before the deadline"
@@ -62,21 +62,27 @@ class OpenedTurn:
 
 
 def open_turn(
-    tx: Transaction, job: Job, turn_id: UUID | None, agent: Agent, history_limit: int, limits: ReplyLimits, split: Split
+    tx: LaneTransaction,
+    claim: Claim,
+    turn_id: UUID | None,
+    agent: Agent,
+    history_limit: int,
+    limits: ReplyLimits,
+    split: Split,
 ) -> OpenedTurn | None:
     """Return the turn that the agent is to answer, or None when the job is ended or lost.
 
     `turn_id` is the turn that the job carries, if it has one by now.
     """
-    lanes.lock_lanes(tx.uow, [job.lane])
-    if not leases.holds(tx.uow, job):
+    if not leases.holds(tx.held, claim):
         return None
+    job = claim.job
     turn, group = turn_of(tx, job, turn_id, limits.answer)
     if turn is None or is_answered(tx, turn):
-        endings.complete(tx.uow, job, tx.now)
+        endings.complete(tx.held, claim, tx.now)
         return None
     if tx.now >= turn.deadline_at:
-        endings.dead_letter(tx.uow, job, tx.now, NO_ANSWER_IN_TIME)
+        endings.dead_letter(tx.held, claim, tx.now, NO_ANSWER_IN_TIME)
         apologise(tx, job, turn, group, split)
         return None
     conversation = Conversations(tx.uow).require(turn.conversation_id)
@@ -86,7 +92,7 @@ def open_turn(
     if isinstance(decision, ToAgent) and Settlement(tx).person_answer_since(turn):
         decision = ToPerson(A_PERSON_SPOKE)
     if not isinstance(decision, ToAgent):
-        endings.complete(tx.uow, job, tx.now)
+        endings.complete(tx.held, claim, tx.now)
         settle_without_agent(tx, turn, decision)
         return None
     history = _history(tx, turn, conversation, history_limit)
@@ -99,7 +105,7 @@ def open_turn(
 
 
 def turn_of(
-    tx: Transaction, job: Job, turn_id: UUID | None, answer_within: timedelta
+    tx: LaneTransaction, job: StoredJob, turn_id: UUID | None, answer_within: timedelta
 ) -> tuple[Turn | None, list[Message]]:
     """Return the turn that the job carries, or a new one over the lane's unturned messages, and its messages."""
     turns, messages = Turns(tx.uow), Messages(tx.uow)
@@ -116,7 +122,7 @@ def turn_of(
     _, conversation = Reception(tx).receive(group)
     turn = turns.add(Turn.begin(tx.ids.new(), conversation, tx.now, answer_within))
     messages.join([message.id for message in group], turn_id=turn.id)
-    endings.set_turn(tx.uow, job, turn.id)
+    endings.set_turn(tx.held, job, turn.id)
     return turn, group
 
 
@@ -125,7 +131,7 @@ def is_answered(tx: Transaction, turn: Turn) -> bool:
     return turn.settled_at is not None or Answers(tx.uow).of_turn(turn.id) is not None
 
 
-def _deadline_of(turn: Turn, job: Job, now: datetime, answer_within: timedelta) -> datetime:
+def _deadline_of(turn: Turn, job: StoredJob, now: datetime, answer_within: timedelta) -> datetime:
     """Return until when the turn must be answered.
 
     Waiting to be isolated does not count, and the time of a replay or a release begins at its first claim. No deadline
@@ -157,19 +163,19 @@ def _history(tx: Transaction, turn: Turn, conversation: Conversation, limit: int
 # --- A message that arrives during the first run ----------------------------------------------------------------------
 
 
-def may_join(job: Job, turn: Turn) -> bool:
+def may_join(job: StoredJob, turn: Turn) -> bool:
     """Return whether a newer message belongs to this turn. In any later run than the first it is the next turn."""
     return job.attempts == 0 and job.crashes == 0 and turn.version == 1 and turn.replay_of is None and not turn.resumes
 
 
-def join_new_messages(tx: Transaction, job: Job, turn: Turn) -> bool | datetime:
+def join_new_messages(tx: LaneTransaction, claim: Claim, turn: Turn) -> bool | datetime:
     """Let the newer messages of the lane join the turn and take away the job they made.
 
     Return True when they joined, the end of their burst window while it is open, False when the lease is lost.
     """
-    lanes.lock_lanes(tx.uow, [job.lane])
-    if not leases.holds(tx.uow, job):
+    if not leases.holds(tx.held, claim):
         return False
+    job = claim.job
     window = enqueue.collecting_in(tx.uow, job.lane)
     if window is None:
         return True
@@ -181,5 +187,5 @@ def join_new_messages(tx: Transaction, job: Job, turn: Turn) -> bool | datetime:
         Reception(tx).receive(group)
         Messages(tx.uow).join([message.id for message in group], turn_id=turn.id)
         Turns(tx.uow).change(turn.id, version=turn.version + 1)
-    enqueue.remove(tx.uow, collecting, job.lane)
+    enqueue.remove(tx.held, collecting, job.lane)
     return True

@@ -15,14 +15,14 @@ from recado.conversation.replying.jobs import FORCED, REPLY
 from recado.conversation.replying.reception import Reception
 from recado.conversation.repository import Conversations, InboxItems, Messages, Turns
 from recado.conversation.sending.repository import Answers
-from recado.conversation.transactions import Transaction
-from recado.core.queue.job import Job, NewJob, Replayed, ReplayRefused
+from recado.conversation.transactions import LaneTransaction, Transaction
+from recado.core.queue.job import NewJob, Replayed, ReplayRefused, StoredJob
 from recado.core.queue.storage import enqueue
 
 WINDOW: Final = timedelta(hours=24)
 
 
-def replay(tx: Transaction, job: Job, answer_within: timedelta, *, force: bool) -> Replayed | ReplayRefused:
+def replay(tx: LaneTransaction, job: StoredJob, answer_within: timedelta, *, force: bool) -> Replayed | ReplayRefused:
     """Make a new turn over a dead letter's messages. `force` overrides only that a later message was answered."""
     group = Messages(tx.uow).of_turn(job.turn_id) if job.turn_id else []
     if not group or job.turn_id is None:
@@ -38,7 +38,7 @@ def replay(tx: Transaction, job: Job, answer_within: timedelta, *, force: bool) 
     return Replayed(job.id, _enqueue(tx, turn, group, job.max_attempts, forced=force, trace=job.trace))
 
 
-def resume(tx: Transaction, conversation: Conversation, answer_within: timedelta, max_attempts: int) -> UUID | None:
+def resume(tx: LaneTransaction, conversation: Conversation, answer_within: timedelta, max_attempts: int) -> UUID | None:
     """Make a new turn over what still waits for a person. Return its job, or None when nothing waits.
 
     Left out are messages that a person has answered, though that answer is still on its way, and messages of a turn
@@ -88,7 +88,7 @@ def _why_not_changeable(group: Sequence[Message]) -> str | None:
 
 
 def _enqueue(
-    tx: Transaction,
+    tx: LaneTransaction,
     turn: Turn,
     group: Sequence[Message],
     max_attempts: int,
@@ -112,5 +112,5 @@ def _enqueue(
         max_attempts=max_attempts,
         trace=trace,
     )
-    enqueue.add(tx.uow, [job])
+    enqueue.add(tx.held, [job])
     return job.id

@@ -31,7 +31,7 @@ from recado.conversation.transactions import Transaction, Transactions
 from recado.core.clock import Clock
 from recado.core.errors import Busy, StorageUnavailable
 from recado.core.metrics import AGENT_RUN, AGENT_RUNS, Meters
-from recado.core.queue.job import Job
+from recado.core.queue.job import Claim
 from recado.core.queue.running.retrying import retry_while_leased
 from recado.core.tracing import AGENT, Span, Traces
 
@@ -74,43 +74,43 @@ class AgentRuns:
         self._meters = meters
         self._traces = traces
 
-    async def run(self, job: Job, opened: OpenedTurn) -> AgentResult | Interruption:
+    async def run(self, claim: Claim, opened: OpenedTurn) -> AgentResult | Interruption:
         """Return the agent's result, or what interrupted it. Raises `AgentFailed`."""
         consumption = Consumption()
         try:
-            result = await self._traced(job, opened, consumption)
+            result = await self._traced(claim, opened, consumption)
         except asyncio.CancelledError:
-            await self.end(job, opened, _TOLD_TO_STOP, consumption.so_far, within=_STOPPING_SECONDS)
+            await self.end(claim, opened, _TOLD_TO_STOP, consumption.so_far, within=_STOPPING_SECONDS)
             raise
         except Exception as error:
             why = error.reason if isinstance(error, AgentFailed) else type(error).__name__
-            await self.end(job, opened, RunEnding("failed", why), consumption.so_far)
+            await self.end(claim, opened, RunEnding("failed", why), consumption.so_far)
             raise
         usage = consumption.so_far
         if isinstance(result, Reply | HandOff | NoReply) and result.usage != Usage():
             usage = result.usage
-        await self.end(job, opened, _ending_of(result), usage)
+        await self.end(claim, opened, _ending_of(result), usage)
         return result
 
     async def end(
-        self, job: Job, opened: OpenedTurn, ending: RunEnding, usage: Usage, *, within: float | None = None
+        self, claim: Claim, opened: OpenedTurn, ending: RunEnding, usage: Usage, *, within: float | None = None
     ) -> None:
         """Store how a run ended. A row that cannot be stored does not stop the job."""
 
         def store(tx: Transaction) -> None:
             end_run(tx.uow, opened.run_id, ending, usage, tx.now)
 
-        write = partial(self._transactions.write, store, owner=job.owner_id, urgent=True)
+        write = partial(self._transactions.write, store, owner=claim.job.owner_id, urgent=True)
         try:
             async with asyncio.timeout(within):
-                await retry_while_leased(job, write)
+                await retry_while_leased(claim, write)
         except (TimeoutError, Busy, StorageUnavailable) as error:
             log.warning("agent.run_not_recorded", run=str(opened.run_id), error=str(error))
 
-    async def _traced(self, job: Job, opened: OpenedTurn, consumption: Consumption) -> AgentResult | Interruption:
+    async def _traced(self, claim: Claim, opened: OpenedTurn, consumption: Consumption) -> AgentResult | Interruption:
         turn, messages = str(opened.turn.id), len(opened.messages)
         with self._traces.within(AGENT, "internal", turn=turn, messages=messages) as span:
-            result = await self._measured(self._until_interrupted(job, opened, consumption, span.traceparent), span)
+            result = await self._measured(self._until_interrupted(claim, opened, consumption, span.traceparent), span)
             if isinstance(result, Reply | HandOff | NoReply):
                 usage = result.usage
                 span.note(model=usage.model or "", input_tokens=usage.input_tokens, output_tokens=usage.output_tokens)
@@ -134,7 +134,7 @@ class AgentRuns:
             self._meters.time(AGENT_RUN, how, seconds=self._clock.monotonic() - begun)
 
     async def _until_interrupted(
-        self, job: Job, opened: OpenedTurn, consumption: Consumption, trace: str | None
+        self, claim: Claim, opened: OpenedTurn, consumption: Consumption, trace: str | None
     ) -> AgentResult | Interruption:
         effects = StoredEffects(self._transactions, opened.turn)
         timeout = min(self._limit, opened.turn.deadline_at - self._clock.now()).total_seconds()
@@ -142,7 +142,7 @@ class AgentRuns:
         run = asyncio.create_task(self._agents.run(opened.agent, context, timeout))
         try:
             while not run.done():
-                interruption = await _interruption(job, run, opened, effects)
+                interruption = await _interruption(claim, run, opened, effects)
                 if interruption is not None:
                     return interruption
             return run.result()
@@ -169,12 +169,12 @@ class AgentRuns:
 
 
 async def _interruption(
-    job: Job, run: "asyncio.Task[AgentResult]", opened: OpenedTurn, effects: StoredEffects
+    claim: Claim, run: "asyncio.Task[AgentResult]", opened: OpenedTurn, effects: StoredEffects
 ) -> Interruption | None:
     """Wait until the run is done or interrupted. A message does not interrupt a run that has started a side effect."""
-    waiters = [asyncio.create_task(job.lost.wait())]
-    if may_join(job, opened.turn) and not effects.ran:
-        waiters.append(asyncio.create_task(job.newer_message.wait()))
+    waiters = [asyncio.create_task(claim.until_lost())]
+    if may_join(claim.job, opened.turn) and not effects.ran:
+        waiters.append(asyncio.create_task(claim.until_newer_message()))
     try:
         await asyncio.wait({run, *waiters}, return_when=asyncio.FIRST_COMPLETED)
     finally:
@@ -182,7 +182,7 @@ async def _interruption(
             waiter.cancel()
     if run.done():
         return None
-    if job.lost.is_set():
+    if claim.is_lost:
         return "lease_lost"
     return None if effects.ran else "newer_message"
 

@@ -10,8 +10,7 @@ An attempt row is committed before each create call (`next_step.py`). The call m
 
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import timedelta
-from typing import TypeVar
+from datetime import datetime, timedelta
 from uuid import UUID
 
 import structlog
@@ -34,23 +33,21 @@ from recado.conversation.sending.repository import Answers, Attempts, Parts
 from recado.conversation.sending.results import Accounts, change_state, dead_letter_payload, record
 from recado.conversation.sending.unknown import created_within, record_poll
 from recado.conversation.settlement import Settlement
-from recado.conversation.transactions import Transaction, Transactions
+from recado.conversation.transactions import LaneTransaction, Transactions
 from recado.core.clock import Clock
 from recado.core.database.engine import Database
-from recado.core.database.unit_of_work import UnitOfWork
 from recado.core.ids import Chance, Ids
 from recado.core.queue.crash import CrashPoint, never
-from recado.core.queue.job import Done, Job, JobResult, Replayed, ReplayRefused, RetryIn
+from recado.core.queue.job import Claim, Done, JobResult, Replayed, ReplayRefused, RetryIn, StoredJob
 from recado.core.queue.running.retrying import retry_while_leased
 from recado.core.queue.service import Backoff
 from recado.core.queue.storage import endings
+from recado.core.queue.storage.lanes import HeldLanes
 from recado.core.tracing import FIND as FIND_SPAN
 from recado.core.tracing import SEND as SEND_SPAN
 from recado.core.tracing import NoTraces, Traces
 
 log = structlog.get_logger(__name__)
-
-T = TypeVar("T")
 
 START_WITHIN = timedelta(seconds=5)
 """A process that was frozen after it stored its attempt must not call: others may have settled that attempt."""
@@ -88,33 +85,35 @@ class SendHandler:
         self._crash = crash
         self._traces = traces or NoTraces()
 
-    async def run(self, job: Job) -> JobResult:
+    async def run(self, claim: Claim) -> JobResult:
         yield_at = self._clock.now() + self.time_limit / 2
-        while not job.lost.is_set():
-            step = await self._write(job, lambda tx: next_step(tx, job, self._rules))
+        while not claim.is_lost:
+            step = await self._transactions.write_job(claim, lambda tx: next_step(tx, claim, self._rules))
             match step:
                 case JobEnded():
                     return Done(recorded=True)
                 case Wait(delay, why):
                     return RetryIn(delay, why, counts=False)
                 case Call():
-                    await self._call(job, step)
+                    await self._call(claim, step)
                 case Poll():
-                    await self._poll(job, step)
+                    await self._poll(claim, step)
             if self._clock.now() > yield_at:  # A long answer goes on under a new lease.
                 return RetryIn(timedelta(), counts=False)
         return Done(recorded=True)
 
-    async def _call(self, job: Job, call: Call) -> None:
+    async def _call(self, claim: Claim, call: Call) -> None:
         attempt = call.attempt
         self._crash("before_send")
-        late = job.lost.is_set() or self._clock.now() - attempt.started_at > START_WITHIN
+        late = claim.is_lost or self._clock.now() - attempt.started_at > START_WITHIN
         result = _LATE if late else await self._send(call)
         self._crash("after_send")
         pause = self._backoff.after(min(attempt.number - 1, 10), self._chance)
         settled = await retry_while_leased(
-            job,
-            lambda: self._write(job, lambda tx: record(tx, job, attempt, result, pause, self._rules.accounts)),
+            claim,
+            lambda: self._transactions.write_job(
+                claim, lambda tx: record(tx, claim, attempt, result, pause, self._rules.accounts)
+            ),
         )
         if settled:
             self._crash("after_settle")
@@ -128,30 +127,31 @@ class SendHandler:
                 span.note(code=result.code)
             return result
 
-    async def _poll(self, job: Job, poll: Poll) -> None:
+    async def _poll(self, claim: Claim, poll: Poll) -> None:
         polled_at = self._clock.now()  # A list that was read before a long pause tells nothing about the time after it.
         created_after, created_before = created_within(poll.attempt)
         with self._traces.within(FIND_SPAN, "client", attempt=str(poll.attempt.id)) as span:
             pull = await self._channel.find(poll.message, created_after=created_after, created_before=created_before)
             span.note(complete=pull.complete, found=len(pull.messages))
-        await self._write(job, lambda tx: record_poll(tx, job, poll.attempt, pull, poll.message.text, polled_at))
-
-    async def _write(self, job: Job, work: Callable[[Transaction], T]) -> T:
-        return await self._transactions.write(work, owner=job.owner_id, urgent=True)
+        await self._transactions.write_job(
+            claim, lambda tx: record_poll(tx, claim, poll.attempt, pull, poll.message.text, polled_at)
+        )
 
     # --- In transactions of the queue ---------------------------------------------------------------------------------
 
-    def exhausted(self, uow: UnitOfWork, job: Job, error: str) -> None:
+    def exhausted(self, held: HeldLanes, job: StoredJob, error: str, now: datetime, ids: Ids) -> None:
         """Settle the answer of a job that is given up: what may have been sent is unconfirmed, the rest unreachable."""
-        tx = self._transactions.within(uow).of_owner(job.owner_id)
+        tx = LaneTransaction.of_queue(held, job.owner_id, now, ids)
         answer = Answers(tx.uow).require(answer_id_of(job))
         if answer.state == "waiting":
             _give_up(tx, job, answer)
             log.error("send.exhausted", answer=str(answer.id), error=error)
 
-    def replay(self, uow: UnitOfWork, job: Job, *, force: bool) -> Replayed | ReplayRefused:
+    def replay(
+        self, held: HeldLanes, job: StoredJob, *, force: bool, now: datetime, ids: Ids
+    ) -> Replayed | ReplayRefused:
         """Send again what of the answer did not arrive. An unconfirmed part may arrive twice then; a person decides."""
-        tx = self._transactions.within(uow).of_owner(job.owner_id)
+        tx = LaneTransaction.of_queue(held, job.owner_id, now, ids)
         answer = Answers(tx.uow).require(answer_id_of(job))
         refusal = why_not_replay(tx, answer, force=force)
         if refusal is not None:
@@ -162,9 +162,9 @@ class SendHandler:
         Answers(tx.uow).change(answer.id, state="waiting", settled_at=None, reason=None)
         return Replayed(job.id, enqueue_send(tx, answer, job.trace))
 
-    def discarded(self, uow: UnitOfWork, job: Job) -> str | None:
+    def discarded(self, held: HeldLanes, job: StoredJob, now: datetime, ids: Ids) -> str | None:
         """Settle the answer of a job that a person discards. Return a refusal while it may already have been sent."""
-        tx = self._transactions.within(uow).of_owner(job.owner_id)
+        tx = LaneTransaction.of_queue(held, job.owner_id, now, ids)
         answer = Answers(tx.uow).require(answer_id_of(job))
         busy = Attempts(tx.uow).in_flight(answer.lane)
         if busy is not None and busy.answer_id == answer.id:
@@ -173,10 +173,10 @@ class SendHandler:
         return None
 
 
-def _give_up(tx: Transaction, job: Job, answer: Answer) -> None:
+def _give_up(tx: LaneTransaction, job: StoredJob, answer: Answer) -> None:
     parts = Parts(tx.uow).of(answer.id)
     free_pair(tx, answer, parts)
-    endings.set_payload(tx.uow, job.id, dead_letter_payload(answer, parts))
+    endings.set_payload(tx.held, job, dead_letter_payload(answer, parts))
     busy = Attempts(tx.uow).in_flight(answer.lane)
     settlement = Settlement(tx)
     if busy is not None and busy.answer_id == answer.id:
@@ -185,6 +185,6 @@ def _give_up(tx: Transaction, job: Job, answer: Answer) -> None:
         settlement.failed(answer, "unconfirmed", "unconfirmed")
     elif all(part.state == "accepted" for part in parts):
         settlement.accepted(answer)
-        endings.mark_done(tx.uow, job.id)  # The answer has arrived: there is nothing to be done about it.
+        endings.mark_done(tx.held, job)  # The answer has arrived: there is nothing to be done about it.
     else:
         settlement.failed(answer, "refused", "unreachable")

@@ -17,11 +17,11 @@ from recado.conversation.sending.policy import overtaken, sendable_until, why_no
 from recado.conversation.sending.repository import Answers, Attempts, Parts
 from recado.conversation.sending.results import Accounts, change_state, fail, settle
 from recado.conversation.sending.unknown import CALL_LIMIT, PULLS_AFTER, next_poll_at, with_times_reset
-from recado.conversation.transactions import Transaction
+from recado.conversation.transactions import LaneTransaction, Transaction
 from recado.conversation.values import Address
 from recado.core.errors import InvalidInput
-from recado.core.queue.job import Job
-from recado.core.queue.storage import endings, lanes, leases
+from recado.core.queue.job import Claim, StoredJob
+from recado.core.queue.storage import endings, leases
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,20 +65,19 @@ class JobEnded:
 NextStep: TypeAlias = Call | Poll | Wait | JobEnded
 
 
-def next_step(tx: Transaction, job: Job, rules: SendRules) -> NextStep:
+def next_step(tx: LaneTransaction, claim: Claim, rules: SendRules) -> NextStep:
     """Decide what to do next, and store the attempt if that is a call."""
-    lanes.lock_lanes(tx.uow, [job.lane])
-    if not leases.holds(tx.uow, job):
+    if not leases.holds(tx.held, claim):
         return JobEnded()
-    answer = Answers(tx.uow).require(answer_id_of(job))
+    answer = Answers(tx.uow).require(answer_id_of(claim.job))
     if answer.state != "waiting":
-        endings.complete(tx.uow, job, tx.now)
+        endings.complete(tx.held, claim, tx.now)
         return JobEnded()
     parts = Parts(tx.uow).of(answer.id)
     free_pair(tx, answer, parts)
     part = next((part for part in parts if part.state != "accepted"), None)
     if part is None:
-        settle(tx, job, lambda settlement: settlement.accepted(answer))
+        settle(tx, claim, lambda settlement: settlement.accepted(answer))
         return JobEnded()
     tried = Attempts(tx.uow).of_part(part.id)
     last = tried[-1] if tried else None
@@ -90,7 +89,7 @@ def next_step(tx: Transaction, job: Job, rules: SendRules) -> NextStep:
         if due_at > tx.now:
             return Wait(due_at - tx.now, "outcome of a send unknown")
         return Poll(last, _outbound(answer, part, last, rules))
-    return _next_call(tx, job, answer, part, tried, rules)
+    return _next_call(tx, claim, answer, part, tried, rules)
 
 
 def free_pair(tx: Transaction, answer: Answer, parts: Sequence[Part]) -> None:
@@ -102,9 +101,9 @@ def free_pair(tx: Transaction, answer: Answer, parts: Sequence[Part]) -> None:
 
 
 def _next_call(
-    tx: Transaction, job: Job, answer: Answer, part: Part, tried: Sequence[Attempt], rules: SendRules
+    tx: LaneTransaction, claim: Claim, answer: Answer, part: Part, tried: Sequence[Attempt], rules: SendRules
 ) -> NextStep:
-    if _stopped(tx, job, answer, rules):
+    if _stopped(tx, claim, answer, rules):
         return JobEnded()
     paused = rules.accounts.paused_for(tx.uow, answer.address_id, tx.now)
     if paused is not None:
@@ -120,7 +119,7 @@ def _next_call(
         lane=answer.lane,
         number=len(tried) + 1,
         state="sending",
-        worker=job.lease_token,
+        worker=claim.token,
         started_at=tx.now,
         deadline_at=tx.now + CALL_LIMIT,
         pulls=0,
@@ -133,16 +132,16 @@ def _next_call(
     return Call(attempt, _outbound(answer, part, attempt, rules))
 
 
-def _stopped(tx: Transaction, job: Job, answer: Answer, rules: SendRules) -> bool:
+def _stopped(tx: LaneTransaction, claim: Claim, answer: Answer, rules: SendRules) -> bool:
     """Settle an answer that must not be sent. Return whether that was so."""
     end = overtaken(tx, answer, rules.apology_quiet)
     if end is not None:
-        settle(tx, job, end)
+        settle(tx, claim, end)
         return True
     reason = why_not(tx.uow, answer, tx.now)
     if reason is None:
         return False
-    fail(tx, job, answer, "refused" if reason == "unreachable" else "stopped", reason)
+    fail(tx, claim, answer, "refused" if reason == "unreachable" else "stopped", reason)
     return True
 
 
@@ -158,7 +157,7 @@ def _outbound(answer: Answer, part: Part, attempt: Attempt, rules: SendRules) ->
     )
 
 
-def answer_id_of(job: Job) -> UUID:
+def answer_id_of(job: StoredJob) -> UUID:
     """Return the answer that a send job is about."""
     payload = job.payload
     if not isinstance(payload, dict) or not isinstance(payload.get("answer"), str):

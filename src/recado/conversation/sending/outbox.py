@@ -8,7 +8,7 @@ from uuid import UUID
 from recado.conversation.models import Answer, Author, Conversation, Part, Turn
 from recado.conversation.repository import Messages
 from recado.conversation.sending.repository import Answers, Parts
-from recado.conversation.transactions import Transaction
+from recado.conversation.transactions import LaneTransaction
 from recado.core.errors import InvalidInput
 from recado.core.queue.job import NewJob
 from recado.core.queue.storage import enqueue
@@ -36,7 +36,7 @@ def send_lane(lane: str) -> str:
 class Outbox:
     """Writes answers, with the jobs that will send them."""
 
-    def __init__(self, tx: Transaction, split: Split, trace: str | None = None) -> None:
+    def __init__(self, tx: LaneTransaction, split: Split, trace: str | None = None) -> None:
         self._tx = tx
         self._uow = tx.uow
         self._split = split
@@ -80,7 +80,7 @@ class Outbox:
         return answer
 
 
-def enqueue_send(tx: Transaction, answer: Answer, trace: str | None = None) -> UUID:
+def enqueue_send(tx: LaneTransaction, answer: Answer, trace: str | None = None) -> UUID:
     """Store a job that sends what of an answer has not been accepted yet. Return its id."""
     job = NewJob(
         id=tx.ids.new(),
@@ -94,5 +94,5 @@ def enqueue_send(tx: Transaction, answer: Answer, trace: str | None = None) -> U
         turn_id=answer.turn_id,
         trace=trace,
     )
-    enqueue.add(tx.uow, [job])
+    enqueue.add(tx.held, [job])
     return job.id

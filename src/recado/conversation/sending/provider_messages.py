@@ -31,12 +31,13 @@ from recado.conversation.sending.repository import (
     origin_of,
 )
 from recado.conversation.settlement import Settlement
-from recado.conversation.transactions import Transaction
+from recado.conversation.transactions import LaneTransaction, Transaction
 from recado.core.clock import Clock
 from recado.core.database.engine import Database
 from recado.core.database.unit_of_work import UnitOfWork
 from recado.core.ids import Ids, IdSource
 from recado.core.queue.storage import enqueue, lanes
+from recado.core.queue.storage.lanes import HeldLanes
 
 log = structlog.get_logger(__name__)
 
@@ -47,7 +48,7 @@ Advances: TypeAlias = Callable[[str | None, str], bool]
 class ProviderMessages:
     """Ties provider messages to attempts."""
 
-    def __init__(self, tx: Transaction) -> None:
+    def __init__(self, tx: LaneTransaction) -> None:
         self._tx = tx
         self._sent = SentMessages(tx.uow)
 
@@ -88,7 +89,7 @@ class ProviderMessages:
         Parts(uow).change(attempt.part_id, state="waiting")
         if answer.state == "accepted":
             Answers(uow).change(answer.id, state="waiting", settled_at=None)
-            enqueue_send(self._tx, answer)
+            enqueue_send(self._tx.hold_also(answer.lane), answer)  # It may be of another lane.
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,8 +127,8 @@ class _Arrived:
     now: datetime
     first_id: UUID
 
-    def within(self, uow: UnitOfWork, origin: AttemptOrigin) -> Transaction:
-        return Transaction(uow.for_owner(origin.owner_id), self.now, IdSource(self.first_id))
+    def within(self, held: HeldLanes, origin: AttemptOrigin) -> LaneTransaction:
+        return LaneTransaction.of_queue(held, origin.owner_id, self.now, IdSource(self.first_id))
 
 
 class DeliveryReportService:
@@ -149,17 +150,17 @@ class DeliveryReportService:
             origin if origin is not None and origin.account_id in each.report.signers else None
             for each, origin in zip(arrived, origins, strict=True)
         ]
-        lanes.lock_lanes(uow, {send_lane(origin.lane) for origin in heard if origin is not None})
+        held = lanes.hold(uow, {send_lane(origin.lane) for origin in heard if origin is not None})
         recorded: list[Recorded] = []
         for each, known, origin in zip(arrived, origins, heard, strict=True):
             if origin is not None:
-                self._record(each.within(uow, origin), each.report)
+                self._record(each.within(held, origin), each.report)
                 recorded.append(Recorded(known=True))
             else:
                 recorded.append(_UNKNOWN if known is None else _FOREIGN)
         return recorded
 
-    def _record(self, tx: Transaction, report: DeliveryReport) -> None:
+    def _record(self, tx: LaneTransaction, report: DeliveryReport) -> None:
         attempt = Attempts(tx.uow).require(report.attempt_id)
         add_delivery_event(tx.uow, tx.ids.new(), attempt, report.sid, report.status, report.error_code, tx.now)
         ProviderMessages(tx).bind(attempt, report.sid, found_by="callback")
@@ -176,10 +177,10 @@ class DeliveryReportService:
             sent.set_status(attempt.account_id, report.sid, report.status, report.error_code, tx.now)
 
 
-def _resume(tx: Transaction, attempt: Attempt) -> None:
+def _resume(tx: LaneTransaction, attempt: Attempt) -> None:
     """Make the send job due that waited for this news; settle an answer that was given up meanwhile after all."""
     answer = Answers(tx.uow).require(attempt.answer_id)
     if answer.state == "waiting":
-        enqueue.make_due_now(tx.uow, send_lane(answer.lane), tx.now)
+        enqueue.make_due_now(tx.held, send_lane(answer.lane), tx.now)
     elif answer.state == "unconfirmed" and all(part.state == "accepted" for part in Parts(tx.uow).of(answer.id)):
         Settlement(tx).accepted(answer)

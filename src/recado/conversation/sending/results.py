@@ -18,11 +18,11 @@ from recado.conversation.sending.policy import sendable_until
 from recado.conversation.sending.provider_messages import ProviderMessages
 from recado.conversation.sending.repository import Answers, Attempts, Parts
 from recado.conversation.settlement import Settlement
-from recado.conversation.transactions import Transaction
+from recado.conversation.transactions import LaneTransaction, Transaction
 from recado.core.database.types import JsonValue
 from recado.core.database.unit_of_work import UnitOfWork
-from recado.core.queue.job import Job
-from recado.core.queue.storage import endings, lanes
+from recado.core.queue.job import Claim
+from recado.core.queue.storage import endings
 
 log = structlog.get_logger(__name__)
 
@@ -43,28 +43,27 @@ class Accounts(Protocol):
 
 
 def record(
-    tx: Transaction, job: Job, attempt: Attempt, result: SendResult, pause: timedelta, accounts: Accounts
+    tx: LaneTransaction, claim: Claim, attempt: Attempt, result: SendResult, pause: timedelta, accounts: Accounts
 ) -> bool:
     """Store the result of a create call. Return whether it settled the answer. `pause` is the wait before a retry."""
-    lanes.lock_lanes(tx.uow, [job.lane])
     current = Attempts(tx.uow).require(attempt.id)
     match result:
         case Sent(_, sid):
             ProviderMessages(tx).bind(current, sid.value, found_by="create")
-            return settle_if_complete(tx, job, current)
+            return settle_if_complete(tx, claim, current)
         case _ if current.state != "sending":
             return False  # A callback was faster, or another worker reconciles it by now: what that finds wins.
         case Refused() as refused:
-            return _refused(tx, job, current, refused, accounts)
+            return _refused(tx, claim, current, refused, accounts)
         case NotProcessed() as not_processed:
-            _not_processed(tx, job, current, not_processed, pause, accounts)
+            _not_processed(tx, claim, current, not_processed, pause, accounts)
         case Unknown(code, detail):
             log.warning("send.unknown", attempt=str(attempt.id), code=code)
             change_state(tx, current, "unknown", code=code, detail=detail)
     return False
 
 
-def _refused(tx: Transaction, job: Job, attempt: Attempt, refused: Refused, accounts: Accounts) -> bool:
+def _refused(tx: LaneTransaction, claim: Claim, attempt: Attempt, refused: Refused, accounts: Accounts) -> bool:
     log.warning("send.refused", attempt=str(attempt.id), code=refused.code, reason=refused.reason)
     change_state(tx, attempt, "refused", code=refused.code, detail=refused.detail)
     answer = Answers(tx.uow).require(attempt.answer_id)
@@ -74,16 +73,16 @@ def _refused(tx: Transaction, job: Job, attempt: Attempt, refused: Refused, acco
         accounts.pause(tx.uow, attempt.account_id, tx.now, ACCOUNT_PAUSE, refused.code)
     if Parts(tx.uow).require(attempt.part_id).state == "accepted":
         # An earlier attempt that was taken for lost turned out to have arrived while this one was under way.
-        return settle_if_complete(tx, job, attempt)
-    if not fail(tx, job, answer, "refused", refused.reason, refused.code):
+        return settle_if_complete(tx, claim, attempt)
+    if not fail(tx, claim, answer, "refused", refused.reason, refused.code):
         return False
     Parts(tx.uow).change(attempt.part_id, state="refused")
     return True
 
 
 def _not_processed(
-    tx: Transaction,
-    job: Job,
+    tx: LaneTransaction,
+    claim: Claim,
     attempt: Attempt,
     not_processed: NotProcessed,
     pause: timedelta,
@@ -97,7 +96,7 @@ def _not_processed(
         accounts.pause(tx.uow, attempt.account_id, tx.now, pause, not_processed.code)
     left = sendable_until(tx.uow, Answers(tx.uow).require(attempt.answer_id)) - tx.now
     pause = min(pause, max(left, timedelta()))
-    endings.requeue(tx.uow, job, tx.now, pause, error=f"{not_processed.code}: trying again")
+    endings.requeue(tx.held, claim, tx.now, pause, error=f"{not_processed.code}: trying again")
 
 
 def change_state(
@@ -114,24 +113,24 @@ def change_state(
 # --- The end of the job -----------------------------------------------------------------------------------------------
 
 
-def settle_if_complete(tx: Transaction, job: Job, attempt: Attempt) -> bool:
+def settle_if_complete(tx: LaneTransaction, claim: Claim, attempt: Attempt) -> bool:
     """End the job with its answer as accepted, if every part has been accepted."""
     answer = Answers(tx.uow).require(attempt.answer_id)
     if answer.state != "waiting" or any(part.state != "accepted" for part in Parts(tx.uow).of(answer.id)):
         return False
-    return settle(tx, job, lambda settlement: settlement.accepted(answer))
+    return settle(tx, claim, lambda settlement: settlement.accepted(answer))
 
 
-def settle(tx: Transaction, job: Job, end: Callable[[Settlement], None]) -> bool:
+def settle(tx: LaneTransaction, claim: Claim, end: Callable[[Settlement], None]) -> bool:
     """End the job and settle its answer. Return False, with nothing changed, when the lease was lost."""
-    if not endings.complete(tx.uow, job, tx.now):
+    if not endings.complete(tx.held, claim, tx.now):
         return False
     end(Settlement(tx))
     return True
 
 
 def fail(
-    tx: Transaction, job: Job, answer: Answer, state: AnswerState, reason: Suppression, code: str | None = None
+    tx: LaneTransaction, claim: Claim, answer: Answer, state: AnswerState, reason: Suppression, code: str | None = None
 ) -> bool:
     """End the job with its answer as failed. Return False, with nothing changed, when the lease was lost.
 
@@ -140,11 +139,11 @@ def fail(
     parts = Parts(tx.uow).of(answer.id)
     accepted = numbers_accepted(parts)
     if reason not in ("unreachable", "unconfirmed") and not accepted:
-        return settle(tx, job, lambda settlement: settlement.failed(answer, state, reason, code))
+        return settle(tx, claim, lambda settlement: settlement.failed(answer, state, reason, code))
     why = f"{reason} ({code})" if code else reason
-    if not endings.dead_letter(tx.uow, job, tx.now, f"{why}: {len(accepted)} of {len(parts)} parts sent"):
+    if not endings.dead_letter(tx.held, claim, tx.now, f"{why}: {len(accepted)} of {len(parts)} parts sent"):
         return False
-    endings.set_payload(tx.uow, job.id, dead_letter_payload(answer, parts))
+    endings.set_payload(tx.held, claim.job, dead_letter_payload(answer, parts))
     Settlement(tx).failed(answer, state, reason, code)
     return True
 

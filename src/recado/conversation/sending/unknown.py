@@ -18,9 +18,9 @@ from recado.conversation.sending.provider_messages import ProviderMessages
 from recado.conversation.sending.repository import Answers, Attempts, Parts
 from recado.conversation.sending.results import change_state, fail, settle_if_complete
 from recado.conversation.sending.splitting import normalised
-from recado.conversation.transactions import Transaction
-from recado.core.queue.job import Job
-from recado.core.queue.storage import lanes, leases
+from recado.conversation.transactions import LaneTransaction, Transaction
+from recado.core.queue.job import Claim
+from recado.core.queue.storage import leases
 from recado.core.queue.storage.claiming import LEEWAY
 from recado.identity.repository import owner_in
 
@@ -80,16 +80,17 @@ def with_times_reset(tx: Transaction, attempt: Attempt) -> Attempt:
     return reset
 
 
-def record_poll(tx: Transaction, job: Job, attempt: Attempt, pull: Pull, text: str, polled_at: datetime) -> None:
+def record_poll(
+    tx: LaneTransaction, claim: Claim, attempt: Attempt, pull: Pull, text: str, polled_at: datetime
+) -> None:
     """Bind what was found; otherwise count the poll, and decide when there were enough of them."""
-    lanes.lock_lanes(tx.uow, [job.lane])
     attempt = Attempts(tx.uow).require(attempt.id)
-    if attempt.state != "unknown" or not leases.holds(tx.uow, job):
+    if attempt.state != "unknown" or not leases.holds(tx.held, claim):
         return
     found = _ours(tx, attempt, pull, text)
     if found is not None:
         ProviderMessages(tx).bind(attempt, found.sid.value, found_by="list", status=found.status)
-        settle_if_complete(tx, job, attempt)
+        settle_if_complete(tx, claim, attempt)
         return
     if Parts(tx.uow).require(attempt.part_id).state == "accepted":
         return  # An earlier attempt has turned up during the poll; the next step frees the pair.
@@ -97,13 +98,13 @@ def record_poll(tx: Transaction, job: Job, attempt: Attempt, pull: Pull, text: s
     Attempts(tx.uow).change(attempt.id, pulls=attempt.pulls, last_pull_at=polled_at)
     if pull.complete and attempt.pulls >= ABSENT_PULLS and polled_at >= attempt.deadline_at + ABSENT_AFTER:
         change_state(tx, attempt, "absent")
-        _resend_or_give_up(tx, job, attempt, resends=1)
+        _resend_or_give_up(tx, claim, attempt, resends=1)
     elif not pull.complete and polled_at >= attempt.deadline_at + CLEAR_WITHIN:
         change_state(tx, attempt, "unconfirmed")
-        _resend_or_give_up(tx, job, attempt, resends=0)
+        _resend_or_give_up(tx, claim, attempt, resends=0)
 
 
-def _ours(tx: Transaction, attempt: Attempt, pull: Pull, text: str) -> ListedMessage | None:
+def _ours(tx: LaneTransaction, attempt: Attempt, pull: Pull, text: str) -> ListedMessage | None:
     """Return the oldest listed message with the attempt's text that belongs to no attempt yet."""
     messages = ProviderMessages(tx)
     ours = [
@@ -114,7 +115,7 @@ def _ours(tx: Transaction, attempt: Attempt, pull: Pull, text: str) -> ListedMes
     return min(ours, key=lambda listed: (listed.created_at, listed.sid.value)) if ours else None
 
 
-def _resend_or_give_up(tx: Transaction, job: Job, attempt: Attempt, *, resends: int) -> None:
+def _resend_or_give_up(tx: LaneTransaction, claim: Claim, attempt: Attempt, *, resends: int) -> None:
     """Leave the part to be sent again, if that was not done too often. `prefer_delivery` allows one resend more."""
     lost = [tried for tried in Attempts(tx.uow).of_part(attempt.part_id) if tried.state in ("absent", "unconfirmed")]
     if owner_in(tx.uow, attempt.owner_id).send_policy == "prefer_delivery":
@@ -123,4 +124,4 @@ def _resend_or_give_up(tx: Transaction, job: Job, attempt: Attempt, *, resends: 
         return
     Attempts(tx.uow).change(attempt.id, state="unconfirmed")
     Parts(tx.uow).change(attempt.part_id, state="unconfirmed")
-    fail(tx, job, Answers(tx.uow).require(attempt.answer_id), "unconfirmed", "unconfirmed", attempt.code)
+    fail(tx, claim, Answers(tx.uow).require(attempt.answer_id), "unconfirmed", "unconfirmed", attempt.code)

@@ -22,8 +22,8 @@ from recado.conversation.lifecycle import Lifecycle
 from recado.conversation.models import Conversation, ConversationStatus
 from recado.conversation.replying.replays import WINDOW
 from recado.conversation.repository import Contacts, Conversations, Messages
-from recado.conversation.sending.outbox import Outbox, Split, send_lane
-from recado.conversation.transactions import Transaction, Transactions
+from recado.conversation.sending.outbox import Outbox, Split
+from recado.conversation.transactions import LaneTransaction, Transaction, Transactions
 from recado.conversation.upkeep.repository import (
     IdleCandidate,
     Position,
@@ -35,7 +35,6 @@ from recado.core.clock import Clock
 from recado.core.database.engine import Database
 from recado.core.errors import Busy, StorageUnavailable
 from recado.core.ids import Ids
-from recado.core.queue.storage import lanes
 from recado.core.queue.storage.claiming import LEEWAY
 from recado.identity.repository import owner_in
 
@@ -49,7 +48,7 @@ RUN_LIMIT: Final = timedelta(minutes=3)
 
 _FIRST: Final[Position] = (datetime(1970, 1, 1, tzinfo=UTC), UUID(int=0))
 
-_Change: TypeAlias = Callable[[Transaction, Conversation], bool]
+_Change: TypeAlias = Callable[[LaneTransaction, Conversation], bool]
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +120,7 @@ class IdleExpiry:
                 log.error("conversation.expiry_failed", conversation=str(found.id), error=repr(result))
         return sum(result is True for result in results)
 
-    def _make_idle(self, tx: Transaction, conversation: Conversation) -> bool:
+    def _make_idle(self, tx: LaneTransaction, conversation: Conversation) -> bool:
         if conversation.status != "open":
             return False
         nudge = self._nudge_for(tx, conversation)
@@ -129,7 +128,7 @@ class IdleExpiry:
         Lifecycle(tx).mark_idle(conversation, answer)
         return True
 
-    def _close(self, tx: Transaction, conversation: Conversation) -> bool:
+    def _close(self, tx: LaneTransaction, conversation: Conversation) -> bool:
         Lifecycle(tx).close(conversation, "system", "expired")
         return True
 
@@ -148,7 +147,7 @@ class IdleExpiry:
 
 def _change_if_idle(tx: Transaction, found: IdleCandidate, since: datetime, change: _Change) -> bool:
     """Change a conversation if nobody speaks in it even now that its lane is locked."""
-    lanes.lock_lanes(tx.uow, [send_lane(found.lane)])
+    held = tx.hold(found.lane)
     conversations = Conversations(tx.uow)
     conversation = conversations.require(found.id)
     if conversation.status == "closed" or conversation.held_by != "agent":
@@ -156,4 +155,4 @@ def _change_if_idle(tx: Transaction, found: IdleCandidate, since: datetime, chan
     until = tx.now + LEEWAY  # Activity after this is of a clock that has been set back since.
     if conversations.activity_of(conversation, until) > since or conversations.is_live(conversation):
         return False
-    return change(tx, conversation)
+    return change(held, conversation)

@@ -105,9 +105,10 @@ class Rescue:
     def _give_up(self, tx: Transaction, turn_id: UUID) -> bool:
         """Make the job dead and fence its lease in one transaction with the apology."""
         job_id = job_of_turn(tx.uow, turn_id)
-        job = inspection.find_held(tx.uow, job_id) if job_id else None
-        if job is None or job.name != REPLY or job.status not in UNFINISHED:
+        found = inspection.hold_job(tx.uow, job_id) if job_id else None
+        if found is None or found[1].name != REPLY or found[1].status not in UNFINISHED:
             return False
+        held, job = found
         tx = tx.of_owner(job.owner_id)
         turn = Turns(tx.uow).require(turn_id)
         if turn.settled_at is not None or turn.deadline_at >= tx.now:
@@ -117,9 +118,9 @@ class Rescue:
         not_begun = job.status == "waiting" and job.attempts == 0 and (turn.replay_of is not None or turn.resumes)
         if job.isolated or not_begun:
             return False
-        endings.force_dead(tx.uow, job, tx.now, NO_ANSWER_IN_TIME)
+        endings.force_dead(held, job, tx.now, NO_ANSWER_IN_TIME)
         if Answers(tx.uow).of_turn(turn.id) is None:
-            apologise(tx, job, turn, Messages(tx.uow).of_turn(turn.id), self._split)
+            apologise(tx.holding(held), job, turn, Messages(tx.uow).of_turn(turn.id), self._split)
         return True
 
     # --- What lost its job --------------------------------------------------------------------------------------------
@@ -128,13 +129,16 @@ class Rescue:
         """Return how many lanes and how many answers got a new job."""
         tx.uow.allow_long_statements()
         lanes = lanes_without_job(tx.uow, before)
-        enqueue.add(tx.uow, [self._reply_job(tx, lost) for lost in lanes])
-        turns = turns_without_job(tx.uow, before)
-        enqueue.add(tx.uow, [self._reply_job(tx, lost) for lost in turns])
-        answers = answers_without_job(tx.uow, before)
-        for lost in answers:
-            mine = tx.of_owner(lost.owner_id)
-            enqueue_send(mine, Answers(mine.uow).require(lost.id))
+        jobless = {lost.lane for lost in lanes}
+        # One job for a lane: a turn of the same lane is found by the next run.
+        turns = [lost for lost in turns_without_job(tx.uow, before) if lost.lane not in jobless]
+        answers = [
+            Answers(tx.of_owner(lost.owner_id).uow).require(lost.id) for lost in answers_without_job(tx.uow, before)
+        ]
+        held = tx.hold(*jobless, *(lost.lane for lost in turns), *(answer.lane for answer in answers))
+        enqueue.add(held.held, [self._reply_job(tx, lost) for lost in (*lanes, *turns)])
+        for answer in answers:
+            enqueue_send(held.of_owner(answer.owner_id), answer)
         return len(lanes) + len(turns), len(answers)
 
     def _reply_job(self, tx: Transaction, lost: LaneWithoutJob) -> NewJob:

@@ -36,7 +36,7 @@ _Executed: TypeAlias = tuple[int, list[Row]]
 class UnitOfWork:
     """One function's share of a transaction; `owner` is the tenant whose rows owner-scoped repositories reach."""
 
-    __slots__ = ("_connection", "_dialect", "_driver", "_hooks", "_meters", "_notifies", "owner")
+    __slots__ = ("_connection", "_dialect", "_done", "_driver", "_hooks", "_meters", "_notifies", "owner")
 
     def __init__(self, connection: Connection, owner: UUID | None = None, meters: Meters | None = None) -> None:
         self._connection = connection
@@ -44,6 +44,7 @@ class UnitOfWork:
         self._driver = driver_of(connection)
         self._hooks: list[Callable[[], None]] = []
         self._notifies: list[bool] = []
+        self._done: set[str] = set()
         self._meters = meters
         self.owner = owner
 
@@ -55,7 +56,7 @@ class UnitOfWork:
         if self.owner not in {None, owner}:
             raise RuntimeError("a unit of work of one owner was about to be another's")
         narrowed = UnitOfWork(self._connection, owner, self._meters)
-        narrowed._hooks, narrowed._notifies = self._hooks, self._notifies
+        narrowed._hooks, narrowed._notifies, narrowed._done = self._hooks, self._notifies, self._done
         return narrowed
 
     def rows(self, prepared: Prepared, **values: object) -> list[Row]:
@@ -137,6 +138,12 @@ class UnitOfWork:
     def dialect(self) -> str:
         """`sqlite` or `postgresql`, for the few statements that differ by more than their text."""
         return self._dialect
+
+    def once(self, what: str) -> None:
+        """Raise `RuntimeError` when this is called again with the same text in one transaction."""
+        if what in self._done:
+            raise RuntimeError(f"a transaction {what} twice; this is a fault of Recado")
+        self._done.add(what)
 
     def lock_by_name(self, name: str) -> None:
         """Lock a name until the transaction ends. SQLite has one writer anyway."""

@@ -19,9 +19,10 @@ from recado.core.database.unit_of_work import UnitOfWork
 from recado.core.errors import NotFound
 from recado.core.ids import SYSTEM_OWNER, Ids
 from recado.core.queue import schedules
-from recado.core.queue.job import Done, Job, JobResult, NewJob, Replayed, ReplayRefused
+from recado.core.queue.job import Claim, Done, JobResult, NewJob, Replayed, ReplayRefused, StoredJob
 from recado.core.queue.schedules import Schedule, When
-from recado.core.queue.storage import enqueue
+from recado.core.queue.storage import enqueue, lanes
+from recado.core.queue.storage.lanes import HeldLanes
 from recado.core.queue.storage.tables import cron_slots
 
 CRON_PRIORITY = 9
@@ -113,7 +114,8 @@ class Cron:
         wanted = [slot for slot in due if _is_later(slot, last, now)]
         rows = [{"name": slot.schedule.name, "slot": slot.begins} for slot in wanted]
         new = {name for (name,) in uow.rows_of_many(_INSERT, rows)}
-        enqueue.add(uow, [self._job(slot.schedule.name, now) for slot in wanted if slot.schedule.name in new])
+        jobs = [self._job(slot.schedule.name, now) for slot in wanted if slot.schedule.name in new]
+        enqueue.add(lanes.hold_for(uow, jobs), jobs)
         return len(new)
 
     def _job(self, name: str, now: datetime) -> NewJob:
@@ -138,7 +140,7 @@ class Cron:
         """Make a job of a schedule now, whatever its slots; raises `NotFound`. The job's id."""
         self._require(name)
         job = self._job(name, self._clock.now())
-        await self._database.write(lambda uow: enqueue.add(uow, [job]), owner=None)
+        await self._database.write(lambda uow: enqueue.add(lanes.hold_for(uow, [job]), [job]), owner=None)
         return job.id
 
     async def set(self, name: str, *, when: When | None = None, enabled: bool | None = None) -> ScheduleListing:
@@ -200,17 +202,25 @@ class Sweep:
         self.name = name
         self._work = work
 
-    async def run(self, job: Job) -> JobResult:  # noqa: ARG002 - a round has no payload
+    async def run(self, claim: Claim) -> JobResult:  # noqa: ARG002 - a round has no payload
         await self._work()
         return Done()
 
-    def exhausted(self, uow: UnitOfWork, job: Job, error: str) -> None:
+    def exhausted(self, held: HeldLanes, job: StoredJob, error: str, now: datetime, ids: Ids) -> None:
         """The next slot is the retry."""
 
-    def replay(self, uow: UnitOfWork, job: Job, *, force: bool) -> Replayed | ReplayRefused:  # noqa: ARG002
+    def replay(
+        self,
+        held: HeldLanes,  # noqa: ARG002
+        job: StoredJob,
+        *,
+        force: bool,  # noqa: ARG002
+        now: datetime,  # noqa: ARG002
+        ids: Ids,  # noqa: ARG002
+    ) -> Replayed | ReplayRefused:
         return ReplayRefused(job.id, "it comes round again by itself")
 
-    def discarded(self, uow: UnitOfWork, job: Job) -> str | None:  # noqa: ARG002
+    def discarded(self, held: HeldLanes, job: StoredJob, now: datetime, ids: Ids) -> str | None:  # noqa: ARG002
         return None
 
 

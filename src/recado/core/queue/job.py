@@ -5,13 +5,14 @@ The row in `message_queue` is the job; everything a broker carries is a bell. Pa
 
 import asyncio
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Literal, Protocol, TypeAlias
 from uuid import UUID
 
 from recado.core.database.types import JsonValue
-from recado.core.database.unit_of_work import UnitOfWork
+from recado.core.ids import Ids
+from recado.core.queue.storage.lanes import HeldLanes
 
 Status: TypeAlias = Literal["collecting", "waiting", "running", "done", "dead", "discarded"]
 
@@ -24,14 +25,14 @@ ISOLATED_AT_ONCE = 4
 
 @dataclass(frozen=True, slots=True)
 class NewJob:
-    """A job to be stored. Without a lane it waits for nobody; with one, it runs after the older jobs of its lane."""
+    """A job to be stored. It runs after the older jobs of its lane; without a lane it gets one of its own."""
 
     id: UUID
     name: str
     owner_id: UUID
     created_at: datetime
     due_at: datetime
-    lane: str | None = None
+    lane: str = ""
     message_sid: str | None = None
     payload: Mapping[str, JsonValue] = field(default_factory=dict)
     priority: int = 5
@@ -41,13 +42,17 @@ class NewJob:
     collecting: bool = False
     trace: str | None = None
 
+    def __post_init__(self) -> None:
+        if not self.lane:
+            object.__setattr__(self, "lane", f"job:{self.id.hex}")
 
-@dataclass(slots=True, eq=False)
-class Job:
-    """A claimed job. `attempts` counts failures a worker reported, `crashes` leases that ran out before this claim.
 
-    `newer_message` is set when a newer job of the same lane has come, `lost` when another worker holds the lease now.
-    `leased_until` is the lease's end as far as this process has been told.
+@dataclass(frozen=True, slots=True)
+class StoredJob:
+    """A row of `message_queue` as it was read.
+
+    `attempts` counts failed runs, `crashes` leases that ran out, `crashes_alone` deaths of a process that ran only
+    this job.
     """
 
     id: UUID
@@ -63,21 +68,13 @@ class Job:
     crashes_alone: int
     created_at: datetime
     due_at: datetime
-    lease_token: UUID
-    leased_until: datetime
-    status: Status = "running"
+    status: Status
     last_error: str | None = None
     trace: str | None = None
-    newer_message: asyncio.Event = field(default_factory=asyncio.Event)
-    lost: asyncio.Event = field(default_factory=asyncio.Event)
-
-    def may_be_lost(self, now: datetime) -> bool:
-        """Whether somebody else may have it by now: so it is when this process stood still, before it hears of it."""
-        return self.lost.is_set() or now >= self.leased_until
 
     @property
     def isolated(self) -> bool:
-        """A lease of it ran out before: it may have killed its worker, so it runs in a process of its own."""
+        """Whether it runs in a process of its own, because a lease of it has ended before its run did."""
         return self.crashes > 0
 
     @property
@@ -90,6 +87,81 @@ class Job:
         if self.crashes >= MAX_CRASHES:
             return f"its lease ran out {self.crashes} times"
         return None
+
+
+@dataclass(slots=True, eq=False)
+class _LeaseState:
+    """What this process knows of a lease; shared by all views of one claim."""
+
+    until: datetime
+    lost: asyncio.Event = field(default_factory=asyncio.Event)
+    newer_message: asyncio.Event = field(default_factory=asyncio.Event)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Claim:
+    """A job that this process has leased under `token`.
+
+    The worker and its heartbeat report to it what happens to the lease meanwhile; the handler that runs it reads that.
+    """
+
+    job: StoredJob
+    token: UUID
+    _lease: _LeaseState
+
+    @classmethod
+    def of(cls, job: StoredJob, token: UUID, leased_until: datetime) -> "Claim":
+        """Return the claim of a job that was just leased until a moment."""
+        return cls(job, token, _LeaseState(leased_until))
+
+    def with_trace(self, trace: str | None) -> "Claim":
+        """Return a view of the same claim whose job carries another trace."""
+        return replace(self, job=replace(self.job, trace=trace))
+
+    # --- Reported by the worker and its heartbeat ---------------------------------------------------------------------
+
+    def extend(self, until: datetime) -> None:
+        """The lease was extended."""
+        self._lease.until = until
+
+    def lose(self) -> None:
+        """Another worker holds the job now, or it has ended."""
+        self._lease.lost.set()
+
+    def notify_newer_message(self) -> None:
+        """A newer job of the same lane has come."""
+        self._lease.newer_message.set()
+
+    # --- Read by handlers ---------------------------------------------------------------------------------------------
+
+    @property
+    def leased_until(self) -> datetime:
+        """The end of the lease as far as this process has been told."""
+        return self._lease.until
+
+    @property
+    def is_lost(self) -> bool:
+        return self._lease.lost.is_set()
+
+    @property
+    def has_newer_message(self) -> bool:
+        return self._lease.newer_message.is_set()
+
+    async def until_lost(self) -> None:
+        """Return when the lease is lost."""
+        await self._lease.lost.wait()
+
+    async def until_newer_message(self) -> None:
+        """Return when a newer job of the same lane has come."""
+        await self._lease.newer_message.wait()
+
+    def newer_message_joined(self) -> None:
+        """The newer job's messages are part of this run now; wait for the next one."""
+        self._lease.newer_message.clear()
+
+    def may_be_lost(self, now: datetime) -> bool:
+        """Return whether another worker may hold the job by now: also true after this process stood still."""
+        return self.is_lost or now >= self.leased_until
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +212,11 @@ class ReplayRefused:
 
 
 class Handler(Protocol):
-    """Runs the jobs of one name. It may be run twice for one job: its own rows decide what is still to be done."""
+    """Runs the jobs of one name. It may be run twice for one job: its own rows decide what is still to be done.
+
+    The methods besides `run` are called inside a unit of work that holds the job's lane. Time and ids are handed in:
+    a unit of work may run twice, and then makes the same ids.
+    """
 
     @property
     def name(self) -> str: ...
@@ -150,16 +226,18 @@ class Handler(Protocol):
         """The longest one run may take; five seconds later its lease is allowed to end."""
         ...
 
-    async def run(self, job: Job) -> JobResult: ...
+    async def run(self, claim: Claim) -> JobResult: ...
 
-    def exhausted(self, uow: UnitOfWork, job: Job, error: str) -> None:
-        """Settle a job that is given up, in the transaction that buries it."""
+    def exhausted(self, held: HeldLanes, job: StoredJob, error: str, now: datetime, ids: Ids) -> None:
+        """Settle a job that is given up, in the transaction that makes it a dead letter."""
         ...
 
-    def replay(self, uow: UnitOfWork, job: Job, *, force: bool) -> Replayed | ReplayRefused:
+    def replay(
+        self, held: HeldLanes, job: StoredJob, *, force: bool, now: datetime, ids: Ids
+    ) -> Replayed | ReplayRefused:
         """Start a dead letter again, as a new job."""
         ...
 
-    def discarded(self, uow: UnitOfWork, job: Job) -> str | None:
+    def discarded(self, held: HeldLanes, job: StoredJob, now: datetime, ids: Ids) -> str | None:
         """Settle what a person discards before it ran; a text refuses, and says why."""
         ...

@@ -17,21 +17,23 @@ from recado.core.clock import Clock
 from recado.core.database.engine import Database
 from recado.core.database.unit_of_work import UnitOfWork
 from recado.core.errors import Busy, Conflict, DomainError, NotFound, StorageUnavailable
-from recado.core.ids import Chance, Ids, jittered
+from recado.core.ids import Chance, Ids, IdSource, jittered
 from recado.core.queue.job import (
+    Claim,
     Discard,
     Done,
     Handler,
-    Job,
     JobResult,
     LeaseLost,
     NewJob,
     Replayed,
     ReplayRefused,
     RetryIn,
+    StoredJob,
 )
 from recado.core.queue.storage import clock_changes, dispatched, endings, enqueue, inspection, lanes, leases, tables
-from recado.core.queue.storage.claiming import LEEWAY, OwnerWalk, heads
+from recado.core.queue.storage.claiming import LEEWAY, OwnerWalk, hold_heads
+from recado.core.queue.storage.lanes import HeldLanes
 
 log = structlog.get_logger(__name__)
 
@@ -55,9 +57,12 @@ class Finished:
 
 @dataclass(frozen=True, slots=True)
 class _Ending:
-    job: Job
+    """How a claim ends, with the time and the first of the ids that a unit of work may use for it."""
+
+    claim: Claim
     result: JobResult
     now: datetime
+    first_id: UUID
 
 
 class BatchLeaseLost(Exception):
@@ -110,65 +115,75 @@ class QueueService:
         """Store jobs by themselves; whoever has something to store beside them uses `enqueue.add` in its own unit."""
         await self._enqueue(jobs)
 
-    async def claim(self, limit: int, *, max_isolated: int) -> list[Job]:
-        """Take up to `limit` due jobs, at most `suspects` of them suspects. Used-up ones are settled, not returned."""
+    async def claim(self, limit: int, *, max_isolated: int) -> list[Claim]:
+        """Lease up to `limit` due jobs, at most `max_isolated` of them isolated. Used-up jobs are settled instead."""
         now, token = self._clock.now(), self._ids.new()
 
-        def take(uow: UnitOfWork) -> list[Job]:
-            return leases.lease(uow, heads(uow, now, limit, max_isolated, self._walk), token, now, now + self.lease)
+        def take(uow: UnitOfWork) -> list[Claim]:
+            held, heads = hold_heads(uow, now, limit, max_isolated, self._walk)
+            return leases.lease(held, heads, token, now, now + self.lease)
 
-        jobs = await self._database.write(take, owner=None, urgent=True)
-        for job in jobs:
-            if why := job.give_up_reason:
-                await self._give_up_safely(job, why)
-        return [job for job in jobs if not job.give_up_reason]
+        claims = await self._database.write(take, owner=None, urgent=True)
+        for claim in claims:
+            if why := claim.job.give_up_reason:
+                await self._give_up_safely(claim, why)
+        return [claim for claim in claims if not claim.job.give_up_reason]
 
-    async def _give_up_safely(self, job: Job, why: str) -> None:
-        """Settle a used-up job, but let nothing that is wrong with one job stop the line for all."""
+    async def _give_up_safely(self, claim: Claim, why: str) -> None:
+        """Settle a used-up job, but let nothing that is wrong with one job stop the queue for all."""
+        job = claim.job
         try:
-            await self.give_up(job, why)
+            await self.give_up(claim, why)
         except (Busy, StorageUnavailable) as error:  # Its lease ends, and the next claim tries again.
             log.warning("queue.give_up_failed", job=str(job.id), error=str(error))
         except Exception:
-            # A dead letter without its settlement is found by `recado verify`; a stopped line is found by customers.
+            # A dead letter without its settlement is found by `recado verify`; a stopped queue is found by customers.
             log.exception("queue.give_up_failed", job=str(job.id))
             now = self._clock.now()
             with contextlib.suppress(Busy, StorageUnavailable):
-                await self._database.write(lambda uow: endings.dead_letter(uow, job, now, why), owner=None, urgent=True)
+                await self._database.write(
+                    lambda uow: endings.dead_letter(lanes.hold(uow, [job.lane]), claim, now, why),
+                    owner=None,
+                    urgent=True,
+                )
 
-    async def find_claimed(self, job_id: UUID, token: UUID) -> Job | None:
-        """The job that another process of ours has claimed for this one (a suspect's own process)."""
-        job = await self._database.read(lambda uow: inspection.find(uow, job_id), owner=None)
-        return job if job is not None and job.status == "running" and job.lease_token == token else None
+    async def find_claimed(self, job_id: UUID, token: UUID) -> Claim | None:
+        """Return the claim that another process of ours has made for this one (which runs one job isolated)."""
+        return await self._database.read(lambda uow: leases.find_claim(uow, job_id, token), owner=None)
 
-    async def finish(self, job: Job, result: JobResult) -> Finished | LeaseLost:
+    async def finish(self, claim: Claim, result: JobResult) -> Finished | LeaseLost:
         """Store how a job ended. A failure that was its last one settles it for good, in the same transaction."""
-        return await self._finish(_Ending(job, result, self._clock.now()))
+        return await self._finish(_Ending(claim, result, self._clock.now(), self._ids.new()))
 
-    async def give_up(self, job: Job, error: str) -> bool:
-        """Bury a held job and settle what it was about."""
-        now = self._clock.now()
-        return await self._database.write(lambda uow: self._dead_letter(uow, job, now, error), owner=None, urgent=True)
+    async def give_up(self, claim: Claim, error: str) -> bool:
+        """Make a dead letter of a claimed job and settle what it was about. Return False when the lease is lost."""
+        now, first_id = self._clock.now(), self._ids.new()
 
-    async def give_back(self, job: Job, *, after: timedelta = timedelta(), why: str | None = None) -> None:
-        """Return a held job unharmed: a graceful stop burns no attempt."""
-        now = self._clock.now()
+        def make_dead(uow: UnitOfWork) -> bool:
+            return self._dead_letter(lanes.hold(uow, [claim.job.lane]), claim, error, now, IdSource(first_id))
+
+        return await self._database.write(make_dead, owner=None, urgent=True)
+
+    async def give_back(self, claim: Claim, *, after: timedelta = timedelta(), why: str | None = None) -> None:
+        """Return a claimed job unharmed: a graceful stop burns no attempt."""
+        now, lane = self._clock.now(), claim.job.lane
         await self._database.write(
-            lambda uow: endings.requeue(uow, job, now, after, error=why), owner=None, urgent=True
+            lambda uow: endings.requeue(lanes.hold(uow, [lane]), claim, now, after, error=why), owner=None, urgent=True
         )
 
-    async def record_isolated_crash(self, job: Job, how: str) -> None:
-        """A suspect killed the process that ran nothing else: that counts against it."""
-        now, crashes = self._clock.now(), job.crashes_alone + 1
+    async def record_isolated_crash(self, claim: Claim, how: str) -> None:
+        """Count the death of a process that ran nothing but this job; the last one makes it a dead letter."""
+        job, now, first_id = claim.job, self._clock.now(), self._ids.new()
+        crashes = job.crashes_alone + 1
         delay = self._backoff.after(job.crashes_alone, self._chance)
 
         def record(uow: UnitOfWork) -> None:
+            held = lanes.hold(uow, [job.lane])
             if crashes >= job.max_attempts:
-                self._dead_letter(
-                    uow, job, now, f"it killed its own process {crashes} times ({how})", crashes_alone=crashes
-                )
+                error = f"it killed its own process {crashes} times ({how})"
+                self._dead_letter(held, claim, error, now, IdSource(first_id), crashes_alone=crashes)
             else:
-                endings.requeue(uow, job, now, delay, error=how, crashes_alone=crashes)
+                endings.requeue(held, claim, now, delay, error=how, crashes_alone=crashes)
 
         await self._database.write(record, owner=None, urgent=True)
 
@@ -216,7 +231,7 @@ class QueueService:
             await self._database.write(lambda uow: clock_changes.end_leases(uow, unrenewed, now), owner=None)
         return len(unrenewed)
 
-    def failure(self, job: Job, error: str) -> RetryIn:
+    def failure(self, job: StoredJob, error: str) -> RetryIn:
         """The usual answer to an unexpected error: again, later each time."""
         return RetryIn(self._backoff.after(job.attempts, self._chance), error)
 
@@ -231,14 +246,14 @@ class QueueService:
         now = self._clock.now()
         return await self._database.read(lambda uow: inspection.due(uow, now), owner=None)
 
-    async def dead(self) -> list[Job]:
+    async def dead(self) -> list[StoredJob]:
         """Every dead letter that was neither retried nor discarded, the oldest first."""
         return [job async for page in self.dead_pages() for job in page]
 
     async def dead_summary(self) -> inspection.DeadLetterSummary:
         return await self._database.read(inspection.dead_summary, owner=None)
 
-    async def dead_pages(self, last: UUID = inspection.LAST_ID) -> AsyncIterator[list[Job]]:
+    async def dead_pages(self, last: UUID = inspection.LAST_ID) -> AsyncIterator[list[StoredJob]]:
         """The same, a page at a time, up to the one named `last`."""
         after = inspection.FIRST_ID
         while page := await self._database.read(partial(inspection.dead_letters, after=after, last=last), owner=None):
@@ -269,29 +284,32 @@ class QueueService:
 
     async def retry(self, job_id: UUID, *, force: bool = False) -> Replayed | ReplayRefused:
         """Start a dead letter again. Raises `NotFound` and `Conflict` in words a person understands."""
+        now, first_id = self._clock.now(), self._ids.new()
 
         def start(uow: UnitOfWork) -> Replayed | ReplayRefused:
-            job = self._require_dead(uow, job_id)
-            result = self.handler(job.name).replay(uow, job, force=force)
+            held, job = _hold_job(uow, job_id)
+            if job.status != "dead":
+                raise Conflict(f"job {job_id} is {job.status}, not dead; only dead letters can be retried")
+            result = self.handler(job.name).replay(held, job, force=force, now=now, ids=IdSource(first_id))
             if isinstance(result, Replayed):
-                endings.mark_replayed(uow, job_id, result.by)
+                endings.mark_replayed(held, job, result.by)
             return result
 
         return await self._database.write(start, owner=None)
 
     async def discard(self, job_id: UUID) -> None:
-        """Take a dead letter off the list, or a waiting job out of the line."""
-        now = self._clock.now()
+        """Take a dead letter off the list, or a waiting job out of the queue. Raises `NotFound` and `Conflict`."""
+        now, first_id = self._clock.now(), self._ids.new()
 
         def drop(uow: UnitOfWork) -> None:
-            job = inspection.find_held(uow, job_id)
-            if job is None:
-                raise NotFound(f"there is no job {job_id}; `recado queue dead` lists the dead letters")
+            held, job = _hold_job(uow, job_id)
             if job.status in ("running", "done", "discarded"):
                 raise Conflict(f"job {job_id} is {job.status}; only dead letters and waiting jobs can be discarded")
-            if job.status != "dead" and (refusal := self.handler(job.name).discarded(uow, job)):
-                raise Conflict(refusal)
-            endings.mark_discarded(uow, job, now)
+            if job.status != "dead":
+                refusal = self.handler(job.name).discarded(held, job, now, IdSource(first_id))
+                if refusal is not None:
+                    raise Conflict(refusal)
+            endings.mark_discarded(held, job, now)
 
         await self._database.write(drop, owner=None)
 
@@ -308,45 +326,47 @@ class QueueService:
     # --- Inside units of work -----------------------------------------------------------------------------------------
 
     def _enqueue_many(self, uow: UnitOfWork, given: Sequence[Sequence[NewJob]]) -> list[None]:
-        enqueue.add(uow, [job for jobs in given for job in jobs])
+        jobs = [job for each in given for job in each]
+        enqueue.add(lanes.hold_for(uow, jobs), jobs)
         return [None for _ in given]
 
     def _finish_many(self, uow: UnitOfWork, given: Sequence[_Ending]) -> list[Finished | LeaseLost]:
         """Those that are simply done end together; one lost lease among them undoes it, and they end one by one."""
-        lanes.lock_lanes(uow, [ending.job.lane for ending in given])
+        held = lanes.hold(uow, [ending.claim.job.lane for ending in given])
         done = [ending for ending in given if isinstance(ending.result, Done)]
         if len(given) > 1 and done:
-            if not endings.complete_all(uow, [ending.job for ending in done], done[-1].now):
+            if not endings.complete_all(held, [ending.claim for ending in done], done[-1].now):
                 raise BatchLeaseLost
-            return [Finished() if isinstance(ending.result, Done) else self._end(uow, ending) for ending in given]
-        return [self._end(uow, ending) for ending in given]
+            return [Finished() if isinstance(ending.result, Done) else self._end(held, ending) for ending in given]
+        return [self._end(held, ending) for ending in given]
 
-    def _end(self, uow: UnitOfWork, ending: _Ending) -> Finished | LeaseLost:
-        job, now = ending.job, ending.now
+    def _end(self, held: HeldLanes, ending: _Ending) -> Finished | LeaseLost:
+        claim, now = ending.claim, ending.now
         match ending.result:
             case Done():
-                held = endings.complete(uow, job, now)
+                stored = endings.complete(held, claim, now)
             case Discard(reason):
-                held = endings.complete(uow, job, now, status="discarded", error=reason)
+                stored = endings.complete(held, claim, now, status="discarded", error=reason)
             case RetryIn(delay, error, counts):
-                attempts = job.attempts + counts
-                if attempts >= job.max_attempts and counts:
-                    held = self._dead_letter(uow, job, now, error, attempts=attempts)
+                attempts = claim.job.attempts + counts
+                if attempts >= claim.job.max_attempts and counts:
+                    ids = IdSource(ending.first_id)
+                    stored = self._dead_letter(held, claim, error, now, ids, attempts=attempts)
                 else:
-                    held = endings.requeue(uow, job, now, delay, error=error or None, attempts=attempts)
-        return Finished() if held else LeaseLost()
+                    stored = endings.requeue(held, claim, now, delay, error=error or None, attempts=attempts)
+        return Finished() if stored else LeaseLost()
 
-    def _dead_letter(self, uow: UnitOfWork, job: Job, now: datetime, error: str, **counted: int) -> bool:
-        if not endings.dead_letter(uow, job, now, error, **counted):
+    def _dead_letter(self, held: HeldLanes, claim: Claim, error: str, now: datetime, ids: Ids, **counted: int) -> bool:
+        job = claim.job
+        if not endings.dead_letter(held, claim, now, error, **counted):
             return False
-        self.handler(job.name).exhausted(uow, job, error)
+        self.handler(job.name).exhausted(held, job, error, now, ids)
         log.warning("queue.dead_letter", job=str(job.id), name=job.name, error=error)
         return True
 
-    def _require_dead(self, uow: UnitOfWork, job_id: UUID) -> Job:
-        job = inspection.find_held(uow, job_id)
-        if job is None:
-            raise NotFound(f"there is no job {job_id}; `recado queue dead` lists the dead letters")
-        if job.status != "dead":
-            raise Conflict(f"job {job_id} is {job.status}, not dead; only dead letters can be retried")
-        return job
+
+def _hold_job(uow: UnitOfWork, job_id: UUID) -> tuple[HeldLanes, StoredJob]:
+    found = inspection.hold_job(uow, job_id)
+    if found is None:
+        raise NotFound(f"there is no job {job_id}; `recado queue dead` lists the dead letters")
+    return found

@@ -11,7 +11,7 @@ from recado.core.database.engine import Database
 from recado.core.errors import Busy, StorageUnavailable
 from recado.core.ids import UuidV7
 from recado.core.queue.cron import Cron
-from recado.core.queue.job import Job, JobResult
+from recado.core.queue.job import Claim, JobResult
 from recado.core.queue.running.bounded import Budget
 from recado.core.queue.running.maintenance import Maintenance, MaintenanceReport
 from recado.core.queue.schedules import Schedule
@@ -33,13 +33,13 @@ class StubbornHandler(ScriptedHandler):
     gate: asyncio.Event = field(default_factory=asyncio.Event)
     ignored: int = 0
 
-    async def run(self, job: Job) -> JobResult:
+    async def run(self, claim: Claim) -> JobResult:
         while not self.gate.is_set() and self.ignored < 2:
             try:
                 await self.gate.wait()
             except asyncio.CancelledError:
                 self.ignored += 1
-        return await ScriptedHandler.run(self, job)
+        return await ScriptedHandler.run(self, claim)
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ from recado.core.clock import SystemClock
 from recado.core.database.engine import Database
 from recado.core.ids import UuidV7
 from recado.core.queue.cron import Cron
-from recado.core.queue.job import Job, JobResult, NewJob, RetryIn
+from recado.core.queue.job import Claim, JobResult, NewJob, RetryIn
 from recado.core.queue.running.heartbeat import Heartbeat
 from recado.core.queue.running.isolation import Command, IsolatedRunner
 from recado.core.queue.running.maintenance import Maintenance
@@ -40,10 +40,10 @@ class GatedHandler(ScriptedHandler):
     gate: asyncio.Event = field(default_factory=asyncio.Event)
     begun: asyncio.Event = field(default_factory=asyncio.Event)
 
-    async def run(self, job: Job) -> JobResult:
+    async def run(self, claim: Claim) -> JobResult:
         self.begun.set()
         await self.gate.wait()
-        return await ScriptedHandler.run(self, job)
+        return await ScriptedHandler.run(self, claim)
 
 
 def _no_isolation() -> Sequence[str]:

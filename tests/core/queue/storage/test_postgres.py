@@ -16,7 +16,7 @@ from recado.core.ids import Ids
 from recado.core.queue.job import Done, NewJob
 from recado.core.queue.service import QueueService
 from recado.core.queue.storage import endings, lanes, leases
-from recado.core.queue.storage.claiming import OwnerWalk, heads
+from recado.core.queue.storage.claiming import OwnerWalk, hold_heads
 from recado.core.queue.storage.tables import message_queue
 from tests.contracts.queue import (
     FLORES,
@@ -83,7 +83,12 @@ class TestAFrozenProcess:
 
     def claiming(self, harness: QueueHarness, limit: int) -> Callable[[UnitOfWork], object]:
         now = harness.clock.now()
-        return lambda uow: leases.lease(uow, heads(uow, now, limit, 4, OwnerWalk()), TOKEN, now, now + LEASE)
+
+        def claim(uow: UnitOfWork) -> object:
+            held, heads = hold_heads(uow, now, limit, 4, OwnerWalk())
+            return leases.lease(held, heads, TOKEN, now, now + LEASE)
+
+        return claim
 
     async def test_that_claims_for_the_first_time_stops_no_claim(
         self, harness: QueueHarness, postgres_database: PostgresDatabase
@@ -131,7 +136,7 @@ class TestAFrozenProcess:
         await harness.claims()
         harness.clock.advance(LEASE + SECOND)
 
-        with frozen(postgres_database, lambda uow: lanes.lock_lanes(uow, ["p1"])):
+        with frozen(postgres_database, lambda uow: lanes.hold(uow, ["p1"])):
             assert await harness.queue.free_ended_leases() == 1
             assert await harness.claimed_lanes() == ["p2"]
         assert await harness.queue.free_ended_leases() == 1
@@ -142,10 +147,12 @@ class TestAFrozenProcess:
         await harness.stores("p1", "p2")
         ending, going_on = await harness.claims()
         until = harness.clock.now() + timedelta(minutes=5)
-        renewals = [(job.id, job.lease_token, until) for job in (ending, going_on)]
+        renewals = [(claim.job.id, claim.token, until) for claim in (ending, going_on)]
 
-        with frozen(postgres_database, lambda uow: endings.complete_all(uow, [ending], until)):
+        with frozen(postgres_database, lambda uow: endings.complete_all(lanes.hold(uow, ["p1"]), [ending], until)):
             held = await postgres_database.write(lambda uow: leases.extend_leases(uow, renewals), owner=None)
 
-        assert held == {ending.id: False, going_on.id: True}, "it is not lost as long as its ending may be undone"
-        assert (await harness.row(going_on.id))["leased_until"] == until
+        assert held == {ending.job.id: False, going_on.job.id: True}, (
+            "it is not lost as long as its ending may be undone"
+        )
+        assert (await harness.row(going_on.job.id))["leased_until"] == until

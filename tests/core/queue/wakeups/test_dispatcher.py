@@ -164,7 +164,7 @@ async def test_a_retry_that_began_while_the_dispatcher_read_is_published_when_it
     [ana] = await harness.stores("ana")
 
     async def a_worker_looks_by_itself() -> None:
-        [job] = [job for job in await harness.claims() if job.id == ana]
+        [job] = [claim for claim in await harness.claims() if claim.job.id == ana]
         await harness.queue.finish(job, RetryIn(SECOND, "not yet"))
 
     broker.meanwhile = a_worker_looks_by_itself
@@ -201,7 +201,7 @@ async def test_an_owner_at_its_cap_takes_no_place(harness: QueueHarness, broker:
 
     running = await harness.claims(2)
     assert await dispatcher.step() == 0
-    await harness.queue.finish(next(job for job in running if job.owner_id == PADARIA), Done())
+    await harness.queue.finish(next(claim for claim in running if claim.job.owner_id == PADARIA), Done())
     await dispatcher.step()
     assert broker.told[-1].lane == "p1"
 

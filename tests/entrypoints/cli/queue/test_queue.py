@@ -13,7 +13,7 @@ from recado.core.database.engine import Database
 from recado.core.database.sqlite.database import SqliteDatabase
 from recado.core.ids import Ids
 from recado.core.queue.job import NewJob
-from recado.core.queue.storage import enqueue
+from recado.core.queue.storage import enqueue, lanes
 from recado.entrypoints.cli.output import Progress
 from recado.entrypoints.cli.queue.queue import _retry_all
 from tests.conftest import NOON
@@ -142,7 +142,7 @@ def test_progress_is_told_every_few_seconds(clock: FrozenClock, capsys: pytest.C
 async def _given_up(recado: Recado, ids: Sequence[UUID]) -> None:
     database = SqliteDatabase(recado.environment["RECADO_DATABASE_URL"])
     new = [NewJob(id_, REPLY, UUID(int=1), NOON, NOON, f"lane {id_.int}") for id_ in ids]
-    await database.write(lambda uow: enqueue.add(uow, new), owner=None)
+    await database.write(lambda uow: enqueue.add(lanes.hold_for(uow, new), new), owner=None)
     ended = text("UPDATE message_queue SET status = 'dead' WHERE lane LIKE 'lane %'")
     await database.write(lambda uow: uow.execute(ended).close(), owner=None)
     await database.close()

@@ -14,7 +14,7 @@ from typing import Final, TypeAlias
 import structlog
 
 from recado.core.errors import Busy, DomainError, StorageUnavailable
-from recado.core.queue.job import Job
+from recado.core.queue.job import Claim
 from recado.core.queue.running.maintenance import INTERVAL_SECONDS, Maintenance, MaintenanceReport
 from recado.core.queue.service import QueueService
 
@@ -67,7 +67,7 @@ Task: TypeAlias = "asyncio.Task[None]"
 class WorkerControls:
     """The worker, as far as a round needs one."""
 
-    start: Callable[[Job], Task]
+    start: Callable[[Claim], Task]
     room: Callable[[], int]
     """How many more jobs it may run."""
     isolated_room: Callable[[], int]
@@ -81,7 +81,7 @@ class WorkerControls:
 class _OwnJobs:
     """The jobs of one round: several may share a worker."""
 
-    running: dict[Task, Job] = field(default_factory=dict)
+    running: dict[Task, Claim] = field(default_factory=dict)
     begun: int = 0
 
     def forget_ended(self) -> None:
@@ -128,14 +128,14 @@ class BoundedRuns:
         loop = asyncio.get_running_loop()
         budget, served = Budget.of(seconds, loop.time()), False
         while loop.time() < budget.last_claim and not self._controls.stopping():
-            jobs = await self._queue.claim(1, max_isolated=self._controls.isolated_room())
-            if not jobs:
+            claims = await self._queue.claim(1, max_isolated=self._controls.isolated_room())
+            if not claims:
                 return True
-            task = self._controls.start(jobs[0])
+            task = self._controls.start(claims[0])
             try:
                 await asyncio.wait({task}, timeout=budget.stop - loop.time())
             finally:
-                cut_off = await self._give_back({} if task.done() else {task: jobs[0]}, budget)
+                cut_off = await self._give_back({} if task.done() else {task: claims[0]}, budget)
             if cut_off:
                 return served
             served = True
@@ -147,15 +147,15 @@ class BoundedRuns:
             if room <= 0 or asyncio.get_running_loop().time() >= budget.last_claim:
                 return
             try:
-                jobs = await self._queue.claim(room, max_isolated=self._controls.isolated_room())
+                claims = await self._queue.claim(room, max_isolated=self._controls.isolated_room())
             except (Busy, StorageUnavailable) as error:
                 if not own.running:
                     raise
                 log.warning("queue.claim_failed", error=str(error))
                 return
-            own.running |= {self._controls.start(job): job for job in jobs}
-            own.begun += len(jobs)
-        if len(jobs) == room:  # There may be more than one round can do.
+            own.running |= {self._controls.start(claim): claim for claim in claims}
+            own.begun += len(claims)
+        if len(claims) == room:  # There may be more than one round can do.
             await self._dispatch()
 
     async def _wait(self, own: _OwnJobs, budget: Budget) -> None:
@@ -167,7 +167,7 @@ class BoundedRuns:
             with contextlib.suppress(DomainError):  # The fence of the commit sees newcomers too.
                 await self._controls.notify_newer_messages()
 
-    async def _give_back(self, running: Mapping[Task, Job], budget: Budget) -> int:
+    async def _give_back(self, running: Mapping[Task, Claim], budget: Budget) -> int:
         """Stop what runs and return it to the line; how many that were."""
         if not running:
             return 0

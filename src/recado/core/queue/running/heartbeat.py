@@ -16,7 +16,7 @@ import structlog
 from recado.core.clock import Clock
 from recado.core.database.engine import Database
 from recado.core.errors import DomainError
-from recado.core.queue.job import Job
+from recado.core.queue.job import Claim
 from recado.core.queue.storage import leases
 
 log = structlog.get_logger(__name__)
@@ -26,7 +26,7 @@ GRACE = timedelta(seconds=5)
 
 @dataclass(frozen=True, slots=True)
 class _Lease:
-    job: Job
+    claim: Claim
     end: float
     """By the monotonic clock: a clock that is set back gives no run more time."""
     loop: asyncio.AbstractEventLoop
@@ -45,12 +45,12 @@ class Heartbeat:
         self._thread: threading.Thread | None = None
         self.last_beat = clock.now()
 
-    def keep(self, job: Job, time_limit: timedelta) -> Callable[[], None]:
-        """Keep a job's lease alive; call what comes back when the run is over. `job.lost` is set if it was lost."""
-        key = (job.id, job.lease_token)
+    def keep(self, claim: Claim, time_limit: timedelta) -> Callable[[], None]:
+        """Extend a claim's lease until the returned function is called. The claim is told when the lease is lost."""
+        key = (claim.job.id, claim.token)
         with self._lock:
             end = self._clock.monotonic() + (time_limit + GRACE).total_seconds()
-            self._leases[key] = _Lease(job, end, asyncio.get_running_loop())
+            self._leases[key] = _Lease(claim, end, asyncio.get_running_loop())
             if self._thread is None:
                 self._thread = threading.Thread(target=self._run, name="recado-heartbeat", daemon=True)
                 self._thread.start()
@@ -81,7 +81,7 @@ class Heartbeat:
             kept = list(self._leases.values())
         now, at = self._clock.now(), self._clock.monotonic()
         rows = [
-            (lease.job.id, lease.job.lease_token, now + min(self._lease, timedelta(seconds=lease.end - at)))
+            (lease.claim.job.id, lease.claim.token, now + min(self._lease, timedelta(seconds=lease.end - at)))
             for lease in kept
         ]
         if rows:
@@ -89,8 +89,8 @@ class Heartbeat:
                 timeout=self._lease.total_seconds()
             )
             for lease, (_, _, until) in zip(kept, rows, strict=True):
-                if lease.job.id not in held:
-                    lease.loop.call_soon_threadsafe(lease.job.lost.set)
-                elif held[lease.job.id]:
-                    lease.job.leased_until = until
+                if lease.claim.job.id not in held:
+                    lease.loop.call_soon_threadsafe(lease.claim.lose)
+                elif held[lease.claim.job.id]:
+                    lease.claim.extend(until)
         self.last_beat = now

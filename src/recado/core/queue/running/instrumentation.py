@@ -5,7 +5,7 @@ from contextlib import contextmanager
 
 from recado.core.clock import Clock
 from recado.core.metrics import JOB_RUN, JOB_WAIT, JOBS, Meters
-from recado.core.queue.job import Discard, Done, Job, JobResult, RetryIn
+from recado.core.queue.job import Claim, Discard, Done, JobResult, RetryIn, StoredJob
 from recado.core.tracing import JOB, NoTraces, Span, Traces
 
 
@@ -18,7 +18,7 @@ class JobInstrumentation:
         self._traces = traces or NoTraces()
 
     @contextmanager
-    def running(self, job: Job) -> Iterator[None]:
+    def running(self, job: StoredJob) -> Iterator[None]:
         """Around one run, in a process of its own or here. Waiting is counted from when it was due, not made."""
         waited = self._clock.now() - job.due_at
         self._meters.time(JOB_WAIT, job.name, seconds=waited.total_seconds())
@@ -29,8 +29,9 @@ class JobInstrumentation:
             self._meters.time(JOB_RUN, job.name, seconds=self._clock.monotonic() - begun)
 
     @contextmanager
-    def traced(self, job: Job) -> Iterator[Span]:
-        """Around one run, in the process that runs it; jobs that the run makes go on from here."""
+    def traced(self, claim: Claim) -> Iterator[tuple[Claim, Span]]:
+        """Trace one run, in the process that runs it. Jobs that the run makes go on from the claim that is given."""
+        job = claim.job
         begun = self._traces.begin(
             f"{JOB} {job.name}",
             "consumer",
@@ -42,10 +43,9 @@ class JobInstrumentation:
             waited_seconds=(self._clock.now() - job.due_at).total_seconds(),
         )
         with begun as span:
-            job.trace = span.traceparent or job.trace
-            yield span
+            yield claim.with_trace(span.traceparent or job.trace), span
 
-    def ended(self, job: Job, result: JobResult, span: Span) -> None:
+    def ended(self, job: StoredJob, result: JobResult, span: Span) -> None:
         """Count and tell how a run ended; to wait for something else is `again`, and no failure."""
         match result:
             case Done():

@@ -21,7 +21,7 @@ from typing import TypeAlias
 
 import structlog
 
-from recado.core.queue.job import Job
+from recado.core.queue.job import Claim
 from recado.core.queue.running.heartbeat import GRACE, Heartbeat
 from recado.core.queue.service import QueueService
 
@@ -64,13 +64,13 @@ class ChildProcess:
     def lives(self) -> bool:
         return self._process.returncode is None
 
-    async def begin(self, job: Job) -> bool:
+    async def begin(self, claim: Claim) -> bool:
         """Hand it a job; False when it ended before it could take it."""
         stdin = self._process.stdin
         if stdin is None or not self.lives:
             return False
         try:
-            stdin.write(f"{job.id} {job.lease_token}\n".encode())
+            stdin.write(f"{claim.job.id} {claim.token}\n".encode())
             await stdin.drain()
         except (BrokenPipeError, ConnectionResetError):
             return False
@@ -134,20 +134,20 @@ class IsolatedRunner:
         self._command = command
         self._idle: list[ChildProcess] = []
 
-    async def run(self, job: Job, time_limit: timedelta) -> None:
+    async def run(self, claim: Claim, time_limit: timedelta) -> None:
         """Run the job to its end in a process that runs nothing else meanwhile."""
-        forget = self._heartbeat.keep(job, time_limit)
+        forget = self._heartbeat.keep(claim, time_limit)
         try:
-            death = await self._run(job, time_limit + GRACE)
+            death = await self._run(claim, time_limit + GRACE)
         finally:
             forget()
         if death is None:
             return
-        log.warning("queue.isolated_process_died", job=str(job.id), how=death.how, begun=death.begun)
+        log.warning("queue.isolated_process_died", job=str(claim.job.id), how=death.how, begun=death.begun)
         if death.begun:
-            await self._queue.record_isolated_crash(job, death.how)
+            await self._queue.record_isolated_crash(claim, death.how)
         else:
-            await self._queue.give_back(job, after=NOT_STARTED_PAUSE, why=f"no process for it: {death.how}")
+            await self._queue.give_back(claim, after=NOT_STARTED_PAUSE, why=f"no process for it: {death.how}")
 
     async def aclose(self) -> None:
         """End the processes that wait for work."""
@@ -156,16 +156,16 @@ class IsolatedRunner:
             child.retire()
         await asyncio.gather(*(child.stop() for child in idle))
 
-    async def _run(self, job: Job, limit: timedelta) -> _Death | None:
+    async def _run(self, claim: Claim, limit: timedelta) -> _Death | None:
         try:
             child = self._idle.pop() if self._idle else await ChildProcess.spawn(self._command())
         except OSError as error:
             return _Death(f"{type(error).__name__}", begun=False)
         try:
-            begun = await child.begin(job)
+            begun = await child.begin(claim)
             if not begun and child.used:  # It died while it rested: that was not this job's doing.
                 child = await ChildProcess.spawn(self._command())
-                begun = await child.begin(job)
+                begun = await child.begin(claim)
             how = await child.finished(limit) if begun else await child.death() or "told to stop"
         except asyncio.CancelledError:
             await child.stop()
@@ -173,7 +173,7 @@ class IsolatedRunner:
         if how is None and child.lives:
             self._keep_idle(child)
         elif how is None:  # Told to stop by others than us, perhaps in too great a hurry to give back what it had.
-            await self._queue.give_back(job)
+            await self._queue.give_back(claim)
         return None if how is None else _Death(how, begun)
 
     def _keep_idle(self, child: ChildProcess) -> None:

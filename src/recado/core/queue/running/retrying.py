@@ -11,7 +11,7 @@ from typing import TypeVar
 import structlog
 
 from recado.core.errors import Busy, StorageUnavailable
-from recado.core.queue.job import Job
+from recado.core.queue.job import Claim
 
 log = structlog.get_logger(__name__)
 
@@ -20,13 +20,13 @@ T = TypeVar("T")
 PAUSE_SECONDS = 0.5
 
 
-async def retry_while_leased(job: Job, write: Callable[[], Awaitable[T]]) -> T:
+async def retry_while_leased(claim: Claim, write: Callable[[], Awaitable[T]]) -> T:
     """What `write` gives; raises `Busy` or `StorageUnavailable` only when the lease was lost meanwhile."""
     while True:
         try:
             return await write()
         except (Busy, StorageUnavailable) as error:
-            if job.lost.is_set():
+            if claim.is_lost:
                 raise
-            log.warning("queue.write_tried_again", job=str(job.id), error=str(error))
+            log.warning("queue.write_tried_again", job=str(claim.job.id), error=str(error))
         await asyncio.sleep(PAUSE_SECONDS)

@@ -16,7 +16,7 @@ from recado.core.database.engine import Database
 from recado.core.errors import Busy, DomainError, StorageUnavailable
 from recado.core.metrics import Meters
 from recado.core.queue.crash import CrashPoint, never
-from recado.core.queue.job import ISOLATED_AT_ONCE, Done, Job, JobResult, RetryIn
+from recado.core.queue.job import ISOLATED_AT_ONCE, Claim, Done, JobResult, RetryIn
 from recado.core.queue.running.bounded import BoundedRunReport, BoundedRuns, WorkerControls
 from recado.core.queue.running.heartbeat import Heartbeat
 from recado.core.queue.running.instrumentation import JobInstrumentation
@@ -74,7 +74,7 @@ class Worker:
         self._grace = grace_seconds
         self._crash = crash
         self._instrumentation = instrumentation or JobInstrumentation(SystemClock(), Meters())
-        self._running: dict[asyncio.Task[None], Job] = {}
+        self._running: dict[asyncio.Task[None], Claim] = {}
         self._giving_back: set[asyncio.Task[None]] = set()
         self._wake = asyncio.Event()
         self._claimed = asyncio.Event()
@@ -128,9 +128,9 @@ class Worker:
             await _cancel(helpers)
             await self._shut_down()
 
-    async def run_one(self, job: Job) -> None:
+    async def run_one(self, claim: Claim) -> None:
         """Run one claimed job here (the life of a suspect's own process)."""
-        await self._run_here(job)
+        await self._run_here(claim)
 
     async def cancel_runs(self, tasks: Iterable["asyncio.Task[None]"], seconds: float) -> None:
         """Cancel runs, and a second time what waits for an agent that ignores that; each time it waits so long.
@@ -168,25 +168,25 @@ class Worker:
         return self._concurrency - len(self._running)
 
     def _isolated_room(self) -> int:
-        return max(0, ISOLATED_AT_ONCE - sum(job.isolated for job in self._running.values()))
+        return max(0, ISOLATED_AT_ONCE - sum(claim.job.isolated for claim in self._running.values()))
 
     async def _claim_what_fits(self) -> None:
         while (free := self._free()) > 0 and not self._stopping.is_set():
             try:
-                jobs = await self._queue.claim(free, max_isolated=self._isolated_room())
+                claims = await self._queue.claim(free, max_isolated=self._isolated_room())
             except (Busy, StorageUnavailable) as error:
                 log.warning("queue.claim_failed", error=str(error))
                 asyncio.get_running_loop().call_later(STORAGE_PAUSE, self._wake.set)
                 return
-            for job in jobs:
+            for claim in claims:
                 self._crash("after_claim")
-                self._start(job)
-            if len(jobs) < free:
+                self._start(claim)
+            if len(claims) < free:
                 break
 
-    def _start(self, job: Job) -> "asyncio.Task[None]":
-        task = asyncio.create_task(self._supervise(job), name=f"job {job.name} {job.id}")
-        self._running[task] = job
+    def _start(self, claim: Claim) -> "asyncio.Task[None]":
+        task = asyncio.create_task(self._supervise(claim), name=f"job {claim.job.name} {claim.job.id}")
+        self._running[task] = claim
         if self._free() <= 0:
             self._has_room.clear()
         task.add_done_callback(self._ended)
@@ -205,64 +205,65 @@ class Worker:
 
     async def _notify_newer_messages(self) -> None:
         """A newer message cancels a run early; one that is missed here is seen by the fence when the run commits."""
-        waiting = {job.lane: job for job in self._running.values() if not job.newer_message.is_set()}
+        waiting = {claim.job.lane: claim for claim in self._running.values() if not claim.has_newer_message}
         if not waiting:
             return
         lanes = await self._database.read(lambda uow: enqueue.open_windows(uow, sorted(waiting)), owner=None)
         for lane in lanes:
-            waiting[lane].newer_message.set()
+            waiting[lane].notify_newer_message()
 
-    async def _supervise(self, job: Job) -> None:
-        if not self._queue.knows(job.name):  # A newer release's job; one of its workers will take it.
-            await self._store(job, RetryIn(UNKNOWN_PAUSE, f"no handler knows jobs named {job.name!r}", counts=False))
+    async def _supervise(self, claim: Claim) -> None:
+        name = claim.job.name
+        if not self._queue.knows(name):  # A newer release's job; one of its workers will take it.
+            await self._store(claim, RetryIn(UNKNOWN_PAUSE, f"no handler knows jobs named {name!r}", counts=False))
             return
-        with self._instrumentation.running(job):
-            await (self._run_isolated(job) if job.isolated else self._run_here(job))
+        with self._instrumentation.running(claim.job):
+            await (self._run_isolated(claim) if claim.job.isolated else self._run_here(claim))
 
-    async def _run_isolated(self, job: Job) -> None:
+    async def _run_isolated(self, claim: Claim) -> None:
         try:
-            await self._isolated_runner.run(job, self._queue.handler(job.name).time_limit)
+            await self._isolated_runner.run(claim, self._queue.handler(claim.job.name).time_limit)
         except asyncio.CancelledError:
-            await self._give_back(job)
+            await self._give_back(claim)
 
-    async def _run_here(self, job: Job) -> None:
+    async def _run_here(self, claim: Claim) -> None:
         """Run a job and store its ending; a cancelled one goes back unharmed."""
-        forget = self._heartbeat.keep(job, self._queue.handler(job.name).time_limit)
+        forget = self._heartbeat.keep(claim, self._queue.handler(claim.job.name).time_limit)
         try:
-            with self._instrumentation.traced(job) as span:
-                result = await self._result(job)
-                self._instrumentation.ended(job, result, span)
+            with self._instrumentation.traced(claim) as (traced, span):
+                result = await self._result(traced)
+                self._instrumentation.ended(claim.job, result, span)
                 if not (isinstance(result, Done) and result.recorded):
-                    await self._store(job, result)
+                    await self._store(traced, result)
         except asyncio.CancelledError:
-            await self._give_back(job)
+            await self._give_back(claim)
         finally:
             forget()
 
-    async def _result(self, job: Job) -> JobResult:
+    async def _result(self, claim: Claim) -> JobResult:
         try:
-            return await self._queue.handler(job.name).run(job)
+            return await self._queue.handler(claim.job.name).run(claim)
         except (Busy, StorageUnavailable) as error:
-            log.warning("queue.storage_failed", job=str(job.id), error=str(error))
+            log.warning("queue.storage_failed", job=str(claim.job.id), error=str(error))
             return RetryIn(timedelta(seconds=STORAGE_PAUSE), str(error), counts=False)
         except Exception as error:
-            log.exception("queue.handler_failed", job=str(job.id), name=job.name)
-            return self._queue.failure(job, f"{type(error).__name__}: {error}"[:500])
+            log.exception("queue.handler_failed", job=str(claim.job.id), name=claim.job.name)
+            return self._queue.failure(claim.job, f"{type(error).__name__}: {error}"[:500])
 
-    async def _store(self, job: Job, result: JobResult) -> None:
-        """A result that cannot be stored is tried until the lease is gone: then the next claim finds out by itself."""
+    async def _store(self, claim: Claim, result: JobResult) -> None:
+        """Store a result, and try again until the lease is lost; the next claim finds out by itself then."""
         with contextlib.suppress(Busy, StorageUnavailable):
-            await retry_while_leased(job, lambda: self._queue.finish(job, result))
+            await retry_while_leased(claim, lambda: self._queue.finish(claim, result))
 
-    async def _give_back(self, job: Job) -> None:
+    async def _give_back(self, claim: Claim) -> None:
         """Return a cancelled job unharmed; where the database takes nothing its lease ends, as a dead worker's does."""
         this: asyncio.Task[None] | None = asyncio.current_task()
         assert this is not None  # noqa: S101 - narrows the type: a coroutine that runs has a task
         self._giving_back.add(this)
         try:
-            await retry_while_leased(job, lambda: self._queue.give_back(job))
+            await retry_while_leased(claim, lambda: self._queue.give_back(claim))
         except (Busy, StorageUnavailable) as error:
-            log.warning("queue.not_given_back", job=str(job.id), error=str(error))
+            log.warning("queue.not_given_back", job=str(claim.job.id), error=str(error))
         finally:
             self._giving_back.discard(this)
 

@@ -20,6 +20,7 @@ from sqlalchemy import Boolean, Integer, TextualSelect, bindparam, func, literal
 
 from recado.core.database.prepared import Prepared, param
 from recado.core.database.unit_of_work import UnitOfWork
+from recado.core.queue.storage.lanes import HeldLanes
 from recado.core.queue.storage.tables import lanes, message_queue, queue_owners
 
 LEEWAY: Final = timedelta(seconds=5)
@@ -77,15 +78,24 @@ class _ClaimRun:
         return self.limit - len(self.taken)
 
 
-def heads(
-    uow: UnitOfWork, now: datetime, limit: int, max_isolated: int, walk: OwnerWalk, *, hold: bool = True
-) -> list[Head]:
-    """Heads of lanes to claim, in their order; on PostgreSQL their lanes are held.
+def hold_heads(
+    uow: UnitOfWork, now: datetime, limit: int, max_isolated: int, walk: OwnerWalk
+) -> tuple[HeldLanes, list[Head]]:
+    """Hold the lanes of up to `limit` due heads. Return the proof and the heads, in the order in which to run them.
 
-    At most `max_isolated` of them are isolated jobs, and no owner gets more than its cap. Who only
-    wants to know does not `hold` them, and begins a round of its own, so that it sees the same as before.
+    At most `max_isolated` of them are isolated jobs, and no owner gets more than its cap.
     """
-    run = _ClaimRun(uow, now, limit, max(max_isolated, 0), hold and uow.dialect == "postgresql")
+    heads = _choose_heads(_ClaimRun(uow, now, limit, max(max_isolated, 0), uow.dialect == "postgresql"), walk)
+    return HeldLanes(uow, frozenset(head.lane for head in heads)), heads
+
+
+def read_heads(uow: UnitOfWork, now: datetime, limit: int, max_isolated: int, walk: OwnerWalk) -> list[Head]:
+    """Return the heads that a claim would hold, without holding them."""
+    return _choose_heads(_ClaimRun(uow, now, limit, max(max_isolated, 0), locks=False), walk)
+
+
+def _choose_heads(run: _ClaimRun, walk: OwnerWalk) -> list[Head]:
+    uow, now = run.uow, run.now
     page = uow.rows(_PAGE, now=now, most=PAGE)
     if sum(count for _, _, count in page) < PAGE:
         for priority, rows in groupby(sorted(page), key=lambda row: row[0]):

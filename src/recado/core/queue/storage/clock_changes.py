@@ -8,8 +8,8 @@ from sqlalchemy import Integer, bindparam, select, text, update
 
 from recado.core.database.prepared import Prepared, param
 from recado.core.database.unit_of_work import UnitOfWork
+from recado.core.queue.storage import lanes
 from recado.core.queue.storage.claiming import LEEWAY
-from recado.core.queue.storage.lanes import lock_free_lanes, refresh_lanes
 from recado.core.queue.storage.tables import STEP, message_queue
 
 SOON = timedelta(seconds=10)
@@ -24,10 +24,10 @@ def lanes_ahead_of_clock(uow: UnitOfWork, now: datetime) -> list[str]:
 
 def reset_times(uow: UnitOfWork, names: Collection[str], now: datetime) -> None:
     """Have what waits in these lanes wait as long as it should have, from now on."""
-    free = sorted(lock_free_lanes(uow, names))
-    for lane in free:
+    held = lanes.hold_free(uow, names)
+    for lane in sorted(held.lanes):
         uow.run(_RESET_TIMES, lane=lane, now=now, ahead=now + LEEWAY)
-    refresh_lanes(uow, free)
+    lanes.refresh(held, held.lanes)
 
 
 _WAITING_IN = "status IN ('collecting', 'waiting', 'running') AND {job}.status <> 'running' AND {job}.timed_at > :ahead"

@@ -10,8 +10,9 @@ from recado.core.database.prepared import Prepared, param
 from recado.core.database.types import JsonValue
 from recado.core.database.unit_of_work import UnitOfWork
 from recado.core.metrics import DEAD
-from recado.core.queue.job import Job
-from recado.core.queue.storage.lanes import lock_lanes, refresh_lanes
+from recado.core.queue.job import Claim, Status, StoredJob
+from recado.core.queue.storage import lanes
+from recado.core.queue.storage.lanes import HeldLanes
 from recado.core.queue.storage.leases import LEASE_HELD
 from recado.core.queue.storage.tables import STEP, message_queue
 
@@ -28,46 +29,48 @@ _SET_STATUS = _setting("status")
 _SET_REPLAYED = _setting("replayed_by")
 
 
-def set_turn(uow: UnitOfWork, job: Job, turn_id: UUID) -> None:
-    """Remember whose turn the job carries; a retry keeps it."""
-    uow.run(_SET_TURN, of_id=job.id, turn_id=turn_id)
+def set_turn(held: HeldLanes, job: StoredJob, turn_id: UUID) -> None:
+    """Store the turn that a job carries; a retry keeps it."""
+    held.require(job.lane)
+    held.uow.run(_SET_TURN, of_id=job.id, turn_id=turn_id)
 
 
 def complete(
-    uow: UnitOfWork, job: Job, now: datetime, *, status: str = "done", error: str | None = None, **counted: int
+    held: HeldLanes, claim: Claim, now: datetime, *, status: Status = "done", error: str | None = None, **counted: int
 ) -> bool:
-    """End a held job; False when the lease is lost, and then nothing was changed.
+    """End a claimed job. Return False when the lease is lost; nothing was changed then.
 
     This is the fence: a handler calls it first in the transaction that stores its result, and stops when it is False.
+    `counted` sets attempts or crashes_alone.
     """
-    lock_lanes(uow, [job.lane])
+    job = claim.job
+    held.require(job.lane)
     ended = {
         "job": job.id,
-        "token": job.lease_token,
+        "token": claim.token,
         "status": status,
         "at": now,
         "error": error,
         "attempts": counted.get("attempts", job.attempts),
         "crashes_alone": counted.get("crashes_alone", job.crashes_alone),
     }
-    if uow.run_many(_COMPLETE, [ended]) != 1:
+    if held.uow.run_many(_COMPLETE, [ended]) != 1:
         return False
     if status == "dead":
-        uow.count(DEAD, job.name)
-    refresh_lanes(uow, [job.lane])
+        held.uow.count(DEAD, job.name)
+    lanes.refresh(held, [job.lane])
     return True
 
 
-def complete_all(uow: UnitOfWork, jobs: Sequence[Job], now: datetime) -> bool:
-    """End many held jobs as done; False when a lease among them is lost, and then nothing may be kept of it.
+def complete_all(held: HeldLanes, claims: Sequence[Claim], now: datetime) -> bool:
+    """End many claimed jobs as done. Return False when a lease among them is lost; then the caller must roll back.
 
-    The caller ends them one by one instead, after undoing this: one lost lease among sixty is rare.
+    It ends them one by one afterwards: one lost lease among sixty is rare.
     """
-    lock_lanes(uow, [job.lane for job in jobs])
-    ended = uow.rows_of_many(_DONE, [{"job": job.id, "token": job.lease_token, "at": now} for job in jobs])
-    if len(ended) != len(jobs):  # Told by RETURNING: the standard driver counts no changes of what begins with WITH.
+    ended = held.uow.rows_of_many(_DONE, [{"job": each.job.id, "token": each.token, "at": now} for each in claims])
+    if len(ended) != len(claims):  # Counted by RETURNING: the standard driver counts no changes after WITH.
         return False
-    refresh_lanes(uow, [job.lane for job in jobs])
+    lanes.refresh(held, [each.job.lane for each in claims])
     return True
 
 
@@ -103,14 +106,16 @@ RETURNING id
 
 
 def requeue(
-    uow: UnitOfWork, job: Job, now: datetime, wait: timedelta = timedelta(), *, error: str | None, **counted: int
+    held: HeldLanes, claim: Claim, now: datetime, wait: timedelta = timedelta(), *, error: str | None, **counted: int
 ) -> bool:
-    """Let a held job wait again, at its place in the line; `counted` sets attempts or crashes_alone."""
-    lock_lanes(uow, [job.lane])
+    """Let a claimed job wait again, at its place in the lane. `counted` sets attempts or crashes_alone."""
+    job = claim.job
+    held.require(job.lane)
     values = {"attempts": job.attempts, "crashes_alone": job.crashes_alone, **counted}
-    if uow.run(_REQUEUE, of_id=job.id, token=job.lease_token, now=now, due_at=now + wait, error=error, **values) != 1:
+    due_at = now + wait
+    if held.uow.run(_REQUEUE, of_id=job.id, token=claim.token, now=now, due_at=due_at, error=error, **values) != 1:
         return False
-    refresh_lanes(uow, [job.lane])
+    lanes.refresh(held, [job.lane])
     return True
 
 
@@ -130,14 +135,14 @@ _REQUEUE = Prepared(
 )
 
 
-def dead_letter(uow: UnitOfWork, job: Job, now: datetime, error: str, **counted: int) -> bool:
-    """Make a dead letter of a held job; `counted` sets attempts or crashes_alone."""
-    return complete(uow, job, now, status="dead", error=error, **counted)
+def dead_letter(held: HeldLanes, claim: Claim, now: datetime, error: str, **counted: int) -> bool:
+    """Make a dead letter of a claimed job; `counted` sets attempts or crashes_alone."""
+    return complete(held, claim, now, status="dead", error=error, **counted)
 
 
-def force_dead(uow: UnitOfWork, job: Job, now: datetime, error: str) -> None:
-    """Make a dead letter of a job whoever holds it: its worker's fence will not let it store anything any more."""
-    lock_lanes(uow, [job.lane])
+def force_dead(held: HeldLanes, job: StoredJob, now: datetime, error: str) -> None:
+    """Make a dead letter of a job even while a worker runs it. That worker's fence refuses its result then."""
+    held.require(job.lane)
     values: dict[str, object] = {
         "status": "dead",
         "lease_token": None,
@@ -145,9 +150,9 @@ def force_dead(uow: UnitOfWork, job: Job, now: datetime, error: str) -> None:
         "finished_at": now,
         "last_error": error,
     }
-    uow.execute(update(message_queue).where(message_queue.c.id == job.id).values(**values))
-    uow.count(DEAD, job.name)
-    refresh_lanes(uow, [job.lane])
+    held.uow.execute(update(message_queue).where(message_queue.c.id == job.id).values(**values))
+    held.uow.count(DEAD, job.name)
+    lanes.refresh(held, [job.lane])
 
 
 def prune(uow: UnitOfWork, before: datetime) -> int:
@@ -167,25 +172,29 @@ _PRUNE = Prepared(
 )
 
 
-def set_payload(uow: UnitOfWork, job_id: UUID, payload: Mapping[str, JsonValue]) -> None:
-    """Replace what a job carries (a dead letter keeps its own list of messages)."""
-    uow.run(_SET_PAYLOAD, of_id=job_id, payload=payload)
+def set_payload(held: HeldLanes, job: StoredJob, payload: Mapping[str, JsonValue]) -> None:
+    """Replace a job's payload (a dead letter keeps its own list of messages)."""
+    held.require(job.lane)
+    held.uow.run(_SET_PAYLOAD, of_id=job.id, payload=payload)
 
 
-def mark_done(uow: UnitOfWork, job_id: UUID) -> None:
-    """What was given up has turned out well."""
-    uow.run(_SET_STATUS, of_id=job_id, status="done")
+def mark_done(held: HeldLanes, job: StoredJob) -> None:
+    """Turn a dead letter into a done job, because its work has succeeded after all."""
+    held.require(job.lane)
+    held.uow.run(_SET_STATUS, of_id=job.id, status="done")
 
 
-def mark_replayed(uow: UnitOfWork, job_id: UUID, by: UUID) -> None:
-    uow.run(_SET_REPLAYED, of_id=job_id, replayed_by=by)
+def mark_replayed(held: HeldLanes, job: StoredJob, by: UUID) -> None:
+    """Store which new job replays a dead letter."""
+    held.require(job.lane)
+    held.uow.run(_SET_REPLAYED, of_id=job.id, replayed_by=by)
 
 
-def mark_discarded(uow: UnitOfWork, job: Job, now: datetime) -> None:
-    """A dead letter stays dead and leaves the list; a waiting job is discarded."""
-    lock_lanes(uow, [job.lane])
+def mark_discarded(held: HeldLanes, job: StoredJob, now: datetime) -> None:
+    """Take a dead letter off the list (it stays dead), or discard a waiting job."""
+    held.require(job.lane)
     values: dict[str, object] = {"discarded_at": now}
     if job.status != "dead":
         values |= {"status": "discarded", "finished_at": now}
-    uow.execute(update(message_queue).where(message_queue.c.id == job.id).values(**values))
-    refresh_lanes(uow, [job.lane])
+    held.uow.execute(update(message_queue).where(message_queue.c.id == job.id).values(**values))
+    lanes.refresh(held, [job.lane])

@@ -10,40 +10,34 @@ from recado.core.database.prepared import Prepared, inserting, param
 from recado.core.database.types import earlier
 from recado.core.database.unit_of_work import UnitOfWork
 from recado.core.queue.job import NewJob
-from recado.core.queue.storage.lanes import lock_lanes, make_lanes, refresh_lanes, touch_lanes
+from recado.core.queue.storage import lanes
+from recado.core.queue.storage.lanes import HeldLanes
 from recado.core.queue.storage.tables import IS_UNFINISHED, message_queue
 
 
-def add(uow: UnitOfWork, jobs: Sequence[NewJob]) -> None:
+def add(held: HeldLanes, jobs: Sequence[NewJob]) -> None:
     """Store jobs that wait for their due time, each behind the older jobs of its lane."""
     if not jobs:
         return
-    owners = {_lane(job): job.owner_id for job in jobs}
-    make_lanes(uow, owners)
-    uow.run_many(_ADD, [_row(job) for job in jobs])
-    touch_lanes(uow, owners)
+    held.uow.run_many(_ADD, [_row(job) for job in jobs])
+    lanes.upsert(held, {job.lane: job.owner_id for job in jobs})
 
 
-def collect(
-    uow: UnitOfWork, jobs: Sequence[NewJob], *, due_at_once: frozenset[str] = frozenset(), held: bool = False
-) -> None:
+def collect(held: HeldLanes, jobs: Sequence[NewJob], *, due_at_once: frozenset[str] = frozenset()) -> None:
     """Open or extend the burst windows of some lanes, at most one job a lane given.
 
     A window that is open already moves its due time to `min(new due, window's end)`; the end is set only once, at
     insert, and comes nearer only when a clock was set back. The lanes in `due_at_once` (a button was tapped) close
-    their window now. `held`: the caller has held the lanes with `make_lanes`.
+    their window now.
     """
     if not jobs:
         return
-    owners = {_lane(job): job.owner_id for job in jobs}
-    if not held:
-        make_lanes(uow, owners)
-    uow.run_many(_COLLECT, [_row(job) for job in jobs])
+    held.uow.run_many(_COLLECT, [_row(job) for job in jobs])
     if due_at_once:
         now = max(job.created_at for job in jobs)
         at_once = and_(message_queue.c.lane.in_(sorted(due_at_once)), message_queue.c.status == text("'collecting'"))
-        uow.execute(update(message_queue).where(at_once).values(due_at=now, window_ends_at=now, timed_at=now))
-    touch_lanes(uow, owners)
+        held.uow.execute(update(message_queue).where(at_once).values(due_at=now, window_ends_at=now, timed_at=now))
+    lanes.upsert(held, {job.lane: job.owner_id for job in jobs})
 
 
 _new = inserting(
@@ -67,10 +61,6 @@ _COLLECT = Prepared(
 )
 
 
-def _lane(job: NewJob) -> str:
-    return job.lane if job.lane is not None else f"job:{job.id.hex}"
-
-
 def _row(job: NewJob) -> dict[str, object]:
     return {
         "id": job.id,
@@ -81,7 +71,7 @@ def _row(job: NewJob) -> dict[str, object]:
         "attempts": 0,
         "created_at": job.created_at,
         "owner_id": job.owner_id,
-        "lane": _lane(job),
+        "lane": job.lane,
         "priority": job.priority,
         "due_at": job.due_at,
         "window_ends_at": job.window_ends_at,
@@ -125,15 +115,13 @@ def collecting_in(uow: UnitOfWork, lane: str) -> tuple[UUID, datetime] | None:
     return None
 
 
-def remove(uow: UnitOfWork, job_id: UUID, lane: str) -> None:
-    """Take away a job whose messages another job carries now."""
-    lock_lanes(uow, [lane])
-    uow.run(_REMOVE, id=job_id)
-    refresh_lanes(uow, [lane])
+def remove(held: HeldLanes, job_id: UUID, lane: str) -> None:
+    """Delete a job whose messages another job carries now."""
+    held.uow.run(_REMOVE, id=job_id)
+    lanes.refresh(held, [lane])
 
 
-def make_due_now(uow: UnitOfWork, lane: str, now: datetime) -> None:
+def make_due_now(held: HeldLanes, lane: str, now: datetime) -> None:
     """What waits in a lane is due now: the news it waited for has come."""
-    lock_lanes(uow, [lane])
-    uow.run(_MAKE_DUE_NOW, of_lane=lane, now=now)
-    refresh_lanes(uow, [lane])
+    held.uow.run(_MAKE_DUE_NOW, of_lane=lane, now=now)
+    lanes.refresh(held, [lane])

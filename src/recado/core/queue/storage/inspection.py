@@ -6,12 +6,14 @@ from uuid import UUID
 
 from sqlalchemy import and_, bindparam, func, select, text
 
-from recado.core.database.prepared import Prepared, Row, param
+from recado.core.database.prepared import Prepared, param
 from recado.core.database.unit_of_work import UnitOfWork
-from recado.core.queue.job import Job
-from recado.core.queue.storage.lanes import lock_lanes
+from recado.core.queue.job import StoredJob
+from recado.core.queue.storage import lanes
+from recado.core.queue.storage.lanes import HeldLanes
 from recado.core.queue.storage.leases import JOB_COLUMNS
-from recado.core.queue.storage.tables import IS_UNFINISHED, lanes, message_queue
+from recado.core.queue.storage.tables import IS_UNFINISHED, message_queue
+from recado.core.queue.storage.tables import lanes as lanes_table
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +33,10 @@ def stats(uow: UnitOfWork, now: datetime) -> QueueStats:
     by_status = {row["status"]: int(row["n"]) for row in counted}
     dead = uow.execute(select(func.count()).select_from(message_queue).where(_LISTED)).scalar_one()
     oldest = uow.execute(
-        select(lanes.c.next_due_at).where(lanes.c.next_due_at.is_not(None)).order_by(lanes.c.next_due_at).limit(1)
+        select(lanes_table.c.next_due_at)
+        .where(lanes_table.c.next_due_at.is_not(None))
+        .order_by(lanes_table.c.next_due_at)
+        .limit(1)
     ).scalar()
     late = max(0.0, (now - oldest).total_seconds()) if oldest is not None else 0.0
     return QueueStats(
@@ -48,7 +53,9 @@ class Due:
 
 
 def due(uow: UnitOfWork, now: datetime) -> Due:
-    heads = select(lanes.c.next_due_at).where(lanes.c.next_due_at <= now).order_by(lanes.c.next_due_at)
+    heads = (
+        select(lanes_table.c.next_due_at).where(lanes_table.c.next_due_at <= now).order_by(lanes_table.c.next_due_at)
+    )
     line = heads.limit(10_000).subquery()
     count, oldest = uow.execute(select(func.count(), func.min(line.c.next_due_at)).select_from(line)).one()
     return Due(int(count), (now - oldest).total_seconds() if oldest is not None else 0.0)
@@ -71,9 +78,14 @@ _DEAD = Prepared(
 FIRST_ID, LAST_ID = UUID(int=0), UUID(int=2**128 - 1)
 
 
-def dead_letters(uow: UnitOfWork, *, after: UUID = FIRST_ID, last: UUID = LAST_ID, limit: int = PAGE) -> list[Job]:
-    """A page of what was given up and neither replayed nor discarded, oldest first: those after one, up to another."""
-    return [_stored(row) for row in uow.rows(_DEAD, after=after, last=last, most=limit)]
+def dead_letters(
+    uow: UnitOfWork, *, after: UUID = FIRST_ID, last: UUID = LAST_ID, limit: int = PAGE
+) -> list[StoredJob]:
+    """Return a page of dead letters that were neither replayed nor discarded, oldest first.
+
+    The page begins behind the id `after` and goes up to `last`.
+    """
+    return [StoredJob(*row) for row in uow.rows(_DEAD, after=after, last=last, most=limit)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,31 +102,24 @@ def dead_summary(uow: UnitOfWork) -> DeadLetterSummary:
     return DeadLetterSummary(int(count), newest["id"] if newest is not None else None)
 
 
-def find(uow: UnitOfWork, job_id: UUID) -> Job | None:
-    """Any job by its id."""
+def find(uow: UnitOfWork, job_id: UUID) -> StoredJob | None:
+    """Return any job by its id."""
     for row in uow.rows(_FIND, id=job_id):
-        return _stored(row)
+        return StoredJob(*row)
     return None
 
 
-def find_held(uow: UnitOfWork, job_id: UUID) -> Job | None:
-    """Any job by its id, as it is once nobody else can change its lane."""
-    job = find(uow, job_id)
-    if job is None or uow.dialect == "sqlite":
-        return job
-    lock_lanes(uow, [job.lane])
-    return find(uow, job_id)
+def hold_job(uow: UnitOfWork, job_id: UUID) -> tuple[HeldLanes, StoredJob] | None:
+    """Hold the lane of a job, then return the job as it is now."""
+    found = find(uow, job_id)
+    if found is None:
+        return None
+    held = lanes.hold(uow, [found.lane])
+    job = found if uow.dialect == "sqlite" else find(uow, job_id)
+    return None if job is None else (held, job)
 
 
 _FIND = Prepared(select(*JOB_COLUMNS).where(message_queue.c.id == bindparam("id")))
-
-
-def _stored(row: Row) -> Job:
-    """A job that nobody may hold: it is given a lease that no claim can have made."""
-    values = dict(zip((column.name for column in JOB_COLUMNS), row, strict=True))
-    values["lease_token"] = values["lease_token"] or UUID(int=0)
-    values["leased_until"] = values["leased_until"] or values["created_at"]
-    return Job(**values)
 
 
 def unfinished(uow: UnitOfWork) -> int:

@@ -1,6 +1,8 @@
 """Lanes: lock them before their jobs are read, and refresh them after their jobs have changed."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 from uuid import UUID
 
 from sqlalchemy import bindparam, text
@@ -9,40 +11,101 @@ from recado.core.database.prepared import Prepared, inserting
 from recado.core.database.unit_of_work import UnitOfWork
 from recado.core.queue.storage.tables import lanes
 
+if TYPE_CHECKING:
+    from recado.core.queue.job import NewJob
 
-def make_lanes(uow: UnitOfWork, owners: Mapping[str, UUID]) -> None:
-    """Make the lanes that are new, and hold all of them: what changes in them meanwhile must wait."""
+
+@dataclass(frozen=True, slots=True, eq=False)
+class HeldLanes:
+    """Proof that a transaction holds some lanes: no other transaction can change their jobs before it ends.
+
+    Made by the functions of this package only. Functions that change jobs take it instead of a unit of work.
+    """
+
+    uow: UnitOfWork
+    lanes: frozenset[str]
+
+    def require(self, lane: str) -> None:
+        """Raise `LaneNotHeld` unless the lane is among those held."""
+        if lane not in self.lanes:
+            raise LaneNotHeld(
+                f"lane {lane} is changed by a transaction that does not hold it; this is a fault of Recado"
+            )
+
+
+class LaneNotHeld(RuntimeError):
+    """A job of a lane was about to be changed without holding the lane."""
+
+
+def hold(uow: UnitOfWork, names: Iterable[str]) -> HeldLanes:
+    """Hold some lanes until the transaction ends. Once in a transaction, before anything in them is read.
+
+    A reply lane and the send lane of the same pair are held together: a run stores sends, and a send settles turns.
+    SQLite has one writer, so there is nothing to do. On PostgreSQL each later statement sees what earlier holders have
+    stored. Lanes are locked in order, so two transactions cannot wait for each other.
+    """
+    uow.once("holds lanes")
+    return _hold(uow, names)
+
+
+def _hold(uow: UnitOfWork, names: Iterable[str]) -> HeldLanes:
+    wanted = frozenset(each for name in names for each in _pair(name))
+    _lock(uow, wanted)
+    return HeldLanes(uow, wanted)
+
+
+def hold_also(held: HeldLanes, names: Iterable[str]) -> HeldLanes:
+    """Hold further lanes that were found only while others are held.
+
+    The second lock may meet another transaction's in the opposite order. PostgreSQL then fails one of them, which runs
+    again.
+    """
+    more = _hold(held.uow, set(names) - held.lanes)
+    return HeldLanes(held.uow, held.lanes | more.lanes)
+
+
+def hold_for(uow: UnitOfWork, jobs: "Sequence[NewJob]") -> HeldLanes:
+    """Hold the lanes of jobs that are to be stored, and make those that are new."""
+    return hold_or_create(uow, {job.lane: job.owner_id for job in jobs})
+
+
+def hold_or_create(uow: UnitOfWork, owners: Mapping[str, UUID]) -> HeldLanes:
+    """Hold lanes of these owners, and make those that are new. See `hold`."""
+    uow.once("holds lanes")
+    wanted = frozenset(each for lane in owners for each in (lane, _reply_lane(lane)))
     if uow.dialect == "postgresql":
-        # Those that are there, before new ones: whoever holds one may be making its neighbour.
-        held = {lane for (lane,) in uow.rows_of_many(_HOLD, _in_order(owners))}
-        new = sorted((lane, owner) for lane, owner in owners.items() if lane not in held)
+        # Existing rows first: a holder of one may be making its neighbour.
+        found = _lock(uow, wanted)
+        new = sorted((lane, owner) for lane, owner in owners.items() if lane not in found)
         if new:
             uow.run_many(_MAKE, [{"lane": lane, "owner_id": owner} for lane, owner in new])
-            lock_lanes(uow, owners)
+            _lock(uow, wanted)
+    return HeldLanes(uow, wanted)
 
 
-def lock_lanes(uow: UnitOfWork, names: Iterable[str]) -> None:
-    """Hold some lanes until the transaction ends, before anything in them is looked at.
-
-    A lane of sends is held together with the lane it sends for, whose turns and outcomes it changes. SQLite has one
-    writer, so there is nothing to do; on PostgreSQL each later statement sees what earlier holders have stored. In
-    lane order, so that two cannot wait for each other.
-    """
+def hold_free(uow: UnitOfWork, names: Iterable[str]) -> HeldLanes:
+    """Hold those of some lanes that no other transaction holds, so that a frozen process stops nobody."""
+    wanted = frozenset(names)
     if uow.dialect == "postgresql":
-        uow.run_many(_HOLD, _in_order(names))
+        rows = [{"lane": lane} for lane in sorted(wanted)]
+        wanted = frozenset(lane for (lane,) in uow.rows_of_many(_HOLD_FREE, rows))
+    return HeldLanes(uow, wanted)
 
 
-def _in_order(names: Iterable[str]) -> list[dict[str, object]]:
-    wanted = {each for name in names for each in (name, name.removeprefix("send:"))}
-    return [{"lane": lane} for lane in sorted(wanted)]
-
-
-def lock_free_lanes(uow: UnitOfWork, names: Iterable[str]) -> set[str]:
-    """Hold those of some lanes that nobody holds: what a frozen process has hold of must not stop everybody else."""
-    wanted = set(names)
+def _lock(uow: UnitOfWork, names: frozenset[str]) -> set[str]:
+    """Lock the rows of some lanes in order. Return the lanes that have a row (on SQLite: none are looked up)."""
     if uow.dialect != "postgresql":
-        return wanted
-    return {lane for (lane,) in uow.rows_of_many(_HOLD_FREE, [{"lane": lane} for lane in sorted(wanted)])}
+        return set()
+    return {lane for (lane,) in uow.rows_of_many(_HOLD, [{"lane": lane} for lane in sorted(names)])}
+
+
+def _reply_lane(lane: str) -> str:
+    return lane.removeprefix("send:")
+
+
+def _pair(lane: str) -> tuple[str, str]:
+    reply = _reply_lane(lane)
+    return reply, f"send:{reply}"
 
 
 _make = inserting(lanes, "lane", "owner_id")
@@ -51,13 +114,15 @@ _HOLD_FREE = Prepared(text("SELECT lane FROM lanes WHERE lane IN (VALUES (:lane)
 _HOLD = Prepared(text('SELECT lane FROM lanes WHERE lane IN (VALUES (:lane)) ORDER BY lane COLLATE "C" FOR UPDATE'))
 
 
-def touch_lanes(uow: UnitOfWork, owners: Mapping[str, UUID]) -> None:
-    """Make the lanes that are new, then refresh their heads. In lane order, so that two writers cannot deadlock."""
-    uow.run_many(_TOUCH, [{"lane": lane, "owner_id": owner} for lane, owner in sorted(owners.items())])
-    uow.notify()
+def upsert(held: HeldLanes, owners: Mapping[str, UUID]) -> None:
+    """Make the lanes that are new, then refresh the heads of all, in lane order so that no two writers deadlock."""
+    for lane in owners:
+        held.require(lane)
+    held.uow.run_many(_UPSERT, [{"lane": lane, "owner_id": owner} for lane, owner in sorted(owners.items())])
+    held.uow.notify()
 
 
-_TOUCH = Prepared(
+_UPSERT = Prepared(
     text(
         """
 WITH given (lane, owner_id) AS (VALUES (:lane, :owner_id))
@@ -119,11 +184,13 @@ DELETE FROM lanes WHERE lane IN (VALUES (:lane)) AND head_job IS NULL
 )
 
 
-def refresh_lanes(uow: UnitOfWork, names: Iterable[str]) -> None:
-    """Point each lane at the oldest job of its line; a lane made for one job goes with it."""
+def refresh(held: HeldLanes, names: Iterable[str]) -> None:
+    """Point each lane at its oldest waiting job. The row of a lane that was made for one job goes with the job."""
     ordered = sorted(set(names))
     if not ordered:
         return
-    uow.run_many(_REFRESH, [{"lane": lane} for lane in ordered])
-    uow.notify()
-    uow.run_many(_DELETE_UNUSED, [{"lane": lane} for lane in ordered if lane.startswith("job:")])
+    for lane in ordered:
+        held.require(lane)
+    held.uow.run_many(_REFRESH, [{"lane": lane} for lane in ordered])
+    held.uow.notify()
+    held.uow.run_many(_DELETE_UNUSED, [{"lane": lane} for lane in ordered if lane.startswith("job:")])

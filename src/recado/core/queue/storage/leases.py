@@ -4,29 +4,40 @@ from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from sqlalchemy import Integer, and_, bindparam, case, literal_column, select, text, update
+from sqlalchemy import ColumnElement, Integer, and_, bindparam, case, literal_column, select, text, update
+from sqlalchemy.sql.dml import ReturningUpdate
 
 from recado.core.database.prepared import Prepared, inserting, param
 from recado.core.database.unit_of_work import UnitOfWork
-from recado.core.queue.job import Job
+from recado.core.queue.job import Claim, StoredJob
+from recado.core.queue.storage import lanes
 from recado.core.queue.storage.claiming import Head
-from recado.core.queue.storage.lanes import lock_free_lanes, lock_lanes, refresh_lanes
+from recado.core.queue.storage.lanes import HeldLanes
 from recado.core.queue.storage.tables import STEP, message_queue, queue_owners
 
-JOB_COLUMNS = [message_queue.c[name] for name in Job.__dataclass_fields__ if name in message_queue.c]
+JOB_COLUMNS = [message_queue.c[name] for name in StoredJob.__dataclass_fields__]
 
 
-def lease(uow: UnitOfWork, heads: Sequence[Head], token: UUID, now: datetime, until: datetime) -> list[Job]:
-    """Take the lanes: their heads run from now on under `token`."""
+def lease(held: HeldLanes, heads: Sequence[Head], token: UUID, now: datetime, until: datetime) -> list[Claim]:
+    """Lease the first job of each lane to this worker under `token`. The heads are those of `claiming.hold_heads`."""
     if not heads:
         return []
-    rows = uow.rows_of_many(_LEASE, [{"job": head.job_id, "token": token, "until": until} for head in heads])
+    for head in heads:
+        held.require(head.lane)
+    rows = held.uow.rows_of_many(_LEASE, [{"job": head.job_id, "token": token, "until": until} for head in heads])
     order = {head.job_id: n for n, head in enumerate(heads)}
-    jobs = sorted((Job(*row) for row in rows), key=lambda job: order[job.id])
-    uow.run_many(_LOCK, [{"lane": job.lane} for job in jobs])
+    jobs = sorted((StoredJob(*row) for row in rows), key=lambda job: order[job.id])
+    held.uow.run_many(_LOCK, [{"lane": job.lane} for job in jobs])
     served = {owner: now + timedelta(microseconds=n) for n, owner in enumerate(job.owner_id for job in jobs)}
-    _record_served(uow, served)
-    return jobs
+    _record_served(held.uow, served)
+    return [Claim.of(job, token, until) for job in jobs]
+
+
+def find_claim(uow: UnitOfWork, job_id: UUID, token: UUID) -> Claim | None:
+    """Return the claim that another process of this host has made under a token, or None when it has ended."""
+    for *row, until in uow.rows(_CLAIMED, of_id=job_id, token=token):
+        return Claim.of(StoredJob(*row), token, until)
+    return None
 
 
 def _record_served(uow: UnitOfWork, served: Mapping[UUID, datetime]) -> None:
@@ -100,6 +111,7 @@ LEASE_HELD = and_(
     message_queue.c.status == text("'running'"),
 )
 _HOLDS = Prepared(select(message_queue.c.id).where(LEASE_HELD))
+_CLAIMED = Prepared(select(*JOB_COLUMNS, message_queue.c.leased_until).where(LEASE_HELD))
 _EXTEND = Prepared(
     text(
         """
@@ -137,10 +149,10 @@ WHERE status = 'running' AND lease_token = given.token
 )
 
 
-def holds(uow: UnitOfWork, job: Job) -> bool:
-    """Whether this claim still holds the row: the fence of every write a worker makes."""
-    lock_lanes(uow, [job.lane])
-    return bool(uow.rows(_HOLDS, of_id=job.id, token=job.lease_token))
+def holds(held: HeldLanes, claim: Claim) -> bool:
+    """Return whether a claim still holds its row: the fence of every write a worker makes."""
+    held.require(claim.job.lane)
+    return bool(held.uow.rows(_HOLDS, of_id=claim.job.id, token=claim.token))
 
 
 def extend_leases(uow: UnitOfWork, leases: Sequence[tuple[UUID, UUID, datetime]]) -> dict[UUID, bool]:
@@ -153,30 +165,38 @@ def extend_leases(uow: UnitOfWork, leases: Sequence[tuple[UUID, UUID, datetime]]
 
 
 def free_ended_leases(uow: UnitOfWork, now: datetime, uncounted_crashes: Collection[str] = ()) -> int:
-    """Return the jobs of workers that died; each has one more crash to its name, unless its kind runs only our code."""
+    """Requeue jobs whose lease has ended. Return their number.
+
+    Each gets one more crash counted, except kinds that run only our own code (`uncounted_crashes`).
+    """
     over = and_(message_queue.c.status == text("'running'"), message_queue.c.leased_until < now)
-    line = select(message_queue.c.id, message_queue.c.lane).where(over).order_by(message_queue.c.leased_until)
-    ended = uow.all(line.limit(STEP))
+    oldest = select(message_queue.c.id, message_queue.c.lane).where(over).order_by(message_queue.c.leased_until)
+    ended = uow.all(oldest.limit(STEP))
     if not ended:
         return 0
-    free = lock_free_lanes(uow, [row["lane"] for row in ended])
-    ended = [row for row in ended if row["lane"] in free]
-    freed = (
+    held = lanes.hold_free(uow, [row["lane"] for row in ended])
+    freed = [row["id"] for row in ended if row["lane"] in held.lanes]
+    names = [row["lane"] for row in uow.execute(_freeing(freed, over, now, uncounted_crashes)).mappings().all()]
+    lanes.refresh(held, names)
+    return len(names)
+
+
+def _freeing(
+    ids: Sequence[UUID], over: ColumnElement[bool], now: datetime, uncounted_crashes: Collection[str]
+) -> ReturningUpdate[str]:
+    counted = case((message_queue.c.name.in_(uncounted_crashes), 0), else_=1)
+    error = case((message_queue.c.last_error.is_(None), "its worker died"), else_=message_queue.c.last_error)
+    return (
         update(message_queue)
-        .where(message_queue.c.id.in_([row["id"] for row in ended]), over)  # Another worker's relay may have been here.
+        .where(message_queue.c.id.in_(ids), over)  # Another worker's maintenance may have freed some of them.
         .values(
             status="waiting",
             lease_token=None,
             leased_until=None,
             timed_at=now,
-            due_at=message_queue.c.leased_until,  # From then on it waits, however long nobody was there to free it.
-            crashes=message_queue.c.crashes + case((message_queue.c.name.in_(uncounted_crashes), 0), else_=1),
-            last_error=case(
-                (message_queue.c.last_error.is_(None), "its worker died"), else_=message_queue.c.last_error
-            ),
+            due_at=message_queue.c.leased_until,  # It has waited since then, however late it is freed.
+            crashes=message_queue.c.crashes + counted,
+            last_error=error,
         )
         .returning(message_queue.c.lane)
     )
-    names = [row["lane"] for row in uow.execute(freed).mappings().all()]
-    refresh_lanes(uow, names)
-    return len(names)

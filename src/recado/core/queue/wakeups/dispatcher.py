@@ -24,8 +24,7 @@ from recado.core.errors import BrokerLost, DomainError
 from recado.core.ids import Chance, jittered
 from recado.core.queue.job import ISOLATED_AT_ONCE
 from recado.core.queue.storage import dispatched
-from recado.core.queue.storage.claiming import Head, OwnerWalk
-from recado.core.queue.storage.claiming import heads as heads_of_lanes
+from recado.core.queue.storage.claiming import Head, OwnerWalk, read_heads
 from recado.core.queue.storage.tables import message_queue
 from recado.core.queue.wakeups.contract import Broker, Delivery, WakeUp
 
@@ -183,7 +182,7 @@ class Dispatcher:
 
     def _heads(self, uow: UnitOfWork, now: datetime) -> tuple[list[tuple[Head, int]], int]:
         """The heads to ring for, with the rings they had; and how many were rung for and wait."""
-        heads = heads_of_lanes(uow, now, self._limit, ISOLATED_AT_ONCE, self._walk, hold=False)
+        heads = read_heads(uow, now, self._limit, ISOLATED_AT_ONCE, self._walk)
         if not heads:
             return [], 0
         by_id = {head.job_id: head for head in heads}

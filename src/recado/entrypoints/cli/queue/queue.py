@@ -28,7 +28,7 @@ from recado.entrypoints.cli.running import run
 
 if TYPE_CHECKING:
     from recado.bootstrap import Container
-    from recado.core.queue.job import Job, Replayed, ReplayRefused
+    from recado.core.queue.job import Replayed, ReplayRefused, StoredJob
     from recado.core.queue.service import QueueService
 
 app = family("Show jobs and dead letters; retry or discard them.")
@@ -85,7 +85,7 @@ async def _print_all(container: "Container") -> None:
                 add(_view(job))
 
 
-def _view(job: "Job") -> Item:
+def _view(job: "StoredJob") -> Item:
     return {
         "id": str(job.id),
         "name": job.name,
