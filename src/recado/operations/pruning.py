@@ -9,8 +9,7 @@ from typing import Final
 
 from recado.core.clock import Clock
 from recado.core.database.engine import Database
-from recado.core.queue import cron
-from recado.core.queue.storage import endings, tables
+from recado.core.queue.storage import endings, slots, tables
 
 KEEP_JOBS: Final = timedelta(days=7)
 KEEP_SLOTS: Final = timedelta(days=2)
@@ -35,7 +34,7 @@ class Pruning:
     async def prune(self) -> PruningReport:
         """Delete one run's worth of old rows."""
         now, jobs = self._clock.now(), 0
-        await self._database.write(lambda uow: cron.forget_slots(uow, now - KEEP_SLOTS), owner=None)
+        await self._database.write(lambda uow: slots.forget_old(uow, now - KEEP_SLOTS), owner=None)
         for _ in range(MAX_STEPS):
             step = await self._database.write(lambda uow: endings.prune(uow, now - KEEP_JOBS), owner=None)
             jobs += step

@@ -21,11 +21,11 @@ from recado.core.database.types import Moment
 from recado.core.database.unit_of_work import UnitOfWork
 from recado.core.errors import Busy, NotFound
 from recado.core.ids import SYSTEM_OWNER, UuidV7
-from recado.core.queue import cron
 from recado.core.queue.cron import Cron, Sweep
 from recado.core.queue.job import Done
 from recado.core.queue.schedules import At, Schedule
 from recado.core.queue.service import QueueService
+from recado.core.queue.storage import slots
 from recado.core.queue.storage.tables import cron_slots
 from recado.settings import Settings
 from tests.support.commits import all_listeners_called
@@ -39,7 +39,7 @@ HALF_MINUTE = Schedule("sweep.half", timedelta(seconds=30))
 MINUTE = Schedule("sweep.minute", timedelta(minutes=1))
 
 
-async def slots(database: Database) -> list[tuple[str, int]]:
+async def stored_slots(database: Database) -> list[tuple[str, int]]:
     """What was inserted: the name, and seconds since 1970."""
     rows = await database.read(
         lambda uow: uow.all(select(cron_slots).order_by(cron_slots.c.name, cron_slots.c.slot)), owner=None
@@ -70,7 +70,7 @@ class TestSlots:
                 made += await each.insert_slots()
             for clock in clocks:
                 clock.advance(timedelta(seconds=10))
-        found = await slots(database)
+        found = await stored_slots(database)
         halves = [at for name, at in found if name == "sweep.half"]
         assert [later - earlier for earlier, later in itertools.pairwise(halves)] == [30] * 20
         assert await jobs(database) == Counter(name for name, _ in found)
@@ -88,7 +88,7 @@ class TestSlots:
         for _ in range(50):
             clock.advance(timedelta(seconds=7))
             await each.insert_slots()
-            assert max(at for _, at in await slots(database)) <= seconds(clock.now())
+            assert max(at for _, at in await stored_slots(database)) <= seconds(clock.now())
 
     async def test_that_were_missed_are_made_up_for_by_the_latest(
         self, database: Database, clock: FrozenClock, ids: UuidV7
@@ -98,7 +98,7 @@ class TestSlots:
         before = seconds(clock.now())
         clock.advance(timedelta(hours=3, seconds=47))
         assert await each.insert_slots() == 1
-        assert [at - before for _, at in await slots(database)] == [0, 3 * 3600 + 30]
+        assert [at - before for _, at in await stored_slots(database)] == [0, 3 * 3600 + 30]
 
     async def test_are_read_once_by_each_cron(self, database: Database, clock: FrozenClock) -> None:
         """The relay asks every second; only a new slot is worth a write."""
@@ -159,8 +159,8 @@ class TestSlots:
         for _ in range(3):
             clock.advance(timedelta(days=1))
             await Cron(database, clock, UuidV7(clock), [monthly, HALF_MINUTE]).insert_slots()
-        await database.write(lambda uow: cron.forget_slots(uow, clock.now()), owner=None)
-        assert [name for name, _ in await slots(database)] == ["monthly", "sweep.half"]
+        await database.write(lambda uow: slots.forget_old(uow, clock.now()), owner=None)
+        assert [name for name, _ in await stored_slots(database)] == ["monthly", "sweep.half"]
         assert await Cron(database, clock, UuidV7(clock), [monthly, HALF_MINUTE]).insert_slots() == 0
 
     async def test_in_a_time_zone_follow_its_clocks(self, database: Database) -> None:
@@ -169,7 +169,7 @@ class TestSlots:
         for _ in range(4):
             await nightly.insert_slots()
             clock.advance(timedelta(hours=12))
-        assert [f"{datetime.fromtimestamp(at, UTC):%d %H:%M}" for _, at in await slots(database)] == [
+        assert [f"{datetime.fromtimestamp(at, UTC):%d %H:%M}" for _, at in await stored_slots(database)] == [
             "14 06:00",
             "15 06:00",
         ]
@@ -209,7 +209,7 @@ async def eight_workers(database: Database, *, names: int, minutes: int) -> int:
         latest = max(latest, *(seconds(at.now()) // 60 * 60 for at in clocks))
         made += sum(await asyncio.gather(*[surely(each) for each in order.sample(crons, len(crons))]))
         mad.advance(-jump)
-    found = await slots(database)
+    found = await stored_slots(database)
     assert await jobs(database) == Counter(name for name, _ in found)
     assert made == len(found)
     for name in {name for name, _ in found}:
@@ -286,7 +286,7 @@ class TestTheTable:
         each = Cron(database, clock, ids, [HALF_MINUTE])
         await each.insert_slots()
         await each.run("sweep.half")
-        assert (await jobs(database), len(await slots(database))) == (Counter({"sweep.half": 2}), 1)
+        assert (await jobs(database), len(await stored_slots(database))) == (Counter({"sweep.half": 2}), 1)
         with pytest.raises(NotFound, match="recado cron list"):
             await each.run("sweep.hälfte")
         with pytest.raises(NotFound, match="recado cron list"):

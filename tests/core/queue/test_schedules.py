@@ -9,8 +9,8 @@ from sqlalchemy import text
 from recado.core.clock import FrozenClock
 from recado.core.database.engine import Database
 from recado.core.errors import InvalidInput
-from recado.core.queue import schedules
 from recado.core.queue.schedules import At, Schedule, every
+from recado.core.queue.storage import schedules
 
 ON_BOTH_DATABASES = True
 

@@ -10,20 +10,15 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from sqlalchemy import Select, bindparam, delete, func, select
-
 from recado.core.clock import Clock
 from recado.core.database.engine import Database
-from recado.core.database.prepared import Prepared, inserting
 from recado.core.database.unit_of_work import UnitOfWork
 from recado.core.errors import NotFound
 from recado.core.ids import SYSTEM_OWNER, Ids
-from recado.core.queue import schedules
 from recado.core.queue.job import Claim, Done, JobResult, NewJob, Replayed, ReplayRefused, StoredJob
 from recado.core.queue.schedules import Schedule, When
-from recado.core.queue.storage import enqueue, lanes
+from recado.core.queue.storage import enqueue, lanes, schedules, slots
 from recado.core.queue.storage.lanes import HeldLanes
-from recado.core.queue.storage.tables import cron_slots
 
 CRON_PRIORITY = 9
 """After everything a customer waits for."""
@@ -109,11 +104,10 @@ class Cron:
         )  # Two who look at once must see each other's slots, not only refuse the same one.
         for slot in due:
             if isinstance(slot.schedule.when, timedelta):
-                uow.run(_DELETE_AHEAD, name=slot.schedule.name, ahead=now + AHEAD)
-        last = _last_slots(uow, [slot.schedule.name for slot in due], now + AHEAD)
+                slots.forget_ahead(uow, slot.schedule.name, now + AHEAD)
+        last = slots.last(uow, [slot.schedule.name for slot in due], now + AHEAD)
         wanted = [slot for slot in due if _is_later(slot, last, now)]
-        rows = [{"name": slot.schedule.name, "slot": slot.begins} for slot in wanted]
-        new = {name for (name,) in uow.rows_of_many(_INSERT, rows)}
+        new = slots.insert(uow, {slot.schedule.name: slot.begins for slot in wanted})
         jobs = [self._job(slot.schedule.name, now) for slot in wanted if slot.schedule.name in new]
         enqueue.add(lanes.hold_for(uow, jobs), jobs)
         return len(new)
@@ -152,7 +146,7 @@ class Cron:
             [found] = schedules.in_force(uow, [own])
             changed = Schedule(name, when or found.when, found.enabled if enabled is None else enabled)
             stored = schedules.put(uow, changed, now)
-            return _listed(stored, _last_slots(uow, [name], now + AHEAD), now)
+            return _listed(stored, slots.last(uow, [name], now + AHEAD), now)
 
         return await self._database.write(work, owner=None)
 
@@ -163,24 +157,8 @@ class Cron:
         raise NotFound(f"there is no schedule {name[:60]!r}; `recado cron list` shows them")
 
     def _listed(self, uow: UnitOfWork, now: datetime) -> Sequence[ScheduleListing]:
-        last = _last_slots(uow, [schedule.name for schedule in self._own], now + AHEAD)
+        last = slots.last(uow, [schedule.name for schedule in self._own], now + AHEAD)
         return [_listed(schedule, last, now) for schedule in schedules.in_force(uow, self._own)]
-
-
-_INSERT = Prepared(inserting(cron_slots).on_conflict_do_nothing().returning(cron_slots.c.name))
-_DELETE_AHEAD = Prepared(
-    delete(cron_slots).where(cron_slots.c.name == bindparam("name"), cron_slots.c.slot > bindparam("ahead"))
-)
-_LAST = Prepared(
-    select(func.max(cron_slots.c.slot)).where(
-        cron_slots.c.name == bindparam("name"), cron_slots.c.slot <= bindparam("until")
-    )
-)
-
-
-def _last_slots(uow: UnitOfWork, names: Sequence[str], until: datetime) -> Mapping[str, datetime]:
-    found = {name: uow.rows(_LAST, name=name, until=until)[0][0] for name in names}
-    return {name: slot for name, slot in found.items() if slot is not None}
 
 
 def _is_later(slot: _Slot, last: Mapping[str, datetime], now: datetime) -> bool:
@@ -222,14 +200,3 @@ class Sweep:
 
     def discarded(self, held: HeldLanes, job: StoredJob, now: datetime, ids: Ids) -> str | None:  # noqa: ARG002
         return None
-
-
-_others = cron_slots.alias("others")
-
-
-def forget_slots(uow: UnitOfWork, before: datetime) -> None:
-    """Old slots, but for each schedule's last one: no earlier slot of it may come after that."""
-    latest: Select[datetime] = (
-        select(func.max(_others.c.slot)).where(_others.c.name == cron_slots.c.name).correlate(cron_slots)
-    )
-    uow.execute(delete(cron_slots).where(cron_slots.c.slot < before, cron_slots.c.slot < latest.scalar_subquery()))

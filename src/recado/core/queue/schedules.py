@@ -3,28 +3,16 @@
 A cron expression is read on the wall of its time zone, and each time the wall shows happens once. In the night in which
 an hour is left out, what falls into it happens once, at its end; in the night in which an hour comes twice, it happens
 the first time. An expression whose hours are `*` means "every hour that passes", so it follows those hours instead.
-
-The table `schedules` holds what is in force. This release's own schedules are stored there when a worker first looks;
-a row that a person has set stays as they set it, the others follow the release.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, tzinfo
 from typing import TYPE_CHECKING, TypeAlias
 
-import structlog
-from sqlalchemy import select
-
-from recado.core.database.prepared import Prepared, inserting
-from recado.core.database.unit_of_work import UnitOfWork
 from recado.core.errors import InvalidInput
-from recado.core.queue.storage.tables import schedules
 
 if TYPE_CHECKING:
     from cronsim import CronSim
-
-log = structlog.get_logger(__name__)
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _SOME_DAY = datetime(2024, 1, 1, tzinfo=UTC)
@@ -150,63 +138,3 @@ def every(seconds: int) -> timedelta:
     if not 1 <= seconds <= 366 * 86_400:
         raise InvalidInput("the distance must be from 1 second to a year")
     return timedelta(seconds=seconds)
-
-
-# --- The table --------------------------------------------------------------------------------------------------------
-
-_STORED = Prepared(select(schedules))
-_put = inserting(schedules)
-_values = {column.name: _put.excluded[column.name] for column in schedules.c if column.name != "name"}
-_PUT = Prepared(_put.on_conflict_do_update(index_elements=["name"], set_=_values))
-_UPDATE_OWN = Prepared(
-    _put.on_conflict_do_update(index_elements=["name"], set_=_values, where=schedules.c.set_at.is_(None))
-)
-
-
-def in_force(uow: UnitOfWork, own: Sequence[Schedule]) -> list[Schedule]:
-    """This release's schedules as they are stored; those that are not stored yet, as they are in it."""
-    stored = _stored(uow)
-    return [stored.get(schedule.name, schedule) for schedule in own]
-
-
-def update_own(uow: UnitOfWork, own: Sequence[Schedule]) -> list[Schedule]:
-    """Store this release's schedules, except where a person has set them; what is in force then."""
-    uow.run_many(_UPDATE_OWN, [_row(each) for each in sorted(own, key=lambda each: each.name)])
-    return in_force(uow, own)
-
-
-def differs_from_release(uow: UnitOfWork, own: Sequence[Schedule]) -> bool:
-    """Whether a schedule of this release is not stored as it is in it, although nobody has set it."""
-    stored = _stored(uow)
-    return any((found := stored.get(each.name)) is None or (found.set_at is None and found != each) for each in own)
-
-
-def put(uow: UnitOfWork, schedule: Schedule, at: datetime) -> Schedule:
-    """Store a schedule as a person has set it: from then on, not for what was due before."""
-    stored = replace(schedule, set_at=at)
-    uow.run_many(_PUT, [_row(stored)])
-    return stored
-
-
-def _stored(uow: UnitOfWork) -> dict[str, Schedule]:
-    found = {}
-    for name, every_seconds, expression, time_zone, enabled, set_at in uow.rows(_STORED):
-        try:
-            when = At(expression, time_zone) if expression is not None else every(every_seconds or 0)
-        except InvalidInput as error:  # Somebody's SQL. One bad row must not stop the others.
-            log.warning("queue.bad_schedule", name=name, error=str(error))
-            continue
-        found[name] = Schedule(name, when, enabled, set_at)
-    return found
-
-
-def _row(schedule: Schedule) -> dict[str, object]:
-    when = schedule.when
-    return {
-        "name": schedule.name,
-        "every_seconds": None if isinstance(when, At) else int(when.total_seconds()),
-        "cron": when.expression if isinstance(when, At) else None,
-        "time_zone": schedule.time_zone,
-        "enabled": schedule.enabled,
-        "set_at": schedule.set_at,
-    }

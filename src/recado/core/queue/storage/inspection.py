@@ -44,6 +44,22 @@ def stats(uow: UnitOfWork, now: datetime) -> QueueStats:
     )
 
 
+_NEXT_DUE = Prepared(
+    select(lanes_table.c.next_due_at)
+    .where(lanes_table.c.next_due_at > bindparam("now"))
+    .order_by(lanes_table.c.next_due_at)
+    .limit(1)
+)
+
+
+def next_due_after(uow: UnitOfWork, now: datetime) -> datetime | None:
+    """Return when the next job becomes due after a moment, or None when none is planned."""
+    for (due_at,) in uow.rows(_NEXT_DUE, now=now):
+        found: datetime = due_at
+        return found
+    return None
+
+
 @dataclass(frozen=True, slots=True)
 class Due:
     """Lanes whose head is due and runs nowhere (10,000 at most are counted), and how long the oldest of them waits."""

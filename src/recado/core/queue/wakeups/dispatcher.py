@@ -14,18 +14,15 @@ from datetime import datetime, timedelta
 from typing import Final
 
 import structlog
-from sqlalchemy import bindparam, select, text
 
 from recado.core.clock import Clock
 from recado.core.database.engine import Database
-from recado.core.database.prepared import Prepared, param
 from recado.core.database.unit_of_work import UnitOfWork
 from recado.core.errors import BrokerLost, DomainError
 from recado.core.ids import Chance, jittered
 from recado.core.queue.job import ISOLATED_AT_ONCE
 from recado.core.queue.storage import dispatched
 from recado.core.queue.storage.claiming import Head, OwnerWalk, read_heads
-from recado.core.queue.storage.tables import message_queue
 from recado.core.queue.wakeups.contract import Broker, Delivery, WakeUp
 
 log = structlog.get_logger(__name__)
@@ -41,47 +38,6 @@ REST_SHARE: Final = 4.0
 
 REPUBLISH_AFTER: Final = timedelta(seconds=30)
 REPUBLISH_CAP: Final = timedelta(minutes=10)
-
-_STATE = Prepared(
-    select(
-        message_queue.c.id,
-        message_queue.c.lane,
-        message_queue.c.dispatched_at,
-        message_queue.c.dispatches,
-        message_queue.c.attempts,
-        message_queue.c.crashes,
-    ).where(text("id IN (VALUES (:job))").bindparams(bindparam("job", type_=message_queue.c.id.type)))
-)
-_MARK = Prepared(
-    text(
-        """
-WITH given (job, before, at) AS (VALUES (:job, :before, :at))
-UPDATE message_queue SET dispatched_at = given.at, dispatches = dispatches + 1
-FROM given WHERE message_queue.id = given.job AND dispatches = given.before AND status IN ('collecting', 'waiting')
-RETURNING id, lane, dispatches
-"""
-    )
-    .bindparams(
-        param(message_queue.c.id, "job"),
-        param(message_queue.c.dispatches, "before"),
-        param(message_queue.c.dispatched_at, "at"),
-    )
-    .columns(message_queue.c.id, message_queue.c.lane, message_queue.c.dispatches)
-)
-_HOLD = Prepared(
-    text("SELECT id FROM message_queue WHERE id IN (VALUES (:job)) ORDER BY id FOR UPDATE SKIP LOCKED")
-    .bindparams(bindparam("job", type_=message_queue.c.id.type))
-    .columns(message_queue.c.id)
-)
-_UNMARK = Prepared(
-    text(
-        """
-WITH given (job, dispatch) AS (VALUES (:job, :dispatch))
-UPDATE message_queue SET dispatched_at = NULL
-FROM given WHERE message_queue.id = given.job AND dispatches = given.dispatch AND status IN ('collecting', 'waiting')
-"""
-    ).bindparams(param(message_queue.c.id, "job"), param(message_queue.c.dispatches, "dispatch"))
-)
 
 
 class Dispatcher:
@@ -131,7 +87,9 @@ class Dispatcher:
             due, _ = await self._database.read(lambda uow: self._heads(uow, now), owner=None)
         if not due:
             return 0
-        wakeups = await self._database.write(lambda uow: _mark(uow, due, now), owner=None)
+        before = {head.job_id: dispatches for head, dispatches in due}
+        marked = await self._database.write(lambda uow: dispatched.mark(uow, before, now), owner=None)
+        wakeups = [WakeUp(*each) for each in marked]
         try:
             async with asyncio.timeout(self._publish_seconds):
                 await self._broker.publish(wakeups)
@@ -187,14 +145,14 @@ class Dispatcher:
             return [], 0
         by_id = {head.job_id: head for head in heads}
         due = []
-        for job_id, _lane, dispatched_at, dispatches, attempts, crashes in uow.rows_of_many(
-            _STATE, [{"job": i} for i in by_id]
-        ):
-            # A wake-up from before it became due was heard in vain: a retry or a newer message has moved it since.
-            before_due = dispatched_at is None or dispatched_at < by_id[job_id].due_at
-            delay = self._republish_delay(dispatches - attempts - crashes)
-            if before_due or abs(now - dispatched_at) >= delay:  # Published by a clock that was ahead: of no account.
-                due.append((by_id[job_id], dispatches))
+        for state in dispatched.states(uow, by_id):
+            head = by_id[state.job_id]
+            # A wake-up from before it became due was too early: a retry or a newer message has moved the job since.
+            too_early = state.dispatched_at is None or state.dispatched_at < head.due_at
+            delay = self._republish_delay(state.dispatches - state.attempts - state.crashes)
+            # A moment in the future was stored by a clock that was ahead, and says nothing.
+            if too_early or abs(now - (state.dispatched_at or now)) >= delay:
+                due.append((head, state.dispatches))
         return due, len(heads) - len(due)
 
     def _republish_delay(self, wakeups: int) -> timedelta:
@@ -206,18 +164,8 @@ class Dispatcher:
 
     async def _clear(self, wakeups: Sequence[WakeUp]) -> None:
         """As if they had not been rung for. Should that fail too, they are rung for again in half a minute."""
-        rows = [{"job": wakeup.job_id, "dispatch": wakeup.dispatch} for wakeup in wakeups]
+        marked = [(wakeup.job_id, wakeup.dispatch) for wakeup in wakeups if wakeup.job_id is not None]
         try:
-            await self._database.write(lambda uow: uow.run_many(_UNMARK, rows), owner=None)
+            await self._database.write(lambda uow: dispatched.unmark(uow, marked), owner=None)
         except DomainError as error:
             log.warning("queue.dispatch_failed", error=str(error))
-
-
-def _mark(uow: UnitOfWork, due: Sequence[tuple[Head, int]], now: datetime) -> list[WakeUp]:
-    """Of several relays that look at once, the one whose mark counts rings."""
-    rows = [{"job": head.job_id, "before": before, "at": now} for head, before in due]
-    if uow.dialect == "postgresql":  # Who claims holds lanes and then jobs, in its own order: wait for nobody.
-        free = {row[0] for row in uow.rows_of_many(_HOLD, [{"job": row["job"]} for row in rows])}
-        rows = [row for row in rows if row["job"] in free]
-    marked = uow.rows_of_many(_MARK, rows) if rows else []
-    return [WakeUp(job_id, lane, dispatch) for job_id, lane, dispatch in marked]

@@ -7,26 +7,20 @@ the net finds what it was for. A timer covers jobs that *become* due, and commit
 import asyncio
 import contextlib
 from collections.abc import AsyncGenerator, Sequence
-from datetime import datetime
 from typing import Final
 
 import psycopg
-from sqlalchemy import bindparam, select
 
 from recado.core.clock import Clock
 from recado.core.database.postgres.database import PostgresDatabase
 from recado.core.database.postgres.writer import ANSWER_SECONDS, CHANNEL
-from recado.core.database.prepared import Prepared
 from recado.core.errors import DomainError
-from recado.core.queue.storage.tables import lanes
+from recado.core.queue.storage import inspection
 from recado.core.queue.wakeups.contract import Room, WakeUp, log_loss, log_return
 
 FALLBACK_SECONDS: Final = 1.0
 SILENT_SECONDS: Final = 30.0
 """After so long without a notification the server is asked whether it is still there."""
-_NEXT = Prepared(
-    select(lanes.c.next_due_at).where(lanes.c.next_due_at > bindparam("now")).order_by(lanes.c.next_due_at).limit(1)
-)
 
 
 async def _execute(connection: "psycopg.AsyncConnection[tuple[object, ...]]", statement: str) -> None:
@@ -93,8 +87,7 @@ class PostgresDelivery:
         """Seconds until the next job becomes due, one at most."""
         now = self._clock.now()
         try:
-            found = await self._database.read(lambda uow: uow.rows(_NEXT, now=now), owner=None)
+            due_at = await self._database.read(lambda uow: inspection.next_due_after(uow, now), owner=None)
         except DomainError:
             return FALLBACK_SECONDS
-        due_at: datetime | None = found[0][0] if found else None
         return FALLBACK_SECONDS if due_at is None else min(FALLBACK_SECONDS, (due_at - now).total_seconds())
