@@ -23,8 +23,10 @@ WHERE c.relkind IN ('r', 'p') AND c.relnamespace = 'public'::regnamespace
            AND (SELECT count(*) FROM pg_policy p WHERE p.polrelid = c.oid AND p.polname LIKE 'recado_%') = 2)
 """
 _NEW_OWNER = """
-INSERT INTO owners (id, name, email, locale, send_policy, created_at)
-VALUES ('00000000-0000-0000-0000-00000000000a', 'Ana', 'ana@example.com', 'pt-BR', 'prefer_silence', now())
+INSERT INTO owners
+    (id, name, email, locale, send_policy, created_at, data_key_sealed, data_key_id, lane_salt_sealed)
+VALUES
+    ('00000000-0000-0000-0000-00000000000a', 'Ana', 'ana@example.com', 'pt-BR', 'prefer_silence', now(), '', '', '')
 """
 
 
