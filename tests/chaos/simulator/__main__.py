@@ -26,11 +26,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.teeth:
         return _show_teeth(range(options.start, options.start + options.seeds), options.jobs)
     if options.seed is not None:
-        print_summary = _print if options.trace else None
+        tell = _print if options.trace else None
         if options.mutate is None:
-            verdict = simulate(options.seed, print_summary=print_summary)
+            verdict = simulate(options.seed, tell=tell)
         else:
-            verdict = simulate_without(options.mutate, options.seed, alone=options.alone, print_summary=print_summary)
+            verdict = simulate_without(options.mutate, options.seed, alone=options.alone, tell=tell)
         _print(
             f"seed {verdict.seed}: {verdict.messages} messages, {verdict.days:.2f} days, {verdict.steps} steps, "
             f"{verdict.cpu:.2f}s, digest {verdict.digest:08x}, {dict(verdict.outcomes)}"

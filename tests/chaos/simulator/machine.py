@@ -198,7 +198,7 @@ class SimChild(asyncio.SubprocessTransport):
 
     # What the child does
 
-    def print_summary(self, word: bytes) -> None:
+    def tell(self, word: bytes) -> None:
         """The parent hears of it in a moment, if it still listens."""
         self._loop.later(0.0005, partial(self._protocol.pipe_data_received, 1, word))
 
@@ -445,7 +445,7 @@ class Machine:
             await asyncio.wait({handed, told_to_stop}, return_when=asyncio.FIRST_COMPLETED)
             if not handed.done():
                 break
-            child.print_summary(BEGUN)
+            child.tell(BEGUN)
             claim = await parts.queue.find_claimed(*handed.result())
             if claim is not None:
                 running = asyncio.create_task(worker.run_one(claim))
@@ -453,7 +453,7 @@ class Machine:
                 running.cancel()
                 await asyncio.wait({running})
             if not stopping.is_set():
-                child.print_summary(DONE)
+                child.tell(DONE)
         child.end(GAVE_BACK)
 
 

@@ -82,11 +82,9 @@ def _disk(name: str, alone: bool) -> Disk:
     return Disk(mutation.fence if alone else (*mutation.fence, *mutation.wall))
 
 
-def simulate_without(
-    name: str, seed: int, *, alone: bool, print_summary: Callable[[str], None] | None = None
-) -> Verdict:
+def simulate_without(name: str, seed: int, *, alone: bool, tell: Callable[[str], None] | None = None) -> Verdict:
     """One world without a fence, and unless `alone` without its wall."""
-    return simulate(seed, print_summary=print_summary, on=_disk(name, alone))
+    return simulate(seed, tell=tell, on=_disk(name, alone))
 
 
 @dataclass

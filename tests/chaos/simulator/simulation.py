@@ -60,11 +60,11 @@ class Verdict:
     counts: Counter[str] = field(default_factory=Counter)
 
 
-def simulate(seed: int, *, print_summary: Callable[[str], None] | None = None, on: Disk | None = None) -> Verdict:
+def simulate(seed: int, *, tell: Callable[[str], None] | None = None, on: Disk | None = None) -> Verdict:
     """Play one world to its end."""
     began = time.process_time()
     chance = random.Random(seed)  # noqa: S311 - chance that repeats is the point
-    world = World(plan(seed, chance), chance, print_summary=print_summary)
+    world = World(plan(seed, chance), chance, tell=tell)
     storage = Storage(world, on or disk())
     with _quietly(world):
         simulation = Simulation(world, storage)
@@ -72,8 +72,8 @@ def simulate(seed: int, *, print_summary: Callable[[str], None] | None = None, o
             world.loop.run_until_complete(simulation.play())
         except Exception as error:  # noqa: BLE001 - a world that cannot be played is a failure with a seed
             simulation.violations.append(f"the simulation broke: {error!r}")
-            if print_summary is not None:
-                print_summary(traceback.format_exc())
+            if tell is not None:
+                tell(traceback.format_exc())
         finally:
             world.over()
             world.loop.bury()

@@ -91,9 +91,7 @@ class Truth:
 class World:
     """One seed's world."""
 
-    def __init__(
-        self, plan: Plan, chance: random.Random, *, print_summary: Callable[[str], None] | None = None
-    ) -> None:
+    def __init__(self, plan: Plan, chance: random.Random, *, tell: Callable[[str], None] | None = None) -> None:
         self.plan = plan
         self.chance = chance
         self.loop = VirtualLoop()
@@ -103,7 +101,7 @@ class World:
         self.digest = 0
         self.faults_over = False
         """The faults are over; everything has to come to its end now."""
-        self._tell = print_summary
+        self._tell = tell
 
     def happens(self, fault: str) -> bool:
         """Whether a fault of this world strikes here."""

@@ -84,7 +84,7 @@ class Outcome:
             "seconds": round(self.seconds, 1),
             "start_seconds": _document(Percentiles.of(self.units)),
             "drained_in": round(self.drained_in, 1),
-            "blows": dict(self.faults),
+            "faults": dict(self.faults),
             "given_back": {"done": self.given_back, "refused": self.not_taken_back},
             "written": self.written,
             "unaccepted": self.unaccepted,
@@ -128,7 +128,7 @@ def _rows(outcome: Outcome) -> list[list[str]]:
         ["on", f"{outcome.backend} over {outcome.database}, lease {outcome.lease:g} s{_shortened(outcome.lease)}"],
         ["cycles", f"{outcome.cycles} in {outcome.seconds:.0f} s, of which {outcome.drained_in:.0f} s to settle"],
         ["pace", f"a start took {_range(outcome.units)}"],
-        ["blows", ", ".join(f"{name} {count}" for name, count in sorted(outcome.faults.items()))],
+        ["faults", ", ".join(f"{name} {count}" for name, count in sorted(outcome.faults.items()))],
         [
             "given back",
             f"{outcome.given_back} conversations by a person to the agent, refused {outcome.not_taken_back}",
