@@ -16,7 +16,7 @@ from datetime import datetime, timedelta
 from recado.bootstrap import Container
 from recado.core.ids import Ids
 from recado.core.queue.job import Claim, Done, JobResult, Replayed, ReplayRefused, StoredJob
-from recado.core.queue.storage.lanes import HeldLanes
+from recado.core.queue.lane import HeldLanes
 from recado.entrypoints.shutdown import ShutdownSignals
 from recado.entrypoints.worker import run_worker
 from recado.settings import load_settings

@@ -34,12 +34,12 @@ from recado.core.queue.job import (
     RetryIn,
     StoredJob,
 )
+from recado.core.queue.lane import HeldLanes
 from recado.core.queue.running.heartbeat import GRACE, Heartbeat
 from recado.core.queue.running.maintenance import INTERVAL_SECONDS, Maintenance
 from recado.core.queue.service import Finished, QueueService
 from recado.core.queue.storage import endings, enqueue, inspection, lanes
 from recado.core.queue.storage.claiming import PAGE, STEPS
-from recado.core.queue.storage.lanes import HeldLanes
 from recado.core.queue.storage.tables import message_queue, queue_owners
 from tests.support.patience import PATIENCE
 

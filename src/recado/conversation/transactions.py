@@ -15,8 +15,8 @@ from recado.core.database.engine import Database
 from recado.core.database.unit_of_work import UnitOfWork
 from recado.core.ids import Ids, IdSource
 from recado.core.queue.job import Claim
+from recado.core.queue.lane import HeldLanes
 from recado.core.queue.storage import lanes
-from recado.core.queue.storage.lanes import HeldLanes
 
 T = TypeVar("T")
 

@@ -35,9 +35,10 @@ from recado.core.queue.job import (
     RetryIn,
     StoredJob,
 )
+from recado.core.queue.lane import HeldLanes
 from recado.core.queue.service import Finished, QueueService
 from recado.core.queue.storage import enqueue
-from recado.core.queue.storage.lanes import HeldLanes, hold_for
+from recado.core.queue.storage.lanes import hold_for
 from tests.chaos.models.inline import InlineDatabase
 
 T = TypeVar("T")

@@ -36,10 +36,10 @@ from recado.core.ids import Chance, Ids
 from recado.core.metrics import Meters
 from recado.core.queue.crash import CrashPoint, never
 from recado.core.queue.job import Claim, Done, JobResult, Replayed, ReplayRefused, RetryIn, StoredJob
+from recado.core.queue.lane import HeldLanes
 from recado.core.queue.running.retrying import retry_while_leased
 from recado.core.queue.service import Backoff
 from recado.core.queue.storage import endings, inspection
-from recado.core.queue.storage.lanes import HeldLanes
 from recado.core.tracing import NoTraces, Traces
 
 log = structlog.get_logger(__name__)

@@ -39,10 +39,10 @@ from recado.core.database.engine import Database
 from recado.core.ids import Chance, Ids
 from recado.core.queue.crash import CrashPoint, never
 from recado.core.queue.job import Claim, Done, JobResult, Replayed, ReplayRefused, RetryIn, StoredJob
+from recado.core.queue.lane import HeldLanes
 from recado.core.queue.running.retrying import retry_while_leased
 from recado.core.queue.service import Backoff
 from recado.core.queue.storage import endings
-from recado.core.queue.storage.lanes import HeldLanes
 from recado.core.tracing import FIND as FIND_SPAN
 from recado.core.tracing import SEND as SEND_SPAN
 from recado.core.tracing import NoTraces, Traces

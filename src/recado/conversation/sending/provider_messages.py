@@ -36,8 +36,8 @@ from recado.core.clock import Clock
 from recado.core.database.engine import Database
 from recado.core.database.unit_of_work import UnitOfWork
 from recado.core.ids import Ids, IdSource
+from recado.core.queue.lane import HeldLanes
 from recado.core.queue.storage import enqueue, lanes
-from recado.core.queue.storage.lanes import HeldLanes
 
 log = structlog.get_logger(__name__)
 

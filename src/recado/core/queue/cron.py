@@ -16,9 +16,9 @@ from recado.core.database.unit_of_work import UnitOfWork
 from recado.core.errors import NotFound
 from recado.core.ids import SYSTEM_OWNER, Ids
 from recado.core.queue.job import Claim, Done, JobResult, NewJob, Replayed, ReplayRefused, StoredJob
+from recado.core.queue.lane import HeldLanes
 from recado.core.queue.schedules import Schedule, When
 from recado.core.queue.storage import enqueue, lanes, schedules, slots
-from recado.core.queue.storage.lanes import HeldLanes
 
 CRON_PRIORITY = 9
 """After everything a customer waits for."""

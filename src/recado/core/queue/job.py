@@ -12,7 +12,7 @@ from uuid import UUID
 
 from recado.core.database.types import JsonValue
 from recado.core.ids import Ids
-from recado.core.queue.storage.lanes import HeldLanes
+from recado.core.queue.lane import HeldLanes
 
 Status: TypeAlias = Literal["collecting", "waiting", "running", "done", "dead", "discarded"]
 

@@ -31,9 +31,9 @@ from recado.core.queue.job import (
     RetryIn,
     StoredJob,
 )
+from recado.core.queue.lane import HeldLanes
 from recado.core.queue.storage import clock_changes, dispatched, endings, enqueue, inspection, lanes, leases, tables
 from recado.core.queue.storage.claiming import LEEWAY, OwnerWalk, hold_heads
-from recado.core.queue.storage.lanes import HeldLanes
 
 log = structlog.get_logger(__name__)
 

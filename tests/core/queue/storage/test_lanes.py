@@ -8,8 +8,8 @@ from recado.core.clock import FrozenClock
 from recado.core.database.engine import Database
 from recado.core.database.unit_of_work import UnitOfWork
 from recado.core.ids import Ids
+from recado.core.queue.lane import HeldLanes, LaneNotHeld
 from recado.core.queue.storage import endings, enqueue, lanes
-from recado.core.queue.storage.lanes import HeldLanes, LaneNotHeld
 from tests.contracts.queue import QueueHarness
 
 ON_BOTH_DATABASES = True

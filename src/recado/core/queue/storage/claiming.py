@@ -20,7 +20,7 @@ from sqlalchemy import Boolean, Integer, TextualSelect, bindparam, func, literal
 
 from recado.core.database.prepared import Prepared, param
 from recado.core.database.unit_of_work import UnitOfWork
-from recado.core.queue.storage.lanes import HeldLanes
+from recado.core.queue.lane import HeldLanes
 from recado.core.queue.storage.tables import lanes, message_queue, queue_owners
 
 LEEWAY: Final = timedelta(seconds=5)

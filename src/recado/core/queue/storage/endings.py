@@ -11,8 +11,8 @@ from recado.core.database.types import JsonValue
 from recado.core.database.unit_of_work import UnitOfWork
 from recado.core.metrics import DEAD
 from recado.core.queue.job import Claim, Status, StoredJob
+from recado.core.queue.lane import HeldLanes
 from recado.core.queue.storage import lanes
-from recado.core.queue.storage.lanes import HeldLanes
 from recado.core.queue.storage.leases import LEASE_HELD
 from recado.core.queue.storage.tables import STEP, message_queue
 

@@ -10,8 +10,8 @@ from recado.core.database.prepared import Prepared, inserting, param
 from recado.core.database.types import earlier
 from recado.core.database.unit_of_work import UnitOfWork
 from recado.core.queue.job import NewJob
+from recado.core.queue.lane import HeldLanes
 from recado.core.queue.storage import lanes
-from recado.core.queue.storage.lanes import HeldLanes
 from recado.core.queue.storage.tables import IS_UNFINISHED, message_queue
 
 

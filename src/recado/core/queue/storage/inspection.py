@@ -9,8 +9,8 @@ from sqlalchemy import and_, bindparam, func, select, text
 from recado.core.database.prepared import Prepared, param
 from recado.core.database.unit_of_work import UnitOfWork
 from recado.core.queue.job import StoredJob
+from recado.core.queue.lane import HeldLanes
 from recado.core.queue.storage import lanes
-from recado.core.queue.storage.lanes import HeldLanes
 from recado.core.queue.storage.leases import JOB_COLUMNS
 from recado.core.queue.storage.tables import IS_UNFINISHED, message_queue
 from recado.core.queue.storage.tables import lanes as lanes_table

@@ -1,40 +1,15 @@
 """Lanes: lock them before their jobs are read, and refresh them after their jobs have changed."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
 from uuid import UUID
 
 from sqlalchemy import bindparam, text
 
 from recado.core.database.prepared import Prepared, inserting
 from recado.core.database.unit_of_work import UnitOfWork
+from recado.core.queue.job import NewJob
+from recado.core.queue.lane import HeldLanes
 from recado.core.queue.storage.tables import lanes
-
-if TYPE_CHECKING:
-    from recado.core.queue.job import NewJob
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class HeldLanes:
-    """Proof that a transaction holds some lanes: no other transaction can change their jobs before it ends.
-
-    Made by the functions of this package only. Functions that change jobs take it instead of a unit of work.
-    """
-
-    uow: UnitOfWork
-    lanes: frozenset[str]
-
-    def require(self, lane: str) -> None:
-        """Raise `LaneNotHeld` unless the lane is among those held."""
-        if lane not in self.lanes:
-            raise LaneNotHeld(
-                f"lane {lane} is changed by a transaction that does not hold it; this is a fault of Recado"
-            )
-
-
-class LaneNotHeld(RuntimeError):
-    """A job of a lane was about to be changed without holding the lane."""
 
 
 def hold(uow: UnitOfWork, names: Iterable[str]) -> HeldLanes:
@@ -64,7 +39,7 @@ def hold_also(held: HeldLanes, names: Iterable[str]) -> HeldLanes:
     return HeldLanes(held.uow, held.lanes | more.lanes)
 
 
-def hold_for(uow: UnitOfWork, jobs: "Sequence[NewJob]") -> HeldLanes:
+def hold_for(uow: UnitOfWork, jobs: Sequence[NewJob]) -> HeldLanes:
     """Hold the lanes of jobs that are to be stored, and make those that are new."""
     return hold_or_create(uow, {job.lane: job.owner_id for job in jobs})
 

@@ -10,9 +10,9 @@ from sqlalchemy.sql.dml import ReturningUpdate
 from recado.core.database.prepared import Prepared, inserting, param
 from recado.core.database.unit_of_work import UnitOfWork
 from recado.core.queue.job import Claim, StoredJob
+from recado.core.queue.lane import HeldLanes
 from recado.core.queue.storage import lanes
 from recado.core.queue.storage.claiming import Head
-from recado.core.queue.storage.lanes import HeldLanes
 from recado.core.queue.storage.tables import STEP, message_queue, queue_owners
 
 JOB_COLUMNS = [message_queue.c[name] for name in StoredJob.__dataclass_fields__]
