@@ -19,6 +19,8 @@ class TestDoctor:
     def test_finds_nothing_where_nothing_is_wrong(self, recado: Recado, file: Path) -> None:
         examined = recado.one("doctor", RECADO_PUBLIC_URL=PUBLIC)
         assert examined["ok"] is True
+        assert isinstance(examined["findings"], list)
+        assert {tuple(each) for each in examined["findings"]} == {("name", "ok", "says")}
         assert f"database: {file} is at schema {HEAD}" in recado.says("doctor", RECADO_PUBLIC_URL=PUBLIC)
 
     def test_tells_every_setting_that_keeps_it_from_serving(self, recado: Recado) -> None:

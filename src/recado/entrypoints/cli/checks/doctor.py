@@ -5,7 +5,6 @@ It checks settings, database, schema and broker and tries a write and the key. I
 
 import asyncio
 import os
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -30,7 +29,8 @@ def doctor(as_json: AsJson = False) -> None:
     findings = examine()
     wrong = [each for each in findings if not each.ok]
     if as_json:
-        print_document({"ok": not wrong, "findings": [asdict(each) for each in findings]})
+        shown = [{"name": each.name, "ok": each.ok, "says": each.detail} for each in findings]
+        print_document({"ok": not wrong, "findings": shown})
     else:
         for each in findings:
             if each.ok:
