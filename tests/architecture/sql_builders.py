@@ -20,10 +20,6 @@ BUILDERS: Final = frozenset(
 )
 STILL_OUTSIDE: Final = frozenset(
     {
-        "core/queue/cron.py",
-        "core/queue/schedules.py",
-        "core/queue/wakeups/dispatcher.py",
-        "core/queue/wakeups/postgres.py",
         "channels/directory.py",
         "operations/gauges.py",
         "operations/readiness.py",
