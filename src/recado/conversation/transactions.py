@@ -70,6 +70,17 @@ class _Handed(Generic[T]):
         return self.func(Transaction(uow, self.now, IdSource(self.first_id)))
 
 
+@dataclass(frozen=True, slots=True)
+class _Held(Generic[T]):
+    """A function of a transaction that holds a lane, as a function of any transaction."""
+
+    func: Callable[[LaneTransaction], T]
+    lane: str
+
+    def __call__(self, tx: Transaction) -> T:
+        return self.func(tx.hold(self.lane))
+
+
 class Transactions:
     """Runs functions of a transaction in the database, one transaction each."""
 
@@ -86,4 +97,4 @@ class Transactions:
     async def write_job(self, claim: Claim, work: Callable[[LaneTransaction], T]) -> T:
         """Run `work` in one transaction that holds the lane of a job, for the owner of the job."""
         job = claim.job
-        return await self.write(lambda tx: work(tx.hold(job.lane)), owner=job.owner_id, urgent=True)
+        return await self.write(_Held(work, job.lane), owner=job.owner_id, urgent=True)
