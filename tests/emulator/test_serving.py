@@ -11,7 +11,7 @@ import pytest
 from recado.emulator.app import running, serve
 from recado.emulator.phone.client import EmulatorClient
 from recado.emulator.settings import EmulatorSettings, Number
-from recado.emulator.wire.rest import parse_form
+from recado.emulator.wire.requests import parse_form
 from tests.emulator.application import Application
 from tests.emulator.world import ANA, BAKERY, MESSAGES, SHOP, SID, TOKEN
 from tests.support.patience import PATIENCE

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from recado.emulator.archive import Outgoing, Search
 from recado.emulator.clock import SidGenerator
 from recado.emulator.forms import InboundRequest
 from recado.emulator.journal import Journal
@@ -13,7 +14,7 @@ from recado.emulator.messages import EmulatedMessage
 from recado.emulator.rules.faults import Fault
 from recado.emulator.rules.validation import read_create_request
 from recado.emulator.settings import EmulatorSettings, Number, Policies
-from recado.emulator.store import Outgoing, Search, Store
+from recado.emulator.store import Store
 from tests.emulator.world import ANA, BAKERY, BOB, SHOP, SID, TOKEN
 
 DAY = 86_400.0

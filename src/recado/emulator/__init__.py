@@ -1,5 +1,5 @@
-"""Stands in for Twilio where nobody wants to pay, wait or be flaky: demos, tests and benches.
+"""An emulator of Twilio for demos, tests and benchmarks.
 
-It knows nothing of the product it answers. That keeps it honest: what passes here passes because of what travels over
-HTTP, never because both sides share a constant.
+It imports nothing of the product. So a test passes because of what was sent over HTTP, and never because both sides
+share a constant.
 """

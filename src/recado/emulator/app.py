@@ -1,7 +1,7 @@
-"""Serves the emulator: as an app, inside a running loop, as a process of its own, or beside a test in a thread.
+"""Serve the emulator: as an ASGI application, in a running event loop, as a process, or in a thread of a test.
 
-The server is uvicorn with one addition, because no ASGI app can say "cut this connection": the fault that accepts a
-message and then resets the connection needs the socket itself.
+The server is uvicorn with one addition, because no ASGI application can reset a connection: the fault that accepts a
+message and then resets the connection needs the socket.
 """
 
 import asyncio
@@ -25,7 +25,7 @@ from recado.emulator.settings import EmulatorSettings
 from recado.emulator.wire.rest import refuse, rest_routes
 
 Ready = Callable[[str], None]
-"""Told the base URL once connections are accepted."""
+"""Called with the base URL when connections are accepted."""
 
 _BACKLOG = 2048
 

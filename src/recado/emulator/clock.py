@@ -1,6 +1,6 @@
-"""Hands out time, identifiers and chance, so that a test can replay a whole day in a millisecond.
+"""Time, identifiers and random numbers, passed in so that a test can play a whole day in a millisecond.
 
-Only this file looks at the real clock or draws a random number; everything else receives them.
+Only this module reads the real clock or makes a random generator.
 """
 
 import random

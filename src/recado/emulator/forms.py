@@ -1,10 +1,11 @@
-"""The fields of our own requests to an application: inbound webhooks and status callbacks, as Twilio fills them.
+"""The fields of requests to an application: inbound webhooks and status callbacks, as Twilio fills them.
 
-Blank fields are part of it (the signature covers them), and so is the difference between channels: an SMS brings its
-geography, a WhatsApp message its profile and metadata.
+Blank fields are included, because the signature covers them. Channels differ: an SMS has geography fields, a WhatsApp
+message has a profile and metadata.
 """
 
 import json
+import mimetypes
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -25,9 +26,14 @@ class Attachment:
     url: str | None = None
 
 
+def attachment_of(url: str) -> Attachment:
+    """Return an attachment that is hosted elsewhere, with the content type of its name."""
+    return Attachment(mimetypes.guess_type(url)[0] or "application/octet-stream", b"", url)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InboundRequest:
-    """A message of a customer, as a tester describes it; what is left out gets what Twilio would send."""
+    """A message of a customer as a tester describes it. Fields that are not given get Twilio's values."""
 
     sender: str
     to: str

@@ -1,4 +1,4 @@
-"""Ties the store to real time: lets due things happen, sends what they cause, wakes up who waits for news."""
+"""Run the store in real time: advance it when something is due, send what that causes, and notify waiting requests."""
 
 import asyncio
 from collections.abc import Callable
@@ -12,8 +12,8 @@ from recado.emulator.wire.courier import Courier
 
 Found = TypeVar("Found")
 
-# News comes thousands of times a second under load; those who wait look at it together, and what falls due within the
-# same moment is done together.
+# Changes come thousands of times a second under load. Waiting requests read them together, and events that are due
+# within the same moment are handled together.
 _MOMENT_SECONDS = 0.002
 
 
@@ -46,7 +46,7 @@ class Emulator:
         self._journal.close()
 
     async def wait_until(self, read: Callable[[], Found], seconds: float) -> Found:
-        """What `read` finds as soon as that is something, or what it finds when the time is over."""
+        """Return what `read` finds as soon as it finds something, or at the end of the time."""
         deadline = asyncio.get_running_loop().time() + seconds
         self._waiters += 1
         try:

@@ -1,7 +1,7 @@
-"""What an emulator is started with, and the habits that may be changed while it runs.
+"""The settings of an emulator, and the policies that can be changed while it runs.
 
-The defaults are what somebody trying a demo expects: any address may send, every message is delivered and read, and
-nothing is refused for being outside WhatsApp's window. Each stricter rule of Twilio is a policy one can switch on.
+The defaults fit a demo: any address may send, every message is delivered and read, and no message is refused for being
+outside WhatsApp's window. Each stricter rule of Twilio is a policy that can be turned on.
 """
 
 from collections.abc import Mapping
@@ -11,7 +11,7 @@ from pathlib import Path
 
 @dataclass(frozen=True, slots=True)
 class ApiKey:
-    """An SK key: it may call the API, but it never signs a webhook."""
+    """An SK key. It may call the API, but it never signs webhooks."""
 
     account_sid: str
     secret: str
@@ -19,7 +19,7 @@ class ApiKey:
 
 @dataclass(frozen=True, slots=True)
 class Number:
-    """An address of an account, and where its inbound messages go (no URL: they are only stored)."""
+    """An address of an account and the webhook for its inbound messages. Without a URL they are only stored."""
 
     address: str
     account_sid: str

@@ -1,20 +1,16 @@
-"""Everything this Twilio knows and decides, without a socket: accounts, messages, who opted out, what happens next.
+"""The state and decisions of the emulated Twilio, without sockets: accounts, messages, opt-outs, events to come.
 
-Time only passes when `advance` is called, so a test can play a day of it at once; whoever runs the store for real
-calls `advance` whenever `next_due` has come. Messages are kept in memory up to a limit, the oldest go first.
+Time passes only in `advance`, so a test can play a day at once. The service calls `advance` when `next_due` has come.
 """
 
 import heapq
-import mimetypes
 import random
-from collections import defaultdict, deque
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
-from itertools import count, takewhile
-from typing import TypeVar
+from itertools import count
 
+from recado.emulator.archive import Archive, Outgoing, Search, WebhookDelivery
 from recado.emulator.clock import Now, SidGenerator
-from recado.emulator.forms import Attachment, Form, InboundRequest, callback_form, inbound_form, keyword_of
+from recado.emulator.forms import Attachment, InboundRequest, attachment_of, callback_form, inbound_form, keyword_of
 from recado.emulator.journal import Journal
 from recado.emulator.messages import UNFINISHED, EmulatedMessage, Media, channel_of
 from recado.emulator.rules.faults import INBOUND, LATER, Fault, Faults
@@ -36,52 +32,6 @@ _KEYWORD_REPLIES = {
     "START": "You will get messages from this number again. Send STOP to end them.",
     "HELP": "Send STOP to end the messages of this number.",
 }
-
-
-@dataclass(frozen=True, slots=True)
-class Outgoing:
-    """A request to an application: the webhook of an inbound message or the callback of an outbound one."""
-
-    kind: str
-    message: EmulatedMessage
-    url: str
-    form: Form
-    fallback_url: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class WebhookDelivery:
-    """One attempt of ours to reach an application, and what became of it."""
-
-    seq: int
-    kind: str
-    message_sid: str
-    message_status: str
-    url: str
-    attempt: int
-    status: int | None
-    error: int | None
-    at: float
-
-
-@dataclass(frozen=True, slots=True)
-class Search:
-    to: str | None = None
-    sender: str | None = None
-    sent_from: float | None = None
-    sent_until: float | None = None
-
-    def finds(self, message: EmulatedMessage) -> bool:
-        if message.deleted or self.to not in (None, message.to) or self.sender not in (None, message.sender):
-            return False
-        # A message that is still queued has no date of sending; it is looked up by its date of creation. Callers
-        # only ever saw whole seconds, so they are what is compared.
-        moment = int(message.created if message.sent is None else message.sent)
-        after = self.sent_from is None or moment >= int(self.sent_from)
-        return after and (self.sent_until is None or moment <= self.sent_until)
-
-
-Numbered = TypeVar("Numbered", EmulatedMessage, WebhookDelivery)
 
 
 class Store:
@@ -112,20 +62,14 @@ class Store:
         self.policies = settings.policies
         self.faults = Faults()
         self.opted_out: set[tuple[str, str]] = set()
-        self._by_sid: dict[str, EmulatedMessage] = {}
-        self._all: deque[EmulatedMessage] = deque()
-        self._by_account: defaultdict[str, deque[EmulatedMessage]] = defaultdict(deque)
-        self._by_to: defaultdict[tuple[str, str], deque[EmulatedMessage]] = defaultdict(deque)
-        self._deliveries: deque[WebhookDelivery] = deque(maxlen=settings.keep)
+        self._archive = Archive(settings.keep)
         self._heard: dict[tuple[str, str], float] = {}
         self._early: dict[str, Lifecycle] = {}
         self._agenda: list[tuple[float, int, Lifecycle | Outgoing]] = []
         self._order = count()
-        self._seq = 0
-        self._delivery_seq = 0
 
     def reset(self) -> None:
-        """Everything is as it was at the start, and cursors begin again; the journal goes on."""
+        """Return to the state at the start. Cursors start again; the journal continues."""
         self._begin()
         self._changed()
 
@@ -144,19 +88,19 @@ class Store:
         if refusal is not None:
             return refusal
         message = self._outbound(account_sid, draft, now)
-        self._keep_message(message)
-        self._log_accepted("create", message, fault)
+        self._archive.add(message)
+        self._journal.accepted("create", message, fault)
         start = (moment_of(draft.send_at) or now) if draft.schedule_type else now
         self._plan(message, sender, start, self.faults.take(LATER, message.to, message.body))
         self._changed()
         return message
 
     def _outbound(self, account_sid: str, draft: CreateRequest, now: float) -> EmulatedMessage:
-        media = tuple(self._media(_by_url(url)) for url in draft.media_urls)
+        media = tuple(self._media(attachment_of(url)) for url in draft.media_urls)
         status = "scheduled" if draft.schedule_type else "accepted" if draft.service else "queued"
         return EmulatedMessage(
             sid=self._ids.sid("MM" if media else "SM"),
-            seq=self._next_seq(),
+            seq=self._archive.next_seq(),
             account_sid=account_sid,
             direction="outbound-api",
             sender=draft.sender or None,
@@ -174,7 +118,7 @@ class Store:
         )
 
     def own_numbers(self, account_sid: str, like: str) -> list[str]:
-        """The account's phone numbers with these characters in them. Where any address may send, so may this one."""
+        """Return the account's phone numbers that contain these characters, and this one if any address may send."""
         mine = [each.address for each in self.numbers.values() if each.account_sid == account_sid]
         found = [address for address in mine if channel_of(address) == "sms" and like in address]
         if like.startswith("+") and not self.policies.restrict_senders and like not in self.numbers:
@@ -182,12 +126,12 @@ class Store:
         return found
 
     def senders_of(self, account_sid: str, prefix: str) -> list[str]:
-        """The account's addresses on a channel that has a prefix."""
+        """Return the account's addresses with this prefix."""
         mine = [each.address for each in self.numbers.values() if each.account_sid == account_sid]
         return [address for address in mine if address.startswith(prefix)]
 
     def _sender_of_service(self, account_sid: str, draft: CreateRequest) -> str | None:
-        """Services are not modelled: any of them sends from the first number of the account on that channel."""
+        """Return the sender of a messaging service. Services are not modelled: each uses the account's first number."""
         channel = channel_of(draft.to)
         mine = (number.address for number in self.numbers.values() if number.account_sid == account_sid)
         return next((address for address in mine if channel_of(address) == channel), None)
@@ -231,7 +175,7 @@ class Store:
         return None if heard is not None and self._now() - heard < WINDOW_SECONDS else 63016
 
     def hurry(self, message: EmulatedMessage) -> list[Outgoing]:
-        """The callbacks that must arrive before the answer to the create does; usually none."""
+        """Return the callbacks that must arrive before the answer to the create. Usually there are none."""
         life = self._early.pop(message.sid, None)
         return [] if life is None else list(self._take_step(life))
 
@@ -239,16 +183,16 @@ class Store:
         return self._agenda[0][0] if self._agenda else None
 
     def advance(self) -> list[Outgoing]:
-        """Lets everything happen that is due by now; the answer is what applications must be told."""
+        """Handle everything that is due, and return the requests to send to applications."""
         now = self._now()
-        told: list[Outgoing] = []
+        due: list[Outgoing] = []
         while self._agenda and self._agenda[0][0] <= now:
             _, _, item = heapq.heappop(self._agenda)
             if isinstance(item, Outgoing):
-                told.append(item)
+                due.append(item)
             else:
-                told.extend(self._take_step(item))
-        return told
+                due.extend(self._take_step(item))
+        return due
 
     def _at(self, due: float, item: Lifecycle | Outgoing) -> None:
         heapq.heappush(self._agenda, (due, next(self._order), item))
@@ -278,7 +222,7 @@ class Store:
     # Inbound.
 
     def receive(self, inbound: InboundRequest) -> EmulatedMessage | Refusal:
-        """A SID that is known already is a replay: nothing new is stored, the webhook goes out again."""
+        """Receive a customer's message. A known SID is a replay: only the webhook is sent again."""
         number = self._number_for(inbound)
         if number is None:
             return NOT_FOUND
@@ -292,7 +236,7 @@ class Store:
         return message
 
     def _number_for(self, inbound: InboundRequest) -> Number | None:
-        """An address nobody configured still receives when it is clear whose it is."""
+        """Return the number that receives. An address that is not configured receives if its account is clear."""
         known = self.numbers.get(inbound.to)
         if known is not None and inbound.account_sid in (None, known.account_sid):
             return known
@@ -301,8 +245,8 @@ class Store:
 
     def _first_time(self, number: Number, inbound: InboundRequest) -> EmulatedMessage:
         message = self._inbound(number, inbound)
-        self._keep_message(message)
-        self._log_accepted("inbound", message, None)
+        self._archive.add(message)
+        self._journal.accepted("inbound", message, None)
         return message
 
     def _inbound(self, number: Number, inbound: InboundRequest) -> EmulatedMessage:
@@ -310,7 +254,7 @@ class Store:
         media = tuple(self._media(attachment) for attachment in inbound.media)
         return EmulatedMessage(
             sid=inbound.sid or self._ids.sid("MM" if media else "SM"),
-            seq=self._next_seq(),
+            seq=self._archive.next_seq(),
             account_sid=number.account_sid,
             direction="inbound",
             sender=inbound.sender,
@@ -335,7 +279,7 @@ class Store:
             self._at(self._now() + wait, outgoing)
 
     def _hear_keyword(self, message: EmulatedMessage, inbound: InboundRequest) -> str | None:
-        """Gives the OptOutType of the webhook; Twilio's own reply goes out here."""
+        """Handle STOP, START and HELP with Twilio's own reply, and return the OptOutType of the webhook."""
         heard = inbound.opt_out_type
         advanced = self.policies.advanced_opt_out
         if heard is None and (advanced or (message.channel == "sms" and self.policies.opt_out_keywords)):
@@ -343,7 +287,7 @@ class Store:
         if heard is None:
             return None
         pair = (message.to, inbound.sender)
-        # "Yes" is a start word too: it is confirmed only to somebody who had stopped, or every yes would be answered.
+        # "Yes" is a start word too, so it is confirmed only to a customer who had opted out.
         answered = heard in _KEYWORD_REPLIES and (heard != "START" or pair in self.opted_out)
         if heard == "STOP":
             self.opted_out.add(pair)
@@ -363,12 +307,12 @@ class Store:
         sender: str | None = None,
         status_callback: str | None = None,
     ) -> EmulatedMessage:
-        """An answer that came in the response to the webhook, not through the API."""
+        """Store a reply that was in the response to the webhook, not sent through the API."""
         now = self._now()
-        media = tuple(self._media(_by_url(url)) for url in media_urls)
+        media = tuple(self._media(attachment_of(url)) for url in media_urls)
         message = EmulatedMessage(
             sid=self._ids.sid("MM" if media else "SM"),
-            seq=self._next_seq(),
+            seq=self._archive.next_seq(),
             account_sid=inbound.account_sid,
             direction="outbound-reply",
             sender=sender or inbound.to,
@@ -380,8 +324,8 @@ class Store:
             media=media,
             status_callback=status_callback,
         )
-        self._keep_message(message)
-        self._log_accepted("reply", message, None)
+        self._archive.add(message)
+        self._journal.accepted("reply", message, None)
         self._plan(message, message.sender, now, None)
         self._changed()
         return message
@@ -389,23 +333,23 @@ class Store:
     # Reading and changing what is kept.
 
     def message(self, account_sid: str, sid: str) -> EmulatedMessage | None:
-        found = self._by_sid.get(sid)
+        found = self._archive.get(sid)
         return found if found is not None and found.account_sid == account_sid and not found.deleted else None
 
     def any_message(self, sid: str) -> EmulatedMessage | None:
-        return self._by_sid.get(sid)
+        return self._archive.get(sid)
 
     def search(self, account_sid: str, search: Search) -> Iterator[EmulatedMessage]:
-        """The newest first; very young messages stay hidden while a list lag is set."""
-        visible = self._now() - self.policies.list_lag
-        pool = self._by_account[account_sid] if search.to is None else self._by_to[account_sid, search.to]
-        return (message for message in reversed(pool) if message.created <= visible and search.finds(message))
+        """Yield messages, the newest first. With a list lag very young messages are hidden."""
+        return self._archive.search(account_sid, search, self._now() - self.policies.list_lag)
 
     def messages_after(self, seq: int) -> list[EmulatedMessage]:
-        return _newer(self._all, seq)
+        """Return the messages after a sequence number."""
+        return self._archive.messages_after(seq)
 
     def deliveries_after(self, seq: int) -> list[WebhookDelivery]:
-        return _newer(self._deliveries, seq)
+        """Return the deliveries after a sequence number."""
+        return self._archive.deliveries_after(seq)
 
     def cancel(self, message: EmulatedMessage) -> Refusal | None:
         if message.status not in UNFINISHED:
@@ -434,18 +378,13 @@ class Store:
         self._changed()
 
     def record(self, outgoing: Outgoing, kind: str, attempt: int, status: int | None, error: int | None) -> None:
-        self._delivery_seq += 1
-        said = next((value for name, value in outgoing.form if name == "MessageStatus"), "received")
-        delivery = WebhookDelivery(
-            self._delivery_seq, kind, outgoing.message.sid, said, outgoing.url, attempt, status, error, self._now()
-        )
-        self._deliveries.append(delivery)
+        delivery = self._archive.record(outgoing, kind, attempt, status, error, self._now())
         self._journal.write(
             kind,
             delivery.at,
             sid=delivery.message_sid,
             account_sid=outgoing.message.account_sid,
-            message_status=said,
+            message_status=delivery.message_status,
             attempt=attempt,
             status=status,
             error=error,
@@ -455,52 +394,3 @@ class Store:
 
     def _media(self, attachment: Attachment) -> Media:
         return Media(self._ids.sid("ME"), attachment.content_type, attachment.content, attachment.url)
-
-    def _next_seq(self) -> int:
-        self._seq += 1
-        return self._seq
-
-    def _keep_message(self, message: EmulatedMessage) -> None:
-        self._by_sid[message.sid] = message
-        for pool in self._pools(message):
-            pool.append(message)
-        if len(self._all) > self._settings.keep:
-            self._drop_oldest()
-
-    def _drop_oldest(self) -> None:
-        oldest = self._all[0]
-        for pool in self._pools(oldest):
-            pool.popleft()
-        if not self._by_to[oldest.account_sid, oldest.to]:
-            del self._by_to[oldest.account_sid, oldest.to]
-        if self._by_sid.get(oldest.sid) is oldest:
-            del self._by_sid[oldest.sid]
-
-    def _pools(self, message: EmulatedMessage) -> tuple[deque[EmulatedMessage], ...]:
-        account = message.account_sid
-        return self._all, self._by_account[account], self._by_to[account, message.to]
-
-    def _log_accepted(self, event: str, message: EmulatedMessage, fault: str | None) -> None:
-        self._journal.write(
-            event,
-            message.created,
-            sid=message.sid,
-            account_sid=message.account_sid,
-            to=message.to,
-            body=message.body,
-            status=message.status,
-            direction=message.direction,
-            fault=fault,
-            **{"from": message.sender},
-        )
-
-
-def _newer(kept: deque[Numbered], seq: int) -> list[Numbered]:
-    """Walks from the new end: whoever asks is nearly up to date."""
-    found = list(takewhile(lambda item: item.seq > seq, reversed(kept)))
-    found.reverse()
-    return found
-
-
-def _by_url(url: str) -> Attachment:
-    return Attachment(mimetypes.guess_type(url)[0] or "application/octet-stream", b"", url)

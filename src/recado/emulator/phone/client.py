@@ -1,7 +1,7 @@
-"""The tester's end of the control API: write as a customer, wait for what comes back, order an accident.
+"""The client of the control API: write as a customer, wait for answers, order faults.
 
-It needs the standard library only, so that a command line can import it without paying for the emulator itself. Every
-call uses a connection of its own and may wait inside it; a client can be shared between threads.
+It uses the standard library only, so that the command line can import it quickly. Each call opens its own connection
+and may wait in it; threads can share a client.
 """
 
 import json
@@ -19,7 +19,7 @@ _PATIENCE_SECONDS = 30.0
 
 
 class EmulatorRefused(Exception):
-    """The emulator did not understand a control request; its sentence says why."""
+    """The emulator refused a control request. The sentence says why."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,7 @@
-"""The tester's side, under `/_emulator/`: be a customer, cause accidents, and see what Twilio saw.
+"""The control API for testers, under `/_emulator/`: write as a customer, cause faults, read what Twilio saw.
 
-It asks for no credentials: it is meant for loopback and has no counterpart at Twilio. Lists take `after`, the `seq` of
-the last item seen, and `wait`, how many seconds to hold the answer until there is something new: nobody has to poll.
+It needs no credentials: it is meant for loopback and has no counterpart at Twilio. Lists take `after`, the `seq` of the
+last item seen, and `wait`, the seconds to wait for something new.
 """
 
 import json
@@ -12,6 +12,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from recado.emulator.archive import WebhookDelivery
 from recado.emulator.messages import EmulatedMessage, JsonObject, JsonValue
 from recado.emulator.phone.documents import (
     InvalidDocument,
@@ -25,7 +26,6 @@ from recado.emulator.phone.documents import (
 from recado.emulator.rules.refusals import Refusal
 from recado.emulator.service import Emulator
 from recado.emulator.settings import ApiKey
-from recado.emulator.store import WebhookDelivery
 
 Handler = Callable[[Request], Awaitable[Response]]
 

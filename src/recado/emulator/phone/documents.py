@@ -1,4 +1,4 @@
-"""Reads the JSON of the control API, and says in a sentence what a tester got wrong."""
+"""Read the JSON of the control API, with one sentence for each mistake."""
 
 import base64
 import binascii
@@ -18,11 +18,11 @@ _PIXEL = base64.b64decode(
 
 
 class InvalidDocument(ValueError):
-    """The JSON of a control request does not say what is needed."""
+    """The JSON of a control request is not valid."""
 
 
 class JsonDocument:
-    """A JSON object whose values are asked for by name and type."""
+    """A JSON object whose values are read by name and type."""
 
     def __init__(self, value: JsonValue) -> None:
         if not isinstance(value, Mapping):

@@ -1,7 +1,7 @@
-"""Accidents on demand: the next matching request goes wrong in a chosen way.
+"""Faults on demand: the next matching request fails in a chosen way.
 
-A fault is spent by the request it hits. A create is hit by at most one fault of its answer and one of its life
-afterwards, so "the answer is lost and the callbacks come twice" can be said with two faults.
+A fault is used up by the request it hits. A create is hit by at most one fault of its answer and one of its callbacks,
+so two faults can lose the answer and send the callbacks twice.
 """
 
 from dataclasses import dataclass, replace
@@ -23,7 +23,7 @@ class Fault:
     id: int = 0
     kind: str
     times: int | None = 1
-    """How many requests it still hits; none means until it is cleared."""
+    """The number of requests that it still hits; None: until it is cleared."""
     to: str | None = None
     body: str | None = None
     """A part of the text."""

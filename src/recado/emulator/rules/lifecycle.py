@@ -1,7 +1,7 @@
-"""What becomes of an outbound message, step by step, and which callbacks tell of it.
+"""The steps of an outbound message, and the callbacks of each step.
 
-A step's status and what is announced with it are two things, because Twilio promises neither the order of callbacks nor
-that each comes once. The ordinary lives are built once: a load test starts thousands of them a second.
+The status of a step and the announced statuses are separate, because Twilio promises neither the order of callbacks nor
+that each is sent once. The usual lifecycles are built once: a load test starts thousands a second.
 """
 
 import random

@@ -1,4 +1,4 @@
-"""Why Twilio says no, at once (an HTTP answer) or later (the error code of a failed message)."""
+"""Why Twilio refuses, at once (an HTTP answer) or later (the error code of a failed message)."""
 
 from dataclasses import dataclass
 

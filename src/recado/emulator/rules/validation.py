@@ -1,6 +1,6 @@
-"""Reads the form of a create and says what is wrong with it, in Twilio's order: present, well-formed, allowed, content.
+"""Read the form of a create and validate it in Twilio's order: present, well-formed, allowed, content.
 
-What is allowed depends on the account and its customers, so that question stays with the store; the rest is here.
+What is allowed depends on the account and its customers, so the store decides it; the other checks are here.
 """
 
 import json

@@ -1,7 +1,7 @@
-"""Calls applications: signed webhooks and callbacks, retried as rarely as Twilio does it.
+"""Call applications: signed webhooks and callbacks, retried as rarely as Twilio does.
 
-By default that is once more, and only when no connection came about; a slow or failing answer is not repeated. What an
-application loses here stays lost unless it has a fallback URL or asks the API later, and products must live with that.
+By default a request is repeated once, and only when no connection was made; a slow or failing answer is not repeated.
+An application that loses such a request must use a fallback URL or read the API later.
 """
 
 import asyncio
@@ -10,9 +10,10 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from urllib.parse import parse_qsl, quote_plus, urljoin, urlsplit
 
+from recado.emulator.archive import Outgoing
 from recado.emulator.clock import SidGenerator
 from recado.emulator.forms import Form
-from recado.emulator.store import Outgoing, Store
+from recado.emulator.store import Store
 from recado.emulator.wire.posting import Answered, Outcome, Timers, Unanswered, Unreached, WebhookClient
 from recado.emulator.wire.signature import sign
 from recado.emulator.wire.twiml import Redirect, Reply, Unreadable, read_answer
@@ -23,7 +24,7 @@ MAX_AT_ONCE = 1000
 
 @dataclass(frozen=True, slots=True)
 class Overrides:
-    """The part of a URL after `#`: how patient Twilio is with it. Milliseconds, except for the count."""
+    """The time limits and retries in the part of a URL after `#`. Times are in milliseconds."""
 
     connect: int = 5000
     read: int = 15000
@@ -71,8 +72,8 @@ class Courier:
         self._places = asyncio.Semaphore(MAX_AT_ONCE)
         self._running: set[asyncio.Task[None]] = set()
 
-    def dispatch(self, told: Iterable[Outgoing]) -> None:
-        for outgoing in told:
+    def dispatch(self, outgoing_requests: Iterable[Outgoing]) -> None:
+        for outgoing in outgoing_requests:
             task = asyncio.create_task(self.deliver(outgoing))
             self._running.add(task)
             task.add_done_callback(self._running.discard)
@@ -94,8 +95,8 @@ class Courier:
         error = await self._converse(outgoing, "webhook")
         if error is None or outgoing.fallback_url is None:
             return
-        told = (("ErrorCode", str(error)), ("ErrorUrl", outgoing.url))
-        await self._converse(replace(outgoing, url=outgoing.fallback_url, form=outgoing.form + told), "fallback")
+        reason = (("ErrorCode", str(error)), ("ErrorUrl", outgoing.url))
+        await self._converse(replace(outgoing, url=outgoing.fallback_url, form=outgoing.form + reason), "fallback")
 
     async def _converse(self, outgoing: Outgoing, kind: str) -> int | None:
         """Delivers, follows redirects and does what the TwiML says; an error code when that did not work."""

@@ -1,14 +1,15 @@
-"""One page of a list in Twilio's envelope, whose tokens are to be followed and not to be computed."""
+"""One page of a list in Twilio's envelope. Clients follow its tokens and do not compute them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import islice
 from urllib.parse import urlencode
 
+from recado.emulator.archive import Search
 from recado.emulator.messages import EmulatedMessage, JsonObject, message_resource
 from recado.emulator.rules.refusals import Refusal
 from recado.emulator.rules.validation import moment_of
-from recado.emulator.store import Search, Store
+from recado.emulator.store import Store
 
 DEFAULT_SIZE, LARGEST_SIZE = 50, 1000
 _DAY = 86_400
@@ -57,7 +58,7 @@ def _sent_between(query: dict[str, str]) -> tuple[float | None, float | None] | 
 
 
 def list_page(store: Store, account_sid: str, asked: ListRequest) -> JsonObject:
-    """One message more than a page is looked for: it tells whether another page exists."""
+    """Return a page. One message more is searched, to know whether another page exists."""
     found = store.search(account_sid, asked.search)
     direction, anchor = asked.token[:2], store.any_message(asked.token[2:])
     edge = 0 if anchor is None else anchor.seq

@@ -1,7 +1,7 @@
-"""Posts forms to applications with Twilio's own three timers, and sends the URL exactly as it was signed.
+"""Post forms to applications with Twilio's three time limits, and send the URL exactly as it was signed.
 
-Common HTTP clients tidy a URL before they send it (`%7e` becomes `~`), which would break signatures Twilio keeps whole,
-and they count time differently: here connecting, the gap between two packets and the whole are limited apart.
+Common HTTP clients normalise a URL before they send it (`%7e` becomes `~`), which would break the signature. They also
+measure time differently: here the connection, the gap between two packets and the whole request have separate limits.
 """
 
 import asyncio
@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from urllib.parse import SplitResult, urlsplit
 
 MAX_BODY = 1 << 20
-# Servers close idle connections after some seconds. A younger one is safe to use again, so a lost answer on it means
-# that the application died and not that the connection was stale.
+# Servers close idle connections after some seconds. A younger connection is safe to reuse, so a lost answer on it means
+# that the application died, not that the connection was stale.
 _IDLE_SECONDS = 1.0
 
 

@@ -1,17 +1,14 @@
-"""Twilio's REST API as its clients know it: Messages, Media, Accounts and the typing indicator.
+"""Twilio's REST API: Messages, Media, Accounts and the typing indicator.
 
-A create is on the path of load tests, so it is parsed by hand and builds no models; what it means is decided in the
-store. Faults are applied here, because they are about answers and not about messages.
+Load tests make many creates, so their forms are parsed by hand. The store decides what a create means. Faults are
+applied here, because they change answers, not messages.
 """
 
 import asyncio
-import base64
-import binascii
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Awaitable, Callable, Mapping
-from urllib.parse import unquote_to_bytes
+from collections.abc import Awaitable, Callable
 
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
@@ -30,8 +27,8 @@ from recado.emulator.rules.faults import ANSWER, FETCHING, READING, REFUSING, Fa
 from recado.emulator.rules.refusals import BROKEN, DAILY_CAP, NOT_FOUND, THROTTLED, UNAUTHENTICATED, Refusal
 from recado.emulator.rules.validation import read_create_request
 from recado.emulator.service import Emulator
-from recado.emulator.store import Store
 from recado.emulator.wire.paging import list_page, read_list_request
+from recado.emulator.wire.requests import authenticate, read_fields, read_form
 
 Answer = Response | Refusal
 Handler = Callable[[Request, str], Awaitable[Answer]]
@@ -60,7 +57,7 @@ def rest_routes(emulator: Emulator) -> list[Route]:
         Route("/v2/Channels/Senders", api.any_owner(api.senders), methods=["GET"]),
         Route("/v2/Indicators/Typing.json", api.any_owner(api.typing), methods=["POST"]),
         Route("/v3/Indicators/Typing.json", api.any_owner(api.typing), methods=["POST"]),
-        # Stands for the file host behind the redirect: its addresses are secret, so it asks for no credentials.
+        # The file host behind the redirect. Its addresses are secret, so it needs no credentials.
         Route("/_cdn/{account}/{message}/{media}", api.cdn, methods=["GET"]),
     ]
 
@@ -72,7 +69,7 @@ class Rest:
         self._running: Counter[str] = Counter()
 
     def owned(self, handler: Handler) -> Endpoint:
-        """The account of the path must be the one that signed in; others do not exist for it."""
+        """Require that the account in the path is the authenticated one."""
         return self._guarded(handler, lambda request, owner: request.path_params["account"] == owner)
 
     def any_owner(self, handler: Handler) -> Endpoint:
@@ -115,7 +112,7 @@ class Rest:
     # Messages.
 
     async def create(self, request: Request, owner: str) -> Answer:
-        draft = read_create_request(await _form(request))
+        draft = read_create_request(await read_form(request))
         fault = self._store.faults.take(ANSWER, draft.to, draft.body)
         if fault is not None and fault.kind in REFUSING:
             return _refusal_of(fault)
@@ -143,7 +140,7 @@ class Rest:
         message = self._message(request, owner)
         if message is None:
             return NOT_FOUND
-        fields = dict(await _form(request))
+        fields = dict(await read_form(request))
         if fields.get("Status") == "canceled":
             refusal = self._store.cancel(message)
             return refusal or _json(message_resource(message))
@@ -215,7 +212,7 @@ class Rest:
         )
 
     async def phone_numbers(self, request: Request, owner: str) -> Answer:
-        """Its numbers; where any address may send, the one that is asked for is one of them."""
+        """List the account's numbers. If any address may send, the requested one is in the list."""
         asked = request.query_params.get("PhoneNumber", "")
         found = self._store.own_numbers(owner, asked)
         uri = f"{request.url.path}?PageSize=50&Page=0"
@@ -234,7 +231,7 @@ class Rest:
         )
 
     async def senders(self, request: Request, owner: str) -> Answer:
-        """WhatsApp senders; nothing can be said of them where any address may send and none is configured."""
+        """List WhatsApp senders. 404 if none is configured and any address may send."""
         channel = request.query_params.get("Channel", "")
         found = self._store.senders_of(owner, f"{channel}:")
         if not found and not self._store.policies.restrict_senders:
@@ -252,7 +249,7 @@ class Rest:
         return _json({"meta": meta, "senders": [_sender(url, address) for address in found]})
 
     async def typing(self, request: Request, owner: str) -> Answer:
-        fields = await _fields(request)
+        fields = await read_fields(request)
         sid = fields.get("messageId", "")
         if fields.get("channel", "").lower() != "whatsapp" or not sid:
             return Refusal(20001)
@@ -261,21 +258,6 @@ class Rest:
             return NOT_FOUND
         self._store.type_for(message)
         return _json({"success": True})
-
-
-def authenticate(store: Store, header: str | None) -> str | None:
-    """The account that Basic credentials belong to: its token, or the secret of one of its keys."""
-    kind, _, encoded = (header or "").partition(" ")
-    if kind.lower() != "basic":
-        return None
-    try:
-        name, _, secret = base64.b64decode(encoded).decode().partition(":")
-    except (binascii.Error, UnicodeDecodeError):
-        return None
-    key = store.keys.get(name)
-    if key is not None:
-        return key.account_sid if key.secret == secret else None
-    return name if secret and store.accounts.get(name) == secret else None
 
 
 def _refusal_of(fault: Fault) -> Refusal:
@@ -291,7 +273,7 @@ def _refusal_of(fault: Fault) -> Refusal:
 
 
 async def _lose(request: Request, fault: Fault, resource: JsonObject) -> Answer:
-    """The message exists, and whoever asked for it does not learn so."""
+    """Answer a create whose message exists as if it did not."""
     match fault.kind:
         case "accept_then_500":
             return BROKEN
@@ -315,37 +297,6 @@ async def _wait_for_hang_up(request: Request, seconds: float) -> None:
                 pass
     except TimeoutError:
         return
-
-
-async def _form(request: Request) -> list[tuple[str, str]]:
-    if request.headers.get("content-type", "").startswith("multipart/"):
-        return [(name, value) for name, value in (await request.form()).multi_items() if isinstance(value, str)]
-    return parse_form(await request.body())
-
-
-def parse_form(raw: bytes) -> list[tuple[str, str]]:
-    """What `parse_qsl` gives, at a third of its cost: it took a quarter of a create."""
-    pairs: list[tuple[str, str]] = []
-    for part in raw.split(b"&"):
-        if part:
-            name, _, value = part.partition(b"=")
-            pairs.append((_unquoted(name), _unquoted(value)))
-    return pairs
-
-
-def _unquoted(text: bytes) -> str:
-    return unquote_to_bytes(text.replace(b"+", b" ")).decode("utf-8", "replace")
-
-
-async def _fields(request: Request) -> dict[str, str]:
-    """Version 3 of the typing API speaks JSON, version 2 forms; the names are the same."""
-    if not request.headers.get("content-type", "").startswith("application/json"):
-        return dict(await _form(request))
-    try:
-        document = json.loads(await request.body())
-    except ValueError:
-        return {}
-    return {str(name): str(value) for name, value in document.items()} if isinstance(document, Mapping) else {}
 
 
 def _media_of(message: EmulatedMessage | None, sid: str) -> Media | None:

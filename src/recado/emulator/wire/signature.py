@@ -1,4 +1,4 @@
-"""Signs requests the way Twilio does, written apart from Twilio's library so that one can check the other."""
+"""Sign requests as Twilio does, written without Twilio's library so that one can check the other."""
 
 import base64
 import hmac
@@ -9,14 +9,14 @@ Fields = Iterable[tuple[str, str]]
 
 
 def sign(token: str, url: str, fields: Fields = ()) -> str:
-    """Blank fields count; a repeated field counts once per different value, in the order of its values."""
+    """Return the signature. Blank fields count; a repeated field counts once per different value, in value order."""
     text = signed_url(url) + "".join(name + value for name, value in sorted(set(fields)))
     digest = hmac.digest(token.encode(), text.encode(), "sha1")
     return base64.b64encode(digest).decode()
 
 
 def signed_url(url: str) -> str:
-    """The URL without user info and fragment; the rest exactly as it was configured."""
+    """Return the URL without user info and fragment, otherwise exactly as it was configured."""
     bare = url.partition("#")[0]
     netloc = urlsplit(bare).netloc
     return bare.replace(netloc, netloc.rpartition("@")[2], 1) if "@" in netloc else bare

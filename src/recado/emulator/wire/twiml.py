@@ -1,4 +1,4 @@
-"""Reads what an application answers to a webhook: TwiML with replies, a plain text that becomes one, or a mistake."""
+"""Read the answer of an application to a webhook: TwiML with replies, a plain text reply, or a mistake."""
 
 import xml.etree.ElementTree as ET
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ class Redirect:
 
 @dataclass(frozen=True, slots=True)
 class Unreadable:
-    """Twilio logs this code and goes to the fallback URL."""
+    """An answer that cannot be read. Twilio logs this code and calls the fallback URL."""
 
     code: int
 
