@@ -1,4 +1,4 @@
-"""Who may speak: a person who takes over is never talked over, and what is given back is answered."""
+"""A person who takes over is never interrupted by the agent, and what is given back is answered."""
 
 import pytest
 
@@ -19,7 +19,7 @@ async def clean(world: World) -> bool:
 
 
 async def given_a_conversation(world: World) -> None:
-    """One that a person has taken."""
+    """Return a conversation that a person has taken."""
     await world.says("oi")
     await world.take()
 

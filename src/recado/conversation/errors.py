@@ -1,7 +1,7 @@
 """Errors of the conversation.
 
 DomainError
-├── AgentFailed           conversation.agent_failed       an agent raised, timed out or answered rubbish
+├── AgentFailed           conversation.agent_failed       an agent raised, timed out or gave no valid result
 ├── EffectUncertain       conversation.effect_uncertain   a side effect may or may not have happened
 ├── ConversationClosed    conversation.closed             409
 └── IllegalTransition     conversation.illegal_transition 409
@@ -13,7 +13,7 @@ from recado.core.errors import Conflict, DomainError
 
 
 class AgentFailed(DomainError):
-    """The agent gave no usable answer; `reason` is short, for operators, and never holds the customer's words."""
+    """The agent gave no usable answer. `reason` is short, for operators, and never contains the customer's words."""
 
     code = "conversation.agent_failed"
 
@@ -22,7 +22,7 @@ class AgentFailed(DomainError):
         self.reason = reason
         self.retryable = retryable
         self.abandoned = abandoned
-        """The run ignored its cancellation and still occupies its thread: the process should be recycled."""
+        """The run ignored its cancellation and still occupies a thread. The process should be recycled."""
 
 
 class EffectUncertain(DomainError):
@@ -32,7 +32,7 @@ class EffectUncertain(DomainError):
 
 
 class ConversationClosed(Conflict):
-    """The conversation takes no more messages; the customer's next message opens a new one."""
+    """A closed conversation was to be changed."""
 
     code = "conversation.closed"
 

@@ -1,4 +1,4 @@
-"""The states of a conversation, and who may speak in it.
+"""Change the status of a conversation, and who may speak in it.
 
 Every change is checked against the tables of `models` and leaves a line in the history.
 """
@@ -11,14 +11,14 @@ from recado.conversation.transactions import Transaction
 
 
 class Lifecycle:
-    """Changes conversations inside a unit of work."""
+    """Changes conversations inside a transaction."""
 
     def __init__(self, tx: Transaction) -> None:
         self._tx = tx
         self._uow = tx.uow
 
     def revive(self, conversation: Conversation, by: Actor = "customer") -> Conversation:
-        """Somebody speaks again: an idle conversation is open again."""
+        """Open an idle conversation again, because somebody speaks."""
         if conversation.status != "idle":
             return conversation
         conversation.check_status("open")
@@ -27,7 +27,7 @@ class Lifecycle:
         return replace(conversation, status="open")
 
     def mark_idle(self, conversation: Conversation, nudge: Answer | None) -> Conversation:
-        """Nobody has spoken for a while. The nudge, if there is one, belongs to this stretch of silence."""
+        """Mark a conversation idle. The nudge, if there is one, belongs to this stretch of silence."""
         conversation.check_status("idle")
         nudge_id = nudge.id if nudge else None
         Conversations(self._uow).change(conversation.id, status="idle", nudge_id=nudge_id)
@@ -35,7 +35,7 @@ class Lifecycle:
         return replace(conversation, status="idle", nudge_id=nudge_id)
 
     def close(self, conversation: Conversation, by: Actor, reason: str) -> Conversation:
-        """End the stretch; the customer's next message opens a new one."""
+        """Close a conversation. The customer's next message opens a new one."""
         conversation.check_status("closed")
         changed = replace(
             conversation,
@@ -57,7 +57,7 @@ class Lifecycle:
         return changed
 
     def hand_to(self, conversation: Conversation, holder: Holder, by: Actor, reason: str | None) -> Conversation:
-        """Give the word to somebody else."""
+        """Let somebody else speak in a conversation."""
         conversation.check_holder(holder)
         changed = replace(conversation, held_by=holder, held_since=self._tx.now, version=conversation.version + 1)
         Conversations(self._uow).change(

@@ -1,7 +1,7 @@
-"""Step 10's second half: every accepted message ends in exactly one outcome.
+"""The second half of step 10: every accepted message ends in exactly one outcome.
 
-This is the only place that writes one. A first outcome is written once; a later change must be a row of
-`models.OUTCOME_CHANGES`, and leaves a line in the history.
+This is the only place that writes an outcome. The first one is written once. A later change must be allowed by
+`models.OUTCOME_CHANGES` and leaves a line in the history.
 """
 
 from collections.abc import Sequence
@@ -24,7 +24,7 @@ from recado.core.metrics import OUTCOMES
 
 @dataclass(frozen=True, slots=True)
 class TurnOutcome:
-    """What a turn ended in. `answered` marks the newest message; the turn's others are `superseded`."""
+    """The outcome of a turn. With `answered`, only the newest message is answered and the others are `superseded`."""
 
     outcome: Outcome
     reason: Suppression | None = None
@@ -32,7 +32,7 @@ class TurnOutcome:
 
 
 class Outcomes:
-    """Writes outcomes inside a unit of work."""
+    """Writes outcomes inside a transaction."""
 
     def __init__(self, tx: Transaction) -> None:
         self._tx = tx
@@ -52,7 +52,7 @@ class Outcomes:
             Turns(self._uow).change(turn.id, settled_at=self._tx.now)
 
     def settle(self, group: Sequence[Message], ended: TurnOutcome, because: Sequence[OutcomeCause]) -> None:
-        """The newest of `group` by our order of receipt carries the answer."""
+        """Give each message its outcome. The newest by our order of receipt is the one that is answered."""
         if not group:
             return
         newest = max(group, key=lambda message: message.id)

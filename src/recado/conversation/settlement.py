@@ -1,4 +1,4 @@
-"""Step 10: an answer's final state and the outcomes it decides, in one transaction."""
+"""Step 10: store the final state of an answer and the outcomes that it decides, in one transaction."""
 
 from collections.abc import Iterable
 from uuid import UUID
@@ -12,7 +12,7 @@ from recado.conversation.transactions import Transaction
 
 
 class Settlement:
-    """Step 10: an answer's final state and the outcomes it decides, in one transaction."""
+    """Settles answers, and with them turns, inside a transaction."""
 
     def __init__(self, tx: Transaction) -> None:
         self._tx = tx
@@ -20,7 +20,7 @@ class Settlement:
         self._outcomes = Outcomes(tx)
 
     def accepted(self, answer: Answer) -> None:
-        """Every part was taken by the provider."""
+        """Settle an answer of which the provider accepted every part."""
         self._end(answer, "accepted", None, None)
         conversation = Conversations(self._uow).require(answer.conversation_id)
         if answer.id != conversation.nudge_id:
@@ -36,34 +36,34 @@ class Settlement:
             self._close(conversation, turn)
 
     def _close(self, conversation: Conversation, turn: Turn) -> None:
-        """The agent has said its last word, unless somebody has said something since."""
+        """Close the conversation after the agent's last word, unless something was said since."""
         newest = Messages(self._uow).newest(conversation.id)
         over = newest is not None and newest.turn_id == turn.id and not Conversations(self._uow).is_live(conversation)
         if over and conversation.status != "closed" and conversation.held_by == "agent":
             Lifecycle(self._tx).close(conversation, "agent", "finished")
 
     def failed(self, answer: Answer, state: AnswerState, reason: Suppression, code: str | None = None) -> None:
-        """It will not be sent (any further)."""
+        """Settle an answer that will not be sent, or not to its end."""
         self._end(answer, state, reason, code)
         if answer.turn_id is not None:
             turn = Turns(self._uow).require(answer.turn_id)
             self._outcomes.settle_turn(turn, TurnOutcome("suppressed", reason, answer.id))
 
     def already_apologised(self, answer: Answer, first: Answer) -> None:
-        """The lane got an apology a moment ago; a second one would only annoy."""
+        """Settle an apology that is not sent because the lane got one (`first`) a moment ago."""
         self._end(answer, "stopped", "already_apologised", None)
         if answer.turn_id is not None:
             turn = Turns(self._uow).require(answer.turn_id)
             self._outcomes.settle_turn(turn, TurnOutcome("suppressed", "already_apologised", first.id))
 
     def taken_over(self, answer: Answer, why: str) -> None:
-        """A person speaks now: what was not sent yet is theirs to say."""
+        """Settle an answer whose rest is not sent because a person speaks now."""
         self._end(answer, "stopped", None, None)
         if answer.turn_id is not None:
             self.to_person(Turns(self._uow).require(answer.turn_id), why)
 
     def to_person(self, turn: Turn, why: str) -> None:
-        """The turn is a person's: in the inbox, unless what they have said since then has answered it."""
+        """Put a turn into the inbox, unless a person's message since then has answered it."""
         spoken = self.person_answer_since(turn)
         if spoken is not None and spoken.state == "accepted":
             self._outcomes.settle_turn(turn, TurnOutcome("answered", None, spoken.id), by_person=True)
@@ -72,11 +72,11 @@ class Settlement:
         self.to_inbox(turn, why)
 
     def person_answer_since(self, turn: Turn) -> Answer | None:
-        """What a person has written since the turn began; what came in later is not answered by it."""
+        """Return the newest message that a person has written in the lane since the turn began."""
         return Answers(self._uow).of_person_since(turn.lane, turn.created_at)
 
     def to_inbox(self, turn: Turn, why: str) -> None:
-        """Put a turn where a person sees it."""
+        """Make an inbox item for a turn."""
         InboxItems(self._uow).add(
             InboxItem(
                 id=self._tx.ids.new(),
@@ -94,7 +94,7 @@ class Settlement:
         Answers(self._uow).change(answer.id, state=state, reason=reason, error_code=code, settled_at=self._tx.now)
 
     def _person_answered(self, answer: Answer) -> None:
-        """What the lane had waiting for a person before this answer was written has been dealt with by it."""
+        """Settle what waited for a person in the lane before this answer of a person was written."""
         waiting = Messages(self._uow).handed_off_in(answer.lane)
         begun = Turns(self._uow).begun_by({message.turn_id for message in waiting}, answer.created_at)
         heard = [message for message in waiting if message.turn_id in begun]

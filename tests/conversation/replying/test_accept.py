@@ -1,4 +1,4 @@
-"""Step 4: what is new is stored with its job, what was there changes nothing, and many share one commit."""
+"""Step 4: a new message is stored with its job, a repeated one changes nothing, and many share one commit."""
 
 import asyncio
 from collections.abc import Sequence
@@ -32,7 +32,7 @@ def sid(number: int) -> str:
 
 
 class Desk:
-    """Makes messages and hands them in, one by one or as one batch."""
+    """Makes messages and hands them in, one by one or as a batch."""
 
     def __init__(self, database: Database, clock: FrozenClock, ids: UuidV7) -> None:
         self.database, self.clock, self.ids = database, clock, ids
@@ -65,7 +65,7 @@ class Desk:
         )
 
     async def takes(self, *inbounds: InboundMessage) -> list[Accepted | Duplicate]:
-        """All of them in one unit of work, as the writer does with what waits together."""
+        """Accept all of them in one unit of work, as the writer does with what waits together."""
         return await self.database.write(lambda uow: self.service.accept_many(uow, inbounds), owner=None)
 
     async def rows(self, question: str) -> Sequence[tuple[object, ...]]:
@@ -79,7 +79,7 @@ class Desk:
         return await self.rows("SELECT lane, count(*) FROM message_queue GROUP BY lane ORDER BY lane")
 
     async def windows(self) -> list[tuple[timedelta, timedelta]]:
-        """Of each collecting job, in how long it is due and in how long it must be at the latest."""
+        """Return for each collecting job the seconds until it is due and until its window ends."""
         columns = select(message_queue.c.due_at, message_queue.c.window_ends_at).order_by(message_queue.c.lane)
         rows = await self.database.read(lambda uow: uow.all(columns), owner=None)
         now = self.clock.now()
@@ -221,7 +221,7 @@ class TestABatch:
 
 
 async def test_a_signed_body_with_nul_is_stored_as_it_came(desk: Desk) -> None:
-    """What was tried on PostgreSQL: text with NUL is refused there, so the body is bytes and the text comes cleaned."""
+    """PostgreSQL refuses text with NUL, so the body is stored as bytes and the text is cleaned before."""
     await desk.takes(replace(desk.message(1), raw=b"Body=a%00b\x00\xff"))
 
     [(raw,)] = await desk.rows("SELECT raw FROM messages")
@@ -229,7 +229,7 @@ async def test_a_signed_body_with_nul_is_stored_as_it_came(desk: Desk) -> None:
 
 
 class TestTwoServersAtOnce:
-    """What was tried on PostgreSQL: opposite orders wait for each other for ever, and one upsert takes a lane once."""
+    """On PostgreSQL, opposite orders deadlock, and one upsert must not name a lane twice."""
 
     async def test_store_everything_whatever_order_it_comes_in(
         self, desk: Desk, clock: FrozenClock, ids: UuidV7

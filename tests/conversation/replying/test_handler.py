@@ -24,7 +24,7 @@ async def clean(world: World) -> bool:
 
 
 async def given_an_apology(world: World, text: str = "oi") -> str:
-    """A message whose three runs fail."""
+    """Receive a message whose three runs fail."""
     world.agents.will(FAILS, FAILS, FAILS)
     sid = await world.receives(text)
     await world.passes(30)
@@ -32,7 +32,7 @@ async def given_an_apology(world: World, text: str = "oi") -> str:
 
 
 async def replay(world: World, *, force: bool = False) -> Replayed | ReplayRefused:
-    """Retry the oldest dead letter, and work."""
+    """Retry the oldest dead letter and run what is due."""
     result = await world.queue.retry((await world.dead())[0].id, force=force)
     await world.work()
     return result
@@ -253,7 +253,7 @@ class TestAWorkerThatDies:
         assert [row["text"] for row in await world.rows("SELECT text FROM drafts")] == ["late: oi"]
 
     async def test_one_that_stood_still_leaves_the_agent_to_the_next_holder(self, world: World) -> None:
-        """It has not heard yet that its lease is over, and the row still bears its name."""
+        """The worker does not know yet that its lease is over, and the row still has its token."""
         sid = await world.receives("oi")
         world.advance(2)
         [job] = await world.queue.claim(1, max_isolated=4)

@@ -1,4 +1,4 @@
-"""Each run of an agent has a row with what it cost, whatever became of it."""
+"""Each run of an agent has a row with what it cost, however it ended."""
 
 import asyncio
 from collections.abc import Sequence
@@ -18,7 +18,7 @@ COST = Usage("little", 11, 7)
 
 @dataclass(frozen=True)
 class Run:
-    """A row, as far as it matters here."""
+    """The columns of a row that these tests read."""
 
     result: str | None
     why: str | None

@@ -1,4 +1,4 @@
-"""What may happen to a create call, and what becomes of the answer: never sent twice, never lost in silence."""
+"""Create calls may fail in every way; no answer is sent twice or lost without a trace."""
 
 from datetime import timedelta
 
@@ -16,9 +16,9 @@ from tests.world import ANA, BRUNO, Lost, Taken, World
 ON_BOTH_DATABASES = True
 
 GONE = Unknown("reset", "the connection was reset")
-"""The provider never took it; we cannot know."""
+"""The result of a call that the provider never received, which the caller cannot know."""
 LONG = " ".join(["Uma frase de tamanho médio."] * 80)
-"""Two parts."""
+"""An answer of two parts."""
 HALF_AN_HOUR = 1800
 
 
@@ -98,7 +98,7 @@ class TestAnUnknownSend:
         assert (world.channel.looks, world.channel.calls, await clean(world)) == (4, 2, True)
 
     async def test_a_refusal_changes_nothing_of_what_has_arrived_meanwhile(self, world: World) -> None:
-        """The first attempt had been taken for lost; its callback comes while the second one is being refused."""
+        """The first attempt was taken for lost. Its callback comes while the second one is refused."""
         world.channel.will(Lost(listed=False), Refused("63016", "outside the window", "window_closed"))
         sid = await world.says("oi")
         world.channel.meanwhile(lambda _: world.calls_back(world.channel.taken[0]))

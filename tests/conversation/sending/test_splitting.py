@@ -1,4 +1,4 @@
-"""Long answers are cut where a reader would pause, and nothing of them is lost."""
+"""Long answers are split where a reader would pause, and nothing of them is lost."""
 
 import re
 

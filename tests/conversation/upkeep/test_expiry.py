@@ -1,4 +1,4 @@
-"""Who falls silent is asked once, rests, and is let go; whoever speaks at that very moment is not."""
+"""A silent conversation gets one nudge, becomes idle and is closed, unless somebody speaks at that very moment."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -36,7 +36,7 @@ def expiry(world: World) -> IdleExpiry:
 
 
 class Between:
-    """A database in which something happens after each look at it."""
+    """A database in which something happens after each read."""
 
     def __init__(self, database: Database, happening: Callable[[], Awaitable[object]]) -> None:
         self._database = database
@@ -60,13 +60,13 @@ async def status(world: World, who: Address = ANA) -> str:
 
 
 async def silence(world: World, span: timedelta, who: Address = ANA) -> None:
-    """Until somebody's conversation has been silent for so long."""
+    """Advance the clock until a conversation has been silent for so long."""
     until = (await world.conversation(who)).last_activity_at + span
     world.advance((until - world.clock.now()).total_seconds())
 
 
 async def events(world: World) -> list[tuple[str, str, str | None]]:
-    """Every change of a status: what it became, by whom, why."""
+    """Return every change of a status: what it became, by whom and why."""
     rows = await world.rows("SELECT after, \"by\", reason FROM conversation_events WHERE what = 'status' ORDER BY id")
     return [(row["after"], row["by"], row["reason"]) for row in rows]
 
@@ -254,7 +254,7 @@ class TestTheNudge:
         assert (world.sent_texts(), await status(world)) == ([], "idle")
 
     async def test_is_not_for_who_left_a_day_ago(self, world: World, expiry: IdleExpiry) -> None:
-        """No worker was running; they rest without a word, and are let go."""
+        """No worker was running: the conversations become idle without a nudge and are closed."""
         await world.says("oi")
         await silence(world, EXPIRE)
         assert (await expiry.mark_idle(), await expiry.close_expired()) == (1, 1)
@@ -270,7 +270,7 @@ class TestTheNudge:
 
 
 class TestALiveChat:
-    """None of these is touched, though their last word is a day old."""
+    """Run both, and return whether nothing changed although the last activity is a day old."""
 
     async def untouched(self, world: World, expiry: IdleExpiry) -> bool:
         world.clock.advance(EXPIRE)
@@ -320,7 +320,7 @@ class TestALiveChat:
         assert await self.untouched(world, expiry)
 
     async def test_that_has_something_in_the_inbox(self, world: World, expiry: IdleExpiry) -> None:
-        """The agent holds it, but a person still has to answer; closed, they could not."""
+        """The agent holds it, but a person still has to answer, and could not if it was closed."""
         world.agents.will(HandOff("too hard"))
         await world.says("oi")
         await world.breaks("UPDATE conversations SET held_by = 'agent'")
@@ -368,7 +368,7 @@ class TestAMessageInThatInstant:
         assert (len(opened), await clean(world)) == (12 + len(closed), True)
 
     async def test_that_comes_between_the_read_and_the_lock_wins(self, world: World) -> None:
-        """The page says it is silent; by the time its lane is held, it is not."""
+        """When its page was read it was silent. By the time its lane is locked, it is not."""
 
         between = Between(world.database, lambda: world.receives("espere!"))
         expiry = IdleExpiry(between, world.clock, world.ids, split, IdleLimits(IDLE, EXPIRE))
@@ -423,7 +423,7 @@ class TestManyOfThem:
 
     @pytest.mark.sqlite_only(reason="each database explains itself in its own words")
     async def test_are_found_by_an_index(self, world: World) -> None:
-        """However many there are, a round reads those that are quiet."""
+        """A run reads only the idle ones, however many conversations there are."""
         form = IDLE_QUERY.compiled("sqlite")
         values = {"status": "open", "since": world.clock.now(), "after": world.clock.now(), "after_id": world.owner_id}
         plan = await world.database.read(
@@ -491,7 +491,7 @@ async def test_two_customers_are_two_conversations(world: World, expiry: IdleExp
 
 class TestAClockThatWasAhead:
     async def test_does_not_keep_a_conversation_from_falling_silent(self, world: World, expiry: IdleExpiry) -> None:
-        """What was said and sent in that hour counts as said when the clock was right again."""
+        """What was said and sent in that hour counts from when the clock was right again."""
         world.clock.jump(timedelta(hours=1))
         await world.says("oi")
         world.clock.jump(timedelta(hours=-1))

@@ -1,4 +1,4 @@
-"""What nobody moves is moved: turns past their deadline get their one apology, lost work gets a new job."""
+"""Turns past their deadline get their one apology, and work without a job gets a new one."""
 
 from collections.abc import Callable, Sequence
 from datetime import timedelta
@@ -40,14 +40,14 @@ async def clean(world: World) -> bool:
 
 
 async def reply_jobs(world: World) -> list[tuple[str, str | None, bool]]:
-    """Each reply job's status and error, and whether somebody's lease is on it."""
+    """Return each reply job's status and error, and whether it is leased."""
     sql = "SELECT status, last_error, lease_token FROM message_queue WHERE name = 'conversation.reply' ORDER BY id"
     rows = await world.rows(sql)
     return [(row["status"], row["last_error"], row["lease_token"] is not None) for row in rows]
 
 
-async def claimed(world: World) -> Claim:
-    """The one due job, in the hands of a worker that does nothing yet."""
+async def claimed(world: World) -> Job:
+    """Claim the one due job for a worker that does nothing yet."""
     [job] = await world.queue.claim(1, max_isolated=4)
     return job
 
@@ -66,7 +66,7 @@ class TestATurnPastItsDeadline:
     async def test_is_found_behind_a_page_of_those_that_are_to_be_left_alone(
         self, world: World, rescue: Rescue
     ) -> None:
-        """Suspects, whose waiting does not count: they would be looked at first in every round."""
+        """Jobs that wait to be isolated come first in every run, and must not hide the others."""
         people = [type(ANA)(f"whatsapp:+5511987{n:06}") for n in range(STEP + 1)]
         world.agents.will(*[FAILS] * len(people))
         for who in people:
@@ -188,7 +188,7 @@ class TestATurnPastItsDeadline:
 
 class TestTurnsThatAreLeftAlone:
     async def test_an_isolated_job_that_waits_is_left_alone(self, world: World, rescue: Rescue) -> None:
-        """Its worker died, perhaps of a neighbour: waiting for a process of its own costs it no time."""
+        """Its worker died, perhaps of another job: waiting for a process of its own costs it no time."""
         world.dies_at = "after_agent"
         sid = await world.says("oi")
         await world.lease_runs_out()
@@ -317,7 +317,7 @@ class TestWorkWithoutAJob:
 
 
 class TimedDatabase:
-    """A PostgreSQL that is asked, after each look, how long its statements might have taken."""
+    """A PostgreSQL database that records after each read how long its statements might have taken."""
 
     def __init__(self, database: PostgresDatabase) -> None:
         self._database = database
@@ -343,7 +343,7 @@ class TimedDatabase:
 class TestAReadOfEverythingThatWaits:
     @pytest.mark.sqlite_only
     async def test_may_take_minutes(self, postgres_database: PostgresDatabase, clock: FrozenClock, ids: UuidV7) -> None:
-        """After an outage a million messages may wait; a look that is cut off finds nothing, and begins again."""
+        """After an outage a million messages may wait. A read that is cut off finds nothing and begins again."""
         world = await World.open(postgres_database, clock, ids)
         database = TimedDatabase(postgres_database)
         assert await Rescue(database, world.clock, world.ids, split, 3).run() == RescueReport()
@@ -376,7 +376,7 @@ class TestWhenAllIsWell:
 
 
 async def everything(world: World) -> Sequence[object]:
-    """Every row of every table that a sweep might touch."""
+    """Return every row of every table that a run might change."""
     tables = ("message_queue", "lanes", "messages", "turns", "answers", "answer_parts", "attempts", "outcome_changes")
     return [[dict(row) for row in await world.rows(f"SELECT * FROM {table} ORDER BY 1")] for table in tables]
 

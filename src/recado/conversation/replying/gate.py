@@ -1,7 +1,7 @@
-"""Before any agent: may this turn be answered at all, and by whom?
+"""Decide before any agent runs whether a turn may be answered, and by whom.
 
-The order is fixed: a closed account, a closed conversation, opt-outs, then who holds the conversation. Twilio answers
-STOP, START and HELP by itself when it tells us `OptOutType`, so we say nothing then.
+The order is fixed: a closed account, a closed conversation, opt-outs, then who holds the conversation. A provider that
+reports an opt-out type has answered STOP, START or HELP itself, so nothing more is said.
 """
 
 from collections.abc import Sequence
@@ -19,21 +19,21 @@ from recado.identity.models import Owner
 
 @dataclass(frozen=True, slots=True)
 class ToAgent:
-    """The agent answers these messages."""
+    """Decision: the agent answers these messages."""
 
     messages: list[Message]
 
 
 @dataclass(frozen=True, slots=True)
 class ToPerson:
-    """A person has it in the inbox."""
+    """Decision: the turn goes to the inbox."""
 
     why: str
 
 
 @dataclass(frozen=True, slots=True)
 class Suppress:
-    """Nobody answers, and this is why."""
+    """Decision: nobody answers, for this reason."""
 
     reason: Suppression
 
@@ -46,7 +46,7 @@ A_PERSON_SPOKE = "a person has spoken since"
 def who_answers(
     uow: UnitOfWork, owner: Owner, contact: Contact, conversation: Conversation, group: Sequence[Message]
 ) -> Decision:
-    """Decide, and store an opt-out or its end on the way."""
+    """Return who answers these messages. An opt-out in them, or its end, is stored on the way."""
     if owner.closed_at is not None:
         return Suppress("closed_account")
     if conversation.status == "closed":
@@ -70,10 +70,10 @@ def settle_without_agent(tx: Transaction, turn: Turn, decision: Suppress | ToPer
 
 
 def _opted_out(uow: UnitOfWork, owner: Owner, contact: Contact, group: Sequence[Message]) -> bool:
-    """Read the turn's messages in order: the last STOP or START decides.
+    """Return whether the customer wants no messages. The last STOP or START of the turn decides.
 
-    An old turn may be answered again after a later STOP, so a START lifts only what is older than itself. The customer
-    may say the one here and the other to another number of the owner's: the contact is held before either is weighed.
+    An old turn may be answered again after a later STOP, so a START lifts only an older opt-out. The customer may send
+    the other word to another number of the owner at this moment, so the contact is locked before both are compared.
     """
     words = {message.id: word for message in group if (word := _opt_word(owner, message))}
     if not words:
@@ -98,5 +98,5 @@ def _opt_word(owner: Owner, message: Message) -> Literal["STOP", "START"] | None
 
 
 def _needs_no_answer(message: Message) -> bool:
-    """Twilio has answered it, or it is a reaction to something we said."""
+    """Return whether the provider has answered a message itself, or it is a reaction to one of ours."""
     return message.opt_out_type in ("START", "HELP") or message.kind == "reaction"

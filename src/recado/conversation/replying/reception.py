@@ -1,4 +1,4 @@
-"""Who wrote: the contact behind an address, and the stretch of the lane the message belongs to."""
+"""Find or make the conversation that the messages of a turn belong to."""
 
 from recado.conversation.contacts import contact_of
 from recado.conversation.lifecycle import Lifecycle
@@ -8,14 +8,14 @@ from recado.conversation.transactions import Transaction
 
 
 class Reception:
-    """Finds or makes what a lane's messages need before anybody can answer them; inside a unit of work."""
+    """Receives the messages of a turn, inside a transaction."""
 
     def __init__(self, tx: Transaction) -> None:
         self._tx = tx
         self._uow = tx.uow
 
     def conversation_of(self, message: Message, contact: Contact) -> Conversation:
-        """The lane's open conversation; an idle one revives; after a closed one a new one opens, linked to it."""
+        """Return the lane's conversation: an idle one is opened again, a closed one is followed by a new one."""
         conversations = Conversations(self._uow)
         current = conversations.current(message.lane)
         if current is not None:
@@ -39,13 +39,13 @@ class Reception:
         )
 
     def receive(self, group: list[Message]) -> tuple[Contact, Conversation]:
-        """Bring a turn's messages into their conversation."""
+        """Put messages of one lane into their conversation. Return it and its contact."""
         newest = group[-1]
         contact = contact_of(self._tx, newest)
         conversation = self.conversation_of(newest, contact)
         Messages(self._uow).join(
             [message.id for message in group], contact_id=contact.id, conversation_id=conversation.id
         )
-        # One that the gap sweep found is the last we received, and may be the first that was written.
+        # A message that the gap sweep found was received last, and may be the first that was written.
         Conversations(self._uow).touch(conversation.id, max(message.received_at for message in group))
         return contact, conversation

@@ -1,7 +1,7 @@
-"""Cuts a long answer into parts that a channel takes, and tells whether a listed text is one that we sent.
+"""Split a long answer into parts that a channel accepts, and compare texts with those that a provider lists.
 
-Lengths are counted in UTF-16 units, as Twilio does: an emoji counts as two or more. Comparing errs on the side of
-"the same": a text not recognised in the provider's list would be sent again.
+Lengths are counted in UTF-16 units, as providers do: an emoji counts as two or more. The comparison errs on the side
+of "the same", because a text that is not recognised in the provider's list would be sent again.
 """
 
 import re
@@ -10,7 +10,7 @@ import unicodedata
 from recado.core.unicode import normalized
 
 LIMIT = 1_600
-"""What Twilio takes in one message on any channel."""
+"""The longest text that is accepted in one message on any channel."""
 
 _SENTENCE_END = re.compile(r"[.!?…。！？][\"'”’»)\]*_]*(?=\s)")
 _PARAGRAPH_END = re.compile(r"\S(?=[^\S\n]*\n\s*\n)")
@@ -18,14 +18,14 @@ _LINE_END = re.compile(r"\S(?=[^\S\n]*\n)")
 _WORD_END = re.compile(r"\S(?=\s)")
 _VISIBLE = re.compile(r"\S")
 _BEYOND = 16
-"""How many characters behind a part are looked at: the pause itself may start right behind it."""
+"""How many characters behind a part are searched, because its pause may start right behind it."""
 
 
 def split(text: str, limit: int = LIMIT) -> list[str]:
-    """The text in parts of at most `limit` UTF-16 units, none of them empty.
+    """Return the text in parts of at most `limit` UTF-16 units, none of them empty.
 
-    A part ends at a paragraph, else a sentence, a line, a word; only a single word longer than a part is cut, and then
-    between two visible characters. Nothing is lost but the whitespace at both ends of a part.
+    A part ends at a paragraph, else at a sentence, a line or a word. Only a single word that is longer than a part is
+    cut, between two visible characters. Nothing is lost but the whitespace at both ends of a part.
     """
     if limit < 2:
         raise ValueError("a part must have room for one character: two UTF-16 units")
@@ -42,18 +42,18 @@ def split(text: str, limit: int = LIMIT) -> list[str]:
 
 
 def _visible(text: str, at: int) -> int:
-    """Where the next part begins."""
+    """Return where the next part begins."""
     found = _VISIBLE.search(text, at)
     return len(text) if found is None else found.start()
 
 
 def utf16_length(text: str) -> int:
-    """How long a channel counts this text."""
+    """Return the length of a text as a channel counts it."""
     return len(text.encode("utf-16-le", "surrogatepass")) // 2
 
 
 def _fitting(text: str, limit: int) -> int:
-    """How many characters of the text fit into `limit` units."""
+    """Return how many characters of the text fit into `limit` units."""
     count = min(len(text), limit)
     while (excess := utf16_length(text[:count]) - limit) > 0:
         count -= (excess + 1) // 2  # Dropping n characters frees at most 2n units, so this never drops too many.
@@ -61,10 +61,10 @@ def _fitting(text: str, limit: int) -> int:
 
 
 def _pause(text: str, window: int) -> int:
-    """Where to end a part that may hold `window` characters, looking for ever smaller pauses.
+    """Return where to end a part that may hold `window` characters, at the largest pause there is.
 
-    A pause in the first third would make a part too short to be worth a message of its own; a word's end is always
-    better than cutting the word.
+    A pause in the first third is not used: the part would be too short for a message of its own. The end of a word is
+    used wherever it is, because that is better than cutting the word.
     """
     for pattern, least in ((_PARAGRAPH_END, window // 3), (_SENTENCE_END, window // 3), (_LINE_END, window // 3)):
         if (end := _last_end(pattern, text, window)) > least:
@@ -78,7 +78,7 @@ def _last_end(pattern: re.Pattern[str], text: str, window: int) -> int:
 
 
 def _between_characters(text: str, window: int) -> int:
-    """The last place up to `window` that is not inside what a reader sees as one character."""
+    """Return the last place up to `window` that is not inside what a reader sees as one character."""
     for end in range(window, max(window - 64, 0), -1):
         if not _glued(text, end):
             return end
@@ -89,7 +89,7 @@ _ZERO_WIDTH_JOINER = "\u200d"
 
 
 def _glued(text: str, at: int) -> bool:
-    """Whether the characters before and after `at` belong together: accents, joined emoji, skin tones, flags."""
+    """Return whether the characters before and after `at` belong together: accents, joined emoji, skin tones, flags."""
     before, after = text[at - 1], text[at]
     if _ZERO_WIDTH_JOINER in (before, after) or unicodedata.category(after).startswith("M"):
         return True
@@ -109,7 +109,7 @@ def _flag_letters_before(text: str, at: int) -> int:
     return at - start
 
 
-# What providers may rewrite on the way: look-alikes that spare an SMS from the larger encoding, and what nobody sees.
+# Providers may rewrite these: look-alikes that spare an SMS the larger encoding, and characters that are not visible.
 _LOOK_ALIKES = str.maketrans(
     {
         **dict.fromkeys("\u2018\u2019\u201a\u201b\u2032\u00b4", "'"),
@@ -124,7 +124,7 @@ _LOOK_ALIKES = str.maketrans(
 
 
 def normalised(text: str) -> str:
-    """The text as it is compared: NFC, line breaks as LF, look-alike punctuation folded, no whitespace at line ends."""
+    """Return a text for comparison: in NFC, with LF, plain punctuation and no whitespace at the ends of lines."""
     folded = normalized("NFC", text).translate(_LOOK_ALIKES)
     lines = folded.replace("\r\n", "\n").replace("\r", "\n").split("\n")
     return "\n".join(line.rstrip() for line in lines).strip()
