@@ -289,7 +289,8 @@ def install(env: Mapping[str, str], agent: Agent | None = None) -> None:
 async def _furnish(container: "Container", agent: Agent) -> None:
     from recado.agents.models import AgentForm
     from recado.channels.twilio.accounts import NewNumber
-    from recado.conversation.values import AccountSid, Address
+    from recado.channels.twilio.values import AccountSid
+    from recado.conversation.values import Address
     from recado.identity.service import Registration
 
     registered = await container.identity().register_organization(

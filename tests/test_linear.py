@@ -29,10 +29,11 @@ from recado.agents.knowledge.documents import readable, split_document
 from recado.agents.knowledge.words import content_words, coverage, terms
 from recado.agents.prompts import tagged
 from recado.agents.results import InvalidResult, clean_text, validated
+from recado.channels.twilio.values import AccountSid
 from recado.channels.twilio.webhook.form import parse, storable
 from recado.conversation.ports import Incoming, Reply
 from recado.conversation.sending.splitting import normalised, split
-from recado.conversation.values import AccountSid, Address
+from recado.conversation.values import Address
 from recado.core.errors import DomainError
 from recado.core.telemetry import scrub
 from recado.core.unicode import normalized

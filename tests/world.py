@@ -21,8 +21,9 @@ from uuid import UUID
 from argon2 import PasswordHasher
 from sqlalchemy import RowMapping, TextClause, bindparam, func, select, text
 
+from recado.channels.repository import AccountPauses
 from recado.channels.twilio.accounts import NewNumber, NumberService
-from recado.channels.twilio.repository import AccountPauses
+from recado.channels.twilio.values import PROVIDER, AccountSid, MessageSid
 from recado.channels.twilio.webhook.dtos import advances
 from recado.conversation.handoff import HandOffService
 from recado.conversation.models import Conversation, Message
@@ -46,7 +47,7 @@ from recado.conversation.sending.handler import SendHandler
 from recado.conversation.sending.provider_messages import DeliveryReport, DeliveryReportService, Recorded
 from recado.conversation.sending.splitting import split
 from recado.conversation.tables import messages
-from recado.conversation.values import AccountSid, Address, MessageSid
+from recado.conversation.values import Address
 from recado.core.clock import FrozenClock
 from recado.core.database.engine import Database
 from recado.core.database.types import Id, Moment
@@ -167,7 +168,7 @@ class ScriptedChannel:
             await self._meanwhile.popleft()(taken)
         if isinstance(ending, Lost):
             return Unknown("timeout", "the answer never came")
-        return Sent(ACCOUNT, taken.sid) if ending is None and taken else ending or Unknown("", "")
+        return Sent(taken.sid.value) if ending is None and taken else ending or Unknown("", "")
 
     async def find(self, message: OutboundText, *, created_after: datetime, created_before: datetime) -> Pull:
         self.looks += 1
@@ -177,8 +178,7 @@ class ScriptedChannel:
         spellings = {spelling.value for spelling in message.to_address.spellings}
         found = [
             ListedMessage(
-                ACCOUNT,
-                taken.sid,
+                taken.sid.value,
                 taken.message.to_address.value,
                 OURS.value,
                 taken.message.text,
@@ -196,7 +196,7 @@ class ScriptedChannel:
     def _take(self, message: OutboundText, ending: Ending | None) -> Taken | None:
         if ending is not None and not isinstance(ending, Sent | Lost):
             return None
-        sid = ending.sid if isinstance(ending, Sent) else MessageSid(f"SM{len(self.taken) + 1:032x}")
+        sid = MessageSid(ending.provider_message_id if isinstance(ending, Sent) else f"SM{len(self.taken) + 1:032x}")
         taken = Taken(message, sid, self.clock.now(), ending.listed if isinstance(ending, Lost) else True)
         self.taken.append(taken)
         return taken
@@ -289,8 +289,9 @@ class World:
             id=self.ids.new(),
             owner_id=self.owner_id,
             address_id=self.address_id,
-            account_sid=ACCOUNT.value,
-            message_sid=sid,
+            provider=PROVIDER,
+            account_ref=ACCOUNT.value,
+            provider_message_id=sid,
             from_address=from_,
             to_address=OURS,
             text=text,
@@ -401,7 +402,7 @@ class World:
             return id_
 
         id_ = await self.database.read(
-            lambda uow: find(uow.first(select(messages.c.id).where(messages.c.message_sid == sid))), owner=None
+            lambda uow: find(uow.first(select(messages.c.id).where(messages.c.provider_message_id == sid))), owner=None
         )
         return await self.database.read(lambda uow: Messages(uow).require(id_), owner=self.owner_id)
 

@@ -7,18 +7,21 @@ Modules that take long to import (the HTTP client of the sender, the agents) are
 that a process pays only for what it does.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
 from sqlalchemy import MetaData
 
 from recado.channels.directory import Directory
-from recado.channels.orphans import OrphanService
+from recado.channels.orphans import OrphanReader, OrphanService
+from recado.channels.repository import AccountPauses
 from recado.channels.twilio.accounts import NumberService
 from recado.channels.twilio.callbacks import callback_ref
-from recado.channels.twilio.repository import AccountPauses
+from recado.channels.twilio.tokens import TwilioTokens
+from recado.channels.twilio.values import PROVIDER
 from recado.channels.twilio.webhook.dtos import advances
+from recado.channels.twilio.webhook.inbound import read_orphan
 from recado.channels.twilio.webhook.service import TwilioWebhookService
 from recado.conversation.handoff import HandOffService
 from recado.conversation.ports import Agents, Channel, OutboundText, Pull, SendResult
@@ -73,6 +76,9 @@ if TYPE_CHECKING:
     from recado.channels.twilio.reconcile import GapSweep
     from recado.channels.twilio.sending.client import TwilioApi
     from recado.channels.twilio.sending.sender import TwilioSender
+
+
+ORPHAN_READERS: Final[Mapping[str, OrphanReader]] = {PROVIDER: read_orphan}
 
 
 def metadata() -> MetaData:
@@ -192,10 +198,10 @@ class LazyTwilio:
             await self._api.aclose()
 
 
-def _channel(directory: Directory, twilio: LazyTwilio, public_url: str | None) -> "TwilioSender":
+def _channel(tokens: TwilioTokens, twilio: LazyTwilio, public_url: str | None) -> "TwilioSender":
     from recado.channels.twilio.sending.sender import TwilioSender
 
-    return TwilioSender(directory, twilio.api(), _require_public_url(public_url))
+    return TwilioSender(tokens, twilio.api(), _require_public_url(public_url))
 
 
 class _LazyChannel:
@@ -215,11 +221,17 @@ class _LazyChannel:
 
 
 def _gap_sweep(
-    directory: Directory, twilio: LazyTwilio, acceptance: AcceptService, database: Database, clock: Clock, ids: Ids
+    directory: Directory,
+    tokens: TwilioTokens,
+    twilio: LazyTwilio,
+    acceptance: AcceptService,
+    database: Database,
+    clock: Clock,
+    ids: Ids,
 ) -> "GapSweep":
     from recado.channels.twilio.reconcile import GapSweep
 
-    return GapSweep(directory, twilio.api(), acceptance, database, clock, ids)
+    return GapSweep(directory, tokens, twilio.api(), acceptance, database, clock, ids)
 
 
 def _registry() -> "AgentRegistry":
@@ -332,6 +344,7 @@ def _send_handler(
 
 def _webhook_service(
     directory: Directory,
+    tokens: TwilioTokens,
     acceptance: AcceptService,
     reports: DeliveryReportService,
     database: Database,
@@ -342,6 +355,7 @@ def _webhook_service(
 ) -> TwilioWebhookService:
     return TwilioWebhookService(
         directory,
+        tokens,
         acceptance,
         reports,
         database,
@@ -446,15 +460,16 @@ class Container(containers.DeclarativeContainer):
     acceptance = providers.Singleton(AcceptService, database, window, settings.provided.max_attempts)
     reports = providers.Singleton(DeliveryReportService, database, clock, ids, providers.Object(advances))
 
-    directory = providers.Singleton(Directory, database, sealer, clock)
+    directory = providers.Singleton(Directory, database, clock)
+    twilio_tokens = providers.Singleton(TwilioTokens, directory, database, sealer, clock)
     numbers = providers.Singleton(NumberService, database, sealer, clock, ids)
-    orphans = providers.Singleton(OrphanService, directory, acceptance, database, clock, ids)
+    orphans = providers.Singleton(OrphanService, directory, ORPHAN_READERS, acceptance, database, clock, ids)
     twilio = providers.Singleton(LazyTwilio, settings.provided.twilio_api_url)
-    channel = providers.Singleton(_channel, directory, twilio, settings.provided.public_url)
+    channel = providers.Singleton(_channel, twilio_tokens, twilio, settings.provided.public_url)
     lazy_channel = providers.Singleton(_LazyChannel, channel.provider)
-    gap_sweep = providers.Singleton(_gap_sweep, directory, twilio, acceptance, database, clock, ids)
+    gap_sweep = providers.Singleton(_gap_sweep, directory, twilio_tokens, twilio, acceptance, database, clock, ids)
     webhooks = providers.Singleton(
-        _webhook_service, directory, acceptance, reports, database, clock, ids, callback_key, settings
+        _webhook_service, directory, twilio_tokens, acceptance, reports, database, clock, ids, callback_key, settings
     )
 
     registry = providers.Singleton(_registry)

@@ -11,14 +11,15 @@ import pytest
 from structlog.testing import capture_logs
 
 from recado.channels.directory import Directory
-from recado.channels.repository import DirectoryGeneration
+from recado.channels.repository import DirectoryGeneration, EveryAccount
 from recado.channels.twilio.accounts import NewNumber, NumberService
-from recado.channels.twilio.repository import EveryAccount
+from recado.channels.twilio.tokens import TwilioTokens
+from recado.channels.twilio.values import PROVIDER, AccountSid
 from recado.channels.twilio.webhook import form as forms
 from recado.channels.twilio.webhook.service import Forbidden, Orphaned, Reception, SignedRequest, TwilioWebhookService
 from recado.channels.twilio.webhook.signature import sign
 from recado.conversation.replying.accept import Accepted
-from recado.conversation.values import AccountSid, Address
+from recado.conversation.values import Address
 from recado.core.clock import FrozenClock
 from recado.core.database.engine import Database
 from recado.core.database.sqlite.database import SqliteDatabase
@@ -51,10 +52,11 @@ class Server:
     """A process that hears webhooks."""
 
     def __init__(self, world: World, database: Database, secret_key: bytes = bytes(32)) -> None:
-        self.directory = Directory(database, Sealer(secret_key), world.clock)
+        self.directory = Directory(database, world.clock)
+        tokens = TwilioTokens(self.directory, database, Sealer(secret_key), world.clock)
         self._world = world
         self._webhooks = TwilioWebhookService(
-            self.directory, world.acceptance, world.reports, database, world.clock, world.ids, PUBLIC, bytes(32)
+            self.directory, tokens, world.acceptance, world.reports, database, world.clock, world.ids, PUBLIC, bytes(32)
         )
         self._count = 0
 
@@ -191,16 +193,19 @@ class TestWhatAnotherProcessChanges:
         """The generation goes back then, and what changed after it did not change."""
         await world.numbers.add(world.owner_id, NEW)
         assert isinstance(await server.hears(NEW.account_sid.value, "guessed"), Forbidden)
-        assert server.directory.knows_account(NEW.account_sid.value)
+        assert server.directory.knows_account(PROVIDER, NEW.account_sid.value)
 
         await world.breaks("DELETE FROM channel_addresses WHERE address = :to", to=NEW.address.value)
-        await world.breaks("DELETE FROM twilio_accounts WHERE changed_in = 2")
+        await world.breaks(
+            "DELETE FROM twilio_credentials WHERE account_id IN (SELECT id FROM channel_accounts WHERE changed_in = 2)"
+        )
+        await world.breaks("DELETE FROM channel_accounts WHERE changed_in = 2")
         await world.breaks("UPDATE directory_generation SET generation = 1")
         await server.directory.refresh()
 
         assert server.directory.generation == 1
-        assert not server.directory.knows_account(NEW.account_sid.value)
-        assert server.directory.knows_account(ACCOUNT.value)
+        assert not server.directory.knows_account(PROVIDER, NEW.account_sid.value)
+        assert server.directory.knows_account(PROVIDER, ACCOUNT.value)
 
 
 async def test_each_change_has_a_generation_of_its_own(world: World) -> None:
@@ -216,4 +221,4 @@ async def test_each_change_has_a_generation_of_its_own(world: World) -> None:
         lambda uow: (DirectoryGeneration(uow).current(), EveryAccount(uow).changed_since(1)), owner=None
     )
     assert generation == 5, "the world's own number was the first"
-    assert set(changed.values()) == {number.account_sid.value for number in numbers}
+    assert set(changed.values()) == {(PROVIDER, number.account_sid.value) for number in numbers}

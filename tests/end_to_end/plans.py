@@ -27,7 +27,7 @@ from recado.core.database.driver import driver_of
 from recado.core.database.engine import Database
 from recado.core.database.postgres.database import PostgresDatabase
 from recado.core.database.prepared import Prepared
-from recado.core.database.types import Id, Json, JsonValue, Moment, Sid
+from recado.core.database.types import Id, Json, JsonValue, Moment, ProviderId
 from recado.core.database.unit_of_work import UnitOfWork
 from tests.conftest import NOON
 
@@ -279,7 +279,7 @@ _NULL = {
     "message_queue.replayed_by",
     "message_queue.discarded_at",
     "message_queue.leased_until",
-    "twilio_accounts.paused_until",
+    "channel_accounts.paused_until",
 }
 _OPEN = {
     "messages.turn_id": 10,
@@ -318,7 +318,7 @@ def _by_type(column: "Column[object]", n: int) -> object:
     made: Mapping[type, object] = {
         Id: UUID(int=n),
         Moment: NOON - timedelta(days=300) + timedelta(minutes=n),
-        Sid: f"SM{n:032x}",
+        ProviderId: f"SM{n:032x}",
         Boolean: False,
         LargeBinary: b"%d" % n,
         Json: {},

@@ -70,5 +70,5 @@ async def _write_until(road: Road, stopping: threading.Event, confirmed: list[st
 
 def _sids_in(path: Path) -> set[str]:
     with closing(sqlite_module().connect(path)) as connection:
-        found = connection.execute("SELECT message_sid FROM messages").fetchall()
+        found = connection.execute("SELECT provider_message_id FROM messages").fetchall()
     return {sid[:2].decode() + sid[2:].hex() for (sid,) in found}

@@ -66,7 +66,7 @@ READS_MORE = {
     # Every number, once a sweep.
     "WHERE channel_addresses.first_webhook_at IS NOT NULL": "channel_addresses",
     # The SIDs of all accounts, once when a process starts.
-    "SELECT DISTINCT twilio_accounts.account_sid": "twilio_accounts",
+    "SELECT DISTINCT channel_accounts.provider, channel_accounts.account_ref": "channel_accounts",
     # Lists for people.
     "FROM message_queue WHERE message_queue.status = 'dead'": "ix_message_queue_dead",
     "FROM orphans WHERE orphans.assigned_at IS NULL": "ix_orphans_waiting",

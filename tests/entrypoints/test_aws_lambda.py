@@ -19,7 +19,8 @@ from sqlalchemy import text
 from recado.agents.models import AgentForm
 from recado.bootstrap import Container, metadata
 from recado.channels.twilio.accounts import NewNumber
-from recado.conversation.values import AccountSid, Address
+from recado.channels.twilio.values import AccountSid
+from recado.conversation.values import Address
 from recado.core.errors import ConfigurationError
 from recado.emulator.app import running
 from recado.emulator.phone.client import EmulatorClient
@@ -85,7 +86,9 @@ class Installation:
 
     def stored(self, sid: str) -> int:
         """How many messages bear a SID."""
-        return self.number("SELECT count(*) FROM messages WHERE message_sid = :sid", sid=b"SM" + bytes.fromhex(sid[2:]))
+        return self.number(
+            "SELECT count(*) FROM messages WHERE provider_message_id = :sid", sid=b"SM" + bytes.fromhex(sid[2:])
+        )
 
     def number(self, sql: str, **values: object) -> int:
         async def count() -> int:

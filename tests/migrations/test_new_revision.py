@@ -5,7 +5,7 @@ import pytest
 from sqlalchemy import Column, MetaData, String, Table
 from sqlalchemy.sql.schema import SchemaItem
 
-from recado.core.database.types import Id, Json, Moment, Sid
+from recado.core.database.types import Id, Json, Moment, ProviderId
 from recado.migrations.new_revision import HEAD_FILE, main, new_revision, newest_revision
 from recado.migrations.runner import migrate_sqlite
 
@@ -13,7 +13,7 @@ from recado.migrations.runner import migrate_sqlite
 def shops(*more: SchemaItem) -> MetaData:
     metadata = MetaData(naming_convention={"pk": "pk_%(table_name)s"})
     id_: Column[UUID] = Column("id", Id, primary_key=True)
-    Table("shops", metadata, id_, Column("sid", Sid), Column("at", Moment), Column("tags", Json), *more)
+    Table("shops", metadata, id_, Column("sid", ProviderId), Column("at", Moment), Column("tags", Json), *more)
     return metadata
 
 

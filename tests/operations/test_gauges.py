@@ -22,7 +22,7 @@ OPEN = (
     "ix_answers_unsettled", "uq_attempts_in_flight", "ix_inbox_items_open", "ix_orphans_waiting", "ix_lanes_due",
 )  # fmt: skip
 """Indexes that hold only what is open."""
-SMALL = ("twilio_accounts", "CONSTANT ROW", "oldest")
+SMALL = ("channel_accounts", "CONSTANT ROW", "oldest")
 
 
 class Question(Protocol):
@@ -109,15 +109,15 @@ async def test_tell_of_what_waits_for_a_person(world: World) -> None:
 
 async def test_tell_of_orphans_and_of_paused_accounts(world: World, clock: FrozenClock) -> None:
     await world.breaks(
-        "INSERT INTO orphans (id, account_sid, message_sid, from_address, to_address, raw, received_at, signed_by)"
-        " VALUES (:id, :account, :sid, '', '', :raw, :at, :id)",
+        "INSERT INTO orphans (id, provider, account_ref, provider_message_id, from_address, to_address, raw,"
+        " received_at, signed_by) VALUES (:id, 'twilio', :account, :sid, '', '', :raw, :at, :id)",
         id=world.ids.new(),
         account=b"AC",
         sid=b"SM",
         raw=b"",
         at=clock.now(),
     )
-    await world.breaks("UPDATE twilio_accounts SET paused_until = :until", until=clock.now().replace(hour=23))
+    await world.breaks("UPDATE channel_accounts SET paused_until = :until", until=clock.now().replace(hour=23))
     world.advance(5)
 
     seen = await numbers(world)

@@ -13,9 +13,9 @@ from argon2 import PasswordHasher
 from sqlalchemy import make_url, text, update
 
 from recado.channels.twilio.accounts import NewNumber, NumberService
-from recado.channels.twilio.models import TwilioAccount
-from recado.channels.twilio.tables import twilio_accounts
-from recado.conversation.values import AccountSid, Address
+from recado.channels.twilio.tables import twilio_credentials
+from recado.channels.twilio.values import AccountSid
+from recado.conversation.values import Address
 from recado.core.clock import FrozenClock
 from recado.core.database.engine import Database
 from recado.core.database.postgres.database import PostgresDatabase
@@ -28,7 +28,7 @@ from recado.identity.passwords import Passwords
 from recado.identity.service import IdentityService, Registration
 from recado.migrations import HEAD
 from recado.migrations.startup import schema_problem
-from recado.operations.readiness import BrokerMonitor, Readiness, newest_accounts, trial_write
+from recado.operations.readiness import BrokerMonitor, Readiness, SealedToken, newest_credentials, trial_write
 from tests.support.keys import key_ring
 from tests.support.servers.postgres import PostgresServer
 
@@ -85,12 +85,13 @@ class TestAKey:
         self, database: Database, clock: FrozenClock, tokens: list[str], broken: int
     ) -> None:
         assert len(tokens) > broken
-        await database.write(lambda uow: spoil(uow, newest_accounts(uow, 3)[broken]), owner=None)
+        await database.write(lambda uow: spoil(uow, newest_credentials(uow, 3)[broken]), owner=None)
         assert await why(probe(database, clock)) is None
 
 
-def spoil(uow: UnitOfWork, account: TwilioAccount) -> None:
-    changed = update(twilio_accounts).where(twilio_accounts.c.id == account.id).values(auth_token_sealed=b"nonsense")
+def spoil(uow: UnitOfWork, token: SealedToken) -> None:
+    is_its = twilio_credentials.c.auth_token_sealed == token.auth_token_sealed
+    changed = update(twilio_credentials).where(is_its).values(auth_token_sealed=b"nonsense")
     assert uow.changed(changed) == 1
 
 

@@ -188,7 +188,7 @@ BREAKS = [
     Break(
         answered,
         """INSERT INTO sent_messages
-           SELECT account_id, (SELECT account_sid FROM twilio_accounts), owner_id, attempt_id, part_id, found_by,
+           SELECT account_id, (SELECT account_ref FROM channel_accounts), owner_id, attempt_id, part_id, found_by,
            status, error_code, created_at, updated_at FROM sent_messages""",
         "sent_twice",
     ),
@@ -202,7 +202,7 @@ BREAKS = [
     ),
     Break(
         answered_in_parts,
-        "DELETE FROM sent_messages WHERE sid = (SELECT max(sid) FROM sent_messages)",
+        "DELETE FROM sent_messages WHERE provider_message_id = (SELECT max(provider_message_id) FROM sent_messages)",
         "answered_in_part",
     ),
     Break(answered_by_a_person, "UPDATE answer_parts SET state = 'unconfirmed'", "answered_in_part"),
@@ -301,10 +301,10 @@ async def test_it_counts_what_is_no_violation_but_worth_attention(world: World) 
     await world.says("e agora?", BRUNO)
     await world.receives("ninguém me ouve")
     world.advance(301)
-    await world.breaks("UPDATE twilio_accounts SET paused_until = :then", then=world.clock.now() + timedelta(days=9))
+    await world.breaks("UPDATE channel_accounts SET paused_until = :then", then=world.clock.now() + timedelta(days=9))
     await world.breaks(
-        "INSERT INTO orphans (id, account_sid, message_sid, from_address, to_address, raw, received_at, signed_by)"
-        " VALUES (:id, :sid, :sid, :whom, :whom, :sid, :now, :id)",
+        "INSERT INTO orphans (id, provider, account_ref, provider_message_id, from_address, to_address, raw,"
+        " received_at, signed_by) VALUES (:id, 'twilio', :sid, :sid, :whom, :whom, :sid, :now, :id)",
         id=world.ids.new(),
         sid=b"1",
         now=world.clock.now(),
@@ -333,11 +333,11 @@ async def test_every_check_can_be_asked_for_one_owner(world: World) -> None:
 async def test_a_thousand_are_listed_and_the_rest_counted(world: World) -> None:
     await answered(world)
     await world.breaks(
-        """INSERT INTO messages (id, owner_id, lane, address_id, account_sid, message_sid, from_address, to_address,
-               text, kind, raw, source, received_at)
+        """INSERT INTO messages (id, owner_id, lane, address_id, provider, account_ref, provider_message_id,
+               from_address, to_address, text, kind, raw, source, received_at)
            WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 1500)
-           SELECT CAST('m' || i AS BLOB), owner_id, lane, address_id, account_sid, CAST('s' || i AS BLOB), from_address,
-               to_address, text, kind, raw, source, received_at FROM messages, n"""
+           SELECT CAST('m' || i AS BLOB), owner_id, lane, address_id, provider, account_ref, CAST('s' || i AS BLOB),
+               from_address, to_address, text, kind, raw, source, received_at FROM messages, n"""
     )
     report = await world.verify()
     assert (len(report.violations), report.more, report.open) == (MAX_LISTED, 500, 1500)

@@ -32,7 +32,8 @@ from recado.agents.models import AgentForm
 from recado.agents.registry import GROUP, AgentRegistry
 from recado.bootstrap import Container, metadata
 from recado.channels.twilio.accounts import NewNumber
-from recado.conversation.values import AccountSid, Address
+from recado.channels.twilio.values import AccountSid
+from recado.conversation.values import Address
 from recado.core.database.sqlite.driver import sqlite_module
 from recado.emulator.app import running
 from recado.emulator.phone.client import EmulatorClient, SeenMessage
@@ -260,7 +261,9 @@ class Road:
 
     def rows_of(self, sid: str) -> int:
         """How many messages bear a SID of Twilio's."""
-        [(count,)] = self.rows("SELECT count(*) FROM messages WHERE message_sid = ?", b"SM" + bytes.fromhex(sid[2:]))
+        [(count,)] = self.rows(
+            "SELECT count(*) FROM messages WHERE provider_message_id = ?", b"SM" + bytes.fromhex(sid[2:])
+        )
         assert isinstance(count, int)
         return count
 

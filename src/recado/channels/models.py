@@ -1,8 +1,30 @@
-"""What every channel knows: addresses, orphans, and who may have signed a webhook."""
+"""What every channel knows: accounts, addresses and orphans."""
 
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import TypeAlias
 from uuid import UUID
+
+AccountKey: TypeAlias = tuple[str, str]
+"""A provider and its reference of an account; several owners may store the same."""
+
+
+@dataclass(frozen=True, slots=True)
+class ChannelAccount:
+    """An owner's account at a provider. Two owners may store the same account; each has a row and a secret of its own.
+
+    `changed_in` is the generation of the directory in which the account, its secrets or its addresses changed last.
+    """
+
+    id: UUID
+    owner_id: UUID
+    provider: str
+    account_ref: str
+    paused_until: datetime | None
+    paused_why: str | None
+    created_at: datetime
+    updated_at: datetime
+    changed_in: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,8 +49,9 @@ class Orphan:
     """
 
     id: UUID
-    account_sid: str
-    message_sid: str
+    provider: str
+    account_ref: str
+    provider_message_id: str
     from_address: str
     to_address: str
     raw: bytes = field(repr=False)
@@ -67,34 +90,7 @@ class KnownAddress:
     address_id: UUID
     owner_id: UUID
     account_id: UUID
-    account_sid: str
+    provider: str
+    account_ref: str
     locale: str
     had_webhook: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Signer:
-    """An owner's account, with the tokens of it that could be opened: current and previous."""
-
-    account_id: UUID
-    owner_id: UUID
-    tokens: tuple[str, ...] = field(repr=False)
-
-
-@dataclass(frozen=True, slots=True)
-class Signers:
-    """Every account that bears one account SID. Each of them may have a token of its own, and any may be made up."""
-
-    accounts: tuple[Signer, ...] = ()
-    unreadable: bool = False
-    """Whether a token is stored that could not be opened: what fits none of the others may fit that one."""
-    tokens: tuple[str, ...] = field(init=False, repr=False)
-    """All of them, each once."""
-
-    def __post_init__(self) -> None:
-        tokens = dict.fromkeys(token for account in self.accounts for token in account.tokens)
-        object.__setattr__(self, "tokens", tuple(tokens))
-
-    def bearing(self, token: str) -> tuple[Signer, ...]:
-        """The accounts that have this token, the oldest first."""
-        return tuple(account for account in self.accounts if token in account.tokens)

@@ -2,17 +2,61 @@
 
 from collections.abc import Sequence
 from dataclasses import asdict
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Final
 from uuid import UUID
 
-from sqlalchemy import bindparam, func, select, text, tuple_, update
+from sqlalchemy import and_, bindparam, func, select, text, tuple_, update
 
-from recado.channels.models import ChannelAddress, Orphan, OrphanSigner, SignedOrphan
-from recado.channels.tables import channel_addresses, directory_generation, orphan_signers, orphans
+from recado.channels.models import AccountKey, ChannelAccount, ChannelAddress, Orphan, OrphanSigner, SignedOrphan
+from recado.channels.tables import channel_accounts, channel_addresses, directory_generation, orphan_signers, orphans
+from recado.conversation.ports import SendingAccount
 from recado.core.database.prepared import Prepared, inserting, param
 from recado.core.database.repository import OwnedRepository, Repository, entities, owned
 from recado.core.database.unit_of_work import UnitOfWork
+from recado.core.queue.storage.claiming import LEEWAY
+
+_HAS_REF = and_(
+    channel_accounts.c.provider == bindparam("provider"),
+    channel_accounts.c.account_ref == bindparam("account_ref"),
+)
+_ACCOUNT = Prepared(owned(channel_accounts, ChannelAccount).where(_HAS_REF))
+
+
+class ChannelAccounts(OwnedRepository[ChannelAccount]):
+    """One owner's accounts at providers."""
+
+    table, entity, noun = channel_accounts, ChannelAccount, "account"
+
+    def by_ref(self, provider: str, account_ref: str) -> ChannelAccount | None:
+        return self._one(_ACCOUNT, provider=provider, account_ref=account_ref)
+
+
+_EVERY_ACCOUNT = entities(channel_accounts, ChannelAccount)
+_WITH_REF = Prepared(_EVERY_ACCOUNT.where(_HAS_REF).order_by(channel_accounts.c.id))
+_EVERY_REF = Prepared(select(channel_accounts.c.provider, channel_accounts.c.account_ref).distinct())
+_CHANGED = Prepared(
+    select(channel_accounts.c.id, channel_accounts.c.provider, channel_accounts.c.account_ref).where(
+        channel_accounts.c.changed_in > bindparam("since")
+    )
+)
+
+
+class EveryAccount(Repository[ChannelAccount]):
+    """Accounts of all owners: a webhook must be verified before its owner is known."""
+
+    table, entity, noun = channel_accounts, ChannelAccount, "account"
+
+    def with_ref(self, provider: str, account_ref: str) -> list[ChannelAccount]:
+        return self._many(_WITH_REF, provider=provider, account_ref=account_ref)
+
+    def every_ref(self) -> list[AccountKey]:
+        return [(provider, account_ref) for provider, account_ref in self._uow.rows(_EVERY_REF)]
+
+    def changed_since(self, generation: int) -> dict[UUID, AccountKey]:
+        """Return provider and reference, by id, of the accounts that changed after a generation of the directory."""
+        return {id_: (provider, ref) for id_, provider, ref in self._uow.rows(_CHANGED, since=generation)}
+
 
 _HAS_ADDRESS = channel_addresses.c.address == bindparam("address")
 _ADDRESSES = owned(channel_addresses, ChannelAddress)
@@ -34,7 +78,14 @@ class ChannelAddresses(OwnedRepository[ChannelAddress]):
 
 _EVERY_ADDRESS = entities(channel_addresses, ChannelAddress)
 _WHOSE_ADDRESS = Prepared(_EVERY_ADDRESS.where(_HAS_ADDRESS))
-_WITH_WEBHOOKS = Prepared(_EVERY_ADDRESS.where(channel_addresses.c.first_webhook_at.is_not(None)))
+_WITH_WEBHOOKS = Prepared(
+    _EVERY_ADDRESS.where(
+        channel_addresses.c.first_webhook_at.is_not(None),
+        channel_addresses.c.account_id.in_(
+            select(channel_accounts.c.id).where(channel_accounts.c.provider == bindparam("provider"))
+        ),
+    )
+)
 _MARK_WEBHOOK = Prepared(
     update(channel_addresses)
     .where(channel_addresses.c.id == param(channel_addresses.c.id, "of_id"))
@@ -79,8 +130,9 @@ class EveryAddress(Repository[ChannelAddress]):
     def by_address(self, address: str) -> ChannelAddress | None:
         return self._one(_WHOSE_ADDRESS, address=address)
 
-    def with_webhooks(self) -> list[ChannelAddress]:
-        return self._many(_WITH_WEBHOOKS)
+    def with_webhooks(self, provider: str) -> list[ChannelAddress]:
+        """Return the addresses at a provider that have had a verified webhook."""
+        return self._many(_WITH_WEBHOOKS, provider=provider)
 
     def mark_webhook(self, id_: UUID, at: datetime) -> None:
         """Remember the first verified webhook of a number: from here on its gaps are ours to find."""
@@ -101,11 +153,13 @@ _WAITING = Prepared(
     .limit(bindparam("most"))
 )
 _HOW_MANY_WAIT = Prepared(select(func.count()).select_from(orphans).where(_UNASSIGNED))
-_ORPHANS_BEARING = Prepared(_ORPHANS.where(orphans.c.message_sid == bindparam("message_sid")).order_by(orphans.c.id))
+_ORPHANS_BEARING = Prepared(
+    _ORPHANS.where(orphans.c.provider_message_id == bindparam("provider_message_id")).order_by(orphans.c.id)
+)
 _NEW_ORPHAN = Prepared(
     inserting(
-        orphans, "id", "account_sid", "message_sid", "from_address", "to_address", "raw", "received_at", "assigned_at",
-        "owner_id", "signed_by",
+        orphans, "id", "provider", "account_ref", "provider_message_id", "from_address", "to_address", "raw",
+        "received_at", "assigned_at", "owner_id", "signed_by",
     )
     .on_conflict_do_nothing()
     .returning(orphans.c.id)
@@ -140,9 +194,11 @@ class Orphans(Repository[Orphan]):
         [(count,)] = self._uow.rows(_HOW_MANY_WAIT)
         return int(count)
 
-    def bearing(self, message_sid: str) -> list[SignedOrphan]:
+    def with_message_id(self, provider_message_id: str) -> list[SignedOrphan]:
         """The oldest first."""
-        return [self._signed(orphan) for orphan in self._many(_ORPHANS_BEARING, message_sid=message_sid)]
+        return [
+            self._signed(orphan) for orphan in self._many(_ORPHANS_BEARING, provider_message_id=provider_message_id)
+        ]
 
     def _signed(self, orphan: Orphan) -> SignedOrphan:
         rows = self._uow.rows(_SIGNERS_OF, orphan_id=orphan.id)
@@ -150,3 +206,51 @@ class Orphans(Repository[Orphan]):
 
     def assign(self, id_: UUID, owner_id: UUID, at: datetime) -> None:
         self.change(id_, assigned_at=at, owner_id=owner_id)
+
+
+_ACCOUNT_OF = select(channel_addresses.c.account_id).where(
+    channel_addresses.c.id == param(channel_addresses.c.id, "address_id")
+)
+_BEHIND = Prepared(
+    select(channel_accounts.c.id, channel_accounts.c.provider).where(
+        channel_accounts.c.id == _ACCOUNT_OF.scalar_subquery()
+    )
+)
+_PAUSED = Prepared(
+    select(channel_accounts.c.paused_until, channel_accounts.c.updated_at).where(
+        channel_accounts.c.id == _ACCOUNT_OF.scalar_subquery()
+    )
+)
+_PAUSE = Prepared(
+    update(channel_accounts)
+    .where(channel_accounts.c.id == param(channel_accounts.c.id, "of_id"))
+    .values(
+        paused_until=param(channel_accounts.c.paused_until, "until"),
+        paused_why=bindparam("why"),
+        updated_at=param(channel_accounts.c.updated_at, "now"),
+    )
+)
+
+
+class AccountPauses:
+    """Which account sends, and whether it may not for a while; asked inside the send's own transaction."""
+
+    def behind(self, uow: UnitOfWork, address_id: UUID) -> SendingAccount:
+        """Return the account of an address of ours: an attempt is made with it."""
+        [(account_id, provider)] = uow.rows(_BEHIND, address_id=address_id)
+        return SendingAccount(account_id, provider)
+
+    def paused_for(self, uow: UnitOfWork, address_id: UUID, now: datetime) -> timedelta | None:
+        """How long the account behind an address of ours is still paused.
+
+        A pause that began in the future is one of a clock that was set back since: it is over, and the provider says
+        anew whether it takes messages.
+        """
+        found = uow.rows(_PAUSED, address_id=address_id)
+        until: datetime | None = found[0][0] if found else None
+        if until is None or until <= now or found[0][1] > now + LEEWAY:
+            return None
+        return until - now
+
+    def pause(self, uow: UnitOfWork, account_id: UUID, now: datetime, span: timedelta, why: str) -> None:
+        uow.run(_PAUSE, of_id=account_id, now=now, until=now + span, why=why)

@@ -1,8 +1,13 @@
-"""Addresses of ours, and messages that have no owner yet."""
+"""Accounts at providers, addresses of ours, and messages that have no owner yet.
+
+`directory_generation` has one row: every transaction that changes whose an address is, or which secrets may sign for
+it, raises it, and marks the accounts it changed with it (`channel_accounts.changed_in`). A process that reads one row
+knows whether what it remembers is still true.
+"""
 
 from sqlalchemy import BigInteger, Column, ForeignKey, Index, Integer, LargeBinary, String, Table, UniqueConstraint
 
-from recado.core.database.types import Id, Moment, Sid, metadata, partial
+from recado.core.database.types import Id, Moment, ProviderId, metadata, partial
 
 directory_generation = Table(
     "directory_generation",
@@ -11,12 +16,29 @@ directory_generation = Table(
     Column("generation", BigInteger, nullable=False),
 )
 
+channel_accounts = Table(
+    "channel_accounts",
+    metadata,
+    Column("id", Id, primary_key=True),
+    Column("owner_id", Id, ForeignKey("owners.id"), nullable=False),
+    Column("provider", String(16), nullable=False),
+    Column("account_ref", ProviderId, nullable=False),
+    Column("paused_until", Moment),
+    Column("paused_why", String(32)),
+    Column("created_at", Moment, nullable=False),
+    Column("updated_at", Moment, nullable=False),
+    Column("changed_in", BigInteger, nullable=False),
+    UniqueConstraint("owner_id", "provider", "account_ref"),
+    Index("ix_channel_accounts_ref", "provider", "account_ref"),
+    Index("ix_channel_accounts_changed", "changed_in"),
+)
+
 channel_addresses = Table(
     "channel_addresses",
     metadata,
     Column("id", Id, primary_key=True),
     Column("owner_id", Id, ForeignKey("owners.id"), nullable=False),
-    Column("account_id", Id, ForeignKey("twilio_accounts.id"), nullable=False),
+    Column("account_id", Id, ForeignKey("channel_accounts.id"), nullable=False),
     Column("address", String, nullable=False, unique=True),
     Column("created_at", Moment, nullable=False),
     Column("first_webhook_at", Moment),
@@ -29,8 +51,9 @@ orphans = Table(
     "orphans",
     metadata,
     Column("id", Id, primary_key=True),
-    Column("account_sid", Sid, nullable=False),
-    Column("message_sid", Sid, nullable=False),
+    Column("provider", String(16), nullable=False),
+    Column("account_ref", ProviderId, nullable=False),
+    Column("provider_message_id", ProviderId, nullable=False),
     Column("from_address", String, nullable=False),
     Column("to_address", String, nullable=False),
     Column("raw", LargeBinary, nullable=False),
@@ -38,15 +61,15 @@ orphans = Table(
     Column("assigned_at", Moment),
     Column("owner_id", Id),
     Column("signed_by", Id, nullable=False),
-    UniqueConstraint("signed_by", "message_sid", "to_address"),
+    UniqueConstraint("signed_by", "provider_message_id", "to_address"),
     partial("ix_orphans_waiting", "received_at", where="assigned_at IS NULL"),
-    Index("ix_orphans_sid", "message_sid"),
+    Index("ix_orphans_message", "provider_message_id"),
 )
 
 orphan_signers = Table(
     "orphan_signers",
     metadata,
     Column("orphan_id", Id, ForeignKey("orphans.id"), primary_key=True),
-    Column("account_id", Id, ForeignKey("twilio_accounts.id"), primary_key=True),
+    Column("account_id", Id, ForeignKey("channel_accounts.id"), primary_key=True),
     Column("owner_id", Id, nullable=False),
 )

@@ -121,8 +121,9 @@ class Message:
     owner_id: UUID
     lane: str
     address_id: UUID
-    account_sid: str
-    message_sid: str
+    provider: str
+    account_ref: str
+    provider_message_id: str
     from_address: str
     to_address: str
     text: str

@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Literal, Protocol, TypeAlias
 from uuid import UUID
 
-from recado.conversation.values import AccountSid, Address, MessageSid
+from recado.conversation.values import Address
 
 # --- Agents -----------------------------------------------------------------------------------------------------------
 
@@ -168,6 +168,14 @@ class Agents(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class SendingAccount:
+    """The account behind an address of ours, and its provider: what an attempt is made with."""
+
+    account_id: UUID
+    provider: str
+
+
+@dataclass(frozen=True, slots=True)
 class OutboundText:
     """One create call. `callback_ref` is our own id of the attempt, which the provider's callbacks bring back."""
 
@@ -186,8 +194,7 @@ class OutboundText:
 class Sent:
     """The provider took it and named it."""
 
-    account_sid: AccountSid
-    sid: MessageSid
+    provider_message_id: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,8 +232,7 @@ SendResult: TypeAlias = Sent | Refused | NotProcessed | Unknown
 class ListedMessage:
     """A message the provider lists as sent by us."""
 
-    account_sid: AccountSid
-    sid: MessageSid
+    provider_message_id: str
     to_address: str
     from_address: str
     body: str

@@ -6,7 +6,7 @@ message touches three of them. A message is `open` while it has no outcome: it i
 
 from sqlalchemy import Boolean, Column, ForeignKey, Index, Integer, LargeBinary, String, Table, UniqueConstraint
 
-from recado.core.database.types import Id, Json, Moment, Sid, metadata, partial
+from recado.core.database.types import Id, Json, Moment, ProviderId, metadata, partial
 
 contacts = Table(
     "contacts",
@@ -80,8 +80,9 @@ messages = Table(
     Column("owner_id", Id, nullable=False),
     Column("lane", String, nullable=False),
     Column("address_id", Id, nullable=False),
-    Column("account_sid", Sid, nullable=False),
-    Column("message_sid", Sid, nullable=False),
+    Column("provider", String(16), nullable=False),
+    Column("account_ref", ProviderId, nullable=False),
+    Column("provider_message_id", ProviderId, nullable=False),
     Column("from_address", String, nullable=False),
     Column("to_address", String, nullable=False),
     Column("text", String, nullable=False),
@@ -98,7 +99,7 @@ messages = Table(
     Column("outcome_reason", String(32)),
     Column("outcome_at", Moment),
     Column("answered_by", Id),
-    UniqueConstraint("address_id", "message_sid"),
+    UniqueConstraint("address_id", "provider_message_id"),
     partial("ix_messages_unturned", "lane", "id", where="turn_id IS NULL AND outcome IS NULL"),
     partial("ix_messages_turn", "turn_id", where="turn_id IS NOT NULL"),
     partial("ix_messages_conversation", "conversation_id", "id", where="conversation_id IS NOT NULL"),
@@ -200,7 +201,7 @@ sent_messages = Table(
     "sent_messages",
     metadata,
     Column("account_id", Id, primary_key=True),
-    Column("sid", Sid, primary_key=True),
+    Column("provider_message_id", ProviderId, primary_key=True),
     Column("owner_id", Id, nullable=False),
     Column("attempt_id", Id, ForeignKey("attempts.id"), nullable=False),
     Column("part_id", Id, ForeignKey("answer_parts.id"), nullable=False),
@@ -219,7 +220,7 @@ delivery_events = Table(
     Column("id", Id, primary_key=True),
     Column("owner_id", Id, nullable=False),
     Column("attempt_id", Id, ForeignKey("attempts.id"), nullable=False),
-    Column("sid", Sid, nullable=False),
+    Column("provider_message_id", ProviderId, nullable=False),
     Column("status", String(24), nullable=False),
     Column("error_code", String(16)),
     Column("at", Moment, nullable=False),

@@ -96,7 +96,7 @@ COUNTS: Final = (
     _CountQuery(
         "recado_accounts_paused",
         "Accounts that are paused and send nothing",
-        "SELECT count(*) FROM twilio_accounts WHERE paused_until > :now AND updated_at <= :now",
+        "SELECT count(*) FROM channel_accounts WHERE paused_until > :now AND updated_at <= :now",
     ),
 )
 

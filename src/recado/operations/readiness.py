@@ -13,16 +13,16 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final, Generic, TypeVar
+from uuid import UUID
 
 import structlog
-from sqlalchemy import bindparam, delete, insert, text
+from sqlalchemy import bindparam, delete, insert, select, text
 
-from recado.channels.directory import TOKEN_FIELD
-from recado.channels.twilio.models import TwilioAccount
-from recado.channels.twilio.tables import twilio_accounts
+from recado.channels.tables import channel_accounts
+from recado.channels.twilio.tables import twilio_credentials
+from recado.channels.twilio.tokens import TOKEN_FIELD
 from recado.core.clock import Clock
 from recado.core.database.engine import Database, on_postgresql
-from recado.core.database.repository import entities
 from recado.core.database.unit_of_work import UnitOfWork
 from recado.core.errors import DomainError
 from recado.core.queue.storage.tables import cron_slots
@@ -60,8 +60,21 @@ _REVISION: Final = text("SELECT version_num FROM alembic_version")
 _WRITABLE: Final = text(
     "SELECT pg_is_in_recovery() AS standby, current_setting('default_transaction_read_only') AS read_only"
 )
-_ACCOUNTS: Final = entities(twilio_accounts, TwilioAccount).order_by(twilio_accounts.c.id.desc())
+_NEWEST: Final = (
+    select(twilio_credentials.c.owner_id, channel_accounts.c.account_ref, twilio_credentials.c.auth_token_sealed)
+    .join(channel_accounts, channel_accounts.c.id == twilio_credentials.c.account_id)
+    .order_by(channel_accounts.c.id.desc())
+)
 _SLOT: Final = {"name": "readiness.trial"}
+
+
+@dataclass(frozen=True, slots=True)
+class SealedToken:
+    """The sealed secret of an owner's account."""
+
+    owner_id: UUID
+    account_ref: str
+    auth_token_sealed: bytes = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -249,21 +262,21 @@ def key_problem(uow: UnitOfWork, sealer: Sealer) -> str | None:
 
     One credential that opens is enough: a changed row of one owner must not make the server unready for the others.
     """
-    found = newest_accounts(uow, 1)
+    found = newest_credentials(uow, 1)
     if not found or opens(sealer, found[0]):
         return None
-    return None if any(opens(sealer, each) for each in newest_accounts(uow, _CREDENTIALS)) else OPENS_NONE
+    return None if any(opens(sealer, each) for each in newest_credentials(uow, _CREDENTIALS)) else OPENS_NONE
 
 
-def newest_accounts(uow: UnitOfWork, most: int) -> list[TwilioAccount]:
-    """Return the accounts that were stored last."""
-    return [TwilioAccount(**row) for row in uow.all(_ACCOUNTS.limit(most))]
+def newest_credentials(uow: UnitOfWork, most: int) -> list[SealedToken]:
+    """Return the credentials of the newest accounts, the newest first."""
+    return [SealedToken(**row) for row in uow.all(_NEWEST.limit(most))]
 
 
-def opens(sealer: Sealer, account: TwilioAccount) -> bool:
-    """Return whether the key opens the token of an account."""
+def opens(sealer: Sealer, token: SealedToken) -> bool:
+    """Return whether the token can be opened."""
     try:
-        sealer.open(account.auth_token_sealed, owner=account.owner_id, field=TOKEN_FIELD)
+        sealer.open(token.auth_token_sealed, owner=token.owner_id, field=TOKEN_FIELD)
     except SealBroken:
         return False
     return True

@@ -73,7 +73,7 @@ class RestoredCopy:
 
     def _begin_sweeps(self, uow: UnitOfWork) -> int:
         numbers = EveryAddress(uow)
-        swept = numbers.with_webhooks()
+        swept = numbers.with_webhooks("twilio")
         for number in swept:
             numbers.change(number.id, first_webhook_at=self._clock.now())
         return len(swept)

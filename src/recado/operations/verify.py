@@ -22,7 +22,7 @@ from recado.channels.twilio.webhook.dtos import FAILED
 from recado.conversation.models import OUTCOMES, Suppression
 from recado.core.clock import Clock
 from recado.core.database.engine import Database
-from recado.core.database.types import Id, Moment, Sid
+from recado.core.database.types import Id, Moment, ProviderId
 from recado.core.database.unit_of_work import UnitOfWork
 
 COMMIT_GRACE: Final = timedelta(seconds=60)
@@ -97,9 +97,9 @@ _REASONS = ", ".join(f"'{reason}'" for reason in get_args(Suppression))
 # An answer is named by the newest message of its turn. An answer without a turn (or whose messages belong to a replay
 # now) is named by the newest message of its conversation.
 _NAMED_BY = """coalesce(
-    (SELECT message_sid FROM messages WHERE turn_id = a.turn_id ORDER BY id DESC LIMIT 1),
-    (SELECT message_sid FROM messages WHERE conversation_id = a.conversation_id ORDER BY id DESC LIMIT 1)
-) AS message_sid"""
+    (SELECT provider_message_id FROM messages WHERE turn_id = a.turn_id ORDER BY id DESC LIMIT 1),
+    (SELECT provider_message_id FROM messages WHERE conversation_id = a.conversation_id ORDER BY id DESC LIMIT 1)
+) AS provider_message_id"""
 
 # Ids are bytes on SQLite and UUIDs on PostgreSQL; in a job's payload they are text with hyphens.
 _PLAIN_ID = {"sqlite": "lower(hex(a.id))", "postgresql": "replace(a.id::text, '-', '')"}
@@ -119,21 +119,21 @@ CHECKS: Final = (
     Check(
         "unturned",
         "it has no outcome, and no unfinished job of its lane will give it one",
-        f"""SELECT m.message_sid FROM messages m
+        f"""SELECT m.provider_message_id FROM messages m
             WHERE m.turn_id IS NULL AND m.outcome IS NULL AND {{mine}} AND NOT EXISTS (
                 SELECT 1 FROM message_queue j WHERE j.lane = m.lane AND j.{_UNFINISHED} AND j.turn_id IS NULL)""",
     ),
     Check(  # SCAN. The send job of the answer has the turn id too.
         "turned",
         "it has no outcome, and no unfinished job of its turn or answer will give it one",
-        f"""SELECT m.message_sid FROM messages m
+        f"""SELECT m.provider_message_id FROM messages m
             WHERE m.turn_id IS NOT NULL AND m.outcome IS NULL AND {{mine}} AND NOT EXISTS (
                 SELECT 1 FROM message_queue j WHERE j.turn_id = m.turn_id AND j.{_UNFINISHED})""",
     ),
     Check(  # An isolated job waits without counting until its claim; so does a replay or a released turn.
         "late",
         "its turn has no answer a minute after the answer's deadline",
-        """SELECT m.message_sid FROM turns t JOIN messages m ON m.turn_id = t.id
+        """SELECT m.provider_message_id FROM turns t JOIN messages m ON m.turn_id = t.id
             WHERE t.settled_at IS NULL AND t.deadline_at < :late AND {mine}
                 AND NOT EXISTS (SELECT 1 FROM answers a WHERE a.turn_id = t.id)
                 AND NOT EXISTS (SELECT 1 FROM message_queue j WHERE j.turn_id = t.id AND (
@@ -167,7 +167,7 @@ CHECKS: Final = (
                 UNION ALL
                 SELECT chain.turn_id, t.replay_of FROM chain JOIN turns t ON t.id = chain.earlier_id
                 WHERE t.replay_of IS NOT NULL)
-            SELECT m.message_sid FROM chain
+            SELECT m.provider_message_id FROM chain
             JOIN answers a ON a.turn_id = chain.turn_id AND a.author = 'agent' AND a.state = 'accepted'
             JOIN answers b ON b.turn_id = chain.earlier_id AND b.author = 'agent' AND b.state = 'accepted'
             JOIN messages m ON m.turn_id = chain.turn_id WHERE {mine}""",
@@ -175,28 +175,28 @@ CHECKS: Final = (
     Check(  # SCAN
         "person_and_agent",
         "it was answered twice: by a person and by the agent",
-        """SELECT m.message_sid FROM messages m
+        """SELECT m.provider_message_id FROM messages m
             JOIN answers p ON p.id = m.answered_by AND p.author = 'person'
             JOIN answers a ON a.turn_id = m.turn_id AND a.author = 'agent' AND a.state = 'accepted'
             WHERE m.outcome IN ('answered', 'superseded') AND {mine}""",
     ),
     Check(  # Reads one small index only.
         "sent_twice",
-        "sent_twice: one part of an answer to it went out under two SIDs",
+        "sent_twice: one part of an answer to it went out under two ids",
         f"""SELECT {_NAMED_BY} FROM (SELECT part_id FROM sent_messages GROUP BY part_id HAVING count(*) > 1) twice
             JOIN answer_parts p ON p.id = twice.part_id JOIN answers a ON a.id = p.answer_id WHERE {{its}}""",
     ),
     Check(  # SCAN
         "answered_by_nothing",
         "it is `answered`, but by no accepted answer",
-        """SELECT m.message_sid FROM messages m WHERE m.outcome = 'answered' AND {mine} AND NOT EXISTS (
+        """SELECT m.provider_message_id FROM messages m WHERE m.outcome = 'answered' AND {mine} AND NOT EXISTS (
                 SELECT 1 FROM answers a
                 WHERE a.id = m.answered_by AND a.author IN ('agent', 'person') AND a.state = 'accepted')""",
     ),
     Check(  # SCAN
         "answered_in_part",
         "it is `answered`, but not every part of the answer was accepted",
-        """SELECT m.message_sid FROM messages m JOIN answers a ON a.id = m.answered_by
+        """SELECT m.provider_message_id FROM messages m JOIN answers a ON a.id = m.answered_by
             WHERE m.outcome = 'answered' AND {mine} AND (
                 NOT EXISTS (SELECT 1 FROM answer_parts p WHERE p.answer_id = a.id)
                 OR EXISTS (SELECT 1 FROM answer_parts p WHERE p.answer_id = a.id AND (p.state <> 'accepted'
@@ -205,21 +205,21 @@ CHECKS: Final = (
     Check(  # SCAN
         "apologised_without_apology",
         "it is `apologised`, but no apology was accepted",
-        """SELECT m.message_sid FROM messages m WHERE m.outcome = 'apologised' AND {mine} AND NOT EXISTS (
+        """SELECT m.provider_message_id FROM messages m WHERE m.outcome = 'apologised' AND {mine} AND NOT EXISTS (
                 SELECT 1 FROM answers a
                 WHERE a.id = m.answered_by AND a.author = 'apology' AND a.state = 'accepted')""",
     ),
     Check(  # SCAN. After a replay the apology still has the id of the turn that failed.
         "apologised_without_dead_letter",
         "it is `apologised`, but there is no dead letter",
-        """SELECT m.message_sid FROM messages m JOIN answers a ON a.id = m.answered_by
+        """SELECT m.provider_message_id FROM messages m JOIN answers a ON a.id = m.answered_by
             WHERE m.outcome = 'apologised' AND {mine} AND NOT EXISTS (
                 SELECT 1 FROM message_queue j WHERE j.turn_id = a.turn_id AND j.status = 'dead')""",
     ),
     Check(  # SCAN. A person's answer covers all messages that waited in the lane, of any turn.
         "superseded_by_nothing",
         "it is `superseded`, but no message of its turn is answered",
-        """SELECT m.message_sid FROM messages m WHERE m.outcome = 'superseded' AND {mine}
+        """SELECT m.provider_message_id FROM messages m WHERE m.outcome = 'superseded' AND {mine}
             AND NOT EXISTS (SELECT 1 FROM messages n WHERE n.turn_id = m.turn_id AND n.outcome = 'answered')
             AND NOT EXISTS (
                 SELECT 1 FROM answers a JOIN conversations c ON c.lane = a.lane
@@ -230,7 +230,7 @@ CHECKS: Final = (
     Check(  # While the job of a released turn is unfinished, the agent handles the turn, not a person.
         "handed_off_to_nobody",
         "it is `handed_off`, but in no inbox",
-        f"""SELECT m.message_sid FROM messages m WHERE m.outcome = 'handed_off' AND {{mine}}
+        f"""SELECT m.provider_message_id FROM messages m WHERE m.outcome = 'handed_off' AND {{mine}}
             AND NOT EXISTS (SELECT 1 FROM inbox_items i WHERE i.turn_id = m.turn_id AND i.resolved_at IS NULL)
             AND NOT EXISTS (SELECT 1 FROM turns t JOIN message_queue j ON j.turn_id = t.id
                 WHERE t.id = m.turn_id AND t.settled_at IS NULL AND j.{_UNFINISHED})""",
@@ -238,7 +238,7 @@ CHECKS: Final = (
     Check(  # SCAN
         "unheard_of",
         "its outcome or the reason of the outcome is unknown",
-        f"""SELECT m.message_sid FROM messages m WHERE {{mine}} AND m.outcome IS NOT NULL AND (
+        f"""SELECT m.provider_message_id FROM messages m WHERE {{mine}} AND m.outcome IS NOT NULL AND (
                 m.outcome NOT IN ({_OUTCOMES})
                 OR (m.outcome = 'suppressed' AND coalesce(m.outcome_reason, '') NOT IN ({_REASONS}))
                 OR (m.outcome <> 'suppressed' AND m.outcome_reason IS NOT NULL))""",
@@ -250,7 +250,7 @@ _OUTCOMES_BY_REASON: Final = """SELECT m.outcome, m.outcome_reason, count(*) AS 
 
 _COUNTS: Final[Mapping[str, str]] = {
     "orphans": "SELECT count(*) FROM orphans m WHERE assigned_at IS NULL AND {mine}",
-    "paused_accounts": """SELECT count(*) FROM twilio_accounts m
+    "paused_accounts": """SELECT count(*) FROM channel_accounts m
         WHERE paused_until > :now AND updated_at <= :now AND {mine}""",
     "undelivered": f"""SELECT count(*) FROM sent_messages m
         WHERE status IN ({", ".join(f"'{status}'" for status in sorted(FAILED))}) AND {{mine}}""",
@@ -329,7 +329,7 @@ class _CheckRun:
 
     def _run_check(self, uow: UnitOfWork, check: Check, findings: _Findings) -> None:
         limited = self._statement(uow, f"SELECT * FROM ({check.sql}) AS found LIMIT {findings.room + 1}")
-        rows = uow.execute(limited.columns(message_sid=Sid())).all()
+        rows = uow.execute(limited.columns(provider_message_id=ProviderId())).all()
         if len(rows) > findings.room:
             counted = uow.execute(self._statement(uow, f"SELECT count(*) FROM ({check.sql}) AS found"))
             findings.more += int(counted.scalar_one()) - findings.room

@@ -7,7 +7,8 @@ import pytest
 from sqlalchemy.exc import IntegrityError
 
 from recado.channels.twilio.accounts import MAX_TOKENS, NewNumber, NumberService
-from recado.conversation.values import AccountSid, Address
+from recado.channels.twilio.values import AccountSid
+from recado.conversation.values import Address
 from recado.core.clock import FrozenClock
 from recado.core.database.engine import Database
 from recado.core.errors import Conflict

@@ -14,7 +14,8 @@ from recado.channels.twilio.checking import (
     Unconfirmed,
     messaging_url,
 )
-from recado.conversation.values import AccountSid, Address
+from recado.channels.twilio.values import AccountSid
+from recado.conversation.values import Address
 from recado.emulator.app import running
 from recado.emulator.settings import EmulatorSettings, Number, Policies
 from tests.channels.twilio.sending.scripted_server import Act, ScriptedServer, answers, hangs

@@ -13,8 +13,10 @@ from recado.channels.twilio.models import TwilioCredentials
 from recado.channels.twilio.reconcile import MAX_PAGES, GapSweep, SweepReport
 from recado.channels.twilio.sending.client import MessageRecord, MessagesPage, TwilioApi
 from recado.channels.twilio.sending.transport import CallProblem, Declined, NeverSent, Transport, Uncertain
+from recado.channels.twilio.tokens import TwilioTokens
+from recado.channels.twilio.values import PROVIDER, MessageSid
 from recado.conversation.replying.accept import Accepted, AcceptService, Duplicate, InboundMessage
-from recado.conversation.values import Address, MessageSid
+from recado.conversation.values import Address
 from recado.core.clock import FrozenClock
 from recado.core.database.engine import Database
 from recado.core.ids import UuidV7
@@ -69,9 +71,10 @@ class Gaps:
     def __init__(self, world: World) -> None:
         self.world = world
         self.twilio = ListedMessages()
-        self.directory = Directory(world.database, Sealer(bytes(32)), world.clock)
+        self.directory = Directory(world.database, world.clock)
+        self.tokens = TwilioTokens(self.directory, world.database, Sealer(bytes(32)), world.clock)
         self.sweep = GapSweep(
-            self.directory, self.twilio, world.acceptance, world.database, world.clock, world.ids
+            self.directory, self.tokens, self.twilio, world.acceptance, world.database, world.clock, world.ids
         ).sweep
         self._count = 0
 
@@ -104,8 +107,9 @@ class Gaps:
             id=world.ids.new(),
             owner_id=world.owner_id,
             address_id=world.address_id,
-            account_sid=ACCOUNT.value,
-            message_sid=sid,
+            provider=PROVIDER,
+            account_ref=ACCOUNT.value,
+            provider_message_id=sid,
             from_address=ANA,
             to_address=OURS,
             text=text,
@@ -304,7 +308,7 @@ class TestAListThatCannotBeRead:
         assert await gaps.sweep() == SweepReport(numbers=1, failed=1)
 
     async def test_of_one_number_does_not_hold_up_another(self, world: World, gaps: Gaps) -> None:
-        await world.breaks("UPDATE twilio_accounts SET auth_token_sealed = :broken", broken=b"0")
+        await world.breaks("UPDATE twilio_credentials SET auth_token_sealed = :broken", broken=b"0")
         gaps.misses()
         assert await gaps.sweep() == SweepReport(numbers=1, failed=1)
         assert gaps.twilio.asked == []
@@ -317,7 +321,7 @@ class TestInParallel:
         sids = [gaps.misses(f"{n}", ago=(10 - n) * MINUTE) for n in range(5)]
         await gaps.sweep()
         other = AcceptService(world.database, world.window, 3)
-        second = GapSweep(gaps.directory, gaps.twilio, other, world.database, world.clock, world.ids)
+        second = GapSweep(gaps.directory, gaps.tokens, gaps.twilio, other, world.database, world.clock, world.ids)
         await second.sweep()
         for sid in sids:
             assert isinstance(await gaps.webhook(sid), Duplicate)

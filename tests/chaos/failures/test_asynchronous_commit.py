@@ -54,8 +54,8 @@ class Load:
 
 
 async def stored(database: PostgresDatabase) -> list[str]:
-    rows = await database.read(lambda uow: uow.all(text("SELECT message_sid FROM messages")), owner=None)
-    return sorted("SM" + bytes(row["message_sid"])[2:].hex() for row in rows)
+    rows = await database.read(lambda uow: uow.all(text("SELECT provider_message_id FROM messages")), owner=None)
+    return sorted("SM" + bytes(row["provider_message_id"])[2:].hex() for row in rows)
 
 
 async def test_loses_nothing_that_was_confirmed(server: PostgresServer) -> None:

@@ -75,7 +75,7 @@ class Front:
 async def rows_of(database: Database, sid: str | None) -> int:
     """How many messages there are with the SID."""
     assert sid is not None
-    question = text("SELECT count(*) AS n FROM messages WHERE message_sid = :sid")
+    question = text("SELECT count(*) AS n FROM messages WHERE provider_message_id = :sid")
     stored = sid[:2].encode() + bytes.fromhex(sid[2:])
     rows = await database.read(lambda uow: uow.all(question, {"sid": stored}), owner=None)
     return int(rows[0]["n"])

@@ -102,7 +102,7 @@ def check(recording: Recording, length: int, rubbish: bytes = b"") -> None:
     file = cut(recording, length, rubbish)
     with closing(sqlite_module().connect(file)) as connection:
         assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
-        found = {"SM" + row[0][2:].hex() for row in connection.execute("SELECT message_sid FROM messages")}
+        found = {"SM" + row[0][2:].hex() for row in connection.execute("SELECT provider_message_id FROM messages")}
         working = connection.execute("SELECT count(*) FROM message_queue WHERE status = 'collecting'").fetchone()
     assert recording.told_at(length) <= found, f"lost at byte {length}"
     assert working == (len(found),), "every message has its job: both or neither"

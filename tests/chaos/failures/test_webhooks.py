@@ -16,7 +16,8 @@ from starlette.types import ASGIApp, Message
 
 from recado.bootstrap import Container
 from recado.channels.twilio.accounts import NewNumber
-from recado.conversation.values import AccountSid, Address
+from recado.channels.twilio.values import AccountSid
+from recado.conversation.values import Address
 from recado.core.database.engine import Database
 from recado.core.database.sqlite.database import SqliteDatabase
 from recado.entrypoints.api.app import build_app
@@ -130,13 +131,13 @@ async def test_none_of_them_breaks_anything(container: Container, count: int) ->
 
 async def only_what_was_signed_is_stored(container: Container, attacker: Attacker) -> None:
     """SIDs as Twilio signed them, to our number only, each with its job; what else was signed lies with the orphans."""
-    sql = "SELECT message_sid, to_address, account_sid FROM messages"
+    sql = "SELECT provider_message_id, to_address, account_ref FROM messages"
     rows = await container.database().read(lambda uow: uow.all(text(sql)), owner=None)
     assert rows, "some of them were true"
     for row in rows:
-        assert ("SM" + row["message_sid"][2:].hex()) in attacker.signed
-        assert (row["to_address"], row["account_sid"]) == (NUMBER, b"AC" + bytes.fromhex(ACCOUNT[2:]))
+        assert ("SM" + row["provider_message_id"][2:].hex()) in attacker.signed
+        assert (row["to_address"], row["account_ref"]) == (NUMBER, b"AC" + bytes.fromhex(ACCOUNT[2:]))
     strangers = await container.orphans().list()
-    assert {each.orphan.message_sid for each in strangers} <= attacker.signed
+    assert {each.orphan.provider_message_id for each in strangers} <= attacker.signed
     report = await container.verifier().verify()
     assert (report.violations, report.accepted) == ([], len(rows))

@@ -13,12 +13,12 @@ from datetime import datetime
 from typing import TypeAlias
 from uuid import UUID
 
+from recado.channels.twilio.values import MessageSid
 from recado.conversation.ports import NotProcessed, OutboundText, Pull, Refused, SendResult, Sent, Unknown
 from recado.conversation.sending.unknown import ABSENT_AFTER, ABSENT_PULLS, CALL_LIMIT, CLEAR_WITHIN
-from recado.conversation.values import MessageSid
 from recado.core.clock import FrozenClock
 from tests.chaos.models.inline import InlineDatabase
-from tests.world import ACCOUNT, Lost, ScriptedChannel, Taken, WorkerDied
+from tests.world import Lost, ScriptedChannel, Taken, WorkerDied
 
 Ending: TypeAlias = NotProcessed | Refused | Unknown | Lost | None
 
@@ -85,9 +85,13 @@ class Provider(ScriptedChannel):
 
     async def find(self, message: OutboundText, *, created_after: datetime, created_before: datetime) -> Pull:
         pull = await super().find(message, created_after=created_after, created_before=created_before)
-        shown = {listed.sid for listed in pull.messages}
+        shown = {listed.provider_message_id for listed in pull.messages}
         for each in self.deliveries:
-            if pull.complete and each.taken.message.to_address == message.to_address and each.taken.sid not in shown:
+            if (
+                pull.complete
+                and each.taken.message.to_address == message.to_address
+                and each.taken.sid.value not in shown
+            ):
                 each.absent_from.append(self._now())
         return pull
 
@@ -115,7 +119,7 @@ class Provider(ScriptedChannel):
         self.taken.append(taken)
         part, answer = self._part_of(message)
         self.deliveries.append(Delivery(taken, UUID(hex=message.callback_ref), part, answer))
-        return Sent(ACCOUNT, taken.sid) if ending is None else Unknown("timeout", "the answer never came")
+        return Sent(taken.sid.value) if ending is None else Unknown("timeout", "the answer never came")
 
     def _judge(self, message: OutboundText) -> None:
         part, answer = self._part_of(message)

@@ -23,7 +23,7 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from recado.channels.twilio.repository import AccountPauses
+from recado.channels.repository import AccountPauses
 from recado.channels.twilio.webhook.dtos import RANK
 from recado.conversation.ports import NotProcessed, Refused, Unknown
 from recado.conversation.sending.handler import SendHandler
@@ -227,7 +227,7 @@ class Sends(RuleBasedStateMachine):
 
     @invariant()
     def a_status_only_rises(self) -> None:
-        for sid, status in self.database.rows("SELECT sid, status FROM sent_messages"):
+        for sid, status in self.database.rows("SELECT provider_message_id, status FROM sent_messages"):
             rank = RANK.get(status, -1)
             assert rank >= self.statuses.get(sid, -1), f"{status} after rank {self.statuses[sid]}"
             self.statuses[sid] = rank
@@ -240,11 +240,16 @@ class Sends(RuleBasedStateMachine):
                 OR NOT EXISTS (SELECT 1 FROM answer_parts p WHERE p.id = x.part_id AND p.state = 'accepted'))"""
         )
         assert bad == []
-        assert self.database.rows("SELECT sid FROM sent_messages GROUP BY sid HAVING count(*) > 1") == []
+        assert (
+            self.database.rows(
+                "SELECT provider_message_id FROM sent_messages GROUP BY provider_message_id HAVING count(*) > 1"
+            )
+            == []
+        )
 
     @invariant()
     def a_sid_that_was_called_back_is_its_own_attempts(self) -> None:
-        bound = dict(self.database.rows("SELECT sid, attempt_id FROM sent_messages"))
+        bound = dict(self.database.rows("SELECT provider_message_id, attempt_id FROM sent_messages"))
         for each in self.provider.deliveries:
             if each.reported:
                 assert bound[b"SM" + bytes.fromhex(each.taken.sid.value[2:])] == each.attempt.bytes

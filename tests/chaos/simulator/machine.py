@@ -14,9 +14,10 @@ from typing import Any, TypeVar, cast
 from uuid import UUID
 
 from recado.channels.directory import Directory
+from recado.channels.repository import AccountPauses
 from recado.channels.twilio.reconcile import GapSweep
-from recado.channels.twilio.repository import AccountPauses
 from recado.channels.twilio.sending.client import TwilioApi
+from recado.channels.twilio.tokens import TwilioTokens
 from recado.channels.twilio.webhook.dtos import advances
 from recado.conversation.handoff import HandOffService
 from recado.conversation.replying.accept import AcceptService, BurstWindow
@@ -296,7 +297,15 @@ class Machine:
             database, world.clock, ids, world.chance, SimChannel(self.twilio), AccountPauses(), lambda ref: ref.hex
         )
         outside = InboundList(world)
-        gaps = GapSweep(cast(Directory, outside), cast(TwilioApi, outside), acceptance, database, world.clock, ids)
+        gaps = GapSweep(
+            cast(Directory, outside),
+            cast(TwilioTokens, outside),
+            cast(TwilioApi, outside),
+            acceptance,
+            database,
+            world.clock,
+            ids,
+        )
         idle_expiry = IdleExpiry(
             database, world.clock, ids, cut, IdleLimits(plan.idle, plan.expire), page=plan.customers
         )

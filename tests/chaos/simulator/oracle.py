@@ -68,7 +68,7 @@ class Oracle:
 
     def _lost(self) -> Iterator[str]:
         """Whatever got a 200 is stored, and everything Twilio lists is found sooner or later."""
-        stored = {_sid(row[0]) for row in self._storage.rows("SELECT message_sid FROM messages")}
+        stored = {_sid(row[0]) for row in self._storage.rows("SELECT provider_message_id FROM messages")}
         for said in self._truth.said.values():
             if said.sid not in stored:
                 why = "got a 200" if said.acknowledged else "is in Twilio's list"
@@ -114,7 +114,7 @@ class Oracle:
         for received in self._truth.received:
             tags[self._parts[received.ref][3]] |= received.tags
         rows = self._storage.rows(
-            "SELECT m.message_sid, m.answered_by, m.kind FROM messages m JOIN answers a ON a.id = m.answered_by"
+            "SELECT m.provider_message_id, m.answered_by, m.kind FROM messages m JOIN answers a ON a.id = m.answered_by"
             " WHERE m.outcome IN ('answered', 'superseded') AND a.author = 'agent'"
         )
         for sid, answer, kind in rows:

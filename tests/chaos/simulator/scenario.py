@@ -9,6 +9,7 @@ from functools import partial
 from typing import Any
 from uuid import UUID
 
+from recado.channels.twilio.values import PROVIDER
 from recado.conversation.replying.accept import InboundMessage, lane_of
 from recado.conversation.sending.provider_messages import DeliveryReport
 from recado.conversation.values import Address
@@ -176,8 +177,9 @@ class Scenario:
             id=parts.ids.new(),
             owner_id=number.owner_id,
             address_id=number.address_id,
-            account_sid=ACCOUNT.value,
-            message_sid=said.sid,
+            provider=PROVIDER,
+            account_ref=ACCOUNT.value,
+            provider_message_id=said.sid,
             from_address=Address(said.sender),
             to_address=number.address,
             text=said.text,

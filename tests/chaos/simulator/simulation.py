@@ -16,8 +16,8 @@ from uuid import UUID
 import structlog
 from structlog.typing import EventDict
 
-from recado.channels.tables import channel_addresses
-from recado.channels.twilio.tables import twilio_accounts
+from recado.channels.tables import channel_accounts, channel_addresses
+from recado.channels.twilio.values import PROVIDER
 from recado.conversation.values import Address
 from recado.core.database.unit_of_work import UnitOfWork
 from recado.core.ids import UuidV7
@@ -250,13 +250,13 @@ def _register(uow: UnitOfWork, owner: Owner, keys: SealedOwnerKeys, account_id: 
     account = {
         "id": account_id,
         "owner_id": owner.id,
-        "account_sid": ACCOUNT.value,
-        "auth_token_sealed": b"",
+        "provider": PROVIDER,
+        "account_ref": ACCOUNT.value,
         "created_at": owner.created_at,
         "updated_at": owner.created_at,
         "changed_in": 1,
     }
-    uow.execute(twilio_accounts.insert(), account)
+    uow.execute(channel_accounts.insert(), account)
     address = {
         "id": number.address_id,
         "owner_id": owner.id,

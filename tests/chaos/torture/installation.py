@@ -18,7 +18,8 @@ from typing import Final
 from recado.agents.models import AgentForm
 from recado.bootstrap import Container, metadata
 from recado.channels.twilio.accounts import NewNumber
-from recado.conversation.values import AccountSid, Address
+from recado.channels.twilio.values import AccountSid
+from recado.conversation.values import Address
 from recado.emulator.phone.client import EmulatorClient
 from recado.identity.service import OwnerChanges, Registration
 from recado.migrations.startup import migrate

@@ -10,12 +10,13 @@ from uuid import UUID
 
 import pytest
 
+from recado.channels.twilio.values import MessageSid
 from recado.conversation.errors import AgentFailed
 from recado.conversation.ports import HandOff, NoReply, NotProcessed, Refused, Reply, Unknown
 from recado.conversation.sending.splitting import split
 from recado.conversation.upkeep.expiry import IdleExpiry, IdleLimits
 from recado.conversation.upkeep.repository import IDLE_QUERY
-from recado.conversation.values import Address, MessageSid
+from recado.conversation.values import Address
 from recado.core.database.engine import Database
 from recado.core.database.unit_of_work import UnitOfWork
 from tests.world import ANA, BRUNO, Taken, World

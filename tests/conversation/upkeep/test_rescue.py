@@ -46,7 +46,7 @@ async def reply_jobs(world: World) -> list[tuple[str, str | None, bool]]:
     return [(row["status"], row["last_error"], row["lease_token"] is not None) for row in rows]
 
 
-async def claimed(world: World) -> Job:
+async def claimed(world: World) -> Claim:
     """Claim the one due job for a worker that does nothing yet."""
     [job] = await world.queue.claim(1, max_isolated=4)
     return job

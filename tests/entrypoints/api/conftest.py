@@ -11,9 +11,10 @@ from argon2 import PasswordHasher
 
 from recado.bootstrap import Container
 from recado.channels.twilio.accounts import NewNumber
+from recado.channels.twilio.values import AccountSid
 from recado.channels.twilio.webhook import form as forms
 from recado.channels.twilio.webhook.signature import sign
-from recado.conversation.values import AccountSid, Address
+from recado.conversation.values import Address
 from recado.core.clock import FrozenClock
 from recado.entrypoints.api.app import build_app
 from recado.entrypoints.worker import close_container

@@ -18,6 +18,7 @@ from typer.testing import CliRunner, Result
 from recado.bootstrap import metadata
 from recado.channels.models import Orphan, OrphanSigner, SignedOrphan
 from recado.channels.repository import Orphans
+from recado.channels.twilio.values import PROVIDER
 from recado.conversation.errors import AgentFailed
 from recado.conversation.values import Address
 from recado.core.clock import FrozenClock, SystemClock
@@ -125,7 +126,7 @@ def _orphan(world: World, account_id: UUID) -> SignedOrphan:
     sid, now = ORPHAN_SID, world.clock.now()
     form = {"AccountSid": ACCOUNT.value, "MessageSid": sid, "From": ANA.value, "To": NOBODYS, "Body": "oi?"}
     raw = urlencode(form).encode()
-    orphan = Orphan(world.ids.new(), ACCOUNT.value, sid, ANA.value, NOBODYS, raw, now, None, None, account_id)
+    orphan = Orphan(world.ids.new(), PROVIDER, ACCOUNT.value, sid, ANA.value, NOBODYS, raw, now, None, None, account_id)
     return SignedOrphan(orphan, (OrphanSigner(orphan.id, account_id, world.owner_id),))
 
 

@@ -1,18 +1,26 @@
 """Adds numbers of ours and the accounts behind them."""
 
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Final
 from uuid import UUID
 
 from sqlalchemy.exc import IntegrityError
 
-from recado.channels.directory import TOKEN_FIELD
-from recado.channels.models import ChannelAddress
-from recado.channels.repository import ChannelAddresses, DirectoryGeneration, EveryAddress
+from recado.channels.models import ChannelAccount, ChannelAddress
+from recado.channels.repository import (
+    ChannelAccounts,
+    ChannelAddresses,
+    DirectoryGeneration,
+    EveryAccount,
+    EveryAddress,
+)
 from recado.channels.tables import channel_addresses
-from recado.channels.twilio.models import TwilioAccount
-from recado.channels.twilio.repository import EveryAccount, TwilioAccounts
-from recado.conversation.values import AccountSid, Address
+from recado.channels.twilio.models import StoredCredentials
+from recado.channels.twilio.repository import Credentials
+from recado.channels.twilio.tokens import TOKEN_FIELD
+from recado.channels.twilio.values import PROVIDER, AccountSid
+from recado.conversation.values import Address
 from recado.core.clock import Clock
 from recado.core.database.constraints import is_duplicate_of
 from recado.core.database.engine import Database
@@ -63,7 +71,9 @@ class NumberService:
 
     async def count_others_with(self, account_sid: AccountSid, owner_id: UUID) -> int:
         """How many other owners bear the same account SID, each with a token of its own that may be the true one."""
-        accounts = await self._database.read(lambda uow: EveryAccount(uow).bearing(account_sid.value), owner=None)
+        accounts = await self._database.read(
+            lambda uow: EveryAccount(uow).with_ref(PROVIDER, account_sid.value), owner=None
+        )
         return len({account.owner_id for account in accounts} - {owner_id})
 
     async def list(self, owner_id: UUID) -> list[ChannelAddress]:
@@ -84,19 +94,17 @@ class NumberService:
             ChannelAddress(self._ids.new(), owner_id, account.id, number.address.value, self._clock.now())
         )
 
-    def _account(self, uow: UnitOfWork, owner_id: UUID, number: NewNumber, generation: int) -> TwilioAccount:
+    def _account(self, uow: UnitOfWork, owner_id: UUID, number: NewNumber, generation: int) -> ChannelAccount:
         self._check_tokens(uow, owner_id, number)
-        accounts, now = TwilioAccounts(uow), self._clock.now()
-        account = accounts.by_sid(number.account_sid.value)
-        sealed = self._sealer.seal(number.auth_token, owner=owner_id, field=TOKEN_FIELD)
+        accounts, now = ChannelAccounts(uow), self._clock.now()
+        account = accounts.by_ref(PROVIDER, number.account_sid.value)
         if account is None:
-            return accounts.add(
-                TwilioAccount(
+            account = accounts.add(
+                ChannelAccount(
                     id=self._ids.new(),
                     owner_id=owner_id,
-                    account_sid=number.account_sid.value,
-                    auth_token_sealed=sealed,
-                    previous_token_sealed=None,
+                    provider=PROVIDER,
+                    account_ref=number.account_sid.value,
                     paused_until=None,
                     paused_why=None,
                     created_at=now,
@@ -104,32 +112,34 @@ class NumberService:
                     changed_in=generation,
                 )
             )
-        current = self._sealer.open(account.auth_token_sealed, owner=owner_id, field=TOKEN_FIELD)
-        rotated = {"auth_token_sealed": sealed, "previous_token_sealed": account.auth_token_sealed}
-        # Whoever adds a number again has mended what paused the account.
-        accounts.change(
-            account.id,
-            paused_until=None,
-            updated_at=now,
-            changed_in=generation,
-            **(rotated if current != number.auth_token else {}),
-        )
+        else:  # Adding a number again resumes an account that was paused.
+            accounts.change(account.id, paused_until=None, updated_at=now, changed_in=generation)
+        self._store_token(uow, account, number.auth_token, now)
         return account
 
+    def _store_token(self, uow: UnitOfWork, account: ChannelAccount, token: str, now: datetime) -> None:
+        credentials = Credentials(uow)
+        stored = credentials.of_account(account.id)
+        current = None if stored is None else stored.auth_token_sealed
+        if current is not None and self._sealer.open(current, owner=account.owner_id, field=TOKEN_FIELD) == token:
+            return
+        sealed = self._sealer.seal(token, owner=account.owner_id, field=TOKEN_FIELD)
+        credentials.store(StoredCredentials(account.id, account.owner_id, sealed, current, now))
+
     def _check_tokens(self, uow: UnitOfWork, owner_id: UUID, number: NewNumber) -> None:
-        """A webhook is held against every token of its account SID: few, however many owners bear it."""
+        """Refuse a token when other owners store many: a webhook is checked against every token of its account SID."""
         tokens = {number.auth_token}
-        for account in EveryAccount(uow).bearing(number.account_sid.value):
-            if account.owner_id != owner_id:
-                tokens.add(self._opened(account))
+        for stored in Credentials(uow).with_sid(number.account_sid.value):
+            if stored.owner_id != owner_id:
+                tokens.add(self._opened(stored))
         if len(tokens) > MAX_TOKENS:
             raise Conflict(
                 f"other owners store {MAX_TOKENS} different auth tokens of {number.account_sid}, which has two at "
                 "most; give them the true one first: recado numbers add --check"
             )
 
-    def _opened(self, account: TwilioAccount) -> str:
+    def _opened(self, stored: StoredCredentials) -> str:
         try:
-            return self._sealer.open(account.auth_token_sealed, owner=account.owner_id, field=TOKEN_FIELD)
+            return self._sealer.open(stored.auth_token_sealed, owner=stored.owner_id, field=TOKEN_FIELD)
         except SealBroken:
             return ""

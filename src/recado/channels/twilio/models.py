@@ -1,27 +1,49 @@
-"""What this channel knows: accounts, numbers and orphans."""
+"""Credentials of Twilio accounts, and who may have signed a webhook."""
 
 from dataclasses import dataclass, field
 from datetime import datetime
 from uuid import UUID
 
-from recado.conversation.values import AccountSid
+from recado.channels.twilio.values import AccountSid
 
 
 @dataclass(frozen=True, slots=True)
-class TwilioAccount:
-    """An owner's access to a Twilio account or subaccount. Two owners may share one; each seals its own token."""
+class StoredCredentials:
+    """The sealed auth tokens of an owner's account: the current one, and the one before it while it is rotated."""
 
-    id: UUID
+    account_id: UUID
     owner_id: UUID
-    account_sid: str
     auth_token_sealed: bytes = field(repr=False)
     previous_token_sealed: bytes | None = field(repr=False)
-    paused_until: datetime | None
-    paused_why: str | None
-    created_at: datetime
     updated_at: datetime
-    changed_in: int
-    """The generation of the directory in which this account, its tokens or its numbers changed last."""
+
+
+@dataclass(frozen=True, slots=True)
+class Signer:
+    """An owner's account, with the tokens of it that could be opened: current and previous."""
+
+    account_id: UUID
+    owner_id: UUID
+    tokens: tuple[str, ...] = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Signers:
+    """Every account that bears one account SID. Each of them may have a token of its own, and any may be made up."""
+
+    accounts: tuple[Signer, ...] = ()
+    unreadable: bool = False
+    """Whether a token is stored that could not be opened: what fits none of the others may fit that one."""
+    tokens: tuple[str, ...] = field(init=False, repr=False)
+    """All of them, each once."""
+
+    def __post_init__(self) -> None:
+        tokens = dict.fromkeys(token for account in self.accounts for token in account.tokens)
+        object.__setattr__(self, "tokens", tuple(tokens))
+
+    def bearing(self, token: str) -> tuple[Signer, ...]:
+        """The accounts that have this token, the oldest first."""
+        return tuple(account for account in self.accounts if token in account.tokens)
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,6 +21,8 @@ from recado.channels.models import ChannelAddress
 from recado.channels.repository import EveryAddress
 from recado.channels.twilio.models import NoCredentials, TwilioCredentials
 from recado.channels.twilio.sending.client import MessageRecord, MessagesPage, TwilioApi
+from recado.channels.twilio.tokens import TwilioTokens
+from recado.channels.twilio.values import PROVIDER
 from recado.channels.twilio.webhook.describing import describe_attachments
 from recado.conversation.replying.accept import STALE, Accepted, AcceptService, InboundMessage
 from recado.conversation.values import Address
@@ -55,6 +57,7 @@ class GapSweep:
     def __init__(
         self,
         directory: Directory,
+        tokens: TwilioTokens,
         api: TwilioApi,
         acceptance: AcceptService,
         database: Database,
@@ -62,6 +65,7 @@ class GapSweep:
         ids: Ids,
     ) -> None:
         self._directory = directory
+        self._tokens = tokens
         self._api = api
         self._acceptance = acceptance
         self._database = database
@@ -70,7 +74,7 @@ class GapSweep:
 
     async def sweep(self) -> SweepReport:
         """One round over all numbers; what could not be read now is read in the next round."""
-        addresses = await self._database.read(lambda uow: EveryAddress(uow).with_webhooks(), owner=None)
+        addresses = await self._database.read(lambda uow: EveryAddress(uow).with_webhooks(PROVIDER), owner=None)
         found = failed = 0
         for address in addresses:
             missed = await self._sweep_number(address)
@@ -87,7 +91,7 @@ class GapSweep:
         now = self._clock.now()
         since = max(filter(None, (address.first_webhook_at, address.swept_until)), default=now)
         since = max(since - OVERLAP, address.first_webhook_at or now)
-        credentials = await self._directory.account_for(address.account_id)
+        credentials = await self._tokens.account_for(address.account_id)
         if isinstance(credentials, NoCredentials):
             return None
         records = await self._list_messages(credentials, address, since)
@@ -140,8 +144,9 @@ class GapSweep:
             id=self._ids.new(),
             owner_id=address.owner_id,
             address_id=address.id,
-            account_sid=record.account_sid.value,
-            message_sid=record.sid.value,
+            provider=PROVIDER,
+            account_ref=record.account_sid.value,
+            provider_message_id=record.sid.value,
             from_address=sender,
             to_address=Address(address.address),
             text=f"{describe_attachments(record.num_media, locale)} {record.body}".strip(),

@@ -1,7 +1,8 @@
 """Step 4: a message and the job that will answer it are stored in one transaction.
 
-The UNIQUE constraint on (number of ours, SID) decides about duplicates: only the rows that RETURNING gives back make or
-extend a job, so a repeated webhook changes nothing and leaves the first one's job to run. Many webhooks share a commit.
+The UNIQUE constraint on (address of ours, id at the provider) decides about duplicates: only the rows that RETURNING
+gives back make or extend a job, so a repeated webhook changes nothing and leaves the first one's job to run. Many
+webhooks share a commit.
 
 On PostgreSQL the lanes are held first and the messages go in by their unique key: two commits with the same messages
 wait for each other once, and never in a circle.
@@ -33,8 +34,9 @@ class InboundMessage:
     id: UUID
     owner_id: UUID
     address_id: UUID
-    account_sid: str
-    message_sid: str
+    provider: str
+    account_ref: str
+    provider_message_id: str
     from_address: Address
     to_address: Address
     text: str
@@ -76,7 +78,7 @@ class Accepted:
 class Duplicate:
     """It was accepted before; nothing was stored."""
 
-    message_sid: str
+    provider_message_id: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +101,7 @@ class AcceptService:
         """Store what is new, and open or extend one burst window per lane."""
         lane_of = {inbound.id: inbound.lane for inbound in inbounds}
         held = lanes.hold_or_create(uow, {lane_of[inbound.id]: inbound.owner_id for inbound in inbounds})
-        in_order = sorted(inbounds, key=lambda inbound: (inbound.address_id, inbound.message_sid))
+        in_order = sorted(inbounds, key=lambda inbound: (inbound.address_id, inbound.provider_message_id))
         stored = add_new_messages(uow, [_row(inbound, lane_of[inbound.id]) for inbound in in_order])
         _fill_in(uow, [inbound for inbound in inbounds if inbound.id not in stored])
         new = [inbound for inbound in inbounds if inbound.id in stored]
@@ -113,7 +115,8 @@ class AcceptService:
         due_at_once = frozenset(lane_of[inbound.id] for inbound in to_answer if inbound.due_at_once)
         enqueue.collect(held, jobs, due_at_once=due_at_once)
         return [
-            Accepted(inbound.id) if inbound.id in stored else Duplicate(inbound.message_sid) for inbound in inbounds
+            Accepted(inbound.id) if inbound.id in stored else Duplicate(inbound.provider_message_id)
+            for inbound in inbounds
         ]
 
     def _job(self, inbound: InboundMessage, lane: str) -> NewJob:
@@ -126,7 +129,7 @@ class AcceptService:
             due_at=now if inbound.due_at_once else now + min(self._window.quiet, self._window.most),
             window_ends_at=now if inbound.due_at_once else now + self._window.most,
             lane=lane,
-            message_sid=inbound.message_sid,
+            message_sid=inbound.provider_message_id,
             max_attempts=self._max_attempts,
             collecting=True,
             trace=inbound.trace,
@@ -138,7 +141,7 @@ def _fill_in(uow: UnitOfWork, repeated: Sequence[InboundMessage]) -> None:
     fill_in_raw(
         uow,
         [
-            {"address": inbound.address_id, "sid": inbound.message_sid, "raw": inbound.raw}
+            {"address": inbound.address_id, "provider_message_id": inbound.provider_message_id, "raw": inbound.raw}
             for inbound in repeated
             if inbound.source == "webhook"
         ],
@@ -151,8 +154,9 @@ def _row(inbound: InboundMessage, lane: str) -> dict[str, object]:
         "owner_id": inbound.owner_id,
         "lane": lane,
         "address_id": inbound.address_id,
-        "account_sid": inbound.account_sid,
-        "message_sid": inbound.message_sid,
+        "provider": inbound.provider,
+        "account_ref": inbound.account_ref,
+        "provider_message_id": inbound.provider_message_id,
         "from_address": inbound.from_address.value,
         "to_address": inbound.to_address.value,
         "text": inbound.text,

@@ -106,7 +106,7 @@ def _enqueue(
         created_at=tx.now,
         due_at=tx.now,
         lane=turn.lane,
-        message_sid=group[-1].message_sid,
+        message_sid=group[-1].provider_message_id,
         payload=FORCED if forced else {},
         turn_id=turn.id,
         max_attempts=max_attempts,

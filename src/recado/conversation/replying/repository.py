@@ -20,9 +20,9 @@ RunResult: TypeAlias = Literal["reply", "hand_off", "no_reply", "failed", "inter
 
 _INSERT = Prepared(
     inserting(
-        messages, "id", "owner_id", "lane", "address_id", "account_sid", "message_sid", "from_address", "to_address",
-        "text", "kind", "opt_out_type", "profile_name", "raw", "source", "received_at", "outcome", "outcome_reason",
-        "outcome_at",
+        messages, "id", "owner_id", "lane", "address_id", "provider", "account_ref", "provider_message_id",
+        "from_address", "to_address", "text", "kind", "opt_out_type", "profile_name", "raw", "source", "received_at",
+        "outcome", "outcome_reason", "outcome_at",
     )
     .on_conflict_do_nothing()
     .returning(messages.c.id)
@@ -31,7 +31,7 @@ _FILL_IN = Prepared(
     update(messages)
     .where(
         messages.c.address_id == bindparam("address"),
-        messages.c.message_sid == bindparam("sid"),
+        messages.c.provider_message_id == bindparam("provider_message_id"),
         messages.c.source == text("'sweep'"),
         func.length(messages.c.raw) == text("0"),
     )
@@ -48,7 +48,10 @@ def add_new_messages(uow: UnitOfWork, rows: Iterable[Mapping[str, object]]) -> s
 
 
 def fill_in_raw(uow: UnitOfWork, rows: Iterable[Mapping[str, object]]) -> None:
-    """Store the raw forms (`address`, `sid`, `raw`) of messages that the gap sweep had stored without one."""
+    """Store the raw forms of messages that the gap sweep had stored without one.
+
+    Each row has `address`, `provider_message_id` and `raw`.
+    """
     uow.run_many(_FILL_IN, rows)
 
 

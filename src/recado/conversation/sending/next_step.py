@@ -115,7 +115,7 @@ def _next_call(
         owner_id=answer.owner_id,
         answer_id=answer.id,
         part_id=part.id,
-        account_id=rules.accounts.behind(tx.uow, answer.address_id),
+        account_id=rules.accounts.behind(tx.uow, answer.address_id).account_id,
         lane=answer.lane,
         number=len(tried) + 1,
         state="sending",

@@ -54,21 +54,21 @@ class ProviderMessages:
 
     def bound(self, account_id: UUID, listed: ListedMessage) -> bool:
         """Return whether a message of the account's list belongs to an attempt."""
-        return self._sent.attempt_of(account_id, listed.sid.value) is not None
+        return self._sent.attempt_of(account_id, listed.provider_message_id) is not None
 
-    def bind(self, attempt: Attempt, sid: str, *, found_by: FoundBy, status: str = "accepted") -> None:
+    def bind(self, attempt: Attempt, provider_message_id: str, *, found_by: FoundBy, status: str = "accepted") -> None:
         """Store that the attempt, and so its part, was accepted under this SID."""
-        other = self._sent.attempt_of(attempt.account_id, sid)
+        other = self._sent.attempt_of(attempt.account_id, provider_message_id)
         if other is not None and other != attempt.id and found_by != "callback":
             return
         if attempt.state != "accepted":
             Attempts(self._tx.uow).change(attempt.id, state="accepted", finished_at=self._tx.now)
         Parts(self._tx.uow).change(attempt.part_id, state="accepted")
         if other is None:
-            self._sent.add(attempt, sid, found_by, status, self._tx.now)
+            self._sent.add(attempt, provider_message_id, found_by, status, self._tx.now)
         elif other != attempt.id:
             log.warning("send.rebound", attempt=str(attempt.id), other=str(other))
-            self._sent.give_to(attempt, sid)
+            self._sent.give_to(attempt, provider_message_id)
             self._settle_anew(other, attempt)
 
     def _settle_anew(self, attempt_id: UUID, arrived: Attempt) -> None:
@@ -101,7 +101,7 @@ class DeliveryReport:
 
     attempt_id: UUID
     signers: frozenset[UUID]
-    sid: str
+    provider_message_id: str
     status: str
     error_code: str | None
     opted_out: bool = False
@@ -162,8 +162,10 @@ class DeliveryReportService:
 
     def _record(self, tx: LaneTransaction, report: DeliveryReport) -> None:
         attempt = Attempts(tx.uow).require(report.attempt_id)
-        add_delivery_event(tx.uow, tx.ids.new(), attempt, report.sid, report.status, report.error_code, tx.now)
-        ProviderMessages(tx).bind(attempt, report.sid, found_by="callback")
+        add_delivery_event(
+            tx.uow, tx.ids.new(), attempt, report.provider_message_id, report.status, report.error_code, tx.now
+        )
+        ProviderMessages(tx).bind(attempt, report.provider_message_id, found_by="callback")
         self._raise_status(tx, attempt, report)
         if report.opted_out:
             opt_out(tx, Answers(tx.uow).require(attempt.answer_id).conversation_id)
@@ -172,9 +174,9 @@ class DeliveryReportService:
 
     def _raise_status(self, tx: Transaction, attempt: Attempt, report: DeliveryReport) -> None:
         sent = SentMessages(tx.uow)
-        status = sent.status_of(attempt.account_id, report.sid)
+        status = sent.status_of(attempt.account_id, report.provider_message_id)
         if status is not None and self._advances(status, report.status):
-            sent.set_status(attempt.account_id, report.sid, report.status, report.error_code, tx.now)
+            sent.set_status(attempt.account_id, report.provider_message_id, report.status, report.error_code, tx.now)
 
 
 def _resume(tx: LaneTransaction, attempt: Attempt) -> None:

@@ -122,14 +122,14 @@ class Attempts(OwnedRepository[models.Attempt]):
 FoundBy: TypeAlias = Literal["create", "callback", "list"]
 _NAMED = and_(
     sent_messages.c.account_id == param(sent_messages.c.account_id, "account"),
-    sent_messages.c.sid == param(sent_messages.c.sid, "of_sid"),
+    sent_messages.c.provider_message_id == param(sent_messages.c.provider_message_id, "of_id"),
 )
 _BOUND_TO = Prepared(select(sent_messages.c.attempt_id).where(_NAMED))
 _STATUS = Prepared(select(sent_messages.c.status).where(_NAMED))
 _BIND = Prepared(
     inserting(
-        sent_messages, "account_id", "sid", "owner_id", "attempt_id", "part_id", "found_by", "status", "created_at",
-        "updated_at",
+        sent_messages, "account_id", "provider_message_id", "owner_id", "attempt_id", "part_id", "found_by",
+        "status", "created_at", "updated_at",
     )
 )  # fmt: skip
 _REBIND = Prepared(
@@ -142,11 +142,15 @@ _RAISE = Prepared(
     .where(_NAMED)
     .values({name: param(sent_messages.c[name]) for name in ("status", "error_code", "updated_at")})
 )
-_SIDS_OF = Prepared(select(sent_messages.c.sid).where(sent_messages.c.attempt_id == bindparam("attempt_id")))
+_IDS_OF = Prepared(
+    select(sent_messages.c.provider_message_id).where(sent_messages.c.attempt_id == bindparam("attempt_id"))
+)
 _MADE_BY = Prepared(
     select(attempts.c.owner_id, attempts.c.lane, attempts.c.account_id).where(attempts.c.id == bindparam("id"))
 )
-_EVENT = Prepared(inserting(delivery_events, "id", "owner_id", "attempt_id", "sid", "status", "error_code", "at"))
+_EVENT = Prepared(
+    inserting(delivery_events, "id", "owner_id", "attempt_id", "provider_message_id", "status", "error_code", "at")
+)
 
 
 class SentMessages:
@@ -155,25 +159,27 @@ class SentMessages:
     def __init__(self, uow: UnitOfWork) -> None:
         self._uow = uow
 
-    def attempt_of(self, account_id: UUID, sid: str) -> UUID | None:
+    def attempt_of(self, account_id: UUID, provider_message_id: str) -> UUID | None:
         """Return the attempt that a provider's message belongs to."""
-        for (attempt_id,) in self._uow.rows(_BOUND_TO, account=account_id, of_sid=sid):
+        for (attempt_id,) in self._uow.rows(_BOUND_TO, account=account_id, of_id=provider_message_id):
             found: UUID = attempt_id
             return found
         return None
 
-    def status_of(self, account_id: UUID, sid: str) -> str | None:
+    def status_of(self, account_id: UUID, provider_message_id: str) -> str | None:
         """Return the status that the provider reported last, or None for a message that is not ours."""
-        for (status,) in self._uow.rows(_STATUS, account=account_id, of_sid=sid):
+        for (status,) in self._uow.rows(_STATUS, account=account_id, of_id=provider_message_id):
             return str(status)
         return None
 
-    def add(self, attempt: models.Attempt, sid: str, found_by: FoundBy, status: str, now: datetime) -> None:
+    def add(
+        self, attempt: models.Attempt, provider_message_id: str, found_by: FoundBy, status: str, now: datetime
+    ) -> None:
         """Store that the provider's message belongs to the attempt."""
         self._uow.run(
             _BIND,
             account_id=attempt.account_id,
-            sid=sid,
+            provider_message_id=provider_message_id,
             owner_id=attempt.owner_id,
             attempt_id=attempt.id,
             part_id=attempt.part_id,
@@ -183,17 +189,27 @@ class SentMessages:
             updated_at=now,
         )
 
-    def give_to(self, attempt: models.Attempt, sid: str) -> None:
+    def give_to(self, attempt: models.Attempt, provider_message_id: str) -> None:
         """Move a message to another attempt, because a callback said so."""
-        self._uow.run(_REBIND, account=attempt.account_id, of_sid=sid, attempt_id=attempt.id, part_id=attempt.part_id)
+        self._uow.run(
+            _REBIND,
+            account=attempt.account_id,
+            of_id=provider_message_id,
+            attempt_id=attempt.id,
+            part_id=attempt.part_id,
+        )
 
     def any_of(self, attempt_id: UUID) -> bool:
         """Return whether any message belongs to the attempt."""
-        return bool(self._uow.rows(_SIDS_OF, attempt_id=attempt_id))
+        return bool(self._uow.rows(_IDS_OF, attempt_id=attempt_id))
 
-    def set_status(self, account_id: UUID, sid: str, status: str, error_code: str | None, now: datetime) -> None:
+    def set_status(
+        self, account_id: UUID, provider_message_id: str, status: str, error_code: str | None, now: datetime
+    ) -> None:
         """Store what the provider reported."""
-        self._uow.run(_RAISE, account=account_id, of_sid=sid, status=status, error_code=error_code, updated_at=now)
+        self._uow.run(
+            _RAISE, account=account_id, of_id=provider_message_id, status=status, error_code=error_code, updated_at=now
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,7 +229,13 @@ def origin_of(uow: UnitOfWork, attempt_id: UUID) -> AttemptOrigin | None:
 
 
 def add_delivery_event(
-    uow: UnitOfWork, id_: UUID, attempt: models.Attempt, sid: str, status: str, error_code: str | None, now: datetime
+    uow: UnitOfWork,
+    id_: UUID,
+    attempt: models.Attempt,
+    provider_message_id: str,
+    status: str,
+    error_code: str | None,
+    now: datetime,
 ) -> None:
     """Keep a callback as it came."""
     uow.run(
@@ -221,7 +243,7 @@ def add_delivery_event(
         id=id_,
         owner_id=attempt.owner_id,
         attempt_id=attempt.id,
-        sid=sid,
+        provider_message_id=provider_message_id,
         status=status[:24],
         error_code=error_code,
         at=now,

@@ -13,7 +13,7 @@ import structlog
 
 from recado.conversation.contacts import opt_out
 from recado.conversation.models import Answer, AnswerState, Attempt, AttemptState, Part, Suppression
-from recado.conversation.ports import NotProcessed, Refused, SendResult, Sent, Unknown
+from recado.conversation.ports import NotProcessed, Refused, SendingAccount, SendResult, Sent, Unknown
 from recado.conversation.sending.policy import sendable_until
 from recado.conversation.sending.provider_messages import ProviderMessages
 from recado.conversation.sending.repository import Answers, Attempts, Parts
@@ -35,7 +35,7 @@ ACCOUNT_PAUSE = timedelta(minutes=5)
 class Accounts(Protocol):
     """What sending must know of the account behind an address of ours, inside its own transaction."""
 
-    def behind(self, uow: UnitOfWork, address_id: UUID) -> UUID: ...
+    def behind(self, uow: UnitOfWork, address_id: UUID) -> SendingAccount: ...
 
     def paused_for(self, uow: UnitOfWork, address_id: UUID, now: datetime) -> timedelta | None: ...
 
@@ -48,8 +48,8 @@ def record(
     """Store the result of a create call. Return whether it settled the answer. `pause` is the wait before a retry."""
     current = Attempts(tx.uow).require(attempt.id)
     match result:
-        case Sent(_, sid):
-            ProviderMessages(tx).bind(current, sid.value, found_by="create")
+        case Sent(provider_message_id):
+            ProviderMessages(tx).bind(current, provider_message_id, found_by="create")
             return settle_if_complete(tx, claim, current)
         case _ if current.state != "sending":
             return False  # A callback was faster, or another worker reconciles it by now: what that finds wins.

@@ -89,7 +89,7 @@ def record_poll(
         return
     found = _ours(tx, attempt, pull, text)
     if found is not None:
-        ProviderMessages(tx).bind(attempt, found.sid.value, found_by="list", status=found.status)
+        ProviderMessages(tx).bind(attempt, found.provider_message_id, found_by="list", status=found.status)
         settle_if_complete(tx, claim, attempt)
         return
     if Parts(tx.uow).require(attempt.part_id).state == "accepted":
@@ -112,7 +112,7 @@ def _ours(tx: LaneTransaction, attempt: Attempt, pull: Pull, text: str) -> Liste
         for listed in pull.messages
         if normalised(listed.body) == normalised(text) and not messages.bound(attempt.account_id, listed)
     ]
-    return min(ours, key=lambda listed: (listed.created_at, listed.sid.value)) if ours else None
+    return min(ours, key=lambda listed: (listed.created_at, listed.provider_message_id)) if ours else None
 
 
 def _resend_or_give_up(tx: LaneTransaction, claim: Claim, attempt: Attempt, *, resends: int) -> None:

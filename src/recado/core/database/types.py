@@ -124,23 +124,36 @@ class Moment(TypeDecorator[datetime]):
 
 
 _COMPACT = re.compile(r"[A-Z]{2}[0-9a-f]{32}")
+_AS_TEXT = b"\xff"
+"""Begins an id that is stored as its text; no compact id begins so."""
+LONGEST_PROVIDER_ID = 255
 
 
-class Sid(TypeDecorator[str]):
-    """A provider's id (`SM…`) as 18 bytes. One not in Twilio's usual lower case is kept letter by letter."""
+class ProviderId(TypeDecorator[str]):
+    """A provider's id of an account or a message: text of up to 255 characters, given back exactly as it was stored.
 
-    impl = LargeBinary(34)
+    The usual form of Twilio's ids (`SM` and 32 lower-case hexadecimal digits) takes 18 bytes: its two letters and the
+    16 bytes of its digits. Every other id is stored as its text, marked by a first byte that is no letter.
+    """
+
+    impl = LargeBinary(4 * LONGEST_PROVIDER_ID + 1)
     cache_ok = True
 
     def process_bind_param(self, value: str | None, _dialect: Dialect) -> bytes | None:
         if value is None:
             return None
-        return value[:2].encode() + bytes.fromhex(value[2:]) if _COMPACT.fullmatch(value) else value.encode()
+        if _COMPACT.fullmatch(value):
+            return value[:2].encode() + bytes.fromhex(value[2:])
+        if len(value) > LONGEST_PROVIDER_ID:
+            raise ValueError(f"a provider's id has {len(value)} characters, {LONGEST_PROVIDER_ID} at most")
+        return _AS_TEXT + value.encode("utf-8", "surrogatepass")
 
     def process_result_value(self, value: bytes | None, _dialect: Dialect) -> str | None:
         if value is None:
             return None
-        return value[:2].decode() + value[2:].hex() if len(value) == 18 else value.decode()
+        if value[:1] == _AS_TEXT:
+            return value[1:].decode("utf-8", "surrogatepass")
+        return value[:2].decode() + value[2:].hex()
 
 
 class Json(TypeDecorator[JsonValue]):

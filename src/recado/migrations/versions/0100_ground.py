@@ -137,7 +137,7 @@ def upgrade() -> None:
         "message_queue",
         sa.Column("id", types.Id(), nullable=False),
         sa.Column("name", sa.String(length=64), nullable=False),
-        sa.Column("message_sid", sa.String(length=64), nullable=True),
+        sa.Column("message_sid", sa.String(length=255), nullable=True),
         sa.Column("payload", types.Json(), nullable=False),
         sa.Column("status", sa.String(length=16), nullable=False),
         sa.Column("attempts", sa.Integer(), nullable=False),
@@ -220,8 +220,9 @@ def upgrade() -> None:
         sa.Column("owner_id", types.Id(), nullable=False),
         sa.Column("lane", sa.String(), nullable=False),
         sa.Column("address_id", types.Id(), nullable=False),
-        sa.Column("account_sid", types.Sid(), nullable=False),
-        sa.Column("message_sid", types.Sid(), nullable=False),
+        sa.Column("provider", sa.String(length=16), nullable=False),
+        sa.Column("account_ref", types.ProviderId(), nullable=False),
+        sa.Column("provider_message_id", types.ProviderId(), nullable=False),
         sa.Column("from_address", sa.String(), nullable=False),
         sa.Column("to_address", sa.String(), nullable=False),
         sa.Column("text", sa.String(), nullable=False),
@@ -239,7 +240,9 @@ def upgrade() -> None:
         sa.Column("outcome_at", types.Moment(), nullable=True),
         sa.Column("answered_by", types.Id(), nullable=True),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_messages")),
-        sa.UniqueConstraint("address_id", "message_sid", name=op.f("uq_messages_address_id_message_sid")),
+        sa.UniqueConstraint(
+            "address_id", "provider_message_id", name=op.f("uq_messages_address_id_provider_message_id")
+        ),
     )
     with op.batch_alter_table("messages", schema=None) as batch_op:
         batch_op.create_index(
@@ -274,8 +277,9 @@ def upgrade() -> None:
     op.create_table(
         "orphans",
         sa.Column("id", types.Id(), nullable=False),
-        sa.Column("account_sid", types.Sid(), nullable=False),
-        sa.Column("message_sid", types.Sid(), nullable=False),
+        sa.Column("provider", sa.String(length=16), nullable=False),
+        sa.Column("account_ref", types.ProviderId(), nullable=False),
+        sa.Column("provider_message_id", types.ProviderId(), nullable=False),
         sa.Column("from_address", sa.String(), nullable=False),
         sa.Column("to_address", sa.String(), nullable=False),
         sa.Column("raw", sa.LargeBinary(), nullable=False),
@@ -285,11 +289,14 @@ def upgrade() -> None:
         sa.Column("signed_by", types.Id(), nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_orphans")),
         sa.UniqueConstraint(
-            "signed_by", "message_sid", "to_address", name=op.f("uq_orphans_signed_by_message_sid_to_address")
+            "signed_by",
+            "provider_message_id",
+            "to_address",
+            name=op.f("uq_orphans_signed_by_provider_message_id_to_address"),
         ),
     )
     with op.batch_alter_table("orphans", schema=None) as batch_op:
-        batch_op.create_index("ix_orphans_sid", ["message_sid"], unique=False)
+        batch_op.create_index("ix_orphans_message", ["provider_message_id"], unique=False)
         batch_op.create_index(
             "ix_orphans_waiting",
             ["received_at"],
@@ -405,24 +412,39 @@ def upgrade() -> None:
         batch_op.create_index("ix_outcome_changes_message", ["message_id"], unique=False)
 
     op.create_table(
-        "twilio_accounts",
+        "channel_accounts",
         sa.Column("id", types.Id(), nullable=False),
         sa.Column("owner_id", types.Id(), nullable=False),
-        sa.Column("account_sid", types.Sid(), nullable=False),
-        sa.Column("auth_token_sealed", sa.LargeBinary(), nullable=False),
-        sa.Column("previous_token_sealed", sa.LargeBinary(), nullable=True),
+        sa.Column("provider", sa.String(length=16), nullable=False),
+        sa.Column("account_ref", types.ProviderId(), nullable=False),
         sa.Column("paused_until", types.Moment(), nullable=True),
         sa.Column("paused_why", sa.String(length=32), nullable=True),
         sa.Column("created_at", types.Moment(), nullable=False),
         sa.Column("updated_at", types.Moment(), nullable=False),
         sa.Column("changed_in", sa.BigInteger(), nullable=False),
-        sa.ForeignKeyConstraint(["owner_id"], ["owners.id"], name=op.f("fk_twilio_accounts_owner_id")),
-        sa.PrimaryKeyConstraint("id", name=op.f("pk_twilio_accounts")),
-        sa.UniqueConstraint("owner_id", "account_sid", name=op.f("uq_twilio_accounts_owner_id_account_sid")),
+        sa.ForeignKeyConstraint(["owner_id"], ["owners.id"], name=op.f("fk_channel_accounts_owner_id")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_channel_accounts")),
+        sa.UniqueConstraint(
+            "owner_id", "provider", "account_ref", name=op.f("uq_channel_accounts_owner_id_provider_account_ref")
+        ),
     )
-    with op.batch_alter_table("twilio_accounts", schema=None) as batch_op:
-        batch_op.create_index("ix_twilio_accounts_changed", ["changed_in"], unique=False)
-        batch_op.create_index("ix_twilio_accounts_sid", ["account_sid"], unique=False)
+    with op.batch_alter_table("channel_accounts", schema=None) as batch_op:
+        batch_op.create_index("ix_channel_accounts_changed", ["changed_in"], unique=False)
+        batch_op.create_index("ix_channel_accounts_ref", ["provider", "account_ref"], unique=False)
+
+    op.create_table(
+        "twilio_credentials",
+        sa.Column("account_id", types.Id(), nullable=False),
+        sa.Column("owner_id", types.Id(), nullable=False),
+        sa.Column("auth_token_sealed", sa.LargeBinary(), nullable=False),
+        sa.Column("previous_token_sealed", sa.LargeBinary(), nullable=True),
+        sa.Column("updated_at", types.Moment(), nullable=False),
+        sa.ForeignKeyConstraint(["account_id"], ["channel_accounts.id"], name=op.f("fk_twilio_credentials_account_id")),
+        sa.ForeignKeyConstraint(["owner_id"], ["owners.id"], name=op.f("fk_twilio_credentials_owner_id")),
+        sa.PrimaryKeyConstraint("account_id", name=op.f("pk_twilio_credentials")),
+    )
+    with op.batch_alter_table("twilio_credentials", schema=None) as batch_op:
+        batch_op.create_index("ix_twilio_credentials_owner", ["owner_id"], unique=False)
 
     op.create_table(
         "directory_generation",
@@ -435,7 +457,7 @@ def upgrade() -> None:
         sa.Column("orphan_id", types.Id(), nullable=False),
         sa.Column("account_id", types.Id(), nullable=False),
         sa.Column("owner_id", types.Id(), nullable=False),
-        sa.ForeignKeyConstraint(["account_id"], ["twilio_accounts.id"], name=op.f("fk_orphan_signers_account_id")),
+        sa.ForeignKeyConstraint(["account_id"], ["channel_accounts.id"], name=op.f("fk_orphan_signers_account_id")),
         sa.ForeignKeyConstraint(["orphan_id"], ["orphans.id"], name=op.f("fk_orphan_signers_orphan_id")),
         sa.PrimaryKeyConstraint("orphan_id", "account_id", name=op.f("pk_orphan_signers")),
     )
@@ -467,7 +489,7 @@ def upgrade() -> None:
         sa.Column("created_at", types.Moment(), nullable=False),
         sa.Column("first_webhook_at", types.Moment(), nullable=True),
         sa.Column("swept_until", types.Moment(), nullable=True),
-        sa.ForeignKeyConstraint(["account_id"], ["twilio_accounts.id"], name=op.f("fk_channel_addresses_account_id")),
+        sa.ForeignKeyConstraint(["account_id"], ["channel_accounts.id"], name=op.f("fk_channel_addresses_account_id")),
         sa.ForeignKeyConstraint(["owner_id"], ["owners.id"], name=op.f("fk_channel_addresses_owner_id")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_channel_addresses")),
         sa.UniqueConstraint("address", name=op.f("uq_channel_addresses_address")),
@@ -688,7 +710,7 @@ def upgrade() -> None:
         sa.Column("id", types.Id(), nullable=False),
         sa.Column("owner_id", types.Id(), nullable=False),
         sa.Column("attempt_id", types.Id(), nullable=False),
-        sa.Column("sid", types.Sid(), nullable=False),
+        sa.Column("provider_message_id", types.ProviderId(), nullable=False),
         sa.Column("status", sa.String(length=24), nullable=False),
         sa.Column("error_code", sa.String(length=16), nullable=True),
         sa.Column("at", types.Moment(), nullable=False),
@@ -701,7 +723,7 @@ def upgrade() -> None:
     op.create_table(
         "sent_messages",
         sa.Column("account_id", types.Id(), nullable=False),
-        sa.Column("sid", types.Sid(), nullable=False),
+        sa.Column("provider_message_id", types.ProviderId(), nullable=False),
         sa.Column("owner_id", types.Id(), nullable=False),
         sa.Column("attempt_id", types.Id(), nullable=False),
         sa.Column("part_id", types.Id(), nullable=False),
@@ -712,7 +734,7 @@ def upgrade() -> None:
         sa.Column("updated_at", types.Moment(), nullable=False),
         sa.ForeignKeyConstraint(["attempt_id"], ["attempts.id"], name=op.f("fk_sent_messages_attempt_id")),
         sa.ForeignKeyConstraint(["part_id"], ["answer_parts.id"], name=op.f("fk_sent_messages_part_id")),
-        sa.PrimaryKeyConstraint("account_id", "sid", name=op.f("pk_sent_messages")),
+        sa.PrimaryKeyConstraint("account_id", "provider_message_id", name=op.f("pk_sent_messages")),
     )
     with op.batch_alter_table("sent_messages", schema=None) as batch_op:
         batch_op.create_index("ix_sent_messages_attempt", ["attempt_id"], unique=False)

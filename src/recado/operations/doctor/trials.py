@@ -10,9 +10,9 @@ from recado.core.errors import DomainError
 from recado.operations.doctor.findings import Finding
 
 if TYPE_CHECKING:
-    from recado.channels.twilio.models import TwilioAccount
     from recado.core.database.engine import Database
     from recado.core.sealing import Sealer
+    from recado.operations.readiness import SealedToken
 
 
 TRIAL_SECONDS: Final = 10.0
@@ -52,13 +52,13 @@ async def _try_write(database: "Database") -> Finding:
 
 
 async def _try_key(database: "Database", sealer: "Sealer") -> Finding:
-    from recado.operations.readiness import newest_accounts
+    from recado.operations.readiness import newest_credentials
 
-    accounts = await database.read(lambda uow: newest_accounts(uow, _CREDENTIALS), owner=None)
+    accounts = await database.read(lambda uow: newest_credentials(uow, _CREDENTIALS), owner=None)
     return check_credentials(accounts, sealer)
 
 
-def check_credentials(accounts: "Sequence[TwilioAccount]", sealer: "Sealer") -> Finding:
+def check_credentials(accounts: "Sequence[SealedToken]", sealer: "Sealer") -> Finding:
     """Check the key: if it opens no credential it is the wrong key, if it opens some the other rows were changed."""
     from recado.operations.readiness import OPENS_NONE, opens
 
@@ -69,7 +69,7 @@ def check_credentials(accounts: "Sequence[TwilioAccount]", sealer: "Sealer") -> 
         return Finding("key", True, f"RECADO_SECRET_KEY opens what is stored ({len(accounts)} credentials)")
     if len(closed) == len(accounts):
         return Finding("key", False, OPENS_NONE)
-    named = ", ".join(account.account_sid for account in closed[:_NAMED]) + (" …" if len(closed) > _NAMED else "")
+    named = ", ".join(account.account_ref for account in closed[:_NAMED]) + (" …" if len(closed) > _NAMED else "")
     return Finding(
         "key",
         False,

@@ -15,8 +15,9 @@ from recado.channels.twilio.models import NoCredentials, TwilioCredentials
 from recado.channels.twilio.sending.client import TwilioApi
 from recado.channels.twilio.sending.sender import TwilioSender
 from recado.channels.twilio.sending.transport import Transport
+from recado.channels.twilio.values import AccountSid
 from recado.conversation.ports import Channel, ListedMessage, NotProcessed, OutboundText, Pull, Refused, Sent, Unknown
-from recado.conversation.values import AccountSid, Address, MessageSid
+from recado.conversation.values import Address
 from recado.core.errors import ConfigurationError, StorageUnavailable
 from recado.entrypoints.reserved_port import ReservedPort
 from tests.channels.twilio.sending.scripted_server import (
@@ -106,7 +107,7 @@ class TestSending:
     async def test_an_accepted_message_has_a_sid(self, sender_at: OpenSender) -> None:
         async with ScriptedServer(created()) as server:
             sender: Channel = sender_at(server.url)
-            assert await sender.send(MESSAGE) == Sent(ACCOUNT, MessageSid(SID))
+            assert await sender.send(MESSAGE) == Sent(SID)
 
     async def test_the_call_says_who_writes_what_to_whom_and_where_to_report(self, sender_at: OpenSender) -> None:
         async with ScriptedServer(created()) as server:
@@ -309,7 +310,7 @@ class TestUnknown:
 
     async def test_an_account_sid_that_is_missing_is_ours(self, sender_at: OpenSender) -> None:
         async with ScriptedServer(created(account_sid=None)) as server:
-            assert await sender_at(server.url).send(MESSAGE) == Sent(ACCOUNT, MessageSid(SID))
+            assert await sender_at(server.url).send(MESSAGE) == Sent(SID)
 
 
 def listed(
@@ -368,8 +369,7 @@ class TestFinding:
             pull = await self.find(sender_at(server.url))
         assert pull.messages == (
             ListedMessage(
-                account_sid=ACCOUNT,
-                sid=MessageSid(f"SM{1:032d}"),
+                provider_message_id=f"SM{1:032d}",
                 to_address="whatsapp:+5511987654321",
                 from_address="whatsapp:+14155238886",
                 body="Olá",
@@ -414,7 +414,7 @@ class TestFinding:
         async with ScriptedServer(old, page(listed(2)), page()) as server:
             pull = await self.find(sender_at(server.url))
             assert server.received[1].target == NEXT
-        assert ([each.sid.value for each in pull.messages], pull.complete) == ([f"SM{2:032d}"], True)
+        assert ([each.provider_message_id for each in pull.messages], pull.complete) == ([f"SM{2:032d}"], True)
 
     async def test_a_message_on_two_pages_is_one(self, sender_at: OpenSender) -> None:
         async with ScriptedServer(page(listed(1), next_page=NEXT), page(listed(1)), page()) as server:
@@ -432,7 +432,7 @@ class TestFinding:
         async with ScriptedServer(act, page(listed(7))) as server:
             pull = await self.find(sender_at(server.url))
         assert (pull.complete, pull.detail) == (False, detail)
-        assert [each.sid.value for each in pull.messages] == [f"SM{7:032d}"]
+        assert [each.provider_message_id for each in pull.messages] == [f"SM{7:032d}"]
 
     async def test_a_list_without_end_is_left_at_the_bound(self, sender_at: OpenSender) -> None:
         async with ScriptedServer(page(next_page=NEXT), page(next_page=NEXT), page()) as server:

@@ -18,11 +18,12 @@ from sqlalchemy import RowMapping, text
 from recado.bootstrap import Container
 from recado.channels.twilio.accounts import NewNumber
 from recado.channels.twilio.callbacks import callback_ref
+from recado.channels.twilio.values import AccountSid
 from recado.channels.twilio.webhook import form as forms
 from recado.channels.twilio.webhook.routes import MAX_BODY
 from recado.channels.twilio.webhook.signature import sign
 from recado.conversation.replying.accept import Accepted
-from recado.conversation.values import AccountSid, Address
+from recado.conversation.values import Address
 from recado.core.clock import FrozenClock
 from recado.core.errors import Conflict, InvalidInput, NotFound
 from recado.core.otel import OtelTraces
@@ -307,7 +308,7 @@ class TestAnOrphan:
         assert (response.status_code, response.content) == (200, TWIML)
         [signed] = await container.orphans().list()
         orphan = signed.orphan
-        assert (orphan.message_sid, orphan.to_address, orphan.owner_id) == (SID, NOBODY, None)
+        assert (orphan.provider_message_id, orphan.to_address, orphan.owner_id) == (SID, NOBODY, None)
         assert await _rows(container, "SELECT id FROM messages UNION SELECT id FROM message_queue") == []
 
     async def test_that_comes_again_is_kept_once(self, twilio: Twilio, container: Container) -> None:
@@ -391,7 +392,13 @@ class TestAStatusCallback:
         self, twilio: Twilio, container: Container, path: str, raw: bytes
     ) -> None:
         assert (await twilio.posts_raw(raw, path=path)).status_code == 204
-        assert await _rows(container, "SELECT sid FROM sent_messages UNION SELECT sid FROM delivery_events") == []
+        assert (
+            await _rows(
+                container,
+                "SELECT provider_message_id FROM sent_messages UNION SELECT provider_message_id FROM delivery_events",
+            )
+            == []
+        )
 
     @pytest.mark.parametrize("ref", ["", "x", f"{7:032x}", f"{7:032x}.{0:032x}", f"{7:032x}.{0:031x}"])
     async def test_needs_a_reference_of_ours(self, twilio: Twilio, raw: bytes, ref: str) -> None:

@@ -14,10 +14,13 @@ import pytest
 from recado.channels.directory import Directory
 from recado.channels.models import ChannelAddress
 from recado.channels.orphans import OrphanService
+from recado.channels.repository import AccountPauses
 from recado.channels.twilio.accounts import NewNumber
 from recado.channels.twilio.callbacks import callback_ref
-from recado.channels.twilio.repository import AccountPauses
+from recado.channels.twilio.tokens import TwilioTokens
+from recado.channels.twilio.values import PROVIDER, AccountSid
 from recado.channels.twilio.webhook import form as forms
+from recado.channels.twilio.webhook.inbound import read_orphan
 from recado.channels.twilio.webhook.service import (
     Forbidden,
     Orphaned,
@@ -29,7 +32,7 @@ from recado.channels.twilio.webhook.service import (
 from recado.channels.twilio.webhook.signature import sign
 from recado.conversation.ports import NotProcessed
 from recado.conversation.replying.accept import Accepted, Duplicate, InboundMessage
-from recado.conversation.values import AccountSid, Address
+from recado.conversation.values import Address
 from recado.core.clock import FrozenClock
 from recado.core.database.engine import Database
 from recado.core.errors import Conflict
@@ -93,9 +96,13 @@ async def scene(database: Database, clock: FrozenClock, ids: UuidV7) -> Scene:
     form = Registration("Impostor", "eu@impostor.example", "um dois três quatro")
     impostor = (await world.identity.register_organization(form)).owner_id
     number = await world.numbers.add(impostor, NewNumber(ACCOUNT, MADE_UP, IMPOSTORS))
-    directory = Directory(database, Sealer(bytes(32)), clock)
-    webhooks = TwilioWebhookService(directory, world.acceptance, world.reports, database, clock, ids, PUBLIC, KEY)
-    return Scene(world, impostor, number, webhooks, OrphanService(directory, world.acceptance, database, clock, ids))
+    directory = Directory(database, clock)
+    tokens = TwilioTokens(directory, database, Sealer(bytes(32)), clock)
+    webhooks = TwilioWebhookService(
+        directory, tokens, world.acceptance, world.reports, database, clock, ids, PUBLIC, KEY
+    )
+    orphans = OrphanService(directory, {PROVIDER: read_orphan}, world.acceptance, database, clock, ids)
+    return Scene(world, impostor, number, webhooks, orphans)
 
 
 class TestMessages:
@@ -122,8 +129,9 @@ class TestMessages:
             id=world.ids.new(),
             owner_id=world.owner_id,
             address_id=world.address_id,
-            account_sid=ACCOUNT.value,
-            message_sid=SID,
+            provider=PROVIDER,
+            account_ref=ACCOUNT.value,
+            provider_message_id=SID,
             from_address=ANA,
             to_address=OURS,
             text="oi",
@@ -175,7 +183,7 @@ class TestCallbacks:
         assert isinstance(await scene.status(MADE_UP, own, "failed", sid=taken.sid.value, error="30008"), Reported)
 
         bakery = scene.world.owner_id
-        rows = await scene.world.rows("SELECT owner_id, sid, status FROM sent_messages ORDER BY status")
+        rows = await scene.world.rows("SELECT owner_id, provider_message_id, status FROM sent_messages ORDER BY status")
         ours = [row for row in rows if _same(row["owner_id"], bakery)]
         assert [row["status"] for row in ours] == ["delivered"]
         [attempt] = [

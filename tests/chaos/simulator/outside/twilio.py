@@ -13,6 +13,7 @@ from uuid import UUID
 from recado.channels.models import KnownAddress
 from recado.channels.twilio.models import TwilioCredentials
 from recado.channels.twilio.sending.client import MessageRecord, MessagesPage
+from recado.channels.twilio.values import AccountSid, MessageSid
 from recado.conversation.ports import (
     ListedMessage,
     NotProcessed,
@@ -25,7 +26,6 @@ from recado.conversation.ports import (
 )
 from recado.conversation.sending.provider_messages import DeliveryReport
 from recado.conversation.sending.unknown import ABSENT_AFTER, CALL_LIMIT, CREATED_AFTER_DEADLINE
-from recado.conversation.values import AccountSid, MessageSid
 from tests.chaos.simulator.world import Received, World
 
 ACCOUNT = AccountSid("AC" + "a" * 32)
@@ -89,7 +89,7 @@ class SimTwilio:
         received = self._accept(message, CALL_LIMIT.total_seconds())
         if world.happens("accepted, then unknown"):
             return delay, Unknown("500", "played")
-        return delay, Sent(ACCOUNT, MessageSid(received.sid))
+        return delay, Sent(received.sid)
 
     def _accept(self, message: OutboundText, _age: float) -> Received:
         world = self._world
@@ -125,7 +125,7 @@ class SimTwilio:
         await asyncio.sleep(world.chance.uniform(0.05, 0.5))
         spellings = {spelling.value for spelling in message.to_address.spellings}
         found = [
-            ListedMessage(ACCOUNT, MessageSid(each.sid), each.to, each.ours, each.text, each.created_at, "sent", None)
+            ListedMessage(each.sid, each.to, each.ours, each.text, each.created_at, "sent", None)
             for each in world.truth.received
             if each.to in spellings
             and each.ours == message.from_address.value
@@ -135,7 +135,9 @@ class SimTwilio:
         complete = not world.happens("list incomplete")
         if not complete:
             found = [each for each in found if world.chance.random() < 0.5]
-        world.trace(f"list {message.callback_ref[-6:]}: {[each.sid.value[-4:] for each in found]} {complete=}")
+        world.trace(
+            f"list {message.callback_ref[-6:]}: {[each.provider_message_id[-4:] for each in found]} {complete=}"
+        )
         return Pull(found, complete)
 
     # --- Calling back -------------------------------------------------------------------------------------------------

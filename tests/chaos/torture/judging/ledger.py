@@ -109,7 +109,7 @@ class _BareLedger:
         return Counts(*(int(str(value)) for value in row))
 
     def messages(self) -> list[Row]:
-        found = self.ask("SELECT message_sid, outcome, outcome_reason, turn_id FROM messages ORDER BY id")
+        found = self.ask("SELECT provider_message_id, outcome, outcome_reason, turn_id FROM messages ORDER BY id")
         return [Row(_sid(sid), _text(outcome), _text(reason), _hex(turn)) for sid, outcome, reason, turn in found]
 
     def held(self) -> list[Held]:

@@ -18,7 +18,7 @@ from recado.core.database.postgres.connections import postgres_engine
 from recado.core.database.postgres.database import PostgresDatabase
 from recado.core.database.postgres.roles import RolesMissing, roles_of, transaction_preamble
 from recado.core.database.tenancy import tenant_column
-from recado.core.database.types import Id, Json, Moment, Sid
+from recado.core.database.types import Id, Json, Moment, ProviderId
 from recado.core.database.unit_of_work import UnitOfWork
 from tests.support.servers.postgres import PostgresServer
 
@@ -75,7 +75,7 @@ def value_for(column: "Column[object]", number: int) -> object:
     kinds: list[tuple[type, object]] = [
         (Id, UUID(int=1_000 + number)),
         (Moment, datetime(2026, 1, 1, tzinfo=UTC)),
-        (Sid, f"SM{number:032x}"),
+        (ProviderId, f"SM{number:032x}"),
         (Json, {}),
         (Integer, number),
         (LargeBinary, b"x"),

@@ -86,7 +86,11 @@ class TestDoctorTriesWhatAServerDoes:
     def test_a_row_that_was_changed(self, recado: Recado, file: Path, owner: str) -> None:
         words = ("--account-sid", "AC" + "d" * 32, "--auth-token-env", "TOKEN", "--address", "+5511900000077")
         recado.one("numbers", "add", "--owner", owner, *words, TOKEN="0123456789abcdef0123456789abcdef")
-        spoil(file, "UPDATE twilio_accounts SET auth_token_sealed = x'00' WHERE account_sid = x'4143" + "d" * 32 + "'")
+        spoil(
+            file,
+            "UPDATE twilio_credentials SET auth_token_sealed = x'00' WHERE account_id IN"
+            f" (SELECT id FROM channel_accounts WHERE account_ref = x'4143{'d' * 32}')",
+        )
         ended = recado("doctor", RECADO_PUBLIC_URL=PUBLIC)
         assert ended.exit_code == 1
         assert "opens 1 of 2 stored credentials, but not those of AC" + "d" * 32 in ended.stderr

@@ -48,7 +48,8 @@ async def _nobodys(recado: Recado, count: int) -> None:
     database = SqliteDatabase(recado.environment["RECADO_DATABASE_URL"])
     [first] = await database.read(lambda uow: Orphans(uow).waiting(), owner=None)
     found = [
-        replace(first.orphan, id=UUID(int=n), message_sid=f"SM{n:032x}", received_at=NOON) for n in range(1, count + 1)
+        replace(first.orphan, id=UUID(int=n), provider_message_id=f"SM{n:032x}", received_at=NOON)
+        for n in range(1, count + 1)
     ]
     await database.write(lambda uow: Orphans(uow).add_new([SignedOrphan(each, ()) for each in found]), owner=None)
     await database.close()

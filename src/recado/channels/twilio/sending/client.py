@@ -14,8 +14,8 @@ from twilio.base.exceptions import TwilioException
 
 from recado.channels.twilio.models import TwilioCredentials
 from recado.channels.twilio.sending.transport import CallEnded, CallProblem, Transport, Uncertain
+from recado.channels.twilio.values import AccountSid, MessageSid
 from recado.channels.twilio.webhook.form import storable
-from recado.conversation.values import AccountSid, MessageSid
 from recado.core.errors import InvalidInput
 
 if TYPE_CHECKING:

@@ -143,14 +143,14 @@ class _Search:
             return False
 
     def pull(self) -> Pull:
-        found = sorted(self._found.values(), key=lambda each: (each.created_at, each.sid.value))
+        found = sorted(self._found.values(), key=lambda each: (each.created_at, each.provider_message_id))
         return Pull(tuple(found), complete=not self.gaps, detail="; ".join(self.gaps))
 
 
 def _as_result(outcome: Created | CallProblem) -> SendResult:
     match outcome:
-        case Created(account_sid, sid):
-            return Sent(account_sid, sid)
+        case Created(_, sid):
+            return Sent(sid.value)
         case NeverSent(code, detail):
             return NotProcessed(code, detail)
         case Declined(status, code, text, retry_after):
@@ -166,8 +166,7 @@ def _problem(problem: CallProblem) -> str:
 
 def _listed(record: MessageRecord) -> ListedMessage:
     return ListedMessage(
-        account_sid=record.account_sid,
-        sid=record.sid,
+        provider_message_id=record.sid.value,
         to_address=record.to_address,
         from_address=record.from_address,
         body=record.body.removeprefix(_TRIAL_PREFIX),

@@ -13,8 +13,9 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Literal, Self, TypeAlias
 
+from recado.channels.twilio.values import AccountSid, MessageSid
 from recado.channels.twilio.webhook.form import storable
-from recado.conversation.values import AccountSid, Address, MessageSid
+from recado.conversation.values import Address
 from recado.core.errors import InvalidInput
 
 Kind: TypeAlias = Literal[

@@ -146,8 +146,8 @@ def _trace_attributes(reception: Reception) -> dict[str, str]:
     match reception:
         case Accepted(message_id):
             return {"message": str(message_id)}
-        case Duplicate(message_sid):
-            return {"message_sid": message_sid}
+        case Duplicate(provider_message_id):
+            return {"message_sid": provider_message_id}
         case Reported(status):
             return {"status": status}
         case _:

@@ -16,14 +16,17 @@ from typing import Final, TypeAlias
 import structlog
 
 from recado.channels.directory import Directory
-from recado.channels.models import KnownAddress, Orphan, OrphanSigner, SignedOrphan, Signer, Signers
+from recado.channels.models import KnownAddress, Orphan, OrphanSigner, SignedOrphan
 from recado.channels.repository import Orphans
 from recado.channels.twilio.callbacks import attempt_of, trace_in
+from recado.channels.twilio.models import Signer, Signers
+from recado.channels.twilio.tokens import TwilioTokens
+from recado.channels.twilio.values import PROVIDER
 from recado.channels.twilio.webhook import form as forms
-from recado.channels.twilio.webhook.describing import describe
 from recado.channels.twilio.webhook.dtos import FormProblem, InboundForm, StatusForm
+from recado.channels.twilio.webhook.inbound import inbound_of
 from recado.channels.twilio.webhook.signature import candidate_urls, first_matching_token
-from recado.conversation.replying.accept import Accepted, AcceptService, Duplicate, InboundMessage
+from recado.conversation.replying.accept import Accepted, AcceptService, Duplicate
 from recado.conversation.sending.provider_messages import DeliveryReport, DeliveryReportService
 from recado.core.clock import Clock
 from recado.core.database.engine import Database
@@ -90,6 +93,7 @@ class TwilioWebhookService:
     def __init__(
         self,
         directory: Directory,
+        tokens: TwilioTokens,
         acceptance: AcceptService,
         reports: DeliveryReportService,
         database: Database,
@@ -101,6 +105,7 @@ class TwilioWebhookService:
         crash: CrashPoint = never,
     ) -> None:
         self._directory = directory
+        self._tokens = tokens
         self._acceptance = acceptance
         self._reports = reports
         self._clock = clock
@@ -129,7 +134,7 @@ class TwilioWebhookService:
             return await self._store_orphan(self._orphan(form, signers, request.raw))
         if not address.had_webhook:
             await self._directory.mark_webhook(address)
-        inbound = inbound_of(form, address, self._ids, self._clock, request.raw, trace=request.trace)
+        inbound = inbound_of(form, address, self._ids.new(), self._clock.now(), request.raw, trace=request.trace)
         accepted = await self._acceptance.accept(inbound)
         self._crash("after_accept")
         return accepted
@@ -191,7 +196,7 @@ class TwilioWebhookService:
         account_sid = _field(pairs, "AccountSid")
         for _ in range(2):
             generation = self._directory.generation
-            signers = await self._directory.signers(account_sid)
+            signers = await self._tokens.signers(account_sid)
             fitting = self._accounts_that_signed(signers, request, pairs)
             if fitting:
                 return fitting
@@ -199,7 +204,7 @@ class TwilioWebhookService:
                 break
         if signers.unreadable:  # Twilio's fallback and our gap sweep get another chance when the key is mended.
             raise StorageUnavailable("a token of this account cannot be opened: is RECADO_SECRET_KEY the one it had?")
-        if not self._directory.knows_account(account_sid):
+        if not self._directory.knows_account(PROVIDER, account_sid):
             return Forbidden("no account of this SID is stored")
         return Forbidden("no token stored for this account made this signature", account_sid)
 
@@ -218,9 +223,9 @@ class TwilioWebhookService:
             address = await self._directory.lookup(to, fresh=True)
         if address is None or address.account_id in signed:
             return address
-        if address.account_sid != _field(pairs, "AccountSid"):
-            return Forbidden("the number belongs to another account", address.account_sid)
-        return Forbidden("no token of the number's account made this signature", address.account_sid)
+        if address.account_ref != _field(pairs, "AccountSid"):
+            return Forbidden("the number belongs to another account", address.account_ref)
+        return Forbidden("no token of the number's account made this signature", address.account_ref)
 
     def _refuse(self, forbidden: Forbidden, pairs: forms.Pairs = ()) -> Forbidden:
         # A rise of these for one account is an alarm: a rotated token would lose mail in silence.
@@ -239,8 +244,9 @@ class TwilioWebhookService:
     def _orphan(self, form: InboundForm, signers: Sequence[Signer], raw: bytes) -> SignedOrphan:
         orphan = Orphan(
             id=self._ids.new(),
-            account_sid=form.account_sid.value,
-            message_sid=form.message_sid.value,
+            provider=PROVIDER,
+            account_ref=form.account_sid.value,
+            provider_message_id=form.message_sid.value,
             from_address=form.from_address.value,
             to_address=form.to_address.value,
             raw=raw,
@@ -256,29 +262,6 @@ class TwilioWebhookService:
     def _store_orphans(self, uow: UnitOfWork, found: Sequence[SignedOrphan]) -> list[Orphaned]:
         Orphans(uow).add_new(found)
         return [Orphaned() for _ in found]
-
-
-def inbound_of(
-    form: InboundForm, address: KnownAddress, ids: Ids, clock: Clock, raw: bytes, *, trace: str | None = None
-) -> InboundMessage:
-    """The form as the conversation takes it: what is no text is described in words, and the raw form is kept."""
-    return InboundMessage(
-        id=ids.new(),
-        owner_id=address.owner_id,
-        address_id=address.address_id,
-        account_sid=form.account_sid.value,
-        message_sid=form.message_sid.value,
-        from_address=form.from_address,
-        to_address=form.to_address,
-        text=describe(form, address.locale),
-        kind=form.kind,
-        received_at=clock.now(),
-        raw=raw,
-        opt_out_type=form.opt_out_type,
-        profile_name=form.profile_name,
-        due_at_once=form.button is not None,
-        trace=trace,
-    )
 
 
 def _field(pairs: forms.Pairs, name: str) -> str:

@@ -20,7 +20,7 @@ message_queue = Table(
     metadata,
     Column("id", Id, primary_key=True),
     Column("name", String(64), nullable=False),
-    Column("message_sid", String(64)),
+    Column("message_sid", String(255)),
     Column("payload", Json, nullable=False),
     Column("status", String(16), nullable=False),
     Column("attempts", Integer, nullable=False, default=0),

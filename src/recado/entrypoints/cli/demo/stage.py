@@ -104,7 +104,8 @@ async def _open_bakery(variables: Mapping[str, str], account_sid: str, token: st
     from recado.agents.models import AgentForm
     from recado.bootstrap import Container, metadata
     from recado.channels.twilio.accounts import NewNumber
-    from recado.conversation.values import AccountSid, Address
+    from recado.channels.twilio.values import AccountSid
+    from recado.conversation.values import Address
     from recado.identity.service import Registration
     from recado.migrations.startup import Creation, prepare_database
     from recado.settings import load_settings

@@ -37,7 +37,8 @@ def add(
     """Add a number, or give its account a new auth token."""
     token = secret_from_variable(auth_token_env, "--auth-token-env")
     from recado.channels.twilio.accounts import NewNumber
-    from recado.conversation.values import AccountSid, Address
+    from recado.channels.twilio.values import AccountSid
+    from recado.conversation.values import Address
 
     number = NewNumber(AccountSid(account_sid), token, Address.parse(address))
 
@@ -101,7 +102,7 @@ def _account(item: Item) -> str:
 async def _view(container: "Container", number: "ChannelAddress") -> Item:
     from recado.channels.twilio.models import TwilioCredentials
 
-    account = await container.directory().account_for(number.account_id)
+    account = await container.twilio_tokens().account_for(number.account_id)
     return {
         "address_id": str(number.id),
         "address": number.address,

@@ -58,10 +58,10 @@ async def _print_all(container: "Container") -> None:
 
 def _orphan(found: "SignedOrphan") -> Item:
     return {
-        "message_sid": found.orphan.message_sid,
+        "message_sid": found.orphan.provider_message_id,
         "to": found.orphan.to_address,
         "received_at": found.orphan.received_at.isoformat(),
-        "account_sid": found.orphan.account_sid,
+        "account_sid": found.orphan.account_ref,
         "signed_by": sorted(str(owner) for owner in found.owners),
     }
 
