@@ -28,11 +28,20 @@ def commit(tx: LaneTransaction, claim: Claim, opened: OpenedTurn, result: AgentR
     turn = Turns(tx.uow).require(opened.turn.id)
     if _newer_message_joins(tx, claim, turn):
         return False
-    conversation = Conversations(tx.uow).require(turn.conversation_id)
-    settlement = Settlement(tx)
     if not endings.complete(tx.held, claim, tx.now):
         _keep_draft(tx, turn, result, "its worker had lost the lease")
-    elif turn.settled_at is not None or turn.version != opened.turn.version:
+    else:
+        _settle(tx, claim.job, opened, turn, result, split)
+    return True
+
+
+def _settle(
+    tx: LaneTransaction, job: StoredJob, opened: OpenedTurn, turn: Turn, result: AgentResult, split: Split
+) -> None:
+    """Settle the turn: with the result, unless something that happened since the turn was opened forbids that."""
+    conversation = Conversations(tx.uow).require(turn.conversation_id)
+    settlement = Settlement(tx)
+    if turn.settled_at is not None or turn.version != opened.turn.version:
         _keep_draft(tx, turn, result, "the turn was settled meanwhile")
     elif conversation.status == "closed":
         _keep_draft(tx, turn, result, "the conversation was closed meanwhile")
@@ -43,12 +52,11 @@ def commit(tx: LaneTransaction, claim: Claim, opened: OpenedTurn, result: AgentR
     elif settlement.person_answer_since(turn):  # The person took the conversation, answered and gave it back.
         _keep_draft(tx, turn, result, A_PERSON_SPOKE)
         settlement.to_person(turn, A_PERSON_SPOKE)
-    elif turn.replay_of is not None and (why := _replay_too_late(tx, claim.job, turn)):
+    elif turn.replay_of is not None and (why := _replay_too_late(tx, job, turn)):
         _keep_draft(tx, turn, result, why)
         Turns(tx.uow).change(turn.id, settled_at=tx.now)
     else:
-        _store(tx, claim.job, turn, conversation, result, split)
-    return True
+        _store(tx, job, turn, conversation, result, split)
 
 
 def _newer_message_joins(tx: LaneTransaction, claim: Claim, turn: Turn) -> bool:

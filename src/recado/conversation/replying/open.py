@@ -76,18 +76,24 @@ def open_turn(
     """
     if not leases.holds(tx.held, claim):
         return None
-    job = claim.job
-    turn, group = turn_of(tx, job, turn_id, limits.answer)
+    turn, group = turn_of(tx, claim.job, turn_id, limits.answer)
     if turn is None or is_answered(tx, turn):
         endings.complete(tx.held, claim, tx.now)
         return None
     if tx.now >= turn.deadline_at:
         endings.dead_letter(tx.held, claim, tx.now, NO_ANSWER_IN_TIME)
-        apologise(tx, job, turn, group, split)
+        apologise(tx, claim.job, turn, group, split)
         return None
+    return _open_for(agent, history_limit, tx, claim, turn, group)
+
+
+def _open_for(
+    agent: Agent, history_limit: int, tx: LaneTransaction, claim: Claim, turn: Turn, group: list[Message]
+) -> OpenedTurn | None:
+    """Return the turn with what the agent will be told, or None when the turn is settled without an agent."""
     conversation = Conversations(tx.uow).require(turn.conversation_id)
     contact = Contacts(tx.uow).require(conversation.contact_id)
-    owner = owner_in(tx.uow, job.owner_id)
+    owner = owner_in(tx.uow, turn.owner_id)
     decision = who_answers(tx.uow, owner, contact, conversation, group)
     if isinstance(decision, ToAgent) and Settlement(tx).person_answer_since(turn):
         decision = ToPerson(A_PERSON_SPOKE)

@@ -84,11 +84,7 @@ def next_step(tx: LaneTransaction, claim: Claim, rules: SendRules) -> NextStep:
     if last is not None and last.state == "sending":  # Its worker died in the call.
         last = change_state(tx, last, "unknown", code="interrupted")
     if last is not None and last.state == "unknown":
-        last = with_times_reset(tx, last)
-        due_at = next_poll_at(last)
-        if due_at > tx.now:
-            return Wait(due_at - tx.now, "outcome of a send unknown")
-        return Poll(last, _outbound(answer, part, last, rules))
+        return _next_poll(tx, answer, part, last, rules)
     return _next_call(tx, claim, answer, part, tried, rules)
 
 
@@ -98,6 +94,14 @@ def free_pair(tx: Transaction, answer: Answer, parts: Sequence[Part]) -> None:
     busy = Attempts(tx.uow).in_flight(answer.lane)
     if busy is not None and busy.part_id in accepted:
         change_state(tx, busy, "unconfirmed")
+
+
+def _next_poll(tx: Transaction, answer: Answer, part: Part, attempt: Attempt, rules: SendRules) -> Poll | Wait:
+    attempt = with_times_reset(tx, attempt)
+    due_at = next_poll_at(attempt)
+    if due_at > tx.now:
+        return Wait(due_at - tx.now, "outcome of a send unknown")
+    return Poll(attempt, _outbound(answer, part, attempt, rules))
 
 
 def _next_call(
@@ -110,14 +114,20 @@ def _next_call(
         return Wait(min(paused, sendable_until(tx.uow, answer) - tx.now), "the account is paused")
     if Attempts(tx.uow).in_flight(answer.lane) is not None:
         return Wait(PULLS_AFTER[0], "another send to this customer is not settled")
-    attempt = Attempt(
+    account_id = rules.accounts.behind(tx.uow, answer.address_id).account_id
+    attempt = Attempts(tx.uow).add(_attempt(tx, claim, answer, part, account_id, number=len(tried) + 1))
+    return Call(attempt, _outbound(answer, part, attempt, rules))
+
+
+def _attempt(tx: Transaction, claim: Claim, answer: Answer, part: Part, account_id: UUID, *, number: int) -> Attempt:
+    return Attempt(
         id=tx.ids.new(),
         owner_id=answer.owner_id,
         answer_id=answer.id,
         part_id=part.id,
-        account_id=rules.accounts.behind(tx.uow, answer.address_id).account_id,
+        account_id=account_id,
         lane=answer.lane,
-        number=len(tried) + 1,
+        number=number,
         state="sending",
         worker=claim.token,
         started_at=tx.now,
@@ -128,8 +138,6 @@ def _next_call(
         detail=None,
         finished_at=None,
     )
-    Attempts(tx.uow).add(attempt)
-    return Call(attempt, _outbound(answer, part, attempt, rules))
 
 
 def _stopped(tx: LaneTransaction, claim: Claim, answer: Answer, rules: SendRules) -> bool:
