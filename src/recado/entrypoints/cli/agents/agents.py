@@ -1,7 +1,7 @@
 """`recado agents`: who answers the customers of an organisation."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, TypeAlias
 
 import typer
 
@@ -26,22 +26,31 @@ _File = Annotated[
 ]
 
 
+Agent: TypeAlias = Annotated[str, typer.Option(help="echo, faq, llm, http, or one that a package of yours adds.")]
+Model: TypeAlias = Annotated[str | None, typer.Option(help="provider:name, or with --base-url the name of the model.")]
+BaseUrl: TypeAlias = Annotated[str | None, typer.Option(metavar="URL", help="A server with the Chat Completions API.")]
+ApiKeyEnv: TypeAlias = Annotated[
+    str | None,
+    typer.Option(metavar="VAR", help="The environment variable that holds the API key; it is read now and sealed."),
+]
+Url: TypeAlias = Annotated[str | None, typer.Option(metavar="URL", help="The URL of your own agent (http).")]
+History: TypeAlias = Annotated[int | None, typer.Option(help="The number of earlier messages that the agent sees.")]
+AllowPrivate: TypeAlias = Annotated[
+    bool | None, typer.Option(help="Whether the agent may call addresses of this machine and its network.")
+]
+
+
 @agents.command("set")
 def set_(
     owner: OwnerId,
-    agent: Annotated[str, typer.Option(help="echo, faq, llm, http, or one that a package of yours adds.")],
-    model: Annotated[str | None, typer.Option(help="provider:name, or with --base-url the name of the model.")] = None,
-    base_url: Annotated[str | None, typer.Option(metavar="URL", help="A server with the Chat Completions API.")] = None,
-    api_key_env: Annotated[
-        str | None,
-        typer.Option(metavar="VAR", help="The environment variable that holds the API key; it is read now and sealed."),
-    ] = None,
+    agent: Agent,
+    model: Model = None,
+    base_url: BaseUrl = None,
+    api_key_env: ApiKeyEnv = None,
     prompt_file: _File = None,
-    url: Annotated[str | None, typer.Option(metavar="URL", help="The URL of your own agent (http).")] = None,
-    history: Annotated[int | None, typer.Option(help="The number of earlier messages that the agent sees.")] = None,
-    allow_private: Annotated[
-        bool | None, typer.Option(help="Whether the agent may call addresses of this machine and its network.")
-    ] = None,
+    url: Url = None,
+    history: History = None,
+    allow_private: AllowPrivate = None,
     as_json: AsJson = False,
 ) -> None:
     """Choose the agent. Options that are not given keep their value; an empty text removes it."""

@@ -4,7 +4,7 @@ import json
 import sys
 from http.client import HTTPException
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Final, TypeAlias
 
 import typer
 
@@ -23,26 +23,36 @@ AUTH_TOKEN: Final = "emulated"  # noqa: S105 - made up; it opens nothing but an 
 app = family(None)
 
 
+Host: TypeAlias = Annotated[str, typer.Option(help="The address to listen on.")]
+Port: TypeAlias = Annotated[int, typer.Option(min=0, max=65535, help="The port to listen on; 0: any that is free.")]
+AccountSid: TypeAlias = Annotated[str, typer.Option(metavar="AC…", help="The account it knows.")]
+AuthTokenEnv: TypeAlias = Annotated[
+    str | None,
+    typer.Option(metavar="VAR", help=f"The variable with the account's token. Without it: {AUTH_TOKEN!r}."),
+]
+EmulatorNumber: TypeAlias = Annotated[
+    list[str] | None, typer.Option(metavar="ADDRESS", help="A number of the account (whatsapp:+…); repeatable.")
+]
+Webhook: TypeAlias = Annotated[
+    str | None, typer.Option(metavar="URL", help="The URL that receives messages to those numbers.")
+]
+Journal: TypeAlias = Annotated[
+    Path | None, typer.Option(dir_okay=False, help="A file that records every message and delivery.")
+]
+Seed: TypeAlias = Annotated[int | None, typer.Option(help="A seed for repeatable random decisions.")]
+
+
 @app.callback(invoke_without_command=True, no_args_is_help=False)
 def emulator(
     context: typer.Context,
-    host: Annotated[str, typer.Option(help="The address to listen on.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(min=0, max=65535, help="The port to listen on; 0: any that is free.")] = PORT,
-    account_sid: Annotated[str, typer.Option(metavar="AC…", help="The account it knows.")] = ACCOUNT_SID,
-    auth_token_env: Annotated[
-        str | None,
-        typer.Option(metavar="VAR", help=f"The variable with the account's token. Without it: {AUTH_TOKEN!r}."),
-    ] = None,
-    number: Annotated[
-        list[str] | None, typer.Option(metavar="ADDRESS", help="A number of the account (whatsapp:+…); repeatable.")
-    ] = None,
-    webhook: Annotated[
-        str | None, typer.Option(metavar="URL", help="The URL that receives messages to those numbers.")
-    ] = None,
-    journal: Annotated[
-        Path | None, typer.Option(dir_okay=False, help="A file that records every message and delivery.")
-    ] = None,
-    seed: Annotated[int | None, typer.Option(help="A seed for repeatable random decisions.")] = None,
+    host: Host = "127.0.0.1",
+    port: Port = PORT,
+    account_sid: AccountSid = ACCOUNT_SID,
+    auth_token_env: AuthTokenEnv = None,
+    number: EmulatorNumber = None,
+    webhook: Webhook = None,
+    journal: Journal = None,
+    seed: Seed = None,
     as_json: AsJson = False,
 ) -> None:
     """Run an emulator of Twilio, or write to a running one with `recado emulator send`.
@@ -71,18 +81,28 @@ def _ready(url: str, account_sid: str, *, as_json: bool) -> None:
     sys.stdout.flush()
 
 
+Sender: TypeAlias = Annotated[str, typer.Option("--from", help="The address of the customer: whatsapp:+5511987654321.")]
+To: TypeAlias = Annotated[str, typer.Option(help="The number that the customer writes to.")]
+Body: TypeAlias = Annotated[str, typer.Option(help="The text of the message.")]
+Url: TypeAlias = Annotated[str, typer.Option(help="The URL of the emulator.")]
+Media: TypeAlias = Annotated[list[str] | None, typer.Option(metavar="URL", help="An attachment; repeatable.")]
+Button: TypeAlias = Annotated[
+    str | None, typer.Option(metavar="PAYLOAD", help="The payload of a tapped button; --body is its text.")
+]
+Name: TypeAlias = Annotated[str | None, typer.Option(help="The customer's profile name.")]
+Wait: TypeAlias = Annotated[float, typer.Option(min=0, help="The seconds to wait for an answer.")]
+
+
 @app.command()
 def send(
-    sender: Annotated[str, typer.Option("--from", help="The address of the customer: whatsapp:+5511987654321.")],
-    to: Annotated[str, typer.Option(help="The number that the customer writes to.")],
-    body: Annotated[str, typer.Option(help="The text of the message.")] = "",
-    url: Annotated[str, typer.Option(help="The URL of the emulator.")] = f"http://127.0.0.1:{PORT}",
-    media: Annotated[list[str] | None, typer.Option(metavar="URL", help="An attachment; repeatable.")] = None,
-    button: Annotated[
-        str | None, typer.Option(metavar="PAYLOAD", help="The payload of a tapped button; --body is its text.")
-    ] = None,
-    name: Annotated[str | None, typer.Option(help="The customer's profile name.")] = None,
-    wait: Annotated[float, typer.Option(min=0, help="The seconds to wait for an answer.")] = 0.0,
+    sender: Sender,
+    to: To,
+    body: Body = "",
+    url: Url = f"http://127.0.0.1:{PORT}",
+    media: Media = None,
+    button: Button = None,
+    name: Name = None,
+    wait: Wait = 0.0,
     as_json: AsJson = False,
 ) -> None:
     """Write to a number as a customer."""

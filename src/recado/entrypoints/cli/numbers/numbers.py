@@ -1,6 +1,6 @@
 """`recado numbers`: the numbers that customers write to."""
 
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, TypeAlias
 
 import typer
 
@@ -18,20 +18,26 @@ if TYPE_CHECKING:
 numbers = family("Add and list the numbers that customers write to.")
 
 
+AccountOfNumber: TypeAlias = Annotated[str, typer.Option(metavar="AC…", help="The Twilio account that has the number.")]
+AuthTokenEnv: TypeAlias = Annotated[
+    str,
+    typer.Option(
+        metavar="VAR", help="The environment variable with the auth token. It is read now and stored encrypted."
+    ),
+]
+NumberAddress: TypeAlias = Annotated[str, typer.Option(help="whatsapp:+5511987654321, or +5511987654321 for SMS.")]
+Check: TypeAlias = Annotated[
+    bool, typer.Option("--check", help="First ask Twilio whether token and number belong to the account.")
+]
+
+
 @numbers.command()
 def add(
     owner: OwnerId,
-    account_sid: Annotated[str, typer.Option(metavar="AC…", help="The Twilio account that has the number.")],
-    auth_token_env: Annotated[
-        str,
-        typer.Option(
-            metavar="VAR", help="The environment variable with the auth token. It is read now and stored encrypted."
-        ),
-    ],
-    address: Annotated[str, typer.Option(help="The number: whatsapp:+5511987654321, or +5511987654321 for SMS.")],
-    check: Annotated[
-        bool, typer.Option("--check", help="First ask Twilio whether token and number belong to the account.")
-    ] = False,
+    account_sid: AccountOfNumber,
+    auth_token_env: AuthTokenEnv,
+    address: NumberAddress,
+    check: Check = False,
     as_json: AsJson = False,
 ) -> None:
     """Add a number, or give its account a new auth token."""

@@ -1,7 +1,7 @@
 """`recado org`: organisations, and what they say when no agent speaks."""
 
 import sys
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, TypeAlias
 from uuid import UUID
 
 import typer
@@ -19,15 +19,21 @@ if TYPE_CHECKING:
 org = family("Register and change organisations.")
 
 
+NewName: TypeAlias = Annotated[str, typer.Option(help="The organisation's name.")]
+NewEmail: TypeAlias = Annotated[str, typer.Option(help="The e-mail address of the first user, an administrator.")]
+PasswordEnv: TypeAlias = Annotated[
+    str | None,
+    typer.Option(metavar="VAR", help="The environment variable with the password. Without it you are asked."),
+]
+NewLocale: TypeAlias = Annotated[str, typer.Option(help="The language of built-in texts: pt-BR, es or en.")]
+
+
 @org.command()
 def register(
-    name: Annotated[str, typer.Option(help="The organisation's name.")],
-    email: Annotated[str, typer.Option(help="The e-mail address of the first user, an administrator.")],
-    password_env: Annotated[
-        str | None,
-        typer.Option(metavar="VAR", help="The environment variable with the password. Without it you are asked."),
-    ] = None,
-    locale: Annotated[str, typer.Option(help="The language of built-in texts: pt-BR, es or en.")] = "pt-BR",
+    name: NewName,
+    email: NewEmail,
+    password_env: PasswordEnv = None,
+    locale: NewLocale = "pt-BR",
     as_json: AsJson = False,
 ) -> None:
     """Register an organisation and its first user.
@@ -53,34 +59,43 @@ def _asked() -> str:
     return asked
 
 
+Name: TypeAlias = Annotated[str | None, typer.Option(help="The organisation's name.")]
+Email: TypeAlias = Annotated[str | None, typer.Option(help="The contact address of the organisation.")]
+Locale: TypeAlias = Annotated[str | None, typer.Option(help="The language of built-in texts.")]
+Apology: TypeAlias = Annotated[
+    str | None, typer.Option(help="The message to a customer when the agent failed; empty: the built-in text.")
+]
+HandOff: TypeAlias = Annotated[
+    str | None, typer.Option(help="The message to a customer when a person takes over; empty: the built-in text.")
+]
+Nudge: TypeAlias = Annotated[
+    str | None, typer.Option(help="The message to a customer who stopped writing, sent once; empty: none.")
+]
+SendPolicy: TypeAlias = Annotated[
+    str | None,
+    typer.Option(metavar="POLICY", help="What to do when a send may have failed: prefer_silence or prefer_delivery."),
+]
+StopWords: TypeAlias = Annotated[
+    str | None,
+    typer.Option(metavar="WORD,…", help="Words that opt out of messages; empty: the built-in words."),
+]
+StartWords: TypeAlias = Annotated[
+    str | None, typer.Option(metavar="WORD,…", help="Words that opt in again; empty: the built-in words.")
+]
+
+
 @org.command("set")
 def set_(
     owner: OwnerId,
-    name: Annotated[str | None, typer.Option(help="The organisation's name.")] = None,
-    email: Annotated[str | None, typer.Option(help="The contact address of the organisation.")] = None,
-    locale: Annotated[str | None, typer.Option(help="The language of built-in texts.")] = None,
-    apology: Annotated[
-        str | None, typer.Option(help="The message to a customer when the agent failed; empty: the built-in text.")
-    ] = None,
-    hand_off: Annotated[
-        str | None, typer.Option(help="The message to a customer when a person takes over; empty: the built-in text.")
-    ] = None,
-    nudge: Annotated[
-        str | None, typer.Option(help="The message to a customer who stopped writing, sent once; empty: none.")
-    ] = None,
-    send_policy: Annotated[
-        str | None,
-        typer.Option(
-            metavar="POLICY", help="What to do when a send may have failed: prefer_silence or prefer_delivery."
-        ),
-    ] = None,
-    stop_words: Annotated[
-        str | None,
-        typer.Option(metavar="WORD,…", help="Words that opt out of messages; empty: the built-in words."),
-    ] = None,
-    start_words: Annotated[
-        str | None, typer.Option(metavar="WORD,…", help="Words that opt in again; empty: the built-in words.")
-    ] = None,
+    name: Name = None,
+    email: Email = None,
+    locale: Locale = None,
+    apology: Apology = None,
+    hand_off: HandOff = None,
+    nudge: Nudge = None,
+    send_policy: SendPolicy = None,
+    stop_words: StopWords = None,
+    start_words: StartWords = None,
     as_json: AsJson = False,
 ) -> None:
     """Change an organisation, and show it. Options that are not given keep their value."""

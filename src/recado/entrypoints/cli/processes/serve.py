@@ -8,7 +8,7 @@ import subprocess
 import sys
 import threading
 from types import FrameType
-from typing import TYPE_CHECKING, Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated, NoReturn, TypeAlias
 
 import structlog
 import typer
@@ -29,10 +29,15 @@ log = structlog.get_logger(__name__)
 RESTART_SECONDS = 1.0
 
 
+Host: TypeAlias = Annotated[str, typer.Option(help="The address to listen on.")]
+Port: TypeAlias = Annotated[int, typer.Option(min=0, max=65535, help="The port to listen on; 0: any that is free.")]
+WithWorker: TypeAlias = Annotated[bool, typer.Option("--with-worker", help="Start a worker process beside it.")]
+
+
 def serve(
-    host: Annotated[str, typer.Option(help="The address to listen on.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(min=0, max=65535, help="The port to listen on; 0: any that is free.")] = 8000,
-    with_worker: Annotated[bool, typer.Option("--with-worker", help="Start a worker process beside it.")] = False,
+    host: Host = "127.0.0.1",
+    port: Port = 8000,
+    with_worker: WithWorker = False,
     as_json: AsJson = False,
 ) -> None:
     """Receive webhooks. Twilio must reach this server at RECADO_PUBLIC_URL."""

@@ -50,18 +50,25 @@ def run_(name: Name, as_json: AsJson = False) -> None:
     )
 
 
+SetAt: TypeAlias = Annotated[
+    str | None, typer.Option(metavar="CRON", help="Five fields: minute, hour, day, month, weekday; '0 3 * * *'.")
+]
+TimeZone: TypeAlias = Annotated[
+    str | None, typer.Option(metavar="ZONE", help="With --at: the time zone, such as America/Sao_Paulo.")
+]
+Every: TypeAlias = Annotated[int | None, typer.Option(metavar="SECONDS", help="Instead of --at: an interval.")]
+On: TypeAlias = Annotated[bool, typer.Option("--on", help="Enable the schedule.")]
+Off: TypeAlias = Annotated[bool, typer.Option("--off", help="Disable the schedule.")]
+
+
 @app.command("set")
 def set_(
     name: Name,
-    at: Annotated[
-        str | None, typer.Option(metavar="CRON", help="Five fields: minute, hour, day, month, weekday; '0 3 * * *'.")
-    ] = None,
-    time_zone: Annotated[
-        str | None, typer.Option(metavar="ZONE", help="With --at: the time zone, such as America/Sao_Paulo.")
-    ] = None,
-    every: Annotated[int | None, typer.Option(metavar="SECONDS", help="Instead of --at: an interval.")] = None,
-    on: Annotated[bool, typer.Option("--on", help="Enable the schedule.")] = False,
-    off: Annotated[bool, typer.Option("--off", help="Disable the schedule.")] = False,
+    at: SetAt = None,
+    time_zone: TimeZone = None,
+    every: Every = None,
+    on: On = False,
+    off: Off = False,
     as_json: AsJson = False,
 ) -> None:
     """Change a schedule. Options that are not given keep their value. Workers follow within a minute."""

@@ -4,7 +4,7 @@ import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Final, TypeAlias
 from uuid import UUID
 
 import typer
@@ -118,13 +118,18 @@ class RetryReport:
             self.refused.append({"id": str(result.job_id), "why": result.why})
 
 
+RetryJobId: TypeAlias = Annotated[
+    UUID | None, typer.Argument(metavar="ID", parser=read_id, help="The id in `recado queue dead`.")
+]
+Every: TypeAlias = Annotated[bool, typer.Option("--all", help="All present dead letters.")]
+Force: TypeAlias = Annotated[bool, typer.Option("--force", help="Also if a later message was answered meanwhile.")]
+
+
 @app.command()
 def retry(
-    job_id: Annotated[
-        UUID | None, typer.Argument(metavar="ID", parser=read_id, help="The id in `recado queue dead`.")
-    ] = None,
-    every: Annotated[bool, typer.Option("--all", help="All present dead letters.")] = False,
-    force: Annotated[bool, typer.Option("--force", help="Also if a later message was answered meanwhile.")] = False,
+    job_id: RetryJobId = None,
+    every: Every = False,
+    force: Force = False,
     as_json: AsJson = False,
 ) -> None:
     """Retry dead letters. A retry is refused while it could answer a customer twice or out of order.
