@@ -37,7 +37,7 @@ from recado.core.queue.job import (
 from recado.core.queue.lane import HeldLanes
 from recado.core.queue.running.heartbeat import GRACE, Heartbeat
 from recado.core.queue.running.maintenance import INTERVAL_SECONDS, Maintenance
-from recado.core.queue.service import Finished, QueueService
+from recado.core.queue.service import UNLIMITED_FOR, Finished, QueueService
 from recado.core.queue.storage import endings, enqueue, inspection, lanes
 from recado.core.queue.storage.claiming import PAGE, STEPS
 from recado.core.queue.storage.tables import message_queue, queue_owners
@@ -133,7 +133,7 @@ class QueueHarness:
         await self.queue.enqueue(jobs)
         return [job.id for job in jobs]
 
-    async def message_comes(self, lane: str, *, due_at_once: bool = False) -> UUID:
+    async def message_comes(self, lane: str, *, due_at_once: bool = False, message: str = "") -> UUID:
         """What accept does for a customer's message."""
         now = self.clock.now()
         new = NewJob(
@@ -143,6 +143,7 @@ class QueueHarness:
             created_at=now,
             due_at=now + QUIET,
             lane=lane,
+            payload={"message_id": message} if message else {},
             window_ends_at=now + MOST,
             collecting=True,
         )
@@ -229,6 +230,11 @@ class QueueContract:
         assert row[1] == start + MOST
         assert row[0] != job
         assert [claim.job.id for claim in await harness.claims()] == [row[0]]
+
+    async def test_a_burst_names_its_newest_message(self, harness: QueueHarness) -> None:
+        job_id = await harness.message_comes("ana", message="first")
+        await harness.message_comes("ana", message="second")
+        assert (await harness.row(job_id))["payload"] == {"message_id": "second"}
 
     async def test_a_tapped_button_is_due_at_once_and_stays_so(self, harness: QueueHarness) -> None:
         first = await harness.message_comes("ana")
@@ -388,7 +394,8 @@ class QueueContract:
         [job_id] = await harness.stores("ana")
         job = await harness.claims_one()
         await harness.database.write(
-            lambda uow: endings.set_turn(lanes.hold(uow, ["ana"]), job.job, UUID(int=5)), owner=None
+            lambda uow: endings.set_turn(lanes.hold(uow, ["ana"]), job.job, UUID(int=5), {"turn_id": str(UUID(int=5))}),
+            owner=None,
         )
         await harness.queue.finish(job, RetryIn(5 * SECOND, "a hiccup"))
         await harness.message_comes("ana")
@@ -399,6 +406,22 @@ class QueueContract:
         again = (await harness.claims_one()).job
 
         assert (again.id, again.turn_id, again.attempts, again.last_error) == (job_id, UUID(int=5), 1, "a hiccup")
+        assert again.payload == {"turn_id": str(UUID(int=5))}
+
+    async def test_a_job_without_a_limit_of_attempts_counts_its_failures_and_dies_of_old_age(
+        self, harness: QueueHarness, clock: FrozenClock
+    ) -> None:
+        job = replace(harness.job("ana"), max_attempts=None)
+        await harness.queue.enqueue([job])
+        for _ in range(5):
+            await harness.queue.finish(await harness.claims_one(), RetryIn(SECOND, "not yet"))
+            clock.advance(SECOND)
+        assert (await harness.row(job.id))["attempts"] == 5
+
+        clock.advance(UNLIMITED_FOR)
+        await harness.queue.finish(await harness.claims_one(), RetryIn(SECOND, "a fault"))
+
+        assert harness.handler.settled == [(job.id, "a fault")]
 
     async def test_waiting_uses_up_no_attempt(self, harness: QueueHarness, clock: FrozenClock) -> None:
         await harness.stores("ana", attempts=1)

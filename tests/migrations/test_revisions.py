@@ -12,7 +12,7 @@ from recado.migrations import HEAD
 from recado.migrations.new_revision import newest_revision
 from recado.migrations.runner import migrate_sqlite
 
-_WALLS = "SELECT sql FROM sqlite_master WHERE type IN ('index', 'trigger') AND sql IS NOT NULL"
+_WALLS = "SELECT sql FROM sqlite_master WHERE type IN ('index', 'trigger', 'view') AND sql IS NOT NULL"
 
 
 def test_the_newest_revision_is_the_one_a_start_compares_with() -> None:

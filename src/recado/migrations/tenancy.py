@@ -75,6 +75,7 @@ def enforce(connection: Connection, metadata: MetaData, *, only_if_missing: bool
     statements = _grants_on_schema(place)
     for table in metadata.sorted_tables:
         statements += _row_security(table, place.roles)
+    statements += [_grant_on_view(view, place.roles) for view in _views(metadata)]
     _run(connection, statements)
     log.info("migrations.row_level_security", system=place.roles.system, tenant=place.roles.tenant)
     return True
@@ -184,6 +185,15 @@ def _row_security(table: Table, roles: Roles) -> list[str]:
     ]
 
 
+def _views(metadata: MetaData) -> Sequence[str]:
+    """Return the views of the code. Each has `security_invoker`, so row-level security holds for its readers."""
+    return list(metadata.info.get("views", ()))
+
+
+def _grant_on_view(view: str, roles: Roles) -> str:
+    return f"GRANT SELECT ON {quoted(view)} TO {quoted(roles.system)}, {quoted(roles.tenant)}"
+
+
 def _sequences(table: Table) -> Sequence[str]:
     """Return the sequences of a table whose rows PostgreSQL numbers."""
     column = table.autoincrement_column
@@ -206,6 +216,7 @@ def _in_force(connection: Connection, roles: Roles, metadata: MetaData) -> bool:
         if tenants:
             wanted_forced.add(table.name)
             wanted_policies |= {(table.name, SYSTEM_POLICY), (table.name, TENANT_POLICY)}
+    wanted_grants |= {(view, role, "SELECT") for view in _views(metadata) for role in (roles.system, roles.tenant)}
     return wanted_forced <= forced and wanted_policies <= held and wanted_grants <= granted
 
 

@@ -103,7 +103,7 @@ _NAMED_BY = """coalesce(
 
 # Ids are bytes on SQLite and UUIDs on PostgreSQL; in a job's payload they are text with hyphens.
 _PLAIN_ID = {"sqlite": "lower(hex(a.id))", "postgresql": "replace(a.id::text, '-', '')"}
-_NAMES_IT = "replace(j.payload, '-', '') LIKE '%' || {plain_id} || '%'"
+_NAMES_IT = "replace(CAST(j.payload AS TEXT), '-', '') LIKE '%' || {plain_id} || '%'"
 
 
 @dataclass(frozen=True, slots=True)

@@ -160,7 +160,7 @@ class Queue(RuleBasedStateMachine):
 
     def expects(self, job: NewJob, status: str) -> None:
         self.jobs[job.id] = Expected(
-            job.id, job.lane, job.owner_id, job.priority, job.due_at, job.window_ends_at, status, job.max_attempts
+            job.id, job.lane, job.owner_id, job.priority, job.due_at, job.window_ends_at, status, job.max_attempts or 0
         )
 
     @rule(lanes=st.sets(st.sampled_from(LANES), min_size=1), hurried=st.booleans())

@@ -151,7 +151,7 @@ class Sends(RuleBasedStateMachine):
         if not dead:
             return
         job: StoredJob = dead[number % len(dead)]
-        answer = job.payload.get("answer") if isinstance(job.payload, dict) else None
+        answer = job.payload.get("answer_id")
         if isinstance(self.run(self.queue.retry(job.id)), Replayed) and isinstance(answer, str):
             self.provider.retried[bytes.fromhex(answer.replace("-", ""))] = self.clock.now()
         self.work()

@@ -39,7 +39,7 @@ class Oracle:
         self._resent = {
             UUID(hex=row[0]).bytes
             for row in storage.rows(
-                "SELECT replace(json_extract(payload, '$.answer'), '-', '') FROM message_queue"
+                "SELECT replace(json_extract(payload, '$.answer_id'), '-', '') FROM message_queue"
                 " WHERE name = 'answer.send' AND replayed_by IS NOT NULL"
             )
         }

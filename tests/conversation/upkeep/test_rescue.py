@@ -153,8 +153,7 @@ class TestATurnPastItsDeadline:
         world.advance(TOO_LATE)
         await rescue.run()
         [letter] = await world.dead()
-        assert isinstance(letter.payload, dict)
-        listed = letter.payload["messages"]
+        listed = letter.payload["message_ids"]
         assert listed == [str((await world.message(sid)).id) for sid in first]
         await world.passes(2)
         assert await world.outcomes_of(*first, later) == ["apologised", "apologised", "answered"]

@@ -14,7 +14,7 @@ from datetime import datetime, timedelta
 from typing import Literal
 from uuid import UUID
 
-from recado.conversation.replying.jobs import REPLY
+from recado.conversation.replying.jobs import REPLY, reply_payload
 from recado.conversation.replying.repository import add_new_messages, fill_in_raw
 from recado.conversation.values import Address
 from recado.core.database.engine import Database
@@ -130,6 +130,7 @@ class AcceptService:
             window_ends_at=now if inbound.due_at_once else now + self._window.most,
             lane=lane,
             message_sid=inbound.provider_message_id,
+            payload=reply_payload(inbound.owner_id, inbound.id),
             max_attempts=self._max_attempts,
             collecting=True,
             trace=inbound.trace,

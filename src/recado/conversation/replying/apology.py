@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from recado.conversation.models import Message, Turn
 from recado.conversation.outcomes import Outcomes, TurnOutcome
 from recado.conversation.replying.gate import ToAgent, settle_without_agent, who_answers
+from recado.conversation.replying.jobs import reply_payload
 from recado.conversation.repository import Contacts, Conversations, Turns
 from recado.conversation.sending.outbox import Outbox, Split
 from recado.conversation.transactions import LaneTransaction, Transaction
@@ -18,8 +19,8 @@ def apologise(tx: LaneTransaction, job: StoredJob, turn: Turn, group: Sequence[M
 
     The dead letter lists the turn's messages. A replay gets no second apology: its first dead letter's outcome stands.
     """
-    listed = {"turn": str(turn.id), "messages": [str(message.id) for message in group]}
-    endings.set_payload(tx.held, job, listed)
+    payload = reply_payload(job.owner_id, group[-1].id if group else None, turn)
+    endings.set_payload(tx.held, job, payload | {"message_ids": [str(message.id) for message in group]})
     if turn.replay_of is not None:
         Turns(tx.uow).change(turn.id, settled_at=tx.now)
         return

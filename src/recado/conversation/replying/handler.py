@@ -126,7 +126,7 @@ class ReplyHandler:
             return RetryIn(self._backoff.after(claim.job.attempts, self._chance), error.reason)
 
         def give_up(tx: LaneTransaction) -> None:
-            if endings.dead_letter(tx.held, claim, tx.now, error.reason):
+            if endings.dead_letter(tx.held, claim, tx.now, error.reason, attempts=claim.job.attempts + 1):
                 self._apologise(tx, claim.job, opened.turn.id)
 
         await self._transactions.write_job(claim, give_up)

@@ -1,13 +1,29 @@
 """The job that answers a turn: its name, and what its payload says."""
 
+from uuid import UUID
+
+from recado.conversation.models import Turn
+from recado.core.database.types import JsonValue
 from recado.core.queue.job import StoredJob
 
 REPLY = "conversation.reply"
 
-FORCED = {"force": True}
-"""The payload of a replay that an operator asked for although a later message was answered."""
+
+def reply_payload(
+    owner_id: UUID, message_id: UUID | None, turn: Turn | None = None, *, forced: bool = False
+) -> dict[str, JsonValue]:
+    """Return the payload of a reply job. It names by id the owner, the newest message, and what is known of the turn.
+
+    `forced` is stored when an operator asked for a replay although a later message was answered.
+    """
+    payload: dict[str, JsonValue] = {"owner_id": str(owner_id)}
+    if message_id is not None:
+        payload["message_id"] = str(message_id)
+    if turn is not None:
+        payload |= {"conversation_id": str(turn.conversation_id), "turn_id": str(turn.id)}
+    return payload | {"force": True} if forced else payload
 
 
 def was_forced(job: StoredJob) -> bool:
     """Return whether an operator asked for this replay although a later message was answered."""
-    return isinstance(job.payload, dict) and job.payload.get("force") is True
+    return job.payload.get("force") is True

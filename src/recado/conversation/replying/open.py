@@ -17,6 +17,7 @@ from recado.conversation.models import Author, Contact, Conversation, Message, T
 from recado.conversation.ports import Agent, HistoryEntry
 from recado.conversation.replying.apology import apologise
 from recado.conversation.replying.gate import A_PERSON_SPOKE, ToAgent, ToPerson, settle_without_agent, who_answers
+from recado.conversation.replying.jobs import reply_payload
 from recado.conversation.replying.reception import Reception
 from recado.conversation.replying.repository import begin_run
 from recado.conversation.repository import Contacts, Conversations, Messages, Turns
@@ -128,7 +129,7 @@ def turn_of(
     _, conversation = Reception(tx).receive(group)
     turn = turns.add(Turn.begin(tx.ids.new(), conversation, tx.now, answer_within))
     messages.join([message.id for message in group], turn_id=turn.id)
-    endings.set_turn(tx.held, job, turn.id)
+    endings.set_turn(tx.held, job, turn.id, reply_payload(job.owner_id, group[-1].id, turn))
     return turn, group
 
 

@@ -11,7 +11,7 @@ from typing import Final
 from uuid import UUID
 
 from recado.conversation.models import OUTCOME_CHANGES, Conversation, Message, Turn
-from recado.conversation.replying.jobs import FORCED, REPLY
+from recado.conversation.replying.jobs import REPLY, reply_payload
 from recado.conversation.replying.reception import Reception
 from recado.conversation.repository import Conversations, InboxItems, Messages, Turns
 from recado.conversation.sending.repository import Answers
@@ -91,7 +91,7 @@ def _enqueue(
     tx: LaneTransaction,
     turn: Turn,
     group: Sequence[Message],
-    max_attempts: int,
+    max_attempts: int | None,
     *,
     forced: bool = False,
     trace: str | None = None,
@@ -107,7 +107,7 @@ def _enqueue(
         due_at=tx.now,
         lane=turn.lane,
         message_sid=group[-1].provider_message_id,
-        payload=FORCED if forced else {},
+        payload=reply_payload(turn.owner_id, group[-1].id, turn, forced=forced),
         turn_id=turn.id,
         max_attempts=max_attempts,
         trace=trace,

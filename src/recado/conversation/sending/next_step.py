@@ -167,7 +167,7 @@ def _outbound(answer: Answer, part: Part, attempt: Attempt, rules: SendRules) ->
 
 def answer_id_of(job: StoredJob) -> UUID:
     """Return the answer that a send job is about."""
-    payload = job.payload
-    if not isinstance(payload, dict) or not isinstance(payload.get("answer"), str):
-        raise InvalidInput(f"job {job.id} carries no answer")
-    return UUID(payload["answer"])
+    answer_id = job.payload.get("answer_id")
+    if not isinstance(answer_id, str):
+        raise InvalidInput(f"job {job.id} names no answer")
+    return UUID(answer_id)

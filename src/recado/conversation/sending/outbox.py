@@ -9,6 +9,7 @@ from recado.conversation.models import Answer, Author, Conversation, Part, Turn
 from recado.conversation.repository import Messages
 from recado.conversation.sending.repository import Answers, Parts
 from recado.conversation.transactions import LaneTransaction
+from recado.core.database.types import JsonValue
 from recado.core.errors import InvalidInput
 from recado.core.queue.job import NewJob
 from recado.core.queue.storage import enqueue
@@ -80,6 +81,16 @@ class Outbox:
         return answer
 
 
+def send_payload(answer: Answer) -> dict[str, JsonValue]:
+    """Return the payload of a send job: by id what it is about."""
+    payload: dict[str, JsonValue] = {
+        "owner_id": str(answer.owner_id),
+        "conversation_id": str(answer.conversation_id),
+        "answer_id": str(answer.id),
+    }
+    return payload if answer.turn_id is None else payload | {"turn_id": str(answer.turn_id)}
+
+
 def enqueue_send(tx: LaneTransaction, answer: Answer, trace: str | None = None) -> UUID:
     """Store a job that sends what of an answer has not been accepted yet. Return its id."""
     job = NewJob(
@@ -89,9 +100,10 @@ def enqueue_send(tx: LaneTransaction, answer: Answer, trace: str | None = None) 
         created_at=tx.now,
         due_at=tx.now,
         lane=send_lane(answer.lane),
-        payload={"answer": str(answer.id)},
+        payload=send_payload(answer),
         priority=SEND_PRIORITY,
         turn_id=answer.turn_id,
+        max_attempts=None,  # The time in which it may be sent is the limit.
         trace=trace,
     )
     enqueue.add(tx.held, [job])

@@ -14,6 +14,7 @@ import structlog
 from recado.conversation.contacts import opt_out
 from recado.conversation.models import Answer, AnswerState, Attempt, AttemptState, Part, Suppression
 from recado.conversation.ports import NotProcessed, Refused, SendingAccount, SendResult, Sent, Unknown
+from recado.conversation.sending.outbox import send_payload
 from recado.conversation.sending.policy import sendable_until
 from recado.conversation.sending.provider_messages import ProviderMessages
 from recado.conversation.sending.repository import Answers, Attempts, Parts
@@ -96,7 +97,8 @@ def _not_processed(
         accounts.pause(tx.uow, attempt.account_id, tx.now, pause, not_processed.code)
     left = sendable_until(tx.uow, Answers(tx.uow).require(attempt.answer_id)) - tx.now
     pause = min(pause, max(left, timedelta()))
-    endings.requeue(tx.held, claim, tx.now, pause, error=f"{not_processed.code}: trying again")
+    attempts = claim.job.attempts + 1
+    endings.requeue(tx.held, claim, tx.now, pause, error=f"{not_processed.code}: trying again", attempts=attempts)
 
 
 def change_state(
@@ -141,7 +143,8 @@ def fail(
     if reason not in ("unreachable", "unconfirmed") and not accepted:
         return settle(tx, claim, lambda settlement: settlement.failed(answer, state, reason, code))
     why = f"{reason} ({code})" if code else reason
-    if not endings.dead_letter(tx.held, claim, tx.now, f"{why}: {len(accepted)} of {len(parts)} parts sent"):
+    error, attempts = f"{why}: {len(accepted)} of {len(parts)} parts sent", claim.job.attempts + 1
+    if not endings.dead_letter(tx.held, claim, tx.now, error, attempts=attempts):
         return False
     endings.set_payload(tx.held, claim.job, dead_letter_payload(answer, parts))
     Settlement(tx).failed(answer, state, reason, code)
@@ -155,4 +158,4 @@ def numbers_accepted(parts: Sequence[Part]) -> list[int]:
 
 def dead_letter_payload(answer: Answer, parts: Sequence[Part]) -> Mapping[str, JsonValue]:
     """Return what a dead letter says of its answer: which parts arrived, and of how many."""
-    return {"answer": str(answer.id), "arrived": list(numbers_accepted(parts)), "parts": len(parts)}
+    return send_payload(answer) | {"arrived": list(numbers_accepted(parts)), "parts": len(parts)}

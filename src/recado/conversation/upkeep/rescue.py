@@ -13,7 +13,7 @@ from uuid import UUID
 import structlog
 
 from recado.conversation.replying.apology import apologise
-from recado.conversation.replying.jobs import REPLY
+from recado.conversation.replying.jobs import REPLY, reply_payload
 from recado.conversation.replying.open import NO_ANSWER_IN_TIME
 from recado.conversation.repository import Messages, Turns
 from recado.conversation.sending.outbox import Split, enqueue_send
@@ -149,6 +149,7 @@ class Rescue:
             created_at=tx.now,
             due_at=tx.now,
             lane=lost.lane,
+            payload=reply_payload(lost.owner_id, None),
             turn_id=lost.turn_id,
             max_attempts=self._max_attempts,
         )

@@ -8,7 +8,7 @@ import json
 import re
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import TypeAlias
+from typing import Any, TypeAlias
 from uuid import UUID
 
 from sqlalchemy import BigInteger, Dialect, Index, LargeBinary, MetaData, String, TypeDecorator, text
@@ -169,6 +169,31 @@ class Json(TypeDecorator[JsonValue]):
         if value is None:
             return None
         loaded: JsonValue = json.loads(value)
+        return loaded
+
+
+class JsonObject(TypeDecorator[Mapping[str, JsonValue]]):
+    """A JSON object: `jsonb` on PostgreSQL, compact text on SQLite."""
+
+    impl = String
+    cache_ok = True
+
+    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
+        return dialect.type_descriptor(postgresql.JSONB() if dialect.name == "postgresql" else String())
+
+    def process_bind_param(
+        self, value: Mapping[str, JsonValue] | None, dialect: Dialect
+    ) -> str | Mapping[str, JsonValue] | None:
+        if value is None or dialect.name == "postgresql":
+            return value
+        return json.dumps(value, ensure_ascii=False, separators=(",", ":"), sort_keys=True)
+
+    def process_result_value(
+        self, value: str | Mapping[str, JsonValue] | None, _dialect: Dialect
+    ) -> Mapping[str, JsonValue] | None:
+        if not isinstance(value, str):
+            return value
+        loaded: Mapping[str, JsonValue] = json.loads(value)
         return loaded
 
 

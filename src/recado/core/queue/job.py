@@ -25,7 +25,10 @@ ISOLATED_AT_ONCE = 4
 
 @dataclass(frozen=True, slots=True)
 class NewJob:
-    """A job to be stored. It runs after the older jobs of its lane; without a lane it gets one of its own."""
+    """A job to be stored. It runs after the older jobs of its lane; without a lane it gets one of its own.
+
+    The payload names by id what the job is about. `max_attempts` is None when something else limits it.
+    """
 
     id: UUID
     name: str
@@ -38,7 +41,7 @@ class NewJob:
     priority: int = 5
     window_ends_at: datetime | None = None
     turn_id: UUID | None = None
-    max_attempts: int = 3
+    max_attempts: int | None = 3
     collecting: bool = False
     trace: str | None = None
 
@@ -51,19 +54,19 @@ class NewJob:
 class StoredJob:
     """A row of `message_queue` as it was read.
 
-    `attempts` counts failed runs, `crashes` leases that ran out, `crashes_alone` deaths of a process that ran only
-    this job.
+    `attempts` counts failed runs, also where nothing limits them; `crashes` leases that ran out; `crashes_alone` deaths
+    of a process that ran only this job.
     """
 
     id: UUID
     name: str
     owner_id: UUID
     lane: str
-    payload: JsonValue
+    payload: Mapping[str, JsonValue]
     message_sid: str | None
     turn_id: UUID | None
     attempts: int
-    max_attempts: int
+    max_attempts: int | None
     crashes: int
     crashes_alone: int
     created_at: datetime
@@ -78,11 +81,16 @@ class StoredJob:
         return self.crashes > 0
 
     @property
+    def max_crashes_alone(self) -> int:
+        """How often it may kill a process that runs nothing else."""
+        return MAX_CRASHES if self.max_attempts is None else self.max_attempts
+
+    @property
     def give_up_reason(self) -> str | None:
         """Why it must not be started again, or None."""
-        if self.attempts >= self.max_attempts:
+        if self.max_attempts is not None and self.attempts >= self.max_attempts:
             return self.last_error or "its attempts are used up"
-        if self.crashes_alone >= self.max_attempts:
+        if self.crashes_alone >= self.max_crashes_alone:
             return f"it killed the process that ran it alone {self.crashes_alone} times"
         if self.crashes >= MAX_CRASHES:
             return f"its lease ran out {self.crashes} times"

@@ -38,6 +38,10 @@ from recado.core.queue.storage.claiming import LEEWAY, OwnerWalk, hold_heads
 log = structlog.get_logger(__name__)
 
 
+UNLIMITED_FOR = timedelta(hours=25)
+"""How long a job without a limit of attempts may fail. Its handler gives it up earlier, unless it has a fault."""
+
+
 @dataclass(frozen=True, slots=True)
 class Backoff:
     """How long to wait after the n-th failure: `first`, then three times as long each time, at most `cap`."""
@@ -179,7 +183,7 @@ class QueueService:
 
         def record(uow: UnitOfWork) -> None:
             held = lanes.hold(uow, [job.lane])
-            if crashes >= job.max_attempts:
+            if crashes >= job.max_crashes_alone:
                 error = f"it killed its own process {crashes} times ({how})"
                 self._dead_letter(held, claim, error, now, IdSource(first_id), crashes_alone=crashes)
             else:
@@ -349,7 +353,7 @@ class QueueService:
                 stored = endings.complete(held, claim, now, status="discarded", error=reason)
             case RetryIn(delay, error, counts):
                 attempts = claim.job.attempts + counts
-                if attempts >= claim.job.max_attempts and counts:
+                if counts and _was_last(claim.job, attempts, now):
                     ids = IdSource(ending.first_id)
                     stored = self._dead_letter(held, claim, error, now, ids, attempts=attempts)
                 else:
@@ -363,6 +367,13 @@ class QueueService:
         self.handler(job.name).exhausted(held, job, error, now, ids)
         log.warning("queue.dead_letter", job=str(job.id), name=job.name, error=error)
         return True
+
+
+def _was_last(job: StoredJob, attempts: int, now: datetime) -> bool:
+    """Return whether a job must not be tried again after this many failures."""
+    if job.max_attempts is None:
+        return now - job.created_at >= UNLIMITED_FOR
+    return attempts >= job.max_attempts
 
 
 def _hold_job(uow: UnitOfWork, job_id: UUID) -> tuple[HeldLanes, StoredJob]:

@@ -37,6 +37,42 @@ ALTER TABLE knowledge_chunks ADD COLUMN search tsvector GENERATED ALWAYS AS (
     "CREATE INDEX ix_knowledge_chunks_search ON knowledge_chunks USING gin (search)",
 )
 
+_VIEW_IDS = {"id", "owner_id", "turn_id", "lease_token", "replayed_by"}
+_VIEW_MOMENTS = {
+    "created_at", "due_at", "window_ends_at", "leased_until", "dispatched_at", "discarded_at", "finished_at",
+}  # fmt: skip
+_VIEW = (
+    "id", "message_sid", "payload", "status", "attempts", "created_at", "name", "owner_id", "lane", "priority",
+    "due_at", "window_ends_at", "turn_id", "max_attempts", "crashes", "crashes_alone", "lease_token", "leased_until",
+    "dispatched_at", "dispatches", "last_error", "replayed_by", "discarded_at", "finished_at",
+)  # fmt: skip
+
+
+def _payload_check() -> list[sa.CheckConstraint]:
+    if op.get_context().dialect.name != "sqlite":
+        return []
+    return [sa.CheckConstraint("json_valid(payload)", name=op.f("ck_message_queue_payload"))]
+
+
+def _queue_view(dialect: str) -> str:
+    options = " WITH (security_invoker = true)" if dialect == "postgresql" else ""
+    columns = ",\n    ".join(_shown(name, dialect) for name in _VIEW)
+    return f"CREATE VIEW message_queue_view{options} AS SELECT\n    {columns}\nFROM message_queue"
+
+
+def _shown(name: str, dialect: str) -> str:
+    if name in _VIEW_MOMENTS and dialect == "postgresql":
+        return f"to_char({name} AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.MS\"Z\"') AS {name}"
+    if name in _VIEW_MOMENTS:
+        return f"strftime('%Y-%m-%dT%H:%M:%fZ', {name} / 1000000.0, 'unixepoch') AS {name}"
+    if name in _VIEW_IDS and dialect == "postgresql":
+        return f"{name}::text AS {name}"
+    if name in _VIEW_IDS:
+        pieces = [f"substr(hex({name}), {at}, {size})" for at, size in ((1, 8), (9, 4), (13, 4), (17, 4), (21, 12))]
+        joined = " || '-' || ".join(pieces)
+        return f"CASE WHEN {name} IS NOT NULL THEN lower({joined}) END AS {name}"
+    return name
+
 
 def upgrade() -> None:
     op.create_table(
@@ -138,7 +174,7 @@ def upgrade() -> None:
         sa.Column("id", types.Id(), nullable=False),
         sa.Column("name", sa.String(length=64), nullable=False),
         sa.Column("message_sid", sa.String(length=255), nullable=True),
-        sa.Column("payload", types.Json(), nullable=False),
+        sa.Column("payload", types.JsonObject(), nullable=False),
         sa.Column("status", sa.String(length=16), nullable=False),
         sa.Column("attempts", sa.Integer(), nullable=False),
         sa.Column("created_at", types.Moment(), nullable=False),
@@ -149,7 +185,7 @@ def upgrade() -> None:
         sa.Column("window_ends_at", types.Moment(), nullable=True),
         sa.Column("timed_at", types.Moment(), nullable=False),
         sa.Column("turn_id", types.Id(), nullable=True),
-        sa.Column("max_attempts", sa.Integer(), nullable=False),
+        sa.Column("max_attempts", sa.Integer(), nullable=True),
         sa.Column("crashes", sa.Integer(), nullable=False),
         sa.Column("crashes_alone", sa.Integer(), nullable=False),
         sa.Column("lease_token", types.Id(), nullable=True),
@@ -161,6 +197,11 @@ def upgrade() -> None:
         sa.Column("discarded_at", types.Moment(), nullable=True),
         sa.Column("finished_at", types.Moment(), nullable=True),
         sa.Column("trace", sa.String(length=64), nullable=True),
+        sa.CheckConstraint(
+            "status IN ('collecting', 'waiting', 'running', 'done', 'dead', 'discarded')",
+            name=op.f("ck_message_queue_status"),
+        ),
+        *_payload_check(),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_message_queue")),
     )
     with op.batch_alter_table("message_queue", schema=None) as batch_op:
@@ -756,5 +797,6 @@ def upgrade() -> None:
         sa.Column("slot", types.Moment(), nullable=False),
         sa.PrimaryKeyConstraint("name", "slot", name=op.f("pk_cron_slots")),
     )
+    op.get_bind().exec_driver_sql(_queue_view(op.get_context().dialect.name))
     for statement in _FULL_TEXT if op.get_context().dialect.name == "sqlite" else _SEARCH:
         op.execute(sa.text(statement))

@@ -6,7 +6,7 @@ from datetime import timedelta
 from uuid import UUID
 
 import pytest
-from sqlalchemy import create_engine, make_url, select
+from sqlalchemy import create_engine, make_url, select, text
 from sqlalchemy.pool import NullPool
 
 from recado.core.clock import FrozenClock, SystemClock
@@ -72,6 +72,18 @@ class TestAHostWhoseClockIsSetBack:
         )
         assert due_at == job.due_at
         await database.close()
+
+
+class TestTheView:
+    async def test_shows_a_tenant_its_own_jobs_only(
+        self, postgres_database: PostgresDatabase, clock: FrozenClock, ids: Ids
+    ) -> None:
+        harness = QueueHarness(postgres_database, clock, ids)
+        await harness.stores("ana")
+        await harness.stores("bia", owner=FLORES)
+        statement = text("SELECT owner_id FROM message_queue_view")
+        seen = await postgres_database.read(lambda uow: uow.all(statement), owner=FLORES)
+        assert [row["owner_id"] for row in seen] == [str(FLORES)]
 
 
 class TestAFrozenProcess:

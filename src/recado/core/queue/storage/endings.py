@@ -23,16 +23,16 @@ def _setting(*names: str) -> Prepared:
     return Prepared(update(message_queue).where(message_queue.c.id == bindparam("of_id")).values(values))
 
 
-_SET_TURN = _setting("turn_id")
+_SET_TURN = _setting("turn_id", "payload")
 _SET_PAYLOAD = _setting("payload")
 _SET_STATUS = _setting("status")
 _SET_REPLAYED = _setting("replayed_by")
 
 
-def set_turn(held: HeldLanes, job: StoredJob, turn_id: UUID) -> None:
-    """Store the turn that a job carries; a retry keeps it."""
+def set_turn(held: HeldLanes, job: StoredJob, turn_id: UUID, payload: Mapping[str, JsonValue]) -> None:
+    """Store the turn that a job carries and name it in the payload; a retry keeps both."""
     held.require(job.lane)
-    held.uow.run(_SET_TURN, of_id=job.id, turn_id=turn_id)
+    held.uow.run(_SET_TURN, of_id=job.id, turn_id=turn_id, payload=payload)
 
 
 def complete(

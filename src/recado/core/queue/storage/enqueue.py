@@ -55,6 +55,7 @@ _COLLECT = Prepared(
             "window_ends_at": earlier(_new.excluded.window_ends_at, message_queue.c.window_ends_at),
             "timed_at": _new.excluded.timed_at,
             "message_sid": _new.excluded.message_sid,
+            "payload": _new.excluded.payload,
             "trace": _new.excluded.trace,
         },
     )

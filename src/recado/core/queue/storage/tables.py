@@ -5,11 +5,14 @@
 `next_due_at` is null while a job of the lane runs.
 """
 
-from sqlalchemy import Boolean, Column, Integer, String, Table, literal_column
+from typing import Any
 
-from recado.core.database.types import Id, Json, Moment, metadata, partial
+from sqlalchemy import Boolean, CheckConstraint, Column, Connection, Integer, String, Table, event, literal_column
 
-UNFINISHED = ("collecting", "waiting", "running")
+from recado.core.database.types import Id, JsonObject, Moment, metadata, partial
+
+STATUSES = ("collecting", "waiting", "running", "done", "dead", "discarded")
+UNFINISHED = STATUSES[:3]
 IS_UNFINISHED = literal_column("status").in_([literal_column(f"'{status}'") for status in UNFINISHED])
 
 STEP = 500
@@ -21,7 +24,7 @@ message_queue = Table(
     Column("id", Id, primary_key=True),
     Column("name", String(64), nullable=False),
     Column("message_sid", String(255)),
-    Column("payload", Json, nullable=False),
+    Column("payload", JsonObject, nullable=False),
     Column("status", String(16), nullable=False),
     Column("attempts", Integer, nullable=False, default=0),
     Column("created_at", Moment, nullable=False),
@@ -33,7 +36,7 @@ message_queue = Table(
     # By which moment `due_at` was reckoned: one in the future was told by a clock that has been set back since.
     Column("timed_at", Moment, nullable=False),
     Column("turn_id", Id),
-    Column("max_attempts", Integer, nullable=False, default=3),
+    Column("max_attempts", Integer),
     Column("crashes", Integer, nullable=False, default=0),
     Column("crashes_alone", Integer, nullable=False, default=0),
     Column("lease_token", Id),
@@ -45,6 +48,8 @@ message_queue = Table(
     Column("discarded_at", Moment),
     Column("finished_at", Moment),
     Column("trace", String(64)),
+    CheckConstraint(f"status IN ({', '.join(map(repr, STATUSES))})", name="status"),
+    CheckConstraint("json_valid(payload)", name="payload").ddl_if(dialect="sqlite"),
     partial("uq_message_queue_collecting", "lane", unique=True, where="status='collecting'"),
     partial("uq_message_queue_running", "lane", unique=True, where="status='running'"),
     partial("ix_message_queue_unfinished", "lane", "id", where="status IN ('collecting','waiting','running')"),
@@ -93,3 +98,43 @@ cron_slots = Table(
     Column("name", String(64), primary_key=True),
     Column("slot", Moment, primary_key=True),
 )
+
+
+_SHOWN = (
+    "id", "message_sid", "payload", "status", "attempts", "created_at", "name", "owner_id", "lane", "priority",
+    "due_at", "window_ends_at", "turn_id", "max_attempts", "crashes", "crashes_alone", "lease_token", "leased_until",
+    "dispatched_at", "dispatches", "last_error", "replayed_by", "discarded_at", "finished_at",
+)  # fmt: skip
+
+
+def view_sql(dialect: str) -> str:
+    """Return the CREATE VIEW of `message_queue_view`: jobs for people, with ids and times as text on both databases."""
+    columns = ",\n    ".join(_shown(message_queue.c[name], dialect) for name in _SHOWN)
+    # On PostgreSQL the reader's own rights count, so that the view shows a tenant no other tenant's rows.
+    options = " WITH (security_invoker = true)" if dialect == "postgresql" else ""
+    return f"CREATE VIEW message_queue_view{options} AS SELECT\n    {columns}\nFROM message_queue"
+
+
+def _shown(column: "Column[Any]", dialect: str) -> str:
+    name = column.name
+    if isinstance(column.type, Moment):
+        if dialect == "postgresql":
+            return f"to_char({name} AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.MS\"Z\"') AS {name}"
+        return f"strftime('%Y-%m-%dT%H:%M:%fZ', {name} / 1000000.0, 'unixepoch') AS {name}"
+    if isinstance(column.type, Id):
+        if dialect == "postgresql":
+            return f"{name}::text AS {name}"
+        pieces = " || '-' || ".join(f"substr(hex({name}), {at}, {size})" for at, size in _UUID_PIECES)
+        return f"CASE WHEN {name} IS NOT NULL THEN lower({pieces}) END AS {name}"
+    return name
+
+
+_UUID_PIECES = ((1, 8), (9, 4), (13, 4), (17, 4), (21, 12))
+
+
+metadata.info.setdefault("views", []).append("message_queue_view")
+
+
+@event.listens_for(message_queue, "after_create")
+def _add_view(_table: Table, connection: Connection, **_options: object) -> None:
+    connection.exec_driver_sql(view_sql(connection.dialect.name))
