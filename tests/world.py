@@ -24,7 +24,7 @@ from sqlalchemy import RowMapping, TextClause, bindparam, func, select, text
 from recado.channels.repository import AccountPauses
 from recado.channels.twilio.accounts import NewNumber, NumberService
 from recado.channels.twilio.values import PROVIDER, AccountSid, MessageSid
-from recado.channels.twilio.webhook.dtos import advances
+from recado.channels.twilio.webhook.dtos import FAILED, advances
 from recado.conversation.handoff import HandOffService
 from recado.conversation.models import Conversation, Message
 from recado.conversation.ports import (
@@ -266,7 +266,7 @@ class World:
         self.handoff = HandOffService(database, clock, ids, split, DEADLINE, 3)
         self.queue = QueueService(database, clock, ids, chance, (self.replies, self.sends), lease=LEASE)
         self.instrumentation = JobInstrumentation(clock, self.meters)
-        self.verifier = Verifier(database, clock, DEADLINE.total_seconds())
+        self.verifier = Verifier(database, clock, DEADLINE.total_seconds(), FAILED)
 
     # --- What is given ------------------------------------------------------------------------------------------------
 

@@ -20,7 +20,7 @@ from recado.channels.twilio.accounts import NumberService
 from recado.channels.twilio.callbacks import callback_ref
 from recado.channels.twilio.tokens import TwilioTokens
 from recado.channels.twilio.values import PROVIDER
-from recado.channels.twilio.webhook.dtos import advances
+from recado.channels.twilio.webhook.dtos import FAILED, advances
 from recado.channels.twilio.webhook.inbound import read_orphan
 from recado.channels.twilio.webhook.service import TwilioWebhookService
 from recado.conversation.handoff import HandOffService
@@ -509,7 +509,9 @@ class Container(containers.DeclarativeContainer):
     )
 
     restored_copy = providers.Singleton(RestoredCopy, database, clock, queue)
-    verifier = providers.Singleton(Verifier, database, clock, settings.provided.answer_deadline_seconds)
+    verifier = providers.Singleton(
+        Verifier, database, clock, settings.provided.answer_deadline_seconds, providers.Object(FAILED)
+    )
     broker_monitor = providers.Singleton(BrokerMonitor, settings.provided.queue_backend, broker.provider, clock)
     gauges = providers.Singleton(Gauges, database, clock)
     exposition = providers.Singleton(_exposition, meters, gauges.provider, settings, clock)

@@ -11,7 +11,8 @@ from recado.conversation.ports import HandOff, Unknown
 from recado.core.clock import FrozenClock
 from recado.core.database.engine import Database
 from recado.core.database.unit_of_work import UnitOfWork
-from recado.operations.gauges import AGES, COUNTS, Gauges, statement
+from recado.operations.gauges import Gauges
+from recado.operations.storage.gauges import AGES, COUNTS, statement
 from tests.conftest import NOON
 from tests.world import BRUNO, World
 

@@ -6,16 +6,13 @@ import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import closing, contextmanager
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
+from uuid import UUID
 
 import pytest
-from argon2 import PasswordHasher
 from sqlalchemy import make_url, text, update
 
-from recado.channels.twilio.accounts import NewNumber, NumberService
-from recado.channels.twilio.tables import twilio_credentials
-from recado.channels.twilio.values import AccountSid
-from recado.conversation.values import Address
 from recado.core.clock import FrozenClock
 from recado.core.database.engine import Database
 from recado.core.database.postgres.database import PostgresDatabase
@@ -24,23 +21,24 @@ from recado.core.database.unit_of_work import UnitOfWork
 from recado.core.errors import StorageUnavailable
 from recado.core.ids import UuidV7
 from recado.core.sealing import Sealer
-from recado.identity.passwords import Passwords
-from recado.identity.service import IdentityService, Registration
+from recado.identity import tables
+from recado.identity.keys import KeyRing
 from recado.migrations import HEAD
 from recado.migrations.startup import schema_problem
-from recado.operations.readiness import BrokerMonitor, Readiness, SealedToken, newest_credentials, trial_write
-from tests.support.keys import key_ring
+from recado.operations.readiness import BrokerMonitor, Readiness
+from recado.operations.storage.readiness import trial_write
+from tests.support.keys import KEY_RING, register_owner
 from tests.support.servers.postgres import PostgresServer
 
 ON_BOTH_DATABASES = True
-SEALER, ANOTHER = Sealer(bytes(32)), Sealer(b"\x01" * 32)
+ANOTHER = KeyRing(Sealer(b"\x01" * 32))
 PATIENCE = 0.2
 """How long these probes wait: what hangs here hangs until it is let go."""
 
 
-def probe(database: Database, clock: FrozenClock, sealer: Sealer = SEALER, patience: float = 30.0) -> Readiness:
+def probe(database: Database, clock: FrozenClock, keys: KeyRing = KEY_RING, patience: float = 30.0) -> Readiness:
     broker = BrokerMonitor("none", lambda: None, clock)
-    return Readiness(database, sealer, clock, broker, schema_problem, answer_seconds=patience)
+    return Readiness(database, keys, clock, broker, schema_problem, answer_seconds=patience)
 
 
 async def why(readiness: Readiness) -> str | None:
@@ -52,46 +50,40 @@ async def does(database: Database, sql: str) -> None:
 
 
 @pytest.fixture
-async def tokens(database: Database, clock: FrozenClock, ids: UuidV7) -> AsyncIterator[list[str]]:
-    """Three accounts with a sealed token each, the newest last."""
-    numbers, sids = NumberService(database, SEALER, clock, ids), [f"AC{n:032x}" for n in range(3)]
-    form = Registration("Padaria", "a@recado.example", "pão quente às seis")
-    weak = Passwords(PasswordHasher(time_cost=1, memory_cost=8, parallelism=1))
-    registered = await IdentityService(database, clock, ids, weak, key_ring).register_organization(form)
-    for number, sid in enumerate(sids):
-        address = Address(f"whatsapp:+551190000000{number}")
-        await numbers.add(registered.owner_id, NewNumber(AccountSid(sid), "a" * 32, address))
-    yield sids
+async def owners(database: Database, clock: FrozenClock, ids: UuidV7) -> AsyncIterator[list[UUID]]:
+    """Three owners with sealed keys, the newest last."""
+    registered = [ids.new() for _ in range(3)]
+    for owner_id in registered:
+        await database.write(partial(register_owner, owner_id=owner_id, now=clock.now()), owner=owner_id)
+    yield registered
 
 
 class TestAKey:
     async def test_that_opens_what_is_stored_is_fine(
-        self, database: Database, clock: FrozenClock, tokens: list[str]
+        self, database: Database, clock: FrozenClock, owners: list[UUID]
     ) -> None:
-        assert tokens
+        assert owners
         assert await why(probe(database, clock)) is None
 
-    async def test_that_is_another_is_named(self, database: Database, clock: FrozenClock, tokens: list[str]) -> None:
-        assert tokens
+    async def test_that_is_another_is_named(self, database: Database, clock: FrozenClock, owners: list[UUID]) -> None:
+        assert owners
         told = await why(probe(database, clock, ANOTHER))
         assert told is not None
-        assert "RECADO_SECRET_KEY is not the key that sealed them" in told
+        assert "RECADO_SECRET_KEY is not the key that sealed the owners' keys" in told
 
     async def test_is_not_doubted_where_nothing_is_sealed(self, database: Database, clock: FrozenClock) -> None:
         assert await why(probe(database, clock, ANOTHER)) is None
 
     @pytest.mark.parametrize("broken", [0, 1, 2])
     async def test_is_not_doubted_for_a_row_that_was_changed(
-        self, database: Database, clock: FrozenClock, tokens: list[str], broken: int
+        self, database: Database, clock: FrozenClock, owners: list[UUID], broken: int
     ) -> None:
-        assert len(tokens) > broken
-        await database.write(lambda uow: spoil(uow, newest_credentials(uow, 3)[broken]), owner=None)
+        await database.write(lambda uow: spoil(uow, owners[broken]), owner=None)
         assert await why(probe(database, clock)) is None
 
 
-def spoil(uow: UnitOfWork, token: SealedToken) -> None:
-    is_its = twilio_credentials.c.auth_token_sealed == token.auth_token_sealed
-    changed = update(twilio_credentials).where(is_its).values(auth_token_sealed=b"nonsense")
+def spoil(uow: UnitOfWork, owner_id: UUID) -> None:
+    changed = update(tables.owners).where(tables.owners.c.id == owner_id).values(data_key_sealed=b"nonsense")
     assert uow.changed(changed) == 1
 
 

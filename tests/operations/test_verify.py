@@ -10,7 +10,8 @@ import pytest
 from recado.conversation.errors import AgentFailed
 from recado.conversation.ports import HandOff, NoReply, Refused, Reply, Unknown
 from recado.core.queue.job import Replayed
-from recado.operations.verify import CHECKS, MAX_LISTED, NO_REASON, Violation
+from recado.operations.storage.verification import CHECKS
+from recado.operations.verify import MAX_LISTED, NO_REASON, Violation
 from tests.world import BRUNO, OURS, Lost, World
 
 ON_BOTH_DATABASES = True

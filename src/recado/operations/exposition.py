@@ -16,7 +16,8 @@ import structlog
 
 from recado.core.clock import Clock
 from recado.core.metrics import SECONDS, Counter, Histogram, Labels, Meters, Timed
-from recado.operations.gauges import Gauge, Gauges
+from recado.operations.gauges import Gauges
+from recado.operations.storage.gauges import Gauge
 
 if TYPE_CHECKING:
     from prometheus_client import Metric

@@ -1,8 +1,7 @@
 """Readiness of this process, for probes that ask every second.
 
-A server is ready when it can read the database, knows its schema, can open a stored credential with its key, and when
-its last write was stored. A full disk or a changed key would turn every webhook into a 503 while reads still work, so
-each of these is tried.
+A server is ready when it can read the database, knows its schema, can open an owner's keys, and when its last write was
+stored. A full disk or a changed key would turn every webhook into a 503 while reads still work, so each is tried.
 
 A probe answers within two seconds, whatever the database does. Its reads and writes continue after the answer and are
 shared: at any time there is at most one read, one trial write and one request to the broker.
@@ -11,23 +10,18 @@ shared: at any time there is at most one read, one trial write and one request t
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
 from typing import Final, Generic, TypeVar
-from uuid import UUID
 
 import structlog
-from sqlalchemy import bindparam, delete, insert, select, text
 
-from recado.channels.tables import channel_accounts
-from recado.channels.twilio.tables import twilio_credentials
-from recado.channels.twilio.tokens import TOKEN_FIELD
 from recado.core.clock import Clock
 from recado.core.database.engine import Database, on_postgresql
 from recado.core.database.unit_of_work import UnitOfWork
 from recado.core.errors import DomainError
-from recado.core.queue.storage.tables import cron_slots
 from recado.core.queue.wakeups.contract import Broker, BrokerState
-from recado.core.sealing import SealBroken, Sealer
+from recado.identity.keys import KeyRing
+from recado.operations.keys import key_problem
+from recado.operations.storage.readiness import read_only_problem, schema_revision, trial_write
 
 log = structlog.get_logger(__name__)
 
@@ -46,35 +40,8 @@ REMEMBER_SECONDS: Final = 5.0
 UNREACHABLE_SECONDS: Final = 6.0
 """A broker that does not answer for this long counts as unreachable. The first call also imports and connects."""
 
-OPENS_NONE: Final = (
-    "no stored credential opens: RECADO_SECRET_KEY is not the key that sealed them; set the one they were stored with, "
-    "or store each token again with `recado numbers add`"
-)
-_CREDENTIALS: Final = 100
-"""So many credentials are tried before the key is called wrong, and not a row."""
-
 SchemaProblem = Callable[[str | None], str | None]
 """Returns why this release cannot use a revision (None: no revision is stored), or None when it can."""
-
-_REVISION: Final = text("SELECT version_num FROM alembic_version")
-_WRITABLE: Final = text(
-    "SELECT pg_is_in_recovery() AS standby, current_setting('default_transaction_read_only') AS read_only"
-)
-_NEWEST: Final = (
-    select(twilio_credentials.c.owner_id, channel_accounts.c.account_ref, twilio_credentials.c.auth_token_sealed)
-    .join(channel_accounts, channel_accounts.c.id == twilio_credentials.c.account_id)
-    .order_by(channel_accounts.c.id.desc())
-)
-_SLOT: Final = {"name": "readiness.trial"}
-
-
-@dataclass(frozen=True, slots=True)
-class SealedToken:
-    """The sealed secret of an owner's account."""
-
-    owner_id: UUID
-    account_ref: str
-    auth_token_sealed: bytes = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,7 +117,7 @@ class Readiness:
     def __init__(
         self,
         database: Database,
-        sealer: Sealer,
+        key_ring: KeyRing,
         clock: Clock,
         broker: "BrokerMonitor",
         schema_problem: SchemaProblem,
@@ -158,7 +125,7 @@ class Readiness:
         answer_seconds: float = ANSWER_SECONDS,
     ) -> None:
         self._database = database
-        self._sealer = sealer
+        self._key_ring = key_ring
         self._clock = clock
         self._broker = broker
         self._schema_problem = schema_problem
@@ -194,9 +161,8 @@ class Readiness:
         return await self._database.read(self._check_database, owner=None)
 
     def _check_database(self, uow: UnitOfWork) -> str | None:
-        found = uow.first(_REVISION)
-        wrong_schema = self._schema_problem(None if found is None else str(found["version_num"]))
-        return wrong_schema or self._read_only(uow) or key_problem(uow, self._sealer)
+        wrong_schema = self._schema_problem(schema_revision(uow))
+        return wrong_schema or self._read_only(uow) or key_problem(uow, self._key_ring)
 
     def _read_only(self, uow: UnitOfWork) -> str | None:
         return read_only_problem(uow) if on_postgresql(self._database.url) else None
@@ -245,47 +211,6 @@ class Readiness:
 def _first_line(error: Exception) -> str:
     cause = getattr(error, "orig", None) or error
     return (str(cause).strip().splitlines() or [type(cause).__name__])[0]
-
-
-def read_only_problem(uow: UnitOfWork) -> str | None:
-    """Return why PostgreSQL refuses every write. The error of a trial write would not say it."""
-    found = uow.first(_WRITABLE)
-    if found is not None and found["standby"]:
-        return "PostgreSQL is a standby and takes no writes: RECADO_DATABASE_URL must name the primary"
-    if found is not None and found["read_only"] == "on":
-        return "PostgreSQL takes no writes: default_transaction_read_only is on"
-    return None
-
-
-def key_problem(uow: UnitOfWork, sealer: Sealer) -> str | None:
-    """Return a sentence when the key opens none of the newest credentials, else None.
-
-    One credential that opens is enough: a changed row of one owner must not make the server unready for the others.
-    """
-    found = newest_credentials(uow, 1)
-    if not found or opens(sealer, found[0]):
-        return None
-    return None if any(opens(sealer, each) for each in newest_credentials(uow, _CREDENTIALS)) else OPENS_NONE
-
-
-def newest_credentials(uow: UnitOfWork, most: int) -> list[SealedToken]:
-    """Return the credentials of the newest accounts, the newest first."""
-    return [SealedToken(**row) for row in uow.all(_NEWEST.limit(most))]
-
-
-def opens(sealer: Sealer, token: SealedToken) -> bool:
-    """Return whether the token can be opened."""
-    try:
-        sealer.open(token.auth_token_sealed, owner=token.owner_id, field=TOKEN_FIELD)
-    except SealBroken:
-        return False
-    return True
-
-
-def trial_write(uow: UnitOfWork, now: datetime) -> None:
-    """Insert and delete a row in one transaction. It reaches the disk like any other and leaves nothing."""
-    uow.execute(insert(cron_slots), {**_SLOT, "slot": now})
-    uow.execute(delete(cron_slots).where(cron_slots.c.name == bindparam("name")), dict(_SLOT))
 
 
 # --- The broker -------------------------------------------------------------------------------------------------------

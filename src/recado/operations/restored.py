@@ -5,11 +5,7 @@ installation whose rows are lost, and the provider's list would bring back every
 Sends that were in flight are left alone: the provider knows their result.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from uuid import UUID
-
-from sqlalchemy import func, select
 
 from recado.channels.repository import EveryAddress
 from recado.conversation.replying.jobs import REPLY
@@ -20,7 +16,7 @@ from recado.core.database.unit_of_work import UnitOfWork
 from recado.core.errors import Conflict
 from recado.core.queue.service import QueueService
 from recado.core.queue.storage import leases
-from recado.core.queue.storage.tables import message_queue
+from recado.operations.storage.restored import leased_jobs, unfinished_jobs
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +38,7 @@ class RestoredCopy:
 
     async def waiting(self) -> int:
         """Return the number of jobs that would write to customers."""
-        return await self._database.read(lambda uow: len(_unfinished(uow)), owner=None)
+        return await self._database.read(lambda uow: len(unfinished_jobs(uow)), owner=None)
 
     async def silence(self) -> SilenceReport:
         """Drop the waiting jobs, and let sweeps begin now. Raises `Conflict` while a worker holds jobs."""
@@ -50,7 +46,7 @@ class RestoredCopy:
         while await self._free():
             """Each step frees some of them."""
         dropped = left = 0
-        for job_id in await self._database.read(_unfinished, owner=None):
+        for job_id in await self._database.read(unfinished_jobs, owner=None):
             try:
                 await self._queue.discard(job_id)
                 dropped += 1
@@ -60,8 +56,7 @@ class RestoredCopy:
 
     async def _refuse_if_at_work(self) -> None:
         now = self._clock.now()
-        held = select(func.count()).where(message_queue.c.status == "running", message_queue.c.leased_until > now)
-        count = await self._database.read(lambda uow: uow.execute(held).scalar_one(), owner=None)
+        count = await self._database.read(lambda uow: leased_jobs(uow, now), owner=None)
         if count:
             raise Conflict(
                 f"a worker holds {count} jobs of this database: stop the workers, or wait for their leases to end"
@@ -77,10 +72,3 @@ class RestoredCopy:
         for number in swept:
             numbers.change(number.id, first_webhook_at=self._clock.now())
         return len(swept)
-
-
-def _unfinished(uow: UnitOfWork) -> Sequence[UUID]:
-    """Return the unfinished jobs that end in a message to a customer."""
-    unfinished = message_queue.c.status.in_(("collecting", "waiting", "running"))
-    ids = select(message_queue.c.id).where(unfinished, message_queue.c.name.in_((REPLY, SEND)))
-    return [row["id"] for row in uow.all(ids.order_by(message_queue.c.id))]

@@ -18,7 +18,7 @@ from recado.channels.repository import AccountPauses
 from recado.channels.twilio.reconcile import GapSweep
 from recado.channels.twilio.sending.client import TwilioApi
 from recado.channels.twilio.tokens import TwilioTokens
-from recado.channels.twilio.webhook.dtos import advances
+from recado.channels.twilio.webhook.dtos import FAILED, advances
 from recado.conversation.handoff import HandOffService
 from recado.conversation.replying.accept import AcceptService, BurstWindow
 from recado.conversation.replying.handler import ReplyHandler
@@ -332,7 +332,7 @@ class Machine:
             heartbeat=heartbeat,
             bell=bell,
             worker=worker,
-            verifier=Verifier(database, world.clock, plan.deadline.total_seconds()),
+            verifier=Verifier(database, world.clock, plan.deadline.total_seconds(), FAILED),
         )
 
     def _worker(

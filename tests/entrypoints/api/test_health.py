@@ -81,7 +81,7 @@ class TestReadiness:
         response = await client.get("/readyz")
         assert (response.status_code, response.json()) == (200, {"status": "ready", "why": None})
 
-    @pytest.mark.parametrize("table", ["alembic_version", "channel_accounts", "cron_slots"])
+    @pytest.mark.parametrize("table", ["alembic_version", "owners", "cron_slots"])
     async def test_of_a_database_that_lost_a_table_is_no_mistake_of_ours(
         self, container: Container, client: httpx2.AsyncClient, clock: FrozenClock, table: str
     ) -> None:

@@ -30,7 +30,7 @@ def build_app(container: "Container") -> ASGIApp:
     """Return the whole server. At its shutdown it closes the container's database."""
     database: Database = container.database()
     ticks = Ticks(container)
-    readiness = Readiness(database, container.sealer(), container.clock(), container.broker_monitor(), schema_problem)
+    readiness = Readiness(database, container.key_ring(), container.clock(), container.broker_monitor(), schema_problem)
     traces: Traces = container.traces()
 
     @asynccontextmanager

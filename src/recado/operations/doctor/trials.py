@@ -1,36 +1,38 @@
-"""Trials of what a server does with a database: a write, and opening stored credentials with the key."""
+"""Trials of what a server does with a database: a write, and opening what is sealed."""
 
 import asyncio
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Final
+from collections.abc import Awaitable, Callable, Sequence
+from datetime import datetime
+from typing import Final
+from uuid import UUID
 
+from recado.channels.reading import AccountItem, newest_accounts
 from recado.core.clock import SystemClock
-from recado.core.database.engine import on_postgresql
+from recado.core.database.engine import Database, on_postgresql
 from recado.core.errors import DomainError
+from recado.identity.keys import KeyRing
+from recado.identity.models import SealedOwnerKeys
 from recado.operations.doctor.findings import Finding
-
-if TYPE_CHECKING:
-    from recado.core.database.engine import Database
-    from recado.core.sealing import Sealer
-    from recado.operations.readiness import SealedToken
-
+from recado.operations.keys import OPENS_NONE, unopened
+from recado.operations.storage.readiness import newest_keys, read_only_problem, trial_write
 
 TRIAL_SECONDS: Final = 10.0
 """The time limit of the trials."""
-
-
-_CREDENTIALS: Final = 10_000
-
-
+_MOST: Final = 10_000
 _NAMED: Final = 3
-"""A sentence names at most this many accounts."""
+"""A sentence names at most this many owners or accounts."""
+
+CredentialProblem = Callable[[UUID], Awaitable[str | None]]
+"""Returns why the credentials of an account cannot be used, or None."""
 
 
-async def try_database(database: "Database", sealer: "Sealer") -> list[Finding]:
-    """Try a write and the key, and close the database."""
+async def try_database(database: Database, key_ring: KeyRing, credential_problem: CredentialProblem) -> list[Finding]:
+    """Try a write, the key and the credentials, and close the database."""
     try:
         async with asyncio.timeout(TRIAL_SECONDS):
-            return [await _try_write(database), await _try_key(database, sealer)]
+            write, key = await _try_write(database), await _try_key(database, key_ring)
+            # Under a wrong key no credential opens either, and to store them again would not help.
+            return [write, key, *(await _try_accounts(database, credential_problem) if key.ok else ())]
     except TimeoutError:
         return [Finding("write", False, f"the database did not answer within {TRIAL_SECONDS:g} s")]
     except DomainError as error:
@@ -39,9 +41,7 @@ async def try_database(database: "Database", sealer: "Sealer") -> list[Finding]:
         await database.close()
 
 
-async def _try_write(database: "Database") -> Finding:
-    from recado.operations.readiness import read_only_problem, trial_write
-
+async def _try_write(database: Database) -> Finding:
     if on_postgresql(database.url):
         why = await database.read(read_only_problem, owner=None)
         if why is not None:
@@ -51,28 +51,64 @@ async def _try_write(database: "Database") -> Finding:
     return Finding("write", True, "a trial row was stored and deleted")
 
 
-async def _try_key(database: "Database", sealer: "Sealer") -> Finding:
-    from recado.operations.readiness import newest_credentials
-
-    accounts = await database.read(lambda uow: newest_credentials(uow, _CREDENTIALS), owner=None)
-    return check_credentials(accounts, sealer)
+async def _try_key(database: Database, key_ring: KeyRing) -> Finding:
+    stored = await database.read(lambda uow: newest_keys(uow, _MOST), owner=None)
+    return check_key(stored, key_ring)
 
 
-def check_credentials(accounts: "Sequence[SealedToken]", sealer: "Sealer") -> Finding:
-    """Check the key: if it opens no credential it is the wrong key, if it opens some the other rows were changed."""
-    from recado.operations.readiness import OPENS_NONE, opens
-
-    closed = [account for account in accounts if not opens(sealer, account)]
-    if not accounts:
-        return Finding("key", True, "no credential is stored yet")
+def check_key(stored: Sequence[SealedOwnerKeys], key_ring: KeyRing) -> Finding:
+    """Check the key: if it opens no owner's keys it is the wrong key, if it opens some the other rows were changed."""
+    closed = unopened(stored, key_ring)
+    if not stored:
+        return Finding("key", True, "no owner is registered yet")
     if not closed:
-        return Finding("key", True, f"RECADO_SECRET_KEY opens what is stored ({len(accounts)} credentials)")
-    if len(closed) == len(accounts):
+        return Finding("key", True, f"RECADO_SECRET_KEY opens the keys of all owners ({len(stored)})")
+    if len(closed) == len(stored):
         return Finding("key", False, OPENS_NONE)
-    named = ", ".join(account.account_ref for account in closed[:_NAMED]) + (" …" if len(closed) > _NAMED else "")
     return Finding(
         "key",
         False,
-        f"RECADO_SECRET_KEY opens {len(accounts) - len(closed)} of {len(accounts)} stored credentials, but not those "
-        f"of {named}: store their tokens again with `recado numbers add`",
+        f"RECADO_SECRET_KEY opens the keys of {len(stored) - len(closed)} of {len(stored)} owners, but not those of "
+        f"{_named([str(each.id) for each in closed])}: their rows were changed; restore them from a backup",
     )
+
+
+async def _try_accounts(database: Database, credential_problem: CredentialProblem) -> list[Finding]:
+    accounts = await database.read(lambda uow: newest_accounts(uow, _MOST), owner=None)
+    broken = [each for each in accounts if await credential_problem(each.id) is not None]
+    return [*check_credentials(accounts, broken), *paused_accounts(accounts, SystemClock().now())]
+
+
+def check_credentials(accounts: Sequence[AccountItem], broken: Sequence[AccountItem]) -> list[Finding]:
+    """Report accounts whose credentials cannot be opened."""
+    if not accounts:
+        return []
+    if not broken:
+        return [Finding("credentials", True, f"all stored credentials can be opened ({len(accounts)})")]
+    named = _named([each.account_ref for each in broken])
+    return [
+        Finding(
+            "credentials",
+            False,
+            f"{len(broken)} of {len(accounts)} stored credentials cannot be opened, those of {named}: store them again "
+            "with `recado numbers add`",
+        )
+    ]
+
+
+def paused_accounts(accounts: Sequence[AccountItem], now: datetime) -> list[Finding]:
+    """Note each account that sends nothing now."""
+    return [
+        Finding(
+            "paused",
+            True,
+            f"account {each.account_ref} of owner {each.owner_id} sends nothing until "
+            f"{each.paused_until:%Y-%m-%d %H:%M} UTC ({each.paused_why or 'refused by the provider'})",
+        )
+        for each in accounts
+        if each.is_paused(now)
+    ]
+
+
+def _named(names: Sequence[str]) -> str:
+    return ", ".join(names[:_NAMED]) + (" …" if len(names) > _NAMED else "")

@@ -3,9 +3,11 @@ import resource
 import sqlite3
 from contextlib import closing
 from pathlib import Path
+from uuid import UUID
 
 import pytest
 
+from recado.core.clock import SystemClock
 from recado.migrations import HEAD
 from recado.operations.doctor.postgres import check_durability, check_encoding
 from recado.operations.doctor.sqlite import on_network_file_system
@@ -81,7 +83,9 @@ class TestDoctorTriesWhatAServerDoes:
     def test_another_key(self, recado: Recado) -> None:
         ended = recado("doctor", RECADO_PUBLIC_URL=PUBLIC, RECADO_SECRET_KEY="B" * 43)
         assert ended.exit_code == 1
-        assert "no stored credential opens: RECADO_SECRET_KEY is not the key that sealed them" in ended.stderr
+        assert ended.stderr == (
+            "Error: RECADO_SECRET_KEY is not the key that sealed the owners' keys: set the one that did\n"
+        )
 
     def test_a_row_that_was_changed(self, recado: Recado, file: Path, owner: str) -> None:
         words = ("--account-sid", "AC" + "d" * 32, "--auth-token-env", "TOKEN", "--address", "+5511900000077")
@@ -93,7 +97,22 @@ class TestDoctorTriesWhatAServerDoes:
         )
         ended = recado("doctor", RECADO_PUBLIC_URL=PUBLIC)
         assert ended.exit_code == 1
-        assert "opens 1 of 2 stored credentials, but not those of AC" + "d" * 32 in ended.stderr
+        assert f"1 of 2 stored credentials cannot be opened, those of AC{'d' * 32}: store them again" in ended.stderr
+
+    def test_an_owners_row_that_was_changed(self, recado: Recado, file: Path, owner: str) -> None:
+        words = ("--name", "Livraria", "--email", "dona@livraria.example", "--password-env", "ONCE")
+        recado.one("org", "register", *words, ONCE="cavalo correto bateria")
+        spoil(file, f"UPDATE owners SET data_key_sealed = x'00' WHERE id = x'{UUID(owner).hex}'")
+        ended = recado("doctor", RECADO_PUBLIC_URL=PUBLIC)
+        assert ended.exit_code == 1
+        assert f"opens the keys of 1 of 2 owners, but not those of {owner}: their rows were changed" in ended.stderr
+
+    def test_an_account_that_is_paused_is_a_note(self, recado: Recado, file: Path, owner: str) -> None:
+        until = int(SystemClock().now().timestamp() + 3600) * 1_000_000
+        spoil(file, f"UPDATE channel_accounts SET paused_until = {until}, paused_why = '63038'")
+        told = recado.says("doctor", RECADO_PUBLIC_URL=PUBLIC)
+        assert f"paused: account AC{'a' * 32} of owner {owner} sends nothing until " in told
+        assert "UTC (63038)" in told
 
     def test_a_file_that_is_open_to_others_is_a_note(self, recado: Recado, file: Path) -> None:
         file.chmod(0o644)

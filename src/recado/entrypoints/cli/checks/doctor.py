@@ -7,6 +7,7 @@ import asyncio
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING
+from uuid import UUID
 
 import typer
 
@@ -17,7 +18,6 @@ from recado.entrypoints.cli.output import print_document, print_line
 from recado.operations.doctor.findings import Finding
 from recado.operations.doctor.postgres import check_durability, check_encoding, server_settings
 from recado.operations.doctor.sqlite import mode_findings, on_network_file_system, read_mounts, sqlite_version
-from recado.operations.doctor.trials import try_database
 
 if TYPE_CHECKING:
     from recado.core.queue.wakeups.contract import BrokerState
@@ -120,11 +120,18 @@ def _postgres(database_url: str) -> tuple[list[Finding], bool]:
 
 
 def _try_database(settings: "Settings") -> list[Finding]:
-    """Try a write and the key."""
+    """Try a write, the key and the credentials."""
     from recado.bootstrap import Container
+    from recado.channels.twilio.models import NoCredentials
+    from recado.operations.doctor.trials import try_database
 
     container = Container(settings=settings)
-    return asyncio.run(try_database(container.database(), container.sealer()))
+
+    async def credential_problem(account_id: UUID) -> str | None:
+        found = await container.twilio_tokens().account_for(account_id)
+        return found.detail if isinstance(found, NoCredentials) else None
+
+    return asyncio.run(try_database(container.database(), container.key_ring(), credential_problem))
 
 
 # --- The broker -------------------------------------------------------------------------------------------------------
