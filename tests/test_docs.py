@@ -322,6 +322,17 @@ def test_the_import_rules_are_documented_as_they_are_checked() -> None:
     assert "```\n" + "\n".join(contracts[0]["layers"]) + "\n```" in page("explanation/architecture.md")
 
 
+# --- Logs -------------------------------------------------------------------------------------------------------------
+
+
+def test_every_event_that_is_named_is_logged() -> None:
+    code = "".join(path.read_text("utf-8") for path in (ROOT / "src").rglob("*.py"))
+    events = re.findall(r"^\| `([a-z]+\.[a-z_]+)` \|", page("how-to/run-in-production.md"), re.MULTILINE)
+    events += re.findall(r"`([a-z]+\.[a-z_]+)`", (ROOT / "deploy/prometheus/alerts.yaml").read_text("utf-8"))
+    assert events
+    assert [event for event in events if f'"{event}"' not in code] == []
+
+
 # --- Demo and emulator ------------------------------------------------------------------------------------------------
 
 
@@ -455,7 +466,61 @@ def test_every_page_is_linked_from_an_index() -> None:
     assert [path for path in DOCS.rglob("*.md") if path not in linked and path not in indexes] == []
 
 
-def test_no_page_names_a_file_that_is_not_there() -> None:
-    named = re.findall(r"`([a-z_]+/[a-z_/]+\.py)`", page("explanation/architecture.md"))
+@pytest.mark.parametrize("name", ["explanation/architecture.md", "explanation/glossary.md"])
+def test_no_page_names_a_file_that_is_not_there(name: str) -> None:
+    named = re.findall(r"`([a-z_]+/[a-z_/]+(?:\.py|/))`", page(name))
     assert named
-    assert [name for name in named if not (ROOT / "src" / "recado" / name).is_file()] == []
+    assert [
+        path for path in named if not (ROOT / "src" / "recado" / path).exists() and not (ROOT / path).exists()
+    ] == []
+
+
+# --- Words ------------------------------------------------------------------------------------------------------------
+
+_OLD_WORDS: Final = re.compile(
+    r"""\b(?:
+    bells? | (?<!key\ )rings? | ringing | rang | rung          # wake-up, publish, notify, dispatch
+    | relays? | relay_\w+ | (?<!--)rounds                      # maintenance, bounded runs
+    | (?:a|the|each|one|every|next|this|per)\ (?:round(?!\ (?:trip|number))|pass)
+    | (?:comes?|came|coming)\ round                           # "scheduled", "due"
+    | suspects? | buries | bury | buried | hasten(?:s|ed)?     # isolated job, dead-letter, make due now
+    | kill(?:s|ed)?\ (?:a|the)\ jobs? | newcomers?             # force dead, new messages
+    | lines?\ of\ jobs | out\ of\ the\ line | in\ the\ line(?!\ (?:above|below))  # queue
+    | the\ line\ (?:moving|stands|moves)
+    | (?:a|one|two|three|each|every|the|last)\ looks?(?!-) | looks=True  # poll, reconcile, check
+    | second\ wall | walls?\ behind | worn[_\ ]out            # backstop constraint, needs recycling
+    | blows | whoever | anew
+    )\b""",
+    re.VERBOSE | re.IGNORECASE,
+)
+"""Words of our own that the glossary has replaced."""
+_OLD_RECORDS: Final = {
+    path for path in (DOCS / "explanation" / "decisions").glob("*.md") if path.name < "0031" or path.name == "README.md"
+}
+"""They keep the words of their time."""
+
+
+def old_words(text: str) -> list[str]:
+    """Return the old words in a text. The links to old records may have the titles of those."""
+    return _OLD_WORDS.findall(re.sub(r"\[[^\]]*\]\([^)]*\b00[0-3]\d-[^)]*\)|\b00[0-3]\d-[\w-]+", "", text))
+
+
+@pytest.mark.parametrize("path", sorted({*DOCS.rglob("*.md")} - _OLD_RECORDS), ids=lambda path: path.name)
+def test_no_page_uses_the_old_words(path: Path) -> None:
+    assert old_words(path.read_text("utf-8")) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("The bell rang.", ["bell", "rang"]),
+        ("Whoever asks is a suspect.", ["Whoever", "suspect"]),
+        ("A round of the relay", ["A round", "relay"]),
+        ("four round trips, and a round number", []),
+        ("the key ring opens it; the string is passed on", []),
+        ("the line above, behind the wall clock", []),
+        ("[0026: A broker is rung](0026-a-broker-is-rung-for-the-best-due-jobs.md)", []),
+    ],
+)
+def test_old_words_are_found_and_plain_english_is_not(text: str, found: list[str]) -> None:
+    assert old_words(text) == found
