@@ -481,12 +481,12 @@ _OLD_WORDS: Final = re.compile(
     r"""\b(?:
     bells? | (?<!key\ )rings? | ringing | rang | rung          # wake-up, publish, notify, dispatch
     | relays? | relay_\w+ | (?<!--)rounds                      # maintenance, bounded runs
-    | (?:a|the|each|one|every|next|this|per)\ (?:round(?!\ (?:trip|number))|pass)
+    | (?:a|the|each|one|every|next|this|per)\ round(?!\ (?:trip|number)) | (?:a|the|each|every|next)\ pass
     | (?:comes?|came|coming)\ round                           # "scheduled", "due"
     | suspects? | buries | bury | buried | hasten(?:s|ed)?     # isolated job, dead-letter, make due now
     | kill(?:s|ed)?\ (?:a|the)\ jobs? | newcomers?             # force dead, new messages
     | lines?\ of\ jobs | out\ of\ the\ line | in\ the\ line(?!\ (?:above|below))  # queue
-    | the\ line\ (?:moving|stands|moves)
+    | the\ line\ (?:moving|moves)
     | (?:a|one|two|three|each|every|the|last)\ looks?(?!-) | looks=True  # poll, reconcile, check
     | second\ wall | walls?\ behind | worn[_\ ]out            # backstop constraint, needs recycling
     | blows | whoever | anew

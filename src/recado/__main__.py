@@ -1,4 +1,4 @@
-"""`recado`, and `python -m recado`: worker processes start their suspects and replacements in the second way."""
+"""`recado`, and `python -m recado`: a worker starts its isolated processes and its replacement in the second way."""
 
 from recado.entrypoints.cli.main import app
 

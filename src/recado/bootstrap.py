@@ -116,19 +116,21 @@ def clock_of(database: Database) -> Clock:
 
 
 def database_wakeups_of(database: Database, clock: Clock) -> Delivery:
-    """The database's own bell, which needs no broker."""
+    """Return the wake-up source of the database, which needs no broker."""
     if isinstance(database, SqliteDatabase):
         return SqliteDelivery(database, clock)
     from recado.core.database.postgres.database import PostgresDatabase
     from recado.core.queue.wakeups.postgres import PostgresDelivery
 
     if not isinstance(database, PostgresDatabase):
-        raise ConfigurationError(f"nobody rings for a {type(database).__name__}")
+        raise ConfigurationError(
+            f"no wake-up source is configured for {type(database).__name__}; this is a fault of Recado"
+        )
     return PostgresDelivery(database, clock)
 
 
 def _broker(settings: Settings, sealer: Callable[[], Sealer]) -> Broker | None:
-    """The broker that the settings name; none where the database rings by itself."""
+    """Return the broker that the settings name, or None when wake-ups come from the database."""
     if settings.queue_backend == "bullmq":
         from recado.core.queue.wakeups.bullmq import BullmqDelivery
 

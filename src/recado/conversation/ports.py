@@ -243,7 +243,7 @@ class ListedMessage:
 
 @dataclass(frozen=True, slots=True)
 class Pull:
-    """What a look into the provider's list gave. `complete` only when every spelling was read to the end."""
+    """The entries of the provider's list. `complete` only when every spelling was read to the end."""
 
     messages: Sequence[ListedMessage]
     complete: bool

@@ -1,7 +1,7 @@
 """Secrets at rest: sealed with a key that never lies beside them, and bound to the owner and column they belong to.
 
-Whoever steals the database finds no token, and whoever can write to it cannot move one owner's token into another's
-row: the owner and the column's name are part of what AES-GCM authenticates.
+A stolen database reveals no token, and a writer to it cannot move one owner's token into the row of another: AES-GCM
+also authenticates the owner and the name of the column.
 
     sealed = version (1 byte) | nonce (12 bytes) | ciphertext and tag
 

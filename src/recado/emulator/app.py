@@ -36,7 +36,7 @@ def build_app(settings: EmulatorSettings) -> Starlette:
 
 
 async def serve(settings: EmulatorSettings, host: str = "127.0.0.1", port: int = 0, ready: Ready | None = None) -> None:
-    """Serves until it is cancelled; signals stay with whoever owns the process."""
+    """Serve until cancelled. Signals are left to the owner of the process."""
     with _listen(host, port) as listener:
         server = _server(settings, listener, host, ready)
         serving = asyncio.create_task(server.serve_quietly([listener]))

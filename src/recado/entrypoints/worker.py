@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from recado.bootstrap import Container
 
 FLUSH_SECONDS = 1.0
-"""How long a suspect's end waits for its spans to be sent."""
+"""An isolated process waits this long at its end until its spans are sent."""
 
 EXIT_SECONDS = 4.0
 """A stopped worker exits this long after its grace period. By then its running jobs are requeued, or never."""

@@ -157,7 +157,7 @@ def orphaned_log(path: Path) -> str | None:
     state = "is empty" if path.exists() else "is missing"
     return (
         f"{path} {state} while its log {log} is there, which may hold what was stored last: put the file back beside "
-        "it, or move the log away to begin anew"
+        "it, or move the log away to start with a new database"
     )
 
 

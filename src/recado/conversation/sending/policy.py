@@ -51,7 +51,7 @@ def _still_silent(uow: UnitOfWork, conversation: Conversation) -> bool:
 
 
 def why_not(uow: UnitOfWork, answer: Answer, now: datetime) -> Suppression | None:
-    """Return why an answer must not be sent now, whoever wrote it, or None."""
+    """Return why an answer of any author must not be sent now, or None."""
     conversation = Conversations(uow).require(answer.conversation_id)
     if owner_in(uow, answer.owner_id).closed_at is not None:
         return "closed_account"

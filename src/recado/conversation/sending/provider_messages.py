@@ -72,7 +72,7 @@ class ProviderMessages:
             self._settle_anew(other, attempt)
 
     def _settle_anew(self, attempt_id: UUID, arrived: Attempt) -> None:
-        """Settle an attempt anew that the list had given a message which a callback then gave to another one."""
+        """Settle an attempt again whose message from the list belongs, by a callback, to another attempt."""
         uow = self._tx.uow
         attempt = Attempts(uow).require(attempt_id)
         if self._sent.any_of(attempt_id) or Attempts(uow).in_flight(attempt.lane) is not None:

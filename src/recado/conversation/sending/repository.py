@@ -222,7 +222,7 @@ class AttemptOrigin:
 
 
 def origin_of(uow: UnitOfWork, attempt_id: UUID) -> AttemptOrigin | None:
-    """Return whose attempt it is, whoever asks; None when there is none."""
+    """Return the owner and account of an attempt, without a check of the caller; None when there is no attempt."""
     for row in uow.rows(_MADE_BY, id=attempt_id):
         return AttemptOrigin(*row)
     return None

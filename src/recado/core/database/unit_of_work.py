@@ -104,7 +104,7 @@ class UnitOfWork:
     def execute(
         self, statement: Executable, values: Mapping[str, object] | Sequence[Mapping[str, object]] | None = None
     ) -> Rows:
-        """Run a statement that is built anew each time; a sequence of mappings runs it for each."""
+        """Run a statement that is built for each call; a sequence of mappings runs it for each of them."""
         return self._connection.execute(statement, values)
 
     def first(self, statement: Executable, values: Mapping[str, object] | None = None) -> RowMapping | None:

@@ -60,7 +60,7 @@ class DatabaseFiles:
     def before_opening(self) -> None:
         """Raise `Displaced` where opening a connection would make a file or mix files that do not belong together."""
         self._check_database(self._first)
-        for other in self._held[:1]:  # While one connection is open no process makes the log anew.
+        for other in self._held[:1]:  # While one connection is open no process creates a new log.
             self.check(other)
         if self._index_is_alone():
             raise Displaced(
