@@ -22,7 +22,9 @@ from argon2 import PasswordHasher
 from sqlalchemy import RowMapping, TextClause, bindparam, func, select, text
 
 from recado.channels.repository import AccountPauses
+from recado.channels.router import ChannelRouter, InstalledChannel
 from recado.channels.twilio.accounts import NewNumber, NumberService
+from recado.channels.twilio.rules import rules_for
 from recado.channels.twilio.values import PROVIDER, AccountSid, MessageSid
 from recado.channels.twilio.webhook.dtos import FAILED, advances
 from recado.conversation.handoff import HandOffService
@@ -221,6 +223,7 @@ class World:
 
     agents: ScriptedAgents = field(init=False)
     channel: ScriptedChannel = field(init=False)
+    channels: ChannelRouter = field(init=False)
     identity: IdentityService = field(init=False)
     numbers: NumberService = field(init=False)
     acceptance: AcceptService = field(init=False)
@@ -251,6 +254,7 @@ class World:
         database, clock, ids = self.database, self.clock, self.ids
         chance = random.Random(7)  # noqa: S311 - jitter that repeats is the point
         self.agents, self.channel = ScriptedAgents(), ScriptedChannel(clock)
+        self.channels = ChannelRouter({PROVIDER: InstalledChannel(self.channel, rules_for, finder=self.channel)})
         weak = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
         self.identity = IdentityService(database, clock, ids, Passwords(weak), key_ring)
         self.numbers = NumberService(database, Sealer(bytes(32)), clock, ids)
@@ -258,10 +262,19 @@ class World:
         self.reports = DeliveryReportService(database, clock, ids, advances)
         limits = ReplyLimits(answer=DEADLINE, burst=self.window.most)
         self.replies = ReplyHandler(
-            database, clock, ids, chance, self.agents, split, limits, crash=self._crash, meters=self.meters
+            database,
+            clock,
+            ids,
+            chance,
+            self.agents,
+            self.channels,
+            split,
+            limits,
+            crash=self._crash,
+            meters=self.meters,
         )
         self.sends = SendHandler(
-            database, clock, ids, chance, self.channel, AccountPauses(), lambda ref: ref.hex, crash=self._crash
+            database, clock, ids, chance, self.channels, AccountPauses(), lambda ref: ref.hex, crash=self._crash
         )
         self.handoff = HandOffService(database, clock, ids, split, DEADLINE, 3)
         self.queue = QueueService(database, clock, ids, chance, (self.replies, self.sends), lease=LEASE)

@@ -16,15 +16,17 @@ from sqlalchemy import MetaData
 from recado.channels.directory import Directory
 from recado.channels.orphans import OrphanReader, OrphanService
 from recado.channels.repository import AccountPauses
+from recado.channels.router import ChannelRouter, InstalledChannel
 from recado.channels.twilio.accounts import NumberService
 from recado.channels.twilio.callbacks import callback_ref
+from recado.channels.twilio.rules import rules_for
 from recado.channels.twilio.tokens import TwilioTokens
 from recado.channels.twilio.values import PROVIDER
 from recado.channels.twilio.webhook.dtos import FAILED, advances
 from recado.channels.twilio.webhook.inbound import read_orphan
 from recado.channels.twilio.webhook.service import TwilioWebhookService
 from recado.conversation.handoff import HandOffService
-from recado.conversation.ports import Agents, Channel, OutboundText, Pull, SendResult
+from recado.conversation.ports import Agents, Channels, OutboundText, Pull, SendResult
 from recado.conversation.reading import ConversationReading
 from recado.conversation.replying.accept import AcceptService, BurstWindow
 from recado.conversation.replying.handler import ReplyHandler
@@ -207,7 +209,7 @@ def _channel(tokens: TwilioTokens, twilio: LazyTwilio, public_url: str | None) -
 
 
 class _LazyChannel:
-    """The channel, built when something is sent first. Processes that send nothing need no HTTP client.
+    """Twilio as a channel, built when something is sent first. Processes that send nothing need no HTTP client.
 
     Therefore commands that only read the queue need no public URL.
     """
@@ -216,10 +218,14 @@ class _LazyChannel:
         self._make = make
 
     async def send(self, message: OutboundText) -> SendResult:
-        return await self._make().send(message)
+        return (await self._make().send(message)).result
 
     async def find(self, message: OutboundText, *, created_after: datetime, created_before: datetime) -> Pull:
         return await self._make().find(message, created_after=created_after, created_before=created_before)
+
+
+def _channels(twilio: _LazyChannel) -> ChannelRouter:
+    return ChannelRouter({PROVIDER: InstalledChannel(twilio, rules_for, finder=twilio)})
 
 
 def _gap_sweep(
@@ -298,6 +304,7 @@ def _reply_handler(
     ids: Ids,
     chance: Chance,
     agents: Agents,
+    channels: Channels,
     settings: Settings,
     meters: Meters,
     traces: Traces,
@@ -308,6 +315,7 @@ def _reply_handler(
         ids,
         chance,
         agents,
+        channels,
         split,
         _reply_limits(settings),
         crash=crash_at(settings.crash_at),
@@ -325,7 +333,7 @@ def _send_handler(
     clock: Clock,
     ids: Ids,
     chance: Chance,
-    channel: Channel,
+    channels: Channels,
     callback_key: bytes,
     settings: Settings,
     traces: Traces,
@@ -335,7 +343,7 @@ def _send_handler(
         clock,
         ids,
         chance,
-        channel,
+        channels,
         AccountPauses(),
         lambda attempt_id: callback_ref(attempt_id, callback_key),
         apology_quiet=timedelta(minutes=settings.apology_quiet_minutes),
@@ -468,7 +476,7 @@ class Container(containers.DeclarativeContainer):
     orphans = providers.Singleton(OrphanService, directory, ORPHAN_READERS, acceptance, database, clock, ids)
     twilio = providers.Singleton(LazyTwilio, settings.provided.twilio_api_url)
     channel = providers.Singleton(_channel, twilio_tokens, twilio, settings.provided.public_url)
-    lazy_channel = providers.Singleton(_LazyChannel, channel.provider)
+    channels = providers.Singleton(_channels, providers.Singleton(_LazyChannel, channel.provider))
     gap_sweep = providers.Singleton(_gap_sweep, directory, twilio_tokens, twilio, acceptance, database, clock, ids)
     webhooks = providers.Singleton(
         _webhook_service, directory, twilio_tokens, acceptance, reports, database, clock, ids, callback_key, settings
@@ -479,10 +487,10 @@ class Container(containers.DeclarativeContainer):
     agent_service = providers.Singleton(_agent_service, database, registry, key_ring, clock)
     agents = providers.Singleton(_agents, agent_service, registry, knowledge, clock)
 
-    replies = providers.Singleton(_reply_handler, database, clock, ids, chance, agents, settings, meters, traces)
-    sends = providers.Singleton(
-        _send_handler, database, clock, ids, chance, lazy_channel, callback_key, settings, traces
+    replies = providers.Singleton(
+        _reply_handler, database, clock, ids, chance, agents, channels, settings, meters, traces
     )
+    sends = providers.Singleton(_send_handler, database, clock, ids, chance, channels, callback_key, settings, traces)
     handoff = providers.Singleton(_handoff, database, clock, ids, settings)
 
     conversation_reading = providers.Singleton(ConversationReading, database)
@@ -490,7 +498,7 @@ class Container(containers.DeclarativeContainer):
     rescue = providers.Singleton(Rescue, database, clock, ids, providers.Object(split), settings.provided.max_attempts)
     pruning = providers.Singleton(Pruning, database, clock)
     idle_expiry = providers.Singleton(
-        IdleExpiry, database, clock, ids, providers.Object(split), providers.Singleton(_idle_limits, settings)
+        IdleExpiry, database, clock, ids, channels, providers.Object(split), providers.Singleton(_idle_limits, settings)
     )
     sweeps = providers.Singleton(_sweeps, rescue.provider, gap_sweep.provider, pruning.provider, idle_expiry.provider)
 

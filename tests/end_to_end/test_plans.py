@@ -11,6 +11,7 @@ from functools import partial
 import pytest
 
 import recado
+from recado.channels.router import ChannelRouter
 from recado.conversation.errors import AgentFailed
 from recado.conversation.ports import HandOff, NotProcessed, Refused, Unknown
 from recado.conversation.replying.jobs import REPLY
@@ -183,7 +184,7 @@ async def maintenance(world: World) -> None:
         lambda uow: enqueue.collect(lanes.hold_for(uow, [window]), [window], due_at_once=frozenset({"a lane"})),
         owner=None,
     )
-    idle_expiry = IdleExpiry(database, clock, ids, split, IdleLimits())
+    idle_expiry = IdleExpiry(database, clock, ids, ChannelRouter({}), split, IdleLimits())
     world.advance(3600)
     await idle_expiry.mark_idle()
     world.advance(86_400)

@@ -177,13 +177,14 @@ class Orphans(Repository[Orphan]):
 
     table, entity, noun = orphans, Orphan, "orphan"
 
-    def add_new(self, found: Sequence[SignedOrphan]) -> None:
-        """Store those that are new, and who may have signed them."""
+    def add_new(self, found: Sequence[SignedOrphan]) -> set[UUID]:
+        """Store those that are new, and who may have signed them. Return the ids of the new ones."""
         rows = self._uow.rows_of_many(_NEW_ORPHAN, [self._values(each.orphan) for each in found])
         stored = {id_ for (id_,) in rows}
         signers = [signer for each in found if each.orphan.id in stored for signer in each.signers]
         if signers:
             self._uow.run_many(_NEW_SIGNER, [asdict(signer) for signer in signers])
+        return stored
 
     def waiting(self, *, after: Orphan | None = None, limit: int = ORPHANS_PAGE) -> list[SignedOrphan]:
         """A page of those that are not assigned, the oldest first: those after one."""
@@ -216,6 +217,7 @@ _BEHIND = Prepared(
         channel_accounts.c.id == _ACCOUNT_OF.scalar_subquery()
     )
 )
+_PROVIDER = Prepared(select(channel_accounts.c.provider).where(channel_accounts.c.id == bindparam("account_id")))
 _PAUSED = Prepared(
     select(channel_accounts.c.paused_until, channel_accounts.c.updated_at).where(
         channel_accounts.c.id == _ACCOUNT_OF.scalar_subquery()
@@ -233,18 +235,23 @@ _PAUSE = Prepared(
 
 
 class AccountPauses:
-    """Which account sends, and whether it may not for a while; asked inside the send's own transaction."""
+    """Accounts that send, and their pauses, for the transactions of sending."""
 
     def behind(self, uow: UnitOfWork, address_id: UUID) -> SendingAccount:
         """Return the account of an address of ours: an attempt is made with it."""
         [(account_id, provider)] = uow.rows(_BEHIND, address_id=address_id)
         return SendingAccount(account_id, provider)
 
-    def paused_for(self, uow: UnitOfWork, address_id: UUID, now: datetime) -> timedelta | None:
-        """How long the account behind an address of ours is still paused.
+    def of(self, uow: UnitOfWork, account_id: UUID) -> SendingAccount:
+        """Return the account that an attempt was made with."""
+        [(provider,)] = uow.rows(_PROVIDER, account_id=account_id)
+        return SendingAccount(account_id, provider)
 
-        A pause that began in the future is one of a clock that was set back since: it is over, and the provider says
-        anew whether it takes messages.
+    def paused_for(self, uow: UnitOfWork, address_id: UUID, now: datetime) -> timedelta | None:
+        """Return how long the account behind an address of ours is still paused, or None.
+
+        A pause that began in the future was set by a clock that was set back since. It counts as over: the provider
+        tells again whether it takes messages.
         """
         found = uow.rows(_PAUSED, address_id=address_id)
         until: datetime | None = found[0][0] if found else None

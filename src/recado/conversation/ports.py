@@ -5,7 +5,7 @@
 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Literal, Protocol, TypeAlias
 from uuid import UUID
 
@@ -182,6 +182,7 @@ class OutboundText:
     owner_id: UUID
     address_id: UUID
     account_id: UUID
+    provider: str
     from_address: Address
     to_address: Address
     text: str
@@ -251,10 +252,48 @@ class Pull:
 
 
 class Channel(Protocol):
-    """Sends one text once, and looks up what was sent. No retries of its own: the ledger decides those."""
+    """Sends one text once. No retries of its own: the ledger decides those."""
 
     async def send(self, message: OutboundText) -> SendResult: ...
 
+
+class Finder(Protocol):
+    """A capability that a channel may lack: the provider's list of what was sent can be read."""
+
     async def find(self, message: OutboundText, *, created_after: datetime, created_before: datetime) -> Pull:
-        """All our API-made messages from `from_address` to any spelling of `to_address` created in the span."""
+        """Return all API-made messages from `from_address` to any spelling of `to_address` created in the span."""
         ...
+
+
+@dataclass(frozen=True, slots=True)
+class ChannelRules:
+    """Until when a channel takes what we send to a customer."""
+
+    reply_window: timedelta | None
+    """How long after the customer's newest message an answer is delivered. None: it does not depend on that."""
+    retry_for: timedelta
+    """How long after it was written an answer is tried that the provider has not processed."""
+    answer_within: timedelta | None
+    """A message of the customer that is older gets no agent and no replay. None: none is too old."""
+
+    def sendable_until(self, written_at: datetime, newest_inbound_at: datetime | None) -> datetime:
+        """Return until when an answer may be sent."""
+        if self.reply_window is None or newest_inbound_at is None:
+            return written_at + self.retry_for
+        return newest_inbound_at + self.reply_window
+
+    def is_too_old(self, received_at: datetime, now: datetime) -> bool:
+        """Return whether a message of the customer is too old to be answered."""
+        return self.answer_within is not None and now - received_at >= self.answer_within
+
+
+class Channels(Protocol):
+    """Finds what a provider's name stands for."""
+
+    def channel_for(self, provider: str) -> Channel: ...
+
+    def finder_for(self, provider: str) -> Finder | None:
+        """Return how to look up what was sent, or None where the channel cannot."""
+        ...
+
+    def rules_for(self, provider: str, customer: Address) -> ChannelRules: ...

@@ -24,6 +24,9 @@ from hypothesis.stateful import (
 )
 
 from recado.channels.repository import AccountPauses
+from recado.channels.router import ChannelRouter, InstalledChannel
+from recado.channels.twilio.rules import rules_for
+from recado.channels.twilio.values import PROVIDER
 from recado.channels.twilio.webhook.dtos import RANK
 from recado.conversation.ports import NotProcessed, Refused, Unknown
 from recado.conversation.sending.handler import SendHandler
@@ -74,8 +77,9 @@ class Sends(RuleBasedStateMachine):
         self.policy = "prefer_silence"
         self.provider = Provider(self.clock, self.database, lambda: self.policy == "prefer_delivery")
         chance = random.Random(5)  # noqa: S311
+        channels = ChannelRouter({PROVIDER: InstalledChannel(self.provider, rules_for, finder=self.provider)})
         self.sends = SendHandler(
-            self.database, self.clock, ids, chance, self.provider, AccountPauses(), lambda ref: ref.hex,
+            self.database, self.clock, ids, chance, channels, AccountPauses(), lambda ref: ref.hex,
             crash=self.world._crash,
         )  # fmt: skip
         handlers = (self.world.replies, self.sends)

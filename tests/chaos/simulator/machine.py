@@ -15,9 +15,12 @@ from uuid import UUID
 
 from recado.channels.directory import Directory
 from recado.channels.repository import AccountPauses
+from recado.channels.router import ChannelRouter, InstalledChannel
 from recado.channels.twilio.reconcile import GapSweep
+from recado.channels.twilio.rules import rules_for
 from recado.channels.twilio.sending.client import TwilioApi
 from recado.channels.twilio.tokens import TwilioTokens
+from recado.channels.twilio.values import PROVIDER
 from recado.channels.twilio.webhook.dtos import FAILED, advances
 from recado.conversation.handoff import HandOffService
 from recado.conversation.replying.accept import AcceptService, BurstWindow
@@ -291,11 +294,11 @@ class Machine:
         acceptance = AcceptService(database, window, MAX_ATTEMPTS)
         agents = SimAgents(world)
         cut = partial(split, limit=plan.part_limit)
+        channel = SimChannel(self.twilio)
+        channels = ChannelRouter({PROVIDER: InstalledChannel(channel, rules_for, finder=channel)})
         limits = ReplyLimits(agent=timedelta(seconds=plan.agent_seconds), answer=plan.deadline, burst=window.most)
-        replies = ReplyHandler(database, world.clock, ids, world.chance, agents, cut, limits)
-        sends = SendHandler(
-            database, world.clock, ids, world.chance, SimChannel(self.twilio), AccountPauses(), lambda ref: ref.hex
-        )
+        replies = ReplyHandler(database, world.clock, ids, world.chance, agents, channels, cut, limits)
+        sends = SendHandler(database, world.clock, ids, world.chance, channels, AccountPauses(), lambda ref: ref.hex)
         outside = InboundList(world)
         gaps = GapSweep(
             cast(Directory, outside),
@@ -307,7 +310,7 @@ class Machine:
             ids,
         )
         idle_expiry = IdleExpiry(
-            database, world.clock, ids, cut, IdleLimits(plan.idle, plan.expire), page=plan.customers
+            database, world.clock, ids, channels, cut, IdleLimits(plan.idle, plan.expire), page=plan.customers
         )
         sweeps = (
             Sweep("sweep.turns", Rescue(database, world.clock, ids, cut, MAX_ATTEMPTS).run),

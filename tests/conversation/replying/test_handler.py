@@ -324,7 +324,7 @@ class TestAReplay:
     async def test_it_is_refused_after_the_window(self, world: World) -> None:
         await given_an_apology(world)
         world.advance(24 * 3600)
-        assert "the 24-hour window closed" in str(await replay(world, force=True))
+        assert "the time to answer it is over" in str(await replay(world, force=True))
 
     async def test_it_is_refused_while_the_apology_is_on_its_way(self, world: World) -> None:
         world.agents.will(AgentFailed("no such agent", retryable=False))

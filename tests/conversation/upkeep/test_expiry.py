@@ -33,7 +33,7 @@ NUDGE = "Ainda está por aí?"
 
 @pytest.fixture
 def expiry(world: World) -> IdleExpiry:
-    return IdleExpiry(world.database, world.clock, world.ids, split, IdleLimits(IDLE, EXPIRE))
+    return IdleExpiry(world.database, world.clock, world.ids, world.channels, split, IdleLimits(IDLE, EXPIRE))
 
 
 class Between:
@@ -372,7 +372,7 @@ class TestAMessageInThatInstant:
         """When its page was read it was silent. By the time its lane is locked, it is not."""
 
         between = Between(world.database, lambda: world.receives("espere!"))
-        expiry = IdleExpiry(between, world.clock, world.ids, split, IdleLimits(IDLE, EXPIRE))
+        expiry = IdleExpiry(between, world.clock, world.ids, world.channels, split, IdleLimits(IDLE, EXPIRE))
         await world.says("oi")
         await silence(world, EXPIRE)
         assert (await expiry.close_expired(), await status(world)) == (0, "open")
@@ -388,7 +388,9 @@ class TestManyOfThem:
 
     @pytest.fixture
     def expiry(self, world: World) -> IdleExpiry:
-        return IdleExpiry(world.database, world.clock, world.ids, split, IdleLimits(IDLE, EXPIRE), page=4)
+        return IdleExpiry(
+            world.database, world.clock, world.ids, world.channels, split, IdleLimits(IDLE, EXPIRE), page=4
+        )
 
     async def test_are_done_page_by_page(self, world: World, expiry: IdleExpiry) -> None:
         await self.given(world, 11)
@@ -409,7 +411,10 @@ class TestManyOfThem:
         await self.given(world, 6)
         world.clock.advance(IDLE)
         assert (
-            await IdleExpiry(world.database, world.clock, world.ids, broken, IdleLimits(IDLE, EXPIRE)).mark_idle() == 5
+            await IdleExpiry(
+                world.database, world.clock, world.ids, world.channels, broken, IdleLimits(IDLE, EXPIRE)
+            ).mark_idle()
+            == 5
         )
         await world.passes(60)
         rows = await world.rows("SELECT state FROM answers WHERE author = 'notice'")

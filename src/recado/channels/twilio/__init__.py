@@ -1,0 +1,5 @@
+"""WhatsApp and SMS through Twilio."""
+
+from recado.channels.twilio.values import TwilioMessageResult
+
+__all__ = ["TwilioMessageResult"]

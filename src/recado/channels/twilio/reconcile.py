@@ -20,11 +20,12 @@ from recado.channels.directory import Directory
 from recado.channels.models import ChannelAddress
 from recado.channels.repository import EveryAddress
 from recado.channels.twilio.models import NoCredentials, TwilioCredentials
+from recado.channels.twilio.rules import rules_for
 from recado.channels.twilio.sending.client import MessageRecord, MessagesPage, TwilioApi
 from recado.channels.twilio.tokens import TwilioTokens
 from recado.channels.twilio.values import PROVIDER
 from recado.channels.twilio.webhook.describing import describe_attachments
-from recado.conversation.replying.accept import STALE, Accepted, AcceptService, InboundMessage
+from recado.conversation.replying.accept import Accepted, AcceptService, InboundMessage
 from recado.conversation.values import Address
 from recado.core.clock import Clock
 from recado.core.database.engine import Database
@@ -154,7 +155,7 @@ class GapSweep:
             received_at=record.created_at,
             raw=b"",
             source="sweep",
-            stale=now - record.created_at > STALE,
+            stale=rules_for(sender).is_too_old(record.created_at, now),
         )
 
 

@@ -1,9 +1,10 @@
 """Twilio's ids, and what one call to send a message gave."""
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
+from recado.conversation.ports import SendResult
 from recado.core.errors import InvalidInput
 
 PROVIDER: Final = "twilio"
@@ -41,3 +42,22 @@ class MessageSid:
 
     def __str__(self) -> str:
         return self.value
+
+
+@dataclass(frozen=True, slots=True)
+class TwilioMessageResult:
+    """What one call to send a message gave: its SID when Twilio took it, else Twilio's error, and what follows for us.
+
+    `result` is what the conversation acts on: `Sent`, `Refused`, `NotProcessed` or `Unknown`.
+    """
+
+    result: SendResult
+    account_sid: str
+    message_sid: str | None = None
+    error_code: str | None = None
+    error_message: str | None = field(default=None, repr=False)
+
+    @property
+    def accepted(self) -> bool:
+        """Whether Twilio took the message."""
+        return self.message_sid is not None

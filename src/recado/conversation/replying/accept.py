@@ -23,9 +23,6 @@ from recado.core.metrics import ACCEPTED, OUTCOMES
 from recado.core.queue.job import NewJob
 from recado.core.queue.storage import enqueue, lanes
 
-STALE = timedelta(hours=24)
-"""A message that reaches us this late gets no agent: WhatsApp's window has closed."""
-
 
 @dataclass(frozen=True, slots=True)
 class InboundMessage:

@@ -8,7 +8,7 @@ draft and never sent; unless the lease was lost, the turn is settled here all th
 from recado.conversation.lifecycle import Lifecycle
 from recado.conversation.models import Conversation, Draft, Turn
 from recado.conversation.outcomes import Outcomes, TurnOutcome
-from recado.conversation.ports import AgentResult, HandOff, NoReply, Reply
+from recado.conversation.ports import AgentResult, Channels, HandOff, NoReply, Reply
 from recado.conversation.replying.gate import A_PERSON_SPOKE
 from recado.conversation.replying.jobs import was_forced
 from recado.conversation.replying.open import OpenedTurn, may_join
@@ -23,7 +23,9 @@ from recado.core.queue.storage import endings, enqueue, leases
 from recado.identity.repository import owner_in
 
 
-def commit(tx: LaneTransaction, claim: Claim, opened: OpenedTurn, result: AgentResult, split: Split) -> bool:
+def commit(
+    tx: LaneTransaction, claim: Claim, opened: OpenedTurn, result: AgentResult, split: Split, channels: Channels
+) -> bool:
     """End the job with the agent's result. Return False when a newer message is to join the turn first."""
     turn = Turns(tx.uow).require(opened.turn.id)
     if _newer_message_joins(tx, claim, turn):
@@ -31,12 +33,18 @@ def commit(tx: LaneTransaction, claim: Claim, opened: OpenedTurn, result: AgentR
     if not endings.complete(tx.held, claim, tx.now):
         _keep_draft(tx, turn, result, "its worker had lost the lease")
     else:
-        _settle(tx, claim.job, opened, turn, result, split)
+        _settle(tx, claim.job, opened, turn, result, split, channels)
     return True
 
 
 def _settle(
-    tx: LaneTransaction, job: StoredJob, opened: OpenedTurn, turn: Turn, result: AgentResult, split: Split
+    tx: LaneTransaction,
+    job: StoredJob,
+    opened: OpenedTurn,
+    turn: Turn,
+    result: AgentResult,
+    split: Split,
+    channels: Channels,
 ) -> None:
     """Settle the turn: with the result, unless something that happened since the turn was opened forbids that."""
     conversation = Conversations(tx.uow).require(turn.conversation_id)
@@ -52,7 +60,7 @@ def _settle(
     elif settlement.person_answer_since(turn):  # The person took the conversation, answered and gave it back.
         _keep_draft(tx, turn, result, A_PERSON_SPOKE)
         settlement.to_person(turn, A_PERSON_SPOKE)
-    elif turn.replay_of is not None and (why := _replay_too_late(tx, job, turn)):
+    elif turn.replay_of is not None and (why := _replay_too_late(tx, job, turn, channels)):
         _keep_draft(tx, turn, result, why)
         Turns(tx.uow).change(turn.id, settled_at=tx.now)
     else:
@@ -68,8 +76,8 @@ def _newer_message_joins(tx: LaneTransaction, claim: Claim, turn: Turn) -> bool:
     )
 
 
-def _replay_too_late(tx: Transaction, job: StoredJob, turn: Turn) -> str | None:
-    return why_too_late(tx, Messages(tx.uow).of_turn(turn.id), force=was_forced(job))
+def _replay_too_late(tx: Transaction, job: StoredJob, turn: Turn, channels: Channels) -> str | None:
+    return why_too_late(tx, Messages(tx.uow).of_turn(turn.id), channels, force=was_forced(job))
 
 
 def _store(

@@ -13,7 +13,7 @@ import structlog
 
 from recado.conversation.errors import AgentFailed
 from recado.conversation.models import Turn
-from recado.conversation.ports import AgentResult, Agents, Usage
+from recado.conversation.ports import AgentResult, Agents, Channels, Usage
 from recado.conversation.replying.apology import apologise, discard
 from recado.conversation.replying.commit import commit
 from recado.conversation.replying.jobs import REPLY
@@ -57,6 +57,7 @@ class ReplyHandler:
         ids: Ids,
         chance: Chance,
         agents: Agents,
+        channels: Channels,
         split: Split,
         limits: ReplyLimits,
         *,
@@ -69,6 +70,7 @@ class ReplyHandler:
         self._ids = ids
         self._chance = chance
         self._agents = agents
+        self._channels = channels
         self._split = split
         self._limits = limits
         self._backoff = backoff or Backoff()
@@ -117,7 +119,9 @@ class ReplyHandler:
     async def _commit(self, claim: Claim, opened: OpenedTurn, result: AgentResult) -> bool:
         return await retry_while_leased(
             claim,
-            lambda: self._transactions.write_job(claim, lambda tx: commit(tx, claim, opened, result, self._split)),
+            lambda: self._transactions.write_job(
+                claim, lambda tx: commit(tx, claim, opened, result, self._split, self._channels)
+            ),
         )
 
     async def _failed(self, claim: Claim, opened: OpenedTurn, error: AgentFailed) -> JobResult:
@@ -159,7 +163,8 @@ class ReplyHandler:
         self, held: HeldLanes, job: StoredJob, *, force: bool, now: datetime, ids: Ids
     ) -> Replayed | ReplayRefused:
         """Start a dead letter again, as a new turn over its messages."""
-        return replay(LaneTransaction.of_queue(held, job.owner_id, now, ids), job, self._limits.answer, force=force)
+        tx = LaneTransaction.of_queue(held, job.owner_id, now, ids)
+        return replay(tx, job, self._limits.answer, self._channels, force=force)
 
     def discarded(self, held: HeldLanes, job: StoredJob, now: datetime, ids: Ids) -> str | None:
         """Settle the messages of a job that a person discards before it ran."""

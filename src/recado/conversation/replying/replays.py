@@ -7,27 +7,28 @@ a person speaks; the fence of its commit asks the same again (`why_too_late`).
 
 from collections.abc import Sequence
 from datetime import timedelta
-from typing import Final
 from uuid import UUID
 
 from recado.conversation.models import OUTCOME_CHANGES, Conversation, Message, Turn
+from recado.conversation.ports import Channels
 from recado.conversation.replying.jobs import REPLY, reply_payload
 from recado.conversation.replying.reception import Reception
 from recado.conversation.repository import Conversations, InboxItems, Messages, Turns
 from recado.conversation.sending.repository import Answers
 from recado.conversation.transactions import LaneTransaction, Transaction
+from recado.conversation.values import Address
 from recado.core.queue.job import NewJob, Replayed, ReplayRefused, StoredJob
 from recado.core.queue.storage import enqueue
 
-WINDOW: Final = timedelta(hours=24)
 
-
-def replay(tx: LaneTransaction, job: StoredJob, answer_within: timedelta, *, force: bool) -> Replayed | ReplayRefused:
+def replay(
+    tx: LaneTransaction, job: StoredJob, answer_within: timedelta, channels: Channels, *, force: bool
+) -> Replayed | ReplayRefused:
     """Make a new turn over a dead letter's messages. `force` overrides only that a later message was answered."""
     group = Messages(tx.uow).of_turn(job.turn_id) if job.turn_id else []
     if not group or job.turn_id is None:
         return ReplayRefused(job.id, "its messages belong to a newer turn")
-    refusal = _why_not_changeable(group) or why_too_late(tx, group, force=force)
+    refusal = _why_not_changeable(group) or why_too_late(tx, group, channels, force=force)
     if refusal is not None:
         return ReplayRefused(job.id, refusal)
     old = Turns(tx.uow).require(job.turn_id)
@@ -58,7 +59,7 @@ def resume(tx: LaneTransaction, conversation: Conversation, answer_within: timed
     return _enqueue(tx, turn, group, max_attempts)
 
 
-def why_too_late(tx: Transaction, group: Sequence[Message], *, force: bool) -> str | None:
+def why_too_late(tx: Transaction, group: Sequence[Message], channels: Channels, *, force: bool) -> str | None:
     """Return why these messages should not be answered any more, or None."""
     newest = group[-1]
     later = Messages(tx.uow).later_outcomes(newest.lane, newest.id)
@@ -69,8 +70,9 @@ def why_too_late(tx: Transaction, group: Sequence[Message], *, force: bool) -> s
         return "a later message of the same customer was answered; --force answers this one all the same"
     if current is not None and current.held_by == "person":
         return "a person holds the conversation"
-    if tx.now - newest.received_at >= WINDOW:
-        return "the 24-hour window closed"
+    rules = channels.rules_for(newest.provider, Address(newest.from_address))
+    if rules.is_too_old(newest.received_at, tx.now):
+        return "the time to answer it is over"
     return None
 
 

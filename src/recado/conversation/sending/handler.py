@@ -4,7 +4,7 @@ An attempt row is committed before each create call (`next_step.py`). The call m
 
     accepted   the provider named the message
     refused    it surely will not be sent; final
-    retry      it surely was not processed; again later, until the 24 hours are over
+    retry      it surely was not processed; again later, for as long as the channel allows
     unknown    it may or may not have been sent (`unknown.py`)
 """
 
@@ -16,12 +16,11 @@ from uuid import UUID
 import structlog
 
 from recado.conversation.models import Answer
-from recado.conversation.ports import Channel, NotProcessed, SendResult, Sent
+from recado.conversation.ports import Channels, NotProcessed, SendResult, Sent
 from recado.conversation.sending.next_step import (
     Call,
     JobEnded,
     Poll,
-    SendRules,
     Wait,
     answer_id_of,
     free_pair,
@@ -30,7 +29,7 @@ from recado.conversation.sending.next_step import (
 from recado.conversation.sending.outbox import SEND, enqueue_send
 from recado.conversation.sending.policy import why_not_replay
 from recado.conversation.sending.repository import Answers, Attempts, Parts
-from recado.conversation.sending.results import Accounts, change_state, dead_letter_payload, record
+from recado.conversation.sending.results import Accounts, SendRules, change_state, dead_letter_payload, record
 from recado.conversation.sending.unknown import created_within, record_poll
 from recado.conversation.settlement import Settlement
 from recado.conversation.transactions import LaneTransaction, Transactions
@@ -67,7 +66,7 @@ class SendHandler:
         clock: Clock,
         ids: Ids,
         chance: Chance,
-        channel: Channel,
+        channels: Channels,
         accounts: Accounts,
         callback_ref: Callable[[UUID], str],
         *,
@@ -79,8 +78,8 @@ class SendHandler:
         self._transactions = Transactions(database, clock, ids)
         self._clock = clock
         self._chance = chance
-        self._channel = channel
-        self._rules = SendRules(accounts, callback_ref, apology_quiet)
+        self._channels = channels
+        self._rules = SendRules(channels, accounts, callback_ref, apology_quiet)
         self._backoff = backoff or Backoff(cap=timedelta(minutes=2))
         self._crash = crash
         self._traces = traces or NoTraces()
@@ -112,7 +111,7 @@ class SendHandler:
         settled = await retry_while_leased(
             claim,
             lambda: self._transactions.write_job(
-                claim, lambda tx: record(tx, claim, attempt, result, pause, self._rules.accounts)
+                claim, lambda tx: record(tx, claim, attempt, result, pause, self._rules)
             ),
         )
         if settled:
@@ -121,7 +120,8 @@ class SendHandler:
     async def _send(self, call: Call) -> SendResult:
         attempt = call.attempt
         with self._traces.within(SEND_SPAN, "client", attempt=str(attempt.id), number=attempt.number) as span:
-            result = await self._channel.send(replace(call.message, trace=span.traceparent))
+            channel = self._channels.channel_for(call.message.provider)
+            result = await channel.send(replace(call.message, trace=span.traceparent))
             span.note(result=type(result).__name__.lower())
             if not isinstance(result, Sent):
                 span.note(code=result.code)
@@ -131,7 +131,7 @@ class SendHandler:
         polled_at = self._clock.now()  # A list that was read before a long pause tells nothing about the time after it.
         created_after, created_before = created_within(poll.attempt)
         with self._traces.within(FIND_SPAN, "client", attempt=str(poll.attempt.id)) as span:
-            pull = await self._channel.find(poll.message, created_after=created_after, created_before=created_before)
+            pull = await poll.finder.find(poll.message, created_after=created_after, created_before=created_before)
             span.note(complete=pull.complete, found=len(pull.messages))
         await self._transactions.write_job(
             claim, lambda tx: record_poll(tx, claim, poll.attempt, pull, poll.message.text, polled_at)
@@ -153,7 +153,8 @@ class SendHandler:
         """Send again what of the answer did not arrive. An unconfirmed part may arrive twice then; a person decides."""
         tx = LaneTransaction.of_queue(held, job.owner_id, now, ids)
         answer = Answers(tx.uow).require(answer_id_of(job))
-        refusal = why_not_replay(tx, answer, force=force)
+        account = self._rules.accounts.behind(tx.uow, answer.address_id)
+        refusal = why_not_replay(tx, answer, self._rules.of(account, answer), force=force)
         if refusal is not None:
             return ReplayRefused(job.id, refusal)
         for part in Parts(tx.uow).of(answer.id):

@@ -5,32 +5,30 @@ wait; or nothing more. While an attempt is `sending` or `unknown` nothing else g
 it are serial, and a unique index is the backstop. An attempt that its dead worker left `sending` becomes `unknown`.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import TypeAlias
 from uuid import UUID
 
 from recado.conversation.models import Answer, Attempt, Part
-from recado.conversation.ports import OutboundText
+from recado.conversation.ports import ChannelRules, Finder, OutboundText
 from recado.conversation.sending.policy import overtaken, sendable_until, why_not
 from recado.conversation.sending.repository import Answers, Attempts, Parts
-from recado.conversation.sending.results import Accounts, change_state, fail, settle
-from recado.conversation.sending.unknown import CALL_LIMIT, PULLS_AFTER, next_poll_at, with_times_reset
+from recado.conversation.sending.results import SendRules, change_state, fail, settle
+from recado.conversation.sending.unknown import (
+    CALL_LIMIT,
+    PULLS_AFTER,
+    clear_by,
+    give_up_unfound,
+    next_poll_at,
+    with_times_reset,
+)
 from recado.conversation.transactions import LaneTransaction, Transaction
 from recado.conversation.values import Address
 from recado.core.errors import InvalidInput
 from recado.core.queue.job import Claim, StoredJob
 from recado.core.queue.storage import endings, leases
-
-
-@dataclass(frozen=True, slots=True)
-class SendRules:
-    """What sending is told from outside: the accounts, the callbacks' references, the quiet time after an apology."""
-
-    accounts: Accounts
-    callback_ref: Callable[[UUID], str]
-    apology_quiet: timedelta = timedelta(minutes=10)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +45,7 @@ class Poll:
 
     attempt: Attempt
     message: OutboundText
+    finder: Finder
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,8 +83,23 @@ def next_step(tx: LaneTransaction, claim: Claim, rules: SendRules) -> NextStep:
     if last is not None and last.state == "sending":  # Its worker died in the call.
         last = change_state(tx, last, "unknown", code="interrupted")
     if last is not None and last.state == "unknown":
-        return _next_poll(tx, answer, part, last, rules)
+        return _next_poll(tx, claim, answer, part, with_times_reset(tx, last), rules)
     return _next_call(tx, claim, answer, part, tried, rules)
+
+
+def _next_poll(
+    tx: LaneTransaction, claim: Claim, answer: Answer, part: Part, attempt: Attempt, rules: SendRules
+) -> NextStep:
+    """Poll the provider's list when it is time. Without a list only a callback or the deadline settles the attempt."""
+    provider = rules.accounts.of(tx.uow, attempt.account_id).provider
+    finder = rules.channels.finder_for(provider)
+    due_at = next_poll_at(attempt) if finder is not None else clear_by(attempt)
+    if due_at > tx.now:
+        return Wait(due_at - tx.now, "outcome of a send unknown")
+    if finder is None:
+        give_up_unfound(tx, claim, attempt)
+        return Wait(timedelta(), "outcome of a send stays unknown") if leases.holds(tx.held, claim) else JobEnded()
+    return Poll(attempt, _outbound(answer, part, attempt, provider, rules), finder)
 
 
 def free_pair(tx: Transaction, answer: Answer, parts: Sequence[Part]) -> None:
@@ -96,27 +110,20 @@ def free_pair(tx: Transaction, answer: Answer, parts: Sequence[Part]) -> None:
         change_state(tx, busy, "unconfirmed")
 
 
-def _next_poll(tx: Transaction, answer: Answer, part: Part, attempt: Attempt, rules: SendRules) -> Poll | Wait:
-    attempt = with_times_reset(tx, attempt)
-    due_at = next_poll_at(attempt)
-    if due_at > tx.now:
-        return Wait(due_at - tx.now, "outcome of a send unknown")
-    return Poll(attempt, _outbound(answer, part, attempt, rules))
-
-
 def _next_call(
     tx: LaneTransaction, claim: Claim, answer: Answer, part: Part, tried: Sequence[Attempt], rules: SendRules
 ) -> NextStep:
-    if _stopped(tx, claim, answer, rules):
+    account = rules.accounts.behind(tx.uow, answer.address_id)
+    channel_rules = rules.of(account, answer)
+    if _stopped(tx, claim, answer, channel_rules, rules.apology_quiet):
         return JobEnded()
     paused = rules.accounts.paused_for(tx.uow, answer.address_id, tx.now)
     if paused is not None:
-        return Wait(min(paused, sendable_until(tx.uow, answer) - tx.now), "the account is paused")
+        return Wait(min(paused, sendable_until(tx.uow, answer, channel_rules) - tx.now), "the account is paused")
     if Attempts(tx.uow).in_flight(answer.lane) is not None:
         return Wait(PULLS_AFTER[0], "another send to this customer is not settled")
-    account_id = rules.accounts.behind(tx.uow, answer.address_id).account_id
-    attempt = Attempts(tx.uow).add(_attempt(tx, claim, answer, part, account_id, number=len(tried) + 1))
-    return Call(attempt, _outbound(answer, part, attempt, rules))
+    attempt = Attempts(tx.uow).add(_attempt(tx, claim, answer, part, account.account_id, number=len(tried) + 1))
+    return Call(attempt, _outbound(answer, part, attempt, account.provider, rules))
 
 
 def _attempt(tx: Transaction, claim: Claim, answer: Answer, part: Part, account_id: UUID, *, number: int) -> Attempt:
@@ -140,24 +147,25 @@ def _attempt(tx: Transaction, claim: Claim, answer: Answer, part: Part, account_
     )
 
 
-def _stopped(tx: LaneTransaction, claim: Claim, answer: Answer, rules: SendRules) -> bool:
+def _stopped(tx: LaneTransaction, claim: Claim, answer: Answer, rules: ChannelRules, apology_quiet: timedelta) -> bool:
     """Settle an answer that must not be sent. Return whether that was so."""
-    end = overtaken(tx, answer, rules.apology_quiet)
+    end = overtaken(tx, answer, apology_quiet)
     if end is not None:
         settle(tx, claim, end)
         return True
-    reason = why_not(tx.uow, answer, tx.now)
+    reason = why_not(tx.uow, answer, tx.now, rules)
     if reason is None:
         return False
     fail(tx, claim, answer, "refused" if reason == "unreachable" else "stopped", reason)
     return True
 
 
-def _outbound(answer: Answer, part: Part, attempt: Attempt, rules: SendRules) -> OutboundText:
+def _outbound(answer: Answer, part: Part, attempt: Attempt, provider: str, rules: SendRules) -> OutboundText:
     return OutboundText(
         owner_id=answer.owner_id,
         address_id=answer.address_id,
         account_id=attempt.account_id,
+        provider=provider,
         from_address=Address(answer.from_address),
         to_address=Address(answer.to_address),
         text=part.text,

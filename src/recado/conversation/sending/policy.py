@@ -1,6 +1,6 @@
 """What may stop an answer before an attempt of it is stored. After that nothing stops the call.
 
-until when    24 hours after the newest inbound message on WhatsApp; 24 hours after it was written elsewhere
+until when    the channel's rules say (`ports.ChannelRules`): while its reply window is open, or for its time of retries
 a nudge       only while the conversation is still silent
 an agent      only while the agent holds the conversation and no person has written since
 an apology    at most one in a lane within the quiet time
@@ -12,16 +12,13 @@ from datetime import datetime, timedelta
 from typing import TypeAlias
 
 from recado.conversation.models import Answer, Conversation, Suppression
+from recado.conversation.ports import ChannelRules
 from recado.conversation.repository import Contacts, Conversations, Messages
 from recado.conversation.sending.repository import Answers, Attempts
 from recado.conversation.settlement import Settlement
 from recado.conversation.transactions import Transaction
-from recado.conversation.values import Address
 from recado.core.database.unit_of_work import UnitOfWork
 from recado.identity.repository import owner_in
-
-WINDOW = timedelta(hours=24)
-"""WhatsApp's customer service window, counted from the newest inbound message; for SMS how long we keep trying."""
 
 Ending: TypeAlias = Callable[[Settlement], None]
 """How an answer that is stopped is settled."""
@@ -50,30 +47,26 @@ def _still_silent(uow: UnitOfWork, conversation: Conversation) -> bool:
     return silent and not Messages(uow).unturned(conversation.lane)
 
 
-def why_not(uow: UnitOfWork, answer: Answer, now: datetime) -> Suppression | None:
+def why_not(uow: UnitOfWork, answer: Answer, now: datetime, rules: ChannelRules) -> Suppression | None:
     """Return why an answer of any author must not be sent now, or None."""
     conversation = Conversations(uow).require(answer.conversation_id)
     if owner_in(uow, answer.owner_id).closed_at is not None:
         return "closed_account"
     if Contacts(uow).require(conversation.contact_id).opted_out_at is not None:
         return "opt_out"
-    if now < sendable_until(uow, answer):
+    if now < sendable_until(uow, answer, rules):
         return None
-    tried = Attempts(uow).of_answer(answer.id)
-    return "window_closed" if _has_window(answer) and not tried else "unreachable"
+    has_window, tried = rules.reply_window is not None, Attempts(uow).of_answer(answer.id)
+    return "window_closed" if has_window and not tried else "unreachable"
 
 
-def sendable_until(uow: UnitOfWork, answer: Answer) -> datetime:
+def sendable_until(uow: UnitOfWork, answer: Answer, rules: ChannelRules) -> datetime:
     """Return until when an answer may be sent. No wait is longer."""
-    newest = Messages(uow).newest(answer.conversation_id) if _has_window(answer) else None
-    return (answer.created_at if newest is None else newest.received_at) + WINDOW
+    newest = None if rules.reply_window is None else Messages(uow).newest(answer.conversation_id)
+    return rules.sendable_until(answer.created_at, None if newest is None else newest.received_at)
 
 
-def _has_window(answer: Answer) -> bool:
-    return Address(answer.to_address).channel == "whatsapp"
-
-
-def why_not_replay(tx: Transaction, answer: Answer, *, force: bool) -> str | None:
+def why_not_replay(tx: Transaction, answer: Answer, rules: ChannelRules, *, force: bool) -> str | None:
     """Return why a dead answer must not be sent again, or None. `force` overrides that a later one was answered."""
     if answer.state not in ("unconfirmed", "refused"):
         return f"the answer is {answer.state} by now"
@@ -89,5 +82,5 @@ def why_not_replay(tx: Transaction, answer: Answer, *, force: bool) -> str | Non
             return "a later message of the same customer is being answered"
         if later & {"answered", "superseded"} and not force:
             return "a later message of the same customer was answered; --force sends this one all the same"
-    reason = why_not(tx.uow, answer, tx.now)
+    reason = why_not(tx.uow, answer, tx.now, rules)
     return None if reason is None else f"it cannot be sent now: {reason.replace('_', ' ')}"

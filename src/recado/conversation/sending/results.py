@@ -5,6 +5,7 @@ answer is settled (step 10, `settlement.py`) in the transaction that ends its jo
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Protocol
 from uuid import UUID
@@ -13,13 +14,23 @@ import structlog
 
 from recado.conversation.contacts import opt_out
 from recado.conversation.models import Answer, AnswerState, Attempt, AttemptState, Part, Suppression
-from recado.conversation.ports import NotProcessed, Refused, SendingAccount, SendResult, Sent, Unknown
+from recado.conversation.ports import (
+    ChannelRules,
+    Channels,
+    NotProcessed,
+    Refused,
+    SendingAccount,
+    SendResult,
+    Sent,
+    Unknown,
+)
 from recado.conversation.sending.outbox import send_payload
 from recado.conversation.sending.policy import sendable_until
 from recado.conversation.sending.provider_messages import ProviderMessages
 from recado.conversation.sending.repository import Answers, Attempts, Parts
 from recado.conversation.settlement import Settlement
 from recado.conversation.transactions import LaneTransaction, Transaction
+from recado.conversation.values import Address
 from recado.core.database.types import JsonValue
 from recado.core.database.unit_of_work import UnitOfWork
 from recado.core.queue.job import Claim
@@ -36,15 +47,35 @@ ACCOUNT_PAUSE = timedelta(minutes=5)
 class Accounts(Protocol):
     """What sending must know of the account behind an address of ours, inside its own transaction."""
 
-    def behind(self, uow: UnitOfWork, address_id: UUID) -> SendingAccount: ...
+    def behind(self, uow: UnitOfWork, address_id: UUID) -> SendingAccount:
+        """Return the account that an address of ours sends with now."""
+        ...
+
+    def of(self, uow: UnitOfWork, account_id: UUID) -> SendingAccount:
+        """Return the account that an attempt was made with."""
+        ...
 
     def paused_for(self, uow: UnitOfWork, address_id: UUID, now: datetime) -> timedelta | None: ...
 
     def pause(self, uow: UnitOfWork, account_id: UUID, now: datetime, span: timedelta, why: str) -> None: ...
 
 
+@dataclass(frozen=True, slots=True)
+class SendRules:
+    """What sending is told from outside: the channels, the accounts, how callbacks name an attempt, the quiet time."""
+
+    channels: Channels
+    accounts: Accounts
+    callback_ref: Callable[[UUID], str]
+    apology_quiet: timedelta = timedelta(minutes=10)
+
+    def of(self, account: SendingAccount, answer: Answer) -> ChannelRules:
+        """Return the rules of the channel for an answer's recipient."""
+        return self.channels.rules_for(account.provider, Address(answer.to_address))
+
+
 def record(
-    tx: LaneTransaction, claim: Claim, attempt: Attempt, result: SendResult, pause: timedelta, accounts: Accounts
+    tx: LaneTransaction, claim: Claim, attempt: Attempt, result: SendResult, pause: timedelta, rules: SendRules
 ) -> bool:
     """Store the result of a create call. Return whether it settled the answer. `pause` is the wait before a retry."""
     current = Attempts(tx.uow).require(attempt.id)
@@ -55,9 +86,9 @@ def record(
         case _ if current.state != "sending":
             return False  # A callback was faster, or another worker reconciles it by now: what that finds wins.
         case Refused() as refused:
-            return _refused(tx, claim, current, refused, accounts)
+            return _refused(tx, claim, current, refused, rules.accounts)
         case NotProcessed() as not_processed:
-            _not_processed(tx, claim, current, not_processed, pause, accounts)
+            _not_processed(tx, claim, current, not_processed, pause, rules)
         case Unknown(code, detail):
             log.warning("send.unknown", attempt=str(attempt.id), code=code)
             change_state(tx, current, "unknown", code=code, detail=detail)
@@ -87,15 +118,16 @@ def _not_processed(
     attempt: Attempt,
     not_processed: NotProcessed,
     pause: timedelta,
-    accounts: Accounts,
+    rules: SendRules,
 ) -> None:
     """Try again after a pause, but no later than the answer may be sent."""
     change_state(tx, attempt, "retry", code=not_processed.code, detail=not_processed.detail)
     if not_processed.retry_after is not None:
         pause = min(max(pause, timedelta(seconds=not_processed.retry_after)), MAX_PAUSE)
     if not_processed.pause_account:
-        accounts.pause(tx.uow, attempt.account_id, tx.now, pause, not_processed.code)
-    left = sendable_until(tx.uow, Answers(tx.uow).require(attempt.answer_id)) - tx.now
+        rules.accounts.pause(tx.uow, attempt.account_id, tx.now, pause, not_processed.code)
+    answer, account = Answers(tx.uow).require(attempt.answer_id), rules.accounts.of(tx.uow, attempt.account_id)
+    left = sendable_until(tx.uow, answer, rules.of(account, answer)) - tx.now
     pause = min(pause, max(left, timedelta()))
     attempts = claim.job.attempts + 1
     endings.requeue(tx.held, claim, tx.now, pause, error=f"{not_processed.code}: trying again", attempts=attempts)

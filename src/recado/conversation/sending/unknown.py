@@ -3,7 +3,7 @@
 A callback that bears the attempt's id settles it (`provider_messages.py`), or the provider's list does, here. Polls
 count once the list was read to its end, from the moment they began. An attempt that is absent from three complete
 polls, the last of them two minutes after its deadline, was not sent: it is `absent` and sent once more. A list that
-cannot be read for ten minutes leaves it `unconfirmed`.
+cannot be read for ten minutes leaves it `unconfirmed`, and so does a channel that has no list (`Finder`).
 """
 
 from dataclasses import replace
@@ -13,7 +13,6 @@ import structlog
 
 from recado.conversation.models import Attempt
 from recado.conversation.ports import ListedMessage, Pull
-from recado.conversation.sending.policy import WINDOW
 from recado.conversation.sending.provider_messages import ProviderMessages
 from recado.conversation.sending.repository import Answers, Attempts, Parts
 from recado.conversation.sending.results import change_state, fail, settle_if_complete
@@ -35,6 +34,7 @@ ABSENT_PULLS = 3
 ABSENT_AFTER = timedelta(seconds=120)
 CLEAR_WITHIN = timedelta(minutes=10)
 CREATED_BEFORE_START = timedelta(seconds=5)
+CREATED_BEFORE_RESET = timedelta(days=1)
 CREATED_AFTER_DEADLINE = timedelta(seconds=60)
 SET_BACK = "clock_set_back"
 """The code of an attempt that began by a clock which was ahead. Its times were set right, and are a guess."""
@@ -51,9 +51,14 @@ def next_poll_at(attempt: Attempt) -> datetime:
     return max(attempt.deadline_at + ABSENT_AFTER, attempt.last_pull_at + PULL_PAUSE)
 
 
+def clear_by(attempt: Attempt) -> datetime:
+    """Return until when it must be known whether an attempt's message was sent."""
+    return attempt.deadline_at + CLEAR_WITHIN
+
+
 def created_within(attempt: Attempt) -> tuple[datetime, datetime]:
     """Return the span in which the provider must have made the attempt's message, if it made one."""
-    before_start = WINDOW if attempt.code == SET_BACK else CREATED_BEFORE_START
+    before_start = CREATED_BEFORE_RESET if attempt.code == SET_BACK else CREATED_BEFORE_START
     return attempt.started_at - before_start, attempt.deadline_at + CREATED_AFTER_DEADLINE
 
 
@@ -99,9 +104,14 @@ def record_poll(
     if pull.complete and attempt.pulls >= ABSENT_PULLS and polled_at >= attempt.deadline_at + ABSENT_AFTER:
         change_state(tx, attempt, "absent")
         _resend_or_give_up(tx, claim, attempt, resends=1)
-    elif not pull.complete and polled_at >= attempt.deadline_at + CLEAR_WITHIN:
-        change_state(tx, attempt, "unconfirmed")
-        _resend_or_give_up(tx, claim, attempt, resends=0)
+    elif not pull.complete and polled_at >= clear_by(attempt):
+        give_up_unfound(tx, claim, attempt)
+
+
+def give_up_unfound(tx: LaneTransaction, claim: Claim, attempt: Attempt) -> None:
+    """Leave an attempt unconfirmed of which nothing was heard in time. `prefer_delivery` sends its part once more."""
+    change_state(tx, attempt, "unconfirmed")
+    _resend_or_give_up(tx, claim, attempt, resends=0)
 
 
 def _ours(tx: LaneTransaction, attempt: Attempt, pull: Pull, text: str) -> ListedMessage | None:

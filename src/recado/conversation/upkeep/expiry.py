@@ -20,7 +20,7 @@ import structlog
 
 from recado.conversation.lifecycle import Lifecycle
 from recado.conversation.models import Conversation, ConversationStatus
-from recado.conversation.replying.replays import WINDOW
+from recado.conversation.ports import Channels
 from recado.conversation.repository import Contacts, Conversations, Messages
 from recado.conversation.sending.outbox import Outbox, Split
 from recado.conversation.transactions import LaneTransaction, Transaction, Transactions
@@ -31,6 +31,7 @@ from recado.conversation.upkeep.repository import (
     idle_conversations,
     reset_activity,
 )
+from recado.conversation.values import Address
 from recado.core.clock import Clock
 from recado.core.database.engine import Database
 from recado.core.errors import Busy, StorageUnavailable
@@ -63,11 +64,20 @@ class IdleExpiry:
     """Makes conversations idle and closes them. Any number of runs may overlap."""
 
     def __init__(
-        self, database: Database, clock: Clock, ids: Ids, split: Split, limits: IdleLimits, *, page: int = PAGE
+        self,
+        database: Database,
+        clock: Clock,
+        ids: Ids,
+        channels: Channels,
+        split: Split,
+        limits: IdleLimits,
+        *,
+        page: int = PAGE,
     ) -> None:
         self._database = database
         self._transactions = Transactions(database, clock, ids)
         self._clock = clock
+        self._channels = channels
         self._split = split
         self._limits = limits
         self._page_size = page
@@ -140,7 +150,10 @@ class IdleExpiry:
             return None
         if Contacts(tx.uow).require(conversation.contact_id).opted_out_at is not None:
             return None
-        if tx.now - newest.received_at >= WINDOW or tx.now - conversation.last_activity_at >= self._limits.expire:
+        rules = self._channels.rules_for(newest.provider, Address(newest.from_address))
+        if rules.is_too_old(newest.received_at, tx.now):
+            return None
+        if tx.now - conversation.last_activity_at >= self._limits.expire:
             return None
         return owner.nudge_text
 

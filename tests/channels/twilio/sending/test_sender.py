@@ -16,7 +16,7 @@ from recado.channels.twilio.sending.client import TwilioApi
 from recado.channels.twilio.sending.sender import TwilioSender
 from recado.channels.twilio.sending.transport import Transport
 from recado.channels.twilio.values import AccountSid
-from recado.conversation.ports import Channel, ListedMessage, NotProcessed, OutboundText, Pull, Refused, Sent, Unknown
+from recado.conversation.ports import ListedMessage, NotProcessed, OutboundText, Pull, Refused, Sent, Unknown
 from recado.conversation.values import Address
 from recado.core.errors import ConfigurationError, StorageUnavailable
 from recado.entrypoints.reserved_port import ReservedPort
@@ -37,6 +37,7 @@ NOON = datetime(2026, 3, 14, 12, 0, tzinfo=UTC)
 MESSAGE = OutboundText(
     owner_id=UUID(int=1),
     address_id=UUID(int=2),
+    provider="twilio",
     account_id=UUID(int=3),
     from_address=Address("whatsapp:+14155238886"),
     to_address=Address("whatsapp:+5511987654321"),
@@ -106,8 +107,16 @@ def refused(status: int, code: int, message: str = "no") -> Act:
 class TestSending:
     async def test_an_accepted_message_has_a_sid(self, sender_at: OpenSender) -> None:
         async with ScriptedServer(created()) as server:
-            sender: Channel = sender_at(server.url)
-            assert await sender.send(MESSAGE) == Sent(SID)
+            sender = sender_at(server.url)
+            result = await sender.send(MESSAGE)
+        assert (result.result, result.accepted) == (Sent(SID), True)
+        assert (result.account_sid, result.message_sid, result.error_code) == (ACCOUNT.value, SID, None)
+
+    async def test_a_refusal_names_twilios_error(self, sender_at: OpenSender) -> None:
+        async with ScriptedServer(answers(400, {"code": 21610, "message": "no"})) as server:
+            result = await sender_at(server.url).send(MESSAGE)
+        assert (result.accepted, result.message_sid, result.error_code) == (False, None, "21610")
+        assert isinstance(result.result, Refused)
 
     async def test_the_call_says_who_writes_what_to_whom_and_where_to_report(self, sender_at: OpenSender) -> None:
         async with ScriptedServer(created()) as server:
@@ -165,7 +174,7 @@ class TestSending:
             sender = sender_at(server.url)
             await sender.send(MESSAGE)
             await sender.aclose()
-            assert isinstance(await sender.send(MESSAGE), Sent)
+            assert isinstance((await sender.send(MESSAGE)).result, Sent)
 
 
 class TestRefusals:
@@ -181,59 +190,59 @@ class TestRefusals:
         self, sender_at: OpenSender, status: int, code: int, expected: Refused | NotProcessed
     ) -> None:
         async with ScriptedServer(refused(status, code)) as server:
-            assert await sender_at(server.url).send(MESSAGE) == expected
+            assert (await sender_at(server.url).send(MESSAGE)).result == expected
             assert len(server.received) == 1
 
     async def test_wrong_credentials_pause_the_account(self, sender_at: OpenSender) -> None:
         async with ScriptedServer(refused(401, 20003, "Authenticate")) as server:
-            result = await sender_at(server.url).send(MESSAGE)
+            result = (await sender_at(server.url).send(MESSAGE)).result
         assert isinstance(result, NotProcessed)
         assert result.pause_account
 
     async def test_a_pause_asked_for_is_passed_on(self, sender_at: OpenSender) -> None:
         crowd = answers(429, {"code": 20429}, headers="Retry-After: 7\r\n")
         async with ScriptedServer(crowd) as server:
-            result = await sender_at(server.url).send(MESSAGE)
+            result = (await sender_at(server.url).send(MESSAGE)).result
         assert isinstance(result, NotProcessed)
         assert result.retry_after == 7
 
     async def test_an_unknown_code_shows_twilios_words_without_the_number(self, sender_at: OpenSender) -> None:
         async with ScriptedServer(refused(400, 99999, "The number +5511987654321 is odd")) as server:
-            result = await sender_at(server.url).send(MESSAGE)
+            result = (await sender_at(server.url).send(MESSAGE)).result
         assert result == Refused("99999", "The number +…4321 is odd", "unreachable")
 
     async def test_both_forms_of_an_error_are_read(self, sender_at: OpenSender) -> None:
         problem = answers(400, {"type": "x", "title": "Odd", "status": 400, "code": 99999, "detail": "Very odd"})
         async with ScriptedServer(problem) as server:
-            assert await sender_at(server.url).send(MESSAGE) == Refused("99999", "Very odd", "unreachable")
+            assert (await sender_at(server.url).send(MESSAGE)).result == Refused("99999", "Very odd", "unreachable")
 
     @pytest.mark.parametrize("body", [b"", b"<html>", b"[]", b'{"code": {}}', b"\xff"])
     async def test_a_4xx_without_sense_is_still_a_refusal(self, sender_at: OpenSender, body: bytes) -> None:
         async with ScriptedServer(answers(400, body)) as server:
-            assert await sender_at(server.url).send(MESSAGE) == Refused("http_400", "", "unreachable")
+            assert (await sender_at(server.url).send(MESSAGE)).result == Refused("http_400", "", "unreachable")
 
 
 class TestNotProcessed:
     async def test_nobody_listens(self, sender_at: OpenSender) -> None:
         with ReservedPort() as port:
-            result = await sender_at(f"http://127.0.0.1:{port.number}").send(MESSAGE)
+            result = (await sender_at(f"http://127.0.0.1:{port.number}").send(MESSAGE)).result
         assert isinstance(result, NotProcessed)
         assert result.code == "connect_failed"
 
     async def test_the_name_is_unknown(self, sender_at: OpenSender) -> None:
-        result = await sender_at("http://nowhere.example", resolver=NowhereResolver()).send(MESSAGE)
+        result = (await sender_at("http://nowhere.example", resolver=NowhereResolver()).send(MESSAGE)).result
         assert isinstance(result, NotProcessed)
         assert result.code == "dns"
 
     async def test_the_tls_handshake_fails(self, sender_at: OpenSender) -> None:
         async with ScriptedServer(greeting=b"no TLS here\r\n\r\n") as server:
-            result = await sender_at(f"https://127.0.0.1:{server.port}").send(MESSAGE)
+            result = (await sender_at(f"https://127.0.0.1:{server.port}").send(MESSAGE)).result
         assert isinstance(result, NotProcessed)
         assert result.code == "tls"
 
     async def test_the_connection_is_not_ready_in_time(self, sender_at: OpenSender) -> None:
         async with ScriptedServer() as server:  # It waits for a request, so the TLS handshake never ends.
-            result = await sender_at(f"https://127.0.0.1:{server.port}", connect=0.05).send(MESSAGE)
+            result = (await sender_at(f"https://127.0.0.1:{server.port}", connect=0.05).send(MESSAGE)).result
         assert isinstance(result, NotProcessed)
         assert result.code == "connect_timeout"
 
@@ -244,7 +253,7 @@ class TestNotProcessed:
             sender = TwilioSender(accounts, api, "https://bot.example")
             first = asyncio.create_task(sender.send(MESSAGE))
             await arrived.wait()
-            result = await sender.send(MESSAGE)
+            result = (await sender.send(MESSAGE)).result
             first.cancel()
             await asyncio.wait([first])
             await api.aclose()
@@ -254,14 +263,14 @@ class TestNotProcessed:
     async def test_there_are_no_credentials(self, sender_at: OpenSender, accounts: Accounts) -> None:
         accounts.entry = NoCredentials("the address was removed")
         async with ScriptedServer() as server:
-            result = await sender_at(server.url).send(MESSAGE)
+            result = (await sender_at(server.url).send(MESSAGE)).result
             assert server.received == []
         assert result == NotProcessed("no_credentials", "the address was removed", retry_after=60)
 
     async def test_the_database_is_away(self, sender_at: OpenSender, accounts: Accounts) -> None:
         accounts.entry = StorageUnavailable("the disk is full")
         async with ScriptedServer() as server:
-            result = await sender_at(server.url).send(MESSAGE)
+            result = (await sender_at(server.url).send(MESSAGE)).result
         assert result == NotProcessed("core.storage", "the disk is full", retry_after=60)
 
 
@@ -289,14 +298,14 @@ class TestUnknown:
     async def test_what_may_have_been_taken(self, sender_at: OpenSender, case: str) -> None:
         act, code = MAY_HAVE_BEEN_TAKEN[case]
         async with ScriptedServer(act) as server:
-            result = await sender_at(server.url).send(MESSAGE)
+            result = (await sender_at(server.url).send(MESSAGE)).result
             assert len(server.received) == 1
         assert isinstance(result, Unknown)
         assert result.code == code
 
     async def test_no_answer_in_time(self, sender_at: OpenSender) -> None:
         async with ScriptedServer(hangs()) as server:
-            result = await sender_at(server.url, read=0.05).send(MESSAGE)
+            result = (await sender_at(server.url, read=0.05).send(MESSAGE)).result
         assert isinstance(result, Unknown)
         assert result.code == "read_timeout"
 
@@ -305,12 +314,12 @@ class TestUnknown:
         async with ScriptedServer(created(), act) as server:
             sender = sender_at(server.url)
             await sender.send(MESSAGE)
-            assert isinstance(await sender.send(MESSAGE), Unknown)
+            assert isinstance((await sender.send(MESSAGE)).result, Unknown)
             assert [call.connection for call in server.received] == [1, 1]
 
     async def test_an_account_sid_that_is_missing_is_ours(self, sender_at: OpenSender) -> None:
         async with ScriptedServer(created(account_sid=None)) as server:
-            assert await sender_at(server.url).send(MESSAGE) == Sent(SID)
+            assert (await sender_at(server.url).send(MESSAGE)).result == Sent(SID)
 
 
 def listed(

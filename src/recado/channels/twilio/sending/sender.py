@@ -1,4 +1,4 @@
-"""Sends through Twilio, and looks up what was sent: the `Channel` of WhatsApp and SMS.
+"""Sends through Twilio, and looks up what was sent.
 
 A message is never sent twice from here: each `send` is one create call, and its result says what is known about it.
 """
@@ -14,13 +14,14 @@ from recado.channels.twilio.models import NoCredentials, TwilioCredentials
 from recado.channels.twilio.sending.client import Created, MessageRecord, MessagesPage, TwilioApi
 from recado.channels.twilio.sending.errors import classify_refusal
 from recado.channels.twilio.sending.transport import CallProblem, Declined, NeverSent
+from recado.channels.twilio.values import TwilioMessageResult
 from recado.channels.twilio.webhook.form import storable
 from recado.conversation.ports import (
     ListedMessage,
     NotProcessed,
     OutboundText,
     Pull,
-    SendResult,
+    Refused,
     Sent,
     Unknown,
 )
@@ -40,7 +41,7 @@ class AccountDirectory(Protocol):
 
 
 class TwilioSender:
-    """Implements `Channel`. `public_url` is where Twilio reaches us with its callbacks."""
+    """Sends and looks up messages. `public_url` is where Twilio reaches us with its callbacks."""
 
     def __init__(
         self,
@@ -57,11 +58,12 @@ class TwilioSender:
         self._max_pages = max_pages
         self._find_seconds = find_seconds
 
-    async def send(self, message: OutboundText) -> SendResult:
-        """One create call, and what is known about it."""
+    async def send(self, message: OutboundText) -> TwilioMessageResult:
+        """Make one create call. Return what is known about it."""
         credentials = await self._credentials(message.account_id)
         if isinstance(credentials, NoCredentials):
-            return NotProcessed(credentials.code, credentials.detail, retry_after=_NO_CREDENTIALS_RETRY)
+            result = NotProcessed(credentials.code, credentials.detail, retry_after=_NO_CREDENTIALS_RETRY)
+            return TwilioMessageResult(result, "", None, credentials.code, credentials.detail)
         outcome = await self._api.create_message(
             credentials,
             to=message.to_address.value,
@@ -69,7 +71,7 @@ class TwilioSender:
             body=storable(message.text),
             status_callback=callback_url(self._public_url, message.callback_ref, message.trace),
         )
-        return _as_result(outcome)
+        return _as_result(credentials.account_sid.value, outcome)
 
     async def find(self, message: OutboundText, *, created_after: datetime, created_before: datetime) -> Pull:
         """All our API-made messages from `from_address` to any spelling of `to_address` created in the span.
@@ -147,15 +149,21 @@ class _Search:
         return Pull(tuple(found), complete=not self.gaps, detail="; ".join(self.gaps))
 
 
-def _as_result(outcome: Created | CallProblem) -> SendResult:
-    match outcome:
-        case Created(_, sid):
-            return Sent(sid.value)
+def _as_result(account_sid: str, outcome: Created | CallProblem) -> TwilioMessageResult:
+    if isinstance(outcome, Created):
+        sid = outcome.sid.value
+        return TwilioMessageResult(Sent(sid), outcome.account_sid.value, sid)
+    result = _result_of(outcome)
+    return TwilioMessageResult(result, account_sid, None, result.code, result.detail)
+
+
+def _result_of(problem: CallProblem) -> Refused | NotProcessed | Unknown:
+    match problem:
         case NeverSent(code, detail):
             return NotProcessed(code, detail)
         case Declined(status, code, text, retry_after):
             return classify_refusal(status, code, text, retry_after=retry_after)
-    return Unknown(outcome.code, outcome.detail)
+    return Unknown(problem.code, problem.detail)
 
 
 def _problem(problem: CallProblem) -> str:

@@ -5,11 +5,12 @@ from datetime import datetime
 from uuid import UUID
 
 from recado.channels.models import KnownAddress, Orphan
+from recado.channels.twilio.rules import rules_for
 from recado.channels.twilio.values import PROVIDER
 from recado.channels.twilio.webhook import form as forms
 from recado.channels.twilio.webhook.describing import describe
 from recado.channels.twilio.webhook.dtos import FormProblem, InboundForm
-from recado.conversation.replying.accept import STALE, InboundMessage
+from recado.conversation.replying.accept import InboundMessage
 
 
 def inbound_of(
@@ -45,5 +46,5 @@ def read_orphan(orphan: Orphan, address: KnownAddress, message_id: UUID, now: da
     return replace(
         inbound_of(form, address, message_id, orphan.received_at, orphan.raw),
         source="orphan",
-        stale=now - orphan.received_at > STALE,
+        stale=rules_for(form.from_address).is_too_old(orphan.received_at, now),
     )
