@@ -205,7 +205,6 @@ class Refused:
     code: str
     detail: str
     reason: Literal["opt_out", "window_closed", "unreachable"]
-    pause_account: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,6 +215,7 @@ class NotProcessed:
     detail: str
     retry_after: float | None = None
     pause_account: bool = False
+    """The fault is the account's: nothing is sent with it until `retry_after` has passed."""
 
 
 @dataclass(frozen=True, slots=True)

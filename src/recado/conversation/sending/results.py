@@ -40,8 +40,6 @@ log = structlog.get_logger(__name__)
 
 MAX_PAUSE = timedelta(hours=6)
 """The longest pause that a provider may ask for; after it the provider is asked again."""
-ACCOUNT_PAUSE = timedelta(minutes=5)
-"""How long an account rests after a refusal that concerns the account and not the message."""
 
 
 class Accounts(Protocol):
@@ -86,7 +84,7 @@ def record(
         case _ if current.state != "sending":
             return False  # A callback was faster, or another worker reconciles it by now: what that finds wins.
         case Refused() as refused:
-            return _refused(tx, claim, current, refused, rules.accounts)
+            return _refused(tx, claim, current, refused)
         case NotProcessed() as not_processed:
             _not_processed(tx, claim, current, not_processed, pause, rules)
         case Unknown(code, detail):
@@ -95,14 +93,12 @@ def record(
     return False
 
 
-def _refused(tx: LaneTransaction, claim: Claim, attempt: Attempt, refused: Refused, accounts: Accounts) -> bool:
+def _refused(tx: LaneTransaction, claim: Claim, attempt: Attempt, refused: Refused) -> bool:
     log.warning("send.refused", attempt=str(attempt.id), code=refused.code, reason=refused.reason)
     change_state(tx, attempt, "refused", code=refused.code, detail=refused.detail)
     answer = Answers(tx.uow).require(attempt.answer_id)
     if refused.reason == "opt_out":
         opt_out(tx, answer.conversation_id)
-    if refused.pause_account:
-        accounts.pause(tx.uow, attempt.account_id, tx.now, ACCOUNT_PAUSE, refused.code)
     if Parts(tx.uow).require(attempt.part_id).state == "accepted":
         # An earlier attempt that was taken for lost turned out to have arrived while this one was under way.
         return settle_if_complete(tx, claim, attempt)
@@ -125,6 +121,8 @@ def _not_processed(
     if not_processed.retry_after is not None:
         pause = min(max(pause, timedelta(seconds=not_processed.retry_after)), MAX_PAUSE)
     if not_processed.pause_account:
+        seconds = pause.total_seconds()
+        log.warning("account.paused", account=str(attempt.account_id), code=not_processed.code, seconds=seconds)
         rules.accounts.pause(tx.uow, attempt.account_id, tx.now, pause, not_processed.code)
     answer, account = Answers(tx.uow).require(attempt.answer_id), rules.accounts.of(tx.uow, attempt.account_id)
     left = sendable_until(tx.uow, answer, rules.of(account, answer)) - tx.now

@@ -14,6 +14,7 @@ from argon2 import PasswordHasher
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from sqlalchemy import RowMapping, text
+from structlog.testing import capture_logs
 
 from recado.bootstrap import Container
 from recado.channels.twilio.accounts import NewNumber
@@ -312,10 +313,14 @@ class TestAnOrphan:
         assert await _rows(container, "SELECT id FROM messages UNION SELECT id FROM message_queue") == []
 
     async def test_that_comes_again_is_kept_once(self, twilio: Twilio, container: Container) -> None:
-        for _ in range(2):
-            assert (await twilio.posts(To=NOBODY)).status_code == 200
+        with capture_logs() as lines:
+            for _ in range(2):
+                assert (await twilio.posts(To=NOBODY)).status_code == 200
 
         assert len(await container.orphans().list()) == 1
+        [warning] = [line for line in lines if line["event"] == "Orphaned Message"]
+        assert (warning["log_level"], warning["account"], warning["sid"]) == ("warning", ACCOUNT, SID)
+        assert warning["number"] == Address(NOBODY).masked
 
     async def test_without_a_recipient_is_no_message(self, twilio: Twilio, container: Container) -> None:
         assert (await twilio.posts(To=None)).status_code == 400

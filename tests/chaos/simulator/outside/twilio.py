@@ -36,7 +36,7 @@ REFUSALS = (
     Refused("21610", "the customer has opted out", "opt_out"),
     Refused("63016", "outside the window", "window_closed"),
     Refused("21211", "no such number", "unreachable"),
-    Refused("63038", "the account's limit is reached", "unreachable", pause_account=True),
+    Refused("63024", "the recipient cannot receive this", "unreachable"),
 )
 TURNED_AWAY = (
     NotProcessed("20429", "too many requests"),

@@ -31,7 +31,6 @@ class Action(Enum):
     DROP = "this message cannot be sent"
     SUPPRESS = "stop writing to this recipient"
     PAUSE_ACCOUNT = "stop the account and tell the owner"
-    PAUSE_SENDER = "the number of ours cannot send; tell the owner"
     FIX = "something of ours is set up wrong"
     RECONCILE = "look whether it was sent before doing anything"
     NONE = "nothing to do"
@@ -80,7 +79,7 @@ _ROWS = (
     TwilioError(21602, _S, "the message has no text", Action.FIX),
     TwilioError(21603, _S, "the message has no sender", Action.FIX),
     TwilioError(21604, _S, "the message has no recipient", Action.FIX),
-    TwilioError(21606, _S, "the sender is not of this account or cannot send there", Action.PAUSE_SENDER),
+    TwilioError(21606, _S, "the sender is not of this account or cannot send there", Action.FIX),
     TwilioError(21608, _S, "a trial account can only write to verified recipients", Action.DROP),
     TwilioError(21609, _S, "Twilio does not accept our callback address; set RECADO_PUBLIC_URL to a public host",
                 Action.FIX),
@@ -95,8 +94,8 @@ _ROWS = (
     TwilioError(21654, _S, "the template is missing", Action.FIX),
     TwilioError(21655, _S, "the template is not valid", Action.FIX),
     TwilioError(21656, _S, "the template's variables are not valid", Action.FIX),
-    TwilioError(21703, _S, "the messaging service has no sender that can send this", Action.PAUSE_SENDER),
-    TwilioError(21704, _S, "the messaging service has no sender", Action.PAUSE_SENDER),
+    TwilioError(21703, _S, "the messaging service has no sender that can send this", Action.FIX),
+    TwilioError(21704, _S, "the messaging service has no sender", Action.FIX),
     TwilioError(21705, _S, "the messaging service is not valid", Action.FIX),
     TwilioError(21910, _S, "sender and recipient are on different channels", Action.FIX),
     TwilioError(30001, _A, "the queue is full", Action.RETRY_LATER, retry_after=10 * _MINUTES),
@@ -113,9 +112,9 @@ _ROWS = (
     TwilioError(30022, _A, "the campaign's rate was exceeded", Action.RETRY_LATER, retry_after=5 * _MINUTES),
     TwilioError(30023, _A, "the carrier's daily cap is used up", Action.RETRY_LATER, retry_after=6 * _HOURS),
     TwilioError(30027, _A, "the carrier's daily cap is used up", Action.RETRY_LATER, retry_after=6 * _HOURS),
-    TwilioError(30032, _A, "the toll-free number is not verified", Action.PAUSE_SENDER),
-    TwilioError(30033, _A, "the campaign is suspended", Action.PAUSE_SENDER),
-    TwilioError(30034, _A, "the number is not registered to a campaign", Action.PAUSE_SENDER),
+    TwilioError(30032, _A, "the toll-free number is not verified", Action.FIX),
+    TwilioError(30033, _A, "the campaign is suspended", Action.FIX),
+    TwilioError(30034, _A, "the number is not registered to a campaign", Action.FIX),
     TwilioError(30035, _A, "the number is still being set up for a campaign", Action.RETRY_LATER,
                 retry_after=2 * _HOURS),
     TwilioError(30409, _S, "the message is already in a final state", Action.NONE),
@@ -124,10 +123,10 @@ _ROWS = (
     TwilioError(35111, _S, "the scheduling parameters are not valid", Action.FIX),
     TwilioError(35114, _S, "the scheduled time is out of range", Action.FIX),
     TwilioError(35118, _S, "scheduling needs a messaging service", Action.FIX),
-    TwilioError(63001, _A, "the channel refused the sender's credentials", Action.PAUSE_SENDER),
+    TwilioError(63001, _A, "the channel refused the sender's credentials", Action.FIX),
     TwilioError(63003, _A, "the recipient was not found on the channel", Action.SUPPRESS),
     TwilioError(63005, _A, "the channel refused the content", Action.DROP),
-    TwilioError(63007, _S, "the account has no such sender on the channel", Action.PAUSE_SENDER),
+    TwilioError(63007, _S, "the account has no such sender on the channel", Action.FIX),
     TwilioError(63012, _A, "the channel had an internal error", Action.RETRY_LATER, retry_after=5 * _MINUTES),
     TwilioError(63013, _A, "the content breaks the channel's policy", Action.DROP),
     TwilioError(63015, _A, "the recipient has not joined the sandbox", Action.DROP),
@@ -136,7 +135,7 @@ _ROWS = (
     TwilioError(63018, _A, "the sender's rate or messaging limit was exceeded", Action.RETRY_LATER,
                 retry_after=1 * _MINUTES),
     TwilioError(63019, _A, "Twilio could not download our media", Action.FIX),
-    TwilioError(63020, _A, "the business manager invitation was not accepted", Action.PAUSE_SENDER),
+    TwilioError(63020, _A, "the business manager invitation was not accepted", Action.FIX),
     TwilioError(63021, _A, "the content is not supported or too long", Action.DROP),
     TwilioError(63024, _A, "the recipient cannot receive messages of this channel", Action.SUPPRESS),
     TwilioError(63027, _A, "the template does not exist in this language", Action.FIX),
@@ -150,8 +149,8 @@ _ROWS = (
     TwilioError(63041, _A, "the template is paused", Action.FIX),
     TwilioError(63042, _A, "the template is disabled", Action.FIX),
     TwilioError(63049, _A, "the channel declined a marketing template", Action.DROP),
-    TwilioError(63051, _A, "the sender or its business account is locked", Action.PAUSE_SENDER),
-    TwilioError(63112, _A, "the business account was disabled", Action.PAUSE_SENDER),
+    TwilioError(63051, _A, "the sender or its business account is locked", Action.FIX),
+    TwilioError(63112, _A, "the business account was disabled", Action.FIX),
     TwilioError(92002, _S, "the template has too many variables", Action.FIX),
     TwilioError(92007, _S, "the template's variables are not valid", Action.FIX),
 )  # fmt: skip
@@ -167,6 +166,12 @@ def known(code: int | str | None) -> TwilioError | None:
     """The row of a code, written as Twilio's JSON (a number) or its forms (digits) have it."""
     text = str(code)
     return ERRORS.get(int(text)) if text.isascii() and text.isdecimal() and len(text) <= 6 else None
+
+
+def is_opt_out(code: int | str | None) -> bool:
+    """Return whether a code says that the recipient opted out."""
+    row = known(code)
+    return row is not None and row.reason == "opt_out"
 
 
 def delivery_reason(code: int | str | None) -> Reason:

@@ -20,6 +20,7 @@ from recado.channels.models import KnownAddress, Orphan, OrphanSigner, SignedOrp
 from recado.channels.repository import Orphans
 from recado.channels.twilio.callbacks import attempt_of, trace_in
 from recado.channels.twilio.models import Signer, Signers
+from recado.channels.twilio.sending.errors import is_opt_out
 from recado.channels.twilio.tokens import TwilioTokens
 from recado.channels.twilio.values import PROVIDER
 from recado.channels.twilio.webhook import form as forms
@@ -52,7 +53,12 @@ class SignedRequest:
 
 @dataclass(frozen=True, slots=True)
 class Orphaned:
-    """Signed by an account we know, to a number nobody has: kept for an operator, given to no agent."""
+    """Signed by an account we know, to a number that belongs to no owner. Stored for an operator, given to no agent.
+
+    `is_new` is False when it had been stored before.
+    """
+
+    is_new: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +88,6 @@ class InvalidForm:
 
 Reception: TypeAlias = Accepted | Duplicate | Orphaned | Reported | Forbidden | InvalidForm
 
-_OPT_OUT_ERROR: Final = "21610"
 _SIGNATURE_LENGTH: Final = 28
 """Of 20 bytes in base64: nothing else can be a signature, whatever was signed and with which token."""
 
@@ -131,7 +136,7 @@ class TwilioWebhookService:
         if isinstance(form, FormProblem):
             return self._invalid_form(form)
         if address is None:
-            return await self._store_orphan(self._orphan(form, signers, request.raw))
+            return await self._receive_orphan(form, signers, request.raw)
         if not address.had_webhook:
             await self._directory.mark_webhook(address)
         inbound = inbound_of(form, address, self._ids.new(), self._clock.now(), request.raw, trace=request.trace)
@@ -163,7 +168,7 @@ class TwilioWebhookService:
             form.sid.value,
             form.status,
             form.error_code,
-            opted_out=form.error_code == _OPT_OUT_ERROR,
+            opted_out=is_opt_out(form.error_code),
         )
         recorded = await self._reports.record(report)
         if not recorded.allowed:
@@ -241,6 +246,18 @@ class TwilioWebhookService:
 
     # --- Orphans ------------------------------------------------------------------------------------------------------
 
+    async def _receive_orphan(self, form: InboundForm, signers: Sequence[Signer], raw: bytes) -> Orphaned:
+        """Store an orphan, and warn of each new one once: only an operator can give it to an owner."""
+        orphaned = await self._store_orphan(self._orphan(form, signers, raw))
+        if orphaned.is_new:
+            log.warning(
+                "Orphaned Message",
+                account=form.account_sid.value,
+                number=form.to_address.masked,
+                sid=form.message_sid.value,
+            )
+        return orphaned
+
     def _orphan(self, form: InboundForm, signers: Sequence[Signer], raw: bytes) -> SignedOrphan:
         orphan = Orphan(
             id=self._ids.new(),
@@ -260,8 +277,8 @@ class TwilioWebhookService:
         )
 
     def _store_orphans(self, uow: UnitOfWork, found: Sequence[SignedOrphan]) -> list[Orphaned]:
-        Orphans(uow).add_new(found)
-        return [Orphaned() for _ in found]
+        new = Orphans(uow).add_new(found)
+        return [Orphaned(each.orphan.id in new) for each in found]
 
 
 def _field(pairs: forms.Pairs, name: str) -> str:
