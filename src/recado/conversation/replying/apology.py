@@ -1,12 +1,11 @@
 """What becomes of a turn that no agent will answer any more: the job is given up, or a person discards it."""
 
-from collections.abc import Sequence
-
-from recado.conversation.models import Message, Turn
+from recado.conversation.models import Turn
 from recado.conversation.outcomes import Outcomes, TurnOutcome
 from recado.conversation.replying.gate import ToAgent, settle_without_agent, who_answers
 from recado.conversation.replying.jobs import reply_payload
-from recado.conversation.repository import Contacts, Conversations, Turns
+from recado.conversation.replying.reception import CarriedTurn
+from recado.conversation.repository import Turns
 from recado.conversation.sending.outbox import Outbox, Split
 from recado.conversation.transactions import LaneTransaction, Transaction
 from recado.core.queue.job import StoredJob
@@ -14,22 +13,21 @@ from recado.core.queue.storage import endings
 from recado.identity.repository import owner_in
 
 
-def apologise(tx: LaneTransaction, job: StoredJob, turn: Turn, group: Sequence[Message], split: Split) -> None:
+def apologise(tx: LaneTransaction, job: StoredJob, carried: CarriedTurn, split: Split) -> None:
     """Store one friendly message, in the transaction that made the job a dead letter.
 
     The dead letter lists the turn's messages. A replay gets no second apology: its first dead letter's outcome stands.
     """
+    turn, group = carried.turn, carried.messages
     payload = reply_payload(job.owner_id, group[-1].id if group else None, turn)
     endings.set_payload(tx.held, job, payload | {"message_ids": [str(message.id) for message in group]})
     if turn.replay_of is not None:
         Turns(tx.uow).change(turn.id, settled_at=tx.now)
         return
-    conversation = Conversations(tx.uow).require(turn.conversation_id)
-    contact = Contacts(tx.uow).require(conversation.contact_id)
     owner = owner_in(tx.uow, job.owner_id)
-    decision = who_answers(tx.uow, owner, contact, conversation, group)
+    decision = who_answers(tx.uow, owner, carried.contact, carried.conversation, group)
     if isinstance(decision, ToAgent):
-        Outbox(tx, split, job.trace).put(conversation, "apology", owner.apology, turn=turn)
+        Outbox(tx, split, job.trace).put(carried.conversation, "apology", owner.apology, turn=turn)
     else:
         settle_without_agent(tx, turn, decision)
 

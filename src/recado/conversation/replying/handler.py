@@ -20,15 +20,13 @@ from recado.conversation.replying.jobs import REPLY
 from recado.conversation.replying.open import (
     OpenedTurn,
     ReplyLimits,
-    is_answered,
     join_new_messages,
     open_turn,
-    turn_of,
 )
+from recado.conversation.replying.reception import turn_of
 from recado.conversation.replying.replays import replay
 from recado.conversation.replying.run import STOOD_STILL, AgentRuns
 from recado.conversation.sending.outbox import Split
-from recado.conversation.sending.repository import Answers
 from recado.conversation.transactions import LaneTransaction, Transactions
 from recado.core.clock import Clock
 from recado.core.database.engine import Database
@@ -155,9 +153,9 @@ class ReplyHandler:
         self._apologise(tx, job, stored.turn_id if stored else job.turn_id)
 
     def _apologise(self, tx: LaneTransaction, job: StoredJob, turn_id: UUID | None) -> None:
-        turn, group = turn_of(tx, job, turn_id, self._limits.answer)
-        if turn is not None and not is_answered(tx, turn):
-            apologise(tx, job, turn, group, self._split)
+        carried = turn_of(tx, job, turn_id, self._limits.answer)
+        if carried is not None and not carried.answered:
+            apologise(tx, job, carried, self._split)
 
     def replay(
         self, held: HeldLanes, job: StoredJob, *, force: bool, now: datetime, ids: Ids
@@ -169,7 +167,7 @@ class ReplyHandler:
     def discarded(self, held: HeldLanes, job: StoredJob, now: datetime, ids: Ids) -> str | None:
         """Settle the messages of a job that a person discards before it ran."""
         tx = LaneTransaction.of_queue(held, job.owner_id, now, ids)
-        turn, _ = turn_of(tx, job, job.turn_id, self._limits.answer)
-        if turn is not None and Answers(tx.uow).of_turn(turn.id) is None:
-            discard(tx, turn)
+        carried = turn_of(tx, job, job.turn_id, self._limits.answer)
+        if carried is not None and not carried.answered:
+            discard(tx, carried.turn)
         return None

@@ -8,7 +8,7 @@
 A message that arrives during the first run of a turn joins it here as well.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Literal
 from uuid import UUID
@@ -17,10 +17,9 @@ from recado.conversation.models import Author, Contact, Conversation, Message, T
 from recado.conversation.ports import Agent, HistoryEntry
 from recado.conversation.replying.apology import apologise
 from recado.conversation.replying.gate import A_PERSON_SPOKE, ToAgent, ToPerson, settle_without_agent, who_answers
-from recado.conversation.replying.jobs import reply_payload
-from recado.conversation.replying.reception import Reception
+from recado.conversation.replying.reception import CarriedTurn, receive, turn_of
 from recado.conversation.replying.repository import begin_run
-from recado.conversation.repository import Contacts, Conversations, Messages, Turns
+from recado.conversation.repository import Messages, Turns
 from recado.conversation.sending.outbox import Split
 from recado.conversation.sending.repository import Answers
 from recado.conversation.settlement import Settlement
@@ -77,25 +76,24 @@ def open_turn(
     """
     if not leases.holds(tx.held, claim):
         return None
-    turn, group = turn_of(tx, claim.job, turn_id, limits.answer)
-    if turn is None or is_answered(tx, turn):
+    carried = turn_of(tx, claim.job, turn_id, limits.answer)
+    if carried is None or carried.answered:
         endings.complete(tx.held, claim, tx.now)
         return None
-    if tx.now >= turn.deadline_at:
+    if tx.now >= carried.turn.deadline_at:
         endings.dead_letter(tx.held, claim, tx.now, NO_ANSWER_IN_TIME)
-        apologise(tx, claim.job, turn, group, split)
+        apologise(tx, claim.job, carried, split)
         return None
-    return _open_for(agent, history_limit, tx, claim, turn, group)
+    return _open_for(agent, history_limit, tx, claim, carried)
 
 
 def _open_for(
-    agent: Agent, history_limit: int, tx: LaneTransaction, claim: Claim, turn: Turn, group: list[Message]
+    agent: Agent, history_limit: int, tx: LaneTransaction, claim: Claim, carried: CarriedTurn
 ) -> OpenedTurn | None:
     """Return the turn with what the agent will be told, or None when the turn is settled without an agent."""
-    conversation = Conversations(tx.uow).require(turn.conversation_id)
-    contact = Contacts(tx.uow).require(conversation.contact_id)
+    turn, conversation, contact = carried.turn, carried.conversation, carried.contact
     owner = owner_in(tx.uow, turn.owner_id)
-    decision = who_answers(tx.uow, owner, contact, conversation, group)
+    decision = who_answers(tx.uow, owner, contact, conversation, carried.messages)
     if isinstance(decision, ToAgent) and Settlement(tx).person_answer_since(turn):
         decision = ToPerson(A_PERSON_SPOKE)
     if not isinstance(decision, ToAgent):
@@ -108,50 +106,6 @@ def _open_for(
     return OpenedTurn(agent, turn, conversation, contact, owner.locale, decision.messages, history, run_id)
 
 
-# --- The turn ---------------------------------------------------------------------------------------------------------
-
-
-def turn_of(
-    tx: LaneTransaction, job: StoredJob, turn_id: UUID | None, answer_within: timedelta
-) -> tuple[Turn | None, list[Message]]:
-    """Return the turn that the job carries, or a new one over the lane's unturned messages, and its messages."""
-    turns, messages = Turns(tx.uow), Messages(tx.uow)
-    if turn_id is not None:
-        turn = turns.require(turn_id)
-        deadline_at = _deadline_of(turn, job, tx.now, answer_within)
-        if deadline_at != turn.deadline_at:
-            turn = replace(turn, deadline_at=deadline_at)
-            turns.change(turn.id, deadline_at=deadline_at)
-        return turn, messages.of_turn(turn.id)
-    group = messages.unturned(job.lane)
-    if not group:
-        return None, []
-    _, conversation = Reception(tx).receive(group)
-    turn = turns.add(Turn.begin(tx.ids.new(), conversation, tx.now, answer_within))
-    messages.join([message.id for message in group], turn_id=turn.id)
-    endings.set_turn(tx.held, job, turn.id, reply_payload(job.owner_id, group[-1].id, turn))
-    return turn, group
-
-
-def is_answered(tx: Transaction, turn: Turn) -> bool:
-    """Return whether nothing is left to be decided about a turn."""
-    return turn.settled_at is not None or Answers(tx.uow).of_turn(turn.id) is not None
-
-
-def _deadline_of(turn: Turn, job: StoredJob, now: datetime, answer_within: timedelta) -> datetime:
-    """Return until when the turn must be answered.
-
-    Waiting to be isolated does not count, and the time of a replay or a release begins at its first claim. No deadline
-    is later than that of a turn which begins now, unless a clock was set back meanwhile.
-    """
-    latest = now + answer_within
-    if job.isolated:
-        return min(turn.deadline_at + max(now - job.due_at, timedelta()), latest)
-    if job.attempts == 0 and (turn.replay_of is not None or turn.resumes):
-        return latest
-    return min(turn.deadline_at, latest)
-
-
 def _history(tx: Transaction, turn: Turn, conversation: Conversation, limit: int) -> list[HistoryEntry]:
     """Return what was said before in this conversation, oldest first. Earlier conversations are left out."""
     if limit == 0:
@@ -161,8 +115,8 @@ def _history(tx: Transaction, turn: Turn, conversation: Conversation, limit: int
         for message in Messages(tx.uow).before(conversation.id, turn.id, limit=limit)
     ]
     sent = [
-        HistoryEntry(_SPEAKERS[answer.author], text, answer.created_at)
-        for answer, text in Answers(tx.uow).spoken_in(conversation.id, limit=limit)
+        HistoryEntry(_SPEAKERS[spoken.author], spoken.text, spoken.at)
+        for spoken in Answers(tx.uow).spoken_in(conversation.id, limit=limit)
     ]
     return sorted(received + sent, key=lambda entry: entry.at)[-limit:]
 
@@ -191,8 +145,7 @@ def join_new_messages(tx: LaneTransaction, claim: Claim, turn: Turn) -> bool | d
         return due_at
     group = Messages(tx.uow).unturned(job.lane)
     if group:
-        Reception(tx).receive(group)
-        Messages(tx.uow).join([message.id for message in group], turn_id=turn.id)
+        receive(tx, group, turn.id)
         Turns(tx.uow).change(turn.id, version=turn.version + 1)
     enqueue.remove(tx.held, collecting, job.lane)
     return True

@@ -1,51 +1,114 @@
-"""Find or make the conversation that the messages of a turn belong to."""
+"""Receive the messages of a lane: find or make their contact, their conversation and their turn."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from uuid import UUID
 
 from recado.conversation.contacts import contact_of
 from recado.conversation.lifecycle import Lifecycle
-from recado.conversation.models import Contact, Conversation, Message
-from recado.conversation.repository import Conversations, Messages
-from recado.conversation.transactions import Transaction
+from recado.conversation.models import Contact, Conversation, Message, Turn
+from recado.conversation.replying.jobs import reply_payload
+from recado.conversation.repository import Contacts, Conversations, Messages, Turns
+from recado.conversation.sending.repository import Answers
+from recado.conversation.transactions import LaneTransaction, Transaction
+from recado.core.queue.job import StoredJob
+from recado.core.queue.storage import endings
 
 
-class Reception:
-    """Receives the messages of a turn, inside a transaction."""
+@dataclass(frozen=True, slots=True)
+class CarriedTurn:
+    """The turn that a job carries, with its messages and whose they are."""
 
-    def __init__(self, tx: Transaction) -> None:
-        self._tx = tx
-        self._uow = tx.uow
+    turn: Turn
+    messages: list[Message]
+    conversation: Conversation
+    contact: Contact
+    answered: bool = False
+    """Nothing is left to be decided about it."""
 
-    def conversation_of(self, message: Message, contact: Contact) -> Conversation:
-        """Return the lane's conversation: an idle one is opened again, a closed one is followed by a new one."""
-        conversations = Conversations(self._uow)
-        current = conversations.current(message.lane)
-        if current is not None:
-            return Lifecycle(self._tx).revive(current)
-        previous = conversations.latest(message.lane)
-        return conversations.add(
-            Conversation(
-                id=self._tx.ids.new(),
-                owner_id=message.owner_id,
-                lane=message.lane,
-                contact_id=contact.id,
-                address_id=message.address_id,
-                status="open",
-                held_by="agent",
-                version=1,
-                previous_id=previous.id if previous else None,
-                opened_at=self._tx.now,
-                held_since=self._tx.now,
-                last_activity_at=message.received_at,
-            )
+
+def turn_of(tx: LaneTransaction, job: StoredJob, turn_id: UUID | None, answer_within: timedelta) -> CarriedTurn | None:
+    """Return the turn that the job carries, or a new one over the lane's unturned messages, or None without any."""
+    if turn_id is not None:
+        turn = Turns(tx.uow).require(turn_id)
+        deadline_at = _deadline_of(turn, job, tx.now, answer_within)
+        if deadline_at != turn.deadline_at:
+            turn = replace(turn, deadline_at=deadline_at)
+            Turns(tx.uow).change(turn.id, deadline_at=deadline_at)
+        return read_turn(tx, turn)
+    group = Messages(tx.uow).unturned(job.lane)
+    if not group:
+        return None
+    turn_id = tx.ids.new()
+    contact, conversation = receive(tx, group, turn_id)
+    turn = Turns(tx.uow).add(Turn.begin(turn_id, conversation, tx.now, answer_within))
+    endings.set_turn(tx.held, job, turn.id, reply_payload(job.owner_id, group[-1].id, turn))
+    return CarriedTurn(turn, group, conversation, contact)
+
+
+def read_turn(tx: Transaction, turn: Turn) -> CarriedTurn:
+    """Return a turn with its messages and whose they are."""
+    conversation = Conversations(tx.uow).require(turn.conversation_id)
+    return CarriedTurn(
+        turn,
+        Messages(tx.uow).of_turn(turn.id),
+        conversation,
+        Contacts(tx.uow).require(conversation.contact_id),
+        answered=turn.settled_at is not None or Answers(tx.uow).of_turn(turn.id) is not None,
+    )
+
+
+def _deadline_of(turn: Turn, job: StoredJob, now: datetime, answer_within: timedelta) -> datetime:
+    """Return until when the turn must be answered.
+
+    Waiting to be isolated does not count, and the time of a replay or a release begins at its first claim. No deadline
+    is later than that of a turn which begins now, unless a clock was set back meanwhile.
+    """
+    latest = now + answer_within
+    if job.isolated:
+        return min(turn.deadline_at + max(now - job.due_at, timedelta()), latest)
+    if job.attempts == 0 and (turn.replay_of is not None or turn.resumes):
+        return latest
+    return min(turn.deadline_at, latest)
+
+
+def receive(tx: Transaction, group: Sequence[Message], turn_id: UUID) -> tuple[Contact, Conversation]:
+    """Put messages of one lane into a turn and into their conversation. Return that and its contact."""
+    newest = group[-1]
+    contact = contact_of(tx, newest)
+    conversation = _conversation_of(tx, newest, contact)
+    Messages(tx.uow).join(
+        [message.id for message in group],
+        contact_id=contact.id,
+        conversation_id=conversation.id,
+        turn_id=turn_id,
+    )
+    # A message that the gap sweep found was received last, and may be the first that was written.
+    Conversations(tx.uow).touch(conversation.id, max(message.received_at for message in group))
+    return contact, conversation
+
+
+def _conversation_of(tx: Transaction, message: Message, contact: Contact) -> Conversation:
+    """Return the lane's conversation: an idle one is opened again, a closed one is followed by a new one."""
+    conversations = Conversations(tx.uow)
+    current = conversations.current(message.lane)
+    if current is not None:
+        return Lifecycle(tx).revive(current)
+    previous = conversations.latest(message.lane)
+    return conversations.add(
+        Conversation(
+            id=tx.ids.new(),
+            owner_id=message.owner_id,
+            lane=message.lane,
+            contact_id=contact.id,
+            address_id=message.address_id,
+            status="open",
+            held_by="agent",
+            version=1,
+            previous_id=previous.id if previous else None,
+            opened_at=tx.now,
+            held_since=tx.now,
+            last_activity_at=message.received_at,
         )
-
-    def receive(self, group: list[Message]) -> tuple[Contact, Conversation]:
-        """Put messages of one lane into their conversation. Return it and its contact."""
-        newest = group[-1]
-        contact = contact_of(self._tx, newest)
-        conversation = self.conversation_of(newest, contact)
-        Messages(self._uow).join(
-            [message.id for message in group], contact_id=contact.id, conversation_id=conversation.id
-        )
-        # A message that the gap sweep found was received last, and may be the first that was written.
-        Conversations(self._uow).touch(conversation.id, max(message.received_at for message in group))
-        return contact, conversation
+    )

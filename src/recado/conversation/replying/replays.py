@@ -12,7 +12,7 @@ from uuid import UUID
 from recado.conversation.models import OUTCOME_CHANGES, Conversation, Message, Turn
 from recado.conversation.ports import Channels
 from recado.conversation.replying.jobs import REPLY, reply_payload
-from recado.conversation.replying.reception import Reception
+from recado.conversation.replying.reception import receive
 from recado.conversation.repository import Conversations, InboxItems, Messages, Turns
 from recado.conversation.sending.repository import Answers
 from recado.conversation.transactions import LaneTransaction, Transaction
@@ -33,9 +33,10 @@ def replay(
         return ReplayRefused(job.id, refusal)
     old = Turns(tx.uow).require(job.turn_id)
     conversation = Conversations(tx.uow).require(old.conversation_id)
+    turn_id = tx.ids.new()
     if conversation.status == "closed":
-        _, conversation = Reception(tx).receive(group)
-    turn = Turn.begin(tx.ids.new(), conversation, tx.now, answer_within, replay_of=old)
+        _, conversation = receive(tx, group, turn_id)
+    turn = Turn.begin(turn_id, conversation, tx.now, answer_within, replay_of=old)
     return Replayed(job.id, _enqueue(tx, turn, group, job.max_attempts, forced=force, trace=job.trace))
 
 

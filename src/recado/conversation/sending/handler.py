@@ -94,14 +94,16 @@ class SendHandler:
                 case Wait(delay, why):
                     return RetryIn(delay, why, counts=False)
                 case Call():
-                    await self._call(claim, step)
+                    if await self._call(claim, step):
+                        return Done(recorded=True)
                 case Poll():
                     await self._poll(claim, step)
             if self._clock.now() > yield_at:  # A long answer goes on under a new lease.
                 return RetryIn(timedelta(), counts=False)
         return Done(recorded=True)
 
-    async def _call(self, claim: Claim, call: Call) -> None:
+    async def _call(self, claim: Claim, call: Call) -> bool:
+        """Make the call. Return whether its result settled the answer and so ended the job."""
         attempt = call.attempt
         self._crash("before_send")
         late = claim.is_lost or self._clock.now() - attempt.started_at > START_WITHIN
@@ -116,6 +118,7 @@ class SendHandler:
         )
         if settled:
             self._crash("after_settle")
+        return settled
 
     async def _send(self, call: Call) -> SendResult:
         attempt = call.attempt

@@ -13,6 +13,7 @@ from uuid import UUID
 
 from recado.conversation.models import Answer, Attempt, Part
 from recado.conversation.ports import ChannelRules, Finder, OutboundText
+from recado.conversation.repository import Conversations
 from recado.conversation.sending.policy import overtaken, sendable_until, why_not
 from recado.conversation.sending.repository import Answers, Attempts, Parts
 from recado.conversation.sending.results import SendRules, change_state, fail, settle
@@ -105,7 +106,7 @@ def _next_poll(
 def free_pair(tx: Transaction, answer: Answer, parts: Sequence[Part]) -> None:
     """Give up an attempt in flight whose part has been accepted by another, so that it holds up no other send."""
     accepted = {part.id for part in parts if part.state == "accepted"}
-    busy = Attempts(tx.uow).in_flight(answer.lane)
+    busy = Attempts(tx.uow).in_flight(answer.lane) if accepted else None
     if busy is not None and busy.part_id in accepted:
         change_state(tx, busy, "unconfirmed")
 
@@ -149,11 +150,12 @@ def _attempt(tx: Transaction, claim: Claim, answer: Answer, part: Part, account_
 
 def _stopped(tx: LaneTransaction, claim: Claim, answer: Answer, rules: ChannelRules, apology_quiet: timedelta) -> bool:
     """Settle an answer that must not be sent. Return whether that was so."""
-    end = overtaken(tx, answer, apology_quiet)
+    conversation = Conversations(tx.uow).require(answer.conversation_id)
+    end = overtaken(tx, answer, conversation, apology_quiet)
     if end is not None:
         settle(tx, claim, end)
         return True
-    reason = why_not(tx.uow, answer, tx.now, rules)
+    reason = why_not(tx.uow, answer, conversation, tx.now, rules)
     if reason is None:
         return False
     fail(tx, claim, answer, "refused" if reason == "unreachable" else "stopped", reason)

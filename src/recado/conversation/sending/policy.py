@@ -24,9 +24,8 @@ Ending: TypeAlias = Callable[[Settlement], None]
 """How an answer that is stopped is settled."""
 
 
-def overtaken(tx: Transaction, answer: Answer, apology_quiet: timedelta) -> Ending | None:
+def overtaken(tx: Transaction, answer: Answer, conversation: Conversation, apology_quiet: timedelta) -> Ending | None:
     """Return how to settle an answer that events have overtaken, or None when it may still be sent."""
-    conversation = Conversations(tx.uow).require(answer.conversation_id)
     if answer.id == conversation.nudge_id and not _still_silent(tx.uow, conversation):
         return lambda settlement: settlement.taken_over(answer, "somebody has spoken since")
     if answer.author in ("agent", "apology") and conversation.held_by != "agent":
@@ -47,9 +46,10 @@ def _still_silent(uow: UnitOfWork, conversation: Conversation) -> bool:
     return silent and not Messages(uow).unturned(conversation.lane)
 
 
-def why_not(uow: UnitOfWork, answer: Answer, now: datetime, rules: ChannelRules) -> Suppression | None:
+def why_not(
+    uow: UnitOfWork, answer: Answer, conversation: Conversation, now: datetime, rules: ChannelRules
+) -> Suppression | None:
     """Return why an answer of any author must not be sent now, or None."""
-    conversation = Conversations(uow).require(answer.conversation_id)
     if owner_in(uow, answer.owner_id).closed_at is not None:
         return "closed_account"
     if Contacts(uow).require(conversation.contact_id).opted_out_at is not None:
@@ -82,5 +82,5 @@ def why_not_replay(tx: Transaction, answer: Answer, rules: ChannelRules, *, forc
             return "a later message of the same customer is being answered"
         if later & {"answered", "superseded"} and not force:
             return "a later message of the same customer was answered; --force sends this one all the same"
-    reason = why_not(tx.uow, answer, tx.now, rules)
+    reason = why_not(tx.uow, answer, conversation, tx.now, rules)
     return None if reason is None else f"it cannot be sent now: {reason.replace('_', ' ')}"

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import groupby
 from typing import Literal, TypeAlias
 from uuid import UUID
 
@@ -10,22 +11,24 @@ from sqlalchemy import and_, bindparam, select, text, update
 from recado.conversation import models
 from recado.conversation.tables import answer_parts, answers, attempts, delivery_events, sent_messages
 from recado.core.database.prepared import Prepared, inserting, param
-from recado.core.database.repository import OwnedRepository, owned
+from recado.core.database.repository import OwnedRepository, of_owner, owned
 from recado.core.database.unit_of_work import UnitOfWork
 from recado.core.metrics import SENDS
 
 _ANSWERS = owned(answers, models.Answer)
 _ACCEPTED = answers.c.state == text("'accepted'")
 _ANSWER_OF_TURN = Prepared(_ANSWERS.where(answers.c.turn_id == bindparam("turn_id")))
-_SPOKEN = Prepared(
-    _ANSWERS.where(answers.c.conversation_id == bindparam("conversation_id"), _ACCEPTED)
+_LATEST_SPOKEN = (
+    select(answers.c.id)
+    .where(of_owner(answers), answers.c.conversation_id == bindparam("conversation_id"), _ACCEPTED)
     .order_by(answers.c.id.desc())
     .limit(bindparam("most"))
 )
-_TEXTS = Prepared(
-    select(answer_parts.c.text)
-    .where(answer_parts.c.answer_id == bindparam("answer_id"))
-    .order_by(answer_parts.c.part_no)
+_SPOKEN = Prepared(
+    select(answers.c.id, answers.c.author, answers.c.created_at, answer_parts.c.text)
+    .join_from(answers, answer_parts, answer_parts.c.answer_id == answers.c.id)
+    .where(answers.c.id.in_(_LATEST_SPOKEN))
+    .order_by(answers.c.id, answer_parts.c.part_no)
 )
 _OF_PERSON = Prepared(
     _ANSWERS.where(
@@ -47,6 +50,15 @@ _APOLOGY = Prepared(
 )
 
 
+@dataclass(frozen=True, slots=True)
+class Spoken:
+    """What was said in an accepted answer."""
+
+    author: models.Author
+    at: datetime
+    text: str
+
+
 class Answers(OwnedRepository[models.Answer]):
     """Outbound things."""
 
@@ -55,11 +67,12 @@ class Answers(OwnedRepository[models.Answer]):
     def of_turn(self, turn_id: UUID) -> models.Answer | None:
         return self._one(_ANSWER_OF_TURN, turn_id=turn_id)
 
-    def spoken_in(self, conversation_id: UUID, *, limit: int) -> list[tuple[models.Answer, str]]:
-        """The conversation's accepted answers with their whole text, the newest first."""
-        found = self._many(_SPOKEN, conversation_id=conversation_id, most=limit)
+    def spoken_in(self, conversation_id: UUID, *, limit: int) -> list[Spoken]:
+        """Return the latest accepted answers of a conversation with their whole texts, oldest first."""
+        rows = self._uow.rows(_SPOKEN, owner=self.owner, conversation_id=conversation_id, most=limit)
         return [
-            (answer, "\n".join(text for (text,) in self._uow.rows(_TEXTS, answer_id=answer.id))) for answer in found
+            Spoken(author, created_at, "\n".join(text for *_, text in parts))
+            for (_, author, created_at), parts in groupby(rows, key=lambda row: tuple(row[:3]))
         ]
 
     def of_person_since(self, lane: str, at: datetime) -> models.Answer | None:

@@ -15,7 +15,8 @@ import structlog
 from recado.conversation.replying.apology import apologise
 from recado.conversation.replying.jobs import REPLY, reply_payload
 from recado.conversation.replying.open import NO_ANSWER_IN_TIME
-from recado.conversation.repository import Messages, Turns
+from recado.conversation.replying.reception import read_turn
+from recado.conversation.repository import Turns
 from recado.conversation.sending.outbox import Split, enqueue_send
 from recado.conversation.sending.repository import Answers
 from recado.conversation.transactions import Transaction, Transactions
@@ -119,8 +120,9 @@ class Rescue:
         if job.isolated or not_begun:
             return False
         endings.force_dead(held, job, tx.now, NO_ANSWER_IN_TIME)
-        if Answers(tx.uow).of_turn(turn.id) is None:
-            apologise(tx.holding(held), job, turn, Messages(tx.uow).of_turn(turn.id), self._split)
+        carried = read_turn(tx, turn)
+        if not carried.answered:
+            apologise(tx.holding(held), job, carried, self._split)
         return True
 
     # --- What lost its job --------------------------------------------------------------------------------------------
