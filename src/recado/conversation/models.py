@@ -1,4 +1,4 @@
-"""What the conversation is made of, and which changes are legal.
+"""The entities of the conversation, and which changes of them are legal.
 
 Each legal change is a row of a table here, so that nobody has to search the code for an `if`.
 """
@@ -99,14 +99,14 @@ class Conversation:
     """The nudge of the latest stretch of silence."""
 
     def check_status(self, to: ConversationStatus) -> None:
-        """Raises `ConversationClosed` or `IllegalTransition` unless the table allows it."""
+        """Raise `ConversationClosed` or `IllegalTransition` unless the change is legal."""
         if self.status == "closed":
             raise ConversationClosed(self.id)
         if to not in CONVERSATION_CHANGES[self.status]:
             raise IllegalTransition(f"a conversation that is {self.status} cannot become {to}")
 
     def check_holder(self, to: Holder) -> None:
-        """Raises `ConversationClosed` or `IllegalTransition` unless the table allows it."""
+        """Raise `ConversationClosed` or `IllegalTransition` unless the change is legal."""
         if self.status == "closed":
             raise ConversationClosed(self.id)
         if to not in HOLDER_CHANGES[self.held_by]:
@@ -145,12 +145,12 @@ class Message:
 
     @property
     def outcome_and_reason(self) -> str | None:
-        """The outcome and, for a suppression, its reason: `suppressed:opt_out`."""
+        """The outcome and, for a suppression, its reason, such as `suppressed:opt_out`."""
         return outcome_and_reason(self.outcome, self.outcome_reason) if self.outcome else None
 
 
 def outcome_and_reason(outcome: Outcome, reason: Suppression | None) -> str:
-    """An outcome in one word, as people and the history read it."""
+    """Return an outcome with its reason in one word, as people and the history read it."""
     return f"{outcome}:{reason}" if reason else outcome
 
 
@@ -181,7 +181,7 @@ class Turn:
         replay_of: "Turn | None" = None,
         resumes: bool = False,
     ) -> "Turn":
-        """A turn of a conversation that starts now."""
+        """Return a new turn of a conversation that begins now."""
         return cls(
             id=id_,
             owner_id=conversation.owner_id,
@@ -216,7 +216,7 @@ class Answer:
     created_at: datetime
     settled_at: datetime | None
     closes: bool = False
-    """The agent said that nothing more is to be said once this has arrived."""
+    """The agent said that the conversation is over once this has arrived."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -240,8 +240,7 @@ class Attempt:
     answer_id: UUID
     part_id: UUID
     account_id: UUID
-    """The access to a provider that it was made with: the list of no other is asked about it, and no other's callback
-    is heard."""
+    """The account it was made with. Only the list of this account is read for it, and only its callbacks count."""
     lane: str
     number: int
     state: AttemptState
@@ -257,7 +256,7 @@ class Attempt:
 
 @dataclass(frozen=True, slots=True)
 class InboxItem:
-    """Something a person has to look at."""
+    """A turn that waits for a person."""
 
     id: UUID
     owner_id: UUID

@@ -1,6 +1,6 @@
-"""What the conversation needs from the outside: somebody who answers, and a way to send.
+"""What the conversation needs from outside: an agent that answers, and a channel that sends.
 
-`agents` implements `Agent`, `channels` implements `Channel`; they never import each other and nothing here knows them.
+`agents` implements `Agent` and `channels` implements `Channel`. They never import each other.
 """
 
 from collections.abc import Awaitable, Callable, Sequence
@@ -36,7 +36,7 @@ class Effects(Protocol):
     """Runs a tool's side effect at most once per turn, however often the agent is run again."""
 
     async def once(self, tool: str, work: Callable[[], Awaitable[str]]) -> str:
-        """The result of `work`, or the stored one when the turn's n-th call of `tool` has run before.
+        """Return the result of `work`, or the stored one when the turn's n-th call of `tool` has run before.
 
         The key `turn:tool:n` is stored before `work` starts; a call whose first run died half-way is not repeated and
         raises `EffectUncertain`.
@@ -46,7 +46,7 @@ class Effects(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """What a run consumed, as far as the agent can tell."""
+    """What a run consumed, as far as the agent knows."""
 
     model: str | None = None
     input_tokens: int = 0
@@ -90,7 +90,7 @@ class Consumption:
 
 @dataclass(frozen=True, slots=True)
 class TurnContext:
-    """All that an agent run is given. Owner and contact come from us, never from a model."""
+    """What an agent run is given. Owner and contact come from us, never from a model."""
 
     owner_id: UUID
     contact_id: UUID
@@ -108,13 +108,13 @@ class TurnContext:
 
     @property
     def text(self) -> str:
-        """The turn's texts, joined by line breaks, oldest first."""
+        """The texts of the turn, oldest first, joined by line breaks."""
         return "\n".join(message.text for message in self.messages)
 
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """The one text that answers the turn. `closes`: once it has arrived, and nobody has written since, it is over."""
+    """The text that answers the turn. `closes`: the conversation ends once it has arrived, unless somebody wrote since."""
 
     text: str
     usage: Usage = field(default_factory=Usage)
@@ -123,7 +123,7 @@ class Reply:
 
 @dataclass(frozen=True, slots=True)
 class HandOff:
-    """A person must take over; `notice` is what the customer reads meanwhile (None: the owner's standard text)."""
+    """A person must take over. `notice` is what the customer reads meanwhile; None means the owner's standard text."""
 
     reason: str
     notice: str | None = None
@@ -132,7 +132,7 @@ class HandOff:
 
 @dataclass(frozen=True, slots=True)
 class NoReply:
-    """Nothing is to be said, and that is right."""
+    """The turn needs no answer."""
 
     reason: str = ""
     usage: Usage = field(default_factory=Usage)
@@ -142,18 +142,18 @@ AgentResult: TypeAlias = Reply | HandOff | NoReply
 
 
 class Agent(Protocol):
-    """Answers a turn. It may raise, hang or lie: it is called in one place, bounded and outside any transaction."""
+    """Answers a turn. It may raise, hang or return anything, so it is called in one place, with a time limit."""
 
     async def respond(self, turn: TurnContext) -> AgentResult: ...
 
 
 class Agents(Protocol):
-    """Finds the agent that an owner has on, with its settings applied."""
+    """Finds the agent that an owner has switched on, with its settings applied."""
 
     async def agent_for(self, owner_id: UUID) -> Agent: ...
 
     def history_limit(self, agent: Agent) -> int:
-        """How many earlier messages the owner wants it to be given."""
+        """Return how many earlier messages the owner lets the agent read."""
         ...
 
     async def run(self, agent: Agent, turn: TurnContext, timeout: float) -> AgentResult:
@@ -193,14 +193,14 @@ class OutboundText:
 
 @dataclass(frozen=True, slots=True)
 class Sent:
-    """The provider took it and named it."""
+    """The provider accepted the message and named it."""
 
     provider_message_id: str
 
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """The provider surely did not and will not send it: final. `reason` is one of the suppression reasons."""
+    """The provider did not send the message and will not: final. `reason` is one of the suppression reasons."""
 
     code: str
     detail: str
@@ -209,7 +209,7 @@ class Refused:
 
 @dataclass(frozen=True, slots=True)
 class NotProcessed:
-    """It surely never got in (429, refused connection, DNS, TLS): trying again cannot send twice."""
+    """The provider surely did not process the call (429, refused connection, DNS, TLS): a retry cannot send twice."""
 
     code: str
     detail: str
@@ -220,7 +220,7 @@ class NotProcessed:
 
 @dataclass(frozen=True, slots=True)
 class Unknown:
-    """It may or may not have been taken (5xx, read timeout, reset, 2xx without an id)."""
+    """The message may or may not have been accepted (5xx, read timeout, reset, 2xx without an id)."""
 
     code: str
     detail: str
@@ -252,7 +252,7 @@ class Pull:
 
 
 class Channel(Protocol):
-    """Sends one text once. No retries of its own: the ledger decides those."""
+    """Sends one text once, without retries of its own."""
 
     async def send(self, message: OutboundText) -> SendResult: ...
 

@@ -1,7 +1,7 @@
-"""The questions the conversation asks of its tables.
+"""Repositories of the conversation.
 
-Everything here is reached through a unit of work that has an owner. Handlers of jobs learn the owner from the job's
-row, which our own code wrote.
+All of them need a unit of work that has an owner. Handlers of jobs learn the owner from the row of the job, which our
+own code wrote.
 """
 
 from collections.abc import Collection, Iterable, Sequence
@@ -56,12 +56,12 @@ class Contacts(OwnedRepository[models.Contact]):
         return self._one(_CONTACT, match_key=match_key)
 
     def held(self, contact_id: UUID) -> models.Contact:
-        """The contact as it is now; nobody else changes it before this transaction ends."""
+        """Return the contact, locked until this transaction ends."""
         [contact] = self._many(_HELD_CONTACT, contact_id=contact_id)
         return contact
 
     def remember_address(self, id_: UUID, contact_id: UUID, address: str, match_key: str, now: datetime) -> None:
-        """Keep a spelling the contact has written from."""
+        """Store a spelling of an address that the contact has written from."""
         self._run(
             _NEW_ADDRESS,
             id=id_,
@@ -115,29 +115,29 @@ _NEWEST_PART = Prepared(
 
 
 class Conversations(OwnedRepository[models.Conversation]):
-    """Stretches of lanes."""
+    """Conversations, one after the other in each lane."""
 
     table, entity, noun = conversations, models.Conversation, "conversation"
 
     def current(self, lane: str) -> models.Conversation | None:
-        """The lane's conversation that is not closed; there is at most one."""
+        """Return the conversation of the lane that is not closed, if there is one."""
         return self._one(_CURRENT, lane=lane)
 
     def latest(self, lane: str) -> models.Conversation | None:
         return self._one(_LATEST, lane=lane)
 
     def touch(self, id_: UUID, at: datetime) -> None:
-        """Count `at` as activity, unless something newer was counted already."""
+        """Store `at` as the last activity, unless a later one is stored."""
         self._run(_TOUCH, of_id=id_, at=at)
 
     def activity_of(self, conversation: models.Conversation, until: datetime) -> datetime:
-        """When the newest message or part was accepted, up to a moment; a nudge does not count."""
+        """Return when the newest message or part was accepted, up to a moment. A nudge does not count."""
         nudge = conversation.nudge_id or UUID(int=0)
         [(newest,)] = self._uow.rows(_NEWEST_PART, of_id=conversation.id, nudge=nudge, until=until)
         return conversation.last_activity_at if newest is None else max(newest, conversation.last_activity_at)
 
     def is_live(self, conversation: models.Conversation) -> bool:
-        """Whether something is under way in it, or waits in an inbox."""
+        """Return whether something is under way in a conversation or waits in its inbox."""
         lane = conversation.lane
         return bool(self._uow.rows(_LIVE, of_id=conversation.id, lane=lane, send_lane=f"send:{lane}"))
 
@@ -187,24 +187,24 @@ class Messages(OwnedRepository[models.Message]):
         return self._many(_OF_TURN, turn_id=turn_id)
 
     def handed_off_in(self, lane: str) -> list[models.Message]:
-        """What a person has to answer."""
+        """Return the messages of the lane that a person has to answer."""
         return self._many(_HANDED_OFF, lane=lane)
 
     def join(self, ids: Sequence[UUID], **columns: object) -> None:
-        """Give messages their turn, conversation and contact."""
+        """Set columns of messages: their turn, conversation, contact."""
         for id_ in ids:
             self.change(id_, **columns)
 
     def before(self, conversation_id: UUID, turn_id: UUID, *, limit: int) -> list[models.Message]:
-        """The conversation's messages that do not belong to `turn_id`, the newest first."""
+        """Return the conversation's messages that do not belong to `turn_id`, the newest first."""
         return self._many(_BEFORE, conversation_id=conversation_id, turn_id=turn_id, most=limit)
 
     def newest(self, conversation_id: UUID) -> models.Message | None:
-        """The conversation's newest message: whom to answer, and when the 24-hour window opened."""
+        """Return the newest message: it tells whom to answer and when the reply window opened."""
         return self._one(_NEWEST, conversation_id=conversation_id)
 
     def later_outcomes(self, lane: str, after: UUID) -> set[models.Outcome | None]:
-        """The outcomes of the lane's messages after message `after`; None stands for an open one."""
+        """Return the outcomes of the lane's messages after message `after`. None stands for an open one."""
         return {outcome for (outcome,) in self._uow.rows(_LATER, lane=lane, after=after)}
 
 
@@ -218,11 +218,11 @@ class Turns(OwnedRepository[models.Turn]):
     table, entity, noun = turns, models.Turn, "turn"
 
     def unsettled(self, ids: Collection[UUID | None]) -> set[UUID]:
-        """Those of the turns whose answer is still being made or on its way."""
+        """Return those of the turns whose answer is not settled."""
         return {id_ for id_ in ids if id_ is not None and self._uow.rows(_UNSETTLED, id=id_)}
 
     def begun_by(self, ids: Collection[UUID | None], at: datetime) -> set[UUID]:
-        """Those of the turns that existed at a moment."""
+        """Return those of the turns that existed at a moment."""
         return {id_ for id_ in ids if id_ is not None and self._uow.rows(_BEGUN, id=id_, at=at)}
 
 
@@ -241,18 +241,18 @@ _RESOLVE = Prepared(
 
 
 class InboxItems(OwnedRepository[models.InboxItem]):
-    """What waits for a person."""
+    """Inbox items."""
 
     table, entity, noun = inbox_items, models.InboxItem, "inbox item"
 
     def resolve(self, turn_ids: Iterable[UUID], at: datetime) -> None:
-        """A person or the agent deals with what these turns left for a person."""
+        """Resolve the open inbox items of some turns."""
         for turn_id in sorted(turn_ids):
             self._run(_RESOLVE, of_turn=turn_id, at=at)
 
 
 class Drafts(OwnedRepository[models.Draft]):
-    """Results that came too late."""
+    """Drafts."""
 
     table, entity, noun = drafts, models.Draft, "draft"
 

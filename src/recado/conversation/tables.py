@@ -1,6 +1,6 @@
-"""How the conversation is stored.
+"""The tables of the conversation.
 
-No index here is for convenience: each one answers a question of the road, of `verify` or of a person, and a fresh
+No index here is for convenience: each one answers a question of the ten steps, of `verify` or of a person, and a fresh
 message touches three of them. A message is `open` while it has no outcome: it is unturned, or its turn is unsettled.
 """
 

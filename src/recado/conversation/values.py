@@ -1,4 +1,4 @@
-"""Value objects that the whole product passes around instead of bare strings."""
+"""Value objects that are passed around instead of bare strings."""
 
 import re
 from dataclasses import dataclass
@@ -27,7 +27,7 @@ class Address:
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """An address typed by a person: spaces, hyphens and brackets in the number are dropped."""
+        """Return an address that a person typed, without spaces, hyphens and brackets in its number."""
         channel, separator, rest = text.strip().rpartition(":")
         cleaned = _PUNCTUATION.sub("", rest) if rest.lstrip().startswith("+") else rest.strip()
         address = cls(f"{channel.strip().lower()}{separator}{cleaned}")
@@ -50,24 +50,24 @@ class Address:
 
     @property
     def number(self) -> str:
-        """What follows the channel's prefix: usually a number with its +, else an id or a short code."""
+        """The part behind the channel's prefix: usually a number with its +, else an id or a short code."""
         return self.value.partition(":")[2] if ":" in self.value else self.value
 
     @property
     def match_key(self) -> str:
-        """The channel and the number in the one spelling all its variants share (see `spellings`)."""
+        """The channel and the number in the one spelling that all its variants share (see `spellings`)."""
         return f"{self.channel}:{_canonical(self.number)}"
 
     @property
     def spellings(self) -> tuple["Address", ...]:
-        """Every way the same person may be written, this one first: what to ask Twilio's list for."""
+        """Every spelling of the same person's address, this one first: what to search a provider's list for."""
         prefix = self.value[: len(self.value) - len(self.number)]
         numbers = dict.fromkeys((self.number, *_variants(_canonical(self.number))))
         return tuple(Address(prefix + number) for number in numbers)
 
     @property
     def masked(self) -> str:
-        """For logs: the channel and the last four digits."""
+        """The channel and the last four digits, for logs."""
         return f"{self.channel}:…{self.number[-4:]}"
 
     def __str__(self) -> str:

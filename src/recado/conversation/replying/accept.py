@@ -135,7 +135,7 @@ class AcceptService:
 
 
 def _fill_in(uow: UnitOfWork, repeated: Sequence[InboundMessage]) -> None:
-    """A webhook that comes after the sweep found its message brings the raw form; nothing else changes."""
+    """Store the raw form of a webhook that comes after the sweep had found its message. Nothing else changes."""
     fill_in_raw(
         uow,
         [

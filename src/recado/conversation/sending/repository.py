@@ -76,11 +76,11 @@ class Answers(OwnedRepository[models.Answer]):
         ]
 
     def of_person_since(self, lane: str, at: datetime) -> models.Answer | None:
-        """The newest answer that a person has written in the lane since a moment, unless it could not be sent."""
+        """Return the newest answer of a person in the lane since a moment, unless it could not be sent."""
         return self._one(_OF_PERSON, lane=lane, at=at)
 
     def latest_apology(self, lane: str, since: datetime) -> models.Answer | None:
-        """An apology of the lane that was accepted since a moment."""
+        """Return an apology of the lane that was accepted since a moment."""
         return self._one(_APOLOGY, lane=lane, since=since)
 
 
@@ -125,7 +125,7 @@ class Attempts(OwnedRepository[models.Attempt]):
         return self._many(_OF_PART, part_id=part_id)
 
     def in_flight(self, lane: str) -> models.Attempt | None:
-        """The one attempt to this pair that may still turn out to have been sent."""
+        """Return the one attempt to this pair of addresses that is `sending` or `unknown`."""
         return self._one(_IN_FLIGHT, lane=lane)
 
     def of_answer(self, answer_id: UUID) -> list[models.Attempt]:
