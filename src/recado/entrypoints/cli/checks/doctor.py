@@ -155,4 +155,4 @@ def _broker(settings: "Settings") -> list[Finding]:
     if state.warnings:
         return [Finding(state.name, state.reachable, warning) for warning in state.warnings]
     detail = ", ".join(f"{name} {value}" for name, value in state.detail)
-    return [Finding(state.name, True, f"reachable, {detail}")]
+    return [Finding(state.name, True, f"reachable, {detail}; it carries wake-ups, and `recado queue` shows the jobs")]
