@@ -31,7 +31,7 @@ def emulator(emulator_url: str) -> EmulatorClient:
 
 @pytest.fixture(autouse=True)
 def _as_at_the_start(emulator: EmulatorClient) -> None:
-    """One server for all tests is what keeps them fast; nobody sees what another test left."""
+    """Reset the one server of all tests, so that no test sees the data of another."""
     emulator.reset()
 
 
@@ -49,7 +49,7 @@ def twilio(rebased: RebasedHttpClient) -> Client:
 
 @pytest.fixture
 def http(emulator_url: str) -> Iterator[httpx2.Client]:
-    """Speaks to the API without Twilio's library, to see what is really on the line."""
+    """A client without Twilio's library, to test the raw HTTP answers."""
     with httpx2.Client(base_url=emulator_url, auth=(SID, TOKEN)) as client:
         yield client
 

@@ -29,7 +29,7 @@ async def test_lives_in_a_loop_until_it_is_cancelled() -> None:
             await client.get(MESSAGES)
 
 
-def test_the_journal_tells_what_was_accepted_and_delivered(tmp_path: Path, application: Application) -> None:
+def test_the_journal_has_accepted_and_delivered_messages(tmp_path: Path, application: Application) -> None:
     journal = tmp_path / "journal.jsonl"
     number = Number(BAKERY, SID, f"{application.url}/inbox")
     with running(EmulatorSettings(accounts={SID: TOKEN}, numbers=(number,), journal=journal)) as url:

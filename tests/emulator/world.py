@@ -1,4 +1,4 @@
-"""The cast of these tests."""
+"""The accounts, numbers and customers of these tests."""
 
 SID, TOKEN = "AC" + "0" * 32, "0123456789abcdef0123456789abcdef"
 OTHER_SID, OTHER_TOKEN = "AC" + "1" * 32, "f" * 32

@@ -1,4 +1,4 @@
-"""What all tests of entry points need."""
+"""Fixtures of all tests of entry points."""
 
 import logging
 from collections.abc import Iterator
@@ -9,7 +9,7 @@ import structlog
 
 @pytest.fixture(autouse=True)
 def logging_as_before() -> Iterator[None]:
-    """Commands configure the logs of their process, which is ours here."""
+    """Restore logging: commands configure it for their process, which is the test's."""
     root = logging.getLogger()
     handlers, level = list(root.handlers), root.level
     yield

@@ -85,7 +85,7 @@ class Installation:
         return Container(settings=load_settings(self.environment(), purpose="serve"))
 
     def stored(self, sid: str) -> int:
-        """How many messages bear a SID."""
+        """Return the number of messages with a SID."""
         return self.number(
             "SELECT count(*) FROM messages WHERE provider_message_id = :sid", sid=b"SM" + bytes.fromhex(sid[2:])
         )
@@ -196,9 +196,7 @@ class TestHttp:
 
 
 class TestTick:
-    def test_answers_everybody_who_waits_and_says_what_it_did(
-        self, installation: Installation, sandbox: Sandbox
-    ) -> None:
+    def test_answers_all_waiting_customers_and_reports_it(self, installation: Installation, sandbox: Sandbox) -> None:
         functions, before = sandbox(FUNCTION_URL), len(installation.twilio.messages(to=CUSTOMER))
         functions.http(another_message("SM" + "d" * 32), Context())
 
@@ -235,7 +233,9 @@ class TestSqs:
             '{"itemIdentifier": "9a1d0c46-3b5e-4f0e-8a57-6f1c3d2b7e90"}]}'
         )
 
-    def test_of_a_fifo_group_the_first_failure_and_all_after_it_come_again(self, sandbox: Sandbox) -> None:
+    def test_of_a_fifo_group_the_first_failure_and_all_later_records_are_delivered_again(
+        self, sandbox: Sandbox
+    ) -> None:
         """Records 1, 3 and 4 are of one group; when it is the third's turn, the time is up."""
         failed = sandbox(FUNCTION_URL).sqs(event("sqs_fifo"), Context([30_000, 30_000, 900, 30_000]))
 
@@ -244,7 +244,7 @@ class TestSqs:
             '{"itemIdentifier": "c80e8021-a70a-42c7-a470-796e1186f753"}]}'
         )
 
-    def test_of_a_standard_queue_only_the_failures_come_again(self, sandbox: Sandbox) -> None:
+    def test_of_a_standard_queue_only_failures_are_delivered_again(self, sandbox: Sandbox) -> None:
         failed = sandbox(FUNCTION_URL).sqs(event("sqs_standard"), Context([30_000, 900, 30_000]))
 
         assert (

@@ -1,4 +1,4 @@
-"""Where a worker shows its metrics: as much HTTP as a scraper speaks, and nothing that could stop the worker."""
+"""The metrics port of a worker: enough HTTP for a scraper, and no request can stop the worker."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -46,14 +46,14 @@ async def test_it_shows_the_metrics(port: int) -> None:
     ("path", "method", "key", "status"),
     [("/", "GET", "the key", 404), ("/metrics", "POST", "the key", 405), ("/metrics?a=b", "GET", "another", 401)],
 )
-async def test_it_shows_nothing_else_and_to_nobody_else(
+async def test_it_shows_nothing_else_and_only_with_the_key(
     port: int, path: str, method: str, key: str, status: int
 ) -> None:
     response = await ask(port, path, method, key)
     assert (response.status_code, response.content) == (status, b"")
 
 
-async def test_a_caller_who_speaks_something_else_is_left(port: int) -> None:
+async def test_a_caller_with_another_protocol_is_closed(port: int) -> None:
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     writer.write(b"x" * 100_000)
     writer.write_eof()
@@ -62,7 +62,7 @@ async def test_a_caller_who_speaks_something_else_is_left(port: int) -> None:
     assert (await ask(port)).status_code == 200
 
 
-async def test_only_so_many_callers_are_heard_at_a_time(port: int) -> None:
+async def test_the_number_of_callers_is_limited(port: int) -> None:
     silent = [await asyncio.open_connection("127.0.0.1", port) for _ in range(3 * CALLERS)]
     async with asyncio.timeout(60):
         ended = [asyncio.create_task(reader.read()) for reader, _ in silent]

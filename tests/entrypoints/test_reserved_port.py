@@ -1,4 +1,4 @@
-"""Reserved ports: a server's alone, before it starts, while it is away and when it comes back."""
+"""Reserved ports belong to one server: before its start, between restarts and after them."""
 
 import socket
 from contextlib import ExitStack
@@ -8,7 +8,7 @@ import pytest
 from recado.entrypoints.reserved_port import LOOPBACK, ReservedPort
 
 
-def test_it_is_given_to_nobody_who_asks_for_any_port() -> None:
+def test_it_is_never_given_out_as_a_free_port() -> None:
     with ReservedPort() as port, ExitStack() as stack:
         others = [stack.enter_context(socket.create_server((LOOPBACK, 0))) for _ in range(500)]
 

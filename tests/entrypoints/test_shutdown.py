@@ -1,4 +1,4 @@
-"""The end of a process: heard at any time, done once, and in time whatever hangs."""
+"""The end of a process: a signal is handled at any time, once, and before the deadline."""
 
 import os
 import signal
@@ -24,7 +24,7 @@ def ready():
 
 @contextmanager
 def running(program: str) -> Iterator["subprocess.Popen[bytes]"]:
-    """A process that has said that it is ready."""
+    """Yield a process that is ready."""
     words = [sys.executable, "-c", BEFORE + textwrap.dedent(program)]
     with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
@@ -32,7 +32,7 @@ def running(program: str) -> Iterator["subprocess.Popen[bytes]"]:
         yield process
 
 
-def test_what_is_done_when_told_is_done_once() -> None:
+def test_a_signal_is_handled_once() -> None:
     requested: list[str] = []
     with ShutdownSignals() as signals:
         signals.on_request(lambda: requested.append("told"), within=PATIENCE)
@@ -49,7 +49,7 @@ def test_a_process_that_holds_nothing_yet_leaves_at_once(number: signal.Signals)
         assert process.wait(PATIENCE) == 0
 
 
-def test_what_hangs_is_left_behind_when_the_time_is_up() -> None:
+def test_the_process_exits_at_the_deadline_whatever_blocks() -> None:
     program = """
         signals = ShutdownSignals()
         signals.on_request(lambda: None, within=0.1, status=7)
@@ -62,12 +62,12 @@ def test_what_hangs_is_left_behind_when_the_time_is_up() -> None:
         assert process.wait(PATIENCE) == 7
 
 
-def test_leaving_waits_for_no_thread() -> None:
+def test_exiting_waits_for_no_thread() -> None:
     with running("threading.Thread(target=threading.Event().wait).start(); ready(); exit_now(3)") as process:
         assert process.wait(PATIENCE) == 3
 
 
-def test_a_signal_that_comes_while_a_process_replaces_itself_is_heard_by_the_new_program() -> None:
+def test_a_signal_during_a_restart_reaches_the_new_program() -> None:
     """The mask of signals goes from program to program."""
     program = """
         import os
@@ -81,7 +81,7 @@ def test_a_signal_that_comes_while_a_process_replaces_itself_is_heard_by_the_new
         assert process.wait(PATIENCE) == 0
 
 
-def test_a_child_is_told_when_its_parent_is_gone() -> None:
+def test_a_child_gets_sigterm_when_its_parent_is_gone() -> None:
     with running("exit_with_parent(); ready(); threading.Event().wait()") as process:
         assert process.stdin is not None
         process.stdin.close()

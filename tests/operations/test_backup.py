@@ -1,4 +1,4 @@
-"""A backup is a whole database that nobody else can read, or it is not there."""
+"""A backup is a complete database that only its owner can read, or it does not exist."""
 
 import os
 import select
@@ -70,7 +70,7 @@ class TestACopyOfSqlite:
         assert rows_in(target) == 2 * STEP_PAGES
 
     def test_is_of_one_moment_although_others_write_between_its_steps(self, live: Path, tmp_path: Path) -> None:
-        """A copy that began anew with each foreign write would never end beside a busy server."""
+        """A copy that restarts at each write of others would never end beside a busy server."""
         shares: list[float] = []
 
         def write_meanwhile(share: float) -> None:
@@ -113,7 +113,7 @@ class TestACopyOfSqlite:
             copied(live, tmp_path / "copy.db")
         assert [each.name for each in tmp_path.iterdir() if "copy" in each.name] == []
 
-    def test_of_nothing_or_to_nowhere_gets_a_sentence(self, live: Path, tmp_path: Path) -> None:
+    def test_without_a_source_or_a_folder_is_refused(self, live: Path, tmp_path: Path) -> None:
         with pytest.raises(NotFound, match="there is no database at"):
             copied(tmp_path / "none.db", tmp_path / "copy.db")
         with pytest.raises(InvalidInput, match="there is no directory"):
@@ -124,7 +124,7 @@ class TestABackupThatIsEnded:
     """By a signal in the middle of its copy, in a process of its own."""
 
     @pytest.mark.parametrize("told", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
-    def test_leaves_nothing_and_says_so(self, live: Path, tmp_path: Path, told: signal.Signals) -> None:
+    def test_leaves_nothing_and_reports_it(self, live: Path, tmp_path: Path, told: signal.Signals) -> None:
         with half_way(live, tmp_path / "copy.db") as process:
             assert [leftovers(tmp_path), (tmp_path / "copy.db").exists()] == [1, False]
             process.send_signal(told)
@@ -195,7 +195,7 @@ def half_way(live: Path, target: Path, file_size: int = -1) -> "Iterator[subproc
 
 
 def leftovers(directory: Path) -> int:
-    """Whatever is there besides the database, its companions and backups."""
+    """Return the number of other files than the database, its logs and backups."""
     return sum(not each.name.startswith("recado.db") and each.suffix != ".db" for each in directory.iterdir())
 
 
@@ -218,7 +218,7 @@ class TestWhatABackupMakesMeanwhile:
         assert {mode for _, mode in modes} == {0o600, 0o700}
         assert stat.S_IMODE((tmp_path / "copy.db").stat().st_mode) == 0o600
 
-    def test_is_told_from_what_others_keep_there(self, live: Path, tmp_path: Path) -> None:
+    def test_is_not_confused_with_other_files_there(self, live: Path, tmp_path: Path) -> None:
         kept = [tmp_path / name for name in (".copy.db.part", "recado-backup-1.part", ".recado-backup-1")]
         for each in kept:
             each.mkdir()
@@ -313,7 +313,7 @@ class TestTheToolOfPostgres:
 
 
 def heard(line: int) -> bytes:
-    """What is said next; nothing when the one at the other end is gone."""
+    """Return the next line, or nothing when the other end is gone."""
     assert select.select([line], [], [], PATIENCE)[0], "nothing was said"
     return os.read(line, 100)
 

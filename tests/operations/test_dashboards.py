@@ -1,4 +1,4 @@
-"""The dashboard and the alerts ask for metrics that there are, by labels that they have."""
+"""The dashboard and the alerts use existing metrics and labels."""
 
 import json
 import re
@@ -39,7 +39,7 @@ def expressions() -> list[str]:
 
 
 async def exposed(world: World) -> dict[str, set[str]]:
-    """Every series that there is after a message was answered and another could not be, with its labels."""
+    """Return the series after one answered and one failed message, with their labels."""
     world.meters.count(WEBHOOKS, "messages", "200")
     world.meters.count(FORBIDDEN, ACCOUNT.value)
     await world.says("oi")

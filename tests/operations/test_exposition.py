@@ -1,4 +1,4 @@
-"""What Prometheus reads: a small road is played, and everything it did can be seen, but not whose it was."""
+"""The metrics after a small scenario: everything is counted, and no customer can be recognised."""
 
 import asyncio
 import re
@@ -32,7 +32,7 @@ def exposition(world: World, key: str | None = None) -> Exposition:
 
 
 async def samples(world: World) -> dict[str, float]:
-    """Everything told, as `name{value,…}`."""
+    """Return all series as `name{value,…}`."""
     families = text_string_to_metric_families((await exposition(world).render_all()).decode())
     return {
         sample.name + (f"{{{','.join(sample.labels.values())}}}" if sample.labels else ""): sample.value
@@ -114,7 +114,7 @@ async def test_what_has_not_happened_yet_is_zero(world: World) -> None:
     assert seen["recado_webhook_forbidden_total{unknown}"] == 0
 
 
-async def test_without_the_database_the_process_is_told_all_the_same(world: World) -> None:
+async def test_without_the_database_the_counters_of_the_process_are_shown(world: World) -> None:
     await world.says("oi")
 
     def unreachable() -> Gauges:
@@ -132,7 +132,7 @@ async def test_a_worker_exposes_its_own_numbers_only(world: World) -> None:
     assert "recado_jobs" not in told.replace("recado_job_runs", "")
 
 
-async def test_many_who_ask_at_once_or_in_the_same_second_are_told_the_same(world: World, clock: FrozenClock) -> None:
+async def test_concurrent_callers_and_those_of_one_second_get_one_answer(world: World, clock: FrozenClock) -> None:
     looks = 0
 
     def looked() -> Gauges:

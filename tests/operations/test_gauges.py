@@ -1,4 +1,4 @@
-"""How the line stands: each gauge says what there is, and none of them reads what has ended."""
+"""Gauges of the queue: each has the right value, and none reads closed rows."""
 
 import re
 from typing import Protocol
@@ -22,12 +22,12 @@ OPEN = (
     "ix_message_queue_unfinished", "ix_message_queue_dead", "ix_messages_unturned", "ix_turns_unsettled",
     "ix_answers_unsettled", "uq_attempts_in_flight", "ix_inbox_items_open", "ix_orphans_waiting", "ix_lanes_due",
 )  # fmt: skip
-"""Indexes that hold only what is open."""
+"""Indexes of open rows only."""
 SMALL = ("channel_accounts", "CONSTANT ROW", "oldest")
 
 
 class Question(Protocol):
-    """What a gauge is asked by."""
+    """The query of a gauge."""
 
     @property
     def sql(self) -> str: ...
@@ -42,7 +42,7 @@ async def test_are_zero_in_an_empty_database(world: World) -> None:
     assert set((await numbers(world)).values()) == {0.0}
 
 
-async def test_tell_of_a_message_that_nobody_has_begun_with(world: World) -> None:
+async def test_count_a_message_that_is_not_claimed(world: World) -> None:
     await world.receives("oi")
     world.advance(21.5)
 
@@ -52,7 +52,7 @@ async def test_tell_of_a_message_that_nobody_has_begun_with(world: World) -> Non
     assert (seen["oldest_unanswered_seconds"], seen["oldest_due_seconds"]) == (21.5, 20.0)
 
 
-async def test_tell_of_a_message_whose_turn_is_being_run(world: World) -> None:
+async def test_count_a_message_whose_turn_runs(world: World) -> None:
     world.dies_at = "after_agent"
     await world.says("oi")
 
@@ -68,12 +68,12 @@ async def test_forget_a_message_that_is_answered(world: World) -> None:
     assert set((await numbers(world)).values()) == {0.0}
 
 
-async def test_tell_of_a_job_that_is_not_due_yet_without_an_age(world: World) -> None:
+async def test_count_a_job_that_is_not_due_without_an_age(world: World) -> None:
     await world.receives("oi")
     assert (await numbers(world))["oldest_due_seconds"] == 0
 
 
-async def test_tell_of_dead_letters_until_somebody_deals_with_them(world: World) -> None:
+async def test_count_dead_letters_until_they_are_retried_or_discarded(world: World) -> None:
     world.agents.will(AgentFailed("no key", retryable=False))
     await world.says("oi")
     assert (await numbers(world))["dead_letters"] == 1
@@ -84,7 +84,7 @@ async def test_tell_of_dead_letters_until_somebody_deals_with_them(world: World)
     assert (await numbers(world))["dead_letters"] == 0
 
 
-async def test_tell_of_a_send_that_nobody_knows_the_end_of(world: World) -> None:
+async def test_count_a_send_with_an_unknown_result(world: World) -> None:
     world.channel.complete = False
     world.channel.will(Unknown("timeout", "no answer"))
     await world.says("oi")
@@ -96,7 +96,7 @@ async def test_tell_of_a_send_that_nobody_knows_the_end_of(world: World) -> None
     assert seen["oldest_unknown_send_seconds"] > 60
 
 
-async def test_tell_of_what_waits_for_a_person(world: World) -> None:
+async def test_count_inbox_items_that_wait_for_a_person(world: World) -> None:
     world.agents.will(HandOff("wants a person"))
     await world.says("quero uma pessoa")
     world.advance(600)
@@ -108,7 +108,7 @@ async def test_tell_of_what_waits_for_a_person(world: World) -> None:
     assert seen["messages_unanswered"] == 0
 
 
-async def test_tell_of_orphans_and_of_paused_accounts(world: World, clock: FrozenClock) -> None:
+async def test_count_orphans_and_paused_accounts(world: World, clock: FrozenClock) -> None:
     await world.breaks(
         "INSERT INTO orphans (id, provider, account_ref, provider_message_id, from_address, to_address, raw,"
         " received_at, signed_by) VALUES (:id, 'twilio', :account, :sid, '', '', :raw, :at, :id)",
@@ -126,7 +126,7 @@ async def test_tell_of_orphans_and_of_paused_accounts(world: World, clock: Froze
     assert (seen["orphans"], seen["oldest_orphan_seconds"], seen["accounts_paused"]) == (1, 5, 1)
 
 
-async def test_of_several_customers_are_added_up(world: World) -> None:
+async def test_add_up_several_customers(world: World) -> None:
     await world.receives("oi")
     await world.receives("olá", from_=BRUNO)
     assert (await numbers(world))["jobs.collecting"] == 2
@@ -136,7 +136,7 @@ class TestTheQuestions:
     """Ten million messages that have ended must not be read for a dashboard."""
 
     @pytest.mark.sqlite_only
-    async def test_walk_over_nothing_but_what_is_open(self, database: Database) -> None:
+    async def test_read_open_rows_only(self, database: Database) -> None:
         walks = [step for step in await plans(database) if re.match("SCAN|SEARCH", step) and "=?" not in step]
         assert [step for step in walks if not any(name in step for name in (*OPEN, *SMALL))] == []
 

@@ -1,4 +1,4 @@
-"""Whether a process can keep the promise now: each part of it broken for real, and how soon that is told."""
+"""Readiness: each part is broken for real, and reported in time."""
 
 import asyncio
 import resource
@@ -33,7 +33,7 @@ from tests.support.servers.postgres import PostgresServer
 ON_BOTH_DATABASES = True
 ANOTHER = KeyRing(Sealer(b"\x01" * 32))
 PATIENCE = 0.2
-"""How long these probes wait: what hangs here hangs until it is let go."""
+"""The time limit of these probes: what blocks here blocks until the test releases it."""
 
 
 def probe(database: Database, clock: FrozenClock, keys: KeyRing = KEY_RING, patience: float = 30.0) -> Readiness:
@@ -59,7 +59,7 @@ async def owners(database: Database, clock: FrozenClock, ids: UuidV7) -> AsyncIt
 
 
 class TestAKey:
-    async def test_that_opens_what_is_stored_is_fine(
+    async def test_that_opens_the_stored_keys_is_ready(
         self, database: Database, clock: FrozenClock, owners: list[UUID]
     ) -> None:
         assert owners
@@ -106,7 +106,7 @@ class TestASchema:
 
 @contextmanager
 def other_revision(database: Database, revision: str) -> Iterator[None]:
-    """As if another release had been here."""
+    """Set the revision of another release."""
     apart(database, f"UPDATE alembic_version SET version_num = '{revision}'")
     try:
         yield
@@ -125,7 +125,7 @@ def apart(database: Database, sql: str) -> None:
 
 
 class TestTrialWrites:
-    async def test_are_made_once_for_all_who_ask_and_leave_nothing(
+    async def test_are_made_once_for_all_callers_and_leave_nothing(
         self, database: Database, clock: FrozenClock
     ) -> None:
         commits = counted(database)
@@ -205,7 +205,7 @@ class TestADiskThatIsFull:
     """No file of this process may grow: to SQLite that is a failing write."""
 
     @pytest.mark.sqlite_only
-    async def test_is_told_and_tried_again_once_a_second(
+    async def test_is_reported_and_retried_once_a_second(
         self, sqlite_database: SqliteDatabase, clock: FrozenClock
     ) -> None:
         readiness = probe(sqlite_database, clock)
@@ -221,7 +221,7 @@ class TestADiskThatIsFull:
         assert await why(readiness) is None
 
     @pytest.mark.sqlite_only
-    async def test_is_told_at_once_when_a_webhook_met_it(
+    async def test_is_reported_at_once_after_a_failed_webhook(
         self, sqlite_database: SqliteDatabase, clock: FrozenClock
     ) -> None:
         readiness = probe(sqlite_database, clock)
@@ -244,7 +244,7 @@ def no_room(log: Path) -> Iterator[None]:
 
 class TestPostgres:
     @pytest.mark.sqlite_only
-    async def test_that_is_set_read_only_says_so(self, postgres_server: PostgresServer, clock: FrozenClock) -> None:
+    async def test_that_is_read_only_is_reported(self, postgres_server: PostgresServer, clock: FrozenClock) -> None:
         url = postgres_server.make()
         postgres_server.command(f"ALTER DATABASE {make_url(url).database} SET default_transaction_read_only = on")
         database = PostgresDatabase(url, outage_seconds=0.1)
@@ -252,7 +252,7 @@ class TestPostgres:
         await database.close()
 
     @pytest.mark.sqlite_only
-    async def test_that_is_gone_says_so(self, clock: FrozenClock) -> None:
+    async def test_that_is_gone_is_reported(self, clock: FrozenClock) -> None:
         database = PostgresDatabase("postgresql://recado@127.0.0.1:1/recado", outage_seconds=0.1)
         assert "cannot be reached" in str(await why(probe(database, clock)))
         await database.close()

@@ -1,4 +1,4 @@
-"""A restored copy that was silenced answers nobody for what may have been answered after it was made."""
+"""A silenced restored copy sends no answers to messages that may have been answered after it was made."""
 
 from datetime import timedelta
 

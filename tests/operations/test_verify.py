@@ -1,4 +1,4 @@
-"""Every ordinary ending is clean, and every way to break the promise is seen: each is done here on purpose."""
+"""Each ordinary outcome is clean, and each way to break the promise is found: all are made here on purpose."""
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -98,12 +98,12 @@ async def replayed(world: World) -> str:
 
 
 async def stays_unanswered(world: World) -> str:
-    """Open, and rightly so: its burst window is."""
+    """An open message whose burst window is open."""
     return await world.receives("oi")
 
 
 async def turned(world: World) -> str:
-    """Open, and rightly so: its first run failed and the next one waits."""
+    """An open message whose first run failed and whose next run waits."""
     world.agents.will(FAILS)
     sid = await world.receives("oi")
     world.advance(2)
@@ -112,7 +112,7 @@ async def turned(world: World) -> str:
 
 
 async def unsettled(world: World) -> str:
-    """Open, and rightly so: nobody knows yet whether its answer went out."""
+    """An open message whose send has an unknown result."""
     world.channel.will(Unknown("timeout", "no answer"))
     return await world.says("oi")
 
@@ -149,7 +149,7 @@ async def test_every_ordinary_ending_is_clean(world: World, story: Story, outcom
 
 @dataclass(frozen=True, slots=True)
 class Break:
-    """A story, what is done to its rows, how much later somebody looks, and what must be said."""
+    """A story, the change of its rows, the delay before the check, and the check that must find it."""
 
     story: Story
     sql: str
@@ -223,7 +223,7 @@ _WHY = {check.name: check.why for check in CHECKS}
 
 
 @pytest.mark.parametrize("broken", BREAKS, ids=[f"{n}-{broken.found}" for n, broken in enumerate(BREAKS, start=1)])
-async def test_what_was_broken_is_found(world: World, broken: Break) -> None:
+async def test_each_violation_is_found(world: World, broken: Break) -> None:
     sid = await broken.story(world)
     then = world.clock.now() + timedelta(seconds=400)
     await world.breaks(broken.sql, **({"in_400_seconds": then} if ":in_400_seconds" in broken.sql else {}))
@@ -247,7 +247,7 @@ async def test_an_isolated_job_that_waits_is_not_late(world: World) -> None:
     assert (await world.verify()).violations == []
 
 
-async def test_a_replay_that_nobody_has_claimed_is_not_late(world: World) -> None:
+async def test_a_replay_that_is_not_claimed_yet_is_not_late(world: World) -> None:
     await apologised(world)
     await world.queue.retry((await world.dead())[0].id)
     world.advance(3600)
@@ -260,7 +260,7 @@ async def test_a_released_turn_that_waits_for_its_agent_needs_no_inbox(world: Wo
     assert (await world.verify()).violations == []
 
 
-async def test_a_released_turn_without_a_job_is_in_nobodys_hands(world: World) -> None:
+async def test_a_released_turn_without_a_job_is_a_violation(world: World) -> None:
     sid = await handed_off(world)
     await world.release()
     await world.breaks("DELETE FROM message_queue WHERE status = 'waiting' AND name = 'conversation.reply'")
@@ -270,7 +270,7 @@ async def test_a_released_turn_without_a_job_is_in_nobodys_hands(world: World) -
 # --- The report -------------------------------------------------------------------------------------------------------
 
 
-async def test_it_counts_what_was_accepted_and_what_became_of_it(world: World) -> None:
+async def test_it_counts_accepted_messages_and_outcomes(world: World) -> None:
     await superseded(world)
     await world.receives("ainda aberto", BRUNO)
     report = await world.verify()
@@ -316,7 +316,7 @@ async def test_it_counts_what_is_no_violation_but_worth_attention(world: World) 
     assert (counts, report.kept) == ((1, 1, 1, 1, 1), True)
 
 
-async def test_one_owner_sees_nothing_of_anothers(world: World) -> None:
+async def test_one_owner_sees_no_messages_of_another(world: World) -> None:
     await answered(world)
     await world.breaks("UPDATE messages SET answered_by = NULL")
     mine, theirs = await world.verifier.verify(world.owner_id), await world.verifier.verify(world.ids.new())

@@ -79,7 +79,7 @@ def test_extra_fields_are_sent_and_signed_even_repeated(emulator: EmulatorClient
     assert (request.form["FromCity"], request.form["Blank"]) == ("LISBOA", "")
 
 
-def test_an_inbound_message_is_kept_even_when_nobody_takes_it(twilio: Client, emulator: EmulatorClient) -> None:
+def test_an_inbound_message_is_kept_even_without_a_receiver(twilio: Client, emulator: EmulatorClient) -> None:
     sid = emulator.send(BOB, SHOP, "anyone?", account_sid=SID).sid
     kept = twilio.messages(sid).fetch()
     assert (str(kept.direction), str(kept.status), kept.body) == ("inbound", "received", "anyone?")
@@ -95,7 +95,9 @@ def test_another_account_signs_with_its_own_token(emulator: EmulatorClient, appl
     assert is_signed(request, url, OTHER_TOKEN)
 
 
-def test_an_error_is_not_repeated_but_told_to_the_fallback(emulator: EmulatorClient, application: Application) -> None:
+def test_an_error_is_not_retried_but_reported_to_the_fallback(
+    emulator: EmulatorClient, application: Application
+) -> None:
     main, fallback = f"{application.url}/main", f"{application.url}/fallback"
     emulator.configure_number(SHOP, main, fallback_url=fallback, account_sid=SID)
     application.answer("/main", Answer(status=503))
@@ -231,7 +233,7 @@ def test_an_opt_out_can_be_set_by_hand(http: httpx2.Client, emulator: EmulatorCl
     assert http.post(MESSAGES, data={"To": BOB, "From": SHOP, "Body": "Hello"}).status_code == 201
 
 
-def test_a_message_to_nobodys_number_is_refused(emulator: EmulatorClient) -> None:
+def test_a_message_to_an_unknown_number_is_refused(emulator: EmulatorClient) -> None:
     with pytest.raises(EmulatorRefused, match="account_sid"):
         emulator.send(BOB, SHOP, "hi")
 

@@ -147,7 +147,7 @@ def test_unknown_senders_can_be_refused(http: httpx2.Client, emulator: EmulatorC
 
 
 @pytest.mark.parametrize(("method", "path", "code"), [("GET", "/nowhere", 20404), ("PUT", MESSAGES, 20004)])
-def test_what_nobody_serves_is_refused_in_twilios_form(http: httpx2.Client, method: str, path: str, code: int) -> None:
+def test_an_unknown_path_is_refused_in_twilios_form(http: httpx2.Client, method: str, path: str, code: int) -> None:
     refusal = http.request(method, path)
     assert json.loads(refusal.content)["code"] == code
 

@@ -1,4 +1,4 @@
-"""Whether the server can serve, and how its broker is."""
+"""Readiness of the server, and the state of its broker."""
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
@@ -35,7 +35,7 @@ class Told(TypedDict):
 
 
 class SilentDelivery:
-    """A delivery that brings nothing."""
+    """A delivery without wake-ups."""
 
     async def publish(self, wakeups: Sequence[WakeUp]) -> None:
         raise AssertionError(wakeups)
@@ -50,7 +50,7 @@ class SilentDelivery:
 
 
 class ScriptedBroker(SilentDelivery):
-    """Says of itself what it is told to; hangs when that is nothing."""
+    """A broker with a given state; without one it does not answer."""
 
     def __init__(self, state: BrokerState | None) -> None:
         self.told = state
@@ -77,12 +77,12 @@ ILL = BrokerState("bullmq", False, ("Redis cannot be reached: see RECADO_REDIS_U
 
 
 class TestReadiness:
-    async def test_without_a_broker_speaks_of_none(self, client: httpx2.AsyncClient) -> None:
+    async def test_without_a_broker_mentions_none(self, client: httpx2.AsyncClient) -> None:
         response = await client.get("/readyz")
         assert (response.status_code, response.json()) == (200, {"status": "ready", "why": None})
 
     @pytest.mark.parametrize("table", ["alembic_version", "owners", "cron_slots"])
-    async def test_of_a_database_that_lost_a_table_is_no_mistake_of_ours(
+    async def test_of_a_database_without_a_table_is_unready_and_no_error(
         self, container: Container, client: httpx2.AsyncClient, clock: FrozenClock, table: str
     ) -> None:
         await container.database().write(
@@ -142,7 +142,7 @@ class TestReadiness:
         assert (told["reachable"], told["warnings"]) == (False, ["It did not answer within 6 s."])
         assert broker.asked == 1
 
-    async def test_hears_at_last_what_a_slow_broker_answers(self, container: Container) -> None:
+    async def test_shows_the_answer_of_a_slow_broker_when_it_arrives(self, container: Container) -> None:
         broker = ScriptedBroker(None)
         async with probing(container, broker) as client:
             assert (await client.get("/readyz")).json()["broker"]["reachable"] is None

@@ -75,9 +75,9 @@ async def _ticks(client: httpx2.AsyncClient, count: int) -> Sequence[Mapping[str
 
 
 @pytest.mark.sqlite_only
-class TestWhoIsLetIn:
+class TestWhoIsAllowed:
     @pytest.mark.parametrize("method", ["GET", "POST"])
-    async def test_whoever_bears_the_key(self, world: World, method: str) -> None:
+    async def test_a_caller_with_the_key(self, world: World, method: str) -> None:
         async with serving(world) as client:
             answer = await client.request(method, "/internal/tick", headers=BEARER)
         assert (answer.status_code, answer.headers["cache-control"]) == (200, "no-store")
@@ -85,7 +85,7 @@ class TestWhoIsLetIn:
     @pytest.mark.parametrize(
         "header", [None, "", "Bearer", "Bearer um", f"Basic {KEY}".encode(), KEY.encode(), f"Bearer {KEY}x".encode()]
     )
-    async def test_nobody_else(self, world: World, header: str | bytes | None) -> None:
+    async def test_no_other_caller(self, world: World, header: str | bytes | None) -> None:
         given = header.encode() if isinstance(header, str) else header
         headers = {} if given is None else {b"Authorization": given}
         async with serving(world) as client:
@@ -98,7 +98,7 @@ class TestWhoIsLetIn:
         assert line == {"event": "internal.refused", "path": "/internal/tick", "times": 1, "log_level": "warning"}
 
     @pytest.mark.parametrize("header", ["Bearer ", "Bearer None", "Bearer x"])
-    async def test_nobody_while_no_key_is_set(self, world: World, header: str) -> None:
+    async def test_no_caller_while_no_key_is_set(self, world: World, header: str) -> None:
         async with serving(world, key=None) as client:
             answer = await client.get("/internal/tick", headers={"Authorization": header})
         assert answer.status_code == 403
@@ -109,7 +109,7 @@ class TestWhoIsLetIn:
 
 
 @pytest.mark.sqlite_only
-class TestWhatIsAskedFor:
+class TestParameters:
     @pytest.mark.parametrize("query", ["seconds=0", "seconds=301", "seconds=nan", "seconds=", "seconds=x", "linger=2"])
     async def test_that_makes_no_sense_gets_a_sentence(self, world: World, query: str) -> None:
         async with serving(world) as client:

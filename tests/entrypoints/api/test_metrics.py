@@ -1,4 +1,4 @@
-"""What the server tells those who run it: its metrics."""
+"""The metrics of the server."""
 
 from pathlib import Path
 

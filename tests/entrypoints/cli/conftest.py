@@ -49,7 +49,7 @@ ORPHAN_SID = "SM" + "e" * 32
 
 @dataclass(frozen=True, slots=True)
 class Recado:
-    """What a person types, and what they see."""
+    """Runs commands and returns their output."""
 
     environment: Mapping[str, str]
 
@@ -64,18 +64,18 @@ class Recado:
         return document
 
     def many(self, *words: object, **variables: str | None) -> list[Item]:
-        """Likewise, a list."""
+        """Return the JSON list of a command that succeeds."""
         document: list[Item] = json.loads(self._output(*words, **variables))
         return document
 
     def says(self, *words: object, **variables: str | None) -> str:
-        """What a command that succeeds tells a person."""
+        """Return the output of a command that succeeds."""
         ended = self(*words, **variables)
         assert (ended.exit_code, ended.stderr) == (0, ""), ended.output
         return ended.stdout
 
     def refuses(self, *words: object, status: int = 1, **variables: str | None) -> str:
-        """The sentence of a command that fails; standard output stays empty."""
+        """Return the error of a command that fails without output."""
         ended = self(*words, **variables)
         assert (ended.exit_code, ended.stdout) == (status, ""), ended.output
         return ended.stderr
@@ -143,7 +143,7 @@ def recado(environment: Mapping[str, str]) -> Recado:
 
 @pytest.fixture
 def owner(lived_in: LivedIn) -> str:
-    """The organisation that is there from the beginning."""
+    """The id of the organisation in the database."""
     return lived_in.owner
 
 

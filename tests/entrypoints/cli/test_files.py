@@ -1,4 +1,4 @@
-"""Whatever a person names as a file is read, or refused in a sentence and at once."""
+"""A file that a person names is read, or refused at once with one sentence."""
 
 import os
 import socket

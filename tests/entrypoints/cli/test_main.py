@@ -37,7 +37,7 @@ def test_the_version_can_be_asked() -> None:
     assert Recado({}).says("--version").startswith("recado 0.")
 
 
-def test_a_wrong_command_is_told_which_one_was_meant() -> None:
+def test_a_wrong_command_gets_a_suggestion() -> None:
     assert "Did you mean 'queue'?" in Recado({}).refuses("queu", status=2)
 
 
@@ -45,7 +45,7 @@ def test_nothing_typed_shows_what_there_is() -> None:
     assert "Commands:" in Recado({}).refuses("orphans", status=2)
 
 
-def test_every_setting_that_is_wrong_is_told_at_once(environment: Mapping[str, str]) -> None:
+def test_all_wrong_settings_are_reported_at_once(environment: Mapping[str, str]) -> None:
     recado = Recado({**environment, "RECADO_SECRET_KEY": "short", "RECADO_LEASE_SECONDS": "0"})
     sentences = recado.refuses("queue", "stats", status=2)
     assert "2 settings must be fixed" in sentences

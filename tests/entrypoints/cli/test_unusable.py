@@ -1,4 +1,4 @@
-"""Every command on a database that is not there or cannot be used: one sentence, no file, no traceback."""
+"""Every command on a missing or unusable database: one sentence, no file, no traceback."""
 
 import os
 import shutil
@@ -67,7 +67,7 @@ WORDS: Final[Mapping[str, Sequence[str]]] = {
 """Every command that works on the database, and what else must be typed."""
 ALL: Final = {**WORDS, "serve": ("--port", "0"), "migrate": ()}
 AS_PROCESSES: Final = {"serve", "worker"}
-"""They change how their process hears signals, so they are tried in one of their own."""
+"""These commands change the signal handlers of their process, so each runs in a separate process."""
 HERE: Final = [name for name in ALL if name not in AS_PROCESSES]
 GIVEN: Final = {"PW": "pão quente às seis", "TOKEN": "0123456789abcdef0123456789abcdef", "RECADO_PUBLIC_URL": PUBLIC}
 
@@ -98,7 +98,7 @@ def test_every_command_is_tried_here() -> None:
 
 class TestAFileThatIsNotThere:
     @pytest.mark.parametrize("name", [name for name in WORDS if name not in {"worker", "doctor"}])
-    def test_is_said_so_and_not_made(self, recado: Recado, tmp_path: Path, name: str) -> None:
+    def test_is_reported_and_not_created(self, recado: Recado, tmp_path: Path, name: str) -> None:
         nowhere = tmp_path / "elsewhere"
         nowhere.mkdir()
         said = in_a_sentence(name, typed(recado, name, nowhere / "oops.db"))
@@ -106,7 +106,7 @@ class TestAFileThatIsNotThere:
         assert "recado migrate" in said
         assert list(nowhere.iterdir()) == []
 
-    def test_is_no_fault_to_doctor_who_makes_none(self, recado: Recado, tmp_path: Path) -> None:
+    def test_is_no_problem_for_the_doctor_which_creates_none(self, recado: Recado, tmp_path: Path) -> None:
         nowhere = tmp_path / "elsewhere"
         nowhere.mkdir()
         assert typed(recado, "doctor", nowhere / "oops.db").exit_code == 0
@@ -234,7 +234,7 @@ COPIED: Final = {"another schema", "no schema of ours"}
 
 class TestAFileThatCannotBeUsed:
     @pytest.mark.parametrize("what", SAID)
-    def test_is_told_by_every_command_in_a_sentence(self, recado: Recado, tmp_path: Path, what: str) -> None:
+    def test_is_reported_by_every_command_in_one_sentence(self, recado: Recado, tmp_path: Path, what: str) -> None:
         file = place_of(tmp_path / "recado.db", what)
         for name in HERE:
             if name == "backup" and what in COPIED:
@@ -310,7 +310,7 @@ class TestPostgres:
         ("login", "database", "why"),
         [("recado", "nowhere", 'database "nowhere" does not exist'), ("stranger", "postgres", "stranger")],
     )
-    def test_that_refuses_is_told_in_a_sentence(
+    def test_that_refuses_is_reported_in_one_sentence(
         self, recado: Recado, postgres_server: PostgresServer, name: str, login: str, database: str, why: str
     ) -> None:
         url = postgres_server.named(database).replace("recado@", f"{login}@")

@@ -18,7 +18,7 @@ from recado.entrypoints.http.protocol import protocol_for
 
 PATIENCE = 60.0
 SIGNED = "/signed"
-"""What is answered here with 200 proves that the caller is known."""
+"""Requests to this path that are answered 200 prove the identity of the caller."""
 
 
 def pytest_asyncio_loop_factories() -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:

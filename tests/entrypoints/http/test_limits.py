@@ -1,4 +1,4 @@
-"""What a stranger may cost: every kind of too much, too many and too late ends before the application hears of it."""
+"""The limits for unknown callers: whatever is too large, too many or too late never reaches the application."""
 
 import asyncio
 
@@ -20,7 +20,7 @@ def limits() -> Limits:
 
 
 async def turned_away(server: Server, data: bytes) -> bytes:
-    """The answer to something the application must not hear of."""
+    """Return the answer to a request that must not reach the application."""
     answer = await (await server.call(data)).rest()
     assert server.app.seen == []
     assert b"connection: close" in answer
@@ -44,7 +44,7 @@ class TestHeads:
         assert status(await turned_away(server, head)) == 431
         assert server.refused() == {"head": 1}
 
-    async def test_large_enough_for_everybody_is_let_in(self, server: Server) -> None:
+    async def test_the_largest_allowed_head_is_accepted(self, server: Server) -> None:
         assert status(await server.asks("/" + "a" * 1_000)) == 404
 
     async def test_letter_by_letter_as_well(self, server: Server) -> None:
@@ -54,7 +54,7 @@ class TestHeads:
             await asyncio.sleep(0)
         assert status(await caller.rest()) == 431
 
-    async def test_who_never_ends_sending_is_cut_off(self, server: Server) -> None:
+    async def test_a_caller_that_never_stops_sending_is_cut_off(self, server: Server) -> None:
         caller = await server.call(b"POST / HTTP/1.1\r\nX: ")
         with pytest.raises((ConnectionError, RuntimeError)):  # The second is uvloop's, for what was closed meanwhile.
             async with asyncio.timeout(60):
@@ -188,7 +188,7 @@ class TestManyConnections:
         assert await (await server.call()).is_closed()
         assert (server.connections.open, server.app.waiting) == (4, 4)
 
-    async def test_the_log_tells_it_in_one_line_now_and_then(self, server: Server) -> None:
+    async def test_refusals_are_logged_in_one_line_from_time_to_time(self, server: Server) -> None:
         with structlog.testing.capture_logs() as logs:
             for _ in range(30):
                 await server.call()

@@ -1,4 +1,4 @@
-"""The listening socket: what is bound is what is served, and what cannot be bound gets one sentence."""
+"""The listening socket: the bound port is served, and a port that cannot be bound gets one sentence."""
 
 import socket
 from contextlib import closing
@@ -38,7 +38,7 @@ def refusal(host: str, port: int) -> str:
     return str(refused.value)
 
 
-def test_a_port_that_is_taken_is_said_in_a_sentence() -> None:
+def test_a_port_that_is_taken_gets_one_sentence() -> None:
     with closing(socket.create_server(("127.0.0.1", 0))) as other:
         port = other.getsockname()[1]
         assert refusal("127.0.0.1", port) == (
@@ -46,7 +46,7 @@ def test_a_port_that_is_taken_is_said_in_a_sentence() -> None:
         )
 
 
-def test_of_two_that_bound_before_either_listened_the_second_is_told() -> None:
+def test_of_two_that_bound_before_either_listened_the_second_gets_an_error() -> None:
     with bind("127.0.0.1", 0) as first, bind("127.0.0.1", first.getsockname()[1]) as second:
         listen(first)
         with pytest.raises(ConfigurationError, match="Address already in use"):

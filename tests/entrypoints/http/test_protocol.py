@@ -1,4 +1,4 @@
-"""HTTP as it should be: whole requests in, whole answers out."""
+"""HTTP of well-behaved callers: complete requests in, complete answers out."""
 
 import asyncio
 from functools import partial
@@ -52,7 +52,7 @@ async def test_requests_sent_at_once_are_answered_in_their_order(server: Server)
     assert [seen.body for seen in server.app.seen] == [b"0", b"1", b"2", b"3"]
 
 
-async def test_a_caller_who_waits_to_be_told_to_go_on_is_told(server: Server) -> None:
+async def test_expect_100_continue_is_answered(server: Server) -> None:
     whole = request("/", b"a=1", "Expect: 100-continue")
     caller = await server.call(whole[:-3])
     assert await caller.answer() == b"HTTP/1.1 100 Continue\r\n\r\n"
@@ -60,7 +60,7 @@ async def test_a_caller_who_waits_to_be_told_to_go_on_is_told(server: Server) ->
     assert status(await caller.answer()) == 404
 
 
-async def test_an_application_hears_when_its_caller_leaves(server: Server) -> None:
+async def test_an_application_is_notified_when_its_caller_leaves(server: Server) -> None:
     caller = await server.call(request("/slow"))
     await until(lambda: server.app.waiting)
     caller.writer.close()
@@ -68,7 +68,7 @@ async def test_an_application_hears_when_its_caller_leaves(server: Server) -> No
 
 
 @pytest.mark.parametrize("protocol", ["h2c", "websocket"])
-async def test_a_wish_for_another_protocol_is_not_heard(server: Server, protocol: str) -> None:
+async def test_an_upgrade_is_ignored(server: Server, protocol: str) -> None:
     upgrade = ("Connection: Upgrade", f"Upgrade: {protocol}", "HTTP2-Settings: AAMAAABkAARAAAAAAAIAAAAA")
     caller = await server.call(request("/known", b"", *upgrade, method="GET"))
     answer = await caller.rest()
@@ -91,14 +91,14 @@ async def test_what_only_asks_for_a_head_gets_no_body(server: Server) -> None:
     assert (status(answer), answer.endswith(b"\r\n\r\n")) == (200, True)
 
 
-async def test_a_broken_application_is_told_in_the_log_and_not_to_the_caller(server: Server) -> None:
+async def test_an_application_error_is_logged_and_not_shown_to_the_caller(server: Server) -> None:
     with structlog.testing.capture_logs() as logs:
         answer = await (await server.call(request("/broken"))).rest()
     assert (status(answer), answer.endswith(b"Internal Server Error")) == (500, True)
     assert [line["event"] for line in logs] == ["serve.request_failed"]
 
 
-async def test_of_many_requests_a_few_begin_in_a_turn_of_the_loop_and_a_webhook_at_once(server: Server) -> None:
+async def test_of_many_requests_a_few_start_in_a_turn_of_the_loop_and_a_webhook_at_once(server: Server) -> None:
     begun: list[int] = []
     for number in range(3 * TURN):
         server.connections.in_turn(partial(begun.append, number))

@@ -31,7 +31,7 @@ class TestDoctor:
         assert "Error: RECADO_PUBLIC_URL is not set" in ended.stderr
         assert "make one with python3 -c" in ended.stderr
 
-    def test_tells_of_a_schema_that_is_not_this_release_s(self, recado: Recado, file: Path) -> None:
+    def test_reports_a_schema_of_another_release(self, recado: Recado, file: Path) -> None:
         spoil(file, "DELETE FROM alembic_version")
         ended = recado("doctor", "--json", RECADO_PUBLIC_URL=PUBLIC)
         assert (ended.exit_code, json.loads(ended.stdout)["ok"]) == (1, False)
@@ -51,7 +51,7 @@ class TestDoctor:
 
 
 class TestDoctorOfABroker:
-    def test_says_how_redis_is(self, recado: Recado, redis_server: RedisServer) -> None:
+    def test_reports_the_state_of_redis(self, recado: Recado, redis_server: RedisServer) -> None:
         there = {"RECADO_QUEUE_BACKEND": "bullmq", "RECADO_REDIS_URL": redis_server.url, "RECADO_PUBLIC_URL": PUBLIC}
         assert "bullmq: Redis keeps no append-only file" in recado.says("doctor", **there)
 
@@ -62,7 +62,7 @@ class TestDoctorOfABroker:
         assert "Redis cannot be reached" in ended.stderr
 
 
-class TestDoctorTriesWhatAServerDoes:
+class TestTrials:
     """Each of these is a database that opens and reads well."""
 
     def test_a_full_disk(self, recado: Recado, file: Path) -> None:

@@ -4,11 +4,11 @@ from tests.entrypoints.cli.conftest import Recado
 
 
 class TestRestored:
-    def test_drops_nothing_before_it_is_told_to(self, recado: Recado) -> None:
+    def test_drops_nothing_without_yes(self, recado: Recado) -> None:
         assert recado.refuses("restored") == (
             "Error: 0 jobs wait to answer customers and would be dropped, and sweeps would ignore messages before "
             "now: confirm with --yes\n"
         )
 
-    def test_says_what_it_did(self, recado: Recado) -> None:
+    def test_reports_what_it_did(self, recado: Recado) -> None:
         assert recado.one("restored", "--yes") == {"dropped": 0, "left": 0, "numbers": 0}

@@ -32,7 +32,7 @@ def process() -> Iterator["subprocess.Popen[str]"]:
 
 @pytest.fixture(scope="module")
 def url(process: "subprocess.Popen[str]") -> str:
-    """What it tells when it is ready."""
+    """Return the URL that it prints when it is ready."""
     assert process.stdout is not None
     told = json.loads(process.stdout.readline())
     assert told["account_sid"] == ACCOUNT.value
@@ -55,7 +55,7 @@ def test_the_port_it_holds_cannot_be_taken_twice(recado: Recado, url: str) -> No
     )
 
 
-def test_nobody_there_gets_a_sentence(recado: Recado) -> None:
+def test_an_address_without_a_server_gets_a_sentence(recado: Recado) -> None:
     sentence = recado.refuses(*BASE, "--url", "http://127.0.0.1:1")
     assert sentence.startswith("Error: no emulator answers at http://127.0.0.1:1")
 

@@ -63,7 +63,7 @@ class TestAdd:
 
 
 class TestAnAccountOfTwoOwners:
-    """Each is believed by its own token, and one of them may be made up."""
+    """Webhooks are accepted with the token of either owner, and one token may be wrong."""
 
     def test_is_warned_of(self, recado: Recado, other: str) -> None:
         ended = recado(*add(other, "+5511988885555"), "--json", T="made up")
@@ -86,14 +86,14 @@ class TestCheck:
         sentence = recado.refuses(*add(owner, other), "--check", T=TOKEN, RECADO_TWILIO_API_URL=twilio)
         assert sentence == f"Error: {other} is no WhatsApp sender of account {ACCOUNT} at Twilio; nothing was stored\n"
 
-    def test_what_twilio_does_not_say_is_told_beside_the_answer(self, recado: Recado, owner: str) -> None:
+    def test_what_twilio_does_not_confirm_is_a_warning(self, recado: Recado, owner: str) -> None:
         with running(EmulatorSettings(accounts={ACCOUNT.value: TOKEN})) as url:
             ended = recado(*add(owner), "--check", "--json", T=TOKEN, RECADO_TWILIO_API_URL=url)
         [warning] = json.loads(ended.stdout)["warnings"]
         assert "the auth token was confirmed, but not that" in warning
         assert ended.stderr == f"Warning: {warning}\n"
 
-    def test_nobody_there_gets_a_sentence(self, recado: Recado, owner: str) -> None:
+    def test_an_address_without_a_server_gets_a_sentence(self, recado: Recado, owner: str) -> None:
         sentence = recado.refuses(*add(owner), "--check", T=TOKEN, RECADO_TWILIO_API_URL="http://127.0.0.1:1")
         assert "Twilio could not be asked at http://127.0.0.1:1" in sentence
 
@@ -104,6 +104,6 @@ class TestList:
         assert our_number in shown
         assert max(len(line) for line in shown.splitlines()) <= 80
 
-    def test_a_key_that_does_not_fit_is_told_beside_the_number(self, recado: Recado, owner: str) -> None:
+    def test_a_token_that_does_not_fit_is_shown_beside_the_number(self, recado: Recado, owner: str) -> None:
         [number] = recado.many("numbers", "list", "--owner", owner, RECADO_SECRET_KEY="B" * 42 + "A")
         assert "RECADO_SECRET_KEY is not the key that sealed it" in str(number["problem"])

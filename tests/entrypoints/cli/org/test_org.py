@@ -103,7 +103,7 @@ class TestSet:
         assert recado.refuses("org", "set", "--owner", NOBODY) == f"Error: there is no owner {NOBODY}\n"
 
 
-def test_lists_of_nobody_say_how_to_begin(recado: Recado, tmp_path: os.PathLike[str]) -> None:
+def test_empty_lists_say_how_to_begin(recado: Recado, tmp_path: os.PathLike[str]) -> None:
     empty = f"sqlite:///{os.fspath(tmp_path)}/empty.db"
     recado.one("migrate", RECADO_DATABASE_URL=empty)
     assert "recado org register" in recado.says("org", "list", RECADO_DATABASE_URL=empty)

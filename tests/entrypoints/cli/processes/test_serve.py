@@ -1,4 +1,4 @@
-"""`recado serve` as it is typed: where it listens, what it says, and that strangers do not stop it."""
+"""`recado serve` as a process: its address, its output, and that unknown callers do not stop it."""
 
 import json
 import os
@@ -25,7 +25,7 @@ def environment(environment: Mapping[str, str]) -> Mapping[str, str]:
 
 @contextmanager
 def serving(environment: Mapping[str, str]) -> Iterator[tuple["subprocess.Popen[str]", str, int]]:
-    """The process, and the host and port that it told; it must end well when it is told to end."""
+    """Yield the process with its host and port. It must end with status 0 after SIGTERM."""
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("RECADO_")}
     words = [sys.executable, "-m", "recado", "serve", "--port", "0", "--json"]
     with subprocess.Popen(words, env={**inherited, **environment}, stdout=subprocess.PIPE, text=True) as process:
@@ -61,12 +61,12 @@ def ask(host: str, port: int, method: str, path: str) -> int:
         return connection.getresponse().status
 
 
-def test_a_port_that_is_taken_is_said_in_a_sentence(environment: Mapping[str, str]) -> None:
+def test_a_port_that_is_taken_gets_one_sentence(environment: Mapping[str, str]) -> None:
     with closing(socket.create_server(("127.0.0.1", 0))) as other:
         port = other.getsockname()[1]
         sentence = Recado(environment).refuses("serve", "--port", port, status=2)
     assert sentence == f"Error: 127.0.0.1, port {port}: Address already in use; choose others with --host and --port\n"
 
 
-def test_a_port_that_is_none_is_said_too(environment: Mapping[str, str]) -> None:
+def test_an_invalid_port_gets_a_sentence_too(environment: Mapping[str, str]) -> None:
     assert "'--port'" in Recado(environment).refuses("serve", "--port", "70000", status=2)

@@ -1,4 +1,4 @@
-"""One round of what is due."""
+"""A bounded run from the command line."""
 
 import pytest
 
@@ -12,7 +12,7 @@ class TestTick:
         said = recado.refuses("tick", "--seconds", seconds, RECADO_PUBLIC_URL=PUBLIC)
         assert "--seconds must be a number from 1 to 300" in said
 
-    def test_says_what_it_did_and_what_it_leaves(self, recado: Recado) -> None:
+    def test_reports_what_it_did_and_what_is_left(self, recado: Recado) -> None:
         counts = recado.one(
             "tick", "--seconds", 5, RECADO_PUBLIC_URL=PUBLIC, RECADO_TWILIO_API_URL="http://127.0.0.1:1"
         )

@@ -38,7 +38,7 @@ class TestRun:
 
 
 class TestSet:
-    def test_changes_when_it_comes_round(self, recado: Recado) -> None:
+    def test_changes_the_times(self, recado: Recado) -> None:
         words = ["--at", "30 8 * * MON-FRI", "--time-zone", "America/Sao_Paulo"]
         changed = recado.one("cron", "set", "sweep.prune", *words)
         assert (changed["when"], changed["time_zone"]) == ("30 8 * * MON-FRI", "America/Sao_Paulo")
@@ -63,5 +63,5 @@ class TestSet:
             (["--on", "--off"], "not both"),
         ],
     )
-    def test_of_what_makes_no_sense_is_refused(self, recado: Recado, words: list[str], why: str) -> None:
+    def test_of_invalid_values_is_refused(self, recado: Recado, words: list[str], why: str) -> None:
         assert why in recado.refuses("cron", "set", "sweep.prune", *words)

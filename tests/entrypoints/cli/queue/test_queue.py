@@ -32,7 +32,7 @@ def dead(recado: Recado) -> list[str]:
     return [str(letter["id"]) for letter in recado.many("queue", "dead")]
 
 
-def test_counts_what_waits_runs_and_was_given_up(recado: Recado) -> None:
+def test_counts_waiting_running_and_dead_jobs(recado: Recado) -> None:
     assert recado.one("queue", "stats") == {"waiting": 0, "running": 0, "dead": 2, "oldest_due_seconds": 0.0}
     assert recado.says("queue", "stats").splitlines()[1].split() == ["0", "0", "2", "0", "s"]
 
@@ -62,7 +62,7 @@ class TestRetry:
     def test_force_overrides_a_later_answer(self, recado: Recado, dead: list[str]) -> None:
         assert "1 dead letter will be retried" in recado.says("queue", "retry", dead[0], "--force")
 
-    def test_all_says_what_it_refused_and_succeeds(self, recado: Recado, dead: list[str]) -> None:
+    def test_all_reports_refusals_and_succeeds(self, recado: Recado, dead: list[str]) -> None:
         shown = recado.says("queue", "retry", "--all")
         assert "1 dead letter will be retried" in shown
         assert dead[0] in shown
@@ -95,7 +95,7 @@ class TestRetryOfVeryMany:
         assert ended["refused"] == [{"id": each, "why": GONE} for each in many] + [{"id": dead[0], "why": LATER}]
         assert [letter["id"] for letter in listed(ended["retried"])] == dead[1:]
 
-    def test_tells_a_person_of_some_and_counts_the_rest(self, recado: Recado, many: list[str]) -> None:
+    def test_shows_a_person_some_and_counts_the_rest(self, recado: Recado, many: list[str]) -> None:
         shown = recado.says("queue", "retry", "--all")
         assert "1 dead letter will be retried" in shown
         assert (many[19] in shown, many[20] in shown) == (True, False)
@@ -109,9 +109,7 @@ class TestRetryOfVeryMany:
 
 
 class TestRetryThatIsInterrupted:
-    async def test_tells_what_was_done_and_that_is_what_is_stored(
-        self, database: Database, clock: FrozenClock, ids: Ids
-    ) -> None:
+    async def test_reports_exactly_what_is_stored(self, database: Database, clock: FrozenClock, ids: Ids) -> None:
         harness = QueueHarness(database, clock, ids)
         letters = await harness.gives_up(*"abcdefgh")
         loop, left = asyncio.get_running_loop(), [3]
@@ -131,7 +129,7 @@ class TestRetryThatIsInterrupted:
         assert len(ended.retried) >= 3
 
 
-def test_progress_is_told_every_few_seconds(clock: FrozenClock, capsys: pytest.CaptureFixture[str]) -> None:
+def test_progress_is_shown_every_few_seconds(clock: FrozenClock, capsys: pytest.CaptureFixture[str]) -> None:
     progress = Progress(clock)
     for number in range(8):
         progress(f"{number} of 8")
@@ -175,7 +173,7 @@ class TestMove:
             "queue", "move", "--to", "bullmq", status=2, RECADO_REDIS_URL=nowhere
         )
 
-    def test_a_bell_of_another_database_is_refused(self, recado: Recado) -> None:
+    def test_a_backend_of_another_database_is_refused(self, recado: Recado) -> None:
         assert "--to must be one of sqlite, bullmq, sqs" in recado.refuses("queue", "move", "--to", "postgres")
 
     def test_a_broker_without_its_settings_is_refused(self, recado: Recado) -> None:
@@ -183,7 +181,7 @@ class TestMove:
 
 
 async def dispatched_before(recado: Recado) -> None:
-    """As if a broker had been rung for everything that waits."""
+    """Mark all waiting jobs as dispatched."""
     database = SqliteDatabase(recado.environment["RECADO_DATABASE_URL"])
     mark = text("UPDATE message_queue SET dispatched_at = 1, dispatches = 1 WHERE status = 'waiting'")
     await database.write(lambda uow: uow.execute(mark).close(), owner=None)
