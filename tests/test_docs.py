@@ -477,8 +477,9 @@ def test_no_page_names_a_file_that_is_not_there(name: str) -> None:
 
 def test_the_tree_of_the_house_is_the_one_on_disk() -> None:
     drawn = re.findall(r"^[├└]── ([^ ].*?)(?:   .*)?$", page("explanation/architecture.md"), flags=re.MULTILINE)
-    house = {path.name for path in (ROOT / "src" / "recado").iterdir() if path.suffix in {"", ".py"}}
-    assert {name.rstrip("/") for names in drawn for name in names.split(", ")} == house - {"__init__.py", "__pycache__"}
+    house = {path.stem for path in (ROOT / "src" / "recado").iterdir() if path.suffix in {"", ".py"}}
+    named = {name.strip("/").removesuffix(".py") for names in drawn for name in names.split(", ")}
+    assert named == house - {"__init__", "__pycache__"}
 
 
 def test_every_room_in_the_tree_of_the_house_exists() -> None:
