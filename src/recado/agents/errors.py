@@ -13,7 +13,7 @@ from recado.core.errors import Conflict, DomainError, InvalidInput
 
 
 class UnknownAgent(InvalidInput):
-    """No installed package offers an agent of that name."""
+    """No installed package has an agent of that name."""
 
     code = "agents.unknown"
 
@@ -24,7 +24,7 @@ class UnknownAgent(InvalidInput):
 
 
 class AgentUnusable(DomainError):
-    """What an entry point led to cannot answer turns."""
+    """The object of an entry point is not an agent."""
 
     code = "agents.unusable"
 
@@ -33,13 +33,13 @@ class AgentUnusable(DomainError):
 
 
 class DocumentRefused(InvalidInput):
-    """A document that cannot become knowledge; the sentence says why."""
+    """A document that cannot become knowledge. The sentence says why."""
 
     code = "agents.document"
 
 
 class DocumentContended(Conflict):
-    """The same document was being replaced from two places; the other one won."""
+    """Two uploads replaced the same document at once, and the other one won."""
 
     code = "agents.contended"
 

@@ -1,12 +1,12 @@
-"""The one way out for agents: shared HTTP clients, and a guard against being sent into our own network.
+"""The HTTP clients of agents: shared, and guarded against requests into our own network.
 
 Tenants choose addresses (`url`, `base_url`), so a tenant could name the metadata service of the cloud, a database or
-our own internal routes. The guard sits where the connection is made: the name is resolved once, what it resolved to is
-judged, and that very address is dialled, so a name that changes its mind between look and leap gains nothing. TLS still
-checks the name.
+our internal routes. The guard is where the connection is made: the name is resolved once, the addresses are checked,
+and exactly the checked address is dialled. A name that resolves to another address a moment later gains nothing. TLS
+still checks the name.
 
-Clients are shared because an SSL context alone is about a megabyte: a thousand conversations that wait on a slow model
-share one client per event loop and one context in all.
+Clients are shared because an SSL context alone takes about a megabyte: a thousand conversations that wait for a slow
+model share one client per event loop and one context.
 """
 
 import asyncio
@@ -29,27 +29,27 @@ from recado.core.errors import InvalidInput
 from recado.core.unicode import normalized
 
 Reach: TypeAlias = Literal["public", "anywhere", "provider"]
-"""Where a client may go: public addresses only; private ones too, but no cloud's metadata; a known provider (through
-proxies if there are)."""
+"""Where a client may connect: to public addresses only; also to private ones, but never to the metadata service of a
+cloud; to a known provider (through proxies if there are any)."""
 
 MOST_URL = 2_000
 CONNECT_SECONDS = 3.0
 READ_SECONDS = 300.0
-"""A last resort: whoever asks keeps the turn's deadline."""
+"""A last resort: the caller enforces the deadline of the turn."""
 _IDLE_CONNECTIONS = 100
 _MOST_TRIED = 4
-"""Of a name's addresses: one may be of a kind that this machine cannot reach."""
+"""At most this many addresses of a name are tried: this machine may be unable to reach one kind of them."""
 
 IpAddress: TypeAlias = ipaddress.IPv4Address | ipaddress.IPv6Address
 AddressPolicy: TypeAlias = Callable[[IpAddress], bool]
 
 
 class AddressRefused(httpx2.ConnectError):
-    """The name leads to an address that is not public, and the owner's agent may not go there."""
+    """The name has an address that is not public, and the owner's agent may not connect to it."""
 
 
 class _Refused(httpcore2.ConnectError):
-    """The same, in the words of the layer that dials."""
+    """The same, as an error of the layer that dials."""
 
 
 # --- What is public ---------------------------------------------------------------------------------------------------
@@ -59,31 +59,31 @@ def _networks(*texts: str) -> tuple[ipaddress.IPv4Network | ipaddress.IPv6Networ
     return tuple(ipaddress.ip_network(text) for text in texts)
 
 
-# What `is_global` calls global depends on the patch release of Python, so everything that matters stands here too.
+# The result of `is_global` depends on the patch release of Python, so every range that matters is listed here too.
 _NOT_PUBLIC: Final = _networks(
-    # Of IPv4, all that IANA keeps for special purposes, multicast and what is reserved …
+    # IPv4: all ranges that IANA keeps for special purposes, multicast and reserved ranges …
     *("0.0.0.0/8", "10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "169.254.0.0/16", "172.16.0.0/12", "192.0.0.0/24"),
     *("192.0.2.0/24", "192.88.99.0/24", "192.168.0.0/16", "198.18.0.0/15", "198.51.100.0/24", "203.0.113.0/24"),
     *("224.0.0.0/4", "240.0.0.0/4"),
-    # … and what clouds have made their own although it looks public: Azure's host; services within IBM's cloud and
-    # Equinix's metadata.
+    # … and addresses of clouds that look public: Azure's host; services inside the clouds of IBM and Equinix Metal
+    # (their metadata).
     *("168.63.129.16/32", "161.26.0.0/16", "166.8.0.0/14", "192.80.8.124/32"),
-    # Of IPv6, what lies within the public space and is not: protocols (Teredo among them), examples, 6to4.
+    # IPv6: ranges inside the public space that are not public: protocols (such as Teredo), examples, 6to4.
     *("2001::/23", "2001:db8::/32", "2002::/16", "3fff::/20"),
 )
 _PUBLIC_IPV6: Final = ipaddress.IPv6Network("2000::/3")
 _WITH_IPV4_INSIDE: Final = _networks("::ffff:0:0/96", "64:ff9b::/96")
-"""An IPv4 address as IPv6 writes it, and as a translator of the network makes it."""
+"""The IPv6 forms of an IPv4 address: as IPv6 writes it, and as a translator of the network writes it."""
 _METADATA: Final = _networks(
     *("169.254.169.254/32", "169.254.170.2/32", "169.254.170.23/32", "169.254.0.23/32", "fd00:ec2::/32"),
     *("168.63.129.16/32", "100.100.100.200/32", "192.0.0.192/32", "192.80.8.124/32", "fd20:ce::254/128"),
     "fe80::a9fe:a9fe/128",
 )
-"""Where clouds hand the machine's own keys to whatever runs on it. No model and no agent lives there."""
+"""Addresses where clouds give the keys of a machine to every program on it. No model and no agent runs there."""
 
 
 def is_public(address: IpAddress) -> bool:
-    """Whether an address belongs to the open internet, also when it hides an IPv4 address inside."""
+    """Return whether an address is public, even if it contains an IPv4 address."""
     inner = _ipv4_inside(address)
     if inner is not None:
         return is_public(inner)
@@ -93,7 +93,7 @@ def is_public(address: IpAddress) -> bool:
 
 
 def is_not_metadata(address: IpAddress) -> bool:
-    """Whether an address is none of those where a cloud hands out the machine's own keys."""
+    """Return whether an address is none of those where a cloud gives away the keys of the machine."""
     inner = _ipv4_inside(address) or address
     return not any(inner in network for network in _METADATA)
 
@@ -105,7 +105,7 @@ def _ipv4_inside(address: IpAddress) -> ipaddress.IPv4Address | None:
 
 
 def literal_address(host: str) -> IpAddress | None:
-    """The address, if the host is written as one, in any spelling that a resolver takes; `localhost` counts."""
+    """Return the address if the host is written as one, in any spelling that a resolver accepts. `localhost` counts."""
     plain = normalized("NFKC", host[:300]).replace("。", ".").rstrip(".").lower()
     if plain == "localhost" or plain.endswith(".localhost"):
         return ipaddress.IPv4Address("127.0.0.1")
@@ -113,20 +113,20 @@ def literal_address(host: str) -> IpAddress | None:
         return ipaddress.ip_address(plain)
     except ValueError:
         pass
-    try:  # 2130706433, 0x7f.1 and 0177.0.0.1 are 127.0.0.1 to a dialler.
+    try:  # A dialler reads 2130706433, 0x7f.1 and 0177.0.0.1 as 127.0.0.1.
         return ipaddress.IPv4Address(socket.inet_aton(plain))
     except (OSError, UnicodeError):
         return None
 
 
 def names_private_address(url: str) -> bool:
-    """Whether a URL says by itself, without asking DNS, that it leads to a private address."""
+    """Return whether a URL names a private address, without a DNS query."""
     address = _address_in(url)
     return address is not None and not is_public(address)
 
 
 def names_metadata(url: str) -> bool:
-    """Whether a URL says by itself that it leads to the metadata service of a cloud."""
+    """Return whether a URL names the metadata service of a cloud, without a DNS query."""
     address = _address_in(url)
     return address is not None and not is_not_metadata(address)
 
@@ -134,12 +134,12 @@ def names_metadata(url: str) -> bool:
 def _address_in(url: str) -> IpAddress | None:
     try:
         return literal_address(urlsplit(url[:MOST_URL]).hostname or "")
-    except ValueError:  # No URL at all; `checked_url` says so in words.
+    except ValueError:  # Not a URL; the error of `checked_url` says so.
         return None
 
 
 def origin(url: str) -> str:
-    """Scheme, host and port: who gets what is sent to `url`."""
+    """Return scheme, host and port: the place that receives what is sent to `url`."""
     try:
         parts = urlsplit(url[:MOST_URL])
         return f"{parts.scheme}://{parts.netloc}".lower()
@@ -148,8 +148,8 @@ def origin(url: str) -> str:
 
 
 def checked_url(name: str, url: str, *, private: bool) -> str:
-    """`url` if an agent may be given it: http(s), a host, no password; plain http within a private network only."""
-    if len(url) > MOST_URL:  # Before it is taken apart, which takes long for some.
+    """Return `url` if an agent may use it: http(s), a host, no password; plain http only within a private network."""
+    if len(url) > MOST_URL:  # Checked before parsing, which takes long for some texts.
         raise InvalidInput(f"{name} is too long: {len(url):,} characters, {MOST_URL:,} at most")
     try:
         parts = urlsplit(url)
@@ -170,7 +170,7 @@ def checked_url(name: str, url: str, *, private: bool) -> str:
 
 
 class _GuardedBackend(httpcore2.AsyncNetworkBackend):
-    """Resolves, judges and dials the judged address."""
+    """Resolves a name, checks its addresses and dials a checked address."""
 
     def __init__(self, is_allowed: AddressPolicy) -> None:
         self._plain = httpcore2.AnyIOBackend()
@@ -195,13 +195,13 @@ class _GuardedBackend(httpcore2.AsyncNetworkBackend):
         return await self._plain.connect_tcp(addresses[-1], port, timeout, local_address, socket_options)
 
     async def _allowed_addresses(self, host: str, port: int) -> list[str]:
-        """What the name leads to; raises `_Refused` if we may not go there."""
+        """Return the addresses of a name. Raises `_Refused` if a connection to them is not allowed."""
         try:
             found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
         except (OSError, UnicodeError) as error:
             raise httpcore2.ConnectError("the name could not be resolved") from error
         addresses = list(dict.fromkeys(str(entry[4][0]) for entry in found))
-        # One private address among public ones is no accident, so it spoils them all.
+        # A private address among public ones is no accident, so it refuses all of them.
         if not addresses or not all(self._is_allowed(_without_zone(address)) for address in addresses):
             raise _Refused("the name leads to an address that is not public")
         return addresses[:_MOST_TRIED]
@@ -215,7 +215,7 @@ def _without_zone(address: str) -> IpAddress:
 
 
 class GuardedTransport(httpx2.AsyncBaseTransport):
-    """A connection pool that only dials addresses that its judge lets pass, and knows no proxy."""
+    """A connection pool without proxies that dials only addresses which the guard allows."""
 
     def __init__(self, context: ssl.SSLContext, is_allowed: AddressPolicy = is_public) -> None:
         self._pool = httpcore2.AsyncConnectionPool(
@@ -258,7 +258,7 @@ class GuardedTransport(httpx2.AsyncBaseTransport):
 
 
 class _Stream(httpx2.AsyncByteStream):
-    """A response body whose failures speak the client's language."""
+    """A response body whose errors are those of the client."""
 
     def __init__(self, parts: AsyncIterable[bytes], close: Callable[[], Awaitable[None]]) -> None:
         self._parts = parts
@@ -316,12 +316,15 @@ def _hooks() -> dict[str, list[Callable[[httpx2.Request], Awaitable[None]]]]:
 
 @functools.cache
 def _tls() -> ssl.SSLContext:
-    """The process's one client context: reading the system's certificates takes long, and nothing here differs."""
+    """The client's SSL context, one per process:
+
+    reading the system's certificates takes long, and all clients need the same.
+    """
     return httpx2.create_ssl_context()
 
 
 class HttpClients:
-    """One client per event loop and reach, made when first asked for; whoever owns a loop closes its clients."""
+    """Return the client of this event loop for a reach. It is created at first use; the owner of the loop closes it."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -331,7 +334,7 @@ class HttpClients:
         self._gates = weakref.WeakKeyDictionary()
 
     def client(self, reach: Reach) -> httpx2.AsyncClient:
-        """The running loop's client; not to be closed by whoever borrows it."""
+        """Return the client of the running loop. The caller must not close it."""
         loop = asyncio.get_running_loop()
         with self._lock:
             mine = self._clients.setdefault(loop, {})
@@ -341,10 +344,10 @@ class HttpClients:
 
     @contextlib.asynccontextmanager
     async def preparation_slot(self) -> AsyncIterator[None]:
-        """Hold one of few places until the block's first request leaves through one of our clients, or the block ends.
+        """Hold one of few places until the first request of the block leaves through our client, or the block ends.
 
-        Preparing a model's request costs ten milliseconds of work. A thousand prepared side by side would all leave
-        after ten seconds; a few at a time, the first leaves at once and the others only as late as before.
+        To prepare a request to a model takes ten milliseconds of work. If a thousand were prepared side by side, all
+        would leave after ten seconds. With a few at a time the first leaves at once, and the others are no later.
         """
         with self._lock:
             gate = self._gates.setdefault(asyncio.get_running_loop(), asyncio.Semaphore(PREPARED_AT_ONCE))
@@ -363,7 +366,7 @@ class HttpClients:
             release()
 
     async def close_loop_clients(self) -> None:
-        """Close what the running loop has open."""
+        """Close the clients of the running loop."""
         with self._lock:
             mine = self._clients.pop(asyncio.get_running_loop(), {})
         for client in mine.values():

@@ -1,7 +1,7 @@
-"""What an owner has set about its agents.
+"""An owner's agents and their settings.
 
-An agent that an owner has on is a *feature*: one row per agent name, of which exactly one is active and answers turns.
-The others keep their settings, so that switching back needs no typing.
+An agent that an owner has switched on is a *feature*: one row per agent name. Exactly one of them is active and answers
+turns. The others keep their settings, so that an owner can switch back without typing them again.
 """
 
 from dataclasses import dataclass, field
@@ -14,7 +14,7 @@ MAX_HISTORY = 100
 
 @dataclass(frozen=True, slots=True)
 class AgentSettings:
-    """One agent of one owner as stored; sealed fields are ciphertext and stay out of `repr`."""
+    """An agent of an owner, as stored. Sealed fields are ciphertext and not in `repr`."""
 
     owner_id: UUID
     agent: str
@@ -41,7 +41,7 @@ class AgentSettings:
 
 @dataclass(frozen=True, slots=True)
 class AgentForm:
-    """What is asked for. None leaves what is stored, an empty text removes it."""
+    """The wanted changes. None keeps the stored value, an empty text removes it."""
 
     agent: str
     model: str | None = None
@@ -55,7 +55,7 @@ class AgentForm:
 
 @dataclass(frozen=True, slots=True)
 class AgentSaved:
-    """The settings as stored; `secret` is there once, when it was made."""
+    """The settings as stored. `secret` is set only once, when it was created."""
 
     settings: AgentSettings
     secret: str | None = field(default=None, repr=False)
@@ -63,7 +63,7 @@ class AgentSaved:
 
 @dataclass(frozen=True, slots=True)
 class Credentials:
-    """An agent's secrets in clear, for as long as an agent object lives."""
+    """The secrets of an agent in clear, for as long as an agent object lives."""
 
     api_key: str | None = field(default=None, repr=False)
     secret: str | None = field(default=None, repr=False)
@@ -71,7 +71,7 @@ class Credentials:
 
 @dataclass(frozen=True, slots=True)
 class KnowledgeDocument:
-    """A document as stored; only passages of its `revision` are visible."""
+    """A document as stored. Only passages of its `revision` are visible."""
 
     id: UUID
     owner_id: UUID
@@ -84,7 +84,7 @@ class KnowledgeDocument:
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """A passage on its way into the index, with the words it is to be found by."""
+    """A passage for the index, with the words by which it is found."""
 
     owner_id: UUID
     revision: UUID
@@ -98,7 +98,7 @@ class Chunk:
 
 @dataclass(frozen=True, slots=True)
 class Hit:
-    """A passage as the index found it."""
+    """A passage that the index found."""
 
     document: str
     heading: str
@@ -108,7 +108,10 @@ class Hit:
 
 @dataclass(frozen=True, slots=True)
 class Passage:
-    """A passage that may answer: the higher `score` the likelier; `coverage` is the share of the query it speaks of."""
+    """A passage that may answer.
+
+    A higher `score` is more likely; `coverage` is the share of the query that it covers.
+    """
 
     document: str
     heading: str

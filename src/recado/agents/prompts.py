@@ -1,7 +1,7 @@
-"""What a language model is told before it reads anything, in the owner's language.
+"""The instructions of a language model, in the owner's language.
 
-Customers write into the same conversation that instructs the model. Their words therefore always stand between tags
-they cannot write themselves (`tagged` takes the angle bracket from them), and the instructions say what the tags mean.
+Customers write into the same conversation that instructs the model. So their text always stands between tags that they
+cannot write themselves (`tagged` removes the angle bracket), and the instructions explain the tags.
 """
 
 from typing import Literal, TypeAlias
@@ -57,7 +57,7 @@ _PERSON_ENDED = {
 
 
 def system_prompt(locale: str, owners: str | None) -> str:
-    """The house's rules, and after them what the owner wants."""
+    """Return our rules, followed by the owner's instructions."""
     rules = _in(_SYSTEM, locale)
     return rules if not owners else f"{rules}\n\n{_in(_OWNERS, locale)}\n{owners}"
 
@@ -71,7 +71,7 @@ def person_ended(locale: str) -> str:
 
 
 def tagged(tag: Tag, text: str) -> str:
-    """`text` between tags it cannot close."""
+    """Return `text` between tags that it cannot close."""
     return f"<{tag}>{text.replace('<', '&lt;')}</{tag}>"
 
 

@@ -1,8 +1,8 @@
-"""Find agents by name, wherever they were installed from.
+"""Find agents by name in the installed packages.
 
-Agents are entry points of the group `recado.agents`: a package of somebody else adds one line to its own metadata and
-`agents set --agent that-name` works. No path on any disk is known here, and nothing is imported before it is needed
-(the language model agent alone takes seconds).
+Agents are entry points of the group `recado.agents`: a foreign package adds one line to its own metadata, and `agents
+set --agent that-name` works. No path is configured, and no agent is imported before it is needed (the language model
+agent alone takes seconds).
 """
 
 from collections.abc import Iterable, Sequence
@@ -28,7 +28,7 @@ _BUILTIN = "recado.agents.builtin."
 
 @dataclass(frozen=True, slots=True)
 class AgentSetup:
-    """All that an agent is made from. A foreign agent may ignore most of it."""
+    """What an agent is made from. A foreign agent may ignore most of it."""
 
     owner_id: UUID
     settings: AgentSettings
@@ -39,25 +39,28 @@ class AgentSetup:
 
 
 class AgentFactory(Protocol):
-    """What an entry point leads to: a class or a function. The agent it makes may serve several turns at once."""
+    """An entry point: a class or a function. The agent that it makes may serve several turns at once."""
 
     def __call__(self, setup: AgentSetup) -> Agent: ...
 
 
 @dataclass(frozen=True, slots=True)
 class RegisteredAgent:
-    """A name and where its factory is; loading happens in `make`."""
+    """A name and the place of its factory, which `make` loads."""
 
     name: str
     entry: EntryPoint
 
     @property
     def cooperative(self) -> bool:
-        """Ours never block their event loop; of others nobody knows, so each of their runs gets a thread."""
+        """Return whether it is one of ours, which never block their event loop.
+
+        Others may, so each of their runs gets a thread.
+        """
         return self.entry.value.startswith(_BUILTIN)
 
     def make(self, setup: AgentSetup) -> Agent:
-        """Import the package and build an agent; raises whatever the package raises."""
+        """Import the package and build an agent. Raises any error of the package."""
         factory: AgentFactory = self.entry.load()
         if not callable(factory):
             raise AgentUnusable(self.name, "its entry point leads to something that cannot be called")
@@ -68,12 +71,12 @@ class RegisteredAgent:
 
 
 class AgentRegistry:
-    """The installed agents. Entry points are read once: a package installed later is seen after a restart."""
+    """The installed agents. Entry points are read once: a package that is installed later is seen after a restart."""
 
     def __init__(self, entries: Iterable[EntryPoint] | None = None) -> None:
         found = self.installed() if entries is None else entries
         self._agents: dict[str, RegisteredAgent] = {}
-        # Ours first: a package cannot take the name of a built-in agent and read every tenant's messages under it.
+        # Ours come first: a package must not take the name of a built-in agent and read every tenant's messages.
         for entry in sorted(found, key=lambda entry: (not entry.value.startswith(_BUILTIN), entry.value)):
             if entry.name in self._agents:
                 if self._agents[entry.name].entry.value != entry.value:
@@ -83,7 +86,7 @@ class AgentRegistry:
 
     @staticmethod
     def installed() -> Sequence[EntryPoint]:
-        """What installed packages offer."""
+        """Return the agents of installed packages."""
         return tuple(entry_points(group=GROUP))
 
     @property
@@ -91,7 +94,7 @@ class AgentRegistry:
         return sorted(self._agents)
 
     def find(self, name: str) -> RegisteredAgent:
-        """The agent of that name; raises `UnknownAgent`, which lists the names there are."""
+        """Return the agent of that name. Raises `UnknownAgent`, which lists all names."""
         found = self._agents.get(name)
         if found is None:
             raise UnknownAgent(name, self.names)

@@ -1,4 +1,4 @@
-"""Questions about agents and knowledge, always of one owner."""
+"""Queries for agents and knowledge, always of one owner."""
 
 from collections.abc import Sequence
 from dataclasses import fields
@@ -21,7 +21,7 @@ _REMOVE = Prepared(delete(agent_settings).where(of_owner(agent_settings), agent_
 
 
 class AgentSettingsRepository(OwnedRepository[AgentSettings]):
-    """An owner's agents. There is no id: an owner has each agent at most once."""
+    """An owner's agents. They have no id: an owner has each agent at most once."""
 
     table = agent_settings
     entity = AgentSettings
@@ -31,7 +31,7 @@ class AgentSettingsRepository(OwnedRepository[AgentSettings]):
         return self._one(_NAMED, agent=agent)
 
     def active(self) -> AgentSettings | None:
-        """The one that answers turns."""
+        """Return the agent that answers turns."""
         return self._one(_ACTIVE)
 
     def everything(self) -> Sequence[AgentSettings]:
@@ -41,7 +41,7 @@ class AgentSettingsRepository(OwnedRepository[AgentSettings]):
         self._run(_DEACTIVATE)
 
     def put(self, settings: AgentSettings) -> None:
-        """Store, whether or not the owner had this agent before."""
+        """Insert or update an agent of the owner."""
         self._run(_REMOVE, agent=settings.agent)
         self.add(settings)
 
@@ -62,7 +62,7 @@ class DocumentRepository(OwnedRepository[KnowledgeDocument]):
     noun = "document"
 
     def found_or_added(self, fresh: KnowledgeDocument) -> KnowledgeDocument:
-        """The document of that name, or `fresh`, which has no passages yet."""
+        """Return the document of that name, or `fresh`, which has no passages yet."""
         self._uow.lock_by_name(f"document {self.owner} {fresh.name}")
         return self._named(fresh.name) or self.add(fresh)
 
@@ -70,7 +70,7 @@ class DocumentRepository(OwnedRepository[KnowledgeDocument]):
         return self._many(_DOCUMENTS_IN_ORDER)
 
     def show(self, document: KnowledgeDocument) -> bool:
-        """Point to another revision; False if the document was removed meanwhile."""
+        """Change the visible revision. Return False if the document was removed meanwhile."""
         return self.change(
             document.id,
             sha=document.sha,
@@ -80,7 +80,7 @@ class DocumentRepository(OwnedRepository[KnowledgeDocument]):
         )
 
     def remove(self, name: str) -> UUID | None:
-        """The id of what was removed."""
+        """Remove a document and return its id."""
         found = self._named(name)
         if found is not None:
             self._run(_REMOVE_DOCUMENT, id=found.id)
@@ -116,7 +116,7 @@ _MATCHING = Prepared(
     ).bindparams(bindparam("owner", type_=Id)),
 )
 _PREFIX_LETTERS = 4
-"""From here on a form also finds what begins with it."""
+"""From this length on a form also finds words that begin with it."""
 _STAGE = Prepared(inserting(knowledge_chunks, "document_id", *(field.name for field in fields(Chunk))))
 
 
@@ -128,7 +128,7 @@ class ChunkRepository(OwnedRepository[Chunk]):
     noun = "passage"
 
     def matching(self, exact: Sequence[str], loose: Sequence[str], most: int) -> Sequence[Hit]:
-        """Passages that hold any of the forms, the best first; forms are folded words, of letters and digits only."""
+        """Return passages with any of the forms, the best first. Forms are folded words of letters and digits only."""
         on_sqlite = self._uow.dialect == "sqlite"
         match = self._in_fts5(exact, loose) if on_sqlite else self._in_tsquery(exact, loose)
         return [Hit(*row) for row in self._uow.rows(_MATCHING, match=match, owner=self.owner, most=most)]
@@ -147,7 +147,7 @@ class ChunkRepository(OwnedRepository[Chunk]):
         self._uow.run_many(_STAGE, [{**self._values(chunk), "document_id": document_id} for chunk in chunks])
 
     def hold(self, document_id: UUID) -> None:
-        """Until the transaction ends nobody else takes passages of the document away."""
+        """Keep other transactions from deleting passages of the document until this one ends."""
         self._uow.lock_by_name(f"passages {document_id}")
 
     def count(self, document_id: UUID, revision: UUID) -> int:
@@ -159,7 +159,7 @@ class ChunkRepository(OwnedRepository[Chunk]):
         return int(self._uow.execute(statement).scalar_one())
 
     def remove_some(self, document_id: UUID, *, keep: UUID | None, only: UUID | None, most: int) -> int:
-        """Delete up to `most` passages of a document; how many there were."""
+        """Delete up to `most` passages of a document and return their number."""
         self.hold(document_id)
         condition = [knowledge_chunks.c.owner_id == self.owner, knowledge_chunks.c.document_id == document_id]
         if keep is not None:

@@ -1,7 +1,7 @@
-"""What may leave an agent, and what is rubbish.
+"""Which results of an agent are valid.
 
-Agents are strangers: they may answer a megabyte, a NUL, half a character or another type altogether. Whatever passes
-here can be stored in any database and sent through any channel.
+An agent is foreign code: it may return a megabyte, a NUL, half a character or another type. A result that passes this
+module can be stored in any database and sent through any channel.
 """
 
 import unicodedata
@@ -16,11 +16,11 @@ _MAX_TOKENS = 2**31 - 1
 
 
 class InvalidResult(Exception):
-    """The answer cannot be used; the text says what is wrong with it and quotes nothing of it."""
+    """The result cannot be used. The text says why and quotes nothing of it."""
 
 
 def validated(result: object) -> AgentResult:
-    """The result, with line breaks of one kind; raises `InvalidResult` if it is none."""
+    """Return the result with uniform line breaks. Raises `InvalidResult`."""
     match result:
         case Reply(text=text, usage=usage):
             _check_flag(result.closes)
@@ -34,7 +34,7 @@ def validated(result: object) -> AgentResult:
 
 
 def usage_of(result: object) -> Usage | None:
-    """What a run says it consumed, whether its result can be used or not; None when it says nothing of use."""
+    """Return the usage that a run reports, even of an invalid result; None if it reports nothing valid."""
     if not isinstance(result, Reply | HandOff | NoReply):
         return None
     try:
@@ -45,7 +45,7 @@ def usage_of(result: object) -> Usage | None:
 
 
 def clean_text(text: str) -> str:
-    """`text` without what no answer may contain, and with line breaks of one kind."""
+    """Return `text` with uniform line breaks, without the characters that an answer must not contain."""
     return "".join(letter for letter in _unix(text) if not _unprintable(letter))
 
 
@@ -63,13 +63,13 @@ def _text(text: object, most: int, *, blank: bool = False) -> str:
 
 
 def _check_flag(flag: object) -> None:
-    """Every text is true, "no" included, so only a truth value may close a conversation."""
+    """Every text counts as true, even "no", so only a bool may close a conversation."""
     if not isinstance(flag, bool):
         raise InvalidResult(f"invalid result: closes of type {type(flag).__name__[:60]}")
 
 
 def _usage(usage: object) -> Usage:
-    """Counts feed budgets, so a strange one is refused instead of stored."""
+    """Counts are used for budgets, so an invalid one is refused and not stored."""
     match usage:
         case Usage(model=str() | None, input_tokens=int(read), output_tokens=int(written)) if (
             0 <= read <= _MAX_TOKENS and 0 <= written <= _MAX_TOKENS and len(usage.model or "") <= _MAX_MODEL
@@ -87,5 +87,5 @@ def _unprintable(letter: str) -> bool:
 
 
 def _invisible(letter: str) -> bool:
-    """Spaces of every width, line breaks, joiners and marks of direction: alone they are no message."""
+    """Spaces of every width, line breaks, joiners and marks of direction. A text of these only is empty."""
     return unicodedata.category(letter) in {"Cc", "Cf", "Zs", "Zl", "Zp"}

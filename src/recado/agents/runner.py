@@ -1,10 +1,10 @@
-"""Run agents where they can hurt nobody.
+"""Run agents so that they cannot harm other work.
 
-An agent may block, hang, raise what ends a process, or ignore being cancelled. So none ever runs on the caller's event
-loop: our own, which never block, share one loop in a thread of ours (a thousand of them may wait on a slow model
-there); each run of a foreign one gets a thread with a loop of its own. The deadline is kept by the caller's loop, which
-stays free whatever happens. A run that outlives its cancellation cannot be killed, because threads cannot: it is
-abandoned and counted, and the worker recycles its process.
+An agent may block, hang, raise an exception that ends a process, or ignore cancellation. So none runs on the caller's
+event loop. Our own agents never block and share one loop in a thread (a thousand of them may wait there for a slow
+model). Each run of a foreign agent gets a thread with its own loop. The caller's loop enforces the deadline; it is
+never blocked. A run that outlives its cancellation cannot be killed, because threads cannot: it is abandoned and
+counted, and the worker recycles its process.
 """
 
 import asyncio
@@ -37,14 +37,14 @@ GRACE_SECONDS = 5.0
 FOREIGN_THREADS = 64
 CACHED_OWNERS = 1_000
 CACHE_SECONDS = 0.25
-"""How long a change made by another process may go unseen; one made by this process is seen at once."""
+"""A change by another process may stay unseen this long. A change by this process is seen at once."""
 
 
 # --- An owner's agent -------------------------------------------------------------------------------------------------
 
 
 class _OwnersAgent:
-    """An agent with an owner's settings, built by the first run: importing it may take seconds or fail."""
+    """An agent with an owner's settings. The first run builds it, because the import may take seconds or fail."""
 
     def __init__(
         self, registered: RegisteredAgent, settings: AgentSettings, keys: SealedOwnerKeys, runner: "AgentRunner"
@@ -69,7 +69,7 @@ class _OwnersAgent:
 
 
 class _MissingAgent:
-    """Stands for an agent that is set but not installed any more: its runs fail with the reason."""
+    """Replaces an agent that is set but not installed any more. Its runs fail with the reason."""
 
     cooperative = True
 
@@ -81,7 +81,7 @@ class _MissingAgent:
 
 
 class _NoAgent:
-    """Stands for an owner with no agent on: what comes in is for people."""
+    """Replaces the agent of an owner who has none. Its messages go to people."""
 
     cooperative = True
 
@@ -108,7 +108,7 @@ _Ending: TypeAlias = AgentResult | _Failed
 
 
 class _Run:
-    """One run: `perform` is awaited on the agent's loop, everything else is called on the caller's."""
+    """One run. `perform` is awaited on the loop of the agent; the caller's loop calls all other methods."""
 
     def __init__(self, agent: Agent, turn: TurnContext) -> None:
         self._agent = agent
@@ -129,33 +129,33 @@ class _Run:
             self._task = None
 
     def stop(self) -> None:
-        """Ask it to stop; `ended` tells when it has."""
+        """Request the end of the run. `ended` is set when it has ended."""
         with self._lock:
             self._stopped = True
             if self._loop is not None and self._task is not None:
                 _call_soon(self._loop, self._task.cancel)
 
     def end(self, ending: _Ending) -> None:
-        """From any thread; only the first ending counts."""
+        """Store the ending, from any thread. Only the first one counts."""
         _call_soon(self._caller, lambda: None if self.ended.done() else self.ended.set_result(ending))
 
     async def _respond(self) -> _Ending:
         try:
             result = await self._agent.respond(self._turn)
-            if (usage := usage_of(result)) is not None:  # Rubbish has its price too.
+            if (usage := usage_of(result)) is not None:  # Invalid results cost tokens too.
                 self._turn.consumption.report(usage)
             return validated(result)
         except BaseException as error:  # noqa: BLE001 - the one call into foreign code
             # Base exceptions too: an agent that calls sys.exit() must not end the worker. A cancellation that arrives
-            # here is either our own `stop`, whose only wish is that this run ends, or the agent's own doing; the
-            # caller's cancellation never passes through this coroutine.
+            # here is our own `stop`, which only wants the run to end, or the agent's own doing. The caller's
+            # cancellation never passes through this coroutine.
             return _Failed(error)
 
 
 def _call_soon(loop: asyncio.AbstractEventLoop, callback: Callable[[], object]) -> None:
     try:
         loop.call_soon_threadsafe(callback)
-    except RuntimeError:  # That loop is closed, so nobody waits there any more.
+    except RuntimeError:  # That loop is closed, so nothing waits there any more.
         log.debug("agents.loop_gone")
 
 
@@ -163,7 +163,7 @@ def _call_soon(loop: asyncio.AbstractEventLoop, callback: Callable[[], object]) 
 
 
 class _SharedLoop:
-    """One thread with one event loop, for agents that never block; started by the first run."""
+    """One thread with one event loop, for agents that never block. The first run starts it."""
 
     def __init__(self, http: HttpClients, grace: float) -> None:
         self._http = http
@@ -220,7 +220,7 @@ class _SharedLoop:
 
 
 class _Threads:
-    """A thread with its own loop for each run, a bounded number of them; an abandoned run keeps its place."""
+    """A thread with its own loop for each run. The number is limited, and an abandoned run keeps its place."""
 
     def __init__(self, http: HttpClients, most: int) -> None:
         self._http = http
@@ -230,11 +230,11 @@ class _Threads:
         self._started = 0
 
     async def start(self, run: _Run) -> None:
-        """Wait for a free thread, then begin."""
+        """Wait for a free thread, then start the run."""
         await self._take_thread()
         self._started += 1
         name = f"recado-agent-{self._started}"
-        # A daemon, because an abandoned one must not keep the process from ending. A trace goes on there.
+        # A daemon thread, because an abandoned one must not keep the process from ending. It continues the trace.
         here = contextvars.copy_context()
         threading.Thread(target=here.run, args=(self._run_loop, run), name=name, daemon=True).start()
 
@@ -315,7 +315,10 @@ class AgentRunner:
 
     @property
     def abandoned(self) -> int:
-        """How many runs outlived their cancellation: with any, the process should drain and be started anew."""
+        """Return the number of runs that outlived their cancellation.
+
+        If there is any, drain and restart the process.
+        """
         return self._abandoned
 
     async def agent_for(self, owner_id: UUID) -> Agent:
@@ -323,7 +326,7 @@ class AgentRunner:
         if cached is not None and now - cached.read_at < self._cache_seconds:
             return cached.agent
         active = await self._service.active(owner_id)
-        # The same settings keep their agent object, and with it the clients and models it has built.
+        # The same settings keep their agent object, and so the clients and models that it has built.
         same = cached is not None and cached.active == active
         agent = cached.agent if cached is not None and same else self._agent_of(active)
         self._cache.pop(owner_id, None)
@@ -333,20 +336,23 @@ class AgentRunner:
         return agent
 
     def history_limit(self, agent: Agent) -> int:
-        """As the owner has set it; what stands for an agent that is not there needs no history."""
+        """Return the history limit of the owner. Replacements of agents need no history."""
         return agent.history_limit if isinstance(agent, _OwnersAgent) else 0
 
     def invalidate(self, owner_id: UUID) -> None:
-        """Forget what is known of an owner's settings; any thread may say so."""
+        """Drop the remembered settings of an owner. Any thread may call this."""
         self._cache.pop(owner_id, None)
 
     def setup_of(self, settings: AgentSettings, keys: SealedOwnerKeys) -> AgentSetup:
-        """Return what an agent of these settings is made from; `keys` open its credentials."""
+        """Return the setup for an agent with these settings; `keys` open its credentials."""
         credentials = self._service.credentials(settings, keys)
         return AgentSetup(settings.owner_id, settings, self._knowledge, self._clock, self._http, credentials)
 
     async def run(self, agent: Agent, turn: TurnContext, timeout: float) -> AgentResult:
-        """The agent's answer, or `AgentFailed`; cancelling the caller cancels the run and waits for it to end."""
+        """Return the agent's result, or raise `AgentFailed`.
+
+        Cancelling the caller cancels the run and waits for its end.
+        """
         run = _Run(agent, turn)
         give_up = asyncio.get_running_loop().time() + timeout
         await self._start(agent, run, timeout)
@@ -365,7 +371,7 @@ class AgentRunner:
         return ending
 
     async def aclose(self) -> None:
-        """Stop the agents' loop; runs that are still under way there are cancelled."""
+        """Stop the agents' loop. Runs that are still in progress there are cancelled."""
         await self._shared.aclose()
 
     def _agent_of(self, active: tuple[AgentSettings, SealedOwnerKeys] | None) -> Agent:
@@ -388,7 +394,10 @@ class AgentRunner:
             raise self._failed(AgentFailed("no thread was free for the agent")) from None
 
     async def _stop(self, run: _Run) -> bool:
-        """Cancel a run and give it a moment; whether it ended. One that did not is counted, even if we are cut off."""
+        """Cancel a run, wait a moment, and return whether it ended.
+
+        A run that did not end is counted, even if this is cancelled.
+        """
         run.stop()
         try:
             await asyncio.wait({run.ended}, timeout=self._grace)
@@ -407,7 +416,7 @@ def _is_cooperative(agent: Agent) -> bool:
 
 
 def _as_failure(error: BaseException, *, ours: bool) -> AgentFailed:
-    """The failure in words for operators. The error's own text stays out: it may quote the customer."""
+    """Return the failure in words for operators. The error's own text is left out: it may quote the customer."""
     match error:
         case InvalidResult() | AgentUnusable() | UnknownAgent():
             return AgentFailed(clean_text(str(error))[:200])
@@ -421,7 +430,7 @@ def _as_failure(error: BaseException, *, ours: bool) -> AgentFailed:
 
 
 def _place(error: BaseException) -> str:
-    """The file and line that raised, which is what a developer needs first."""
+    """Return the file and line that raised, which a developer needs first."""
     trace = error.__traceback__
     while trace is not None and trace.tb_next is not None:
         trace = trace.tb_next

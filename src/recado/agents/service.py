@@ -1,7 +1,7 @@
-"""Set which agent answers an owner's turns, and what it needs.
+"""Choose the agent that answers an owner's turns, and store its settings.
 
-Saving an agent makes it the active one; the owner's others stay stored. Keys are sealed with the
-owner's data key, so a row copied to another tenant opens nothing.
+Saving an agent makes it the active one; the owner's other agents stay stored. Keys are sealed with the owner's data
+key, so a row that is copied to another tenant does not open.
 """
 
 import secrets
@@ -38,7 +38,7 @@ _SECRET = "agent.secret"  # noqa: S105 - the name of a field, not a secret
 
 
 def new_secret() -> str:
-    """A secret for signing what is sent to an owner's own agent."""
+    """Return a new secret for signing requests to an owner's own agent."""
     return f"whsec_{secrets.token_urlsafe(32)}"
 
 
@@ -61,10 +61,10 @@ class AgentService:
         self._listeners: list[Callable[[UUID], None]] = []
 
     async def set(self, owner_id: UUID, form: AgentForm, *, operator: bool = False) -> AgentSaved:
-        """Store the form and make its agent the active one; raises `InvalidInput` with what to mend.
+        """Store the form and make its agent the active one. Raises `InvalidInput` with the correction.
 
-        `operator` is whoever types at our machine (the command line): only they may name private addresses, and leave
-        out an API key so that the provider's own environment variable is used.
+        `operator` is a person at the command line of this machine. Only operators may name private addresses, or
+        leave out an API key so that the environment variable of the provider is used.
         """
         self._registry.find(form.agent)
         secret = self._make_secret() if form.agent == "http" else None
@@ -74,7 +74,7 @@ class AgentService:
         )
 
     async def settings(self, owner_id: UUID) -> AgentSettings | None:
-        """The active agent's settings; None when the owner has none on."""
+        """Return the settings of the active agent; None when the owner has none."""
         return await self._database.read(lambda uow: AgentSettingsRepository(uow).active(), owner=owner_id)
 
     async def active(self, owner_id: UUID) -> tuple[AgentSettings, SealedOwnerKeys] | None:
@@ -82,16 +82,19 @@ class AgentService:
         return await self._database.read(_active, owner=owner_id)
 
     async def all(self, owner_id: UUID) -> Sequence[AgentSettings]:
-        """Every agent the owner has ever set, the active one marked."""
+        """Return every agent that the owner has ever set. The active one is marked."""
         return await self._database.read(lambda uow: AgentSettingsRepository(uow).everything(), owner=owner_id)
 
     async def renew_secret(self, owner_id: UUID) -> AgentSaved:
-        """A new signing secret for the owner's own agent, shown once; the old one is void at once."""
+        """Store and return a new signing secret for the owner's own agent.
+
+        It is shown once, and the old one is invalid at once.
+        """
         secret, now = self._make_secret(), self._clock.now()
         return await self._database.write(lambda uow: self._renew(uow, secret, now), owner=owner_id)
 
     def credentials(self, settings: AgentSettings, keys: SealedOwnerKeys) -> Credentials:
-        """Return the secrets of an agent in clear; raises `SealBroken` when a key does not fit."""
+        """Return the secrets of an agent in clear. Raises `SealBroken` when a key is wrong."""
         owner, key, secret = settings.owner_id, settings.api_key_sealed, settings.secret_sealed
         if key is None and secret is None:
             return Credentials(api_key=None, secret=None)
@@ -102,7 +105,7 @@ class AgentService:
         )
 
     def on_change(self, listener: Callable[[UUID], None]) -> None:
-        """Call `listener` with the owner after each change made through this service; it must be quick."""
+        """Call `listener` with the owner after each change made through this service. It must be quick."""
         self._listeners.append(listener)
 
     def _set(
@@ -149,8 +152,8 @@ def _active(uow: UnitOfWork) -> tuple[AgentSettings, SealedOwnerKeys] | None:
 
 
 def _merged(old: AgentSettings, form: AgentForm, now: datetime, sealer: Sealer, *, operator: bool) -> AgentSettings:
-    """The stored settings with the form's over them."""
-    # The command line has one option for addresses; for an agent over HTTP it can only mean where that agent is.
+    """Return the stored settings with the changes of the form."""
+    # The command line has one option for addresses. For an agent over HTTP it can only mean the address of that agent.
     url = form.base_url if form.agent == "http" and form.url is None else form.url
     new = replace(
         old,
@@ -167,9 +170,9 @@ def _merged(old: AgentSettings, form: AgentForm, now: datetime, sealer: Sealer, 
 
 
 def _key(old: AgentSettings, new: AgentSettings, form: AgentForm, sealer: Sealer) -> bytes | None:
-    """A new key, or the stored one as long as it would be sent to the same place.
+    """Return the new key, or the stored one if it would be sent to the same place.
 
-    Somebody who may change the address but never saw the key must not learn it by having it sent to them.
+    A person who may change the address but never saw the key must not receive it by changing the address.
     """
     if form.api_key is not None:
         key = form.api_key.strip()
@@ -202,13 +205,13 @@ def _chosen(given: str | None, stored: str | None) -> str | None:
 
 
 def _destination(settings: AgentSettings) -> tuple[str, str]:
-    """Where an agent's key is sent: the origin of the base URL, else the provider's name."""
+    """Return where an agent's key is sent: the origin of the base URL, else the provider's name."""
     provider = "" if settings.base_url else (settings.model or "").partition(":")[0]
     return (origin(settings.base_url or ""), provider)
 
 
 def _may_go_private(old: AgentSettings, new: AgentSettings, form: AgentForm, *, operator: bool) -> bool:
-    """Kept while the addresses stay; an operator who types a private address means it."""
+    """Private addresses are accepted only when an operator set this URL, and only while the URL is unchanged."""
     unchanged = (old.base_url, old.url) == (new.base_url, new.url)
     if not operator:
         if form.allow_private:
@@ -226,11 +229,11 @@ _USED: Mapping[str, frozenset[str]] = {
     "llm": frozenset({"model", "base_url", "prompt", "api_key", "allow_private"}),
     "http": frozenset({"base_url", "url", "allow_private"}),
 }
-"""What the built-in agents look at; of others only they know."""
+"""The settings that built-in agents use. Those of other agents are not known."""
 
 
 def _check_used(form: AgentForm) -> None:
-    """Refuse what would be stored and then do nothing."""
+    """Refuse settings that would be stored and then have no effect."""
     used = _USED.get(form.agent)
     idle = [name for name in _OPTIONS if used is not None and name not in used and getattr(form, name)]
     if idle:
@@ -274,5 +277,5 @@ def _check_model(settings: AgentSettings, *, operator: bool) -> None:
     if not separator or not provider or not name:
         raise InvalidInput(f"the model {model!r} needs its provider (openai:{model}), or give the base URL it is at")
     if not operator and not settings.has_api_key:
-        # Else a tenant would run up the operator's bill through the key in our own environment.
+        # Otherwise a tenant could spend the operator's money with the key of our environment.
         raise InvalidInput("the llm agent needs an API key")

@@ -1,8 +1,8 @@
-"""How agents and their knowledge are stored.
+"""The tables of agents and their knowledge.
 
-Full-text search is an FTS5 table, which SQLAlchemy cannot describe; it is made and kept in step by SQL of our own
-(`FTS_SQL`), run after `knowledge_chunks` is created on SQLite and repeated in the migration. Triggers keep it in step,
-so that whoever deletes an owner's rows, erasure included, empties the index too.
+Full-text search is an FTS5 table, which SQLAlchemy cannot describe. Our own SQL (`FTS_SQL`) creates it after
+`knowledge_chunks` on SQLite, and again in the migration. Triggers keep it equal to the table, so that every deletion of
+an owner's rows, erasure included, also empties the index.
 """
 
 from sqlalchemy import (
@@ -38,7 +38,7 @@ agent_settings = Table(
     Column("secret_sealed", LargeBinary),
     Column("created_at", Moment, nullable=False),
     Column("updated_at", Moment, nullable=False),
-    # The second wall behind the service: two agents can never answer one owner's turns.
+    # The backstop behind the service: two agents can never answer one owner's turns.
     Index(
         "uq_agent_settings_active",
         "owner_id",
@@ -64,11 +64,11 @@ knowledge_documents = Table(
 knowledge_chunks = Table(
     "knowledge_chunks",
     metadata,
-    # A whole number, because FTS5 knows rows by whole numbers only.
+    # A whole number, because FTS5 identifies rows by whole numbers only.
     Column("number", Integer, primary_key=True),
     Column("owner_id", Id, nullable=False),
-    # Only chunks whose revision is their document's are visible: a large document is written in many small steps and
-    # shown by changing one row.
+    # Only chunks of the document's present revision are visible: a large document is written in many small steps and
+    # published by one changed row.
     Column("document_id", Id, nullable=False),
     Column("revision", Id, nullable=False),
     Column("position", Integer, nullable=False),
@@ -86,7 +86,8 @@ CREATE VIRTUAL TABLE IF NOT EXISTS knowledge_fts USING fts5(
     owner, heading, body, loose, tokenize = 'unicode61 remove_diacritics 2', prefix = '2 3'
 )
 """.strip()
-"""`owner` is a word made of the owner's id: FTS5 intersects it first, so one tenant's search reads no other's rows."""
+"""`owner` is a word made of the owner's id. FTS5 intersects it first, so the search of one tenant reads no rows of
+another."""
 
 FTS_INSERT = """
 CREATE TRIGGER IF NOT EXISTS knowledge_chunks_added AFTER INSERT ON knowledge_chunks BEGIN
@@ -110,10 +111,11 @@ ALTER TABLE knowledge_chunks ADD COLUMN search tsvector GENERATED ALWAYS AS (
 SEARCH_INDEX = "CREATE INDEX ix_knowledge_chunks_search ON knowledge_chunks USING gin (search)"
 
 SEARCH_SQL = (SEARCH_COLUMN, SEARCH_INDEX)
-"""The same on PostgreSQL; the words come folded and in all their forms, so `simple` is all that it has to know."""
+"""The same on PostgreSQL. The words are folded and in all their forms already, so the configuration `simple` is enough.
+"""
 
 FTS_SQL = (FTS_TABLE, FTS_INSERT, FTS_DELETE)
-"""Run these in order, after `knowledge_chunks` exists, on SQLite only."""
+"""Run these in order after `knowledge_chunks` is created, on SQLite only."""
 
 FTS_DROP_SQL = ("DROP TABLE IF EXISTS knowledge_fts",)
 """Run this after `knowledge_chunks` (and with it the triggers) is dropped."""

@@ -1,7 +1,8 @@
-"""Answers from the owner's own documents, and says so when they hold no answer.
+"""Answers from the owner's own documents, and says so when they contain no answer.
 
-No model, no key, no cost: the words of each question are looked up, and a passage answers only when it speaks of enough
-of them. A wrong answer is worse than none, so the rest is an honest "I don't know" with the offer of a person.
+It needs no model and no key, and costs nothing. It searches for the words of each question, and a passage answers only
+when it covers enough of them. A wrong answer is worse than none, so the rest gets an honest "I don't know" and the
+offer of a person.
 """
 
 import re
@@ -16,8 +17,8 @@ from recado.agents.results import clean_text
 from recado.conversation.ports import AgentResult, HandOff, Incoming, NoReply, Reply, TurnContext
 
 ENOUGH = 0.6
-"""How much of a question a passage must speak of. "Vocês abrem no feriado?" is not answered by opening hours that say
-nothing of holidays: that is half of it."""
+"""The share of a question that a passage must cover. "Vocês abrem no feriado?" is not answered by opening hours without
+a word about holidays: they cover half of it."""
 
 MAX_QUESTIONS = 6
 _CANDIDATES = 12
@@ -53,7 +54,7 @@ _PERSON = re.compile(
     re.VERBOSE,
 )
 _NOT_WANTED = re.compile(r"\b(?:nao|no|not|dont|don t)\b(?: \w+){0,2} (?:quero|preciso|precisa|want|need|quiero)\b")
-# Ways of asking whose words the answer rarely repeats: "que horas vocês abrem?" is answered by "abrimos às 7h".
+# Forms of questions whose words the answer rarely repeats: "que horas vocês abrem?" is answered by "abrimos às 7h".
 _ASKING = re.compile(
     r"\b(?:(?:a )?que horas?|qual (?:e )?o (?:preco|valor)|quanto (?:e que )?(?:custam?|sai|saem|fica)|what time|"
     r"how much (?:is|are|does)|a que hora|cuanto (?:cuestan?|valen?|sale))\b"
@@ -64,14 +65,14 @@ _PLACEHOLDER = re.compile(r"\[[^\[\]\n]{1,80}+\]")
 
 @dataclass(slots=True)
 class _FaqMatches:
-    """What the turn's questions came to."""
+    """The result for the questions of a turn."""
 
     answers: list[str] = field(default_factory=list)
     unanswered: list[str] = field(default_factory=list)
 
 
 class FaqAgent:
-    """Looks up what is asked in the owner's documents."""
+    """Searches for each question in the owner's documents."""
 
     cooperative = True
 
@@ -101,12 +102,12 @@ class FaqAgent:
 
 
 def fold_spaces(text: str) -> str:
-    """The words of a text, folded, with single spaces between them."""
+    """Return the words of a text, folded, with single spaces between them."""
     return " ".join(words(text))
 
 
 def _questions(messages: Sequence[Incoming]) -> list[str]:
-    """Each thing that is asked, once: sentences with words that mean anything."""
+    """Return each question once: sentences with words that carry meaning."""
     asked: dict[tuple[str, ...], str] = {}
     for message in messages:
         for sentence in _SPLIT.split(_PLACEHOLDER.sub(" ", message.text)):
@@ -117,20 +118,20 @@ def _questions(messages: Sequence[Incoming]) -> list[str]:
 
 
 def _essence(question: str) -> str:
-    """The question without the way it is asked, if anything is left then."""
+    """Return the question without its form ("que horas …"), if anything is left then."""
     rest = _ASKING.sub(" ", fold_spaces(question))
     return rest if content_words(rest) else question
 
 
 def _best(passages: Sequence[Passage]) -> Passage | None:
-    """The passage that speaks of most of the question; among equals the index's favourite."""
+    """Return the passage that covers most of the question; among equals the first of the index."""
     best = max(passages, key=lambda passage: passage.coverage, default=None)
     return best if best is not None and best.coverage >= ENOUGH else None
 
 
 def _composed(turn: TurnContext, found: _FaqMatches) -> str:
-    """Every answer, and for what has none an honest word and the offer of a person."""
-    # Beside an answer, remarks ("moro no centro") need no apology, questions do.
+    """Return every answer, and for questions without one an honest sentence and the offer of a person."""
+    # Beside an answer, remarks ("moro no centro") need no apology; questions do.
     missing = [text for text in found.unanswered if "?" in text] if found.answers else found.unanswered
     if not missing:
         return "\n\n".join(found.answers)
@@ -148,7 +149,7 @@ def _small_talk(turn: TurnContext, texts: Sequence[str]) -> AgentResult:
         return Reply(text_for(turn.locale, "thanks"))
     if any(texts):
         return Reply(text_for(turn.locale, "greeting"))
-    # Only signs, such as a thumb up: saying something would start an endless exchange of courtesies.
+    # Only signs, such as a thumb up: an answer would start an endless exchange of courtesies.
     return NoReply("nothing was said in words")
 
 
@@ -170,7 +171,7 @@ def _agrees(texts: Sequence[str]) -> bool:
 
 
 def _was_offered(turn: TurnContext) -> bool:
-    """Whether the last thing we said ended with the offer of a person."""
+    """Return whether our last message ended with the offer of a person."""
     ours = [entry.text for entry in turn.history if entry.author == "agent"][-1:]
     return bool(ours) and turn.history[-1].author == "agent" and ours[0].rstrip().endswith(in_any_language("ask"))
 

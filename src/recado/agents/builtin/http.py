@@ -1,7 +1,7 @@
-"""Bring your own agent: the turn goes to the owner's server as signed JSON, a typed answer comes back.
+"""The agent on an owner's own server: it gets the turn as signed JSON and returns a typed answer.
 
-The owner's server is a stranger twice over. What it says may be anything, so little is read and all of it is checked;
-where it is may be anywhere, so the dialling is guarded (`outbound.py`) and no redirect is followed.
+The owner's server is not trusted. Its answer may be anything, so the answer is limited in size and checked completely.
+Its address may be anywhere, so connections are guarded (`http_clients.py`) and redirects are not followed.
 
     POST <url>
     Recado-Signature: t=<seconds>,v1=<hex of HMAC-SHA256(secret, "<seconds>." + body)>
@@ -33,7 +33,7 @@ _TRY_AGAIN = frozenset({408, 425, 429})
 
 
 class _Answer(BaseModel):
-    """Unknown fields are ignored, so that a newer server may say more than we understand."""
+    """Unknown fields are ignored, so that a newer server may send more than we know."""
 
     model_config = ConfigDict(frozen=True, strict=True, extra="ignore")
 
@@ -60,7 +60,7 @@ _ANSWERS: TypeAdapter[_ReplyAnswer | _HandOffAnswer | _NoReplyAnswer] = TypeAdap
 
 
 class HttpAgent:
-    """Asks the owner's own server."""
+    """Sends the turn to the owner's own server."""
 
     cooperative = True
 
@@ -115,7 +115,7 @@ class HttpAgent:
 
 
 def signature(secret: bytes, timestamp: int, body: bytes) -> str:
-    """What a receiver computes again to know that we sent `body`, and when."""
+    """Return the signature that a receiver computes again to check that we sent `body`, and when."""
     mac = hmac.new(secret, f"{timestamp}.".encode() + body, hashlib.sha256)
     return f"t={timestamp},v1={mac.hexdigest()}"
 
@@ -153,7 +153,7 @@ def _parse_answer(body: bytes) -> AgentResult:
     try:
         answer = _ANSWERS.validate_json(body)
     except ValidationError:
-        # The error quotes what it could not read, so it stays here.
+        # The text of the error quotes the answer, so it is left out.
         raise AgentFailed("the agent's server answered JSON of another shape") from None
     match answer:
         case _ReplyAnswer(text=text, closes=closes):

@@ -1,7 +1,7 @@
 """Answers with a language model.
 
-The library that speaks to models takes seconds and tens of megabytes to import, so it is imported by the first turn
-that needs it (`llm_engine.py`), in a thread, and a worker without such an owner never pays.
+The import of the library for models takes seconds and tens of megabytes. The first turn that needs it imports it
+(`llm_engine.py`), in a thread; a worker without such an owner never does.
 """
 
 import asyncio
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class LlmAgent:
-    """A model of the owner's choice, with the owner's documents at hand."""
+    """A model that the owner chose, with access to the owner's documents."""
 
     cooperative = True
 

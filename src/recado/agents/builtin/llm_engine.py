@@ -6,7 +6,7 @@ thousand small model objects and nothing else. Tools take the owner from the tur
 
 import os
 
-os.environ.setdefault("PYDANTIC_AI_NO_BANNER", "1")  # Read while pydantic-ai is imported and at its first run.
+os.environ.setdefault("PYDANTIC_AI_NO_BANNER", "1")  # Read by the import of pydantic-ai and by its first run.
 
 import asyncio
 import contextlib
@@ -46,13 +46,13 @@ MAX_PASSAGES = 5
 _RETRIES = 2
 _TRY_AGAIN = frozenset({408, 409, 425, 429})
 _NO_KEY = "none"
-"""Sent where an owner set no key. Left out, the client would send the operator's own OPENAI_API_KEY to the address."""
+"""Sent when an owner set no key. Without it the client would send the operator's own OPENAI_API_KEY to the address."""
 
-# Per turn: what a runaway model or a customer who plays with it may cost at most.
+# The most that one turn may cost, with a runaway model or a customer who plays with it.
 _LIMITS = UsageLimits(request_limit=6, tool_calls_limit=8, total_tokens_limit=120_000)
 
-# A model that says it transfers the customer and calls nothing is the commonest fault of such bots; what it said is
-# then made true. Only announcements in the first person about the customer count, not "transferência por Pix".
+# The most common fault of such agents: the model says that it transfers the customer and calls no tool. We then hand
+# the conversation over. Only announcements in the first person about the customer count, not "transferência por Pix".
 _ANNOUNCED = re.compile(
     r"""\b(?:
         (?:vou|irei|estou|j[áa])\s+(?:te\s+|lhe\s+|o\s+|a\s+|voc[êe]\s+)?
@@ -135,7 +135,7 @@ class Engine:
                 )
         except (AgentRunError, UserError) as error:
             raise _as_failure(error) from None
-        finally:  # However it ends, a cancellation included.
+        finally:  # Also after a failure or a cancellation.
             turn.consumption.report(self._usage(used))
         return _result(run.output, self._usage(used))
 
@@ -143,7 +143,7 @@ class Engine:
         return Usage((self._setup.settings.model or "")[:200], used.input_tokens, used.output_tokens)
 
     def _present(self, turn: TurnContext, *, person_was_on: bool) -> str:
-        """What is to be answered now."""
+        """Return the text that needs an answer now."""
         now = self._setup.clock.now()
         lines = [person_ended(turn.locale)] if person_was_on else []
         lines.append(tagged("now", f"{now:%A %Y-%m-%d %H:%M} UTC"))
@@ -152,7 +152,7 @@ class Engine:
         return "\n".join([*lines, *(tagged("customer", message.text) for message in turn.messages)])
 
     def model(self) -> Model:
-        """The model object, kept as long as the event loop its connections belong to stays the same."""
+        """Return the model object. It is kept while the event loop of its connections stays the same."""
         loop = asyncio.get_running_loop()
         if self._given is not None:
             return self._given
@@ -171,12 +171,15 @@ class Engine:
             api_key=key or _NO_KEY,
             http_client=self._setup.http.client(reach),
             timeout=httpx2.Timeout(READ_SECONDS, connect=CONNECT_SECONDS, pool=None),
-            max_retries=_RETRIES,  # The turn's deadline, kept in `llm.py`, ends these too.
+            max_retries=_RETRIES,  # The deadline of the turn, enforced in `llm.py`, ends these too.
         )
         return OpenAIChatModel(settings.model or "", provider=OpenAIProvider(openai_client=client))
 
     def _provider(self, name: str) -> Provider[object]:
-        """A provider with the owner's key; without one it reads the operator's environment, as the service allowed."""
+        """Return a provider with the owner's key.
+
+        Without one it reads the operator's environment, as the service allowed.
+        """
         key = self._setup.credentials.api_key
         try:
             make: Callable[..., Provider[object]] = infer_provider_class(name)
@@ -200,9 +203,9 @@ class Engine:
 
 
 def _history_messages(history: Sequence[HistoryEntry], locale: str) -> tuple[list[ModelMessage], bool]:
-    """The earlier messages in the model's roles, and whether a person was speaking when they end.
+    """Return the earlier messages in the model's roles, and whether a person was speaking at their end.
 
-    A model told when a person took over but not when they left stays silent for ever; so both ends are marked.
+    A model that learns when a person took over but not when the person left stays silent for ever, so both are marked.
     """
     messages: list[ModelMessage] = []
     lines: list[str] = []
@@ -229,7 +232,7 @@ def _close(messages: list[ModelMessage], lines: list[str]) -> None:
 
 
 def _add_user_text(messages: list[ModelMessage], text: str) -> None:
-    """What the agent said; two of its messages in a row become one, since some models insist on taking turns."""
+    """Add a message of the agent. Two in a row become one, because some models require alternating roles."""
     last = messages[-1] if messages else None
     if isinstance(last, ModelResponse):
         messages[-1] = ModelResponse(parts=[*last.parts, TextPart(text)])
@@ -260,7 +263,7 @@ _FAILURES: tuple[tuple[type[Exception], str, bool], ...] = (
 
 
 def _as_failure(error: Exception) -> AgentFailed:
-    """The failure in our words: the library's may quote the conversation."""
+    """Return the failure in our words: the library's may quote the conversation."""
     if _was_refused(error):
         return AgentFailed("the model's URL leads to an address that is not public", retryable=False)
     if isinstance(error, ModelHTTPError):

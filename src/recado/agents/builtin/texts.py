@@ -1,4 +1,4 @@
-"""What the built-in agents say by themselves, in the three languages of the house."""
+"""The texts of the built-in agents, in three languages."""
 
 from typing import Literal, TypeAlias
 
@@ -39,15 +39,15 @@ _TEXTS: dict[str, dict[Key, str]] = {
 
 
 def text_for(locale: str, key: Key, **values: str) -> str:
-    """The text in the language of `locale`; Portuguese where the language is not ours."""
+    """Return the text in the language of `locale`; Portuguese for other languages."""
     return _TEXTS.get(language(locale), _TEXTS["pt"])[key].format(**values)
 
 
 def language(locale: str) -> str:
-    """`pt` of `pt-BR`."""
+    """Return `pt` of `pt-BR`."""
     return locale.replace("_", "-").partition("-")[0].lower()
 
 
 def in_any_language(key: Key) -> tuple[str, ...]:
-    """The text in every language, to recognise what was said before."""
+    """Return the text in every language, to recognise our earlier messages."""
     return tuple(texts[key] for texts in _TEXTS.values())

@@ -1,7 +1,7 @@
-"""Turn what an owner wrote into passages short enough to be an answer.
+"""Turn the text of an owner into passages short enough to be an answer.
 
 Owners bring Markdown, plain notes and lists of questions with answers, saved by any editor. A passage keeps the
-headings it stood under: "8h às 18h" answers nothing without "Horário de funcionamento" above it.
+headings above it: "8h às 18h" answers nothing without "Horário de funcionamento".
 """
 
 import re
@@ -18,14 +18,14 @@ _LONGEST = 1_000
 _LONGEST_QUESTION = 200
 _LONGEST_HEADING = 300
 
-# Each of these must take time that grows with the text and no faster: a stranger may choose the text of a document.
+# The time of each of these must grow linearly with the text: a stranger may choose the text of a document.
 _HEADING = re.compile(r"(#{1,6})[ \t]+")
 _UNDERLINE = re.compile(r"(=|-)\1{2,}[ \t]*")
 _FENCE = re.compile(r"\A[ \t]*(```|~~~)")
 _ASKED = re.compile(r"(?:P|Q|Pergunta|Question|Pregunta)[ \t]*:[ \t]*(.+)", re.IGNORECASE)
 _ANSWERED = re.compile(r"(?:R|A|Resposta|Answer|Respuesta)[ \t]*:[ \t]*(.*)", re.IGNORECASE)
 _BULLET = re.compile(r"\A(?:[-*+•]|\d{1,3}[.)])[ \t]+")
-# A label holds no bracket and an address may hold one pair, as those of Wikipedia do.
+# A label contains no bracket, and an address may contain one pair, as those of Wikipedia do.
 _LINK = re.compile(r"!?\[([^\[\]\n]{1,300}+)\]\(((?:[^\s()]|\([^\s()]{0,100}+\)){1,1000}+)\)")
 _BOLD = re.compile(r"\*\*(?=\S)((?:[^*\n]|\*(?!\*)){1,500}+)(?<=\S)\*\*|__(?=\S)((?:[^_\n]|_(?!_)){1,500}+)(?<=\S)__")
 _SENTENCE_END = re.compile(r"(?<=[.!?…])\s+|\n")
@@ -36,7 +36,7 @@ _NOT_TEXT = re.compile("[\x00-\x08\x0b-\x1f\x7f\ud800-\udfff]")
 
 @dataclass(frozen=True, slots=True)
 class DocumentSection:
-    """A passage: what it stood under, and what it says."""
+    """A passage: its headings and its text."""
 
     heading: str
     body: str
@@ -46,7 +46,7 @@ class DocumentSection:
 
 
 def readable(name: str, content: str | bytes) -> str:
-    """The text of a file, whatever editor saved it; raises `DocumentRefused` for what is no text."""
+    """Return the text of a file of any editor. Raises `DocumentRefused` when it is not text."""
     size = len(content) if isinstance(content, bytes) else len(content.encode("utf-8", "surrogatepass"))
     if size > MAX_BYTES:
         raise DocumentRefused(
@@ -65,7 +65,7 @@ def readable(name: str, content: str | bytes) -> str:
 
 
 def _decoded(name: str, content: bytes) -> str:
-    """UTF-8, UTF-16 with its mark, or the old Windows code page that Brazilian desktops still write."""
+    """Decode UTF-8, UTF-16 with its mark, or the old Windows code page that Brazilian desktops still use."""
     codecs = ("utf-16",) if content[:2] in {b"\xff\xfe", b"\xfe\xff"} else ("utf-8", "cp1252")
     for codec in codecs:
         try:
@@ -79,7 +79,7 @@ def _decoded(name: str, content: bytes) -> str:
 
 
 def split_document(name: str, text: str) -> list[DocumentSection]:
-    """The passages of a text, in order; raises `DocumentRefused` when there are none, or too many."""
+    """Return the passages of a text, in order. Raises `DocumentRefused` when there are none, or too many."""
     splitter = _Splitter()
     for line in _without_comments(text).split("\n"):
         splitter.read(line)
@@ -101,7 +101,7 @@ def _without_comments(text: str) -> str:
 
 @dataclass(slots=True)
 class _Splitter:
-    """Reads line by line and knows where it stands."""
+    """Reads line by line and remembers the headings."""
 
     pieces: list[DocumentSection] = field(default_factory=list)
     _headings: list[tuple[int, str]] = field(default_factory=list)
@@ -121,11 +121,11 @@ class _Splitter:
             self._read_words(line.rstrip())
 
     def end_section(self) -> None:
-        """What was collected becomes passages under the present heading."""
+        """Turn the collected lines into passages under the present heading."""
         self._end_paragraph()
         titles = [title for _, title in self._headings] + [self._question] * bool(self._question)
         heading = " › ".join(titles)[-_LONGEST_HEADING:]
-        # Under a heading paragraphs belong together; without one each stands for itself.
+        # Under a heading paragraphs belong together; without one each is a passage.
         self.pieces.extend(DocumentSection(heading, body) for body in _packed(self._paragraphs, together=bool(titles)))
         self._paragraphs = []
 
@@ -144,7 +144,7 @@ class _Splitter:
             self._lines.append(_plain(line))
 
     def _asked(self, line: str) -> str:
-        """The question a line asks, if it stands alone as one; what follows is its answer."""
+        """Return the question of a line that contains nothing else. The lines after it are its answer."""
         bare = _bare(line)
         if marked := _ASKED.fullmatch(bare):
             return _plain(marked[1])[:_LONGEST_QUESTION]
@@ -162,7 +162,7 @@ class _Splitter:
         paragraph = "\n".join(line for line in self._lines if line.strip()).strip()
         self._lines = []
         if paragraph.isupper() and len(paragraph) <= 80 and "\n" not in paragraph:
-            self._open(6, paragraph)  # Plain notes shout their headings.
+            self._open(6, paragraph)  # Plain notes write their headings in capitals.
         elif paragraph:
             self._paragraphs.append(paragraph)
 
@@ -172,18 +172,18 @@ def _is_table_rule(line: str) -> bool:
 
 
 def _bare(line: str) -> str:
-    """A line without bullet, number and emphasis."""
+    """Return a line without bullet, number and emphasis."""
     return _BULLET.sub("", line.strip(), count=1).replace("**", "").replace("__", "").strip("*_ \t")
 
 
 def _plain(line: str) -> str:
-    """Markdown as a phone shows it: links keep their address, bold becomes WhatsApp's."""
+    """Return Markdown for a phone: links keep their address, bold becomes WhatsApp's."""
     line = _LINK.sub(lambda link: link[1] if link[1] == link[2] else f"{link[1]} ({link[2]})", line)
     return _BOLD.sub(lambda bold: f"*{bold[1] or bold[2]}*", line).rstrip()
 
 
 def _packed(paragraphs: list[str], *, together: bool) -> Iterator[str]:
-    """Paragraphs joined up to a good length, and cut at sentence ends beyond it."""
+    """Join paragraphs up to a good length, and cut longer ones at the ends of sentences."""
     packed = ""
     for part in (part for paragraph in paragraphs for part in _cut(paragraph)):
         if packed and (not together or len(packed) + len(part) > _TARGET):

@@ -1,8 +1,8 @@
-"""What an owner's agents know: documents in, passages out.
+"""The knowledge of an owner's agents: documents in, passages out.
 
-A large document is thousands of rows, and no write may hold the database that long; so its passages are written in
-small steps under a new revision nobody sees, and one row that names the revision shows them all at once. A crash
-half-way leaves the old document in place.
+A large document is thousands of rows, and no write may hold the database that long. So its passages are written in
+small steps under a new, invisible revision, and the change of one row publishes them all at once. A crash half-way
+leaves the old document in place.
 """
 
 import asyncio
@@ -23,7 +23,7 @@ from recado.core.database.unit_of_work import UnitOfWork
 from recado.core.ids import Ids
 
 STEP_ROWS = 200
-"""How many rows one write touches: with the index, about ten milliseconds."""
+"""The number of rows of one write: with the index, about ten milliseconds."""
 
 MAX_QUERY = 2_000
 _MAX_QUERY_WORDS = 24
@@ -31,14 +31,14 @@ _MAX_QUERY_WORDS = 24
 
 @dataclass(frozen=True, slots=True)
 class Added:
-    """What became of what was added."""
+    """What was added."""
 
     documents: int
     chunks: int
 
 
 class KnowledgeService:
-    """Documents of owners, and search in them; every question is about one owner's."""
+    """Documents of owners, and search in them. Every query is about one owner."""
 
     def __init__(self, database: Database, clock: Clock, ids: Ids) -> None:
         self._database = database
@@ -46,7 +46,7 @@ class KnowledgeService:
         self._ids = ids
 
     async def add(self, owner_id: UUID, name: str, content: str | bytes) -> Added:
-        """Add a document or replace the one of that name; raises `DocumentRefused` with what is wrong with it."""
+        """Add a document or replace the one of that name. Raises `DocumentRefused` with the reason."""
         name = _checked_name(name)
         revision = self._ids.new()
         chunks, sha = await asyncio.to_thread(_prepared, owner_id, revision, name, content)
@@ -67,12 +67,15 @@ class KnowledgeService:
         return Added(1, len(chunks))
 
     async def check(self, name: str, content: str | bytes) -> None:
-        """Raises the `DocumentRefused` that adding it would raise; for those who add many or none."""
+        """Raise the `DocumentRefused` that adding the document would raise, for callers that add many or none."""
         name = _checked_name(name)
         await asyncio.to_thread(lambda: split_document(name, readable(name, content)))
 
     async def search(self, owner_id: UUID, query: str, limit: int = 5) -> list[Passage]:
-        """The passages that speak most about `query`, best first; none for a query without words that mean anything."""
+        """Return the passages that cover most of `query`, best first;
+
+        none for a query without words that carry meaning.
+        """
         wanted = content_words(query[:MAX_QUERY])[:_MAX_QUERY_WORDS]
         if not wanted or limit < 1:
             return []
@@ -87,11 +90,11 @@ class KnowledgeService:
         ]
 
     async def documents(self, owner_id: UUID) -> Sequence[KnowledgeDocument]:
-        """The owner's documents by name."""
+        """Return the owner's documents by name."""
         return await self._database.read(lambda uow: DocumentRepository(uow).everything(), owner=owner_id)
 
     async def remove(self, owner_id: UUID, name: str) -> bool:
-        """Forget a document; whether it was there."""
+        """Delete a document and return whether it existed."""
         document_id = await self._database.write(lambda uow: DocumentRepository(uow).remove(name), owner=owner_id)
         if document_id is None:
             return False
@@ -128,7 +131,7 @@ def _stage(uow: UnitOfWork, document_id: UUID, chunks: Sequence[Chunk]) -> None:
 
 
 def _show(uow: UnitOfWork, document: KnowledgeDocument) -> bool:
-    """Make a staged revision the visible one; False if another upload's sweep took some of it away."""
+    """Publish a staged revision. Return False if the cleaning of another upload deleted some of it."""
     passages = ChunkRepository(uow)
     passages.hold(document.id)
     if passages.count(document.id, document.revision) != document.chunks:

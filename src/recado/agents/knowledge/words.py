@@ -1,8 +1,8 @@
 """Make words comparable: accents, plurals and endings of Portuguese, Spanish and English.
 
-FTS5 folds accents but knows no plurals: "situação" finds nothing where "situações" is written. A real stemmer guesses
-one root per word and guesses wrong across three languages, so a word here has *several* forms, itself among them, and
-two words meet if any of their forms do. Loose forms go further (abrem, abrimos, abre: "abr") and count for less.
+FTS5 folds accents but knows no plurals: "situação" finds nothing in "situações". A real stemmer guesses one root per
+word and guesses wrong across three languages. So a word here has *several* forms, itself among them, and two words
+match if any of their forms do. Loose forms go further (abrem, abrimos, abre: "abr") and count for less.
 """
 
 import re
@@ -13,13 +13,13 @@ from dataclasses import dataclass
 from recado.core.unicode import normalized
 
 INDEX_VERSION = 1
-"""Raise it when forms change: documents added again are then indexed anew although their text is the same."""
+"""Raise it when forms change: documents that are added again are then indexed again although their text is the same."""
 
 MAX_WORD = 64
 _WORD = re.compile(r"[^\W_]+")
 _LOOSE_WEIGHT = 0.8
 
-# Endings of plurals and what each may have been; tried on the folded word, the remainder must keep two letters.
+# Endings of plurals and their possible singulars. They are tried on the folded word; at least two letters must remain.
 _PLURALS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("oes", ("ao", "oe", "o")),  # situações, botões; shoes; tomatoes
     ("aes", ("ao", "ae")),  # pães, mães
@@ -72,7 +72,7 @@ _STOP_WORDS = frozenset(f"{_PORTUGUESE} {_SPANISH} {_ENGLISH}".split())
 
 @dataclass(frozen=True, slots=True)
 class Word:
-    """A word that carries meaning, in every form it may be met in."""
+    """A word that carries meaning, in all its forms."""
 
     text: str
     forms: frozenset[str]
@@ -80,37 +80,37 @@ class Word:
 
 
 def fold(text: str) -> str:
-    """Lower case without accents; ligatures and wide letters become plain ones."""
-    # Decomposing first: the sign ℠ hides two capitals.
+    """Return lower case without accents; ligatures and wide letters become plain ones."""
+    # Decompose first: the sign ℠ contains two capitals.
     letters = normalized("NFKD", normalized("NFKD", text).casefold())
     return "".join(letter for letter in letters if unicodedata.category(letter) != "Mn")
 
 
 def words(text: str) -> list[str]:
-    """Every word of `text`, folded."""
+    """Return every word of `text`, folded."""
     return [word[:MAX_WORD] for word in _WORD.findall(fold(text))]
 
 
 def content_words(text: str) -> list[Word]:
-    """The words that carry meaning, each once, in their order."""
+    """Return the words that carry meaning, each once, in their order."""
     found = dict.fromkeys(word for word in words(text) if word not in _STOP_WORDS)
     return [Word(word, forms(word), loose_forms(word)) for word in found if len(word) > 1 or word.isdigit()]
 
 
 def forms(word: str) -> frozenset[str]:
-    """A folded word and what it may be the plural of."""
+    """Return a folded word and its possible singulars."""
     found = {word}
     for ending, singulars in _PLURALS:
         stem = word.removesuffix(ending)
         if len(stem) < len(word):
             found.update(stem + singular for singular in singulars if len(stem + singular) > 1)
-            if ending in {"ss", "ns"}:  # Their shorter namesake below would be wrong.
+            if ending in {"ss", "ns"}:  # The shorter ending below would be wrong for these.
                 break
     return frozenset(found)
 
 
 def loose_forms(word: str) -> frozenset[str]:
-    """What is left of a folded word without endings of verb and gender; nothing for short words and numbers."""
+    """Return a folded word without endings of verb and gender; nothing for short words and numbers."""
     found: set[str] = set()
     if word.isalpha() and (len(word) > 4 or (len(word) == 4 and word.endswith("e"))):
         for ending in _ENDINGS:
@@ -122,13 +122,13 @@ def loose_forms(word: str) -> frozenset[str]:
 
 
 def terms(text: str) -> tuple[str, str]:
-    """What is indexed of a text: all forms of its words, and all loose ones."""
+    """Return the index entry of a text: all forms of its words, and all loose ones."""
     meant = content_words(text)
     return " ".join(_sorted(word.forms for word in meant)), " ".join(_sorted(word.loose for word in meant))
 
 
 def coverage(query: Sequence[Word], text: str) -> float:
-    """How much of a query a text speaks about, from 0 to 1; a loose likeness counts for less."""
+    """Return the share of a query that a text covers, from 0 to 1. A loose match counts for less."""
     if not query:
         return 0.0
     meant = content_words(text)
