@@ -114,7 +114,7 @@ class TurnContext:
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """The text that answers the turn. `closes`: the conversation ends once it has arrived, unless somebody wrote since."""
+    """The text that answers the turn. `closes`: the conversation ends on arrival, unless somebody wrote since."""
 
     text: str
     usage: Usage = field(default_factory=Usage)
