@@ -64,6 +64,7 @@ from recado.identity.passwords import Passwords
 from recado.identity.service import IdentityService, OwnerChanges, Registration
 from recado.operations.verify import VerificationReport, Verifier
 from tests.support.keys import key_ring
+from tests.support.pigeon import PIGEON, installed
 
 ACCOUNT = AccountSid("AC" + "a" * 32)
 OURS = Address("whatsapp:+5511900000000")
@@ -254,7 +255,8 @@ class World:
         database, clock, ids = self.database, self.clock, self.ids
         chance = random.Random(7)  # noqa: S311 - jitter that repeats is the point
         self.agents, self.channel = ScriptedAgents(), ScriptedChannel(clock)
-        self.channels = ChannelRouter({PROVIDER: InstalledChannel(self.channel, rules_for, finder=self.channel)})
+        twilio = InstalledChannel(self.channel, rules_for, finder=self.channel)
+        self.channels = ChannelRouter({PROVIDER: twilio, PIGEON: installed(self.channel)})
         weak = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
         self.identity = IdentityService(database, clock, ids, Passwords(weak), key_ring)
         self.numbers = NumberService(database, Sealer(bytes(32)), clock, ids)

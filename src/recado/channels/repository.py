@@ -78,6 +78,7 @@ class ChannelAddresses(OwnedRepository[ChannelAddress]):
 
 _EVERY_ADDRESS = entities(channel_addresses, ChannelAddress)
 _WHOSE_ADDRESS = Prepared(_EVERY_ADDRESS.where(_HAS_ADDRESS))
+_EVERY_WITH_WEBHOOKS = Prepared(_EVERY_ADDRESS.where(channel_addresses.c.first_webhook_at.is_not(None)))
 _WITH_WEBHOOKS = Prepared(
     _EVERY_ADDRESS.where(
         channel_addresses.c.first_webhook_at.is_not(None),
@@ -129,6 +130,10 @@ class EveryAddress(Repository[ChannelAddress]):
 
     def by_address(self, address: str) -> ChannelAddress | None:
         return self._one(_WHOSE_ADDRESS, address=address)
+
+    def every_with_webhooks(self) -> list[ChannelAddress]:
+        """Return the addresses at all providers that have had a verified webhook."""
+        return self._many(_EVERY_WITH_WEBHOOKS)
 
     def with_webhooks(self, provider: str) -> list[ChannelAddress]:
         """Return the addresses at a provider that have had a verified webhook."""

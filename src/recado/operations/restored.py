@@ -68,7 +68,7 @@ class RestoredCopy:
 
     def _begin_sweeps(self, uow: UnitOfWork) -> int:
         numbers = EveryAddress(uow)
-        swept = numbers.with_webhooks("twilio")
+        swept = numbers.every_with_webhooks()
         for number in swept:
             numbers.change(number.id, first_webhook_at=self._clock.now())
         return len(swept)

@@ -50,6 +50,7 @@ from tests.chaos.simulator.outside.agents import SimAgents
 from tests.chaos.simulator.outside.twilio import InboundList, SimChannel, SimTwilio
 from tests.chaos.simulator.storage import ProcessDatabase, Storage
 from tests.chaos.simulator.world import World
+from tests.support.pigeon import PIGEON, installed
 
 T = TypeVar("T")
 
@@ -295,7 +296,9 @@ class Machine:
         agents = SimAgents(world)
         cut = partial(split, limit=plan.part_limit)
         channel = SimChannel(self.twilio)
-        channels = ChannelRouter({PROVIDER: InstalledChannel(channel, rules_for, finder=channel)})
+        channels = ChannelRouter(
+            {PROVIDER: InstalledChannel(channel, rules_for, finder=channel), PIGEON: installed(channel)}
+        )
         limits = ReplyLimits(agent=timedelta(seconds=plan.agent_seconds), answer=plan.deadline, burst=window.most)
         replies = ReplyHandler(database, world.clock, ids, world.chance, agents, channels, cut, limits)
         sends = SendHandler(database, world.clock, ids, world.chance, channels, AccountPauses(), lambda ref: ref.hex)

@@ -105,6 +105,11 @@ class Plan:
     nudges: bool
     rates: dict[str, float] = field(hash=False)
 
+    @property
+    def has_pigeon(self) -> bool:
+        """Whether the last number of ours belongs to the second, tiny channel (`tests/support/pigeon.py`)."""
+        return self.seed % 3 == 0
+
     def rate(self, fault: str) -> float:
         return self.rates.get(fault, 0.0)
 

@@ -19,6 +19,8 @@ from recado.core.queue.job import Replayed
 from tests.chaos.simulator.machine import Machine, Parts, Unreachable
 from tests.chaos.simulator.outside.twilio import ACCOUNT
 from tests.chaos.simulator.world import Said, World
+from tests.support import pigeon
+from tests.support.pigeon import PIGEON, message_id
 
 CUSTOMERS = (
     (Address("whatsapp:+5511987654321"), Address("whatsapp:+551187654321")),
@@ -40,6 +42,11 @@ class Number:
     owner_id: UUID
     address_id: UUID
     address: Address
+    provider: str = PROVIDER
+
+    @property
+    def account_ref(self) -> str:
+        return pigeon.ACCOUNT if self.provider == PIGEON else ACCOUNT.value
 
 
 class Scenario:
@@ -50,6 +57,8 @@ class Scenario:
         self.machine = machine
         self.numbers = numbers
         self._said = 0
+        self._pigeon_holes: dict[Number, list[tuple[Said, str, str | None]]] = {number: [] for number in numbers}
+        """What the second channel has not been able to post yet, or not yet got a 200 for."""
         self.calls = 0
         """Webhooks and callbacks under way."""
         machine.twilio.call_back = self.call_back
@@ -88,18 +97,23 @@ class Scenario:
         sender = CUSTOMERS[who][world.happens("other spelling")]
         said = Said(
             number=self._said,
-            sid=f"SM{0xABC0000 + self._said:032x}",
+            sid=message_id(self._said) if number.provider == PIGEON else f"SM{0xABC0000 + self._said:032x}",
             sender=sender.value,
             ours=number.address.value,
             text=text,
             at=world.loop.time(),
             created_at=world.clock.elsewhere().replace(microsecond=0),
+            pigeon=number.provider == PIGEON,
         )
         world.truth.said[said.number] = said
         world.trace(f"customer {who} writes {text!r} ({kind}) to {number.address.number[-2:]}")
-        if world.happens("webhook lost"):
+        if number.provider == PIGEON:
+            self._pigeon_holes[number].append((said, kind, opt))
+            post = partial(self._post_all, number)
+        elif world.happens("webhook lost"):
             return
-        post = partial(self._post, said, number, kind, opt)
+        else:
+            post = partial(self._post, said, number, kind, opt)
         if delay is None:
             late = world.happens("webhook late")
             delay = world.chance.uniform(0.5, 30.0) if late else world.chance.uniform(0.02, 0.2)
@@ -172,13 +186,39 @@ class Scenario:
                 said.acknowledged = True
                 return
 
+    async def _post_all(self, number: Number) -> None:
+        """The second channel posts everything it has in one request, again and again until it gets a 200."""
+        for _ in range(1_000):
+            waiting = list(self._pigeon_holes[number])
+            if not waiting:
+                return
+            try:
+                await self.machine.ask(partial(self._accept_all, number=number, waiting=waiting))
+            except (Busy, StorageUnavailable, Unreachable):
+                await asyncio.sleep(self.world.chance.uniform(0.5, 20.0))
+                continue
+            for each in waiting:
+                each[0].acknowledged = True
+            self._pigeon_holes[number] = [each for each in self._pigeon_holes[number] if each not in waiting]
+            return
+
+    async def _accept_all(self, parts: Parts, number: Number, waiting: list[tuple[Said, str, str | None]]) -> None:
+        by_id = {said.sid: (said, kind, opt) for said, kind, opt in waiting}
+        letters = [{"id": said.sid, "from": said.sender, "to": said.ours, "text": said.text} for said, _, _ in waiting]
+
+        async def accept(letter: pigeon.Letter) -> None:
+            said, kind, opt = by_id[letter["id"]]
+            await self._accept(parts, said, number, kind, opt)
+
+        await pigeon.receive(pigeon.request_of(letters), accept)
+
     async def _accept(self, parts: Parts, said: Said, number: Number, kind: str, opt: str | None) -> None:
         inbound = InboundMessage(
             id=parts.ids.new(),
             owner_id=number.owner_id,
             address_id=number.address_id,
-            provider=PROVIDER,
-            account_ref=ACCOUNT.value,
+            provider=number.provider,
+            account_ref=number.account_ref,
             provider_message_id=said.sid,
             from_address=Address(said.sender),
             to_address=number.address,

@@ -28,11 +28,12 @@ from recado.identity.repository import Owners
 from tests.chaos.simulator.machine import Machine
 from tests.chaos.simulator.oracle import Oracle
 from tests.chaos.simulator.outside.agents import PlayedError
-from tests.chaos.simulator.outside.twilio import ACCOUNT, SimTwilio
+from tests.chaos.simulator.outside.twilio import SimTwilio
 from tests.chaos.simulator.plan import Plan, plan
 from tests.chaos.simulator.scenario import CUSTOMERS, Number, Scenario
 from tests.chaos.simulator.storage import Disk, Storage, disk
 from tests.chaos.simulator.world import World
+from tests.support.pigeon import PIGEON
 
 EPISODE = 120.0
 """Seconds in which customers write, before the world is given time to answer them."""
@@ -153,7 +154,9 @@ class Simulation:
                 nudge_text=NUDGE if plan_.nudges else None,
                 send_policy="prefer_delivery" if plan_.prefer_delivery else "prefer_silence",
             )
-            number = Number(owner.id, ids.new(), Address(f"whatsapp:+551190000000{n}"))
+            pigeon = plan_.has_pigeon and n == plan_.numbers - 1
+            ours = f"pigeon:shop-{n}" if pigeon else f"whatsapp:+551190000000{n}"
+            number = Number(owner.id, ids.new(), Address(ours), PIGEON if pigeon else PROVIDER)
             account_id = ids.new()
             register = partial(_register, owner=owner, keys=keys.make(owner.id), account_id=account_id, number=number)
             self.storage.write_apart(register)
@@ -250,8 +253,8 @@ def _register(uow: UnitOfWork, owner: Owner, keys: SealedOwnerKeys, account_id: 
     account = {
         "id": account_id,
         "owner_id": owner.id,
-        "provider": PROVIDER,
-        "account_ref": ACCOUNT.value,
+        "provider": number.provider,
+        "account_ref": number.account_ref,
         "created_at": owner.created_at,
         "updated_at": owner.created_at,
         "changed_in": 1,

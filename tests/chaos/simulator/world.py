@@ -35,7 +35,9 @@ class Said:
     at: float
     created_at: datetime
     acknowledged: bool = False
-    """Twilio got its 200 at least once."""
+    """The provider got its 200 at least once."""
+    pigeon: bool = False
+    """It came through the second channel, which has no list of what it received."""
 
 
 @dataclass(eq=False)

@@ -27,6 +27,7 @@ from recado.conversation.ports import (
 from recado.conversation.sending.provider_messages import DeliveryReport
 from recado.conversation.sending.unknown import ABSENT_AFTER, CALL_LIMIT, CREATED_AFTER_DEADLINE
 from tests.chaos.simulator.world import Received, World
+from tests.support.pigeon import PIGEON, message_id
 
 ACCOUNT = AccountSid("AC" + "a" * 32)
 TRANSPORT = 17.0
@@ -96,7 +97,7 @@ class SimTwilio:
         self._made += 1
         now = world.loop.time()
         received = Received(
-            sid=f"SM{self._made:032x}",
+            sid=message_id(self._made) if message.provider == PIGEON else f"SM{self._made:032x}",
             ref=UUID(hex=message.callback_ref),
             to=message.to_address.value,
             ours=message.from_address.value,
