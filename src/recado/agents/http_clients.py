@@ -227,20 +227,7 @@ class GuardedTransport(httpx2.AsyncBaseTransport):
         )
 
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
-        url = httpcore2.URL(
-            scheme=request.url.raw_scheme,
-            host=request.url.raw_host,
-            port=request.url.port,
-            target=request.url.raw_path,
-        )
-        assert isinstance(request.stream, httpx2.AsyncByteStream)  # noqa: S101 - narrows: an async client's requests are
-        inner = httpcore2.Request(
-            request.method,
-            url,
-            headers=request.headers.raw,
-            content=request.stream,
-            extensions=request.extensions,
-        )
+        inner = _inner_request(request)
         try:
             response = await self._pool.handle_async_request(inner)
         except _FAILURES as error:
@@ -255,6 +242,24 @@ class GuardedTransport(httpx2.AsyncBaseTransport):
 
     async def aclose(self) -> None:
         await self._pool.aclose()
+
+
+def _inner_request(request: httpx2.Request) -> httpcore2.Request:
+    """Return the request as the layer that dials takes it."""
+    url = httpcore2.URL(
+        scheme=request.url.raw_scheme,
+        host=request.url.raw_host,
+        port=request.url.port,
+        target=request.url.raw_path,
+    )
+    assert isinstance(request.stream, httpx2.AsyncByteStream)  # noqa: S101 - narrows: an async client's requests are
+    return httpcore2.Request(
+        request.method,
+        url,
+        headers=request.headers.raw,
+        content=request.stream,
+        extensions=request.extensions,
+    )
 
 
 class _Stream(httpx2.AsyncByteStream):

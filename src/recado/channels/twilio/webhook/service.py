@@ -12,6 +12,7 @@ only.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, TypeAlias
+from uuid import UUID
 
 import structlog
 
@@ -162,6 +163,11 @@ class TwilioWebhookService:
         form = StatusForm.parse(pairs)
         if isinstance(form, FormProblem):
             return self._invalid_form(form)
+        return await self._record(attempt_id, form, signers, pairs)
+
+    async def _record(
+        self, attempt_id: UUID, form: StatusForm, signers: Sequence[Signer], pairs: forms.Pairs
+    ) -> Reported | Forbidden:
         report = DeliveryReport(
             attempt_id,
             frozenset(signer.account_id for signer in signers),
