@@ -49,7 +49,7 @@ async def serve(settings: EmulatorSettings, host: str = "127.0.0.1", port: int =
 
 
 def run(settings: EmulatorSettings, host: str = "127.0.0.1", port: int = 0, ready: Ready | None = None) -> None:
-    """Blocks until the process is asked to stop."""
+    """Serve until the process is stopped."""
     with _listen(host, port) as listener, contextlib.suppress(KeyboardInterrupt):
         _server(settings, listener, host, ready).run(sockets=[listener])
 

@@ -63,7 +63,7 @@ class Store:
         self.faults = Faults()
         self.opted_out: set[tuple[str, str]] = set()
         self._archive = Archive(settings.keep)
-        self._heard: dict[tuple[str, str], float] = {}
+        self._last_inbound: dict[tuple[str, str], float] = {}
         self._early: dict[str, Lifecycle] = {}
         self._agenda: list[tuple[float, int, Lifecycle | Outgoing]] = []
         self._order = count()
@@ -171,8 +171,8 @@ class Store:
             return 21610
         if not self.policies.enforce_window or message.channel != "whatsapp" or message.content_sid:
             return None
-        heard = self._heard.get((sender, message.to))
-        return None if heard is not None and self._now() - heard < WINDOW_SECONDS else 63016
+        keyword = self._last_inbound.get((sender, message.to))
+        return None if keyword is not None and self._now() - keyword < WINDOW_SECONDS else 63016
 
     def hurry(self, message: EmulatedMessage) -> list[Outgoing]:
         """Return the callbacks that must arrive before the answer to the create. Usually there are none."""
@@ -227,7 +227,7 @@ class Store:
         if number is None:
             return NOT_FOUND
         message = self.message(number.account_sid, inbound.sid or "") or self._first_time(number, inbound)
-        self._heard[message.to, inbound.sender] = message.created
+        self._last_inbound[message.to, inbound.sender] = message.created
         opt_out_type = self._hear_keyword(message, inbound)
         if number.webhook_url is not None:
             form = inbound_form(message, inbound, base_url=self.base_url, opt_out_type=opt_out_type)
@@ -280,22 +280,22 @@ class Store:
 
     def _hear_keyword(self, message: EmulatedMessage, inbound: InboundRequest) -> str | None:
         """Handle STOP, START and HELP with Twilio's own reply, and return the OptOutType of the webhook."""
-        heard = inbound.opt_out_type
+        keyword = inbound.opt_out_type
         advanced = self.policies.advanced_opt_out
-        if heard is None and (advanced or (message.channel == "sms" and self.policies.opt_out_keywords)):
-            heard = keyword_of(message.body)
-        if heard is None:
+        if keyword is None and (advanced or (message.channel == "sms" and self.policies.opt_out_keywords)):
+            keyword = keyword_of(message.body)
+        if keyword is None:
             return None
         pair = (message.to, inbound.sender)
         # "Yes" is a start word too, so it is confirmed only to a customer who had opted out.
-        answered = heard in _KEYWORD_REPLIES and (heard != "START" or pair in self.opted_out)
-        if heard == "STOP":
+        answered = keyword in _KEYWORD_REPLIES and (keyword != "START" or pair in self.opted_out)
+        if keyword == "STOP":
             self.opted_out.add(pair)
-        elif heard == "START":
+        elif keyword == "START":
             self.opted_out.discard(pair)
         if answered:
-            self.reply(message, _KEYWORD_REPLIES[heard])
-        return heard if advanced or inbound.opt_out_type else None
+            self.reply(message, _KEYWORD_REPLIES[keyword])
+        return keyword if advanced or inbound.opt_out_type else None
 
     def reply(
         self,

@@ -151,9 +151,9 @@ class Functions:
         return _failures([record.message_id for record in records if record in failed])
 
     def tick(self, event: Event, context: LambdaContext) -> Answer:
-        asked = event.get("seconds")
+        requested = event.get("seconds")
         left = min(_seconds_left(context), MAX_TICK_SECONDS)
-        seconds = min(float(asked), left) if isinstance(asked, int | float) else left
+        seconds = min(float(requested), left) if isinstance(requested, int | float) else left
         ticked = self._run(self._get_worker().run_bounded(max(0.0, seconds), linger=event.get("linger") is True))
         log.info("tick.done", **asdict(ticked))
         return asdict(ticked)

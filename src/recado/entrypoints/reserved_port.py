@@ -1,6 +1,6 @@
 """A reserved port for a server that must know its port before it starts.
 
-A port that is looked for, let go and bound later may be another's by then. A reserved one is held by a socket that
+A free port that is found, closed and bound later may be taken by then. A reserved port is held by a socket that
 never listens: a server that says `SO_REUSEADDR`, as nearly all do, may bind the port beside it, again and again, while
 the system gives it to no one who asks for any port, and refuses connections to it as long as no server is there.
 """

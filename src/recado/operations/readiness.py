@@ -105,10 +105,10 @@ class SharedCall(Generic[T]):
             self._asking.cancel()
 
 
-def _retrieve_exception(asked: "asyncio.Task[T]") -> None:
+def _retrieve_exception(call: "asyncio.Task[T]") -> None:
     """Read the error of a call whose callers are all gone, so that asyncio does not log it."""
-    if not asked.cancelled():
-        asked.exception()
+    if not call.cancelled():
+        call.exception()
 
 
 class Readiness:
@@ -268,7 +268,7 @@ class BrokerMonitor:
             self._known = _status_of(await broker.state())
         except Exception as error:  # noqa: BLE001 - a broker's client may raise anything
             log.warning("readiness.broker_failed", error=type(error).__name__, why=_first_line(error))
-            self._known = BrokerStatus(self._name, False, (f"It cannot be asked: {_first_line(error)}.",))
+            self._known = BrokerStatus(self._name, False, (f"Its state cannot be read: {_first_line(error)}.",))
         self._until = self._clock.monotonic() + REMEMBER_SECONDS
 
 

@@ -82,10 +82,10 @@ class EmulatorClient:
         **details: str | None,
     ) -> SeenMessage:
         """Writes to `to` as the customer `sender`; `details` are the other names of `POST /_emulator/inbound`."""
-        asked: dict[str, Json] = {"from": sender, "to": to, "body": body, **details}
-        asked |= {"num_media": num_media, "media_urls": list(media_urls), "media": list(media)}
-        asked |= {"fields": fields or {}, "duplicates": duplicates, "delay": delay}
-        return _message(self._call("POST", "inbound", asked))
+        document: dict[str, Json] = {"from": sender, "to": to, "body": body, **details}
+        document |= {"num_media": num_media, "media_urls": list(media_urls), "media": list(media)}
+        document |= {"fields": fields or {}, "duplicates": duplicates, "delay": delay}
+        return _message(self._call("POST", "inbound", document))
 
     def messages(
         self,
@@ -131,8 +131,8 @@ class EmulatorClient:
         seconds: float | None = None,
     ) -> None:
         """The next `times` matching requests go wrong in this way; `times=None` until `clear_faults`."""
-        asked: dict[str, Json] = {"kind": kind, "times": times, "to": to, "body": body}
-        self._call("POST", "faults", asked | {"code": code, "status": status, "seconds": seconds})
+        document: dict[str, Json] = {"kind": kind, "times": times, "to": to, "body": body}
+        self._call("POST", "faults", document | {"code": code, "status": status, "seconds": seconds})
 
     def clear_faults(self) -> None:
         self._call("DELETE", "faults")
@@ -145,8 +145,8 @@ class EmulatorClient:
         fallback_url: str | None = None,
         account_sid: str | None = None,
     ) -> None:
-        asked: dict[str, Json] = {"address": address, "webhook_url": webhook_url}
-        self._call("POST", "numbers", asked | {"fallback_url": fallback_url, "account_sid": account_sid})
+        document: dict[str, Json] = {"address": address, "webhook_url": webhook_url}
+        self._call("POST", "numbers", document | {"fallback_url": fallback_url, "account_sid": account_sid})
 
     def configure_account(self, sid: str, token: str) -> None:
         """Adds an account, or gives a known one a new token."""

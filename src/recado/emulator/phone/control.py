@@ -63,15 +63,15 @@ class Control:
 
     async def inbound(self, request: Request) -> Response:
         """One message, or a list of them; the answer has the same form."""
-        asked = parse(await request.body())
-        if isinstance(asked, Mapping):
-            return _json(self._receive(asked), 201)
-        if not isinstance(asked, list):
+        value = parse(await request.body())
+        if isinstance(value, Mapping):
+            return _json(self._receive(value), 201)
+        if not isinstance(value, list):
             raise InvalidDocument("A message or a list of messages is expected.")
-        return _json([self._receive(one) for one in asked], 201)
+        return _json([self._receive(one) for one in value], 201)
 
-    def _receive(self, asked: JsonValue) -> JsonObject:
-        message = self._store.receive(read_inbound(asked))
+    def _receive(self, value: JsonValue) -> JsonObject:
+        message = self._store.receive(read_inbound(value))
         if isinstance(message, Refusal):
             raise InvalidDocument("No account is known for this 'to'; configure the number or give 'account_sid'.")
         return view_message(message)
@@ -134,7 +134,7 @@ class Control:
         return _json({"items": [{"sid": sid, "token": token} for sid, token in self._store.accounts.items()]})
 
     async def add_account(self, request: Request) -> Response:
-        """A known SID gets a new token (that is how a rotation looks); a key is added to its account."""
+        """Add an account, give a known one a new token (a rotation), or add an API key."""
         document = JsonDocument(parse(await request.body()))
         document.allow("sid", "token", "key_sid", "key_secret")
         sid, token, key = document.text("sid"), document.maybe_text("token"), document.maybe_text("key_sid")
@@ -228,7 +228,7 @@ def _readable(handler: Handler) -> Handler:
 
 
 def _page(items: Iterable[JsonObject], after: float) -> Response:
-    """The cursor of an empty page is the one that was asked for, so it can be used again as it is."""
+    """Return a page. The cursor of an empty page is the requested one, so it can be used again."""
     shown = list(items)
     return _json({"items": shown, "cursor": shown[-1]["seq"] if shown else int(after)})
 

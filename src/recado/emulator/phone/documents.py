@@ -130,8 +130,8 @@ def read_inbound(value: JsonValue) -> InboundRequest:
 def _attachments(document: JsonDocument) -> tuple[Attachment, ...]:
     given = tuple(_attachment(JsonDocument(item)) for item in document.items("media"))
     linked = tuple(_attachment(JsonDocument({"url": url})) for url in document.items("media_urls"))
-    asked = document.integer("num_media", 0) or 0
-    return given + linked + (Attachment("image/png", _PIXEL),) * (asked - len(given) - len(linked))
+    count = document.integer("num_media", 0) or 0
+    return given + linked + (Attachment("image/png", _PIXEL),) * (count - len(given) - len(linked))
 
 
 def _attachment(document: JsonDocument) -> Attachment:

@@ -42,7 +42,7 @@ _READ = (*_DELIVERED, _step("read"))
 
 
 def plan(message: EmulatedMessage, fault: Fault | None, refusal: int | None, *, read: bool) -> tuple[StatusStep, ...]:
-    """A message without a sender or an hour of its own is queued first; `refusal` is an error that comes late."""
+    """Return the steps. A message without a sender or a schedule is queued first; `refusal` is a late error."""
     chosen = () if message.status == "queued" else _CHOSEN
     kind = None if fault is None else fault.kind
     if fault is not None and kind == "fail":

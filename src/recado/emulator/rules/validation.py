@@ -37,7 +37,7 @@ _MAGIC_RECIPIENTS = {
 
 @dataclass(frozen=True, slots=True)
 class CreateRequest:
-    """A create as it was asked for."""
+    """The fields of a create."""
 
     to: str
     sender: str

@@ -99,7 +99,7 @@ class Courier:
         await self._converse(replace(outgoing, url=outgoing.fallback_url, form=outgoing.form + reason), "fallback")
 
     async def _converse(self, outgoing: Outgoing, kind: str) -> int | None:
-        """Delivers, follows redirects and does what the TwiML says; an error code when that did not work."""
+        """Deliver, follow redirects and execute the TwiML. Return an error code if that fails."""
         for _ in range(MAX_REDIRECTS):
             outcome = await self._try(outgoing, kind)
             error = _error(outcome)

@@ -57,35 +57,35 @@ def _sent_between(query: dict[str, str]) -> tuple[float | None, float | None] | 
     return start, end
 
 
-def list_page(store: Store, account_sid: str, asked: ListRequest) -> JsonObject:
+def list_page(store: Store, account_sid: str, listing: ListRequest) -> JsonObject:
     """Return a page. One message more is searched, to know whether another page exists."""
-    found = store.search(account_sid, asked.search)
-    direction, anchor = asked.token[:2], store.any_message(asked.token[2:])
+    found = store.search(account_sid, listing.search)
+    direction, anchor = listing.token[:2], store.any_message(listing.token[2:])
     edge = 0 if anchor is None else anchor.seq
     if direction == _NEWER:
         newer = [message for message in found if message.seq > edge]
-        return _envelope(asked, newer[-asked.size :], older=True, newer=len(newer) > asked.size)
+        return _envelope(listing, newer[-listing.size :], older=True, newer=len(newer) > listing.size)
     if direction == _OLDER:
         found = (message for message in found if message.seq < edge)
-    older = list(islice(found, asked.size + 1))
-    return _envelope(asked, older[: asked.size], older=len(older) > asked.size, newer=direction == _OLDER)
+    older = list(islice(found, listing.size + 1))
+    return _envelope(listing, older[: listing.size], older=len(older) > listing.size, newer=direction == _OLDER)
 
 
-def _envelope(asked: ListRequest, shown: Sequence[EmulatedMessage], *, older: bool, newer: bool) -> JsonObject:
-    start = asked.page * asked.size
+def _envelope(listing: ListRequest, shown: Sequence[EmulatedMessage], *, older: bool, newer: bool) -> JsonObject:
+    start = listing.page * listing.size
     return {
         "end": start + max(len(shown) - 1, 0),
-        "first_page_uri": _uri(asked, 0, ""),
+        "first_page_uri": _uri(listing, 0, ""),
         "messages": [message_resource(message) for message in shown],
-        "next_page_uri": _uri(asked, asked.page + 1, _OLDER + shown[-1].sid) if older and shown else None,
-        "page": asked.page,
-        "page_size": asked.size,
-        "previous_page_uri": _uri(asked, asked.page - 1, _NEWER + shown[0].sid) if newer and shown else None,
+        "next_page_uri": _uri(listing, listing.page + 1, _OLDER + shown[-1].sid) if older and shown else None,
+        "page": listing.page,
+        "page_size": listing.size,
+        "previous_page_uri": _uri(listing, listing.page - 1, _NEWER + shown[0].sid) if newer and shown else None,
         "start": start,
-        "uri": _uri(asked, asked.page, asked.token),
+        "uri": _uri(listing, listing.page, listing.token),
     }
 
 
-def _uri(asked: ListRequest, page: int, token: str) -> str:
-    query = [*asked.filters, ("PageSize", str(asked.size)), ("Page", str(max(page, 0)))]
-    return f"{asked.path}?{urlencode(query + ([('PageToken', token)] if token else []))}"
+def _uri(listing: ListRequest, page: int, token: str) -> str:
+    query = [*listing.filters, ("PageSize", str(listing.size)), ("Page", str(max(page, 0)))]
+    return f"{listing.path}?{urlencode(query + ([('PageToken', token)] if token else []))}"

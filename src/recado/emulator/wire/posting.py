@@ -136,7 +136,7 @@ async def _head(reader: asyncio.StreamReader, gap: float) -> tuple[int, dict[str
 
 
 async def _body(reader: asyncio.StreamReader, status: int, headers: dict[str, str], gap: float) -> tuple[bytes, bool]:
-    """The body, and whether it had an end of its own (else only the end of the connection tells)."""
+    """Return the body, and whether it had its own end (otherwise it ends with the connection)."""
     if status in (204, 304):
         return b"", True
     if headers.get("transfer-encoding", "").lower() == "chunked":

@@ -129,8 +129,8 @@ class Rest:
     async def list_messages(self, request: Request, owner: str) -> Answer:
         if self._store.faults.take(READING) is not None:
             return BROKEN
-        asked = read_list_request(request.url.path, dict(request.query_params))
-        return asked if isinstance(asked, Refusal) else _json(list_page(self._store, owner, asked))
+        listing = read_list_request(request.url.path, dict(request.query_params))
+        return listing if isinstance(listing, Refusal) else _json(list_page(self._store, owner, listing))
 
     async def fetch(self, request: Request, owner: str) -> Answer:
         message = self._message(request, owner)
@@ -213,8 +213,8 @@ class Rest:
 
     async def phone_numbers(self, request: Request, owner: str) -> Answer:
         """List the account's numbers. If any address may send, the requested one is in the list."""
-        asked = request.query_params.get("PhoneNumber", "")
-        found = self._store.own_numbers(owner, asked)
+        listing = request.query_params.get("PhoneNumber", "")
+        found = self._store.own_numbers(owner, listing)
         uri = f"{request.url.path}?PageSize=50&Page=0"
         return _json(
             {

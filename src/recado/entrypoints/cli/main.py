@@ -34,7 +34,7 @@ _HERE: Final = "recado.entrypoints.cli"
 COMMANDS: Final[Mapping[str, Entry]] = {
     "demo": Entry("Talk to a sample bakery in this terminal.", f"{_HERE}.demo.demo:demo"),
     "serve": Entry("Receive webhooks.", f"{_HERE}.processes.serve:serve"),
-    "worker": Entry("Run jobs until told to stop.", f"{_HERE}.processes.worker:worker"),
+    "worker": Entry("Run jobs until SIGTERM.", f"{_HERE}.processes.worker:worker"),
     "emulator": Entry("Run an emulator of Twilio, or write to it as a customer.", f"{_HERE}.demo.emulator:app"),
     "org": Entry("Register and change organisations.", f"{_HERE}.org.org:org"),
     "users": Entry("List the people of organisations.", f"{_HERE}.org.users:users"),
@@ -115,8 +115,8 @@ app = typer.Typer(
 )
 
 
-def _show_version(asked: bool) -> None:
-    if asked:
+def _show_version(requested: bool) -> None:
+    if requested:
         from importlib.metadata import version
 
         sys.stdout.write(f"recado {version('recado')}\n")

@@ -1,1 +1,1 @@
-"""How HTTP comes in: the socket, the connections and what they may cost, one request and its answer."""
+"""The HTTP server: the socket, the connections and their limits, one request and its answer."""

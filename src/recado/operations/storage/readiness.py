@@ -1,4 +1,4 @@
-"""Queries that tell whether a database can be used: its schema, its write mode, a trial write, owners' keys."""
+"""Queries that check whether a database can be used: its schema, its write mode, a trial write, owners' keys."""
 
 from collections.abc import Sequence
 from datetime import datetime

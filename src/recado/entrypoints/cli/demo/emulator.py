@@ -114,21 +114,21 @@ def send(
         sent = client.send(
             sender, to, body, media_urls=media or (), profile_name=name, button_payload=button, button_text=tapped
         )
-        heard = client.messages(sent.seq, wait, sender=to, to=sender, direction="outbound-api") if wait else []
+        answers_seen = client.messages(sent.seq, wait, sender=to, to=sender, direction="outbound-api") if wait else []
     except EmulatorRefused as error:
         raise Conflict(f"the emulator refused the message: {error}") from error
     except (OSError, HTTPException, json.JSONDecodeError) as error:
         raise Conflict(f"no emulator answers at {url}; start one with: recado emulator --port …") from error
-    _tell(sent, heard, waited=wait, as_json=as_json)
+    _tell(sent, answers_seen, waited=wait, as_json=as_json)
 
 
-def _tell(sent: "SeenMessage", heard: "list[SeenMessage]", *, waited: float, as_json: bool) -> None:
-    answers: list[Item] = [{"message_sid": each.sid, "body": each.body, "status": each.status} for each in heard]
+def _tell(sent: "SeenMessage", answers_seen: "list[SeenMessage]", *, waited: float, as_json: bool) -> None:
+    answers: list[Item] = [{"message_sid": each.sid, "body": each.body, "status": each.status} for each in answers_seen]
     if as_json:
         print_document({"message_sid": sent.sid, "status": sent.status, "answers": answers})
         return
     print_line(f"{sent.sid} was sent to {sent.to}.")
-    for each in heard:
+    for each in answers_seen:
         print_line(f"{each.sender}: {each.body}")
-    if waited and not heard:
+    if waited and not answers_seen:
         print_line(f"No answer within {waited:g} s.")

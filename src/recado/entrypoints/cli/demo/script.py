@@ -6,7 +6,7 @@
       - say: [Vocês abrem domingo?, E entregam?, Qual é a taxa?]     # a burst: answered once
         expect: [domingo, taxa]
 
-A step waits for `answers` messages (one if not said) that between them contain every text of `expect`; capitals and
+A step waits for `answers` messages (one by default) that between them contain every text of `expect`; capitals and
 accents do not matter.
 """
 
@@ -74,8 +74,8 @@ def read_script(path: Path) -> Script:
 
 def missing(expected: Sequence[str], answers: Sequence[str]) -> list[str]:
     """Return the expected texts that are in none of the answers."""
-    said = _folded("\n".join(answers))
-    return [text for text in expected if _folded(text) not in said]
+    answered = _folded("\n".join(answers))
+    return [text for text in expected if _folded(text) not in answered]
 
 
 def _folded(text: str) -> str:

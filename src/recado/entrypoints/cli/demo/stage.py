@@ -187,4 +187,4 @@ def _wait_until_ready(stage: Stage, url: str) -> None:
 
 def _last_log_line(stage: Stage, name: str) -> str:
     lines = (stage.directory / f"{name}.log").read_text(encoding="utf-8", errors="replace").strip().splitlines()
-    return lines[-1][:500] if lines else "it said nothing"
+    return lines[-1][:500] if lines else "its log is empty"

@@ -31,7 +31,7 @@ RESTART_SECONDS = 1.0
 
 Host: TypeAlias = Annotated[str, typer.Option(help="The address to listen on.")]
 Port: TypeAlias = Annotated[int, typer.Option(min=0, max=65535, help="The port to listen on; 0: any that is free.")]
-WithWorker: TypeAlias = Annotated[bool, typer.Option("--with-worker", help="Start a worker process beside it.")]
+WithWorker: TypeAlias = Annotated[bool, typer.Option("--with-worker", help="Also start a worker process.")]
 
 
 def serve(
@@ -71,7 +71,7 @@ def _run(
 
     def stop_worker() -> None:
         if worker_process is not None:
-            worker_process.tell()
+            worker_process.terminate()
 
     server = make_server(app, meters, ready=lambda: _announce(url_of(listener), as_json=as_json), on_signal=stop_worker)
     gc.freeze()  # Loaded modules stay. Without this the garbage collector reads them again and again, 40 ms each time.
@@ -104,17 +104,17 @@ class WorkerProcess:
     def __init__(self) -> None:
         self._stopping = threading.Event()
         self._process = self._start()
-        self._thread = threading.Thread(target=self._enforce_deadline, name="recado-worker-beside", daemon=True)
+        self._thread = threading.Thread(target=self._enforce_deadline, name="recado-worker-process", daemon=True)
         self._thread.start()
 
-    def tell(self) -> None:
+    def terminate(self) -> None:
         """Tell the worker to stop. It requeues the jobs that it cannot finish."""
         self._stopping.set()
         self._process.terminate()
 
     def stop(self) -> None:
         """Tell the worker to stop, and wait until it has ended."""
-        self.tell()
+        self.terminate()
         self._thread.join()
 
     def _start(self) -> "subprocess.Popen[bytes]":
