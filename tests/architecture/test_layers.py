@@ -1,5 +1,6 @@
-"""The walls between the layers of a module hold: a planted import or statement is found."""
+"""The layers of a module and the names of classes: a planted import or statement is found."""
 
+import ast
 import shutil
 import subprocess
 import sys
@@ -64,3 +65,12 @@ def test_a_statement_elsewhere_is_found(tmp_path: Path, file: str, line: str, fo
     planted.parent.mkdir(parents=True)
     planted.write_text(f"{line}\n", "utf-8")
     assert len(sql_builders.problems(tmp_path)) == found
+
+
+def test_no_two_classes_share_a_name() -> None:
+    classes: dict[str, list[str]] = {}
+    for file in sorted((ROOT / "src").rglob("*.py")):
+        for node in ast.walk(ast.parse(file.read_text("utf-8"))):
+            if isinstance(node, ast.ClassDef):
+                classes.setdefault(node.name, []).append(file.relative_to(ROOT).as_posix())
+    assert {name: files for name, files in classes.items() if len(files) > 1} == {}

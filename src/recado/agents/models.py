@@ -62,7 +62,7 @@ class AgentSaved:
 
 
 @dataclass(frozen=True, slots=True)
-class Credentials:
+class AgentCredentials:
     """The secrets of an agent in clear, for as long as an agent object lives."""
 
     api_key: str | None = field(default=None, repr=False)

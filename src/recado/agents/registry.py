@@ -16,7 +16,7 @@ import structlog
 from recado.agents.errors import AgentUnusable, UnknownAgent
 from recado.agents.http_clients import HttpClients
 from recado.agents.knowledge.service import KnowledgeService
-from recado.agents.models import AgentSettings, Credentials
+from recado.agents.models import AgentCredentials, AgentSettings
 from recado.conversation.ports import Agent
 from recado.core.clock import Clock
 
@@ -35,7 +35,7 @@ class AgentSetup:
     knowledge: KnowledgeService
     clock: Clock
     http: HttpClients
-    credentials: Credentials = field(default_factory=Credentials)
+    credentials: AgentCredentials = field(default_factory=AgentCredentials)
 
 
 class AgentFactory(Protocol):

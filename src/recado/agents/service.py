@@ -15,10 +15,10 @@ from recado.agents.http_clients import checked_url, names_metadata, names_privat
 from recado.agents.models import (
     DEFAULT_HISTORY,
     MAX_HISTORY,
+    AgentCredentials,
     AgentForm,
     AgentSaved,
     AgentSettings,
-    Credentials,
 )
 from recado.agents.registry import AgentRegistry
 from recado.agents.repository import AgentSettingsRepository
@@ -93,13 +93,13 @@ class AgentService:
         secret, now = self._make_secret(), self._clock.now()
         return await self._database.write(lambda uow: self._renew(uow, secret, now), owner=owner_id)
 
-    def credentials(self, settings: AgentSettings, keys: SealedOwnerKeys) -> Credentials:
+    def credentials(self, settings: AgentSettings, keys: SealedOwnerKeys) -> AgentCredentials:
         """Return the secrets of an agent in clear. Raises `SealBroken` when a key is wrong."""
         owner, key, secret = settings.owner_id, settings.api_key_sealed, settings.secret_sealed
         if key is None and secret is None:
-            return Credentials(api_key=None, secret=None)
+            return AgentCredentials(api_key=None, secret=None)
         sealer = self._keys.open(keys).sealer
-        return Credentials(
+        return AgentCredentials(
             api_key=None if key is None else sealer.open(key, owner=owner, field=_API_KEY),
             secret=None if secret is None else sealer.open(secret, owner=owner, field=_SECRET),
         )

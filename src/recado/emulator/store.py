@@ -14,7 +14,7 @@ from recado.emulator.forms import Attachment, InboundRequest, attachment_of, cal
 from recado.emulator.journal import Journal
 from recado.emulator.messages import UNFINISHED, EmulatedMessage, Media, channel_of
 from recado.emulator.rules.faults import INBOUND, LATER, Fault, Faults
-from recado.emulator.rules.lifecycle import Lifecycle, StatusStep, disturb, happens, plan
+from recado.emulator.rules.lifecycle import MessagePlan, StatusStep, disturb, happens, plan
 from recado.emulator.rules.refusals import NOT_FOUND, Refusal, text_of
 from recado.emulator.rules.validation import (
     CreateRequest,
@@ -64,8 +64,8 @@ class Store:
         self.opted_out: set[tuple[str, str]] = set()
         self._archive = Archive(settings.keep)
         self._last_inbound: dict[tuple[str, str], float] = {}
-        self._early: dict[str, Lifecycle] = {}
-        self._agenda: list[tuple[float, int, Lifecycle | Outgoing]] = []
+        self._early: dict[str, MessagePlan] = {}
+        self._agenda: list[tuple[float, int, MessagePlan | Outgoing]] = []
         self._order = count()
 
     def reset(self) -> None:
@@ -155,13 +155,13 @@ class Store:
         read = policies.read_receipts and message.channel != "sms"
         steps = plan(message, fault, self._late_refusal(message, sender or ""), read=read)
         steps = disturb(steps, kind, policies, self._chance)
-        life = Lifecycle(message, sender, steps, start, policies.callback_delay)
+        life = MessagePlan(message, sender, steps, start, policies.callback_delay)
         if kind == "callback_early" or happens(policies.callback_early, self._chance):
             self._early[message.sid] = life
         else:
             self._await_next_step(life)
 
-    def _await_next_step(self, life: Lifecycle) -> None:
+    def _await_next_step(self, life: MessagePlan) -> None:
         if life.taken < len(life.steps):
             life.due += life.delay
             self._at(life.due, life)
@@ -194,10 +194,10 @@ class Store:
                 due.extend(self._take_step(item))
         return due
 
-    def _at(self, due: float, item: Lifecycle | Outgoing) -> None:
+    def _at(self, due: float, item: MessagePlan | Outgoing) -> None:
         heapq.heappush(self._agenda, (due, next(self._order), item))
 
-    def _take_step(self, life: Lifecycle) -> Iterator[Outgoing]:
+    def _take_step(self, life: MessagePlan) -> Iterator[Outgoing]:
         message = life.message
         if message.deleted or message.status == "canceled":
             return

@@ -21,7 +21,7 @@ class StatusStep:
 
 
 @dataclass(slots=True)
-class Lifecycle:
+class MessagePlan:
     """A message on its way; `taken` steps lie behind it."""
 
     message: EmulatedMessage

@@ -16,7 +16,7 @@ from recado.emulator.forms import Form
 from recado.emulator.store import Store
 from recado.emulator.wire.posting import Answered, Outcome, Timers, Unanswered, Unreached, WebhookClient
 from recado.emulator.wire.signature import sign
-from recado.emulator.wire.twiml import Redirect, Reply, Unreadable, read_answer
+from recado.emulator.wire.twiml import TwimlRedirect, TwimlReply, Unreadable, read_answer
 
 MAX_REDIRECTS = 10
 MAX_AT_ONCE = 1000
@@ -109,15 +109,15 @@ class Courier:
             if isinstance(verbs, Unreadable):
                 return verbs.code
             for reply in verbs:
-                if isinstance(reply, Reply):
+                if isinstance(reply, TwimlReply):
                     self._reply(outgoing, reply)
-            onward = next((verb.url for verb in verbs if isinstance(verb, Redirect)), None)
+            onward = next((verb.url for verb in verbs if isinstance(verb, TwimlRedirect)), None)
             if onward is None:
                 return None
             outgoing = replace(outgoing, url=urljoin(outgoing.url, onward))
         return None
 
-    def _reply(self, outgoing: Outgoing, reply: Reply) -> None:
+    def _reply(self, outgoing: Outgoing, reply: TwimlReply) -> None:
         callback = reply.status_callback
         self._store.reply(
             outgoing.message,

@@ -7,7 +7,7 @@ MAX_TWIML = 64 * 1024
 
 
 @dataclass(frozen=True, slots=True)
-class Reply:
+class TwimlReply:
     body: str
     media_urls: tuple[str, ...] = ()
     to: str | None = None
@@ -16,7 +16,7 @@ class Reply:
 
 
 @dataclass(frozen=True, slots=True)
-class Redirect:
+class TwimlRedirect:
     url: str
 
 
@@ -27,7 +27,7 @@ class Unreadable:
     code: int
 
 
-Verb = Reply | Redirect
+Verb = TwimlReply | TwimlRedirect
 
 
 def read_answer(content_type: str, body: bytes) -> list[Verb] | Unreadable:
@@ -38,7 +38,7 @@ def read_answer(content_type: str, body: bytes) -> list[Verb] | Unreadable:
         return Unreadable(11750)
     if kind == "text/plain":
         # The classic accident: an application that answers "OK" sends its customer an "OK".
-        return [Reply(body.decode("utf-8", "replace"))]
+        return [TwimlReply(body.decode("utf-8", "replace"))]
     if kind in ("text/xml", "application/xml", "text/html"):
         return _read_twiml(body)
     return Unreadable(12300)
@@ -57,11 +57,11 @@ def _read_twiml(body: bytes) -> list[Verb] | Unreadable:
 
 def _read_verb(element: ET.Element) -> Verb | None:
     if element.tag == "Redirect":
-        return Redirect((element.text or "").strip())
+        return TwimlRedirect((element.text or "").strip())
     if element.tag not in ("Message", "Sms"):
         return None
     body = element.find("Body")
-    return Reply(
+    return TwimlReply(
         body=((body.text if body is not None else element.text) or "").strip(),
         media_urls=tuple((media.text or "").strip() for media in element.iter("Media")),
         to=element.get("to"),

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, TypeAlias
+from uuid import UUID
 
 import typer
 
@@ -14,7 +15,7 @@ from recado.entrypoints.cli.running import require_owner, run
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from recado.agents.models import AgentSaved, AgentSettings
+    from recado.agents.models import AgentForm, AgentSaved, AgentSettings
     from recado.bootstrap import Container
 
 agents = family("Choose the agent that answers an organisation's customers.")
@@ -68,10 +69,17 @@ def set_(
         allow_private=allow_private,
     )
 
+    _show(_save(owner, form, api_key_env), as_json=as_json)
+
+
+def _save(owner: UUID, form: "AgentForm", api_key_env: str | None) -> "AgentSaved":
     async def work(container: "Container") -> "AgentSaved":
         return await container.agent_service().set(await require_owner(container, owner), form, operator=True)
 
-    saved = run(work, secret_names=[api_key_env])
+    return run(work, secret_names=[api_key_env])
+
+
+def _show(saved: "AgentSaved", *, as_json: bool) -> None:
     shown: Item = {**_view(saved.settings), **({} if saved.secret is None else {"secret": saved.secret})}
     if as_json:
         print_document(shown)

@@ -1,6 +1,7 @@
 """`recado numbers`: the numbers that customers write to."""
 
 from typing import TYPE_CHECKING, Annotated, TypeAlias
+from uuid import UUID
 
 import typer
 
@@ -48,14 +49,7 @@ def add(
 
     number = NewNumber(AccountSid(account_sid), token, Address.parse(address))
 
-    async def work(container: "Container") -> "tuple[ChannelAddress, list[str]]":
-        warnings = await _check(container.settings().twilio_api_url, number) if check else []
-        added = await container.numbers().add(owner, number)
-        if others := await container.numbers().count_others_with(number.account_sid, owner):
-            warnings.append(_shared_account_warning(number, others))
-        return added, warnings
-
-    added, warnings = run(work, secret_names=[auth_token_env])
+    added, warnings = run(lambda container: _add(container, owner, number, check=check), secret_names=[auth_token_env])
     for each in warnings:
         typer.echo(f"Warning: {each}", err=True)
     words = f"{added.address} is ready: point its webhook at /webhooks/twilio/messages under RECADO_PUBLIC_URL."
@@ -64,6 +58,16 @@ def add(
         words,
         as_json=as_json,
     )
+
+
+async def _add(
+    container: "Container", owner: UUID, number: "NewNumber", *, check: bool
+) -> "tuple[ChannelAddress, list[str]]":
+    warnings = await _check(container.settings().twilio_api_url, number) if check else []
+    added = await container.numbers().add(owner, number)
+    if others := await container.numbers().count_others_with(number.account_sid, owner):
+        warnings.append(_shared_account_warning(number, others))
+    return added, warnings
 
 
 async def _check(twilio_api_url: str, number: "NewNumber") -> list[str]:
