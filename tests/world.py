@@ -28,6 +28,7 @@ from recado.channels.twilio.rules import rules_for
 from recado.channels.twilio.values import PROVIDER, AccountSid, MessageSid
 from recado.channels.twilio.webhook.dtos import FAILED, advances
 from recado.conversation.handoff import HandOffService
+from recado.conversation.lanes import customer_lane
 from recado.conversation.models import Conversation, Message
 from recado.conversation.ports import (
     Agent,
@@ -56,14 +57,14 @@ from recado.core.database.types import Id, Moment
 from recado.core.ids import UuidV7
 from recado.core.metrics import Meters
 from recado.core.queue.job import Claim, Done, StoredJob
+from recado.core.queue.lane import Lane
 from recado.core.queue.running.instrumentation import JobInstrumentation
 from recado.core.queue.service import QueueService
 from recado.core.queue.storage.tables import lanes
-from recado.core.sealing import Sealer
 from recado.identity.passwords import Passwords
 from recado.identity.service import IdentityService, OwnerChanges, Registration
 from recado.operations.verify import VerificationReport, Verifier
-from tests.support.keys import key_ring
+from tests.support.keys import KEY_RING, key_ring
 from tests.support.pigeon import PIGEON, installed
 
 ACCOUNT = AccountSid("AC" + "a" * 32)
@@ -219,6 +220,7 @@ class World:
     meters: Meters = field(default_factory=Meters)
     owner_id: UUID = field(init=False)
     address_id: UUID = field(init=False)
+    lane_salt: bytes = field(init=False)
     dies_at: str | None = None
     """The crash point at which the worker dies, once."""
 
@@ -259,7 +261,7 @@ class World:
         self.channels = ChannelRouter({PROVIDER: twilio, PIGEON: installed(self.channel)})
         weak = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
         self.identity = IdentityService(database, clock, ids, Passwords(weak), key_ring)
-        self.numbers = NumberService(database, Sealer(bytes(32)), clock, ids)
+        self.numbers = NumberService(database, KEY_RING, clock, ids)
         self.acceptance = AcceptService(database, self.window, max_attempts=3)
         self.reports = DeliveryReportService(database, clock, ids, advances)
         limits = ReplyLimits(answer=DEADLINE, burst=self.window.most)
@@ -275,9 +277,7 @@ class World:
             crash=self._crash,
             meters=self.meters,
         )
-        self.sends = SendHandler(
-            database, clock, ids, chance, self.channels, AccountPauses(), lambda ref: ref.hex, crash=self._crash
-        )
+        self.sends = SendHandler(database, clock, ids, chance, self.channels, AccountPauses(), crash=self._crash)
         self.handoff = HandOffService(database, clock, ids, split, DEADLINE, 3)
         self.queue = QueueService(database, clock, ids, chance, (self.replies, self.sends), lease=LEASE)
         self.instrumentation = JobInstrumentation(clock, self.meters)
@@ -290,6 +290,8 @@ class World:
         if not hasattr(self, "owner_id"):
             form = Registration("Padaria", "dona@padaria.example", "pão quente às seis")
             self.owner_id = (await self.identity.register_organization(form)).owner_id
+            keys = await self.database.read(lambda uow: KEY_RING.of(uow, self.owner_id), owner=self.owner_id)
+            self.lane_salt = keys.lane_salt
             self.address_id = (await self.numbers.add(self.owner_id, NewNumber(ACCOUNT, "token", OURS))).id
         if changes:
             await self.identity.set_owner(self.owner_id, OwnerChanges(**changes))
@@ -304,6 +306,7 @@ class World:
             id=self.ids.new(),
             owner_id=self.owner_id,
             address_id=self.address_id,
+            lane=self.lane_of(from_),
             provider=PROVIDER,
             account_ref=ACCOUNT.value,
             provider_message_id=sid,
@@ -399,9 +402,10 @@ class World:
 
     async def calls_back(self, taken: Taken, status: str = "sent", *, error: str | None = None) -> Recorded:
         """The provider reports on a message it has taken."""
-        attempt = UUID(hex=taken.message.callback_ref)
         return await self.reports.record(
-            DeliveryReport(attempt, frozenset([taken.message.account_id]), taken.sid.value, status, error)
+            DeliveryReport(
+                taken.message.attempt_id, frozenset([taken.message.account_id]), taken.sid.value, status, error
+            )
         )
 
     # --- What can be seen ---------------------------------------------------------------------------------------------
@@ -428,8 +432,12 @@ class World:
     async def outcomes_of(self, *sids: str) -> list[str | None]:
         return [await self.outcome_of(sid) for sid in sids]
 
+    def lane_of(self, from_: Address = ANA) -> Lane:
+        """Return the lane of a customer at the owner's number."""
+        return customer_lane(self.lane_salt, self.address_id, from_.match_key)
+
     async def conversation(self, from_: Address = ANA) -> Conversation:
-        lane = f"{self.address_id.hex}:{from_.match_key}"
+        lane = self.lane_of(from_)
         found = await self.database.read(lambda uow: Conversations(uow).latest(lane), owner=self.owner_id)
         assert found is not None, f"nobody has talked with {from_} yet"
         return found

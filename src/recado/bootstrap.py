@@ -9,6 +9,7 @@ that a process pays only for what it does.
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from sqlalchemy import MetaData
@@ -18,7 +19,7 @@ from recado.channels.orphans import OrphanReader, OrphanService
 from recado.channels.repository import AccountPauses
 from recado.channels.router import ChannelRouter, InstalledChannel
 from recado.channels.twilio.accounts import NumberService
-from recado.channels.twilio.callbacks import callback_ref
+from recado.channels.twilio.callbacks import CallbackRefs
 from recado.channels.twilio.rules import rules_for
 from recado.channels.twilio.tokens import TwilioTokens
 from recado.channels.twilio.values import PROVIDER
@@ -131,7 +132,7 @@ def database_wakeups_of(database: Database, clock: Clock) -> Delivery:
     return PostgresDelivery(database, clock)
 
 
-def _broker(settings: Settings, sealer: Callable[[], Sealer]) -> Broker | None:
+def _broker(settings: Settings) -> Broker | None:
     """Return the broker that the settings name, or None when wake-ups come from the database."""
     if settings.queue_backend == "bullmq":
         from recado.core.queue.wakeups.bullmq import BullmqDelivery
@@ -142,8 +143,7 @@ def _broker(settings: Settings, sealer: Callable[[], Sealer]) -> Broker | None:
 
         if settings.sqs_queue_url is None:
             raise ConfigurationError("RECADO_SQS_QUEUE_URL is missing: the URL of the queue, as AWS shows it")
-        key = sealer().derive("queue groups")
-        return SqsDelivery(settings.sqs_queue_url, settings.sqs_endpoint_url, key)
+        return SqsDelivery(settings.sqs_queue_url, settings.sqs_endpoint_url)
     return None
 
 
@@ -202,10 +202,12 @@ class LazyTwilio:
             await self._api.aclose()
 
 
-def _channel(tokens: TwilioTokens, twilio: LazyTwilio, public_url: str | None) -> "TwilioSender":
+def _channel(
+    tokens: TwilioTokens, twilio: LazyTwilio, callbacks: CallbackRefs, public_url: str | None
+) -> "TwilioSender":
     from recado.channels.twilio.sending.sender import TwilioSender
 
-    return TwilioSender(tokens, twilio.api(), _require_public_url(public_url))
+    return TwilioSender(tokens, twilio.api(), callbacks, _require_public_url(public_url))
 
 
 class _LazyChannel:
@@ -274,8 +276,8 @@ def _require_public_url(public_url: str | None) -> str:
     return public_url
 
 
-def _callback_key(sealer: Sealer) -> bytes:
-    return sealer.derive("twilio callbacks")
+def _callbacks(keys: SystemKeys) -> CallbackRefs:
+    return CallbackRefs(partial(keys.get, "twilio.callbacks"))
 
 
 def _reply_limits(settings: Settings) -> ReplyLimits:
@@ -334,7 +336,6 @@ def _send_handler(
     ids: Ids,
     chance: Chance,
     channels: Channels,
-    callback_key: bytes,
     settings: Settings,
     traces: Traces,
 ) -> SendHandler:
@@ -345,7 +346,6 @@ def _send_handler(
         chance,
         channels,
         AccountPauses(),
-        lambda attempt_id: callback_ref(attempt_id, callback_key),
         apology_quiet=timedelta(minutes=settings.apology_quiet_minutes),
         crash=crash_at(settings.crash_at),
         traces=traces,
@@ -360,7 +360,7 @@ def _webhook_service(
     database: Database,
     clock: Clock,
     ids: Ids,
-    callback_key: bytes,
+    callbacks: CallbackRefs,
     settings: Settings,
 ) -> TwilioWebhookService:
     return TwilioWebhookService(
@@ -372,7 +372,7 @@ def _webhook_service(
         clock,
         ids,
         _require_public_url(settings.public_url),
-        callback_key,
+        callbacks,
         crash=crash_at(settings.crash_at),
     )
 
@@ -458,9 +458,9 @@ class Container(containers.DeclarativeContainer):
     ids = providers.Singleton(UuidV7, clock)
     chance = providers.Singleton(system_chance)
     sealer = providers.Singleton(_sealer, settings.provided.secret_key)
-    callback_key = providers.Singleton(_callback_key, sealer)
     key_ring = providers.Singleton(KeyRing, sealer)
     system_keys = providers.Singleton(SystemKeys, database, sealer, clock)
+    callbacks = providers.Singleton(_callbacks, system_keys)
 
     identity = providers.Singleton(
         IdentityService, database, clock, ids, providers.Singleton(Passwords), key_ring.provider
@@ -470,16 +470,16 @@ class Container(containers.DeclarativeContainer):
     acceptance = providers.Singleton(AcceptService, database, window, settings.provided.max_attempts)
     reports = providers.Singleton(DeliveryReportService, database, clock, ids, providers.Object(advances))
 
-    directory = providers.Singleton(Directory, database, clock)
-    twilio_tokens = providers.Singleton(TwilioTokens, directory, database, sealer, clock)
-    numbers = providers.Singleton(NumberService, database, sealer, clock, ids)
+    directory = providers.Singleton(Directory, database, clock, key_ring)
+    twilio_tokens = providers.Singleton(TwilioTokens, directory, database, key_ring, clock)
+    numbers = providers.Singleton(NumberService, database, key_ring, clock, ids)
     orphans = providers.Singleton(OrphanService, directory, ORPHAN_READERS, acceptance, database, clock, ids)
     twilio = providers.Singleton(LazyTwilio, settings.provided.twilio_api_url)
-    channel = providers.Singleton(_channel, twilio_tokens, twilio, settings.provided.public_url)
+    channel = providers.Singleton(_channel, twilio_tokens, twilio, callbacks, settings.provided.public_url)
     channels = providers.Singleton(_channels, providers.Singleton(_LazyChannel, channel.provider))
     gap_sweep = providers.Singleton(_gap_sweep, directory, twilio_tokens, twilio, acceptance, database, clock, ids)
     webhooks = providers.Singleton(
-        _webhook_service, directory, twilio_tokens, acceptance, reports, database, clock, ids, callback_key, settings
+        _webhook_service, directory, twilio_tokens, acceptance, reports, database, clock, ids, callbacks, settings
     )
 
     registry = providers.Singleton(_registry)
@@ -490,7 +490,7 @@ class Container(containers.DeclarativeContainer):
     replies = providers.Singleton(
         _reply_handler, database, clock, ids, chance, agents, channels, settings, meters, traces
     )
-    sends = providers.Singleton(_send_handler, database, clock, ids, chance, channels, callback_key, settings, traces)
+    sends = providers.Singleton(_send_handler, database, clock, ids, chance, channels, settings, traces)
     handoff = providers.Singleton(_handoff, database, clock, ids, settings)
 
     conversation_reading = providers.Singleton(ConversationReading, database)
@@ -505,7 +505,7 @@ class Container(containers.DeclarativeContainer):
     handlers = providers.Singleton(_handlers, replies, sends, sweeps)
     lease = providers.Singleton(_lease, settings)
     queue = providers.Singleton(_queue, database, clock, ids, chance, handlers, lease)
-    broker: providers.Singleton[Broker | None] = providers.Singleton(_broker, settings, sealer.provider)
+    broker: providers.Singleton[Broker | None] = providers.Singleton(_broker, settings)
     database_wakeups: providers.Singleton[Delivery] = providers.Singleton(database_wakeups_of, database, clock)
     delivery: providers.Singleton[Delivery] = providers.Singleton(_delivery, broker, database_wakeups.provider)
     dispatcher = providers.Singleton(_dispatcher, database, broker, database_wakeups.provider, clock, chance, settings)

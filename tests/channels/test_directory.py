@@ -27,6 +27,8 @@ from recado.core.database.unit_of_work import UnitOfWork
 from recado.core.errors import StorageUnavailable
 from recado.core.ids import UuidV7
 from recado.core.sealing import Sealer
+from recado.identity.keys import KeyRing
+from tests.support.keys import KEY_RING, callback_refs
 from tests.world import ACCOUNT, ANA, OURS, World
 
 T = TypeVar("T")
@@ -52,11 +54,20 @@ class Server:
     """A process that hears webhooks."""
 
     def __init__(self, world: World, database: Database, secret_key: bytes = bytes(32)) -> None:
-        self.directory = Directory(database, world.clock)
-        tokens = TwilioTokens(self.directory, database, Sealer(secret_key), world.clock)
+        keys = KeyRing(Sealer(secret_key))
+        self.directory = Directory(database, world.clock, keys)
+        tokens = TwilioTokens(self.directory, database, keys, world.clock)
         self._world = world
         self._webhooks = TwilioWebhookService(
-            self.directory, tokens, world.acceptance, world.reports, database, world.clock, world.ids, PUBLIC, bytes(32)
+            self.directory,
+            tokens,
+            world.acceptance,
+            world.reports,
+            database,
+            world.clock,
+            world.ids,
+            PUBLIC,
+            callback_refs(),
         )
         self._count = 0
 
@@ -210,7 +221,7 @@ class TestWhatAnotherProcessChanges:
 
 async def test_each_change_has_a_generation_of_its_own(world: World) -> None:
     """Also when several processes change numbers at the same moment."""
-    others = [NumberService(world.database, Sealer(bytes(32)), world.clock, world.ids) for _ in range(4)]
+    others = [NumberService(world.database, KEY_RING, world.clock, world.ids) for _ in range(4)]
     numbers = [
         NewNumber(AccountSid(f"AC{n:032x}"), TOKEN, Address(f"whatsapp:+551190000{n:04}")) for n in range(100, 104)
     ]

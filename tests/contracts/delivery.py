@@ -33,6 +33,7 @@ from recado.core.queue.service import QueueService
 from recado.core.queue.wakeups.contract import Broker, BrokerState, Delivery, Room, WakeUp
 from recado.core.queue.wakeups.dispatcher import Dispatcher
 from tests.contracts.queue import PADARIA, NoChance, ScriptedHandler
+from tests.support.lanes import lane_named, name_of
 from tests.support.patience import PATIENCE
 
 PHONE = "+5511987654321"
@@ -77,7 +78,7 @@ class RecordingHandler(ScriptedHandler):
         else:
             await asyncio.sleep(0)
         result = await ScriptedHandler.run(self, claim)
-        self.runs.append((claim.job.lane, claim.job.id, begun, self.clock.now()))
+        self.runs.append((name_of(claim.job.lane), claim.job.id, begun, self.clock.now()))
         return result
 
 
@@ -126,7 +127,12 @@ class WorkerHarness:
 
     async def stores(self, *lanes: str, due_in: timedelta = timedelta(), attempts: int = 3) -> list[UUID]:
         now, ids = self.clock.now(), self.ids
-        jobs = [NewJob(ids.new(), "reply", PADARIA, now, now + due_in, lane, max_attempts=attempts) for lane in lanes]
+        jobs = [
+            NewJob(
+                ids.new(), "reply", PADARIA, now, now + due_in, lane_named(lane), kind="reply", max_attempts=attempts
+            )
+            for lane in lanes
+        ]
         await QueueService(self.database, self.clock, ids, NoChance(), []).enqueue(jobs)
         return [job.id for job in jobs]
 
@@ -265,7 +271,7 @@ class BrokerContract(DeliveryContract):
         raise NotImplementedError
 
     async def test_every_published_wake_up_is_received(self, source: BrokerSource) -> None:
-        wakeups = [WakeUp(UUID(int=n), f"lane {n}", 1) for n in range(1, 26)]
+        wakeups = [WakeUp(UUID(int=n), lane_named(f"lane {n}"), 1) for n in range(1, 26)]
         speaker, listener = source.delivery(), source.delivery()
 
         await speaker.publish(wakeups)
@@ -278,7 +284,7 @@ class BrokerContract(DeliveryContract):
     async def test_a_job_can_be_published_twice(self, source: BrokerSource) -> None:
         speaker, listener = source.delivery(), source.delivery()
         for dispatch in (1, 2):
-            await speaker.publish([WakeUp(UUID(int=1), "ana", dispatch)])
+            await speaker.publish([WakeUp(UUID(int=1), lane_named("ana"), dispatch)])
             heard = await self._hears(listener, {UUID(int=1)})
             assert heard[-1].dispatch == dispatch
         await speaker.close()
@@ -288,7 +294,7 @@ class BrokerContract(DeliveryContract):
         broker = source.nowhere()
 
         with pytest.raises(BrokerLost):
-            await broker.publish([WakeUp(UUID(int=1), "ana", 1)])
+            await broker.publish([WakeUp(UUID(int=1), lane_named("ana"), 1)])
 
         state = await broker.state()
         assert not state.reachable

@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 from uuid import UUID
 
 import pytest
-from sqlalchemy import select, text
+from sqlalchemy import select, text, update
 from sqlalchemy.engine import RowMapping
 
 from recado.core.clock import FrozenClock
@@ -34,13 +34,14 @@ from recado.core.queue.job import (
     RetryIn,
     StoredJob,
 )
-from recado.core.queue.lane import HeldLanes
+from recado.core.queue.lane import HeldLanes, Lane
 from recado.core.queue.running.heartbeat import GRACE, Heartbeat
 from recado.core.queue.running.maintenance import INTERVAL_SECONDS, Maintenance
 from recado.core.queue.service import UNLIMITED_FOR, Finished, QueueService
 from recado.core.queue.storage import endings, enqueue, inspection, lanes
 from recado.core.queue.storage.claiming import PAGE, STEPS
 from recado.core.queue.storage.tables import message_queue, queue_owners
+from tests.support.lanes import lane_named, name_of
 from tests.support.patience import PATIENCE
 
 LEASE = timedelta(seconds=30)
@@ -93,7 +94,7 @@ class ScriptedHandler:
     ) -> Replayed | ReplayRefused:
         if self.refusal is not None and not force:
             return ReplayRefused(job.id, self.refusal)
-        if job.lane in self.refused_lanes:
+        if name_of(job.lane) in self.refused_lanes:
             return ReplayRefused(job.id, "not this one")
         held.uow.first(text("SELECT 1"))
         self.on_replay()
@@ -120,7 +121,17 @@ class QueueHarness:
         self, lane: str, *, due_in: timedelta = timedelta(), owner: UUID = PADARIA, priority: int = 5, attempts: int = 3
     ) -> NewJob:
         now = self.clock.now()
-        return NewJob(self.ids.new(), "reply", owner, now, now + due_in, lane, priority=priority, max_attempts=attempts)
+        return NewJob(
+            self.ids.new(),
+            "reply",
+            owner,
+            now,
+            now + due_in,
+            lane_named(lane),
+            kind="reply",
+            priority=priority,
+            max_attempts=attempts,
+        )
 
     async def stores(self, *lanes: str, owner: UUID = PADARIA, priority: int = 5, attempts: int = 3) -> list[UUID]:
         """Jobs that are due, one a microsecond after the other: no database orders those that are due at once."""
@@ -142,12 +153,13 @@ class QueueHarness:
             owner_id=PADARIA,
             created_at=now,
             due_at=now + QUIET,
-            lane=lane,
+            lane=lane_named(lane),
+            kind="reply",
             payload={"message_id": message} if message else {},
             window_ends_at=now + MOST,
             collecting=True,
         )
-        at_once = frozenset({lane}) if due_at_once else frozenset[str]()
+        at_once = frozenset({lane_named(lane)}) if due_at_once else frozenset[Lane]()
         await self.database.write(
             lambda uow: enqueue.collect(lanes.hold_for(uow, [new]), [new], due_at_once=at_once), owner=None
         )
@@ -161,7 +173,7 @@ class QueueHarness:
         return claim
 
     async def claimed_lanes(self, limit: int = 100, *, max_isolated: int = 4) -> list[str]:
-        return [claim.job.lane for claim in await self.claims(limit, max_isolated=max_isolated)]
+        return [name_of(claim.job.lane) for claim in await self.claims(limit, max_isolated=max_isolated)]
 
     async def crashes(self) -> None:
         """Whoever holds leases dies, and the relay finds out."""
@@ -173,7 +185,8 @@ class QueueHarness:
         ids = await self.stores(*names)
         ended = text("UPDATE message_queue SET status = 'dead' WHERE status = 'waiting'")
         await self.database.write(lambda uow: uow.execute(ended).close(), owner=None)
-        await self.database.write(lambda uow: lanes.refresh(lanes.hold(uow, names), names), owner=None)
+        held = [lane_named(name) for name in names]
+        await self.database.write(lambda uow: lanes.refresh(lanes.hold(uow, held), held), owner=None)
         return ids
 
     async def row(self, job_id: UUID) -> RowMapping:
@@ -225,7 +238,7 @@ class QueueContract:
             job = await harness.message_comes("ana")
             clock.advance(SECOND)
 
-        row = await harness.database.read(lambda uow: enqueue.collecting_in(uow, "ana"), owner=None)
+        row = await harness.database.read(lambda uow: enqueue.collecting_in(uow, lane_named("ana")), owner=None)
         assert row is not None
         assert row[1] == start + MOST
         assert row[0] != job
@@ -253,7 +266,8 @@ class QueueContract:
         newer = await harness.message_comes("ana")
 
         assert (await harness.row(newer))["status"] == "collecting"
-        assert await harness.database.read(lambda uow: enqueue.open_windows(uow, ["ana", "bia"]), owner=None) == {"ana"}
+        both = [lane_named("ana"), lane_named("bia")]
+        assert await harness.database.read(lambda uow: enqueue.open_windows(uow, both), owner=None) == {both[0]}
         await harness.queue.finish(running, Done())
         clock.advance(QUIET)
         assert (await harness.claims_one()).job.id == newer
@@ -275,7 +289,7 @@ class QueueContract:
 
         shares = await asyncio.gather(*[each.claims(7) for each in (harness, other, harness, other)])
 
-        lanes = [claim.job.lane for share in shares for claim in share]
+        lanes = [name_of(claim.job.lane) for share in shares for claim in share]
         assert sorted(lanes) == sorted(f"lane {n}" for n in range(20))
 
     async def test_a_newer_job_never_overtakes_one_that_waits(self, harness: QueueHarness, clock: FrozenClock) -> None:
@@ -342,9 +356,9 @@ class QueueContract:
         await harness.stores("f1", owner=FLORES)
 
         first = await harness.claims()
-        assert sorted(claim.job.lane for claim in first) == ["f1", "p1", "p2"]
+        assert sorted(name_of(claim.job.lane) for claim in first) == ["f1", "p1", "p2"]
         assert await harness.claims() == []
-        await harness.queue.finish(next(claim for claim in first if claim.job.lane == "p1"), Done())
+        await harness.queue.finish(next(claim for claim in first if name_of(claim.job.lane) == "p1"), Done())
 
         assert await harness.claimed_lanes() == ["p3"]
 
@@ -394,7 +408,9 @@ class QueueContract:
         [job_id] = await harness.stores("ana")
         job = await harness.claims_one()
         await harness.database.write(
-            lambda uow: endings.set_turn(lanes.hold(uow, ["ana"]), job.job, UUID(int=5), {"turn_id": str(UUID(int=5))}),
+            lambda uow: endings.set_turn(
+                lanes.hold(uow, [lane_named("ana")]), job.job, UUID(int=5), {"turn_id": str(UUID(int=5))}
+            ),
             owner=None,
         )
         await harness.queue.finish(job, RetryIn(5 * SECOND, "a hiccup"))
@@ -706,7 +722,7 @@ class QueueContract:
     ) -> None:
         await harness.stores("dead", "alive")
         clock.jump(HOUR)
-        dead, alive = sorted(await harness.claims(), key=lambda claim: claim.job.lane, reverse=True)
+        dead, alive = sorted(await harness.claims(), key=lambda claim: name_of(claim.job.lane), reverse=True)
         heartbeat = Heartbeat(harness.database, clock, LEASE)
         heartbeat.keep(alive, HOUR)
         clock.jump(-HOUR)
@@ -723,7 +739,7 @@ class QueueContract:
         self, harness: QueueHarness, clock: FrozenClock
     ) -> None:
         await harness.stores("dead", "alive")
-        dead, alive = sorted(await harness.claims(), key=lambda claim: claim.job.lane, reverse=True)
+        dead, alive = sorted(await harness.claims(), key=lambda claim: name_of(claim.job.lane), reverse=True)
         heartbeat = Heartbeat(harness.database, clock, LEASE)
         heartbeat.keep(alive, HOUR)
         maintenance = harness.maintenance()
@@ -812,7 +828,11 @@ class QueueContract:
 
     async def test_one_that_cannot_be_retried_stops_none_behind_it(self, harness: QueueHarness) -> None:
         strange, fine = await harness.gives_up("strange", "fine")
-        renamed = text("UPDATE message_queue SET name = 'of an older release' WHERE lane = 'strange'")
+        renamed = (
+            update(message_queue)
+            .where(message_queue.c.lane == lane_named("strange"))
+            .values(name="of an older release")
+        )
         await harness.database.write(lambda uow: uow.execute(renamed).close(), owner=None)
 
         refused, retried = [result async for result in harness.queue.retry_all()]

@@ -72,14 +72,6 @@ def test_a_secret_cut_short_is_broken(length: int) -> None:
         Sealer(KEY).open(sealed()[:length], owner=ANA, field="auth_token")
 
 
-def test_each_use_has_a_key_of_its_own() -> None:
-    sealer = Sealer(KEY)
-    keys = {sealer.derive("callbacks"), sealer.derive("cookies"), Sealer(OTHER_KEY).derive("callbacks"), KEY}
-    assert len(keys) == 4
-    assert {len(key) for key in keys} == {32}
-    assert sealer.derive("callbacks") == Sealer(KEY).derive("callbacks")
-
-
 def test_a_key_of_another_length_is_refused() -> None:
     with pytest.raises(ConfigurationError, match="RECADO_SECRET_KEY must be 32 bytes, not 16"):
         Sealer(b"k" * 16)

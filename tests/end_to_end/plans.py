@@ -29,7 +29,9 @@ from recado.core.database.postgres.database import PostgresDatabase
 from recado.core.database.prepared import Prepared
 from recado.core.database.types import Id, Json, JsonValue, Moment, ProviderId
 from recado.core.database.unit_of_work import UnitOfWork
+from recado.core.queue.lane import send_lane
 from tests.conftest import NOON
+from tests.support.lanes import lane_named
 
 T = TypeVar("T")
 I = TypeVar("I")  # noqa: E741 - input
@@ -306,7 +308,7 @@ def _value(column: "Column[object]", n: int, owner: UUID) -> object:
     if name in _TO_COME:
         return NOON + timedelta(days=300)
     if name == "message_queue.lane":
-        return f"send:{n}" if n % 2 else f"{n}"
+        return send_lane(lane_named(f"{n}")) if n % 2 else lane_named(f"{n}")
     if column.name == "owner_id" and not column.primary_key:
         return owner
     return _by_type(column, n)

@@ -33,6 +33,7 @@ from recado.core.queue.schedules import Schedule
 from recado.core.queue.storage import enqueue, lanes
 from recado.operations.pruning import Pruning
 from tests.end_to_end.plans import Plans, Step, Watched, fill
+from tests.support.lanes import lane_named
 from tests.support.servers.postgres import PostgresServer
 from tests.world import BRUNO, LEASE, Lost, World
 
@@ -179,9 +180,13 @@ async def maintenance(world: World) -> None:
     assert (await rescue.run()).overdue_turns == 1
     await world.passes(10)
     now = clock.now()
-    window = NewJob(ids.new(), REPLY, world.owner_id, now, now, "a lane", window_ends_at=now, collecting=True)
+    window = NewJob(
+        ids.new(), REPLY, world.owner_id, now, now, lane_named("a lane"), window_ends_at=now, collecting=True
+    )
     await database.write(
-        lambda uow: enqueue.collect(lanes.hold_for(uow, [window]), [window], due_at_once=frozenset({"a lane"})),
+        lambda uow: enqueue.collect(
+            lanes.hold_for(uow, [window]), [window], due_at_once=frozenset({lane_named("a lane")})
+        ),
         owner=None,
     )
     idle_expiry = IdleExpiry(database, clock, ids, ChannelRouter({}), split, IdleLimits())

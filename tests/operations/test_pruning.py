@@ -10,6 +10,7 @@ from recado.core.queue.schedules import Schedule
 from recado.core.queue.storage import enqueue, lanes
 from recado.operations.pruning import KEEP_JOBS, Pruning, PruningReport
 from tests.support.commits import all_listeners_called
+from tests.support.lanes import lane_named
 from tests.world import World
 
 ON_BOTH_DATABASES = True
@@ -20,11 +21,15 @@ FAILS = AgentFailed("no model")
 async def given_jobs(world: World, count: int, status: str = "done") -> None:
     """So many jobs of a customer's, ended just now."""
     now = world.clock.now()
-    new = [NewJob(world.ids.new(), "conversation.reply", SYSTEM_OWNER, now, now, lane="done") for _ in range(count)]
+    new = [
+        NewJob(world.ids.new(), "conversation.reply", SYSTEM_OWNER, now, now, lane=lane_named("done"))
+        for _ in range(count)
+    ]
     await world.database.write(lambda uow: enqueue.add(lanes.hold_for(uow, new), new), owner=None)
     await world.breaks(
-        "UPDATE message_queue SET status = :status, finished_at = due_at WHERE lane = 'done' AND status = 'waiting'",
+        "UPDATE message_queue SET status = :status, finished_at = due_at WHERE lane = :lane AND status = 'waiting'",
         status=status,
+        lane=lane_named("done"),
     )
 
 

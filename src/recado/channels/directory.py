@@ -22,6 +22,7 @@ from recado.core.clock import Clock
 from recado.core.database.engine import Database
 from recado.core.database.unit_of_work import UnitOfWork
 from recado.core.errors import Busy
+from recado.identity.keys import KeyRing
 from recado.identity.repository import owner_in
 
 CACHE_SECONDS: Final = 2.0
@@ -54,8 +55,9 @@ Listener: TypeAlias = Callable[[DirectoryChanges], None]
 class Directory:
     """Addresses and accounts, across all owners and providers."""
 
-    def __init__(self, database: Database, clock: Clock) -> None:
+    def __init__(self, database: Database, clock: Clock, keys: KeyRing) -> None:
         self._database = database
+        self._keys = keys
         self._clock = clock
         self._addresses: dict[str, _CachedAddress] = {}
         self._accounts: set[AccountKey] = set()
@@ -152,7 +154,7 @@ class Directory:
         if remembered is not None and remembered.until > self._clock.monotonic():
             return remembered.address
         generation = self._generation
-        found = await self._database.read(lambda uow: _find(uow, to), owner=None)
+        found = await self._database.read(lambda uow: self._find(uow, to), owner=None)
         if found is None:
             self._addresses.pop(to, None)
         elif generation == self._generation:  # Else it may be from before a change that was taken in meanwhile.
@@ -169,22 +171,22 @@ class Directory:
         )
         self._addresses.pop(address.address, None)
 
-
-def _find(uow: UnitOfWork, to: str) -> KnownAddress | None:
-    address = EveryAddress(uow).by_address(to)
-    if address is None:
-        return None
-    account = EveryAccount(uow).require(address.account_id)
-    return KnownAddress(
-        address=to,
-        address_id=address.id,
-        owner_id=address.owner_id,
-        account_id=account.id,
-        provider=account.provider,
-        account_ref=account.account_ref,
-        locale=owner_in(uow, address.owner_id).locale,
-        had_webhook=address.first_webhook_at is not None,
-    )
+    def _find(self, uow: UnitOfWork, to: str) -> KnownAddress | None:
+        address = EveryAddress(uow).by_address(to)
+        if address is None:
+            return None
+        account = EveryAccount(uow).require(address.account_id)
+        return KnownAddress(
+            address=to,
+            address_id=address.id,
+            owner_id=address.owner_id,
+            account_id=account.id,
+            provider=account.provider,
+            account_ref=account.account_ref,
+            locale=owner_in(uow, address.owner_id).locale,
+            lane_salt=self._keys.of(uow, address.owner_id).lane_salt,
+            had_webhook=address.first_webhook_at is not None,
+        )
 
 
 def _retrieve_exception(task: asyncio.Task[None]) -> None:

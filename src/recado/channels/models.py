@@ -93,4 +93,6 @@ class KnownAddress:
     provider: str
     account_ref: str
     locale: str
+    lane_salt: bytes = field(repr=False)
+    """The owner's, for the lanes of customers who write to the address."""
     had_webhook: bool = False

@@ -10,6 +10,7 @@ from uuid import UUID
 
 from recado.conversation.errors import ConversationClosed, IllegalTransition
 from recado.conversation.values import Address
+from recado.core.queue.lane import Lane
 
 ConversationStatus: TypeAlias = Literal["open", "idle", "closed"]
 Holder: TypeAlias = Literal["agent", "person", "nobody"]
@@ -82,7 +83,7 @@ class Conversation:
 
     id: UUID
     owner_id: UUID
-    lane: str
+    lane: Lane
     contact_id: UUID
     address_id: UUID
     status: ConversationStatus
@@ -119,7 +120,7 @@ class Message:
 
     id: UUID
     owner_id: UUID
-    lane: str
+    lane: Lane
     address_id: UUID
     provider: str
     account_ref: str
@@ -160,7 +161,7 @@ class Turn:
 
     id: UUID
     owner_id: UUID
-    lane: str
+    lane: Lane
     conversation_id: UUID
     generation: int
     replay_of: UUID | None
@@ -203,7 +204,8 @@ class Answer:
 
     id: UUID
     owner_id: UUID
-    lane: str
+    lane: Lane
+    send_lane: Lane
     conversation_id: UUID
     turn_id: UUID | None
     author: Author
@@ -241,7 +243,7 @@ class Attempt:
     part_id: UUID
     account_id: UUID
     """The account it was made with. Only the list of this account is read for it, and only its callbacks count."""
-    lane: str
+    lane: Lane
     number: int
     state: AttemptState
     worker: UUID

@@ -177,7 +177,7 @@ class SendingAccount:
 
 @dataclass(frozen=True, slots=True)
 class OutboundText:
-    """One create call. `callback_ref` is our own id of the attempt, which the provider's callbacks bring back."""
+    """One create call for one part. The provider's callbacks bring `attempt_id` back."""
 
     owner_id: UUID
     address_id: UUID
@@ -186,7 +186,7 @@ class OutboundText:
     from_address: Address
     to_address: Address
     text: str
-    callback_ref: str
+    attempt_id: UUID
     trace: str | None = None
     """The call's `traceparent`, which the provider's callbacks bring back too; None when nobody traces."""
 

@@ -16,6 +16,7 @@ from recado.core.database.prepared import Prepared, param
 from recado.core.database.repository import of_owner
 from recado.core.database.unit_of_work import UnitOfWork
 from recado.core.errors import NotFound
+from recado.core.queue.lane import Lane
 
 _WAITS = exists().where(inbox_items.c.conversation_id == conversations.c.id, inbox_items.c.resolved_at.is_(None))
 _ADDRESS = (
@@ -58,7 +59,7 @@ class ConversationItem:
     """A conversation as a list shows it."""
 
     id: UUID
-    lane: str
+    lane: Lane
     held_by: str
     status: str
     last_activity_at: datetime

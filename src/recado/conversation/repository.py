@@ -27,6 +27,7 @@ from recado.conversation.tables import (
 from recado.core.database.prepared import Prepared, inserting, param
 from recado.core.database.repository import OwnedRepository, of_owner, owned
 from recado.core.database.unit_of_work import UnitOfWork
+from recado.core.queue.lane import Lane, send_lane
 from recado.core.queue.storage.tables import message_queue
 
 # A scalar, so that the contact is found by its key: with IN, SQLite reads all contacts of the owner instead.
@@ -119,11 +120,11 @@ class Conversations(OwnedRepository[models.Conversation]):
 
     table, entity, noun = conversations, models.Conversation, "conversation"
 
-    def current(self, lane: str) -> models.Conversation | None:
+    def current(self, lane: Lane) -> models.Conversation | None:
         """Return the conversation of the lane that is not closed, if there is one."""
         return self._one(_CURRENT, lane=lane)
 
-    def latest(self, lane: str) -> models.Conversation | None:
+    def latest(self, lane: Lane) -> models.Conversation | None:
         return self._one(_LATEST, lane=lane)
 
     def touch(self, id_: UUID, at: datetime) -> None:
@@ -139,7 +140,7 @@ class Conversations(OwnedRepository[models.Conversation]):
     def is_live(self, conversation: models.Conversation) -> bool:
         """Return whether something is under way in a conversation or waits in its inbox."""
         lane = conversation.lane
-        return bool(self._uow.rows(_LIVE, of_id=conversation.id, lane=lane, send_lane=f"send:{lane}"))
+        return bool(self._uow.rows(_LIVE, of_id=conversation.id, lane=lane, send_lane=send_lane(lane)))
 
 
 _MESSAGES = owned(messages, models.Message)
@@ -180,13 +181,13 @@ class Messages(OwnedRepository[models.Message]):
 
     table, entity, noun = messages, models.Message, "message"
 
-    def unturned(self, lane: str) -> list[models.Message]:
+    def unturned(self, lane: Lane) -> list[models.Message]:
         return self._many(_UNTURNED, lane=lane)
 
     def of_turn(self, turn_id: UUID) -> list[models.Message]:
         return self._many(_OF_TURN, turn_id=turn_id)
 
-    def handed_off_in(self, lane: str) -> list[models.Message]:
+    def handed_off_in(self, lane: Lane) -> list[models.Message]:
         """Return the messages of the lane that a person has to answer."""
         return self._many(_HANDED_OFF, lane=lane)
 
@@ -203,7 +204,7 @@ class Messages(OwnedRepository[models.Message]):
         """Return the newest message: it tells whom to answer and when the reply window opened."""
         return self._one(_NEWEST, conversation_id=conversation_id)
 
-    def later_outcomes(self, lane: str, after: UUID) -> set[models.Outcome | None]:
+    def later_outcomes(self, lane: Lane, after: UUID) -> set[models.Outcome | None]:
         """Return the outcomes of the lane's messages after message `after`. None stands for an open one."""
         return {outcome for (outcome,) in self._uow.rows(_LATER, lane=lane, after=after)}
 

@@ -15,7 +15,7 @@ from recado.core.database.engine import Database
 from recado.core.database.unit_of_work import UnitOfWork
 from recado.core.ids import Ids, IdSource
 from recado.core.queue.job import Claim
-from recado.core.queue.lane import HeldLanes
+from recado.core.queue.lane import HeldLanes, Lane
 from recado.core.queue.storage import lanes
 
 T = TypeVar("T")
@@ -33,7 +33,7 @@ class Transaction:
         """Return the same transaction, narrowed to the rows of one owner."""
         return replace(self, uow=self.uow.for_owner(owner_id))
 
-    def hold(self, *names: str) -> "LaneTransaction":
+    def hold(self, *names: Lane) -> "LaneTransaction":
         """Hold some lanes until the transaction ends. Call it once, before anything in them is read."""
         return LaneTransaction(self.uow, self.now, self.ids, lanes.hold(self.uow, names))
 
@@ -53,7 +53,7 @@ class LaneTransaction(Transaction):
         """Return the transaction in which the queue calls a handler."""
         return cls(held.uow.for_owner(owner_id), now, ids, held)
 
-    def hold_also(self, lane: str) -> Self:
+    def hold_also(self, lane: Lane) -> Self:
         """Hold another lane that was found only now. See `lanes.hold_also`."""
         return replace(self, held=lanes.hold_also(self.held, [lane]))
 
@@ -75,7 +75,7 @@ class _Held(Generic[T]):
     """A function of a transaction that holds a lane, as a function of any transaction."""
 
     func: Callable[[LaneTransaction], T]
-    lane: str
+    lane: Lane
 
     def __call__(self, tx: Transaction) -> T:
         return self.func(tx.hold(self.lane))

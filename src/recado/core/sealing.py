@@ -32,6 +32,7 @@ class SealBroken(DomainError):
     """A stored secret cannot be opened: another key sealed it, or the row was changed or moved."""
 
     code = "core.seal_broken"
+    status = 503
 
 
 class SealUnknown(SealBroken):
@@ -58,7 +59,6 @@ class Sealer:
     ) -> None:
         if len(key) != KEY_BYTES:
             raise ConfigurationError(f"RECADO_SECRET_KEY must be {KEY_BYTES} bytes, not {len(key)}")
-        self._key = key
         self._random_bytes = random_bytes
         self._cause = cause
         self._cipher = AESGCM(_derived(key, b"recado seal 1", KEY_BYTES))
@@ -89,10 +89,6 @@ class Sealer:
             return self._cipher.decrypt(nonce, ciphertext, _binding(owner, field))
         except InvalidTag as error:
             raise SealBroken(f"the stored {field} cannot be opened: {self._cause}") from error
-
-    def derive(self, purpose: str) -> bytes:
-        """Return a key of 32 bytes for `purpose`; the same for the same key, so for nothing that outlives the key."""
-        return _derived(self._key, b"recado use " + purpose.encode(), KEY_BYTES)
 
     def check_key(self, key_id: str, what: str) -> None:
         """Raise `OtherKey` unless this key has the id that is stored beside `what`."""

@@ -17,7 +17,7 @@ from recado.core.clock import Clock
 from recado.core.database.engine import Database
 from recado.core.database.unit_of_work import UnitOfWork
 from recado.core.ids import SYSTEM_OWNER
-from recado.core.sealing import KEY_BYTES, Sealer
+from recado.core.sealing import KEY_BYTES, SealBroken, Sealer
 from recado.identity.models import SealedOwnerKeys
 from recado.identity.repository import OwnerKeyRows, SystemKeyRows
 
@@ -56,6 +56,14 @@ class KeyRing:
         self._sealer.check_key(stored.data_key_id, f"the data key of owner {stored.id}")
         sealer = self._of_data_key(self._sealer.open_bytes(stored.data_key_sealed, owner=stored.id, field=DATA_KEY))
         return OwnerKeys(sealer, sealer.open_bytes(stored.lane_salt_sealed, owner=stored.id, field=LANE_SALT))
+
+    def opens(self, stored: SealedOwnerKeys) -> bool:
+        """Return whether the keys can be opened."""
+        try:
+            self.open(stored)
+        except SealBroken:
+            return False
+        return True
 
     def of(self, uow: UnitOfWork, owner_id: UUID) -> OwnerKeys:
         """Return an owner's keys; raises `NotFound` and what `open` raises."""

@@ -13,8 +13,8 @@ from recado.core.clock import FrozenClock
 from recado.core.database.engine import Database
 from recado.core.errors import Conflict
 from recado.core.ids import UuidV7
-from recado.core.sealing import Sealer
 from recado.identity.service import Registration
+from tests.support.keys import KEY_RING
 from tests.world import World
 
 ON_BOTH_DATABASES = True
@@ -51,7 +51,7 @@ async def test_a_number_that_is_added_again_is_the_same(world: World) -> None:
 
 
 async def test_only_the_key_over_numbers_says_that_another_added_it(world: World) -> None:
-    always_the_same = NumberService(world.database, Sealer(bytes(32)), world.clock, OneId())
+    always_the_same = NumberService(world.database, KEY_RING, world.clock, OneId())
     await always_the_same.add(world.owner_id, NUMBER)
     with pytest.raises(IntegrityError):
         await always_the_same.add(world.owner_id, replace(NUMBER, address=Address("whatsapp:+5511900000078")))

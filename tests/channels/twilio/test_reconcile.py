@@ -20,7 +20,7 @@ from recado.conversation.values import Address
 from recado.core.clock import FrozenClock
 from recado.core.database.engine import Database
 from recado.core.ids import UuidV7
-from recado.core.sealing import Sealer
+from tests.support.keys import KEY_RING
 from tests.world import ACCOUNT, ANA, BRUNO, OURS, World
 
 ON_BOTH_DATABASES = True
@@ -71,8 +71,8 @@ class Gaps:
     def __init__(self, world: World) -> None:
         self.world = world
         self.twilio = ListedMessages()
-        self.directory = Directory(world.database, world.clock)
-        self.tokens = TwilioTokens(self.directory, world.database, Sealer(bytes(32)), world.clock)
+        self.directory = Directory(world.database, world.clock, KEY_RING)
+        self.tokens = TwilioTokens(self.directory, world.database, KEY_RING, world.clock)
         self.sweep = GapSweep(
             self.directory, self.tokens, self.twilio, world.acceptance, world.database, world.clock, world.ids
         ).sweep
@@ -107,6 +107,7 @@ class Gaps:
             id=world.ids.new(),
             owner_id=world.owner_id,
             address_id=world.address_id,
+            lane=world.lane_of(ANA),
             provider=PROVIDER,
             account_ref=ACCOUNT.value,
             provider_message_id=sid,

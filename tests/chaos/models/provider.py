@@ -118,7 +118,7 @@ class Provider(ScriptedChannel):
         )
         self.taken.append(taken)
         part, answer = self._part_of(message)
-        self.deliveries.append(Delivery(taken, UUID(hex=message.callback_ref), part, answer))
+        self.deliveries.append(Delivery(taken, message.attempt_id, part, answer))
         return Sent(taken.sid.value) if ending is None else Unknown("timeout", "the answer never came")
 
     def _judge(self, message: OutboundText) -> None:
@@ -137,7 +137,7 @@ class Provider(ScriptedChannel):
         [(busy,)] = self._database.rows(
             """SELECT count(*) FROM attempts x JOIN attempts y ON y.lane = x.lane AND y.id <> x.id
                 WHERE x.id = ? AND y.state IN ('sending', 'unknown')""",
-            UUID(hex=message.callback_ref).bytes,
+            message.attempt_id.bytes,
         )
         assert busy == 0, "two sends to one pair at a time"
         self._judge_speaker(answer)
@@ -154,7 +154,7 @@ class Provider(ScriptedChannel):
 
     def _part_of(self, message: OutboundText) -> tuple[bytes, bytes]:
         [(part, answer, state)] = self._database.rows(
-            "SELECT part_id, answer_id, state FROM attempts WHERE id = ?", UUID(hex=message.callback_ref).bytes
+            "SELECT part_id, answer_id, state FROM attempts WHERE id = ?", message.attempt_id.bytes
         )
         assert state == "sending", "the attempt's row is committed before the call"
         return part, answer

@@ -9,7 +9,7 @@ import asyncio
 import random
 from collections import Counter
 from collections.abc import Coroutine
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 from uuid import UUID
@@ -35,11 +35,12 @@ from recado.core.queue.job import (
     RetryIn,
     StoredJob,
 )
-from recado.core.queue.lane import HeldLanes
+from recado.core.queue.lane import HeldLanes, Lane, job_lane
 from recado.core.queue.service import Finished, QueueService
 from recado.core.queue.storage import enqueue
 from recado.core.queue.storage.lanes import hold_for
 from tests.chaos.models.inline import InlineDatabase
+from tests.support.lanes import lane_named
 
 T = TypeVar("T")
 
@@ -47,7 +48,7 @@ NOON = datetime(2026, 3, 14, 12, 0, tzinfo=UTC)
 LEASE = timedelta(seconds=30)
 QUIET, MOST = timedelta(seconds=1.5), timedelta(seconds=8)
 OWNERS = (UUID(int=1), UUID(int=2), UUID(int=3))
-LANES = ("ana", "bia", "caio", "davi")
+LANES = tuple(lane_named(name) for name in ("ana", "bia", "caio", "davi"))
 UNFINISHED = ("collecting", "waiting", "running")
 
 
@@ -63,7 +64,7 @@ class Expected:
     """What a job should be."""
 
     id: UUID
-    lane: str
+    lane: Lane
     owner: UUID
     priority: int
     due: datetime
@@ -104,7 +105,9 @@ class Handling:
     ) -> Replayed | ReplayRefused:
         if not force:
             return ReplayRefused(job.id, "only by force")
-        new = NewJob(ids.new(), self.name, job.owner_id, now, now, job.lane)
+        new = NewJob(ids.new(), self.name, job.owner_id, now, now)
+        if not job.has_own_lane:
+            new = replace(new, lane=job.lane, kind="reply")
         enqueue.add(held, [new])
         self.born.append((new.id, job))
         return Replayed(job.id, new.id)
@@ -150,36 +153,54 @@ class Queue(RuleBasedStateMachine):
         wait=st.sampled_from([0, 0, 1, 20]),
         tries=st.integers(1, 3),
     )
-    def is_enqueued(self, lane: str | None, owner: UUID, priority: int, wait: int, tries: int) -> None:
+    def is_enqueued(self, lane: Lane | None, owner: UUID, priority: int, wait: int, tries: int) -> None:
         now = self.clock.now()
         due = now + timedelta(seconds=wait)
         owner = OWNERS[LANES.index(lane) % 3] if lane else owner
-        job = NewJob(self.ids.new(), "work", owner, now, due, lane or "", priority=priority, max_attempts=tries)
+        job = NewJob(
+            self.ids.new(),
+            "work",
+            owner,
+            now,
+            due,
+            lane,
+            "reply" if lane else "job",
+            priority=priority,
+            max_attempts=tries,
+        )
         self.run(self.queue.enqueue([job]))
         self.expects(job, "waiting")
 
     def expects(self, job: NewJob, status: str) -> None:
         self.jobs[job.id] = Expected(
-            job.id, job.lane, job.owner_id, job.priority, job.due_at, job.window_ends_at, status, job.max_attempts or 0
+            job.id,
+            job.in_lane,
+            job.owner_id,
+            job.priority,
+            job.due_at,
+            job.window_ends_at,
+            status,
+            job.max_attempts or 0,
         )
 
     @rule(lanes=st.sets(st.sampled_from(LANES), min_size=1), hurried=st.booleans())
-    def messages_are_collected(self, lanes: set[str], hurried: bool) -> None:
+    def messages_are_collected(self, lanes: set[Lane], hurried: bool) -> None:
         """One message each for some lanes, in one commit; a tapped button closes the window at once."""
         now = self.clock.now()
         new = [
             NewJob(
                 self.ids.new(), "work", OWNERS[LANES.index(lane) % 3], now, now if hurried else now + QUIET, lane,
+                kind="reply",
                 window_ends_at=now if hurried else now + MOST, collecting=True,
             )
             for lane in sorted(lanes)
         ]  # fmt: skip
-        at_once = frozenset(lanes) if hurried else frozenset[str]()
+        at_once = frozenset(lanes) if hurried else frozenset[Lane]()
         self.run(
             self.database.write(lambda uow: enqueue.collect(hold_for(uow, new), new, due_at_once=at_once), owner=None)
         )
         for job in new:
-            window = next((j for j in self.jobs.values() if j.lane == job.lane and j.status == "collecting"), None)
+            window = next((j for j in self.jobs.values() if j.lane == job.in_lane and j.status == "collecting"), None)
             if window is None:
                 self.expects(job, "collecting")
             elif hurried:
@@ -208,7 +229,7 @@ class Queue(RuleBasedStateMachine):
 
     def claimable(self) -> list[Expected]:
         """The oldest unfinished job of each lane, if it is due and nothing of the lane runs."""
-        heads: dict[str, Expected] = {}
+        heads: dict[Lane, Expected] = {}
         for job in sorted(self.jobs.values(), key=lambda job: job.id):
             if job.status in UNFINISHED:
                 heads.setdefault(job.lane, job)
@@ -331,7 +352,8 @@ class Queue(RuleBasedStateMachine):
         if isinstance(result, Replayed):
             job.replayed = True
             now = self.clock.now()
-            self.expects(NewJob(result.by, "work", job.owner, now, now, job.lane), "waiting")
+            lane = None if job.lane == job_lane(job.id) else job.lane
+            self.expects(NewJob(result.by, "work", job.owner, now, now, lane), "waiting")
 
     # --- Time ---------------------------------------------------------------------------------------------------------
 
@@ -370,16 +392,18 @@ class Queue(RuleBasedStateMachine):
     @invariant()
     def every_lane_points_at_its_head(self) -> None:
         """While a job of it runs, a lane has nothing due, whatever its head."""
-        rows = self.database.rows("SELECT lane, head_job, next_due_at, next_priority, isolated FROM lanes")
+        stored = self.database.rows("SELECT lane, head_job, next_due_at, next_priority, isolated FROM lanes")
+        rows = [(Lane(UUID(bytes=lane)), *head) for lane, *head in stored]
         running = {job.lane for job in self.jobs.values() if job.status == "running"}
         assert [row for row in rows if row[0] in running and row[2] is not None] == []
-        expected: dict[str, tuple[bytes, int, int, int]] = {}
+        expected: dict[Lane, tuple[bytes, int, int, int]] = {}
         for job in sorted(self.jobs.values(), key=lambda job: job.id, reverse=True):
             if job.status in ("collecting", "waiting") and job.lane not in running:
                 expected[job.lane] = (job.id.bytes, micros(job.due), job.priority, int(job.crashes > 0))
         assert {row[0]: row[1:] for row in rows if row[0] not in running and row[1] is not None} == expected
-        single = {row[0] for row in rows if row[0].startswith("job:")}
-        alive = {job.lane for job in self.jobs.values() if job.status in UNFINISHED and job.lane.startswith("job:")}
+        kinds = self.database.rows("SELECT lane FROM lanes WHERE kind = 'job'")
+        single = {Lane(UUID(bytes=lane)) for (lane,) in kinds}
+        alive = {job.lane for job in self.jobs.values() if job.status in UNFINISHED and job.lane == job_lane(job.id)}
         assert single == alive, "a lane made for one job goes with it"
 
     @invariant()

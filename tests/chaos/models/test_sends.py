@@ -79,7 +79,7 @@ class Sends(RuleBasedStateMachine):
         chance = random.Random(5)  # noqa: S311
         channels = ChannelRouter({PROVIDER: InstalledChannel(self.provider, rules_for, finder=self.provider)})
         self.sends = SendHandler(
-            self.database, self.clock, ids, chance, channels, AccountPauses(), lambda ref: ref.hex,
+            self.database, self.clock, ids, chance, channels, AccountPauses(),
             crash=self.world._crash,
         )  # fmt: skip
         handlers = (self.world.replies, self.sends)

@@ -301,7 +301,7 @@ class Machine:
         )
         limits = ReplyLimits(agent=timedelta(seconds=plan.agent_seconds), answer=plan.deadline, burst=window.most)
         replies = ReplyHandler(database, world.clock, ids, world.chance, agents, channels, cut, limits)
-        sends = SendHandler(database, world.clock, ids, world.chance, channels, AccountPauses(), lambda ref: ref.hex)
+        sends = SendHandler(database, world.clock, ids, world.chance, channels, AccountPauses())
         outside = InboundList(world)
         gaps = GapSweep(
             cast(Directory, outside),

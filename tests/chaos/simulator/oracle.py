@@ -179,7 +179,7 @@ class Oracle:
             " SELECT 1 FROM inbox_items i WHERE i.conversation_id = c.id AND i.resolved_at IS NULL)"
         ):
             if status in statuses:
-                yield f"the conversation of {lane[-8:]} was left behind {status}"
+                yield f"the conversation of {lane.hex()[-8:]} was left behind {status}"
 
     def _cut(self) -> Iterator[str]:
         """What fell idle or ended was silent for long enough, and nothing was under way in it at that moment."""

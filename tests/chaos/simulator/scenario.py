@@ -10,12 +10,14 @@ from typing import Any
 from uuid import UUID
 
 from recado.channels.twilio.values import PROVIDER
-from recado.conversation.replying.accept import InboundMessage, lane_of
+from recado.conversation.lanes import customer_lane
+from recado.conversation.replying.accept import InboundMessage
 from recado.conversation.sending.provider_messages import DeliveryReport
 from recado.conversation.values import Address
 from recado.core.database.types import to_microseconds
 from recado.core.errors import Busy, Conflict, NotFound, StorageUnavailable
 from recado.core.queue.job import Replayed
+from recado.core.queue.lane import Lane
 from tests.chaos.simulator.machine import Machine, Parts, Unreachable
 from tests.chaos.simulator.outside.twilio import ACCOUNT
 from tests.chaos.simulator.world import Said, World
@@ -42,11 +44,16 @@ class Number:
     owner_id: UUID
     address_id: UUID
     address: Address
+    lane_salt: bytes
     provider: str = PROVIDER
 
     @property
     def account_ref(self) -> str:
         return pigeon.ACCOUNT if self.provider == PIGEON else ACCOUNT.value
+
+    def lane_of(self, customer: Address) -> Lane:
+        """Return the lane of a customer at this number."""
+        return customer_lane(self.lane_salt, self.address_id, customer.match_key)
 
 
 class Scenario:
@@ -63,9 +70,7 @@ class Scenario:
         """Webhooks and callbacks under way."""
         machine.twilio.call_back = self.call_back
         self._parties = {
-            lane_of(number.address_id, spellings[0]): (who, number)
-            for who, spellings in enumerate(CUSTOMERS)
-            for number in numbers
+            number.lane_of(spellings[0]): (who, number) for who, spellings in enumerate(CUSTOMERS) for number in numbers
         }
 
     # --- Customers ----------------------------------------------------------------------------------------------------
@@ -139,14 +144,14 @@ class Scenario:
             self._soon(max(0.0, ahead + self._small_offset()), self._run_idle_expiry)
         return True
 
-    def _quiet_soon(self, within: float) -> list[tuple[str, float]]:
+    def _quiet_soon(self, within: float) -> list[tuple[Lane, float]]:
         """The lanes that will have been silent for long enough, and in how many seconds."""
         now, plan = to_microseconds(self.world.clock.now()), self.world.plan
         rows = self.machine.storage.rows(
             "SELECT lane, last_activity_at, status FROM conversations WHERE status <> 'closed' ORDER BY id"
         )
         limits = [
-            (lane, (at + limit // MICROSECOND - now) / 1e6)
+            (Lane(UUID(bytes=lane)), (at + limit // MICROSECOND - now) / 1e6)
             for lane, at, status in rows
             for limit in ([plan.idle, plan.expire] if status == "open" else [plan.expire])
         ]
@@ -217,6 +222,7 @@ class Scenario:
             id=parts.ids.new(),
             owner_id=number.owner_id,
             address_id=number.address_id,
+            lane=number.lane_of(Address(said.sender)),
             provider=number.provider,
             account_ref=number.account_ref,
             provider_message_id=said.sid,

@@ -16,6 +16,7 @@ from uuid import UUID
 import structlog
 from structlog.typing import EventDict
 
+from recado.channels.models import KnownAddress
 from recado.channels.tables import channel_accounts, channel_addresses
 from recado.channels.twilio.values import PROVIDER
 from recado.conversation.values import Address
@@ -156,10 +157,23 @@ class Simulation:
             )
             pigeon = plan_.has_pigeon and n == plan_.numbers - 1
             ours = f"pigeon:shop-{n}" if pigeon else f"whatsapp:+551190000000{n}"
-            number = Number(owner.id, ids.new(), Address(ours), PIGEON if pigeon else PROVIDER)
+            made = keys.make(owner.id)
+            salt = keys.open(made).lane_salt
+            number = Number(owner.id, ids.new(), Address(ours), salt, PIGEON if pigeon else PROVIDER)
             account_id = ids.new()
-            register = partial(_register, owner=owner, keys=keys.make(owner.id), account_id=account_id, number=number)
+            register = partial(_register, owner=owner, keys=made, account_id=account_id, number=number)
             self.storage.write_apart(register)
+            self.world.addresses[number.address.value] = KnownAddress(
+                address=number.address.value,
+                address_id=number.address_id,
+                owner_id=owner.id,
+                account_id=account_id,
+                provider=number.provider,
+                account_ref=number.account_ref,
+                locale=owner.locale,
+                lane_salt=number.lane_salt,
+                had_webhook=True,
+            )
             numbers.append(number)
         return numbers
 

@@ -68,7 +68,8 @@ CREATE TRIGGER played_ends AFTER INSERT ON conversation_events
 WHEN new.what = 'status' AND new.after IN ('idle', 'closed')
 BEGIN INSERT INTO played_endings SELECT c.id, new.at, new.after, new.by, c.held_by,
     (SELECT count(*) FROM messages m WHERE m.lane = c.lane AND m.outcome IS NULL)
-    + (SELECT count(*) FROM message_queue j WHERE j.lane IN (c.lane, 'send:' || c.lane)
+    + (SELECT count(*) FROM message_queue j WHERE j.lane IN (c.lane,
+        (SELECT a.send_lane FROM answers a WHERE a.lane = c.lane LIMIT 1))
         AND j.status IN ('collecting', 'waiting', 'running') AND (j.name <> 'answer.send' OR j.created_at <> new.at))
     + (SELECT count(*) FROM turns t WHERE t.lane = c.lane AND t.settled_at IS NULL)
     + (SELECT count(*) FROM answers a WHERE a.lane = c.lane AND a.settled_at IS NULL AND a.id IS NOT c.nudge_id)

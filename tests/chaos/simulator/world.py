@@ -16,6 +16,7 @@ from datetime import datetime
 from functools import partial
 from uuid import UUID
 
+from recado.channels.models import KnownAddress
 from recado.conversation.values import Address
 from tests.chaos.simulator.loop import PROCESS, Process, SimClock, VirtualLoop
 from tests.chaos.simulator.plan import Plan
@@ -101,6 +102,8 @@ class World:
         self.truth = Truth()
         self.counts: Counter[str] = Counter()
         self.digest = 0
+        self.addresses: dict[str, KnownAddress] = {}
+        """Our numbers, as the directory knows them."""
         self.faults_over = False
         """The faults are over; everything has to come to its end now."""
         self._tell = tell

@@ -10,6 +10,7 @@ import pytest
 from sqlalchemy import select, text
 
 from recado.bootstrap import open_database
+from recado.conversation.lanes import customer_lane
 from recado.conversation.replying.accept import Accepted, AcceptService, BurstWindow, Duplicate, InboundMessage
 from recado.conversation.values import Address
 from recado.core.clock import FrozenClock
@@ -19,6 +20,7 @@ from recado.core.queue.storage.tables import message_queue
 
 ON_BOTH_DATABASES = True
 
+SALT = b"salt" * 8
 OWNER, NUMBER, OTHER_NUMBER = UUID(int=1), UUID(int=2), UUID(int=3)
 ACCOUNT, OTHER_ACCOUNT = "AC" + "a" * 32, "AC" + "b" * 32
 OURS, ANA, ANA_SHORT, BIA = (
@@ -52,6 +54,7 @@ class Desk:
             id=self.ids.new(),
             owner_id=OWNER,
             address_id=to,
+            lane=customer_lane(SALT, to, from_.match_key),
             provider="twilio",
             account_ref=account,
             provider_message_id=sid(number),
@@ -101,9 +104,10 @@ class TestOneMessage:
         assert await desk.rows("SELECT text, outcome, turn_id, source, raw FROM messages") == [
             ("text 1", None, None, "webhook", b"as it came")
         ]
-        assert await desk.rows("SELECT name, status, message_sid, lane FROM message_queue") == [
-            ("conversation.reply", "collecting", sid(1), message.lane)
-        ]
+        job = select(*(message_queue.c[name] for name in ("name", "status", "message_sid", "lane")))
+        [stored] = await desk.database.read(lambda uow: [dict(row) for row in uow.all(job)], owner=None)
+        assert [stored["name"], stored["status"], stored["message_sid"]] == ["conversation.reply", "collecting", sid(1)]
+        assert stored["lane"] == message.lane
         assert await desk.windows() == [(QUIET, MOST)]
 
     async def test_that_was_accepted_before_changes_nothing(self, desk: Desk, clock: FrozenClock) -> None:

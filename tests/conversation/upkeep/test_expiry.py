@@ -474,7 +474,7 @@ class TestTheAgentsLastWord:
         await world.says("na verdade, não")
         [attempt, *_] = await world.rows("SELECT id FROM attempts ORDER BY id")
         taken = world.channel.taken[-1]
-        message = replace(taken.message, callback_ref=world.uuid(attempt["id"]).hex)
+        message = replace(taken.message, attempt_id=world.uuid(attempt["id"]))
         late = Taken(message, MessageSid("SM" + "e" * 32), world.clock.now())
         await world.calls_back(late)
         assert await status(world) == "open"

@@ -176,7 +176,9 @@ class TestATurnPastItsDeadline:
         world.agents.will(FAILS)
         young = await world.receives("olá", BRUNO)
         world.advance(1.5)
-        [job] = [claim for claim in await world.queue.claim(2, max_isolated=4) if BRUNO.match_key in claim.job.lane]
+        [job] = [
+            claim for claim in await world.queue.claim(2, max_isolated=4) if claim.job.lane == world.lane_of(BRUNO)
+        ]
         await world.queue.finish(job, await world.replies.run(job))
         world.advance(60)
         assert await rescue.run() == RescueReport(overdue_turns=1)

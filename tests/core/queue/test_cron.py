@@ -23,6 +23,7 @@ from recado.core.errors import Busy, NotFound
 from recado.core.ids import SYSTEM_OWNER, UuidV7
 from recado.core.queue.cron import Cron, Sweep
 from recado.core.queue.job import Done
+from recado.core.queue.lane import schedule_lane
 from recado.core.queue.schedules import At, Schedule
 from recado.core.queue.service import QueueService
 from recado.core.queue.storage import slots
@@ -328,7 +329,7 @@ class TestTheirJobs:
             clock.advance(timedelta(seconds=30))
         [claim] = await queue.claim(10, max_isolated=4)
         job = claim.job
-        assert (job.name, job.lane, job.owner_id) == ("sweep.half", "cron:sweep.half", SYSTEM_OWNER)
+        assert (job.name, job.lane, job.owner_id) == ("sweep.half", schedule_lane("sweep.half"), SYSTEM_OWNER)
         result = await queue.handler(job.name).run(claim)
         await queue.finish(claim, result)
         assert (result, len(rounds)) == (Done(), 1)

@@ -27,7 +27,8 @@ from recado.core.database.engine import Database
 from recado.core.database.unit_of_work import UnitOfWork
 from recado.core.errors import Conflict, InvalidInput
 from recado.core.ids import Ids
-from recado.core.sealing import SealBroken, Sealer
+from recado.core.sealing import SealBroken
+from recado.identity.keys import KeyRing
 from recado.identity.repository import owner_in
 
 MAX_TOKENS: Final = 8
@@ -46,9 +47,9 @@ class NewNumber:
 class NumberService:
     """Numbers of owners."""
 
-    def __init__(self, database: Database, sealer: Sealer, clock: Clock, ids: Ids) -> None:
+    def __init__(self, database: Database, keys: KeyRing, clock: Clock, ids: Ids) -> None:
         self._database = database
-        self._sealer = sealer
+        self._keys = keys
         self._clock = clock
         self._ids = ids
 
@@ -121,9 +122,10 @@ class NumberService:
         credentials = Credentials(uow)
         stored = credentials.of_account(account.id)
         current = None if stored is None else stored.auth_token_sealed
-        if current is not None and self._sealer.open(current, owner=account.owner_id, field=TOKEN_FIELD) == token:
+        sealer = self._keys.of(uow, account.owner_id).sealer
+        if current is not None and sealer.open(current, owner=account.owner_id, field=TOKEN_FIELD) == token:
             return
-        sealed = self._sealer.seal(token, owner=account.owner_id, field=TOKEN_FIELD)
+        sealed = sealer.seal(token, owner=account.owner_id, field=TOKEN_FIELD)
         credentials.store(StoredCredentials(account.id, account.owner_id, sealed, current, now))
 
     def _check_tokens(self, uow: UnitOfWork, owner_id: UUID, number: NewNumber) -> None:
@@ -131,15 +133,17 @@ class NumberService:
         tokens = {number.auth_token}
         for stored in Credentials(uow).with_sid(number.account_sid.value):
             if stored.owner_id != owner_id:
-                tokens.add(self._opened(stored))
+                tokens.add(self._opened(uow, stored))
         if len(tokens) > MAX_TOKENS:
             raise Conflict(
                 f"other owners store {MAX_TOKENS} different auth tokens of {number.account_sid}, which has two at "
                 "most; give them the true one first: recado numbers add --check"
             )
 
-    def _opened(self, stored: StoredCredentials) -> str:
+    def _opened(self, uow: UnitOfWork, stored: StoredCredentials) -> str:
         try:
-            return self._sealer.open(stored.auth_token_sealed, owner=stored.owner_id, field=TOKEN_FIELD)
+            return self._keys.of(uow, stored.owner_id).sealer.open(
+                stored.auth_token_sealed, owner=stored.owner_id, field=TOKEN_FIELD
+            )
         except SealBroken:
             return ""

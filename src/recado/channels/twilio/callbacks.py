@@ -7,6 +7,7 @@ all that ties the report to the attempt. The MAC keeps anybody from binding a me
 import hashlib
 import hmac
 import re
+from collections.abc import Awaitable, Callable
 from typing import Final
 from urllib.parse import parse_qsl
 from uuid import UUID
@@ -31,6 +32,21 @@ def attempt_of(ref: str, key: bytes) -> UUID | None:
         return None
     attempt_id = UUID(hex=match[1])
     return attempt_id if hmac.compare_digest(_mac(attempt_id, key), bytes.fromhex(match[2])) else None
+
+
+class CallbackRefs:
+    """The references of this installation: they bear a MAC under its own key, which `key` reads."""
+
+    def __init__(self, key: Callable[[], Awaitable[bytes]]) -> None:
+        self._key = key
+
+    async def of(self, attempt_id: UUID) -> str:
+        """Return the reference of an attempt. Raises what reading the key raises."""
+        return callback_ref(attempt_id, await self._key())
+
+    async def attempt_of(self, ref: str) -> UUID | None:
+        """Return the attempt of a reference, None when it is not ours. Raises what reading the key raises."""
+        return attempt_of(ref, await self._key()) if _REF.fullmatch(ref) else None
 
 
 def callback_url(public_url: str, ref: str, trace: str | None = None) -> str:

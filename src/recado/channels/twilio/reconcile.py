@@ -17,7 +17,7 @@ from typing import Final
 import structlog
 
 from recado.channels.directory import Directory
-from recado.channels.models import ChannelAddress
+from recado.channels.models import ChannelAddress, KnownAddress
 from recado.channels.repository import EveryAddress
 from recado.channels.twilio.models import NoCredentials, TwilioCredentials
 from recado.channels.twilio.rules import rules_for
@@ -25,12 +25,12 @@ from recado.channels.twilio.sending.client import MessageRecord, MessagesPage, T
 from recado.channels.twilio.tokens import TwilioTokens
 from recado.channels.twilio.values import PROVIDER
 from recado.channels.twilio.webhook.describing import describe_attachments
+from recado.conversation.lanes import customer_lane
 from recado.conversation.replying.accept import Accepted, AcceptService, InboundMessage
 from recado.conversation.values import Address
 from recado.core.clock import Clock
 from recado.core.database.engine import Database
 from recado.core.errors import InvalidInput
-from recado.core.i18n import DEFAULT_LOCALE
 from recado.core.ids import Ids
 
 log = structlog.get_logger(__name__)
@@ -126,17 +126,16 @@ class GapSweep:
     async def _accept_all(self, address: ChannelAddress, records: Sequence[MessageRecord], now: datetime) -> int:
         """Oldest first, many in one commit; how many were new."""
         known = await self._directory.lookup(address.address)
-        locale = known.locale if known is not None else DEFAULT_LOCALE
+        if known is None:  # It was removed meanwhile.
+            return 0
         missed = 0
         for at in range(0, len(records), BATCH_SIZE):
-            inbounds = [self._inbound(address, record, locale, now) for record in records[at : at + BATCH_SIZE]]
+            inbounds = [self._inbound(known, record, now) for record in records[at : at + BATCH_SIZE]]
             accepted = await asyncio.gather(*(self._acceptance.accept(each) for each in inbounds if each is not None))
             missed += sum(isinstance(each, Accepted) for each in accepted)
         return missed
 
-    def _inbound(
-        self, address: ChannelAddress, record: MessageRecord, locale: str, now: datetime
-    ) -> InboundMessage | None:
+    def _inbound(self, address: KnownAddress, record: MessageRecord, now: datetime) -> InboundMessage | None:
         try:
             sender = Address(record.from_address)
         except InvalidInput:
@@ -144,13 +143,14 @@ class GapSweep:
         return InboundMessage(
             id=self._ids.new(),
             owner_id=address.owner_id,
-            address_id=address.id,
+            address_id=address.address_id,
+            lane=customer_lane(address.lane_salt, address.address_id, sender.match_key),
             provider=PROVIDER,
             account_ref=record.account_sid.value,
             provider_message_id=record.sid.value,
             from_address=sender,
             to_address=Address(address.address),
-            text=f"{describe_attachments(record.num_media, locale)} {record.body}".strip(),
+            text=f"{describe_attachments(record.num_media, address.locale)} {record.body}".strip(),
             kind="media" if record.num_media else "text",
             received_at=record.created_at,
             raw=b"",

@@ -14,7 +14,8 @@ from recado.core.clock import Clock
 from recado.core.database.engine import Database
 from recado.core.database.unit_of_work import UnitOfWork
 from recado.core.sampling import LogSampler
-from recado.core.sealing import SealBroken, Sealer
+from recado.core.sealing import SealBroken
+from recado.identity.keys import KeyRing
 
 log = structlog.get_logger(__name__)
 
@@ -24,10 +25,10 @@ TOKEN_FIELD: Final = "twilio.auth_token"  # noqa: S105 - the name of a field, pa
 class TwilioTokens:
     """The auth tokens of all owners' accounts. What is remembered is as new as the directory."""
 
-    def __init__(self, directory: Directory, database: Database, sealer: Sealer, clock: Clock) -> None:
+    def __init__(self, directory: Directory, database: Database, keys: KeyRing, clock: Clock) -> None:
         self._directory = directory
         self._database = database
-        self._sealer = sealer
+        self._keys = keys
         self._samples = LogSampler(clock)
         self._signers: dict[str, Signers] = {}
         directory.subscribe(self._forget)
@@ -56,27 +57,29 @@ class TwilioTokens:
         if account is None or stored is None:
             return NoCredentials("the number or its account is gone")
         try:
-            token = self._sealer.open(stored.auth_token_sealed, owner=stored.owner_id, field=TOKEN_FIELD)
+            sealer = self._keys.of(uow, stored.owner_id).sealer
+            token = sealer.open(stored.auth_token_sealed, owner=stored.owner_id, field=TOKEN_FIELD)
         except SealBroken as error:
             return NoCredentials(str(error))
         return TwilioCredentials(AccountSid(account.account_ref), token)
 
     def _read_signers(self, uow: UnitOfWork, account_sid: str) -> Signers:
         stored = Credentials(uow).with_sid(account_sid)
-        opened = [self._opened(account_sid, each) for each in stored]
+        opened = [self._opened(uow, account_sid, each) for each in stored]
         signers = [
             Signer(each.account_id, each.owner_id, tuple(token for token in tokens if token is not None))
             for each, tokens in zip(stored, opened, strict=True)
         ]
         return Signers(tuple(signers), unreadable=any(None in tokens for tokens in opened))
 
-    def _opened(self, account_sid: str, stored: StoredCredentials) -> list[str | None]:
+    def _opened(self, uow: UnitOfWork, account_sid: str, stored: StoredCredentials) -> list[str | None]:
         """Return an account's tokens, None for one that cannot be opened: other owners of the SID are not stopped."""
         opened: list[str | None] = []
         for sealed in (stored.auth_token_sealed, stored.previous_token_sealed):
             try:
                 if sealed is not None:
-                    opened.append(self._sealer.open(sealed, owner=stored.owner_id, field=TOKEN_FIELD))
+                    sealer = self._keys.of(uow, stored.owner_id).sealer
+                    opened.append(sealer.open(sealed, owner=stored.owner_id, field=TOKEN_FIELD))
             except SealBroken as error:
                 opened.append(None)
                 if times := self._samples.admit("twilio.token_unreadable", account_sid):

@@ -21,6 +21,7 @@ from recado.core.database.engine import Database
 from recado.core.database.unit_of_work import UnitOfWork
 from recado.core.metrics import ACCEPTED, OUTCOMES
 from recado.core.queue.job import NewJob
+from recado.core.queue.lane import Lane
 from recado.core.queue.storage import enqueue, lanes
 
 
@@ -31,6 +32,8 @@ class InboundMessage:
     id: UUID
     owner_id: UUID
     address_id: UUID
+    lane: Lane
+    """The customer's lane at this number (see `conversation/lanes.py`)."""
     provider: str
     account_ref: str
     provider_message_id: str
@@ -53,15 +56,6 @@ class InboundMessage:
     def job_id(self) -> UUID:
         """The id of the job that this message makes, unless its lane has a collecting job already."""
         return UUID(int=self.id.int + 1)
-
-    @property
-    def lane(self) -> str:
-        return lane_of(self.address_id, self.from_address)
-
-
-def lane_of(address_id: UUID, customer: Address) -> str:
-    """One customer talking to one number of ours, however either spells the other."""
-    return f"{address_id.hex}:{customer.match_key}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,10 +90,11 @@ class AcceptService:
 
     def accept_many(self, uow: UnitOfWork, inbounds: Sequence[InboundMessage]) -> list[Accepted | Duplicate]:
         """Store what is new, and open or extend one burst window per lane."""
-        lane_of = {inbound.id: inbound.lane for inbound in inbounds}
-        held = lanes.hold_or_create(uow, {lane_of[inbound.id]: inbound.owner_id for inbound in inbounds})
+        held = lanes.hold_or_create(
+            uow, {inbound.lane: lanes.LaneOwner(inbound.owner_id, "reply") for inbound in inbounds}
+        )
         in_order = sorted(inbounds, key=lambda inbound: (inbound.address_id, inbound.provider_message_id))
-        stored = add_new_messages(uow, [_row(inbound, lane_of[inbound.id]) for inbound in in_order])
+        stored = add_new_messages(uow, [_row(inbound) for inbound in in_order])
         _fill_in(uow, [inbound for inbound in inbounds if inbound.id not in stored])
         new = [inbound for inbound in inbounds if inbound.id in stored]
         to_answer = [inbound for inbound in new if not inbound.stale]
@@ -107,16 +102,16 @@ class AcceptService:
             uow.count(ACCEPTED, by=len(new))
         if len(new) > len(to_answer):
             uow.count(OUTCOMES, "suppressed", "stale", by=len(new) - len(to_answer))
-        newest_of_lane = {lane_of[inbound.id]: inbound for inbound in to_answer}
-        jobs = [self._job(inbound, lane) for lane, inbound in newest_of_lane.items()]
-        due_at_once = frozenset(lane_of[inbound.id] for inbound in to_answer if inbound.due_at_once)
+        newest_of_lane = {inbound.lane: inbound for inbound in to_answer}
+        jobs = [self._job(inbound) for inbound in newest_of_lane.values()]
+        due_at_once = frozenset(inbound.lane for inbound in to_answer if inbound.due_at_once)
         enqueue.collect(held, jobs, due_at_once=due_at_once)
         return [
             Accepted(inbound.id) if inbound.id in stored else Duplicate(inbound.provider_message_id)
             for inbound in inbounds
         ]
 
-    def _job(self, inbound: InboundMessage, lane: str) -> NewJob:
+    def _job(self, inbound: InboundMessage) -> NewJob:
         now = inbound.received_at
         return NewJob(
             id=inbound.job_id,
@@ -125,7 +120,8 @@ class AcceptService:
             created_at=now,
             due_at=now if inbound.due_at_once else now + min(self._window.quiet, self._window.most),
             window_ends_at=now if inbound.due_at_once else now + self._window.most,
-            lane=lane,
+            lane=inbound.lane,
+            kind="reply",
             message_sid=inbound.provider_message_id,
             payload=reply_payload(inbound.owner_id, inbound.id),
             max_attempts=self._max_attempts,
@@ -146,11 +142,11 @@ def _fill_in(uow: UnitOfWork, repeated: Sequence[InboundMessage]) -> None:
     )
 
 
-def _row(inbound: InboundMessage, lane: str) -> dict[str, object]:
+def _row(inbound: InboundMessage) -> dict[str, object]:
     row: dict[str, object] = {
         "id": inbound.id,
         "owner_id": inbound.owner_id,
-        "lane": lane,
+        "lane": inbound.lane,
         "address_id": inbound.address_id,
         "provider": inbound.provider,
         "account_ref": inbound.account_ref,

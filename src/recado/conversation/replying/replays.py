@@ -109,6 +109,7 @@ def _enqueue(
         created_at=tx.now,
         due_at=tx.now,
         lane=turn.lane,
+        kind="reply",
         message_sid=group[-1].provider_message_id,
         payload=reply_payload(turn.owner_id, group[-1].id, turn, forced=forced),
         turn_id=turn.id,

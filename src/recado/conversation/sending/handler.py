@@ -8,10 +8,8 @@ An attempt row is committed before each create call (`next_step.py`). The call m
     unknown    it may or may not have been sent (`unknown.py`)
 """
 
-from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime, timedelta
-from uuid import UUID
 
 import structlog
 
@@ -68,7 +66,6 @@ class SendHandler:
         chance: Chance,
         channels: Channels,
         accounts: Accounts,
-        callback_ref: Callable[[UUID], str],
         *,
         apology_quiet: timedelta = timedelta(minutes=10),
         backoff: Backoff | None = None,
@@ -79,7 +76,7 @@ class SendHandler:
         self._clock = clock
         self._chance = chance
         self._channels = channels
-        self._rules = SendRules(channels, accounts, callback_ref, apology_quiet)
+        self._rules = SendRules(channels, accounts, apology_quiet)
         self._backoff = backoff or Backoff(cap=timedelta(minutes=2))
         self._crash = crash
         self._traces = traces or NoTraces()

@@ -100,7 +100,7 @@ def _next_poll(
     if finder is None:
         give_up_unfound(tx, claim, attempt)
         return Wait(timedelta(), "outcome of a send stays unknown") if leases.holds(tx.held, claim) else JobEnded()
-    return Poll(attempt, _outbound(answer, part, attempt, provider, rules), finder)
+    return Poll(attempt, _outbound(answer, part, attempt, provider), finder)
 
 
 def free_pair(tx: Transaction, answer: Answer, parts: Sequence[Part]) -> None:
@@ -124,7 +124,7 @@ def _next_call(
     if Attempts(tx.uow).in_flight(answer.lane) is not None:
         return Wait(PULLS_AFTER[0], "another send to this customer is not settled")
     attempt = Attempts(tx.uow).add(_attempt(tx, claim, answer, part, account.account_id, number=len(tried) + 1))
-    return Call(attempt, _outbound(answer, part, attempt, account.provider, rules))
+    return Call(attempt, _outbound(answer, part, attempt, account.provider))
 
 
 def _attempt(tx: Transaction, claim: Claim, answer: Answer, part: Part, account_id: UUID, *, number: int) -> Attempt:
@@ -162,7 +162,7 @@ def _stopped(tx: LaneTransaction, claim: Claim, answer: Answer, rules: ChannelRu
     return True
 
 
-def _outbound(answer: Answer, part: Part, attempt: Attempt, provider: str, rules: SendRules) -> OutboundText:
+def _outbound(answer: Answer, part: Part, attempt: Attempt, provider: str) -> OutboundText:
     return OutboundText(
         owner_id=answer.owner_id,
         address_id=answer.address_id,
@@ -171,7 +171,7 @@ def _outbound(answer: Answer, part: Part, attempt: Attempt, provider: str, rules
         from_address=Address(answer.from_address),
         to_address=Address(answer.to_address),
         text=part.text,
-        callback_ref=rules.callback_ref(attempt.id),
+        attempt_id=attempt.id,
     )
 
 

@@ -12,6 +12,7 @@ from recado.conversation.transactions import LaneTransaction
 from recado.core.database.types import JsonValue
 from recado.core.errors import InvalidInput
 from recado.core.queue.job import NewJob
+from recado.core.queue.lane import send_lane
 from recado.core.queue.storage import enqueue
 
 SEND = "answer.send"
@@ -27,11 +28,6 @@ class Route:
     address_id: UUID
     from_address: str
     to_address: str
-
-
-def send_lane(lane: str) -> str:
-    """Return the lane of the sends to the customer of a lane: they are serial, and the agent does not wait for them."""
-    return f"send:{lane}"
 
 
 class Outbox:
@@ -59,6 +55,7 @@ class Outbox:
             id=self._tx.ids.new(),
             owner_id=conversation.owner_id,
             lane=conversation.lane,
+            send_lane=send_lane(conversation.lane),
             conversation_id=conversation.id,
             turn_id=turn.id if turn else None,
             author=author,
@@ -99,7 +96,8 @@ def enqueue_send(tx: LaneTransaction, answer: Answer, trace: str | None = None) 
         owner_id=answer.owner_id,
         created_at=tx.now,
         due_at=tx.now,
-        lane=send_lane(answer.lane),
+        lane=answer.send_lane,
+        kind="send",
         payload=send_payload(answer),
         priority=SEND_PRIORITY,
         turn_id=answer.turn_id,

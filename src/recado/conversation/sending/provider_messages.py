@@ -19,7 +19,7 @@ import structlog
 from recado.conversation.contacts import opt_out
 from recado.conversation.models import Attempt
 from recado.conversation.ports import ListedMessage
-from recado.conversation.sending.outbox import enqueue_send, send_lane
+from recado.conversation.sending.outbox import enqueue_send
 from recado.conversation.sending.repository import (
     Answers,
     AttemptOrigin,
@@ -36,7 +36,7 @@ from recado.core.clock import Clock
 from recado.core.database.engine import Database
 from recado.core.database.unit_of_work import UnitOfWork
 from recado.core.ids import Ids, IdSource
-from recado.core.queue.lane import HeldLanes
+from recado.core.queue.lane import HeldLanes, send_lane
 from recado.core.queue.storage import enqueue, lanes
 
 log = structlog.get_logger(__name__)
@@ -183,6 +183,6 @@ def _resume(tx: LaneTransaction, attempt: Attempt) -> None:
     """Make the send job due that waited for this news; settle an answer that was given up meanwhile after all."""
     answer = Answers(tx.uow).require(attempt.answer_id)
     if answer.state == "waiting":
-        enqueue.make_due_now(tx.held, send_lane(answer.lane), tx.now)
+        enqueue.make_due_now(tx.held, answer.send_lane, tx.now)
     elif answer.state == "unconfirmed" and all(part.state == "accepted" for part in Parts(tx.uow).of(answer.id)):
         Settlement(tx).accepted(answer)

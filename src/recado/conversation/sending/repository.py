@@ -14,6 +14,7 @@ from recado.core.database.prepared import Prepared, inserting, param
 from recado.core.database.repository import OwnedRepository, of_owner, owned
 from recado.core.database.unit_of_work import UnitOfWork
 from recado.core.metrics import SENDS
+from recado.core.queue.lane import Lane
 
 _ANSWERS = owned(answers, models.Answer)
 _ACCEPTED = answers.c.state == text("'accepted'")
@@ -75,11 +76,11 @@ class Answers(OwnedRepository[models.Answer]):
             for (_, author, created_at), parts in groupby(rows, key=lambda row: tuple(row[:3]))
         ]
 
-    def of_person_since(self, lane: str, at: datetime) -> models.Answer | None:
+    def of_person_since(self, lane: Lane, at: datetime) -> models.Answer | None:
         """Return the newest answer of a person in the lane since a moment, unless it could not be sent."""
         return self._one(_OF_PERSON, lane=lane, at=at)
 
-    def latest_apology(self, lane: str, since: datetime) -> models.Answer | None:
+    def latest_apology(self, lane: Lane, since: datetime) -> models.Answer | None:
         """Return an apology of the lane that was accepted since a moment."""
         return self._one(_APOLOGY, lane=lane, since=since)
 
@@ -124,7 +125,7 @@ class Attempts(OwnedRepository[models.Attempt]):
     def of_part(self, part_id: UUID) -> list[models.Attempt]:
         return self._many(_OF_PART, part_id=part_id)
 
-    def in_flight(self, lane: str) -> models.Attempt | None:
+    def in_flight(self, lane: Lane) -> models.Attempt | None:
         """Return the one attempt to this pair of addresses that is `sending` or `unknown`."""
         return self._one(_IN_FLIGHT, lane=lane)
 
@@ -230,7 +231,7 @@ class AttemptOrigin:
     """Whose attempt it is, and the account it was made with."""
 
     owner_id: UUID
-    lane: str
+    lane: Lane
     account_id: UUID
 
 

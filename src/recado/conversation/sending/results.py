@@ -60,11 +60,10 @@ class Accounts(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class SendRules:
-    """What sending is told from outside: the channels, the accounts, how callbacks name an attempt, the quiet time."""
+    """What sending is told from outside: the channels, the accounts, and the quiet time after an apology."""
 
     channels: Channels
     accounts: Accounts
-    callback_ref: Callable[[UUID], str]
     apology_quiet: timedelta = timedelta(minutes=10)
 
     def of(self, account: SendingAccount, answer: Answer) -> ChannelRules:

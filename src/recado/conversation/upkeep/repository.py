@@ -12,10 +12,10 @@ from uuid import UUID
 from sqlalchemy import ColumnElement, Select, TextClause, bindparam, or_, select, text, tuple_, update
 
 from recado.conversation.models import ConversationStatus
-from recado.conversation.sending.outbox import send_lane
 from recado.conversation.tables import answers, conversations, messages, turns
 from recado.core.database.prepared import Prepared, param
 from recado.core.database.unit_of_work import UnitOfWork
+from recado.core.queue.lane import Lane
 from recado.core.queue.storage.tables import message_queue
 
 STEP = 100
@@ -67,7 +67,7 @@ class LaneWithoutJob:
     """A lane with unturned messages, or with an unsettled turn, that no unfinished job will move on."""
 
     owner_id: UUID
-    lane: str
+    lane: Lane
     turn_id: UUID | None = None
 
 
@@ -99,7 +99,7 @@ def _turns(before: datetime) -> Select[*tuple[Any, ...]]:
 
 
 def _answers(before: datetime) -> Select[*tuple[Any, ...]]:
-    idle = _none(_JOB, text(f"message_queue.lane = '{send_lane('')}' || answers.lane"), _UNFINISHED)
+    idle = _none(_JOB, message_queue.c.lane == answers.c.send_lane, _UNFINISHED)
     return (
         select(answers.c.owner_id, answers.c.id)
         .where(answers.c.settled_at.is_(None), answers.c.created_at < before, idle)
@@ -141,7 +141,7 @@ class IdleCandidate:
     last_activity_at: datetime
     id: UUID
     owner_id: UUID
-    lane: str
+    lane: Lane
 
 
 # The first two conditions are those of the index, word for word: SQLite uses it for nothing else.

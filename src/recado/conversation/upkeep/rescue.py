@@ -152,6 +152,7 @@ class Rescue:
             due_at=tx.now,
             lane=lost.lane,
             payload=reply_payload(lost.owner_id, None),
+            kind="reply",
             turn_id=lost.turn_id,
             max_attempts=self._max_attempts,
         )

@@ -16,7 +16,7 @@ from recado.core.database.unit_of_work import UnitOfWork
 from recado.core.errors import NotFound
 from recado.core.ids import SYSTEM_OWNER, Ids
 from recado.core.queue.job import Claim, Done, JobResult, NewJob, Replayed, ReplayRefused, StoredJob
-from recado.core.queue.lane import HeldLanes
+from recado.core.queue.lane import HeldLanes, schedule_lane
 from recado.core.queue.schedules import Schedule, When
 from recado.core.queue.storage import enqueue, lanes, schedules, slots
 
@@ -119,7 +119,8 @@ class Cron:
             owner_id=SYSTEM_OWNER,
             created_at=now,
             due_at=now,
-            lane=f"cron:{name}",
+            lane=schedule_lane(name),
+            kind="schedule",
             priority=CRON_PRIORITY,
         )
 

@@ -12,7 +12,7 @@ from uuid import UUID
 
 from recado.core.database.types import JsonValue
 from recado.core.ids import Ids
-from recado.core.queue.lane import HeldLanes
+from recado.core.queue.lane import HeldLanes, Lane, LaneKind, job_lane
 
 Status: TypeAlias = Literal["collecting", "waiting", "running", "done", "dead", "discarded"]
 
@@ -35,7 +35,8 @@ class NewJob:
     owner_id: UUID
     created_at: datetime
     due_at: datetime
-    lane: str = ""
+    lane: Lane | None = None
+    kind: LaneKind = "job"
     message_sid: str | None = None
     payload: Mapping[str, JsonValue] = field(default_factory=dict)
     priority: int = 5
@@ -45,9 +46,10 @@ class NewJob:
     collecting: bool = False
     trace: str | None = None
 
-    def __post_init__(self) -> None:
-        if not self.lane:
-            object.__setattr__(self, "lane", f"job:{self.id.hex}")
+    @property
+    def in_lane(self) -> Lane:
+        """The lane in which it runs."""
+        return job_lane(self.id) if self.lane is None else self.lane
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +63,7 @@ class StoredJob:
     id: UUID
     name: str
     owner_id: UUID
-    lane: str
+    lane: Lane
     payload: Mapping[str, JsonValue]
     message_sid: str | None
     turn_id: UUID | None
@@ -74,6 +76,11 @@ class StoredJob:
     status: Status
     last_error: str | None = None
     trace: str | None = None
+
+    @property
+    def has_own_lane(self) -> bool:
+        """Whether its lane was made for it alone."""
+        return self.lane == job_lane(self.id)
 
     @property
     def isolated(self) -> bool:

@@ -31,7 +31,7 @@ from recado.core.queue.job import (
     RetryIn,
     StoredJob,
 )
-from recado.core.queue.lane import HeldLanes
+from recado.core.queue.lane import HeldLanes, Lane
 from recado.core.queue.storage import clock_changes, dispatched, endings, enqueue, inspection, lanes, leases, tables
 from recado.core.queue.storage.claiming import LEEWAY, OwnerWalk, hold_heads
 
@@ -216,7 +216,7 @@ class QueueService:
                 break
         return found
 
-    async def _lanes_ahead_of_clock(self) -> list[str]:
+    async def _lanes_ahead_of_clock(self) -> list[Lane]:
         now = self._clock.now()
         return await self._database.read(lambda uow: clock_changes.lanes_ahead_of_clock(uow, now), owner=None)
 

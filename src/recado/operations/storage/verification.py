@@ -76,7 +76,7 @@ CHECKS: Final = (
         "unsent",
         "an answer to it has no final state, and no unfinished job will send it",
         f"""SELECT {_NAMED_BY} FROM answers a WHERE a.settled_at IS NULL AND {{its}} AND NOT EXISTS (
-                SELECT 1 FROM message_queue j WHERE j.lane = 'send:' || a.lane AND j.{_UNFINISHED} AND {_NAMES_IT})""",
+                SELECT 1 FROM message_queue j WHERE j.lane = a.send_lane AND j.{_UNFINISHED} AND {_NAMES_IT})""",
     ),
     Check(
         "sending",

@@ -11,6 +11,7 @@ from uuid import UUID
 import pytest
 from aiohttp.abc import AbstractResolver, ResolveResult
 
+from recado.channels.twilio.callbacks import callback_ref, callback_url
 from recado.channels.twilio.models import NoCredentials, TwilioCredentials
 from recado.channels.twilio.sending.client import TwilioApi
 from recado.channels.twilio.sending.sender import TwilioSender
@@ -29,6 +30,7 @@ from tests.channels.twilio.sending.scripted_server import (
     hangs,
     resets,
 )
+from tests.support.keys import callback_refs
 
 ACCOUNT = AccountSid("AC" + "0" * 32)
 TOKEN = "0123456789abcdef0123456789abcdef"
@@ -42,7 +44,7 @@ MESSAGE = OutboundText(
     from_address=Address("whatsapp:+14155238886"),
     to_address=Address("whatsapp:+5511987654321"),
     text="Olá 👋 & até já",
-    callback_ref="attempt.mac",
+    attempt_id=UUID(int=4),
 )
 
 
@@ -88,7 +90,9 @@ async def sender_at(accounts: Accounts) -> AsyncIterator[OpenSender]:
         url: str, *, connect: float = 5, read: float = 5, resolver: AbstractResolver | None = None, max_pages: int = 3
     ) -> TwilioSender:
         transport = Transport(url, connect_seconds=connect, read_seconds=read, resolver=resolver)
-        opened.append(TwilioSender(accounts, TwilioApi(transport), "https://bot.example", max_pages=max_pages))
+        opened.append(
+            TwilioSender(accounts, TwilioApi(transport), callback_refs(), "https://bot.example", max_pages=max_pages)
+        )
         return opened[-1]
 
     yield at
@@ -128,7 +132,7 @@ class TestSending:
             "To": "whatsapp:+5511987654321",
             "From": "whatsapp:+14155238886",
             "Body": "Olá 👋 & até já",
-            "StatusCallback": "https://bot.example/webhooks/twilio/status/attempt.mac",
+            "StatusCallback": callback_url("https://bot.example", callback_ref(MESSAGE.attempt_id, bytes(32))),
         }
 
     async def test_signs_in_with_the_token_or_better_with_an_api_key(
@@ -250,7 +254,7 @@ class TestNotProcessed:
         arrived = asyncio.Event()
         async with ScriptedServer(hangs(arrived)) as server:
             api = TwilioApi(Transport(server.url, connect_seconds=0.5, read_seconds=30, connections=1))
-            sender = TwilioSender(accounts, api, "https://bot.example")
+            sender = TwilioSender(accounts, api, callback_refs(), "https://bot.example")
             first = asyncio.create_task(sender.send(MESSAGE))
             await arrived.wait()
             result = (await sender.send(MESSAGE)).result
@@ -452,7 +456,9 @@ class TestFinding:
         async with ScriptedServer(page(listed(1), next_page=NEXT), hangs()) as server:
             api = TwilioApi(Transport(server.url))
             await api.warm_up()  # Loading the SDK would use up the time.
-            pull = await self.find(TwilioSender(accounts, api, "https://bot.example", find_seconds=0.5))
+            pull = await self.find(
+                TwilioSender(accounts, api, callback_refs(), "https://bot.example", find_seconds=0.5)
+            )
             await api.aclose()
         assert (pull.complete, pull.detail, len(pull.messages)) == (False, "out of time", 1)
 

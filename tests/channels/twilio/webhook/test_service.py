@@ -18,7 +18,6 @@ from structlog.testing import capture_logs
 
 from recado.bootstrap import Container
 from recado.channels.twilio.accounts import NewNumber
-from recado.channels.twilio.callbacks import callback_ref
 from recado.channels.twilio.values import AccountSid
 from recado.channels.twilio.webhook import form as forms
 from recado.channels.twilio.webhook.routes import MAX_BODY
@@ -385,9 +384,9 @@ class TestAnOrphan:
 
 class TestAStatusCallback:
     @pytest.fixture
-    def path(self, container: Container) -> str:
+    async def path(self, container: Container) -> str:
         """The address of an attempt that is not stored (any more)."""
-        return f"/webhooks/twilio/status/{callback_ref(UUID(int=7), container.callback_key())}"
+        return f"/webhooks/twilio/status/{await container.callbacks().of(UUID(int=7))}"
 
     @pytest.fixture
     def raw(self) -> bytes:

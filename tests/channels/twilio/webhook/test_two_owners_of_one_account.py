@@ -37,8 +37,8 @@ from recado.core.clock import FrozenClock
 from recado.core.database.engine import Database
 from recado.core.errors import Conflict
 from recado.core.ids import UuidV7
-from recado.core.sealing import Sealer
 from recado.identity.service import Registration
+from tests.support.keys import KEY_RING, callback_refs
 from tests.world import ACCOUNT, ANA, OURS, Lost, Taken, World
 
 ON_BOTH_DATABASES = True
@@ -71,7 +71,7 @@ class Scene:
         self, token: str, attempt: Taken, status: str, *, sid: str | None = None, error: str | None = None
     ) -> Reception:
         """A report on what an attempt has sent, signed with a token."""
-        ref = callback_ref(UUID(hex=attempt.message.callback_ref), KEY)
+        ref = callback_ref(attempt.message.attempt_id, KEY)
         form = {"MessageSid": sid or attempt.sid.value, "MessageStatus": status}
         if error is not None:
             form["ErrorCode"] = error
@@ -96,10 +96,10 @@ async def scene(database: Database, clock: FrozenClock, ids: UuidV7) -> Scene:
     form = Registration("Impostor", "eu@impostor.example", "um dois três quatro")
     impostor = (await world.identity.register_organization(form)).owner_id
     number = await world.numbers.add(impostor, NewNumber(ACCOUNT, MADE_UP, IMPOSTORS))
-    directory = Directory(database, clock)
-    tokens = TwilioTokens(directory, database, Sealer(bytes(32)), clock)
+    directory = Directory(database, clock, KEY_RING)
+    tokens = TwilioTokens(directory, database, KEY_RING, clock)
     webhooks = TwilioWebhookService(
-        directory, tokens, world.acceptance, world.reports, database, clock, ids, PUBLIC, KEY
+        directory, tokens, world.acceptance, world.reports, database, clock, ids, PUBLIC, callback_refs(KEY)
     )
     orphans = OrphanService(directory, {PROVIDER: read_orphan}, world.acceptance, database, clock, ids)
     return Scene(world, impostor, number, webhooks, orphans)
@@ -129,6 +129,7 @@ class TestMessages:
             id=world.ids.new(),
             owner_id=world.owner_id,
             address_id=world.address_id,
+            lane=world.lane_of(ANA),
             provider=PROVIDER,
             account_ref=ACCOUNT.value,
             provider_message_id=SID,

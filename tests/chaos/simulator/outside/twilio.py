@@ -64,7 +64,9 @@ class SimTwilio:
         world = self._world
         answered: asyncio.Future[SendResult] = world.loop.create_future()
         delay, result = self._decide(message)
-        world.trace(f"create {message.callback_ref[-6:]} -> {type(result).__name__} in {delay:.2f}s: {message.text!r}")
+        world.trace(
+            f"create {message.attempt_id.hex[-6:]} -> {type(result).__name__} in {delay:.2f}s: {message.text!r}"
+        )
 
         def answer() -> None:
             if not answered.done():
@@ -98,7 +100,7 @@ class SimTwilio:
         now = world.loop.time()
         received = Received(
             sid=message_id(self._made) if message.provider == PIGEON else f"SM{self._made:032x}",
-            ref=UUID(hex=message.callback_ref),
+            ref=message.attempt_id,
             to=message.to_address.value,
             ours=message.from_address.value,
             text=message.text,
@@ -107,7 +109,7 @@ class SimTwilio:
             listed_from=now + self._lag(),
         )
         world.truth.received.append(received)
-        world.trace(f"accepts {message.callback_ref[-6:]} as {received.sid[-4:]}")
+        world.trace(f"accepts {message.attempt_id.hex[-6:]} as {received.sid[-4:]}")
         self._report(received, message.account_id)
         return received
 
@@ -137,7 +139,7 @@ class SimTwilio:
         if not complete:
             found = [each for each in found if world.chance.random() < 0.5]
         world.trace(
-            f"list {message.callback_ref[-6:]}: {[each.provider_message_id[-4:] for each in found]} {complete=}"
+            f"list {message.attempt_id.hex[-6:]}: {[each.provider_message_id[-4:] for each in found]} {complete=}"
         )
         return Pull(found, complete)
 
@@ -189,8 +191,8 @@ class InboundList:
     async def account_for(self, account_id: UUID) -> TwilioCredentials:  # noqa: ARG002 - the port's name
         return TwilioCredentials(ACCOUNT, "token")
 
-    async def lookup(self, to: str) -> KnownAddress | None:  # noqa: ARG002 - the port's name
-        return None
+    async def lookup(self, to: str) -> KnownAddress | None:
+        return self._world.addresses.get(to)
 
     async def list_messages(
         self,

@@ -28,6 +28,7 @@ from recado.entrypoints.worker import WorkerEnding, run_worker
 from recado.migrations.runner import migrate_sqlite
 from recado.settings import Settings
 from tests.contracts.queue import PADARIA, NoChance, ScriptedHandler
+from tests.support.lanes import lane_named
 from tests.support.patience import PATIENCE
 
 ON_BOTH_DATABASES = True
@@ -88,7 +89,9 @@ class Workshop:
 
     async def stores(self, *lanes: str, name: str = "reply", attempts: int = 3) -> None:
         now = self.clock.now()
-        jobs = [NewJob(self.ids.new(), name, PADARIA, now, now, lane, max_attempts=attempts) for lane in lanes]
+        jobs = [
+            NewJob(self.ids.new(), name, PADARIA, now, now, lane_named(lane), max_attempts=attempts) for lane in lanes
+        ]
         queue = QueueService(self.database, self.clock, self.ids, NoChance(), [])
         await queue.enqueue(jobs)
 

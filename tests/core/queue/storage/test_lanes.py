@@ -11,6 +11,7 @@ from recado.core.ids import Ids
 from recado.core.queue.lane import HeldLanes, LaneNotHeld
 from recado.core.queue.storage import endings, enqueue, lanes
 from tests.contracts.queue import QueueHarness
+from tests.support.lanes import lane_named
 
 ON_BOTH_DATABASES = True
 
@@ -28,7 +29,7 @@ class TestHeldLanes:
         claim = await harness.claims_one()
 
         def end(uow: UnitOfWork, held: str) -> bool:
-            return endings.complete(lanes.hold(uow, [held]), claim, harness.clock.now())
+            return endings.complete(lanes.hold(uow, [lane_named(held)]), claim, harness.clock.now())
 
         with pytest.raises(LaneNotHeld):
             await harness.database.write(lambda uow: end(uow, "bia"), owner=None)
@@ -36,13 +37,13 @@ class TestHeldLanes:
 
     async def test_hold_a_reply_lane_and_its_send_lane_together(self, harness: QueueHarness) -> None:
         job = harness.job("send:ana")
-        await harness.database.write(lambda uow: enqueue.add(lanes.hold(uow, ["ana"]), [job]), owner=None)
+        await harness.database.write(lambda uow: enqueue.add(lanes.hold(uow, [lane_named("ana")]), [job]), owner=None)
         assert await harness.claimed_lanes() == ["send:ana"]
 
     async def test_are_taken_once_in_a_transaction(self, harness: QueueHarness) -> None:
         def work(uow: UnitOfWork) -> HeldLanes:
-            lanes.hold(uow, ["ana"])
-            return lanes.hold(uow.for_owner(harness.job("ana").owner_id), ["ana"])
+            lanes.hold(uow, [lane_named("ana")])
+            return lanes.hold(uow.for_owner(harness.job("ana").owner_id), [lane_named("ana")])
 
         with pytest.raises(RuntimeError, match="holds lanes twice"):
             await harness.database.write(work, owner=None)
@@ -50,9 +51,9 @@ class TestHeldLanes:
     async def test_can_be_added_to_when_another_lane_turns_up(self, harness: QueueHarness) -> None:
         await harness.stores("ana", "bia")
         held = await harness.database.write(
-            lambda uow: lanes.hold_also(lanes.hold(uow, ["ana"]), ["bia"]).lanes, owner=None
+            lambda uow: lanes.hold_also(lanes.hold(uow, [lane_named("ana")]), [lane_named("bia")]).lanes, owner=None
         )
-        assert {"ana", "bia"} <= held
+        assert {lane_named("ana"), lane_named("bia")} <= held
 
     def test_are_made_in_storage_only(self) -> None:
         makers = {

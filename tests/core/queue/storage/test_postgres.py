@@ -29,6 +29,7 @@ from tests.contracts.queue import (
     QueueHarness,
     ScriptedHandler,
 )
+from tests.support.lanes import lane_named
 
 TOKEN = UUID(int=77)
 
@@ -61,7 +62,9 @@ class TestAHostWhoseClockIsSetBack:
         database = PostgresDatabase(postgres_database.url, host_clock=host)
         clock = database.clock
         queue = QueueService(database, clock, ids, NoChance(), [ScriptedHandler()], lease=LEASE)
-        job = NewJob(ids.new(), "reply", PADARIA, clock.now(), clock.now() + HOUR / 2, "a retry of half an hour")
+        job = NewJob(
+            ids.new(), "reply", PADARIA, clock.now(), clock.now() + HOUR / 2, lane_named("a retry of half an hour")
+        )
         await queue.enqueue([job])
         host.jump(-HOUR)
 
@@ -148,7 +151,7 @@ class TestAFrozenProcess:
         await harness.claims()
         harness.clock.advance(LEASE + SECOND)
 
-        with frozen(postgres_database, lambda uow: lanes.hold(uow, ["p1"])):
+        with frozen(postgres_database, lambda uow: lanes.hold(uow, [lane_named("p1")])):
             assert await harness.queue.free_ended_leases() == 1
             assert await harness.claimed_lanes() == ["p2"]
         assert await harness.queue.free_ended_leases() == 1
@@ -161,7 +164,9 @@ class TestAFrozenProcess:
         until = harness.clock.now() + timedelta(minutes=5)
         renewals = [(claim.job.id, claim.token, until) for claim in (ending, going_on)]
 
-        with frozen(postgres_database, lambda uow: endings.complete_all(lanes.hold(uow, ["p1"]), [ending], until)):
+        with frozen(
+            postgres_database, lambda uow: endings.complete_all(lanes.hold(uow, [lane_named("p1")]), [ending], until)
+        ):
             held = await postgres_database.write(lambda uow: leases.extend_leases(uow, renewals), owner=None)
 
         assert held == {ending.job.id: False, going_on.job.id: True}, (

@@ -11,6 +11,7 @@ from recado.core.database.postgres.database import PostgresDatabase
 from recado.core.queue.wakeups.bullmq import BullmqDelivery
 from recado.core.queue.wakeups.contract import WakeUp
 from tests.contracts.delivery import BrokerContract, WorkerHarness
+from tests.support.lanes import lane_named
 from tests.support.servers.brokers import RedisServer
 from tests.support.servers.ports import reserved_port
 
@@ -105,7 +106,7 @@ class TestBullmq(BrokerContract):
         self, source: RedisSource, redis_server: RedisServer
     ) -> None:
         """BullMQ gives it back only when somebody asks for stalled ones, twice."""
-        wakeup = WakeUp(UUID(int=1), "ana", 1)
+        wakeup = WakeUp(UUID(int=1), lane_named("ana"), 1)
         speaker = source.delivery()
         await speaker.publish([wakeup])
         dying = Worker(NAME, None, {"connection": redis_server.url, "autorun": False, "lockDuration": 50})

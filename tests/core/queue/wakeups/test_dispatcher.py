@@ -15,6 +15,7 @@ from recado.core.queue.job import Discard, Done, RetryIn
 from recado.core.queue.wakeups.contract import BrokerState, Room, WakeUp
 from recado.core.queue.wakeups.dispatcher import Dispatcher
 from tests.contracts.queue import FLORES, PADARIA, QUIET, SECOND, NoChance, QueueHarness
+from tests.support.lanes import lane_named
 from tests.support.patience import PATIENCE
 
 ON_BOTH_DATABASES = True
@@ -80,11 +81,11 @@ async def test_publishes_for_due_jobs_and_for_nothing_else(
     await harness.queue.enqueue([harness.job("bia", due_in=SECOND)])
 
     assert await dispatching(harness, broker).step() == 1
-    assert [(wakeup.job_id, wakeup.lane, wakeup.dispatch) for wakeup in broker.told] == [(due, "ana", 1)]
+    assert [(wakeup.job_id, wakeup.lane, wakeup.dispatch) for wakeup in broker.told] == [(due, lane_named("ana"), 1)]
 
     clock.advance(SECOND)
     assert await dispatching(harness, broker).step() == 1
-    assert [wakeup.lane for wakeup in broker.told] == ["ana", "bia"]
+    assert [wakeup.lane for wakeup in broker.told] == [lane_named("ana"), lane_named("bia")]
 
 
 async def test_publishes_once_for_a_job_though_several_dispatch(harness: QueueHarness, broker: RecordingBroker) -> None:
@@ -197,13 +198,13 @@ async def test_an_owner_at_its_cap_takes_no_place(harness: QueueHarness, broker:
     dispatcher = dispatching(harness, broker, limit=4)
 
     await dispatcher.step()
-    assert sorted(wakeup.lane or "" for wakeup in broker.told) == ["f1", "p0"]
+    assert {wakeup.lane for wakeup in broker.told} == {lane_named("f1"), lane_named("p0")}
 
     running = await harness.claims(2)
     assert await dispatcher.step() == 0
     await harness.queue.finish(next(claim for claim in running if claim.job.owner_id == PADARIA), Done())
     await dispatcher.step()
-    assert broker.told[-1].lane == "p1"
+    assert broker.told[-1].lane == lane_named("p1")
 
 
 @pytest.mark.parametrize("fault", ["broken", "hangs"])

@@ -33,10 +33,10 @@ class SqsSource:
         return cls(server, made["QueueUrl"])
 
     def delivery(self) -> SqsDelivery:
-        return SqsDelivery(self._url, self._server.url, KEY)
+        return SqsDelivery(self._url, self._server.url)
 
     def nowhere(self) -> SqsDelivery:
-        return SqsDelivery(self._url, f"http://127.0.0.1:{reserved_port()}", KEY)
+        return SqsDelivery(self._url, f"http://127.0.0.1:{reserved_port()}")
 
     async def publish_by_hand(self, body: str) -> None:
         entry = {"Id": "1", "MessageBody": body}

@@ -19,6 +19,7 @@ from recado.entrypoints.cli.queue.queue import _retry_all
 from tests.conftest import NOON
 from tests.contracts.queue import QueueHarness
 from tests.entrypoints.cli.conftest import NOBODY, Recado
+from tests.support.lanes import lane_named
 from tests.support.servers.brokers import RedisServer
 from tests.support.servers.ports import reserved_port
 
@@ -139,9 +140,9 @@ def test_progress_is_shown_every_few_seconds(clock: FrozenClock, capsys: pytest.
 
 async def _given_up(recado: Recado, ids: Sequence[UUID]) -> None:
     database = SqliteDatabase(recado.environment["RECADO_DATABASE_URL"])
-    new = [NewJob(id_, REPLY, UUID(int=1), NOON, NOON, f"lane {id_.int}") for id_ in ids]
+    new = [NewJob(id_, REPLY, UUID(int=1), NOON, NOON, lane_named(f"{id_.int}")) for id_ in ids]
     await database.write(lambda uow: enqueue.add(lanes.hold_for(uow, new), new), owner=None)
-    ended = text("UPDATE message_queue SET status = 'dead' WHERE lane LIKE 'lane %'")
+    ended = text("UPDATE message_queue SET status = 'dead' WHERE status = 'waiting'")
     await database.write(lambda uow: uow.execute(ended).close(), owner=None)
     await database.close()
 

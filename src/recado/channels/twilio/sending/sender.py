@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Protocol
 from uuid import UUID
 
-from recado.channels.twilio.callbacks import callback_url
+from recado.channels.twilio.callbacks import CallbackRefs, callback_url
 from recado.channels.twilio.models import NoCredentials, TwilioCredentials
 from recado.channels.twilio.sending.client import Created, MessageRecord, MessagesPage, TwilioApi
 from recado.channels.twilio.sending.errors import classify_refusal
@@ -47,6 +47,7 @@ class TwilioSender:
         self,
         accounts: AccountDirectory,
         api: TwilioApi,
+        callbacks: CallbackRefs,
         public_url: str,
         *,
         max_pages: int = 20,
@@ -54,6 +55,7 @@ class TwilioSender:
     ) -> None:
         self._accounts = accounts
         self._api = api
+        self._callbacks = callbacks
         self._public_url = public_url
         self._max_pages = max_pages
         self._find_seconds = find_seconds
@@ -64,12 +66,17 @@ class TwilioSender:
         if isinstance(credentials, NoCredentials):
             result = NotProcessed(credentials.code, credentials.detail, retry_after=_NO_CREDENTIALS_RETRY)
             return TwilioMessageResult(result, "", None, credentials.code, credentials.detail)
+        try:
+            ref = await self._callbacks.of(message.attempt_id)
+        except DomainError as error:
+            result = NotProcessed(error.code, str(error), retry_after=_NO_CREDENTIALS_RETRY)
+            return TwilioMessageResult(result, "", None, error.code, str(error))
         outcome = await self._api.create_message(
             credentials,
             to=message.to_address.value,
             from_address=message.from_address.value,
             body=storable(message.text),
-            status_callback=callback_url(self._public_url, message.callback_ref, message.trace),
+            status_callback=callback_url(self._public_url, ref, message.trace),
         )
         return _as_result(credentials.account_sid.value, outcome)
 

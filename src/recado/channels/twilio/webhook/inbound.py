@@ -10,6 +10,7 @@ from recado.channels.twilio.values import PROVIDER
 from recado.channels.twilio.webhook import form as forms
 from recado.channels.twilio.webhook.describing import describe
 from recado.channels.twilio.webhook.dtos import FormProblem, InboundForm
+from recado.conversation.lanes import customer_lane
 from recado.conversation.replying.accept import InboundMessage
 
 
@@ -21,6 +22,7 @@ def inbound_of(
         id=message_id,
         owner_id=address.owner_id,
         address_id=address.address_id,
+        lane=customer_lane(address.lane_salt, address.address_id, form.from_address.match_key),
         provider=PROVIDER,
         account_ref=form.account_sid.value,
         provider_message_id=form.message_sid.value,

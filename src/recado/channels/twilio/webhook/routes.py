@@ -105,7 +105,7 @@ class TwilioWebhooks:
 
     async def _traced(self, scope: Scope, receive: Receive, path: str, endpoint: str) -> tuple[Message, Message]:
         ref, query = path.removeprefix(STATUS_PREFIX), scope["query_string"]
-        after = self._service.trace_of(ref, query) if endpoint == "status" and query else None
+        after = await self._service.trace_of(ref, query) if endpoint == "status" and query else None
         with self._traces.begin(f"{WEBHOOK} {endpoint}", "server", after) as span:
             start, body = await self._respond(scope, receive, path, span)
             span.note(http_status=start["status"])

@@ -9,6 +9,7 @@ SID but the account (an owner's row) whose token fitted, and a number, an attemp
 only.
 """
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, TypeAlias
@@ -19,7 +20,7 @@ import structlog
 from recado.channels.directory import Directory
 from recado.channels.models import KnownAddress, Orphan, OrphanSigner, SignedOrphan
 from recado.channels.repository import Orphans
-from recado.channels.twilio.callbacks import attempt_of, trace_in
+from recado.channels.twilio.callbacks import CallbackRefs, trace_in
 from recado.channels.twilio.models import Signer, Signers
 from recado.channels.twilio.sending.errors import is_opt_out
 from recado.channels.twilio.tokens import TwilioTokens
@@ -33,12 +34,15 @@ from recado.conversation.sending.provider_messages import DeliveryReport, Delive
 from recado.core.clock import Clock
 from recado.core.database.engine import Database
 from recado.core.database.unit_of_work import UnitOfWork
-from recado.core.errors import StorageUnavailable
+from recado.core.errors import DomainError, StorageUnavailable
 from recado.core.ids import Ids
 from recado.core.queue.crash import CrashPoint, never
 from recado.core.sampling import LogSampler
 
 log = structlog.get_logger(__name__)
+
+_TRACE_SECONDS: Final = 1.0
+"""How long reading the key may delay a callback's trace."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +110,7 @@ class TwilioWebhookService:
         clock: Clock,
         ids: Ids,
         public_url: str,
-        callback_key: bytes,
+        callbacks: CallbackRefs,
         *,
         crash: CrashPoint = never,
     ) -> None:
@@ -117,7 +121,7 @@ class TwilioWebhookService:
         self._clock = clock
         self._ids = ids
         self._public_url = public_url
-        self._callback_key = callback_key
+        self._callbacks = callbacks
         self._crash = crash
         self._samples = LogSampler(clock)
         self._store_orphan = database.batched(self._store_orphans, refusable=True)
@@ -145,13 +149,17 @@ class TwilioWebhookService:
         self._crash("after_accept")
         return accepted
 
-    def trace_of(self, ref: str, query: bytes) -> str | None:
-        """The trace that a callback goes on with; of a reference of ours only, for the signature is looked at later."""
-        return None if attempt_of(ref, self._callback_key) is None else trace_in(query)
+    async def trace_of(self, ref: str, query: bytes) -> str | None:
+        """Return the trace that a callback continues. Of a reference of ours only: its signature is checked later."""
+        try:
+            async with asyncio.timeout(_TRACE_SECONDS):
+                return None if await self._callbacks.attempt_of(ref) is None else trace_in(query)
+        except (TimeoutError, DomainError):
+            return None
 
     async def receive_status(self, request: SignedRequest, ref: str) -> Reception:
         """What became of a message of ours; of the account alone that the message was sent with."""
-        attempt_id = attempt_of(ref, self._callback_key)
+        attempt_id = await self._callbacks.attempt_of(ref)
         if attempt_id is None:
             return self._refuse(Forbidden("no attempt of ours bears this reference"))
         pairs = self._parse_request(request)

@@ -20,7 +20,7 @@ from sqlalchemy import Boolean, Integer, TextualSelect, bindparam, func, literal
 
 from recado.core.database.prepared import Prepared, param
 from recado.core.database.unit_of_work import UnitOfWork
-from recado.core.queue.lane import HeldLanes
+from recado.core.queue.lane import HeldLanes, Lane
 from recado.core.queue.storage.tables import lanes, message_queue, queue_owners
 
 LEEWAY: Final = timedelta(seconds=5)
@@ -38,7 +38,7 @@ _NOBODY: Final = UUID(int=0)
 class Head:
     """The head of a lane that may be claimed."""
 
-    lane: str
+    lane: Lane
     job_id: UUID
     owner_id: UUID
     isolated: bool
@@ -71,7 +71,7 @@ class _ClaimRun:
     locks: bool
     known: dict[UUID, _OwnerState] = field(default_factory=dict)
     taken: list[Head] = field(default_factory=list)
-    skipped: set[str] = field(default_factory=set)
+    skipped: set[Lane] = field(default_factory=set)
 
     @property
     def missing(self) -> int:
@@ -364,5 +364,7 @@ _HOLD = Prepared(
 SELECT lane, head_job, owner_id, isolated, next_due_at FROM lanes
 WHERE lane IN (VALUES (:lane)) AND next_due_at IS NOT NULL FOR UPDATE SKIP LOCKED
 """
-    ).columns(*_HEAD_COLUMNS)
+    )
+    .bindparams(param(lanes.c.lane))
+    .columns(*_HEAD_COLUMNS)
 )

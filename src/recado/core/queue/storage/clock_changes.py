@@ -8,6 +8,7 @@ from sqlalchemy import Integer, bindparam, select, text, update
 
 from recado.core.database.prepared import Prepared, param
 from recado.core.database.unit_of_work import UnitOfWork
+from recado.core.queue.lane import Lane
 from recado.core.queue.storage import lanes
 from recado.core.queue.storage.claiming import LEEWAY
 from recado.core.queue.storage.tables import STEP, message_queue
@@ -16,13 +17,13 @@ SOON = timedelta(seconds=10)
 """What is due by then is not looked for: it hardly waits longer than it would."""
 
 
-def lanes_ahead_of_clock(uow: UnitOfWork, now: datetime) -> list[str]:
+def lanes_ahead_of_clock(uow: UnitOfWork, now: datetime) -> list[Lane]:
     """Some lanes in which something waits for a due time that was reckoned by a clock that has been set back since."""
     rows = uow.rows(_AHEAD, near=now + SOON, ahead=now + LEEWAY, most=STEP)
     return [lane for (lane,) in rows]
 
 
-def reset_times(uow: UnitOfWork, names: Collection[str], now: datetime) -> None:
+def reset_times(uow: UnitOfWork, names: Collection[Lane], now: datetime) -> None:
     """Have what waits in these lanes wait as long as it should have, from now on."""
     held = lanes.hold_free(uow, names)
     for lane in sorted(held.lanes):
@@ -56,7 +57,9 @@ UPDATE message_queue SET due_at = :now + (due_at - timed_at), window_ends_at = :
     timed_at = :now
 WHERE lane = :lane AND {_WAITING_IN.format(job="message_queue")}
 """
-    ).bindparams(param(message_queue.c.timed_at, "now"), param(message_queue.c.timed_at, "ahead"))
+    ).bindparams(
+        param(message_queue.c.timed_at, "now"), param(message_queue.c.timed_at, "ahead"), param(message_queue.c.lane)
+    )
 )
 
 

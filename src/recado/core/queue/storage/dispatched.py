@@ -12,6 +12,7 @@ from sqlalchemy import Integer, bindparam, select, text
 
 from recado.core.database.prepared import Prepared, param
 from recado.core.database.unit_of_work import UnitOfWork
+from recado.core.queue.lane import Lane
 from recado.core.queue.storage.tables import STEP, UNFINISHED, message_queue
 
 
@@ -72,7 +73,7 @@ def states(uow: UnitOfWork, job_ids: Iterable[UUID]) -> list[DispatchState]:
     return [DispatchState(*row) for row in uow.rows_of_many(_STATE, [{"job": job_id} for job_id in job_ids])]
 
 
-def mark(uow: UnitOfWork, before: Mapping[UUID, int], now: datetime) -> list[tuple[UUID, str, int]]:
+def mark(uow: UnitOfWork, before: Mapping[UUID, int], now: datetime) -> list[tuple[UUID, Lane, int]]:
     """Mark jobs as dispatched once more, each from the count it had before. Return (job, lane, new count) of those.
 
     Of several dispatchers that read the same count, the first mark wins.

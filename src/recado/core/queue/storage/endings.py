@@ -58,7 +58,7 @@ def complete(
         return False
     if status == "dead":
         held.uow.count(DEAD, job.name)
-    lanes.refresh(held, [job.lane])
+    lanes.refresh_after(held, [job])
     return True
 
 
@@ -70,7 +70,7 @@ def complete_all(held: HeldLanes, claims: Sequence[Claim], now: datetime) -> boo
     ended = held.uow.rows_of_many(_DONE, [{"job": each.job.id, "token": each.token, "at": now} for each in claims])
     if len(ended) != len(claims):  # Counted by RETURNING: the standard driver counts no changes after WITH.
         return False
-    lanes.refresh(held, [each.job.lane for each in claims])
+    lanes.refresh_after(held, [each.job for each in claims])
     return True
 
 
@@ -115,7 +115,7 @@ def requeue(
     due_at = now + wait
     if held.uow.run(_REQUEUE, of_id=job.id, token=claim.token, now=now, due_at=due_at, error=error, **values) != 1:
         return False
-    lanes.refresh(held, [job.lane])
+    lanes.refresh_after(held, [job])
     return True
 
 
@@ -152,7 +152,7 @@ def force_dead(held: HeldLanes, job: StoredJob, now: datetime, error: str) -> No
     }
     held.uow.execute(update(message_queue).where(message_queue.c.id == job.id).values(**values))
     held.uow.count(DEAD, job.name)
-    lanes.refresh(held, [job.lane])
+    lanes.refresh_after(held, [job])
 
 
 def prune(uow: UnitOfWork, before: datetime) -> int:
@@ -197,4 +197,4 @@ def mark_discarded(held: HeldLanes, job: StoredJob, now: datetime) -> None:
     if job.status != "dead":
         values |= {"status": "discarded", "finished_at": now}
     held.uow.execute(update(message_queue).where(message_queue.c.id == job.id).values(**values))
-    lanes.refresh(held, [job.lane])
+    lanes.refresh_after(held, [job])

@@ -10,7 +10,7 @@ from recado.core.database.prepared import Prepared, inserting, param
 from recado.core.database.types import earlier
 from recado.core.database.unit_of_work import UnitOfWork
 from recado.core.queue.job import NewJob
-from recado.core.queue.lane import HeldLanes
+from recado.core.queue.lane import HeldLanes, Lane
 from recado.core.queue.storage import lanes
 from recado.core.queue.storage.tables import IS_UNFINISHED, message_queue
 
@@ -20,10 +20,10 @@ def add(held: HeldLanes, jobs: Sequence[NewJob]) -> None:
     if not jobs:
         return
     held.uow.run_many(_ADD, [_row(job) for job in jobs])
-    lanes.upsert(held, {job.lane: job.owner_id for job in jobs})
+    lanes.upsert(held, lanes.new_lanes(jobs))
 
 
-def collect(held: HeldLanes, jobs: Sequence[NewJob], *, due_at_once: frozenset[str] = frozenset()) -> None:
+def collect(held: HeldLanes, jobs: Sequence[NewJob], *, due_at_once: frozenset[Lane] = frozenset()) -> None:
     """Open or extend the burst windows of some lanes, at most one job a lane given.
 
     A window that is open already moves its due time to `min(new due, window's end)`; the end is set only once, at
@@ -37,7 +37,7 @@ def collect(held: HeldLanes, jobs: Sequence[NewJob], *, due_at_once: frozenset[s
         now = max(job.created_at for job in jobs)
         at_once = and_(message_queue.c.lane.in_(sorted(due_at_once)), message_queue.c.status == text("'collecting'"))
         held.uow.execute(update(message_queue).where(at_once).values(due_at=now, window_ends_at=now, timed_at=now))
-    lanes.upsert(held, {job.lane: job.owner_id for job in jobs})
+    lanes.upsert(held, lanes.new_lanes(jobs))
 
 
 _new = inserting(
@@ -72,7 +72,7 @@ def _row(job: NewJob) -> dict[str, object]:
         "attempts": 0,
         "created_at": job.created_at,
         "owner_id": job.owner_id,
-        "lane": job.lane,
+        "lane": job.in_lane,
         "priority": job.priority,
         "due_at": job.due_at,
         "window_ends_at": job.window_ends_at,
@@ -104,25 +104,25 @@ _MAKE_DUE_NOW = Prepared(
 )
 
 
-def open_windows(uow: UnitOfWork, running: Sequence[str]) -> set[str]:
+def open_windows(uow: UnitOfWork, running: Sequence[Lane]) -> set[Lane]:
     """Of the lanes given, those with a burst window open."""
     return {lane for lane in running if uow.rows(_WINDOW, lane=lane)}
 
 
-def collecting_in(uow: UnitOfWork, lane: str) -> tuple[UUID, datetime] | None:
+def collecting_in(uow: UnitOfWork, lane: Lane) -> tuple[UUID, datetime] | None:
     """The lane's open burst window: its job and its due time."""
     for job_id, due_at in uow.rows(_WINDOW, lane=lane):
         return job_id, due_at
     return None
 
 
-def remove(held: HeldLanes, job_id: UUID, lane: str) -> None:
+def remove(held: HeldLanes, job_id: UUID, lane: Lane) -> None:
     """Delete a job whose messages another job carries now."""
     held.uow.run(_REMOVE, id=job_id)
     lanes.refresh(held, [lane])
 
 
-def make_due_now(held: HeldLanes, lane: str, now: datetime) -> None:
+def make_due_now(held: HeldLanes, lane: Lane, now: datetime) -> None:
     """What waits in a lane is due now: the news it waited for has come."""
     held.uow.run(_MAKE_DUE_NOW, of_lane=lane, now=now)
     lanes.refresh(held, [lane])

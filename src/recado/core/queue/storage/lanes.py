@@ -1,18 +1,27 @@
 """Lanes: lock them before their jobs are read, and refresh them after their jobs have changed."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from uuid import UUID
 
-from sqlalchemy import bindparam, text
+from sqlalchemy import text
 
-from recado.core.database.prepared import Prepared, inserting
+from recado.core.database.prepared import Prepared, inserting, param
 from recado.core.database.unit_of_work import UnitOfWork
-from recado.core.queue.job import NewJob
-from recado.core.queue.lane import HeldLanes
+from recado.core.queue.job import NewJob, StoredJob
+from recado.core.queue.lane import HeldLanes, Lane, LaneKind, reply_lane, send_lane
 from recado.core.queue.storage.tables import lanes
 
 
-def hold(uow: UnitOfWork, names: Iterable[str]) -> HeldLanes:
+@dataclass(frozen=True, slots=True)
+class LaneOwner:
+    """Whose lane it is, and what it is for."""
+
+    owner_id: UUID
+    kind: LaneKind
+
+
+def hold(uow: UnitOfWork, names: Iterable[Lane]) -> HeldLanes:
     """Hold some lanes until the transaction ends. Once in a transaction, before anything in them is read.
 
     A reply lane and the send lane of the same pair are held together: a run stores sends, and a send settles turns.
@@ -23,13 +32,13 @@ def hold(uow: UnitOfWork, names: Iterable[str]) -> HeldLanes:
     return _hold(uow, names)
 
 
-def _hold(uow: UnitOfWork, names: Iterable[str]) -> HeldLanes:
+def _hold(uow: UnitOfWork, names: Iterable[Lane]) -> HeldLanes:
     wanted = frozenset(each for name in names for each in _pair(name))
     _lock(uow, wanted)
     return HeldLanes(uow, wanted)
 
 
-def hold_also(held: HeldLanes, names: Iterable[str]) -> HeldLanes:
+def hold_also(held: HeldLanes, names: Iterable[Lane]) -> HeldLanes:
     """Hold further lanes that were found only while others are held.
 
     The second lock may meet another transaction's in the opposite order. PostgreSQL then fails one of them, which runs
@@ -39,26 +48,31 @@ def hold_also(held: HeldLanes, names: Iterable[str]) -> HeldLanes:
     return HeldLanes(held.uow, held.lanes | more.lanes)
 
 
+def new_lanes(jobs: Iterable[NewJob]) -> dict[Lane, LaneOwner]:
+    """Return whose lanes the jobs run in, and of which kind the lanes are."""
+    return {job.in_lane: LaneOwner(job.owner_id, job.kind) for job in jobs}
+
+
 def hold_for(uow: UnitOfWork, jobs: Sequence[NewJob]) -> HeldLanes:
     """Hold the lanes of jobs that are to be stored, and make those that are new."""
-    return hold_or_create(uow, {job.lane: job.owner_id for job in jobs})
+    return hold_or_create(uow, new_lanes(jobs))
 
 
-def hold_or_create(uow: UnitOfWork, owners: Mapping[str, UUID]) -> HeldLanes:
+def hold_or_create(uow: UnitOfWork, owners: Mapping[Lane, LaneOwner]) -> HeldLanes:
     """Hold lanes of these owners, and make those that are new. See `hold`."""
     uow.once("holds lanes")
-    wanted = frozenset(each for lane in owners for each in (lane, _reply_lane(lane)))
+    wanted = frozenset(each for lane in owners for each in (lane, reply_lane(lane)))
     if uow.dialect == "postgresql":
         # Existing rows first: a holder of one may be making its neighbour.
         found = _lock(uow, wanted)
-        new = sorted((lane, owner) for lane, owner in owners.items() if lane not in found)
+        new = {lane: owner for lane, owner in owners.items() if lane not in found}
         if new:
-            uow.run_many(_MAKE, [{"lane": lane, "owner_id": owner} for lane, owner in new])
+            uow.run_many(_MAKE, _rows(new))
             _lock(uow, wanted)
     return HeldLanes(uow, wanted)
 
 
-def hold_free(uow: UnitOfWork, names: Iterable[str]) -> HeldLanes:
+def hold_free(uow: UnitOfWork, names: Iterable[Lane]) -> HeldLanes:
     """Hold those of some lanes that no other transaction holds, so that a frozen process stops nobody."""
     wanted = frozenset(names)
     if uow.dialect == "postgresql":
@@ -67,42 +81,44 @@ def hold_free(uow: UnitOfWork, names: Iterable[str]) -> HeldLanes:
     return HeldLanes(uow, wanted)
 
 
-def _lock(uow: UnitOfWork, names: frozenset[str]) -> set[str]:
+def _lock(uow: UnitOfWork, names: frozenset[Lane]) -> set[Lane]:
     """Lock the rows of some lanes in order. Return the lanes that have a row (on SQLite: none are looked up)."""
     if uow.dialect != "postgresql":
         return set()
     return {lane for (lane,) in uow.rows_of_many(_HOLD, [{"lane": lane} for lane in sorted(names)])}
 
 
-def _reply_lane(lane: str) -> str:
-    return lane.removeprefix("send:")
+def _pair(lane: Lane) -> tuple[Lane, Lane]:
+    return reply_lane(lane), send_lane(lane)
 
 
-def _pair(lane: str) -> tuple[str, str]:
-    reply = _reply_lane(lane)
-    return reply, f"send:{reply}"
+def _rows(owners: Mapping[Lane, LaneOwner]) -> list[dict[str, object]]:
+    """Return the values of some lanes, in lane order."""
+    return [{"lane": lane, "owner_id": of.owner_id, "kind": of.kind} for lane, of in sorted(owners.items())]
 
 
-_make = inserting(lanes, "lane", "owner_id")
+_LANE = param(lanes.c.lane)
+_make = inserting(lanes, "lane", "owner_id", "kind")
 _MAKE = Prepared(_make.on_conflict_do_nothing())
-_HOLD_FREE = Prepared(text("SELECT lane FROM lanes WHERE lane IN (VALUES (:lane)) FOR UPDATE SKIP LOCKED"))
-_HOLD = Prepared(text('SELECT lane FROM lanes WHERE lane IN (VALUES (:lane)) ORDER BY lane COLLATE "C" FOR UPDATE'))
+_HELD = "SELECT lane FROM lanes WHERE lane IN (VALUES (:lane))"
+_HOLD_FREE = Prepared(text(f"{_HELD} FOR UPDATE SKIP LOCKED").bindparams(_LANE).columns(lanes.c.lane))
+_HOLD = Prepared(text(f"{_HELD} ORDER BY lane FOR UPDATE").bindparams(_LANE).columns(lanes.c.lane))
 
 
-def upsert(held: HeldLanes, owners: Mapping[str, UUID]) -> None:
+def upsert(held: HeldLanes, owners: Mapping[Lane, LaneOwner]) -> None:
     """Make the lanes that are new, then refresh the heads of all, in lane order so that no two writers deadlock."""
     for lane in owners:
         held.require(lane)
-    held.uow.run_many(_UPSERT, [{"lane": lane, "owner_id": owner} for lane, owner in sorted(owners.items())])
+    held.uow.run_many(_UPSERT, _rows(owners))
     held.uow.notify()
 
 
 _UPSERT = Prepared(
     text(
         """
-WITH given (lane, owner_id) AS (VALUES (:lane, :owner_id))
-INSERT INTO lanes (lane, owner_id, head_job, next_due_at, next_priority, isolated)
-SELECT given.lane, given.owner_id, head.id,
+WITH given (lane, owner_id, kind) AS (VALUES (:lane, :owner_id, :kind))
+INSERT INTO lanes (lane, owner_id, kind, head_job, next_due_at, next_priority, isolated)
+SELECT given.lane, given.owner_id, given.kind, head.id,
     CASE WHEN EXISTS (SELECT 1 FROM message_queue r WHERE r.lane = given.lane AND r.status = 'running')
         THEN NULL ELSE head.due_at END,
     head.priority, head.crashes > 0
@@ -114,12 +130,12 @@ WHERE true
 ON CONFLICT (lane) DO UPDATE SET head_job = excluded.head_job, next_due_at = excluded.next_due_at,
     next_priority = excluded.next_priority, isolated = excluded.isolated
 """
-    ).bindparams(bindparam("owner_id", type_=lanes.c.owner_id.type)),
+    ).bindparams(_LANE, param(lanes.c.owner_id), param(lanes.c.kind)),
     on_postgresql=text(
         """
-WITH given (lane, owner_id) AS (VALUES (:lane, :owner_id))
-INSERT INTO lanes (lane, owner_id, head_job, next_due_at, next_priority, isolated)
-SELECT given.lane, given.owner_id, head.id,
+WITH given (lane, owner_id, kind) AS (VALUES (:lane, :owner_id, :kind))
+INSERT INTO lanes (lane, owner_id, kind, head_job, next_due_at, next_priority, isolated)
+SELECT given.lane, given.owner_id, given.kind, head.id,
     CASE WHEN EXISTS (SELECT 1 FROM message_queue r WHERE r.lane = given.lane AND r.status = 'running')
         THEN NULL ELSE head.due_at END,
     head.priority, head.crashes > 0
@@ -130,7 +146,7 @@ FROM given JOIN LATERAL (
 ON CONFLICT (lane) DO UPDATE SET head_job = excluded.head_job, next_due_at = excluded.next_due_at,
     next_priority = excluded.next_priority, isolated = excluded.isolated
 """
-    ).bindparams(bindparam("owner_id", type_=lanes.c.owner_id.type)),
+    ).bindparams(_LANE, param(lanes.c.owner_id), param(lanes.c.kind)),
 )
 
 
@@ -147,20 +163,27 @@ UPDATE lanes SET (head_job, next_due_at, next_priority, isolated) = (
     ORDER BY head.id LIMIT 1)
 WHERE lane IN (VALUES (:lane))
 """
-    )
+    ).bindparams(_LANE)
 )
 _DELETE_UNUSED = Prepared(
     text(
         """
-DELETE FROM lanes WHERE lane IN (VALUES (:lane)) AND head_job IS NULL
+DELETE FROM lanes WHERE lane IN (VALUES (:lane)) AND kind = 'job' AND head_job IS NULL
     AND NOT EXISTS (SELECT 1 FROM message_queue r WHERE r.lane = lanes.lane AND r.status = 'running')
 """
-    )
+    ).bindparams(_LANE)
 )
 
 
-def refresh(held: HeldLanes, names: Iterable[str]) -> None:
-    """Point each lane at its oldest waiting job. The row of a lane that was made for one job goes with the job."""
+def refresh_after(held: HeldLanes, jobs: Collection[StoredJob]) -> None:
+    """Refresh the lanes of jobs that have ended. The row of a lane that was made for one job goes with the job."""
+    refresh(held, [job.lane for job in jobs])
+    own = sorted(job.lane for job in jobs if job.has_own_lane)
+    held.uow.run_many(_DELETE_UNUSED, [{"lane": lane} for lane in own])
+
+
+def refresh(held: HeldLanes, names: Iterable[Lane]) -> None:
+    """Point each lane at its oldest waiting job."""
     ordered = sorted(set(names))
     if not ordered:
         return
@@ -168,4 +191,3 @@ def refresh(held: HeldLanes, names: Iterable[str]) -> None:
         held.require(lane)
     held.uow.run_many(_REFRESH, [{"lane": lane} for lane in ordered])
     held.uow.notify()
-    held.uow.run_many(_DELETE_UNUSED, [{"lane": lane} for lane in ordered if lane.startswith("job:")])

@@ -14,6 +14,7 @@ from recado.core.queue.lane import HeldLanes
 from recado.core.queue.storage import lanes
 from recado.core.queue.storage.claiming import Head
 from recado.core.queue.storage.tables import STEP, message_queue, queue_owners
+from recado.core.queue.storage.tables import lanes as lanes_table
 
 JOB_COLUMNS = [message_queue.c[name] for name in StoredJob.__dataclass_fields__]
 
@@ -65,7 +66,9 @@ RETURNING {", ".join(column.name for column in JOB_COLUMNS)}
     )
     .columns(*JOB_COLUMNS)
 )
-_LOCK = Prepared(text("UPDATE lanes SET next_due_at = NULL WHERE lane IN (VALUES (:lane))"))
+_LOCK = Prepared(
+    text("UPDATE lanes SET next_due_at = NULL WHERE lane IN (VALUES (:lane))").bindparams(param(lanes_table.c.lane))
+)
 # On PostgreSQL an array, for which the planner looks into the index; with a join it reads all owners.
 _UPDATE_SERVED = Prepared(
     text(

@@ -11,6 +11,8 @@ from uuid import UUID
 
 import structlog
 
+from recado.core.queue.lane import Lane
+
 log = structlog.get_logger(__name__)
 
 
@@ -19,7 +21,7 @@ class WakeUp:
     """Something is, or may be, due."""
 
     job_id: UUID | None = None
-    lane: str | None = None
+    lane: Lane | None = None
     dispatch: int = 0
 
     @property

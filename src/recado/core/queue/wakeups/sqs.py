@@ -1,7 +1,7 @@
 """The bell of AWS SQS, FIFO or standard: wake-ups are messages of a queue, in batches of ten both ways.
 
 On a FIFO queue the group is the lane's, so that what SQS keeps back while a message is in flight is what could not run
-anyway; its name is keyed, because a lane names a customer's address and SQS shows it to whoever may read the queue.
+anyway. A lane tells nothing of its customer.
 The deduplication id is new for each dispatch: SQS remembers those of deleted messages for five minutes.
 
 A message is deleted before its wake-up is given: the lease in the row is what is in flight, no visibility timeout is.
@@ -9,8 +9,6 @@ A message is deleted before its wake-up is given: the lease in the row is what i
 
 import asyncio
 import functools
-import hashlib
-import hmac
 import json
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import AsyncExitStack
@@ -38,10 +36,9 @@ DEFAULT_REGION: Final = "us-east-1"
 class SqsDelivery:
     """Publishes and receives; credentials and region come by AWS's own variables or from the queue's URL."""
 
-    def __init__(self, queue_url: str, endpoint_url: str | None, key: bytes) -> None:
+    def __init__(self, queue_url: str, endpoint_url: str | None) -> None:
         self._url = queue_url
         self._endpoint = endpoint_url
-        self._key = key
         self._fifo = queue_url.endswith(".fifo")
         self._stack: AsyncExitStack | None = None
         self._client: SQSClient | None = None
@@ -122,8 +119,7 @@ class SqsDelivery:
         return entry
 
     def _group(self, wakeup: WakeUp) -> str:
-        lane = wakeup.lane or str(wakeup.job_id)
-        return hmac.new(self._key, lane.encode(), hashlib.sha256).hexdigest()[:32]
+        return str(wakeup.lane or wakeup.job_id)
 
     async def _connect(self) -> "SQSClient":
         if self._client is None:
