@@ -150,11 +150,11 @@ class ScriptedChannel:
         self._meanwhile: deque[Happening] = deque()
         self.taken: list[Taken] = []
         self.calls = 0
-        self.looks = 0
+        self.polls = 0
         self.looked_for: list[OutboundText] = []
         self.complete = True
         """Whether its list can be read to the end."""
-        self.during_looks: Callable[[], Awaitable[object]] | None = None
+        self.during_polls: Callable[[], Awaitable[object]] | None = None
         """What happens while its list is being read."""
 
     def will(self, *endings: Ending) -> None:
@@ -175,10 +175,10 @@ class ScriptedChannel:
         return Sent(taken.sid.value) if ending is None and taken else ending or Unknown("", "")
 
     async def find(self, message: OutboundText, *, created_after: datetime, created_before: datetime) -> Pull:
-        self.looks += 1
+        self.polls += 1
         self.looked_for.append(message)
-        if self.during_looks is not None:
-            await self.during_looks()
+        if self.during_polls is not None:
+            await self.during_polls()
         spellings = {spelling.value for spelling in message.to_address.spellings}
         found = [
             ListedMessage(

@@ -133,21 +133,21 @@ async def test_a_worker_exposes_its_own_numbers_only(world: World) -> None:
 
 
 async def test_concurrent_callers_and_those_of_one_second_get_one_answer(world: World, clock: FrozenClock) -> None:
-    looks = 0
+    polls = 0
 
     def looked() -> Gauges:
-        nonlocal looks
-        looks += 1
+        nonlocal polls
+        polls += 1
         return Gauges(world.database, world.clock)
 
     told = Exposition(world.meters, looked, None, 300.0, world.clock)
     assert len({await each for each in [told.render_all() for _ in range(20)]}) == 1
     assert len(set(await asyncio.gather(*[told.render_all() for _ in range(20)]))) == 1
-    assert looks == 1
+    assert polls == 1
 
     clock.advance(timedelta(seconds=CACHE_SECONDS))
     await told.render_all()
-    assert looks == 2
+    assert polls == 2
 
 
 @pytest.mark.parametrize(

@@ -63,8 +63,8 @@ async def told(world: World, count: int, what: str, began: float) -> None:
     report = await world.verify()
     assert (report.violations, report.outcomes, report.unknown_sends) == ([], {"answered": count}, 0)
     took = time.monotonic() - began
-    looks, calls = world.channel.looks, world.channel.calls
-    print(f"{count} {what}: {count} arrived once, {calls} calls, {looks} looks, {took:.1f} s")  # noqa: T201 - the figures are a result
+    polls, calls = world.channel.polls, world.channel.calls
+    print(f"{count} {what}: {count} arrived once, {calls} calls, {polls} looks, {took:.1f} s")  # noqa: T201 - the figures are a result
 
 
 @counts
@@ -115,7 +115,7 @@ async def test_a_callback_settles_what_no_list_shows(world: World, count: int) -
         for taken in world.channel.taken[batch:]:
             await world.calls_back(taken, "delivered")
         await world.passes(1_200)
-    assert (world.channel.calls, world.channel.looks) == (count, 0)
+    assert (world.channel.calls, world.channel.polls) == (count, 0)
     await told(world, count, "taken, and only a callback says so", began)
 
 

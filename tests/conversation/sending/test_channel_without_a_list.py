@@ -42,7 +42,7 @@ async def test_at_the_deadline_it_is_unconfirmed_and_not_sent_again(pigeon: Worl
     assert await pigeon.outcome_of(sid) is None
     await pigeon.passes(20)
     assert (await pigeon.outcome_of(sid), pigeon.channel.calls) == ("suppressed:unconfirmed", 1)
-    assert (pigeon.channel.looks, await clean(pigeon)) == (0, True)
+    assert (pigeon.channel.polls, await clean(pigeon)) == (0, True)
 
 
 async def test_at_the_deadline_an_owner_who_prefers_delivery_has_it_sent_once_more(pigeon: World) -> None:

@@ -46,14 +46,14 @@ class TestAnUnknownSend:
         assert await world.outcome_of(sid) is None
         await world.calls_back(world.channel.taken[0])
         await world.work()
-        assert (await world.outcome_of(sid), world.channel.looks, await clean(world)) == ("answered", 0, True)
+        assert (await world.outcome_of(sid), world.channel.polls, await clean(world)) == ("answered", 0, True)
 
     async def test_the_list_settles_it(self, world: World) -> None:
         world.channel.will(Lost())
         sid = await world.says("oi")
         await world.passes(10)
         assert (world.sent_texts(), await world.outcome_of(sid)) == (["echo: oi"], "answered")
-        assert (world.channel.looks, await clean(world)) == (1, True)
+        assert (world.channel.polls, await clean(world)) == (1, True)
 
     async def test_absent_from_three_polls_it_is_sent_once_more(self, world: World) -> None:
         world.channel.will(GONE)
@@ -76,7 +76,7 @@ class TestAnUnknownSend:
         world.channel.will(GONE)
         await world.says("oi")
         await world.passes(120)
-        assert world.channel.looks == 3
+        assert world.channel.polls == 3
         world.channel.complete = False
         await world.passes(120)
         assert world.channel.calls == 1
@@ -88,14 +88,14 @@ class TestAnUnknownSend:
         self, world: World
     ) -> None:
         async def stands_still_after_the_third() -> None:
-            if world.channel.looks == 3:
+            if world.channel.polls == 3:
                 world.advance(200)
 
         world.channel.will(GONE)
-        world.channel.during_looks = stands_still_after_the_third
+        world.channel.during_polls = stands_still_after_the_third
         await world.says("oi")
         await world.passes(400)
-        assert (world.channel.looks, world.channel.calls, await clean(world)) == (4, 2, True)
+        assert (world.channel.polls, world.channel.calls, await clean(world)) == (4, 2, True)
 
     async def test_a_refusal_changes_nothing_of_what_has_arrived_meanwhile(self, world: World) -> None:
         """The first attempt was taken for lost. Its callback comes while the second one is refused."""
@@ -117,7 +117,7 @@ class TestAnUnknownSend:
             if world.clock.now() > given_up_at:
                 await world.calls_back(world.channel.taken[0])
 
-        world.channel.during_looks = the_first_is_reported_at_the_last_look
+        world.channel.during_polls = the_first_is_reported_at_the_last_look
         await world.passes(HALF_AN_HOUR)
         assert (world.channel.calls, await world.outcome_of(sid), await clean(world)) == (2, "answered", True)
         assert await attempts(world) == ["accepted", "unconfirmed"]

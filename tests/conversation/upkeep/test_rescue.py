@@ -297,7 +297,7 @@ class TestWorkWithoutAJob:
         world.advance(61)
         await rescue.run()
         await world.work()
-        assert (world.channel.calls, world.channel.looks) == (1, 1)
+        assert (world.channel.calls, world.channel.polls) == (1, 1)
         await world.passes(300)
         assert (world.channel.calls, world.sent_texts(), await clean(world)) == (2, ["echo: oi"], True)
 

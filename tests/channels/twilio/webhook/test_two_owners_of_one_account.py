@@ -202,7 +202,7 @@ class TestCallbacks:
 
         await scene.world.passes(30)  # It looks into the list meanwhile.
 
-        assert scene.world.channel.looks > 0
+        assert scene.world.channel.polls > 0
         assert {message.account_id for message in scene.world.channel.looked_for} == {taken.message.account_id}
         assert isinstance(await scene.status(TRUE, taken, "delivered"), Reported)
         [attempt] = await scene.world.rows("SELECT state FROM attempts")
