@@ -28,7 +28,6 @@ from recado.channels.twilio.rules import rules_for
 from recado.channels.twilio.values import PROVIDER, AccountSid, MessageSid
 from recado.channels.twilio.webhook.dtos import FAILED, advances
 from recado.conversation.handoff import HandOffService
-from recado.conversation.lanes import customer_lane
 from recado.conversation.models import Conversation, Message
 from recado.conversation.ports import (
     Agent,
@@ -50,7 +49,7 @@ from recado.conversation.sending.handler import SendHandler
 from recado.conversation.sending.provider_messages import DeliveryReport, DeliveryReportService, Recorded
 from recado.conversation.sending.splitting import split
 from recado.conversation.tables import messages
-from recado.conversation.values import Address
+from recado.conversation.values import Address, customer_lane
 from recado.core.clock import FrozenClock
 from recado.core.database.engine import Database
 from recado.core.database.types import Id, Moment

@@ -5,7 +5,7 @@ from uuid import UUID
 
 from recado.conversation.models import Contact, Message
 from recado.conversation.repository import Contacts, Conversations
-from recado.conversation.transactions import Transaction
+from recado.core.queue.transactions import Transaction
 
 
 def contact_of(tx: Transaction, message: Message) -> Contact:

@@ -13,11 +13,11 @@ from recado.conversation.models import Answer, Conversation
 from recado.conversation.replying.replays import resume
 from recado.conversation.repository import Conversations
 from recado.conversation.sending.outbox import Outbox, Split
-from recado.conversation.transactions import LaneTransaction, Transaction, Transactions
 from recado.core.clock import Clock
 from recado.core.database.engine import Database
 from recado.core.errors import InvalidInput
 from recado.core.ids import Ids
+from recado.core.queue.transactions import LaneTransaction, Transaction, Transactions
 
 MAX_REPLY_LENGTH = 20_000
 """Characters of one reply of a person, which is as much as an agent may say."""

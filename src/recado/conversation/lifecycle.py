@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from recado.conversation.models import Actor, Answer, Conversation, Holder
 from recado.conversation.repository import Conversations, add_conversation_event
-from recado.conversation.transactions import Transaction
+from recado.core.queue.transactions import Transaction
 
 
 class Lifecycle:

@@ -18,8 +18,8 @@ from recado.conversation.models import (
     outcome_and_reason,
 )
 from recado.conversation.repository import Messages, Turns, add_outcome_change
-from recado.conversation.transactions import Transaction
 from recado.core.metrics import OUTCOMES
+from recado.core.queue.transactions import Transaction
 
 
 @dataclass(frozen=True, slots=True)

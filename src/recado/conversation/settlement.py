@@ -8,7 +8,7 @@ from recado.conversation.models import Answer, AnswerState, Conversation, InboxI
 from recado.conversation.outcomes import Outcomes, TurnOutcome
 from recado.conversation.repository import Conversations, InboxItems, Messages, Turns
 from recado.conversation.sending.repository import Answers
-from recado.conversation.transactions import Transaction
+from recado.core.queue.transactions import Transaction
 
 
 class Settlement:

@@ -1,10 +1,14 @@
 """Value objects that are passed around instead of bare strings."""
 
+import hashlib
+import hmac
 import re
 from dataclasses import dataclass
 from typing import Self
+from uuid import UUID
 
 from recado.core.errors import InvalidInput
+from recado.core.queue.lane import Lane, lane_of_digest
 
 _E164 = re.compile(r"\+[1-9][0-9]{5,14}")
 _SHORT_CODE = re.compile(r"[0-9]{3,8}")
@@ -103,3 +107,12 @@ def _variants(canonical: str) -> tuple[str, ...]:
     if match := _ARGENTINA_SHORT.fullmatch(canonical):
         return (canonical, f"+549{match[1]}")
     return (canonical,)
+
+
+def customer_lane(salt: bytes, address_id: UUID, match_key: str) -> Lane:
+    """Return the lane of a customer who writes to a number of ours.
+
+    `salt` is the owner's lane salt, so that nobody without it can find out from a lane whom it is for. Both spellings
+    of a Brazilian mobile have one `match_key` and so one lane.
+    """
+    return lane_of_digest(hmac.digest(salt, address_id.bytes + match_key.encode(), hashlib.sha256))

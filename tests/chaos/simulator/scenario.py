@@ -10,10 +10,9 @@ from typing import Any
 from uuid import UUID
 
 from recado.channels.twilio.values import PROVIDER
-from recado.conversation.lanes import customer_lane
 from recado.conversation.replying.accept import InboundMessage
 from recado.conversation.sending.provider_messages import DeliveryReport
-from recado.conversation.values import Address
+from recado.conversation.values import Address, customer_lane
 from recado.core.database.types import to_microseconds
 from recado.core.errors import Busy, Conflict, NotFound, StorageUnavailable
 from recado.core.queue.job import Replayed

@@ -10,9 +10,8 @@ import pytest
 from sqlalchemy import select, text
 
 from recado.bootstrap import open_database
-from recado.conversation.lanes import customer_lane
 from recado.conversation.replying.accept import Accepted, AcceptService, BurstWindow, Duplicate, InboundMessage
-from recado.conversation.values import Address
+from recado.conversation.values import Address, customer_lane
 from recado.core.clock import FrozenClock
 from recado.core.database.engine import Database
 from recado.core.ids import UuidV7

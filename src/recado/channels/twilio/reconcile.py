@@ -25,9 +25,8 @@ from recado.channels.twilio.sending.client import MessageRecord, MessagesPage, T
 from recado.channels.twilio.tokens import TwilioTokens
 from recado.channels.twilio.values import PROVIDER
 from recado.channels.twilio.webhook.describing import describe_attachments
-from recado.conversation.lanes import customer_lane
 from recado.conversation.replying.accept import Accepted, AcceptService, InboundMessage
-from recado.conversation.values import Address
+from recado.conversation.values import Address, customer_lane
 from recado.core.clock import Clock
 from recado.core.database.engine import Database
 from recado.core.errors import InvalidInput

@@ -7,9 +7,9 @@ from recado.conversation.replying.jobs import reply_payload
 from recado.conversation.replying.reception import CarriedTurn
 from recado.conversation.repository import Turns
 from recado.conversation.sending.outbox import Outbox, Split
-from recado.conversation.transactions import LaneTransaction, Transaction
 from recado.core.queue.job import StoredJob
 from recado.core.queue.storage import endings
+from recado.core.queue.transactions import LaneTransaction, Transaction
 from recado.identity.repository import owner_in
 
 

@@ -17,9 +17,9 @@ from recado.conversation.replying.repository import effects_ran
 from recado.conversation.repository import Conversations, Drafts, Messages, Turns
 from recado.conversation.sending.outbox import Outbox, Split
 from recado.conversation.settlement import Settlement
-from recado.conversation.transactions import LaneTransaction, Transaction
 from recado.core.queue.job import Claim, StoredJob
 from recado.core.queue.storage import endings, enqueue, leases
+from recado.core.queue.transactions import LaneTransaction, Transaction
 from recado.identity.repository import owner_in
 
 

@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable
 from recado.conversation.errors import EffectUncertain
 from recado.conversation.models import Turn
 from recado.conversation.replying.repository import begin_effect, end_effect
-from recado.conversation.transactions import Transaction, Transactions
+from recado.core.queue.transactions import Transaction, Transactions
 
 
 class StoredEffects:

@@ -12,8 +12,8 @@ from recado.conversation.models import Contact, Conversation, Message, Suppressi
 from recado.conversation.outcomes import Outcomes, TurnOutcome
 from recado.conversation.repository import Contacts
 from recado.conversation.settlement import Settlement
-from recado.conversation.transactions import Transaction
 from recado.core.database.unit_of_work import UnitOfWork
+from recado.core.queue.transactions import Transaction
 from recado.identity.models import Owner
 
 

@@ -27,7 +27,6 @@ from recado.conversation.replying.reception import turn_of
 from recado.conversation.replying.replays import replay
 from recado.conversation.replying.run import STOOD_STILL, AgentRuns
 from recado.conversation.sending.outbox import Split
-from recado.conversation.transactions import LaneTransaction, Transactions
 from recado.core.clock import Clock
 from recado.core.database.engine import Database
 from recado.core.ids import Chance, Ids
@@ -38,6 +37,7 @@ from recado.core.queue.lane import HeldLanes
 from recado.core.queue.running.retrying import retry_while_leased
 from recado.core.queue.service import Backoff
 from recado.core.queue.storage import endings, inspection
+from recado.core.queue.transactions import LaneTransaction, Transactions
 from recado.core.tracing import NoTraces, Traces
 
 log = structlog.get_logger(__name__)

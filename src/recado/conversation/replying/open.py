@@ -23,9 +23,9 @@ from recado.conversation.repository import Messages, Turns
 from recado.conversation.sending.outbox import Split
 from recado.conversation.sending.repository import Answers
 from recado.conversation.settlement import Settlement
-from recado.conversation.transactions import LaneTransaction, Transaction
 from recado.core.queue.job import Claim, StoredJob
 from recado.core.queue.storage import endings, enqueue, leases
+from recado.core.queue.transactions import LaneTransaction, Transaction
 from recado.identity.repository import owner_in
 
 NO_ANSWER_IN_TIME = "no answer before the deadline"

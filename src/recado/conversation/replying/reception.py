@@ -11,9 +11,9 @@ from recado.conversation.models import Contact, Conversation, Message, Turn
 from recado.conversation.replying.jobs import reply_payload
 from recado.conversation.repository import Contacts, Conversations, Messages, Turns
 from recado.conversation.sending.repository import Answers
-from recado.conversation.transactions import LaneTransaction, Transaction
 from recado.core.queue.job import StoredJob
 from recado.core.queue.storage import endings
+from recado.core.queue.transactions import LaneTransaction, Transaction
 
 
 @dataclass(frozen=True, slots=True)

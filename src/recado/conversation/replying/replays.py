@@ -15,10 +15,10 @@ from recado.conversation.replying.jobs import REPLY, reply_payload
 from recado.conversation.replying.reception import receive
 from recado.conversation.repository import Conversations, InboxItems, Messages, Turns
 from recado.conversation.sending.repository import Answers
-from recado.conversation.transactions import LaneTransaction, Transaction
 from recado.conversation.values import Address
 from recado.core.queue.job import NewJob, Replayed, ReplayRefused, StoredJob
 from recado.core.queue.storage import enqueue
+from recado.core.queue.transactions import LaneTransaction, Transaction
 
 
 def replay(

@@ -27,12 +27,12 @@ from recado.conversation.ports import (
 from recado.conversation.replying.effects import StoredEffects
 from recado.conversation.replying.open import OpenedTurn, may_join
 from recado.conversation.replying.repository import RunEnding, RunResult, end_run
-from recado.conversation.transactions import Transaction, Transactions
 from recado.core.clock import Clock
 from recado.core.errors import Busy, StorageUnavailable
 from recado.core.metrics import AGENT_RUN, AGENT_RUNS, Meters
 from recado.core.queue.job import Claim
 from recado.core.queue.running.retrying import retry_while_leased
+from recado.core.queue.transactions import Transaction, Transactions
 from recado.core.tracing import AGENT, Span, Traces
 
 log = structlog.get_logger(__name__)

@@ -30,7 +30,6 @@ from recado.conversation.sending.repository import Answers, Attempts, Parts
 from recado.conversation.sending.results import Accounts, SendRules, change_state, dead_letter_payload, record
 from recado.conversation.sending.unknown import created_within, record_poll
 from recado.conversation.settlement import Settlement
-from recado.conversation.transactions import LaneTransaction, Transactions
 from recado.core.clock import Clock
 from recado.core.database.engine import Database
 from recado.core.ids import Chance, Ids
@@ -40,6 +39,7 @@ from recado.core.queue.lane import HeldLanes
 from recado.core.queue.running.retrying import retry_while_leased
 from recado.core.queue.service import Backoff
 from recado.core.queue.storage import endings
+from recado.core.queue.transactions import LaneTransaction, Transactions
 from recado.core.tracing import FIND as FIND_SPAN
 from recado.core.tracing import SEND as SEND_SPAN
 from recado.core.tracing import NoTraces, Traces

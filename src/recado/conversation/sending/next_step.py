@@ -25,11 +25,11 @@ from recado.conversation.sending.unknown import (
     next_poll_at,
     with_times_reset,
 )
-from recado.conversation.transactions import LaneTransaction, Transaction
 from recado.conversation.values import Address
 from recado.core.errors import InvalidInput
 from recado.core.queue.job import Claim, StoredJob
 from recado.core.queue.storage import endings, leases
+from recado.core.queue.transactions import LaneTransaction, Transaction
 
 
 @dataclass(frozen=True, slots=True)

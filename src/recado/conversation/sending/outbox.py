@@ -8,12 +8,12 @@ from uuid import UUID
 from recado.conversation.models import Answer, Author, Conversation, Part, Turn
 from recado.conversation.repository import Messages
 from recado.conversation.sending.repository import Answers, Parts
-from recado.conversation.transactions import LaneTransaction
 from recado.core.database.types import JsonValue
 from recado.core.errors import InvalidInput
 from recado.core.queue.job import NewJob
 from recado.core.queue.lane import send_lane
 from recado.core.queue.storage import enqueue
+from recado.core.queue.transactions import LaneTransaction
 
 SEND = "answer.send"
 SEND_PRIORITY = 1

@@ -16,8 +16,8 @@ from recado.conversation.ports import ChannelRules
 from recado.conversation.repository import Contacts, Conversations, Messages
 from recado.conversation.sending.repository import Answers, Attempts
 from recado.conversation.settlement import Settlement
-from recado.conversation.transactions import Transaction
 from recado.core.database.unit_of_work import UnitOfWork
+from recado.core.queue.transactions import Transaction
 from recado.identity.repository import owner_in
 
 Ending: TypeAlias = Callable[[Settlement], None]

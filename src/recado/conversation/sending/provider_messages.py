@@ -31,13 +31,13 @@ from recado.conversation.sending.repository import (
     origin_of,
 )
 from recado.conversation.settlement import Settlement
-from recado.conversation.transactions import LaneTransaction, Transaction
 from recado.core.clock import Clock
 from recado.core.database.engine import Database
 from recado.core.database.unit_of_work import UnitOfWork
 from recado.core.ids import Ids, IdSource
 from recado.core.queue.lane import HeldLanes, send_lane
 from recado.core.queue.storage import enqueue, lanes
+from recado.core.queue.transactions import LaneTransaction, Transaction
 
 log = structlog.get_logger(__name__)
 

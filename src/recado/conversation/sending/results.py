@@ -29,12 +29,12 @@ from recado.conversation.sending.policy import sendable_until
 from recado.conversation.sending.provider_messages import ProviderMessages
 from recado.conversation.sending.repository import Answers, Attempts, Parts
 from recado.conversation.settlement import Settlement
-from recado.conversation.transactions import LaneTransaction, Transaction
 from recado.conversation.values import Address
 from recado.core.database.types import JsonValue
 from recado.core.database.unit_of_work import UnitOfWork
 from recado.core.queue.job import Claim
 from recado.core.queue.storage import endings
+from recado.core.queue.transactions import LaneTransaction, Transaction
 
 log = structlog.get_logger(__name__)
 

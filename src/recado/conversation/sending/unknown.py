@@ -17,10 +17,10 @@ from recado.conversation.sending.provider_messages import ProviderMessages
 from recado.conversation.sending.repository import Answers, Attempts, Parts
 from recado.conversation.sending.results import change_state, fail, settle_if_complete
 from recado.conversation.sending.splitting import normalised
-from recado.conversation.transactions import LaneTransaction, Transaction
 from recado.core.queue.job import Claim
 from recado.core.queue.storage import leases
 from recado.core.queue.storage.claiming import LEEWAY
+from recado.core.queue.transactions import LaneTransaction, Transaction
 from recado.identity.repository import owner_in
 
 log = structlog.get_logger(__name__)

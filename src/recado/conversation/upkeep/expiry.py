@@ -23,7 +23,6 @@ from recado.conversation.models import Conversation, ConversationStatus
 from recado.conversation.ports import Channels
 from recado.conversation.repository import Contacts, Conversations, Messages
 from recado.conversation.sending.outbox import Outbox, Split
-from recado.conversation.transactions import LaneTransaction, Transaction, Transactions
 from recado.conversation.upkeep.repository import (
     IdleCandidate,
     Position,
@@ -37,6 +36,7 @@ from recado.core.database.engine import Database
 from recado.core.errors import Busy, StorageUnavailable
 from recado.core.ids import Ids
 from recado.core.queue.storage.claiming import LEEWAY
+from recado.core.queue.transactions import LaneTransaction, Transaction, Transactions
 from recado.identity.repository import owner_in
 
 log = structlog.get_logger(__name__)

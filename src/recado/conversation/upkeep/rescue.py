@@ -19,7 +19,6 @@ from recado.conversation.replying.reception import read_turn
 from recado.conversation.repository import Turns
 from recado.conversation.sending.outbox import Split, enqueue_send
 from recado.conversation.sending.repository import Answers
-from recado.conversation.transactions import Transaction, Transactions
 from recado.conversation.upkeep.repository import (
     STEP,
     LaneWithoutJob,
@@ -37,6 +36,7 @@ from recado.core.ids import Ids
 from recado.core.queue.job import NewJob
 from recado.core.queue.storage import endings, enqueue, inspection
 from recado.core.queue.storage.tables import UNFINISHED
+from recado.core.queue.transactions import Transaction, Transactions
 
 log = structlog.get_logger(__name__)
 

@@ -10,8 +10,8 @@ from recado.channels.twilio.values import PROVIDER
 from recado.channels.twilio.webhook import form as forms
 from recado.channels.twilio.webhook.describing import describe
 from recado.channels.twilio.webhook.dtos import FormProblem, InboundForm
-from recado.conversation.lanes import customer_lane
 from recado.conversation.replying.accept import InboundMessage
+from recado.conversation.values import customer_lane
 
 
 def inbound_of(

@@ -1,4 +1,4 @@
-"""Units of work of the conversation, with the time and the ids handed to them.
+"""Units of work with the time, the ids and the held lanes handed to them.
 
 A unit of work may run twice. It writes the same rows both times, because the clock and the id maker are asked once,
 before it begins.
