@@ -22,11 +22,11 @@ CrashPoint: TypeAlias = Callable[[str], None]
 
 
 def never(_point: str) -> None:
-    """What runs outside tests."""
+    """Do nothing: the crash point of every process outside tests."""
 
 
 def crash_at(armed: str | None) -> CrashPoint:
-    """A function to call at each named point; it does not come back from the armed one."""
+    """Return the function to call at each named point. It kills this process at the armed one. Raises `ValueError`."""
     if armed is None:
         return never
     if armed not in CRASH_POINTS:

@@ -1,8 +1,8 @@
-"""When work comes round: every so often, or when a clock on a wall somewhere shows a time.
+"""Schedules of recurring jobs: at an interval, or by a cron expression in a time zone.
 
-A cron expression is read on the wall of its time zone, and each time the wall shows happens once. In the night in which
-an hour is left out, what falls into it happens once, at its end; in the night in which an hour comes twice, it happens
-the first time. An expression whose hours are `*` means "every hour that passes", so it follows those hours instead.
+A cron expression is read on the local clock of its time zone, and each local time counts once. In the night when an
+hour is skipped, a slot that falls into it is due at its end. In the night when an hour comes twice, its slots are due
+the first time. An expression whose hours are `*` means every hour that passes, so it follows real time instead.
 """
 
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ _LONGEST = 100
 
 @dataclass(frozen=True, slots=True)
 class At:
-    """A five-field cron expression on the walls of a time zone. Raises `InvalidInput` for one that can never come."""
+    """A five-field cron expression in a time zone. Raises `InvalidInput` for one that never matches."""
 
     expression: str
     time_zone: str = "UTC"
@@ -33,7 +33,7 @@ class At:
         self.following(_SOME_DAY)
 
     def latest(self, now: datetime) -> datetime:
-        """The last time it came round, `now` included."""
+        """Return the latest slot, `now` included."""
         second, zone = timedelta(seconds=1), self._zone
         if self._follows_hours:
             return next(self._matching((now + second).astimezone(zone), back=True)).astimezone(
@@ -45,7 +45,7 @@ class At:
         return next(moment for moment in past if moment <= now)
 
     def following(self, now: datetime) -> datetime:
-        """The next time it comes round after `now`."""
+        """Return the first slot after `now`. Raises `InvalidInput` when there is none."""
         here = now.astimezone(self._zone)
         try:
             if self._follows_hours:
@@ -53,7 +53,7 @@ class At:
             coming = (_moment(wall, self._zone) for wall in self._matching(here.replace(tzinfo=None)))
             return next(moment for moment in coming if moment > now)
         except (StopIteration, OverflowError):
-            raise InvalidInput(f"{self.expression!r} never comes round") from None
+            raise InvalidInput(f"{self.expression!r} never matches a time") from None
 
     @property
     def _zone(self) -> tzinfo:
@@ -71,7 +71,7 @@ class At:
         return self.expression.split()[1] == "*"
 
     def _matching(self, start: datetime, *, back: bool = False) -> "CronSim":
-        """What matches the expression after (or before) a moment, that moment not included."""
+        """Return the times that match the expression after (or before) a moment, which itself is not included."""
         from cronsim import CronSim, CronSimError
 
         try:
@@ -84,13 +84,13 @@ class At:
 
 
 def _latest_wall_time(here: datetime) -> datetime:
-    """The latest time a wall has shown so far: in an hour that comes for the second time, that is its end."""
+    """Return the latest local time shown so far. In an hour that comes for the second time, that is its end."""
     offsets = [here.replace(fold=fold).utcoffset() or timedelta() for fold in (0, 1)]
     return here.replace(tzinfo=None, fold=0) + (offsets[0] - offsets[1] if here.fold else timedelta())
 
 
 def _moment(wall: datetime, zone: tzinfo) -> datetime:
-    """The first moment at which a wall shows a time; if it never does, the end of what was left out."""
+    """Return the first moment with a local time. For a time in a skipped hour, return the end of that hour."""
     while True:
         moment = wall.replace(tzinfo=zone).astimezone(UTC)
         if moment.astimezone(zone).replace(tzinfo=None) == wall:
@@ -103,7 +103,7 @@ When: TypeAlias = timedelta | At
 
 @dataclass(frozen=True, slots=True)
 class Schedule:
-    """Work that comes round: the name of its jobs, and when. `set_at` is when a person has changed it."""
+    """When the jobs of one name are due. `set_at` is when a person last changed the schedule."""
 
     name: str
     when: When
@@ -115,15 +115,15 @@ class Schedule:
         return self.when.time_zone if isinstance(self.when, At) else "UTC"
 
     def slot(self, now: datetime) -> datetime:
-        """The latest slot that is not in the future."""
+        """Return the latest slot that is not in the future."""
         return self.when.latest(now) if isinstance(self.when, At) else now - (now - _EPOCH) % self.when
 
     def next_slot(self, now: datetime) -> datetime:
-        """The first slot that is."""
+        """Return the first slot in the future."""
         return self.when.following(now) if isinstance(self.when, At) else self.slot(now) + self.when
 
     def in_words(self) -> str:
-        """`0 3 * * *`, or `every 30 s`."""
+        """Return the schedule as people read it: `0 3 * * *`, or `every 30 s`."""
         if isinstance(self.when, At):
             return str(self.when)
         seconds = int(self.when.total_seconds())
@@ -134,7 +134,7 @@ class Schedule:
 
 
 def every(seconds: int) -> timedelta:
-    """Raises `InvalidInput` for a distance that makes no sense."""
+    """Return an interval. Raises `InvalidInput` unless it is from one second to a year."""
     if not 1 <= seconds <= 366 * 86_400:
-        raise InvalidInput("the distance must be from 1 second to a year")
+        raise InvalidInput("the interval must be from 1 second to a year")
     return timedelta(seconds=seconds)

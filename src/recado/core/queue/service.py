@@ -1,7 +1,7 @@
 """The queue as the rest of the product uses it: claim, finish, and what people ask of it.
 
 `claim` never starts a job whose attempts are used up; it settles it, in one transaction of its own, so that a poison
-message gets its apology and cannot stop the line.
+message gets its apology and cannot stop the queue.
 """
 
 import contextlib
@@ -44,19 +44,20 @@ UNLIMITED_FOR = timedelta(hours=25)
 
 @dataclass(frozen=True, slots=True)
 class Backoff:
-    """How long to wait after the n-th failure: `first`, then three times as long each time, at most `cap`."""
+    """The wait after each failure: `first`, then three times as long each time, at most `cap`."""
 
     first: timedelta = timedelta(seconds=2)
     cap: timedelta = timedelta(minutes=5)
 
     def after(self, failures: int, chance: Chance) -> timedelta:
+        """Return the wait when this many failures came before, varied by a fifth."""
         seconds = min(self.first.total_seconds() * 3**failures, self.cap.total_seconds())
         return timedelta(seconds=jittered(seconds, chance))
 
 
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """The row is as the result says."""
+    """The job has ended as its result says."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +71,7 @@ class _Ending:
 
 
 class BatchLeaseLost(Exception):
-    """Raised inside a batch, to have it undone and tried in halves (see `Database.batched`)."""
+    """A lease in a batch is lost. The batch is rolled back and tried again in halves (see `Database.batched`)."""
 
 
 class QueueService:
@@ -105,18 +106,18 @@ class QueueService:
         self._finish = database.batched(self._finish_many)
 
     def handler(self, name: str) -> Handler:
-        """The handler of a job's name; raises `NotFound` for a name this version does not know."""
+        """Return the handler of a job's name. Raises `NotFound` for a name that this release does not know."""
         try:
             return self._handlers[name]
         except KeyError:
             raise NotFound(f"no handler knows jobs named {name!r}") from None
 
     def knows(self, name: str) -> bool:
-        """Whether this release can run jobs of that name."""
+        """Return whether this release can run jobs of that name."""
         return name in self._handlers
 
     async def enqueue(self, jobs: Sequence[NewJob]) -> None:
-        """Store jobs by themselves; whoever has something to store beside them uses `enqueue.add` in its own unit."""
+        """Store jobs in a transaction of their own. To store rows beside them, call `enqueue.add` in a unit of work."""
         await self._enqueue(jobs)
 
     async def claim(self, limit: int, *, max_isolated: int) -> list[Claim]:
@@ -192,19 +193,20 @@ class QueueService:
         await self._database.write(record, owner=None, urgent=True)
 
     async def free_ended_leases(self) -> int:
+        """Requeue the jobs of workers that died. Return their number."""
         now = self._clock.now()
         return await self._database.write(
             lambda uow: leases.free_ended_leases(uow, now, self._uncounted_crashes), owner=None
         )
 
     async def repair_times(self) -> int:
-        """What waits for a time that a clock told which has been set back since waits as long as it should, from now.
+        """Repair due times of a clock that was ahead: each job waits as long as planned, from now on.
 
-        How many lanes that concerned. Nothing is written where no clock has been set back.
+        Return the number of lanes concerned. Nothing is written where no clock has been set back.
         """
         if not await self._lanes_ahead_of_clock():
             return 0
-        # It may be this host's clock alone that was set back: one that hosts share is told the time by each write.
+        # Perhaps only this host's clock was set back. A shared clock is synchronized by each write.
         await self._database.write(lambda _: None, owner=None)
         found = 0
         while lanes := await self._lanes_ahead_of_clock():
@@ -221,9 +223,9 @@ class QueueService:
         return await self._database.read(lambda uow: clock_changes.lanes_ahead_of_clock(uow, now), owner=None)
 
     async def end_future_leases(self) -> int:
-        """End leases that run for longer than any is given and were not renewed for twice a lease: how many.
+        """End leases that end later than any lease can and were not renewed for twice a lease. Return their number.
 
-        A clock that was ahead gave them, and who held them is dead. Who lives renews them by the clock as it is now.
+        A clock that was ahead made them, and their worker is dead: a living worker renews them by the clock of now.
         """
         now, seen_at = self._clock.now(), self._clock.monotonic()
         after = now + self.lease + LEEWAY
@@ -236,7 +238,7 @@ class QueueService:
         return len(unrenewed)
 
     def failure(self, job: StoredJob, error: str) -> RetryIn:
-        """The usual answer to an unexpected error: again, later each time."""
+        """Return the result of an unexpected error: another try, later each time."""
         return RetryIn(self._backoff.after(job.attempts, self._chance), error)
 
     # --- For people ---------------------------------------------------------------------------------------------------
@@ -246,29 +248,29 @@ class QueueService:
         return await self._database.read(lambda uow: inspection.stats(uow, now), owner=None)
 
     async def due(self) -> inspection.Due:
-        """What could be claimed now."""
+        """Return how much could be claimed now."""
         now = self._clock.now()
         return await self._database.read(lambda uow: inspection.due(uow, now), owner=None)
 
     async def dead(self) -> list[StoredJob]:
-        """Every dead letter that was neither retried nor discarded, the oldest first."""
+        """Return every dead letter that was neither retried nor discarded, the oldest first."""
         return [job async for page in self.dead_pages() for job in page]
 
     async def dead_summary(self) -> inspection.DeadLetterSummary:
         return await self._database.read(inspection.dead_summary, owner=None)
 
     async def dead_pages(self, last: UUID = inspection.LAST_ID) -> AsyncIterator[list[StoredJob]]:
-        """The same, a page at a time, up to the one named `last`."""
+        """Yield the same in pages, up to the id `last`."""
         after = inspection.FIRST_ID
         while page := await self._database.read(partial(inspection.dead_letters, after=after, last=last), owner=None):
             yield page
             after = page[-1].id
 
     async def retry_all(self, *, force: bool = False) -> AsyncIterator[Replayed | ReplayRefused]:
-        """Start every dead letter again that there is now; what became of each, as it is stored.
+        """Start every dead letter of now again. Yield the result of each once it is stored.
 
-        Those that are made meanwhile are left, or a replay that fails at once would come round for ever. Raises `Busy`
-        and `StorageUnavailable`; what was told before that is stored.
+        Later dead letters are left: a replay that fails at once would be replayed for ever. Raises `Busy` and
+        `StorageUnavailable`; the results that were yielded before are stored.
         """
         newest = (await self.dead_summary()).newest
         if newest is None:
@@ -278,7 +280,7 @@ class QueueService:
                 yield await self._retry_or_refuse(job.id, force=force)
 
     async def _retry_or_refuse(self, job_id: UUID, *, force: bool) -> Replayed | ReplayRefused:
-        """What is wrong with one of many, or what was done with it elsewhere meanwhile, concerns only that one."""
+        """Retry one of many. An error of one job, or a change by another process, refuses only that job."""
         try:
             return await self.retry(job_id, force=force)
         except (Busy, StorageUnavailable):
@@ -318,7 +320,7 @@ class QueueService:
         await self._database.write(drop, owner=None)
 
     async def clear_dispatched(self) -> int:
-        """Have every waiting job that a broker was rung for rung for again; how many there were."""
+        """Republish a wake-up for every waiting job that was dispatched before. Return their number."""
         cleared = 0
         while step := await self._database.write(dispatched.clear_dispatched, owner=None):
             cleared += step
@@ -335,7 +337,7 @@ class QueueService:
         return [None for _ in given]
 
     def _finish_many(self, uow: UnitOfWork, given: Sequence[_Ending]) -> list[Finished | LeaseLost]:
-        """Those that are simply done end together; one lost lease among them undoes it, and they end one by one."""
+        """End those that are done with one statement. A lost lease among them undoes that; then each ends by itself."""
         held = lanes.hold(uow, [ending.claim.job.lane for ending in given])
         done = [ending for ending in given if isinstance(ending.result, Done)]
         if len(given) > 1 and done:

@@ -1,8 +1,8 @@
-"""Rounds: the work of those who have no running worker, inside so many seconds.
+"""Bounded runs: claim and run jobs for a limited number of seconds, on hosts without a running worker.
 
-A serverless host ends a process at its limit, whatever it does then; to the queue that looks like a crash and costs a
-lease. So a round is over before its time is: it claims nothing that could hardly be finished, and gives back what still
-runs, unharmed. Any number of rounds may run at once, in one process or in many: the rows decide who does what.
+A serverless host kills a process at its limit, which the queue sees as a crash that costs a lease. So a bounded run
+ends before its limit: it claims nothing that could hardly finish, and gives running jobs back without an attempt used.
+Any number of bounded runs may overlap, in one process or in many.
 """
 
 import asyncio
@@ -21,19 +21,19 @@ from recado.core.queue.service import QueueService
 log = structlog.get_logger(__name__)
 
 MAX_JOBS: Final = 16
-"""How many jobs a round runs at a time: few enough to finish within its budget."""
+"""How many jobs a run has at a time: few enough to finish within its budget."""
 LAST_CLAIM_SECONDS: Final = 3.0
-"""Nothing is claimed so shortly before the stop: a send that is cut off is a send whose fate must be found out."""
+"""Nothing is claimed so shortly before the stop: the outcome of a send that is cut off is unknown."""
 MIN_SECONDS: Final = 1.0
 MAX_SECONDS: Final = 300.0
-"""What a round may be given by those who call for one."""
+"""The limits of the seconds that a caller may ask for."""
 GIVE_BACK_SECONDS: Final = 2.0
-"""What giving back may take."""
+"""The longest that giving jobs back may take."""
 
 
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """Moments of the event loop's clock: until when jobs are claimed, when they are stopped, when all is over."""
+    """Times on the event loop's clock: the last claim, the stop of running jobs, the end of the run."""
 
     last_claim: float
     stop: float
@@ -41,7 +41,7 @@ class Budget:
 
     @classmethod
     def of(cls, seconds: float, now: float) -> "Budget":
-        """A budget that begins now. A short one keeps half of itself for working."""
+        """Return a budget that begins now. A short one keeps half of its time for work."""
         end = now + seconds
         stop = end - min(GIVE_BACK_SECONDS, seconds / 4)
         return cls(stop - min(LAST_CLAIM_SECONDS, seconds / 4), stop, end)
@@ -49,8 +49,11 @@ class Budget:
 
 @dataclass(frozen=True, slots=True)
 class BoundedRunReport:
-    """What one round did, and what it leaves: slots made into jobs, leases of dead workers freed, jobs run, jobs given
-    back because the time was up, lanes with something due now, and how long the oldest of them waits."""
+    """What a bounded run did and what it leaves.
+
+    Slots made into jobs, jobs of dead workers requeued, jobs run, jobs given back because the time was up, lanes with
+    a due job now, and how long the oldest of them has waited.
+    """
 
     slots_made: int
     leases_freed: int
@@ -65,21 +68,21 @@ Task: TypeAlias = "asyncio.Task[None]"
 
 @dataclass(frozen=True, slots=True)
 class WorkerControls:
-    """The worker, as far as a round needs one."""
+    """The functions of a worker that a bounded run needs."""
 
     start: Callable[[Claim], Task]
     room: Callable[[], int]
     """How many more jobs it may run."""
     isolated_room: Callable[[], int]
-    """How many of them may be suspects."""
+    """How many of them may be isolated jobs."""
     notify_newer_messages: Callable[[], Awaitable[None]]
-    """Once a second: tell runs of messages that have come meanwhile."""
+    """Called once a second: notify runs of newer messages."""
     stopping: Callable[[], bool]
 
 
 @dataclass(slots=True)
 class _OwnJobs:
-    """The jobs of one round: several may share a worker."""
+    """The jobs of one bounded run. Several runs may share a worker."""
 
     running: dict[Task, Claim] = field(default_factory=dict)
     begun: int = 0
@@ -89,19 +92,19 @@ class _OwnJobs:
 
 
 class BoundedRuns:
-    """Runs what is due for as long as its caller has time."""
+    """Runs due jobs for as long as the caller has time."""
 
     def __init__(self, queue: QueueService, maintenance: Maintenance, controls: WorkerControls) -> None:
         self._queue = queue
         self._maintenance = maintenance
         self._controls = controls
-        self._claiming = asyncio.Lock()  # Or rounds that look at the same moment would all take the same room.
+        self._claiming = asyncio.Lock()  # Otherwise overlapping runs would count the same room twice.
 
     async def run(self, seconds: float, *, linger: bool = False) -> BoundedRunReport:
-        """The relay's pass, then what is due. With `linger` it stays until its time is up and works as things fall due.
+        """Run maintenance, then due jobs. With `linger`, keep working until the time is up.
 
-        Raises `Busy` and `StorageUnavailable` when the database fails; what it had claimed is given back even then, if
-        the database takes it.
+        Raises `Busy` and `StorageUnavailable` when the database fails; claimed jobs are given back even then, if the
+        database accepts it.
         """
         loop = asyncio.get_running_loop()
         budget, own = Budget.of(seconds, loop.time()), _OwnJobs()
@@ -121,9 +124,10 @@ class BoundedRuns:
         return await self._report(maintained, own.begun - given_back, given_back)
 
     async def run_wakeup(self, seconds: float) -> bool:
-        """Do what a wake-up asks: claim the best due job, and go on until nothing is due.
+        """Handle a wake-up: claim the best due job, and go on until nothing is due.
 
-        False when that job could not be claimed or did not end in time; those after it have other wake-ups.
+        Return False when that job could not be claimed or did not end in time. The jobs after it have wake-ups of their
+        own.
         """
         loop = asyncio.get_running_loop()
         budget, served = Budget.of(seconds, loop.time()), False
@@ -155,20 +159,20 @@ class BoundedRuns:
                 return
             own.running |= {self._controls.start(claim): claim for claim in claims}
             own.begun += len(claims)
-        if len(claims) == room:  # There may be more than one round can do.
+        if len(claims) == room:  # There may be more than one run can do.
             await self._dispatch()
 
     async def _wait(self, own: _OwnJobs, budget: Budget) -> None:
-        """Until one of them ends or a second has passed: meanwhile something else may have fallen due."""
+        """Wait until a job ends or a second has passed, because other jobs may have become due."""
         patience = min(INTERVAL_SECONDS, budget.stop - asyncio.get_running_loop().time())
         ended, _ = await asyncio.wait(own.running, timeout=max(0.0, patience), return_when=asyncio.FIRST_COMPLETED)
         own.forget_ended()
         if not ended:
-            with contextlib.suppress(DomainError):  # The fence of the commit sees newcomers too.
+            with contextlib.suppress(DomainError):  # The fence of the commit checks for newer messages too.
                 await self._controls.notify_newer_messages()
 
     async def _give_back(self, running: Mapping[Task, Claim], budget: Budget) -> int:
-        """Stop what runs and return it to the line; how many that were."""
+        """Cancel the running jobs and requeue them. Return their number."""
         if not running:
             return 0
         for task in running:
@@ -176,11 +180,11 @@ class BoundedRuns:
         left = max(0.0, min(GIVE_BACK_SECONDS, budget.end - asyncio.get_running_loop().time()))
         _, late = await asyncio.wait(running, timeout=left / 2)
         try:
-            # An agent that ignores being stopped keeps its thread, but not its job: the fence keeps its result out.
+            # An agent that ignores cancellation keeps its thread but not its job: the fence refuses its result.
             async with asyncio.timeout(left / 2):
                 for task in late:
                     await self._queue.give_back(running[task])
-        except (TimeoutError, Busy, StorageUnavailable) as error:  # Then their leases end, as those of the dead do.
+        except (TimeoutError, Busy, StorageUnavailable) as error:  # Their leases end by themselves then.
             log.warning("queue.not_given_back", jobs=len(late), error=str(error))
         return len(running)
 
@@ -193,5 +197,5 @@ class BoundedRuns:
         )
 
     async def _dispatch(self) -> None:
-        with contextlib.suppress(DomainError):  # Without a broker the next round finds what is due.
+        with contextlib.suppress(DomainError):  # Without a broker the next run finds what is due.
             await self._maintenance.dispatch()

@@ -1,7 +1,7 @@
-"""Keeps the leases of a process alive from a thread of its own.
+"""Extends the leases of a process from a thread of its own.
 
-One batched update every third of a lease, whatever the event loop or an agent is doing. A lease is never extended past
-its run's time limit plus five seconds, so a run that hangs loses its job even though its process is well.
+One batched update every third of a lease, even while the event loop or an agent blocks. A lease is never extended past
+its run's time limit plus five seconds, so a run that hangs loses its job although its process lives.
 """
 
 import asyncio
@@ -28,12 +28,12 @@ GRACE = timedelta(seconds=5)
 class _Lease:
     claim: Claim
     end: float
-    """By the monotonic clock: a clock that is set back gives no run more time."""
+    """On the monotonic clock: a clock that is set back gives no run more time."""
     loop: asyncio.AbstractEventLoop
 
 
 class Heartbeat:
-    """Extends the leases it is told of until it is told to forget them."""
+    """Extends the leases of the claims that it keeps."""
 
     def __init__(self, database: Database, clock: Clock, lease: timedelta) -> None:
         self._database = database
@@ -62,6 +62,7 @@ class Heartbeat:
         return forget
 
     def close(self) -> None:
+        """Stop the thread."""
         self._stop.set()
         if self._thread is not None:
             self._thread.join()

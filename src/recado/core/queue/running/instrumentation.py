@@ -1,4 +1,4 @@
-"""How runs of jobs are seen from outside: how long they waited and took, how they ended, whose trace they belong to."""
+"""Metrics and traces of job runs: how long they waited and took, how they ended, which trace they belong to."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,7 +10,7 @@ from recado.core.tracing import JOB, NoTraces, Span, Traces
 
 
 class JobInstrumentation:
-    """Times and counts the runs of one process."""
+    """Measures and traces the runs of one process."""
 
     def __init__(self, clock: Clock, meters: Meters, traces: Traces | None = None) -> None:
         self._clock = clock
@@ -19,7 +19,7 @@ class JobInstrumentation:
 
     @contextmanager
     def running(self, job: StoredJob) -> Iterator[None]:
-        """Around one run, in a process of its own or here. Waiting is counted from when it was due, not made."""
+        """Measure one run, isolated or here. The wait counts from the due time, not from the creation of the job."""
         waited = self._clock.now() - job.due_at
         self._meters.time(JOB_WAIT, job.name, seconds=waited.total_seconds())
         begun = self._clock.monotonic()
@@ -46,7 +46,7 @@ class JobInstrumentation:
             yield claim.with_trace(span.traceparent or job.trace), span
 
     def ended(self, job: StoredJob, result: JobResult, span: Span) -> None:
-        """Count and tell how a run ended; to wait for something else is `again`, and no failure."""
+        """Count how a run ended and note it in the span. A wait for something else is `again`, not a failure."""
         match result:
             case Done():
                 how = "done"

@@ -1,9 +1,9 @@
-"""Runs a job that may have killed its worker alone, in another process.
+"""Isolated jobs: run a job that may have killed its worker in a process of its own.
 
 Only the death of that process counts against the job, so one poison message costs the 63 jobs that ran beside it a
-delay and no apology. Such a process is spawned, never forked (no connection is carried over), has one job at a time,
-and stays for the next one while there are some: starting Python costs a hundred times what most suspects do, and a
-worker that dies leaves dozens of them. It ends when its parent dies, because its standard input ends then.
+delay and no apology. The process is spawned, never forked (no connection is carried over). It runs one job at a time
+and waits for the next, because starting Python costs a hundred times what most jobs do, and a worker that dies leaves
+dozens of isolated jobs. It ends when its parent dies, because its standard input ends then.
 
     parent → child   <job> <lease token>\\n
     child → parent   begun\\n … done\\n
@@ -29,15 +29,15 @@ log = structlog.get_logger(__name__)
 
 
 GAVE_BACK = 75
-"""The child's exit status when it was asked to stop and returned its job (EX_TEMPFAIL)."""
+"""The exit status of a child that was asked to stop and gave its job back (EX_TEMPFAIL)."""
 STOP_SECONDS = 5.0
 """How long a child may take to end when it is asked to."""
 
 IDLE_SECONDS = 30.0
-"""How long a child waits for another suspect."""
+"""How long an idle child waits for another job."""
 
 NOT_STARTED_PAUSE = timedelta(seconds=10)
-"""How long a job waits whose process could not be started: something is wrong here, and not with the job."""
+"""The wait of a job whose process could not be started. The fault is this host's, not the job's."""
 
 BEGUN, DONE = b"begun\n", b"done\n"
 
@@ -45,12 +45,12 @@ Command: TypeAlias = Callable[[], Sequence[str]]
 
 
 def worker_command() -> Sequence[str]:
-    """`recado worker`, for suspects."""
+    """Return the command line of a process for isolated jobs."""
     return (sys.executable, "-m", "recado", "worker", "--isolated")
 
 
 class ChildProcess:
-    """A process that runs suspects, one at a time."""
+    """A child process that runs isolated jobs, one at a time."""
 
     def __init__(self, process: Process) -> None:
         self._process = process
@@ -65,7 +65,7 @@ class ChildProcess:
         return self._process.returncode is None
 
     async def begin(self, claim: Claim) -> bool:
-        """Hand it a job; False when it ended before it could take it."""
+        """Hand it a claimed job. Return False when it ended before it took the job."""
         stdin = self._process.stdin
         if stdin is None or not self.lives:
             return False
@@ -77,7 +77,7 @@ class ChildProcess:
         return await self._read_word(BEGUN)
 
     async def finished(self, limit: timedelta) -> str | None:
-        """None when the job came to an end; else how the process died in it."""
+        """Wait until the job has ended. Return None then, or how the process died in it."""
         try:
             if await asyncio.wait_for(self._read_word(DONE), limit.total_seconds()):
                 self.used = True
@@ -89,14 +89,14 @@ class ChildProcess:
         return await self.death()
 
     async def death(self) -> str | None:
-        """How it ended; None when it was told to and gave its job back."""
+        """Wait for its end. Return how it ended, or None when it was asked to stop and gave its job back."""
         code = await self._process.wait()
         if code == GAVE_BACK:
             return None
         return f"signal {-code}" if code < 0 else f"exit status {code}"
 
     async def stop(self) -> None:
-        """Ask it to give back what it has, and to end; one that takes longer than we may wait is killed."""
+        """Ask it to give its job back and to end. It is killed when it takes longer than `STOP_SECONDS`."""
         if self.lives:
             self._process.terminate()
         try:
@@ -109,7 +109,7 @@ class ChildProcess:
                 self._process.kill()
 
     def retire(self) -> None:
-        """Nothing is left for it: its input ends."""
+        """Let it end: close its input."""
         if self._process.stdin is not None:
             self._process.stdin.close()
 
@@ -119,14 +119,14 @@ class ChildProcess:
 
 @dataclass(frozen=True, slots=True)
 class _Death:
-    """How a process ended. One that never began its job (a release half deployed, no memory) accuses nobody."""
+    """How a process ended. An end before the job began (half deployed, no memory) does not count against the job."""
 
     how: str
     begun: bool
 
 
 class IsolatedRunner:
-    """Keeps the processes of suspects."""
+    """Runs isolated jobs in child processes and keeps idle ones for the next job."""
 
     def __init__(self, queue: QueueService, heartbeat: Heartbeat, command: Command = worker_command) -> None:
         self._queue = queue
@@ -135,7 +135,7 @@ class IsolatedRunner:
         self._idle: list[ChildProcess] = []
 
     async def run(self, claim: Claim, time_limit: timedelta) -> None:
-        """Run the job to its end in a process that runs nothing else meanwhile."""
+        """Run a job to its end in a process that runs nothing else meanwhile."""
         forget = self._heartbeat.keep(claim, time_limit)
         try:
             death = await self._run(claim, time_limit + GRACE)
@@ -150,7 +150,7 @@ class IsolatedRunner:
             await self._queue.give_back(claim, after=NOT_STARTED_PAUSE, why=f"no process for it: {death.how}")
 
     async def aclose(self) -> None:
-        """End the processes that wait for work."""
+        """End the idle processes."""
         idle, self._idle = self._idle, []
         for child in idle:
             child.retire()
@@ -163,7 +163,7 @@ class IsolatedRunner:
             return _Death(f"{type(error).__name__}", begun=False)
         try:
             begun = await child.begin(claim)
-            if not begun and child.used:  # It died while it rested: that was not this job's doing.
+            if not begun and child.used:  # It died while idle, so this job did not cause it.
                 child = await ChildProcess.spawn(self._command())
                 begun = await child.begin(claim)
             how = await child.finished(limit) if begun else await child.death() or "told to stop"
@@ -172,7 +172,7 @@ class IsolatedRunner:
             raise
         if how is None and child.lives:
             self._keep_idle(child)
-        elif how is None:  # Told to stop by others than us, perhaps in too great a hurry to give back what it had.
+        elif how is None:  # Another process stopped it, and it may not have given its job back.
             await self._queue.give_back(claim)
         return None if how is None else _Death(how, begun)
 
@@ -181,17 +181,17 @@ class IsolatedRunner:
         asyncio.get_running_loop().call_later(IDLE_SECONDS, self._retire_oldest, child)
 
     def _retire_oldest(self, child: ChildProcess) -> None:
-        """Let the longest resting one go; one that has worked since then has a later date."""
+        """Retire a child that has been idle since this was scheduled."""
         if child in self._idle:
             self._idle.remove(child)
             child.retire()
 
 
 class ParentProcess:
-    """The child's end of the line."""
+    """The parent as the child process sees it."""
 
     def __init__(self) -> None:
-        # Agents may print: what they say must not be taken for our own words.
+        # Agents may print to standard output; the parent must not read that as our words.
         self._output = os.dup(1)
         os.dup2(2, 1)
         self._loop = asyncio.get_running_loop()
@@ -199,7 +199,7 @@ class ParentProcess:
         threading.Thread(target=self._listen, name="recado-parent", daemon=True).start()
 
     async def next(self) -> tuple[str, str]:
-        """The next job and its lease token."""
+        """Return the next job's id and its lease token."""
         job, token = (await self._lines.get()).split()
         return job, token
 
@@ -207,8 +207,8 @@ class ParentProcess:
         os.write(self._output, word)
 
     def _listen(self) -> None:
-        """End at once when standard input ends, because then the parent is gone and so is the lease."""
-        # The bare descriptor: a thread that waits in Python's reader holds its lock, and a normal end would abort.
+        """Exit at once when standard input ends: the parent is gone then, and so is the lease."""
+        # The bare descriptor: a thread that waits in a Python file object holds its lock, and a normal exit aborts.
         rest = b""
         while piece := os.read(0, 4096):
             *lines, rest = (rest + piece).split(b"\n")

@@ -1,6 +1,6 @@
-"""What keeps the line moving when something was lost: a dead worker's leases, a bell that did not ring.
+"""Maintenance of the queue: ended leases, slots of schedules, and wake-ups that were lost.
 
-Every worker runs one. It is not a job, for it must not need the bell it repairs.
+Every worker runs it. It is not a job, because it must not need the wake-ups that it repairs.
 """
 
 import asyncio
@@ -21,14 +21,14 @@ log = structlog.get_logger(__name__)
 
 INTERVAL_SECONDS = 1.0
 REPAIR_SECONDS = 30.0
-"""How often it is looked for what a clock that has been set back since has timed; a jump is noticed at once."""
+"""How often times of a clock that was ahead are searched for. A jump of this host's clock starts a search at once."""
 JUMP_SECONDS = 2.0
-"""By how much a clock must differ from the one that only goes on, between two passes, to have been set."""
+"""How far the clock and the monotonic clock must drift apart between two steps to mean that the clock was set."""
 
 
 @dataclass(frozen=True, slots=True)
 class MaintenanceReport:
-    """What a pass did: slots made into jobs, leases of dead workers freed."""
+    """What maintenance did: slots made into jobs, jobs of dead workers requeued."""
 
     slots_made: int
     leases_freed: int
@@ -38,7 +38,7 @@ class MaintenanceReport:
 
 
 class Maintenance:
-    """Frees ended leases and inserts due cron slots, once a second; with a broker, has it rung for what is due."""
+    """Requeues jobs whose lease has ended and inserts due slots, once a second. With a broker, dispatches wake-ups."""
 
     def __init__(self, queue: QueueService, cron: Cron, clock: Clock, dispatcher: Dispatcher | None = None) -> None:
         self._queue = queue
@@ -51,38 +51,37 @@ class Maintenance:
         self._repair_at = -math.inf
 
     async def run(self, after_step: Callable[[], Awaitable[None]], poll: Callable[[], None]) -> None:
-        """Keep the line moving, for ever; `poll` is called when workers must look at the table by themselves."""
+        """Run until cancelled. `poll` is called when workers must poll the table because the broker is lost."""
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._loop(after_step))
             if self._dispatcher is not None:
                 tasks.create_task(self._dispatcher.run(poll))
 
     async def republish(self, wakeup: WakeUp) -> None:
-        """Give back a wake-up that a worker took without room for it."""
+        """Republish a wake-up that a worker without room received."""
         if self._dispatcher is not None:
             await self._dispatcher.republish(wakeup)
 
     async def dispatch(self) -> int:
-        """Have the broker rung for what is due now; how many wake-ups went out, none without a broker."""
+        """Publish wake-ups for jobs that are due now. Return their number, 0 without a broker."""
         return 0 if self._dispatcher is None else await self._dispatcher.step()
 
     async def _loop(self, after_step: Callable[[], Awaitable[None]]) -> None:
-        """Pass once a second; a database that cannot be reached now is tried again."""
+        """Run a step each second. A step that fails because of the database is logged, and the next one tries again."""
         while True:
             pause = min(INTERVAL_SECONDS, self._queue.lease.total_seconds() / 3)
             try:
                 await self.step()
                 await after_step()
             except DomainError as error:
-                log.warning("queue.relay_failed", error=str(error))
+                log.warning("queue.maintenance_failed", error=str(error))
             await asyncio.sleep(pause)
 
     async def step(self) -> int:
-        """One pass; how many jobs of dead workers are free again.
+        """Run maintenance once in a running worker. Return the number of jobs of dead workers that were requeued.
 
-        After an outage of the database (no pass for a whole lease), and after the clock was set, living
-        workers get one lease's time to renew what they hold: leases that ran out while no write was possible, or by
-        another clock than the one they were given by, are no crashes.
+        After an outage of the database (no step for a whole lease) and after a change of the clock, living workers get
+        the time of one lease to renew theirs. A lease that ended meanwhile is no crash.
         """
         now = self._clock.monotonic()
         lease = self._queue.lease.total_seconds()
@@ -98,23 +97,26 @@ class Maintenance:
         return freed
 
     async def run_once(self) -> MaintenanceReport:
-        """A pass of those who come round seldom: that nobody passed meanwhile says nothing about the database."""
+        """Run maintenance once on a serverless host.
+
+        Long gaps between runs are normal there and do not mean that the database was down.
+        """
         await self._repair_times()
         return MaintenanceReport(await self._cron.insert_slots(), await self._free())
 
     def _clock_jumped(self) -> bool:
-        """Whether the clock was set since the last pass."""
+        """Return whether the clock was set since the last step."""
         before, self._drift = self._drift, self._clock.now().timestamp() - self._clock.monotonic()
         return before is not None and abs(self._drift - before) > JUMP_SECONDS
 
     async def _repair_times(self) -> None:
         try:
             found = await self._queue.repair_times()
-        except DomainError as error:  # Leases and cron slots must not wait for it.
-            log.warning("queue.times_not_set_right", error=str(error))
+        except DomainError as error:  # Leases and slots must not wait for this.
+            log.warning("queue.times_not_repaired", error=str(error))
             return
         if found:
-            log.warning("queue.clock_was_set_back", lanes=found, doing="what waits is timed anew")
+            log.warning("queue.clock_was_set_back", lanes=found, doing="repairing due times")
 
     async def _free(self) -> int:
         await self._queue.end_future_leases()

@@ -1,7 +1,7 @@
-"""Stores what a run has cost something to learn, even if the database cannot take it at once.
+"""Store the result of an expensive call even when the database cannot take it at once.
 
-A model's answer and a provider's word are not to be had twice for nothing: as long as the lease is held, the write is
-tried again. When the lease is lost the next holder finds out by itself, and there is no point in trying any more.
+A model's answer and a provider's reply cost money or cannot be had twice, so the write is tried again for as long as
+the lease is held. When it is lost, the next worker runs the job, and further tries are pointless.
 """
 
 import asyncio
@@ -21,7 +21,7 @@ PAUSE_SECONDS = 0.5
 
 
 async def retry_while_leased(claim: Claim, write: Callable[[], Awaitable[T]]) -> T:
-    """What `write` gives; raises `Busy` or `StorageUnavailable` only when the lease was lost meanwhile."""
+    """Return the result of `write`. Raises `Busy` or `StorageUnavailable` only after the lease was lost."""
     while True:
         try:
             return await write()

@@ -1,7 +1,7 @@
-"""The one kind of worker: claims what is due, runs it, and stores how it ended.
+"""The one kind of worker: claims due jobs, runs them, and stores their results.
 
-Its only loops are this one and the relay. Many jobs run at once because they wait on models and on Twilio; agents run
-elsewhere (agents/runner.py), so nothing here may block.
+Its only loops are claiming and maintenance. Many jobs run at once because they wait for models and providers. Agents
+run elsewhere (agents/runner.py), so nothing here may block.
 """
 
 import asyncio
@@ -31,19 +31,19 @@ log = structlog.get_logger(__name__)
 
 
 UNKNOWN_PAUSE = timedelta(minutes=1)
-"""How long a job of a name that this release does not know waits for another's worker."""
+"""How long a job with a name unknown to this release waits for a worker of another release."""
 
 GRACE_SECONDS = 10.0
-"""How long what runs may go on when the worker was told to stop."""
+"""How long running jobs may go on after the worker was told to stop."""
 
 CANCEL_RUN_SECONDS = 2.0
-"""How long a run may take to end when it is cancelled, and again as long to be given back."""
+"""How long a cancelled run may take to end, and again as long to be given back."""
 
 CANCEL_HELPER_SECONDS = 0.5
 """How long a helper may take to end before it is cancelled again."""
 
 STORAGE_PAUSE = 0.5
-"""Seconds to wait when the database cannot be reached, before looking again."""
+"""Seconds to wait before the next try when the database cannot be reached."""
 
 
 class Worker:
@@ -89,22 +89,22 @@ class Worker:
 
     @property
     def needs_recycling(self) -> bool:
-        """This process should be replaced: an agent's run that cannot be stopped lives on in it."""
+        """Whether this process should be replaced, because an agent's run that cannot be stopped lives on in it."""
         return self._needs_recycling()
 
     @property
     def stopping(self) -> bool:
-        """It was told to stop, which is more than being worn out."""
+        """Whether it was told to stop (recycling does not count)."""
         return self._stopping.is_set()
 
     def stop(self) -> None:
-        """Claim no more; what runs gets its grace, then goes back unharmed."""
+        """Claim no more. Running jobs get the grace time, then they are given back without counting an attempt."""
         self._stopping.set()
         self._wake.set()
 
     async def run(self, *, drain: bool = False) -> None:
-        """Work until `stop`, or until nothing is left when draining, or until the process is worn out."""
-        # The last job may end in another worker, which rings no bell here: a drained line is noticed by looking.
+        """Work until `stop`, until nothing is left (`drain`), or until the process needs recycling."""
+        # The last job may end in another worker, which sends no wake-up here: a drained queue is found by polling.
         after_step = self._wake_and_notify if drain else self._notify_newer_messages
         helpers = [
             asyncio.create_task(self._listen()),
@@ -129,13 +129,13 @@ class Worker:
             await self._shut_down()
 
     async def run_one(self, claim: Claim) -> None:
-        """Run one claimed job here (the life of a suspect's own process)."""
+        """Run one claimed job here (in a process for isolated jobs)."""
         await self._run_here(claim)
 
     async def cancel_runs(self, tasks: Iterable["asyncio.Task[None]"], seconds: float) -> None:
-        """Cancel runs, and a second time what waits for an agent that ignores that; each time it waits so long.
+        """Cancel runs and give their jobs back. Cancel a second time those that wait for an agent that ignores it.
 
-        Their jobs go back. What is not back by then is left to its lease.
+        Wait up to `seconds` each time. Jobs that are not back by then are left to the end of their lease.
         """
         left = set(tasks)
         for _ in range(2):
@@ -145,15 +145,15 @@ class Worker:
                 _, left = await asyncio.wait(left, timeout=seconds)
 
     async def run_bounded(self, seconds: float, *, linger: bool = False) -> BoundedRunReport:
-        """One round for those who have no running worker; see `BoundedRuns.run`."""
+        """Work for a limited time where no worker runs; see `BoundedRuns.run`."""
         return await self._bounded_runs.run(seconds, linger=linger)
 
     async def run_wakeup(self, seconds: float) -> bool:
-        """What one wake-up asks for, for those who have no running worker; see `BoundedRuns.run_wakeup`."""
+        """Handle one wake-up where no worker runs; see `BoundedRuns.run_wakeup`."""
         return await self._bounded_runs.run_wakeup(seconds)
 
     async def _listen(self) -> None:
-        """Look once for each wake-up, and take none while there is no room: an idle worker shall have it."""
+        """Claim once for each wake-up. Receive none while there is no room: it should go to an idle worker."""
         async with contextlib.aclosing(self._delivery.receive(self._free)) as wakeups:
             async for wakeup in wakeups:
                 too_busy = self._free() <= 0 or self._stopping.is_set()
@@ -204,7 +204,7 @@ class Worker:
         await self._notify_newer_messages()
 
     async def _notify_newer_messages(self) -> None:
-        """A newer message cancels a run early; one that is missed here is seen by the fence when the run commits."""
+        """Notify runs of newer messages of their lane. The fence of the commit finds those that are missed here."""
         waiting = {claim.job.lane: claim for claim in self._running.values() if not claim.has_newer_message}
         if not waiting:
             return
@@ -227,7 +227,7 @@ class Worker:
             await self._give_back(claim)
 
     async def _run_here(self, claim: Claim) -> None:
-        """Run a job and store its ending; a cancelled one goes back unharmed."""
+        """Run a job and store its result. A cancelled job is given back without counting an attempt."""
         forget = self._heartbeat.keep(claim, self._queue.handler(claim.job.name).time_limit)
         try:
             with self._instrumentation.traced(claim) as (traced, span):
@@ -256,7 +256,7 @@ class Worker:
             await retry_while_leased(claim, lambda: self._queue.finish(claim, result))
 
     async def _give_back(self, claim: Claim) -> None:
-        """Return a cancelled job unharmed; where the database takes nothing its lease ends, as a dead worker's does."""
+        """Give a cancelled job back. If the database refuses, its lease ends as that of a dead worker does."""
         this: asyncio.Task[None] | None = asyncio.current_task()
         assert this is not None  # noqa: S101 - narrows the type: a coroutine that runs has a task
         self._giving_back.add(this)
@@ -274,14 +274,14 @@ class Worker:
             return False
 
     async def _shut_down(self) -> None:
-        """Let what runs finish within the grace, then give it back, whether the agent ends or not."""
+        """Let running jobs finish within the grace time, then give them back even if an agent goes on."""
         if self._running:
             await asyncio.wait(self._running, timeout=self._grace)
         await self.cancel_runs(self._running, CANCEL_RUN_SECONDS)
 
 
 async def _cancel(helpers: Collection["asyncio.Task[None]"]) -> None:
-    """Cancel until they have ended: a broker's client may swallow a cancellation that comes with its answer."""
+    """Cancel tasks until they have ended: a broker's client may swallow a cancellation that comes with its answer."""
     left = set(helpers)
     while left:
         for helper in left:

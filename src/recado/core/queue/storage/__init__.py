@@ -1,5 +1,5 @@
-"""What the queue says to the database. Every function runs inside somebody's unit of work.
+"""The SQL of the queue. Every function runs inside a unit of work of its caller.
 
-Two rules hold everywhere. The lane row is touched before its jobs are read, so two claims can never take one lane.
-Whoever changes a lane's jobs calls `lanes.refresh_lanes` in the same transaction, so its head is never stale.
+Two rules hold everywhere. A transaction holds a lane before it reads the lane's jobs, so two claims never take one
+lane. A function that changes a lane's jobs refreshes the lane in the same transaction, so its head is never stale.
 """

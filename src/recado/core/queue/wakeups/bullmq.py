@@ -1,10 +1,10 @@
-"""The bell of BullMQ: wake-ups are jobs of a BullMQ queue, which any BullMQ tool can see and any producer can add to.
+"""Wake-ups through BullMQ: jobs of a BullMQ queue, which any BullMQ tool can show and any producer can add to.
 
 A wake-up carries ids only, for job data lies in Redis as clear text. It is fetched and completed by hand instead of by
 BullMQ's worker loop, whose retries wait up to 20 s after an outage, and whose processor would have to hold the wake-up
 while the job runs (measured there: a blocked processor makes BullMQ start a job five times).
 
-Redis is lossy by contract: whatever it forgets is rung for again (see `dispatch`).
+Redis may lose wake-ups: what it forgets is published again (see `dispatcher`).
 """
 
 import asyncio
@@ -29,21 +29,21 @@ log = structlog.get_logger(__name__)
 
 NAME: Final = "wake-up"
 BLOCK_SECONDS: Final = 5.0
-"""How long one fetch waits in Redis for a wake-up."""
+"""How long one fetch blocks in Redis."""
 SOCKET_SECONDS: Final = 15.0
-"""Must exceed the wait above: redis-py's own 5 s end each wait with an error, and an idle worker hears seconds late."""
+"""Must exceed the wait above: redis-py's own 5 s end each wait with an error, and wake-ups arrive seconds late."""
 COMMAND_SECONDS: Final = 2.0
 CONNECT_SECONDS: Final = 2.0
 PAUSE_SECONDS: Final = 0.5
 """Between two tries to reach a Redis that does not answer."""
 LOCK_MILLISECONDS: Final = 60_000
 STALLED_SECONDS: Final = 30.0
-"""How often wake-ups are looked for that died with the worker that had just fetched them."""
+"""How often wake-ups are recovered whose worker died right after it fetched them."""
 _OPTIONS: Final = {"attempts": 1, "removeOnComplete": True, "removeOnFail": True}
 
 
 class BullmqDelivery:
-    """Publishes and fetches; nothing is connected before it is first used."""
+    """Publishes and fetches wake-ups. Connects at the first use."""
 
     def __init__(
         self,
@@ -80,7 +80,7 @@ class BullmqDelivery:
                     async for wakeup in fetched:
                         lost = log_return("bullmq", lost=lost)
                         yield wakeup
-            except Exception as error:  # noqa: BLE001 - a foreign client, whatever it raises: the worker must go on
+            except Exception as error:  # noqa: BLE001 - a foreign client may raise anything, and the worker must go on
                 lost = log_loss("bullmq", str(error), lost=lost)
             finally:
                 await _close_worker(worker)
@@ -92,7 +92,7 @@ class BullmqDelivery:
             await queue.backend.close(force=True)
 
     async def forgot(self) -> bool:
-        """A key of ours lies beside the queue: when it is gone, FLUSHALL or a restart without a file took both."""
+        """Return whether Redis lost its data: then a key of ours beside the queue is gone as well."""
         from redis.exceptions import RedisError
 
         queue = self._queue = self._queue or self._connected_queue()
@@ -102,8 +102,8 @@ class BullmqDelivery:
             raise BrokerLost(f"Redis does not answer: {error}") from error
 
     async def state(self) -> BrokerState:
-        """What `readyz` and `doctor` say: eviction would lose wake-ups, no persistence loses them at a restart."""
-        await asyncio.to_thread(import_module, "redis.asyncio")  # It takes long enough to hold up a server's webhooks.
+        """Return the state, with warnings: eviction loses wake-ups, and so does a restart without persistence."""
+        await asyncio.to_thread(import_module, "redis.asyncio")  # It takes long enough to delay webhooks.
         from redis.exceptions import RedisError
 
         client = _client(self._url, COMMAND_SECONDS)
@@ -116,7 +116,7 @@ class BullmqDelivery:
         return _broker_state(memory, persistence)
 
     async def remove_all(self) -> int:
-        """Take away the wake-ups that nobody has fetched; how many. Other producers' jobs go with them."""
+        """Remove the waiting wake-ups, and other producers' jobs with them. Return their number."""
         queue = self._queue = self._queue or self._connected_queue()
         waiting = await queue.getWaitingCount()
         await queue.drain()
@@ -137,7 +137,7 @@ class BullmqDelivery:
             "autorun": False,
             "drainDelay": self._block,
             "lockDuration": LOCK_MILLISECONDS,
-            "maxStalledCount": 1_000_000,  # The rows count; BullMQ must never give a wake-up up by itself.
+            "maxStalledCount": 1_000_000,  # Attempts are counted in the rows; BullMQ must never give a wake-up up.
             "stalledInterval": int(self._stalled * 1000),
         }
         return Worker(self._name, None, options)
@@ -149,7 +149,7 @@ class BullmqDelivery:
 
 
 def _client(url: str, seconds: float) -> "Redis":
-    """A client that fails within its time instead of trying twenty times with waits of up to 20 s."""
+    """Return a client that fails within its time limit, instead of twenty tries with waits of up to 20 s."""
     from redis.asyncio import Redis
     from redis.asyncio.retry import Retry
     from redis.backoff import NoBackoff
@@ -165,7 +165,7 @@ def _client(url: str, seconds: float) -> "Redis":
 
 
 async def _fetch(worker: "Worker", stalled_seconds: float) -> AsyncGenerator[WakeUp, None]:
-    """Wake-ups of one connection, until it breaks."""
+    """Yield the wake-ups of one connection until it breaks."""
     loop = asyncio.get_running_loop()
     stalled_checked_at, fetches = loop.time(), 0
     while True:
@@ -185,7 +185,7 @@ async def _close_worker(worker: "Worker") -> None:
     try:
         async with asyncio.timeout(COMMAND_SECONDS):
             await worker.close(force=True)
-    except Exception as error:  # noqa: BLE001 - it was broken already, or the server is gone
+    except Exception as error:  # noqa: BLE001 - it is broken already, or the server is gone
         log.debug("queue.wakeups_not_closed", error=str(error))
 
 
@@ -194,7 +194,10 @@ def _data(wakeup: WakeUp) -> dict[str, str | int]:
 
 
 def _wakeup(data: object) -> WakeUp:
-    """What a job says; one that somebody else added says nothing, and rings all the same."""
+    """Read the wake-up from a BullMQ job's data.
+
+    A job that another program added has no ids; it still counts as a wake-up.
+    """
     if isinstance(data, str):
         try:
             data = json.loads(data)

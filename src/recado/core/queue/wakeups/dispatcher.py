@@ -1,9 +1,9 @@
-"""Rings a broker for jobs that are due: the part of the relay that only BullMQ and SQS need.
+"""Publish wake-ups for due jobs to a broker: the part of maintenance that only BullMQ and SQS need.
 
-It looks when the database's own bell rings (a commit, a due time, a second passed), and publishes a wake-up for each
-of the best due heads of lanes that has none under way. Never more than `limit` are: a wake-up means "claim the best due
-job", so naming those that cannot be claimed yet would only fill the broker. The row remembers that it was rung for;
-what is not claimed in spite of that is rung for again later and later, since a broker may forget.
+A step runs at each wake-up from the database (a commit, a due time, a second passed). It publishes one for each of the
+best due heads of lanes that has none outstanding, `limit` at most: a wake-up means "claim the best due job", so more of
+them would only fill the broker. The row stores that it was dispatched. A job that is not claimed all the same is
+dispatched again, later each time, because a broker may forget.
 """
 
 import asyncio
@@ -30,18 +30,18 @@ log = structlog.get_logger(__name__)
 PUBLISH_SECONDS: Final = 2.0
 """How long a broker may take; BullMQ's own client would wait for minutes (measured: over 20 s for one add)."""
 POLL_SECONDS: Final = 0.5
-"""How often workers look at the table while the broker does not answer."""
+"""How often workers poll the table while the broker does not answer."""
 RETRY_SECONDS: Final = 1.0
 """How often a broker that does not answer is tried again."""
 REST_SHARE: Final = 4.0
-"""After each look the dispatcher rests this many times as long as it took: beside a hot writer it must stay small."""
+"""The pause after a step, as a multiple of the step's time: beside a busy writer it must stay small."""
 
 REPUBLISH_AFTER: Final = timedelta(seconds=30)
 REPUBLISH_CAP: Final = timedelta(minutes=10)
 
 
 class Dispatcher:
-    """Publishes due heads of lanes to a broker; tells the worker to look by itself while the broker is lost."""
+    """Publishes due heads of lanes to a broker. While the broker is lost, it makes the worker poll the table."""
 
     def __init__(
         self,
@@ -66,7 +66,7 @@ class Dispatcher:
         self.lost = False
 
     async def run(self, poll: Callable[[], None]) -> None:
-        """Dispatch for ever; while the broker does not answer, `poll` is called every half second."""
+        """Dispatch until cancelled. While the broker does not answer, call `poll` every half second."""
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._poll_while_lost(poll))
             async with contextlib.aclosing(self._source.receive(lambda: 1)) as wakeups:
@@ -77,11 +77,11 @@ class Dispatcher:
                     await asyncio.sleep(RETRY_SECONDS if self.lost else min(REST_SHARE * spent, POLL_SECONDS))
 
     async def step(self) -> int:
-        """Ring for what is due and was not rung for; how many wake-ups went out. Raises `BrokerLost`."""
+        """Publish wake-ups for due jobs that have none. Return their number. Raises `BrokerLost`."""
         now = self._clock.now()
         due, dispatched_count = await self._database.read(lambda uow: self._heads(uow, now), owner=None)
         if dispatched_count and await self._has_forgotten():
-            log.warning("queue.broker_forgot", doing="what waits is rung for anew")
+            log.warning("queue.broker_forgot", doing="every waiting job is dispatched again")
             while await self._database.write(dispatched.clear_dispatched, owner=None):
                 pass
             due, _ = await self._database.read(lambda uow: self._heads(uow, now), owner=None)
@@ -99,7 +99,7 @@ class Dispatcher:
         return len(wakeups)
 
     async def republish(self, wakeup: WakeUp) -> None:
-        """A wake-up that was taken by a worker without room: another worker shall have it."""
+        """Publish a wake-up again that a worker without room received."""
         if wakeup.job_id is not None:
             await self._clear([wakeup])
 
@@ -110,7 +110,7 @@ class Dispatcher:
             sent = await self.step()
         except BrokerLost as error:
             if not self.lost:
-                log.warning("queue.broker_lost", error=str(error), doing="workers look at the table every half second")
+                log.warning("queue.broker_lost", error=str(error), doing="workers poll the table every half second")
             self.lost = True
             poll()
         except DomainError as error:
@@ -127,7 +127,7 @@ class Dispatcher:
                 poll()
 
     async def _has_forgotten(self) -> bool:
-        """Asked at most once a second, and only while jobs wait that were rung for."""
+        """Ask the broker whether it lost wake-ups, at most once a second and only while dispatched jobs wait."""
         now = self._clock.monotonic()
         if now < self._next_check:
             return False
@@ -139,7 +139,7 @@ class Dispatcher:
             return False  # The next publish tells.
 
     def _heads(self, uow: UnitOfWork, now: datetime) -> tuple[list[tuple[Head, int]], int]:
-        """The heads to ring for, with the rings they had; and how many were rung for and wait."""
+        """Return the heads to dispatch, with their counts before, and the number of those that wait dispatched."""
         heads = read_heads(uow, now, self._limit, ISOLATED_AT_ONCE, self._walk)
         if not heads:
             return [], 0
@@ -156,14 +156,14 @@ class Dispatcher:
         return due, len(heads) - len(due)
 
     def _republish_delay(self, wakeups: int) -> timedelta:
-        """How long a job that was rung for may wait unclaimed: 30 s, twice as long each time, at most 10 minutes."""
+        """Return how long a dispatched job may wait unclaimed: 30 s, twice as long each time, at most 10 minutes."""
         seconds = min(
             REPUBLISH_AFTER.total_seconds() * 2 ** min(max(wakeups - 1, 0), 10), REPUBLISH_CAP.total_seconds()
         )
         return timedelta(seconds=jittered(seconds, self._chance))
 
     async def _clear(self, wakeups: Sequence[WakeUp]) -> None:
-        """As if they had not been rung for. Should that fail too, they are rung for again in half a minute."""
+        """Mark jobs as not dispatched. Should that fail as well, they are dispatched again in half a minute."""
         marked = [(wakeup.job_id, wakeup.dispatch) for wakeup in wakeups if wakeup.job_id is not None]
         try:
             await self._database.write(lambda uow: dispatched.unmark(uow, marked), owner=None)

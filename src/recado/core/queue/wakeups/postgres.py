@@ -1,7 +1,7 @@
-"""The bell of PostgreSQL: LISTEN on a connection of its own, with a look each second as the net.
+"""Wake-ups from PostgreSQL: LISTEN on a connection of its own, with a poll each second as the fallback.
 
-Whoever stores or ends jobs notifies after the commit (see `PostgresWriter`), so a bell may be lost with its process;
-the net finds what it was for. A timer covers jobs that *become* due, and commits of this process ring at once.
+A writer notifies after its commit (see `PostgresWriter`), so a notification may be lost with its process; the fallback
+finds the job. A timer covers jobs that *become* due, and commits of this process notify at once.
 """
 
 import asyncio
@@ -20,7 +20,7 @@ from recado.core.queue.wakeups.contract import Room, WakeUp, log_loss, log_retur
 
 FALLBACK_SECONDS: Final = 1.0
 SILENT_SECONDS: Final = 30.0
-"""After so long without a notification the server is asked whether it is still there."""
+"""After this time without a notification the connection is tested."""
 
 
 async def _execute(connection: "psycopg.AsyncConnection[tuple[object, ...]]", statement: str) -> None:
@@ -36,9 +36,9 @@ class PostgresDelivery:
         self._clock = clock
 
     async def publish(self, wakeups: Sequence[WakeUp]) -> None:
-        """The writers ring."""
+        """Do nothing: the writers notify."""
 
-    async def receive(self, room: Room) -> AsyncGenerator[WakeUp, None]:  # noqa: ARG002 - it takes nothing from anybody
+    async def receive(self, room: Room) -> AsyncGenerator[WakeUp, None]:  # noqa: ARG002 - no wake-up is taken from another worker
         loop = asyncio.get_running_loop()
         notified = asyncio.Event()
 
@@ -53,7 +53,7 @@ class PostgresDelivery:
                 notified.clear()
                 yield WakeUp()
                 with contextlib.suppress(TimeoutError):
-                    # Not `wait_for`: it loses a cancellation that comes together with the bell, and nobody asks twice.
+                    # Not `wait_for`: it loses a cancellation that comes together with the notification.
                     async with asyncio.timeout(await self._seconds_until_due()):
                         await notified.wait()
         finally:
@@ -61,10 +61,10 @@ class PostgresDelivery:
             await asyncio.gather(listening, return_exceptions=True)
 
     async def close(self) -> None:
-        """Its connection ends with `receive`."""
+        """Do nothing: the connection ends with `receive`."""
 
     async def _listen(self, notified: asyncio.Event) -> None:
-        """Ring for each notification, for ever; a lost connection is made anew, and that rings too."""
+        """Set the event for each notification until cancelled. A new connection after a loss sets it too."""
         lost = False
         while True:
             try:
@@ -73,7 +73,7 @@ class PostgresDelivery:
                 )
                 async with connection:
                     await _execute(connection, f"LISTEN {CHANNEL}")
-                    notified.set()  # Something may have happened while nobody listened.
+                    notified.set()  # A notification may have been missed before.
                     lost = log_return("postgres", lost=lost)
                     while True:
                         async for _ in connection.notifies(timeout=SILENT_SECONDS):
@@ -84,7 +84,7 @@ class PostgresDelivery:
             await asyncio.sleep(FALLBACK_SECONDS)
 
     async def _seconds_until_due(self) -> float:
-        """Seconds until the next job becomes due, one at most."""
+        """Return the seconds until the next job becomes due, at most one."""
         now = self._clock.now()
         try:
             due_at = await self._database.read(lambda uow: inspection.next_due_after(uow, now), owner=None)

@@ -1,8 +1,8 @@
-"""The bell that needs no broker: the database file itself.
+"""Wake-ups from a SQLite file, without a broker.
 
-A connection of its own in autocommit reads `PRAGMA data_version` every 10 ms (1.7 µs each, and some 40 for the timer);
-only when another connection has committed does it look up the earliest due time, which is one indexed read. A timer
-covers jobs that *become* due, commits of this process ring at once, and a look each second is the net.
+A connection of its own in autocommit reads `PRAGMA data_version` every 10 ms (1.7 µs each, and some 40 for the timer).
+Only after a commit of another connection does it read the earliest due time, by an index. A timer covers jobs that
+*become* due, commits of this process notify at once, and a poll each second is the fallback.
 """
 
 import asyncio
@@ -22,7 +22,7 @@ _NEXT = "SELECT next_due_at FROM lanes WHERE next_due_at > ? ORDER BY next_due_a
 
 
 class SqliteDelivery:
-    """Watches the file; `publish` has nothing to do."""
+    """Polls the file; `publish` has nothing to do."""
 
     def __init__(self, database: SqliteDatabase, clock: Clock) -> None:
         self._database = database
@@ -30,9 +30,9 @@ class SqliteDelivery:
         self._connection: sqlite3.Connection | None = None
 
     async def publish(self, wakeups: Sequence[WakeUp]) -> None:
-        """The rows are the bell."""
+        """Do nothing: receivers watch the file."""
 
-    async def receive(self, room: Room) -> AsyncGenerator[WakeUp, None]:  # noqa: ARG002 - it takes nothing from anybody
+    async def receive(self, room: Room) -> AsyncGenerator[WakeUp, None]:  # noqa: ARG002 - no wake-up is taken from another worker
         loop = asyncio.get_running_loop()
         committed = asyncio.Event()
 
@@ -53,13 +53,13 @@ class SqliteDelivery:
             self._connection = None
 
     async def _wait_for_work(self, version: int | None, committed: asyncio.Event) -> None:
-        """Return after a commit, when the next job becomes due, or after a second."""
+        """Wait for a commit, for the next due time, or for a second."""
         next_due = self._query(_NEXT, self._now())
         patience = FALLBACK_SECONDS if next_due is None else min(FALLBACK_SECONDS, (next_due - self._now()) / 1_000_000)
         give_up = self._clock.monotonic() + patience
         while (left := give_up - self._clock.monotonic()) > 0:
             try:
-                # Not `wait_for`: it loses a cancellation that comes together with the commit, and nobody asks twice.
+                # Not `wait_for`: it loses a cancellation that comes together with the commit.
                 async with asyncio.timeout(min(POLL_SECONDS, left)):
                     await committed.wait()
             except TimeoutError:
@@ -77,7 +77,7 @@ class SqliteDelivery:
             if self._connection is None:
                 self._connection = self._database.open_connection()
             row = self._connection.execute(question, values).fetchone()
-        except sqlite_module().Error:  # Locked for a moment, or the file is ill: the next look has a new connection.
+        except sqlite_module().Error:  # Locked for a moment, or damaged: the next query has a new connection.
             broken, self._connection = self._connection, None
             if broken is not None:
                 broken.close()
