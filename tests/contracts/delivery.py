@@ -1,9 +1,9 @@
-"""What every bell must make of the queue: sections 1, 2 and 5 of the ledger, as far as wake-ups are concerned.
+"""The suite of every delivery: what wake-ups must do for jobs, lanes, maintenance and brokers.
 
     class TestOverRedis(DeliveryContract): ...      # its fixture `source` says which one
 
-A bell may forget, repeat and reorder, so nothing here is about when a wake-up comes: it is about what the rows say once
-workers have heard what they heard.
+A delivery may forget, repeat and reorder, so no test asks when a wake-up comes. The tests read the rows after workers
+have received what they received.
 """
 
 import asyncio
@@ -40,32 +40,32 @@ PHONE = "+5511987654321"
 
 
 class DeliverySource(Protocol):
-    """One kind of bell, as tests need it."""
+    """Makes deliveries of one kind."""
 
     def delivery(self) -> Delivery: ...
 
 
 class BrokerSource(DeliverySource, Protocol):
-    """A bell that is a server of its own."""
+    """Makes brokers of one kind."""
 
     def delivery(self) -> Broker: ...
 
     def nowhere(self) -> Broker:
-        """The same kind, at an address where nobody answers."""
+        """Return the same kind, at an address where nothing listens."""
         ...
 
     async def publish_by_hand(self, body: str) -> None:
-        """What another producer adds."""
+        """Publish as another producer does."""
         ...
 
     async def everything(self) -> str:
-        """All that the broker holds, as text."""
+        """Return all that the broker holds, as text."""
         ...
 
 
 @dataclass(slots=True)
 class RecordingHandler(ScriptedHandler):
-    """Remembers when runs began and ended, lane by lane."""
+    """Records when runs began and ended, lane by lane."""
 
     runs: list[tuple[str, UUID, datetime, datetime]] = field(default_factory=list)
     clock: SystemClock = field(default_factory=SystemClock)
@@ -84,7 +84,7 @@ class RecordingHandler(ScriptedHandler):
 
 @dataclass(slots=True)
 class WorkerHarness:
-    """Workers over one bell and one database, in real time."""
+    """Workers over one kind of delivery and one database, in real time."""
 
     database: Database
     source: DeliverySource
@@ -111,7 +111,7 @@ class WorkerHarness:
     async def working(
         self, *, workers: int = 1, concurrency: int = 8, delivery: Callable[[], Delivery] | None = None
     ) -> AsyncIterator[None]:
-        """Some workers, each with its own connection to the bell."""
+        """Run some workers, each with a delivery of its own."""
         deliveries = [(delivery or self.source.delivery)() for _ in range(workers)]
         crew = [self.worker(each, concurrency=concurrency) for each in deliveries]
         running = [asyncio.create_task(each.run()) for each in crew]
@@ -139,7 +139,7 @@ class WorkerHarness:
     async def is_done(self) -> None:
         """Wait until no job is left."""
         async with asyncio.timeout(PATIENCE):
-            while await self.count("status IN ('collecting','waiting','running')"):  # noqa: ASYNC110 - rows ring no event
+            while await self.count("status IN ('collecting','waiting','running')"):  # noqa: ASYNC110 - rows set no event
                 await asyncio.sleep(0.01)
 
     async def counts(self, wanted: int, where: str) -> bool:
@@ -159,7 +159,7 @@ async def eventually(true: Callable[[], Awaitable[bool]]) -> None:
 
 
 class GatedDelivery:
-    """A delivery whose worker hears nothing until it is opened; what it claims at its start is nothing."""
+    """A delivery that gives no wake-up until it is opened."""
 
     def __init__(self, delivery: Delivery) -> None:
         self._delivery = delivery
@@ -185,7 +185,7 @@ class GatedDelivery:
 
 
 class DeliveryContract:
-    """Workers over any bell."""
+    """Workers over any delivery."""
 
     @pytest.fixture
     def source(self) -> DeliverySource:
@@ -264,7 +264,7 @@ class DeliveryContract:
 
 
 class BrokerContract(DeliveryContract):
-    """What is more to ask of a server of its own."""
+    """What a broker must do as well."""
 
     @pytest.fixture
     def source(self) -> BrokerSource:
@@ -350,7 +350,7 @@ class BrokerContract(DeliveryContract):
         await speaker.close()
 
     async def _hears(self, delivery: Delivery, wanted: set[UUID | None]) -> list[WakeUp]:
-        """Listen until each was heard at least once."""
+        """Receive until each was received at least once."""
         heard: list[WakeUp] = []
         wakeups = delivery.receive(lambda: 8)
         async with asyncio.timeout(PATIENCE):

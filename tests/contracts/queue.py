@@ -1,4 +1,4 @@
-"""What every database must make of the queue: sections 1, 2 and 5 of the ledger, as far as the rows decide.
+"""The suite of the queue over every database: jobs, lanes, claims, leases, maintenance, dead letters.
 
     class TestOverSqlite(QueueContract): ...      # its fixture `database` says which one
 
@@ -61,7 +61,7 @@ class NoChance:
 
 @dataclass(slots=True)
 class ScriptedHandler:
-    """Runs as its script says, and remembers what was asked of it."""
+    """Runs as its script says and records its calls."""
 
     name: str = "reply"
     time_limit: timedelta = timedelta(seconds=60)
@@ -106,7 +106,7 @@ class ScriptedHandler:
 
 @dataclass(slots=True)
 class QueueHarness:
-    """The queue with what a test needs around it."""
+    """The queue and what a test needs beside it."""
 
     database: Database
     clock: FrozenClock
@@ -134,7 +134,7 @@ class QueueHarness:
         )
 
     async def stores(self, *lanes: str, owner: UUID = PADARIA, priority: int = 5, attempts: int = 3) -> list[UUID]:
-        """Jobs that are due, one a microsecond after the other: no database orders those that are due at once."""
+        """Store due jobs, a microsecond apart: jobs with the same due time have no order."""
         jobs = [
             self.job(
                 lane, due_in=timedelta(microseconds=n - len(lanes)), owner=owner, priority=priority, attempts=attempts
@@ -145,7 +145,7 @@ class QueueHarness:
         return [job.id for job in jobs]
 
     async def message_comes(self, lane: str, *, due_at_once: bool = False, message: str = "") -> UUID:
-        """What accept does for a customer's message."""
+        """Do what accept does for a customer's message."""
         now = self.clock.now()
         new = NewJob(
             id=self.ids.new(),
@@ -176,12 +176,12 @@ class QueueHarness:
         return [name_of(claim.job.lane) for claim in await self.claims(limit, max_isolated=max_isolated)]
 
     async def crashes(self) -> None:
-        """Whoever holds leases dies, and the relay finds out."""
+        """Let every worker die, and maintenance requeue its jobs."""
         self.clock.advance(LEASE + SECOND)
         await self.queue.free_ended_leases()
 
     async def gives_up(self, *names: str) -> list[UUID]:
-        """Dead letters, one for each lane."""
+        """Make dead letters, one for each lane."""
         ids = await self.stores(*names)
         ended = text("UPDATE message_queue SET status = 'dead' WHERE status = 'waiting'")
         await self.database.write(lambda uow: uow.execute(ended).close(), owner=None)
@@ -200,7 +200,7 @@ class QueueHarness:
         return [(await self.row(job_id))["status"] for job_id in ids]
 
     def maintenance(self) -> Maintenance:
-        """One with no schedules, so that only leases keep it busy."""
+        """Return maintenance without schedules, so that only leases concern it."""
         return Maintenance(self.queue, Cron(self.database, self.clock, self.ids, []), self.clock)
 
     async def given_cap(self, owner: UUID, most: int) -> None:
@@ -209,7 +209,7 @@ class QueueHarness:
 
 
 class QueueContract:
-    """Not collected itself, for its file is not named test_*."""
+    """Subclasses choose the database. It is not collected itself, because its file is not named test_*."""
 
     @pytest.fixture
     def harness(self, database: Database, clock: FrozenClock, ids: Ids) -> QueueHarness:
@@ -377,7 +377,7 @@ class QueueContract:
         assert sorted(await harness.claimed_lanes(2)) == ["f", "p000"]
 
     async def test_in_a_backlog_every_owner_has_its_turn(self, harness: QueueHarness) -> None:
-        """More owners than a page and a walk see at once, and more to do for each than anybody takes at once."""
+        """More owners than a page and a walk reach, and more jobs of each than one claim takes."""
         owners = [UUID(int=n) for n in range(1, PAGE + STEPS)]
         await harness.queue.enqueue([harness.job(f"{owner} {n}", owner=owner) for owner in owners for n in range(3)])
 
@@ -460,7 +460,7 @@ class QueueContract:
         assert [(job.id, job.last_error) for job in await harness.queue.dead()] == [(job_id, "twice")]
 
     async def test_a_settlement_that_fails_leaves_the_job_as_it_was(self, harness: QueueHarness) -> None:
-        """Never a dead letter whose customer was told nothing."""
+        """There is no dead letter without its settlement."""
         [job_id] = await harness.stores("ana", attempts=1)
         job = await harness.claims_one()
 
@@ -579,7 +579,7 @@ class QueueContract:
         assert len(await harness.claimed_lanes(10, max_isolated=4)) == 2
 
     async def test_only_a_death_alone_counts_against_a_job(self, harness: QueueHarness, clock: FrozenClock) -> None:
-        """Its neighbours' crashes cost it nothing but time; its own third death settles it."""
+        """Crashes of its neighbours only delay it; its own third death settles it."""
         [job_id] = await harness.stores("ana")
         for _ in range(5):
             await harness.claims_one()
@@ -637,7 +637,7 @@ class QueueContract:
         assert await maintenance.step() == 1
 
     async def test_maintenance_spares_leases_after_an_outage(self, harness: QueueHarness, clock: FrozenClock) -> None:
-        """Nobody could renew a lease while nothing could be written: those who live get one lease's time for it."""
+        """No lease could be renewed during the outage, so living workers get the time of one lease for it."""
         await harness.stores("ana", "bia")
         living, _ = await harness.claims()
         maintenance = harness.maintenance()
@@ -816,7 +816,7 @@ class QueueContract:
         assert [job.id for job in await harness.queue.dead()] == letters[: inspection.PAGE + 3]
 
     async def test_a_job_that_dies_while_all_are_retried_is_left(self, harness: QueueHarness) -> None:
-        """A replay that fails at once would come round for ever."""
+        """A replay that fails at once would be replayed for ever."""
         first = await harness.gives_up("ana", "bia")
         results = []
         async for result in harness.queue.retry_all():

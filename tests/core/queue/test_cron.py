@@ -1,4 +1,4 @@
-"""A slot becomes one job, however many workers look at it and whatever their clocks say."""
+"""A slot becomes one job, with any number of workers and any clocks."""
 
 import asyncio
 import contextlib
@@ -41,7 +41,7 @@ MINUTE = Schedule("sweep.minute", timedelta(minutes=1))
 
 
 async def stored_slots(database: Database) -> list[tuple[str, int]]:
-    """What was inserted: the name, and seconds since 1970."""
+    """Return the slots in the table: the name, and seconds since 1970."""
     rows = await database.read(
         lambda uow: uow.all(select(cron_slots).order_by(cron_slots.c.name, cron_slots.c.slot)), owner=None
     )
@@ -49,7 +49,7 @@ async def stored_slots(database: Database) -> list[tuple[str, int]]:
 
 
 async def jobs(database: Database) -> Counter[str]:
-    """How many jobs of each name there are."""
+    """Return the number of jobs of each name."""
     statement = text("SELECT name, count(*) AS n FROM message_queue GROUP BY name")
     rows = await database.read(lambda uow: uow.all(statement), owner=None)
     return Counter({row["name"]: row["n"] for row in rows})
@@ -61,7 +61,7 @@ def seconds(moment: datetime) -> int:
 
 class TestSlots:
     async def test_each_is_one_job_for_any_number_of_workers_and_clocks(self, database: Database) -> None:
-        """Twenty crons whose clocks differ by up to fifteen seconds look at the same ten minutes, in any order."""
+        """Twenty crons with clocks up to fifteen seconds apart play the same ten minutes, in any order."""
         start, order = datetime.fromisoformat("2026-03-14T12:00:15Z"), random.Random(11)  # noqa: S311
         clocks = [FrozenClock(start + timedelta(seconds=order.uniform(-15, 15))) for _ in range(20)]
         crons = [Cron(database, clock, UuidV7(clock), [HALF_MINUTE, MINUTE]) for clock in clocks]
@@ -102,7 +102,7 @@ class TestSlots:
         assert [at - before for _, at in await stored_slots(database)] == [0, 3 * 3600 + 30]
 
     async def test_are_read_once_by_each_cron(self, database: Database, clock: FrozenClock) -> None:
-        """The relay asks every second; only a new slot is worth a write."""
+        """Maintenance asks every second; only a new slot causes a write."""
         each, writes = Cron(database, clock, UuidV7(clock), [HALF_MINUTE]), list[int]()
         await each.insert_slots()
         await all_listeners_called(database)
@@ -122,7 +122,7 @@ class TestSlots:
         assert await jobs(database) == Counter({"hourly": 2})
 
     async def test_go_on_by_a_clock_that_was_an_hour_ahead_for_an_hour(self, database: Database) -> None:
-        """In one process that has seen it all, and in one that begins afterwards."""
+        """In a process that ran all the time, and in one that starts afterwards."""
         noon = datetime.fromisoformat("2026-03-14T12:00:00Z")
         clock = FrozenClock(noon + timedelta(hours=1))
         minutely, hourly = Schedule("minutely", timedelta(minutes=1)), Schedule("hourly", At("0 * * * *"))
@@ -142,7 +142,7 @@ class TestSlots:
         assert await jobs(database) - before == Counter({"minutely": 49}), "all but those of the next ten minutes"
 
     async def test_are_later_than_the_last_whoever_inserted_that(self, database: Database, clock: FrozenClock) -> None:
-        """A clock that is behind, or has gone back, brings nothing round that a faster one has passed."""
+        """A clock that is behind, or was set back, repeats no slot that a faster clock has passed."""
         ahead, behind = FrozenClock(clock.now() + timedelta(seconds=61)), FrozenClock(clock.now())
         assert await Cron(database, ahead, UuidV7(ahead), [HALF_MINUTE]).insert_slots() == 1
         slow, made = Cron(database, behind, UuidV7(behind), [HALF_MINUTE]), []
@@ -154,7 +154,7 @@ class TestSlots:
     async def test_are_forgotten_but_for_the_last_of_each_schedule(
         self, database: Database, clock: FrozenClock
     ) -> None:
-        """Without it, whoever starts anew would take an old slot for one that was missed."""
+        """Without it, a process that starts would take an old slot for a missed one."""
         monthly = Schedule("monthly", At("0 3 1 * *", "America/Sao_Paulo"))
         await Cron(database, clock, UuidV7(clock), [monthly, HALF_MINUTE]).insert_slots()
         for _ in range(3):
@@ -188,14 +188,14 @@ class TestManySlots:
 
 
 async def surely(cron: Cron) -> int:
-    """Insert slots as a relay does, which comes again when the database was too busy."""
+    """Insert slots as maintenance does, with another try when the database is too busy."""
     while True:
         with contextlib.suppress(Busy):
             return await cron.insert_slots()
 
 
 async def eight_workers(database: Database, *, names: int, minutes: int) -> int:
-    """Play it, and look: each slot has exactly one job, none is missing and none out of order. How many there were."""
+    """Play it and check that each slot has exactly one job, in order. Return the number of slots."""
     order, noon = random.Random(23), datetime.fromisoformat("2026-03-14T12:00:30Z")  # noqa: S311
     own = [Schedule(f"work.{n}", timedelta(minutes=1)) for n in range(names)]
     clocks = [FrozenClock(noon + timedelta(seconds=order.uniform(-150, 150))) for _ in range(8)]
@@ -336,7 +336,7 @@ class TestTheirJobs:
         assert len(await queue.claim(10, max_isolated=4)) == 1
 
     async def test_are_all_known_to_the_product(self, database: Database, clock: FrozenClock) -> None:
-        """Every schedule has its handler, and a round on an empty database comes to its end."""
+        """Every schedule has its handler, and its job succeeds on an empty database."""
         container = product(database, clock)
         assert await container.cron().insert_slots() == len(SCHEDULES)
         for claim in await container.queue().claim(10, max_isolated=4):

@@ -1,4 +1,4 @@
-"""When a slot is: on clocks that are moved twice a year, too."""
+"""The times of slots, also on local clocks that change twice a year."""
 
 import random
 from datetime import UTC, datetime, timedelta
@@ -23,7 +23,7 @@ def moment(written: str) -> datetime:
 
 
 def slots(at: At, begins: str, ends: str) -> list[str]:
-    """Every slot of a span, in UTC, as one finds them who looks at each minute."""
+    """Return every slot of a span, in UTC, by asking at each minute."""
     now, end = moment(begins), moment(ends)
     found: dict[datetime, None] = {}
     while now <= end:
@@ -77,7 +77,7 @@ class TestACronExpression:
         assert slots(At(expression, zone), begins, ends) == expected
 
     def test_has_each_moment_between_two_of_its_slots(self) -> None:
-        """Looking back and looking ahead agree, at any moment of three years, in any zone."""
+        """The latest and the following slot agree, at any moment of three years, in any zone."""
         order = random.Random(5)  # noqa: S311 - chance that repeats
         zones = ("UTC", NEW_YORK, SAO_PAULO, "Australia/Lord_Howe", "Antarctica/Troll", "Asia/Kathmandu")
         for _ in range(400):

@@ -1,4 +1,4 @@
-"""Rounds over real databases and real time: they end in time, and what they could not finish is as it was."""
+"""Bounded runs over real databases and real time: they end in time and give back what they could not finish."""
 
 import asyncio
 from dataclasses import dataclass, field
@@ -23,12 +23,12 @@ from tests.support.patience import PATIENCE
 ON_BOTH_DATABASES = True
 
 SHORT = 3.0
-"""Seconds of a round that is to be cut off: half of them for claiming, on a machine that may be busy."""
+"""The seconds of a run that is cut off. Half of them are for claiming, on a machine that may be busy."""
 
 
 @dataclass(slots=True)
 class StubbornHandler(ScriptedHandler):
-    """Goes on although it was cancelled, as an agent may."""
+    """Ignores cancellation, as an agent may."""
 
     gate: asyncio.Event = field(default_factory=asyncio.Event)
     ignored: int = 0
@@ -121,7 +121,7 @@ class TestABoundedRun:
         assert await workshop.jobs("status, attempts, crashes") == [("waiting", 0, 0)]
 
     async def test_shares_the_worker_s_room_with_others(self, workshop: Workshop) -> None:
-        """A server that is called ten times at once runs no more jobs than its worker may."""
+        """Ten runs at once in one server run no more jobs than its worker may."""
         handler = GatedHandler()
         await workshop.stores(*[f"lane {n}" for n in range(40)])
         worker = workshop.worker(handler, concurrency=5)
@@ -130,7 +130,7 @@ class TestABoundedRun:
         await asyncio.wait(ticking, timeout=0.3)  # Time for more than may run, on most machines.
         async with asyncio.timeout(PATIENCE):
             while len(running := [each for each in await workshop.jobs() if each == ("running",)]) < 5:
-                """Look again."""
+                """Poll again."""
         handler.gate.set()
 
         report = await asyncio.gather(*ticking)
@@ -170,7 +170,7 @@ class TestAWakeUp:
 
 class TestAMaintenanceRunOnAServerlessHost:
     async def test_frees_the_leases_of_the_dead(self, database: Database, clock: FrozenClock) -> None:
-        """A relay that passes each second would take a minute without a pass for an outage, and be patient."""
+        """Maintenance in a worker would take a minute without a step for an outage and spare the leases."""
         ids, handler = UuidV7(clock), ScriptedHandler()
         queue = QueueService(database, clock, ids, NoChance(), [handler], lease=LEASE)
         maintenance = Maintenance(queue, Cron(database, clock, ids, [Schedule("sweep", timedelta(minutes=1))]), clock)
@@ -182,7 +182,7 @@ class TestAMaintenanceRunOnAServerlessHost:
 
 
 class TooMuchToSetRight(QueueService):
-    """One whose look for what a wrong clock has timed takes the database too long."""
+    """A queue whose repair of due times takes the database too long."""
 
     async def repair_times(self) -> int:
         raise Busy("the database took too long over it; try again")
@@ -198,7 +198,7 @@ async def test_leases_and_schedules_do_not_wait_for_times_to_be_set_right(
 
 
 async def left_behind_ends() -> None:
-    """Wait for the runs that a round could not stop."""
+    """Wait for the runs that could not be stopped."""
     async with asyncio.timeout(PATIENCE):
         while left := {task for task in asyncio.all_tasks() if task.get_name().startswith("job ")}:
             await asyncio.wait(left)

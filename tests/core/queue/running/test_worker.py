@@ -1,4 +1,4 @@
-"""The worker over real SQLite and real time: it drains, stops, is replaced, and keeps poison away from the healthy."""
+"""The worker over real databases and real time: it drains, stops, is recycled, and isolates poison jobs."""
 
 import asyncio
 import os
@@ -96,7 +96,7 @@ class Workshop:
         await queue.enqueue(jobs)
 
     async def breaks(self, sql: str) -> None:
-        """Change rows behind the queue's back."""
+        """Change rows directly."""
         await self.database.write(lambda uow: uow.execute(text(sql)).close(), owner=None)
 
     async def jobs(self, columns: str = "status") -> list[tuple[object, ...]]:
@@ -130,7 +130,7 @@ class TestDraining:
             await ends(asyncio.create_task(workshop.worker(ScriptedHandler()).run(drain=True)))
 
     async def test_ends_when_another_worker_has_done_the_last_job(self, workshop: Workshop) -> None:
-        """Nothing rings here when a job ends elsewhere; the one who drains has to look."""
+        """A job that ends in another worker sends no wake-up here, so a draining worker must poll."""
         slow = GatedHandler()
         await workshop.stores("ana")
         other = workshop.worker(slow)
@@ -226,7 +226,7 @@ class TestAHandler:
         assert len(handler.ran) == 2
 
     async def test_of_another_release_is_left_to_it(self, workshop: Workshop) -> None:
-        """A job whose name nobody here knows must not stop the line, nor be lost."""
+        """A job with a name unknown to this release must neither stop the queue nor be lost."""
         handler = ScriptedHandler()
         await workshop.stores("new", name="of.tomorrow")
         await workshop.stores("ana")
@@ -277,7 +277,7 @@ class TestAnIsolatedJob:
     async def test_is_not_accused_by_a_process_that_could_not_be_started(
         self, isolating: Workshop, command: Sequence[str]
     ) -> None:
-        """As when a release is replaced under a living worker: its customers must not get an apology for that."""
+        """As when a release is replaced while a worker runs: customers must get no apology for that."""
         handler = ScriptedHandler()
         worker = isolating.worker(handler, command=lambda: command)
         running = asyncio.create_task(worker.run())
@@ -312,4 +312,4 @@ _BEGINS = "import os, signal; os.read(0, 4096); os.write(1, b'begun\\n')"
 async def _until_jobs(workshop: Workshop, columns: str, expected: list[tuple[object, ...]]) -> None:
     async with asyncio.timeout(PATIENCE):
         while await workshop.jobs(columns) != expected:
-            """Look again."""
+            """Poll again."""

@@ -1,4 +1,4 @@
-"""The queue over a real PostgreSQL, where others may be in the middle of something at any moment."""
+"""The queue over a real PostgreSQL, where other transactions may be open at any moment."""
 
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
@@ -44,7 +44,7 @@ class TestOverPostgres(QueueContract):
 
 @contextmanager
 def frozen(database: PostgresDatabase, *work: Callable[[UnitOfWork], object]) -> Iterator[None]:
-    """A process that stands still in mid-transaction. Nothing times it out: whoever waits for it fails."""
+    """A process that stands still in mid-transaction. Nothing times it out, so a test that waits for it fails."""
     engine = create_engine(make_url(database.url).set(drivername="postgresql+psycopg"), poolclass=NullPool)
     with closing(engine.connect()) as connection:
         for each in work:
@@ -57,7 +57,7 @@ class TestAHostWhoseClockIsSetBack:
     async def test_resets_no_times_because_the_time_is_the_servers(
         self, postgres_database: PostgresDatabase, ids: Ids
     ) -> None:
-        """Its relay looks before anything has told it the time again."""
+        """Its maintenance runs before a write has synchronized its clock again."""
         host = FrozenClock(SystemClock().now())
         database = PostgresDatabase(postgres_database.url, host_clock=host)
         clock = database.clock
@@ -90,7 +90,7 @@ class TestTheView:
 
 
 class TestAFrozenProcess:
-    """It holds what it has locked until the server ends it, and meanwhile stops nobody else."""
+    """It keeps its locks until the server ends it, and stops no other process meanwhile."""
 
     @pytest.fixture
     def harness(self, postgres_database: PostgresDatabase, clock: FrozenClock, ids: Ids) -> QueueHarness:

@@ -1,4 +1,4 @@
-"""The queue over SQLite: the contract, and the worker that runs on it."""
+"""The queue over SQLite."""
 
 from tests.contracts.queue import QueueContract
 

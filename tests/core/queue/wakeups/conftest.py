@@ -15,14 +15,14 @@ def moto_server() -> Iterator[SqsProcess]:
 
 @pytest.fixture(scope="session")
 def strict_server() -> Iterator[SqsProcess]:
-    """It repeats and delays, which workers must never show; it loses nothing, or tests would wait for half a minute."""
+    """It repeats and delays wake-ups; it loses none, or tests would wait for half a minute."""
     with strict_sqs(repeat=0.2, delay=0.3) as server:
         yield server
 
 
 @pytest.fixture
 def aws_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What AWS's own variables say of us: nothing that is anywhere valid."""
+    """Set AWS's own variables to credentials that are valid nowhere."""
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "testing")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "testing")
     monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")

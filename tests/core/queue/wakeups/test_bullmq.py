@@ -105,7 +105,7 @@ class TestBullmq(BrokerContract):
     async def test_a_wake_up_that_died_with_its_worker_comes_back(
         self, source: RedisSource, redis_server: RedisServer
     ) -> None:
-        """BullMQ gives it back only when somebody asks for stalled ones, twice."""
+        """BullMQ returns it only after stalled jobs were moved twice."""
         wakeup = WakeUp(UUID(int=1), lane_named("ana"), 1)
         speaker = source.delivery()
         await speaker.publish([wakeup])
@@ -133,7 +133,7 @@ class TestBullmq(BrokerContract):
 
 
 class TestWithPostgres:
-    """The rows in PostgreSQL, the bell in Redis."""
+    """Rows in PostgreSQL, wake-ups in Redis."""
 
     @pytest.fixture
     def harness(self, postgres_database: PostgresDatabase, redis_server: RedisServer) -> WorkerHarness:

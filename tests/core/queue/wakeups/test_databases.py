@@ -1,4 +1,4 @@
-"""The bells that databases ring themselves."""
+"""Wake-ups from the databases themselves."""
 
 import pytest
 
@@ -12,7 +12,7 @@ ON_BOTH_DATABASES = True
 
 
 class DatabaseSource:
-    """Of one database."""
+    """Makes the delivery of one database."""
 
     def __init__(self, database: Database) -> None:
         self._database = database

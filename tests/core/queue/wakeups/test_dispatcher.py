@@ -1,4 +1,4 @@
-"""The dispatcher: which jobs a broker is rung for, and when again. The broker here only writes down what it is told."""
+"""The dispatcher: which jobs it publishes wake-ups for, and when again. The broker here only records them."""
 
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
@@ -23,14 +23,14 @@ ON_BOTH_DATABASES = True
 
 @dataclass(slots=True)
 class RecordingBroker:
-    """Takes what it is told, unless it is broken."""
+    """Records what is published, unless it is broken."""
 
     told: list[WakeUp] = field(default_factory=list)
     broken: bool = False
     hangs: bool = False
     forgetful: bool = False
     meanwhile: Callable[[], Awaitable[None]] | None = None
-    """What happens elsewhere while the dispatcher, which has seen what is due, asks whether anything was forgotten."""
+    """Called while the dispatcher, which has read the due jobs, asks whether wake-ups were lost."""
 
     async def publish(self, wakeups: Sequence[WakeUp]) -> None:
         if self.hangs:
