@@ -30,7 +30,7 @@ from recado.core.queue.storage import slots
 from recado.core.queue.storage.tables import cron_slots
 from recado.settings import Settings
 from tests.support.commits import all_listeners_called
-from tests.world import OURS, ScriptedAgents, ScriptedChannel, World
+from tests.world import OURS, ScriptedAgents, World
 
 ON_BOTH_DATABASES = True
 
@@ -384,11 +384,10 @@ async def ticking(world: World, count: int) -> AsyncIterator[Sequence[Container]
     """Processes of their own, as far as the database can tell, in front of the world's provider and agent."""
     databases = [open_database(world.database.url) for _ in range(count)]
     containers = [product(each, world.clock) for each in databases]
-    agents, channel = ScriptedAgents(), world.channel
-    assert isinstance(channel, ScriptedChannel)
+    agents = ScriptedAgents()
     for container in containers:
         container.agents.override(agents)
-        container.channel.override(channel)
+        container.channels.override(world.channels)
     yield containers
     for container in containers:
         container.heartbeat().close()

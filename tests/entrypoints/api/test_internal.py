@@ -43,7 +43,7 @@ async def serving(world: World, key: str | None = KEY) -> AsyncIterator[httpx2.A
     container.clock.override(world.clock)
     container.database.override(world.database)
     container.agents.override(world.agents)
-    container.channel.override(world.channel)
+    container.channels.override(world.channels)
     app = build_app(container)
     assert isinstance(app, TwilioWebhooks)
     async with httpx2.AsyncClient(transport=httpx2.ASGITransport(app), base_url="http://recado") as client:
