@@ -1,8 +1,8 @@
-"""Periodic work goes through the queue: a slot of a schedule becomes exactly one job, whoever notices it first.
+"""Recurring jobs: each slot of a schedule becomes exactly one job.
 
-The PRIMARY KEY of `cron_slots` decides, in the transaction that stores the job, so any number of workers may look at
-the same moment. A slot in the clock's future is never inserted, nor one that is not later than the last; of several
-missed ones only the latest is made up for.
+The primary key of `cron_slots` decides, in the transaction that stores the job, so any number of workers may insert at
+the same time. A slot in the clock's future is never inserted, nor one that is not later than the last. Of several
+missed slots only the latest becomes a job.
 """
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -24,15 +24,15 @@ CRON_PRIORITY = 9
 """After everything a customer waits for."""
 
 AHEAD = timedelta(minutes=10)
-"""A slot so far in the future was made by a clock that has been set back since: it is yet to come."""
+"""A slot so far in the future was made by a clock that has been set back since. It is still to come."""
 
 READ_SECONDS = 45.0
-"""How often a process reads the table of schedules: what a person sets is in force within a minute."""
+"""How often a process reads the table of schedules: a change by a person is in force within a minute."""
 
 
 @dataclass(frozen=True, slots=True)
 class ScheduleListing:
-    """A schedule as a person reads it. It has no next slot while it is off."""
+    """A schedule as people read it. It has no next slot while it is off."""
 
     schedule: Schedule
     last_slot: datetime | None
@@ -41,7 +41,7 @@ class ScheduleListing:
 
 @dataclass(frozen=True, slots=True)
 class _Slot:
-    """What a process knows of a schedule: nothing is to be done before `until`."""
+    """A slot of a schedule, and until when no later slot is due."""
 
     schedule: Schedule
     begins: datetime
@@ -49,7 +49,7 @@ class _Slot:
 
 
 class Cron:
-    """Turns slots into jobs. `own` are this release's schedules; the table says which of them are in force, and how."""
+    """Turns slots into jobs. `own` are this release's schedules; the table holds the ones in force."""
 
     def __init__(self, database: Database, clock: Clock, ids: Ids, own: Sequence[Schedule]) -> None:
         self._database = database
@@ -61,7 +61,7 @@ class Cron:
         self._done: dict[str, _Slot] = {}
 
     async def insert_slots(self) -> int:
-        """Store a job for each latest slot that has none yet; how many this call stored."""
+        """Store a job for each latest slot that has none yet. Return the number of jobs stored."""
         await self._refresh()
         now = self._clock.now()
         due = [slot for each in self._in_force if each.enabled and (slot := self._slot_due(each, now))]
@@ -72,7 +72,7 @@ class Cron:
         return made
 
     async def _refresh(self) -> None:
-        """Read the table now and then, and bring it in step with this release the first time."""
+        """Read the table every `READ_SECONDS`. Store this release's schedules at the first time."""
         read_at = self._clock.monotonic()
         if self._read_at is not None and read_at - self._read_at < READ_SECONDS:
             return
@@ -86,22 +86,22 @@ class Cron:
         return schedules.differs_from_release(uow, self._own)
 
     def _slot_due(self, schedule: Schedule, now: datetime) -> _Slot | None:
-        """The latest slot, unless this process has dealt with it."""
+        """Return the latest slot, unless this process has inserted it already."""
         done = self._done.get(schedule.name)
         if done is not None and done.schedule == schedule and done.begins - AHEAD < now < done.until:
             return None
         return _Slot(schedule, schedule.slot(now), schedule.next_slot(now))
 
     def _insert(self, uow: UnitOfWork, due: Sequence[_Slot], now: datetime) -> int:
-        """Later slots only: a clock that has gone back a little, or a schedule just set, brings nothing round again.
+        """Insert slots that are later than the last one, and store their jobs. Return the number of jobs.
 
-        Slots in the far future do not count: until the clock had come to them, nothing else would come round. Those of
-        a distance are forgotten too, for a clock that was ahead for an hour has made all of the next hour; those of a
-        cron expression have come round, though early, and do not come again.
+        A clock that was set back a little, or a schedule that was just changed, repeats no slot. Slots far in the
+        future do not count, because no job would be made until then. Those of an interval are deleted: a clock that was
+        an hour ahead has made all of the next hour's. Those of a cron expression have had their job, though early.
         """
         uow.lock_by_name(
             "cron slots"
-        )  # Two who look at once must see each other's slots, not only refuse the same one.
+        )  # Two transactions at once must see each other's slots, not only refuse the same one.
         for slot in due:
             if isinstance(slot.schedule.when, timedelta):
                 slots.forget_ahead(uow, slot.schedule.name, now + AHEAD)
@@ -127,19 +127,19 @@ class Cron:
     # --- For people ---------------------------------------------------------------------------------------------------
 
     async def list(self) -> Sequence[ScheduleListing]:
-        """The schedules in force, with their last and next slots."""
+        """Return the schedules in force, with their last and next slots."""
         now = self._clock.now()
         return await self._database.read(lambda uow: self._listed(uow, now), owner=None)
 
     async def run(self, name: str) -> UUID:
-        """Make a job of a schedule now, whatever its slots; raises `NotFound`. The job's id."""
+        """Make a job of a schedule now, apart from its slots. Return the job's id. Raises `NotFound`."""
         self._require(name)
         job = self._job(name, self._clock.now())
         await self._database.write(lambda uow: enqueue.add(lanes.hold_for(uow, [job]), [job]), owner=None)
         return job.id
 
     async def set(self, name: str, *, when: When | None = None, enabled: bool | None = None) -> ScheduleListing:
-        """Change a schedule from now on; what is not named stays. Raises `NotFound`."""
+        """Change a schedule from now on. What is None stays as it is. Raises `NotFound`."""
         own, now = self._require(name), self._clock.now()
 
         def work(uow: UnitOfWork) -> ScheduleListing:
@@ -173,7 +173,7 @@ def _listed(schedule: Schedule, last: Mapping[str, datetime], now: datetime) -> 
 
 
 class Sweep:
-    """A handler of cron jobs: does one round of something that is safe to do at any time, and any number of times."""
+    """A handler of recurring jobs, for work that is safe at any time and any number of times."""
 
     time_limit = timedelta(minutes=5)
 
@@ -181,12 +181,12 @@ class Sweep:
         self.name = name
         self._work = work
 
-    async def run(self, claim: Claim) -> JobResult:  # noqa: ARG002 - a round has no payload
+    async def run(self, claim: Claim) -> JobResult:  # noqa: ARG002 - the job has no payload
         await self._work()
         return Done()
 
     def exhausted(self, held: HeldLanes, job: StoredJob, error: str, now: datetime, ids: Ids) -> None:
-        """The next slot is the retry."""
+        """Do nothing: the next slot is the retry."""
 
     def replay(
         self,
@@ -197,7 +197,7 @@ class Sweep:
         now: datetime,  # noqa: ARG002
         ids: Ids,  # noqa: ARG002
     ) -> Replayed | ReplayRefused:
-        return ReplayRefused(job.id, "it comes round again by itself")
+        return ReplayRefused(job.id, "its schedule runs it again")
 
     def discarded(self, held: HeldLanes, job: StoredJob, now: datetime, ids: Ids) -> str | None:  # noqa: ARG002
         return None

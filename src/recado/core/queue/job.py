@@ -1,6 +1,6 @@
-"""A job, what running it may end in, and what a handler is.
+"""Jobs, claims of them, the results of a run, and the port of the handlers.
 
-The row in `message_queue` is the job; everything a broker carries is a bell. Payloads hold ids only.
+The row in `message_queue` is the job; a broker carries wake-ups only. Payloads hold ids only.
 """
 
 import asyncio
@@ -17,7 +17,7 @@ from recado.core.queue.lane import HeldLanes, Lane, LaneKind, job_lane
 Status: TypeAlias = Literal["collecting", "waiting", "running", "done", "dead", "discarded"]
 
 MAX_CRASHES = 10
-"""Leases that ran out, whoever's fault, after which even a job that never died alone is given up."""
+"""After so many ended leases a job is given up, even if it never killed a process that ran it alone."""
 
 ISOLATED_AT_ONCE = 4
 """How many jobs a worker runs isolated at one time."""
@@ -181,14 +181,14 @@ class Claim:
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """It is finished. `recorded`: the handler ended the row in its own transaction (see `endings.complete`)."""
+    """The job is finished. `recorded`: the handler ended the row in its own transaction (see `endings.complete`)."""
 
     recorded: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class RetryIn:
-    """Again after `delay`. `counts` is False when it is waiting, not failing: then no attempt is used up."""
+    """Run again after `delay`. `counts` is False for a wait that is no failure: it uses up no attempt."""
 
     delay: timedelta
     error: str = ""
@@ -197,7 +197,7 @@ class RetryIn:
 
 @dataclass(frozen=True, slots=True)
 class Discard:
-    """Nobody wants it any more; no dead letter is made."""
+    """The job is not wanted any more. No dead letter is made."""
 
     reason: str
 
@@ -207,7 +207,7 @@ JobResult: TypeAlias = Done | RetryIn | Discard
 
 @dataclass(frozen=True, slots=True)
 class LeaseLost:
-    """The row belongs to another worker now (or is finished); nothing was changed."""
+    """Another worker holds the job, or it has ended. Nothing was changed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,7 +220,7 @@ class Replayed:
 
 @dataclass(frozen=True, slots=True)
 class ReplayRefused:
-    """A dead letter was not started again, and why."""
+    """A dead letter was not started again, for this reason."""
 
     job_id: UUID
     why: str
@@ -238,10 +238,12 @@ class Handler(Protocol):
 
     @property
     def time_limit(self) -> timedelta:
-        """The longest one run may take; five seconds later its lease is allowed to end."""
+        """The longest that one run may take. Five seconds later its lease ends."""
         ...
 
-    async def run(self, claim: Claim) -> JobResult: ...
+    async def run(self, claim: Claim) -> JobResult:
+        """Run a claimed job. An exception counts as a failure."""
+        ...
 
     def exhausted(self, held: HeldLanes, job: StoredJob, error: str, now: datetime, ids: Ids) -> None:
         """Settle a job that is given up, in the transaction that makes it a dead letter."""
@@ -254,5 +256,5 @@ class Handler(Protocol):
         ...
 
     def discarded(self, held: HeldLanes, job: StoredJob, now: datetime, ids: Ids) -> str | None:
-        """Settle what a person discards before it ran; a text refuses, and says why."""
+        """Settle a job that a person discards before it ran. Return the reason to refuse that, or None."""
         ...

@@ -1,12 +1,12 @@
-"""Which lanes a worker takes: by priority, then the owner served longest ago, then the oldest due.
+"""Choose the lanes of a claim: by priority, then the owner served longest ago, then the oldest due.
 
-What is looked at must not grow with what waits. So a claim asks who has something due, in two ways: a page of the
-oldest due heads, which names every owner as long as no more is due than fits on it; and when more is, a walk over the
-owners at each priority, a stretch each time, that goes on where the last one ended. An owner with a hundred thousand
-due lanes fills the page and is one step of the walk, so it hides nobody for longer than a round of the walk.
+The cost of a claim must not grow with the number of waiting jobs. So it finds the owners with a due job in two ways. A
+page of the oldest due heads names every owner as long as all due heads fit on it. When they do not, a walk over the
+owners at each priority visits some more each time, from where the last walk ended. An owner with a hundred thousand due
+lanes fills the page but is one step of the walk, so it hides other owners for one walk at most.
 
-The heads are chosen without a lock; then exactly those chosen are held, and those that somebody else holds are passed
-over for others. Two workers that look at the same moment both find work, and nobody waits for anybody.
+The heads are chosen without a lock. Then exactly those are held; heads that another transaction holds are skipped for
+others. Two workers that claim at the same time both find work, and neither waits.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -26,11 +26,11 @@ from recado.core.queue.storage.tables import lanes, message_queue, queue_owners
 LEEWAY: Final = timedelta(seconds=5)
 """How far the clocks of processes that share a database may differ."""
 PAGE: Final = 256
-"""How many of the oldest due heads are looked at."""
+"""How many of the oldest due heads are read."""
 STEPS: Final = 128
 """How many owners a walk visits."""
 MAX_TRIES: Final = 4
-"""How often a claim looks again when others hold what it has chosen; each time further back."""
+"""How often a claim chooses again when other workers hold its choice, each time further back."""
 _NOBODY: Final = UUID(int=0)
 
 
@@ -47,14 +47,14 @@ class Head:
 
 @dataclass(slots=True)
 class OwnerWalk:
-    """How far each priority's walk over the owners has come. One per process; none is lost with it."""
+    """How far the walk over the owners has come, for each priority. One per process; a loss does no harm."""
 
     after: dict[int, UUID] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
 class _OwnerState:
-    """An owner as this claim sees it: when it was served, and how many jobs it may still get."""
+    """When an owner was served last, and how many jobs it may still get in this claim."""
 
     served_at: datetime | None
     room: int
@@ -134,7 +134,7 @@ _PRIORITY = Prepared(
 
 
 def _walk(run: _ClaimRun, priority: int, walk: OwnerWalk) -> set[UUID]:
-    """The next owners with something due, from where the last walk ended; after the last owner comes the first."""
+    """Return the next owners with a due job, from where the last walk ended. After the last owner comes the first."""
     after = walk.after.get(priority, _NOBODY)
     visited = _visit(run, priority, after, STEPS)
     if len(visited) < STEPS and after != _NOBODY:
@@ -183,10 +183,10 @@ _WALK = _walking(f"SELECT ({_FIRST.format(after=':after')}), 1")
 
 
 def _load_owners(run: _ClaimRun, owners: Iterable[UUID]) -> None:
-    """Learn when some owners were served and what they may get.
+    """Read when some owners were served and how many jobs they may get.
 
-    A cap counts what runs, so on PostgreSQL the row of an owner with a cap is held while it is counted and until what
-    is taken runs; when somebody else has it, this claim gives that owner nothing.
+    A cap counts running jobs, so on PostgreSQL the row of an owner with a cap is locked from the count until the
+    claimed jobs run. When another transaction has locked it, this claim gives that owner nothing.
     """
     new = [{"owner": owner} for owner in sorted(owners) if owner not in run.known]
     stored = {owner: (served_at, cap) for owner, served_at, cap in run.uow.rows_of_many(_OWNER_STATES, new)}
@@ -199,7 +199,7 @@ def _load_owners(run: _ClaimRun, owners: Iterable[UUID]) -> None:
     for owner in (row["owner"] for row in new):
         served_at, _ = stored.get(owner, (None, None))
         if served_at is not None and served_at > run.now + LEEWAY:
-            served_at = None  # A clock that was ahead told it: this owner would come after all others until then.
+            served_at = None  # Of a clock that was ahead: this owner would come after all others until then.
         room = run.limit if owner not in capped else 0
         if owner in held:
             room = max(0, capped[owner] - running.get(owner, 0))
@@ -247,7 +247,7 @@ def _take_at(run: _ClaimRun, priority: int, owners: set[UUID]) -> None:
 
 
 def _choose(run: _ClaimRun, priority: int, owners: set[UUID]) -> list[Head]:
-    """A fair share of each owner's line first; whole lines only when that is not enough."""
+    """Choose a fair share of each owner's heads first, and all of them only when that is not enough."""
     waiting = [owner for owner in sorted(owners) if run.known[owner].room > 0]
     waiting.sort(key=lambda owner: _fairness_key(run.known[owner]))
     asked_owners = waiting[: run.missing] if not run.skipped else waiting
@@ -267,7 +267,7 @@ def _choose(run: _ClaimRun, priority: int, owners: set[UUID]) -> list[Head]:
 
 
 def _fairness_key(standing: _OwnerState) -> tuple[bool, datetime | None]:
-    """Those who were never served come first."""
+    """Return the sort key of an owner: owners that were never served come first."""
     return (standing.served_at is not None, standing.served_at)
 
 
@@ -311,7 +311,7 @@ _HEADS_OF_ONE_OWNER: Final = """
 
 
 def _owner_heads(sql: str, **words: str) -> TextualSelect:
-    """All lines in one statement: a statement for each owner was half of what a claim cost."""
+    """Return the statement for all owners at once: a statement for each was half of the cost of a claim."""
     statement = text(f"{_GIVEN_OWNERS} {sql}".format(parts=_HEADS_OF_ONE_OWNER.format(**words)))
     statement = statement.bindparams(param(lanes.c.owner_id, "owner"), param(lanes.c.next_due_at, "now"))
     numbers = (bindparam(name, type_=Integer) for name in ("priority", "most", "max_isolated"))
@@ -339,7 +339,7 @@ _OWNER_HEADS = Prepared(
 
 
 def _round_robin(queues: Sequence[Sequence[Head]], limit: int, max_isolated: int) -> list[Head]:
-    """The first of each line, then the second of each, up to a limit."""
+    """Return the first head of each owner, then the second of each, up to a limit."""
     found: list[Head] = []
     for position in range(max(map(len, queues), default=0)):
         for queue in queues:
@@ -350,7 +350,7 @@ def _round_robin(queues: Sequence[Sequence[Head]], limit: int, max_isolated: int
 
 
 def _hold(run: _ClaimRun, chosen: Sequence[Head]) -> list[Head]:
-    """Those of the chosen heads that nobody else holds and that are still as they were."""
+    """Lock the chosen heads. Return those that no other transaction holds and that are unchanged."""
     if not run.locks:
         return list(chosen)
     asked = [{"lane": lane} for lane in sorted(head.lane for head in chosen)]

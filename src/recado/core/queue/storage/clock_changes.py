@@ -14,17 +14,17 @@ from recado.core.queue.storage.claiming import LEEWAY
 from recado.core.queue.storage.tables import STEP, message_queue
 
 SOON = timedelta(seconds=10)
-"""What is due by then is not looked for: it hardly waits longer than it would."""
+"""Jobs due within this time are left alone: they hardly wait longer than planned."""
 
 
 def lanes_ahead_of_clock(uow: UnitOfWork, now: datetime) -> list[Lane]:
-    """Some lanes in which something waits for a due time that was reckoned by a clock that has been set back since."""
+    """Return up to `STEP` lanes with a job whose due time is of a clock that has been set back since."""
     rows = uow.rows(_AHEAD, near=now + SOON, ahead=now + LEEWAY, most=STEP)
     return [lane for (lane,) in rows]
 
 
 def reset_times(uow: UnitOfWork, names: Collection[Lane], now: datetime) -> None:
-    """Have what waits in these lanes wait as long as it should have, from now on."""
+    """Let the waiting jobs of these lanes wait as long as planned, from now on."""
     held = lanes.hold_free(uow, names)
     for lane in sorted(held.lanes):
         uow.run(_RESET_TIMES, lane=lane, now=now, ahead=now + LEEWAY)
@@ -64,12 +64,12 @@ WHERE lane = :lane AND {_WAITING_IN.format(job="message_queue")}
 
 
 def future_leases(uow: UnitOfWork, after: datetime) -> dict[UUID, datetime]:
-    """Leases that end after a moment."""
+    """Return up to `STEP` leases that end after a moment."""
     return dict(uow.rows(_FUTURE_LEASES, after=after))
 
 
 def end_leases(uow: UnitOfWork, unrenewed: Mapping[UUID, datetime], now: datetime) -> None:
-    """Have these leases end now, except those that were renewed meanwhile."""
+    """End these leases now, except those that were renewed meanwhile."""
     for job_id, until in unrenewed.items():
         uow.run(_END_LEASE, of_id=job_id, until=until, now=now)
 

@@ -18,7 +18,7 @@ from recado.core.queue.storage.tables import STEP, message_queue
 
 
 def _setting(*names: str) -> Prepared:
-    """Set columns of one job, whoever holds it."""
+    """Return a statement that sets columns of one job, also while a worker runs it."""
     values = {name: param(message_queue.c[name]) for name in names}
     return Prepared(update(message_queue).where(message_queue.c.id == bindparam("of_id")).values(values))
 
@@ -156,7 +156,10 @@ def force_dead(held: HeldLanes, job: StoredJob, now: datetime, error: str) -> No
 
 
 def prune(uow: UnitOfWork, before: datetime) -> int:
-    """Forget some of the jobs that ended well before a moment; what they did is in messages, turns and answers."""
+    """Delete up to `STEP` jobs that ended well before a moment. Return their number.
+
+    What they did is stored in messages, turns and answers.
+    """
     return uow.run(_PRUNE, before=before, most=STEP)
 
 

@@ -105,12 +105,12 @@ _MAKE_DUE_NOW = Prepared(
 
 
 def open_windows(uow: UnitOfWork, running: Sequence[Lane]) -> set[Lane]:
-    """Of the lanes given, those with a burst window open."""
+    """Return those of some lanes that have an open burst window."""
     return {lane for lane in running if uow.rows(_WINDOW, lane=lane)}
 
 
 def collecting_in(uow: UnitOfWork, lane: Lane) -> tuple[UUID, datetime] | None:
-    """The lane's open burst window: its job and its due time."""
+    """Return the job and the due time of a lane's open burst window, or None."""
     for job_id, due_at in uow.rows(_WINDOW, lane=lane):
         return job_id, due_at
     return None
@@ -123,6 +123,6 @@ def remove(held: HeldLanes, job_id: UUID, lane: Lane) -> None:
 
 
 def make_due_now(held: HeldLanes, lane: Lane, now: datetime) -> None:
-    """What waits in a lane is due now: the news it waited for has come."""
+    """Make the waiting jobs of a lane due now, because the news that they wait for has come."""
     held.uow.run(_MAKE_DUE_NOW, of_lane=lane, now=now)
     lanes.refresh(held, [lane])

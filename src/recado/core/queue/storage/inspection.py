@@ -18,7 +18,7 @@ from recado.core.queue.storage.tables import lanes as lanes_table
 
 @dataclass(frozen=True, slots=True)
 class QueueStats:
-    """How the line looks now."""
+    """Figures of the queue: jobs by status, and how late the oldest due job is."""
 
     waiting: int
     running: int
@@ -27,6 +27,8 @@ class QueueStats:
 
 
 def stats(uow: UnitOfWork, now: datetime) -> QueueStats:
+    """Return the figures of the queue."""
+    """Return the figures of the queue."""
     counted = uow.all(
         select(message_queue.c.status, func.count().label("n")).where(IS_UNFINISHED).group_by(message_queue.c.status)
     )
@@ -62,13 +64,15 @@ def next_due_after(uow: UnitOfWork, now: datetime) -> datetime | None:
 
 @dataclass(frozen=True, slots=True)
 class Due:
-    """Lanes whose head is due and runs nowhere (10,000 at most are counted), and how long the oldest of them waits."""
+    """Lanes with a due head and no running job (counted up to 10,000), and how long the oldest has waited."""
 
     lanes: int
     oldest_seconds: float
 
 
 def due(uow: UnitOfWork, now: datetime) -> Due:
+    """Return how much could be claimed now."""
+    """Return how much could be claimed now."""
     heads = (
         select(lanes_table.c.next_due_at).where(lanes_table.c.next_due_at <= now).order_by(lanes_table.c.next_due_at)
     )
@@ -106,13 +110,15 @@ def dead_letters(
 
 @dataclass(frozen=True, slots=True)
 class DeadLetterSummary:
-    """How many are listed, and the newest of them; None when there are none."""
+    """The number of listed dead letters, and the newest of them if there is one."""
 
     count: int
     newest: UUID | None
 
 
 def dead_summary(uow: UnitOfWork) -> DeadLetterSummary:
+    """Return the number of dead letters that were neither replayed nor discarded, and the newest."""
+    """Return the number of dead letters that were neither replayed nor discarded, and the newest."""
     (count,) = uow.execute(select(func.count()).select_from(message_queue).where(_LISTED)).one()
     newest = uow.first(select(message_queue.c.id).where(_LISTED).order_by(message_queue.c.id.desc()).limit(1))
     return DeadLetterSummary(int(count), newest["id"] if newest is not None else None)
@@ -139,5 +145,5 @@ _FIND = Prepared(select(*JOB_COLUMNS).where(message_queue.c.id == bindparam("id"
 
 
 def unfinished(uow: UnitOfWork) -> int:
-    """How many jobs are not finished (for --drain)."""
+    """Return the number of unfinished jobs."""
     return int(uow.execute(select(func.count()).select_from(message_queue).where(IS_UNFINISHED)).scalar_one())

@@ -42,7 +42,7 @@ def find_claim(uow: UnitOfWork, job_id: UUID, token: UUID) -> Claim | None:
 
 
 def _record_served(uow: UnitOfWork, served: Mapping[UUID, datetime]) -> None:
-    """Remember who was served: only for fairness, so nobody waits, and a row that others hold is passed over."""
+    """Store when owners were served, for fairness only: a row that another transaction holds is skipped."""
     rows = [{"owner_id": owner, "served_at": at} for owner, at in sorted(served.items())]
     known = {owner for (owner,) in uow.rows_of_many(_UPDATE_SERVED, rows)}
     if len(known) < len(rows):
@@ -96,7 +96,7 @@ SELECT owner_id FROM queue_owners WHERE owner_id = ANY (ARRAY(SELECT owner_id FR
 _insert_served = inserting(queue_owners, "owner_id", "served_at").on_conflict_do_nothing()
 _INSERT_SERVED = Prepared(
     _insert_served,
-    # Two who insert one key wait for each other, even to do nothing: only who gets the name at once tries.
+    # Two inserts of one key wait for each other, even to do nothing. Only the one that gets the lock at once tries.
     on_postgresql=text(
         """
 WITH given (owner_id, served_at) AS (VALUES (:owner_id, :served_at))
@@ -130,8 +130,8 @@ RETURNING message_queue.id, 1 AS extended
         param(message_queue.c.leased_until, "until"),
     )
     .columns(message_queue.c.id, literal_column("extended", Integer)),
-    # A row that somebody is ending at this moment is left to them, so nothing waits here and nothing can deadlock;
-    # whether it is lost the next beat will see.
+    # A row that another transaction is ending is skipped, so nothing waits here and nothing can deadlock. The next beat
+    # finds out whether it is lost.
     on_postgresql=text(
         """
 WITH given (job, token, until) AS (VALUES (:job, :token, :until)),
@@ -159,9 +159,9 @@ def holds(held: HeldLanes, claim: Claim) -> bool:
 
 
 def extend_leases(uow: UnitOfWork, leases: Sequence[tuple[UUID, UUID, datetime]]) -> dict[UUID, bool]:
-    """One statement for all leases of a process: (job, token, until). The jobs still held, and whether it was extended.
+    """Extend all leases of a process, given as (job, token, until), with one statement.
 
-    On PostgreSQL a row that somebody else has locked is passed over.
+    Return the jobs still held, with whether the lease was extended: on PostgreSQL a locked row is skipped.
     """
     rows = [{"job": job_id, "token": token, "until": until} for job_id, token, until in sorted(leases)]
     return {job_id: bool(extended) for job_id, extended in uow.rows_of_many(_EXTEND, rows)}

@@ -1,8 +1,7 @@
-"""The queue as it is stored: the row is the job, whatever rings the bell.
+"""The tables of the queue: the row is the job, for every queue backend.
 
-`lanes` carries, beside what serialises a customer's jobs, the head of its line (`head_job`, `next_due_at`,
-`next_priority`), so that claiming reads an index whose size is the number of lanes with something to do.
-`next_due_at` is null while a job of the lane runs.
+A row of `lanes` also holds the first waiting job of the lane (`head_job`, `next_due_at`, `next_priority`), so a claim
+reads an index as large as the number of lanes with something to do. `next_due_at` is null while a job of the lane runs.
 """
 
 from typing import Any
@@ -16,7 +15,7 @@ UNFINISHED = STATUSES[:3]
 IS_UNFINISHED = literal_column("status").in_([literal_column(f"'{status}'") for status in UNFINISHED])
 
 STEP = 500
-"""The most rows one write touches, so that nobody waits long for the lock."""
+"""The most rows that one write changes, so that no other write waits long for the lock."""
 
 message_queue = Table(
     "message_queue",
@@ -33,7 +32,7 @@ message_queue = Table(
     Column("priority", Integer, nullable=False, default=5),
     Column("due_at", Moment, nullable=False),
     Column("window_ends_at", Moment),
-    # By which moment `due_at` was reckoned: one in the future was told by a clock that has been set back since.
+    # The moment from which `due_at` was reckoned. One in the future is of a clock that has been set back since.
     Column("timed_at", Moment, nullable=False),
     Column("turn_id", Id),
     Column("max_attempts", Integer),
@@ -86,7 +85,7 @@ schedules = Table(
     "schedules",
     metadata,
     Column("name", String(64), primary_key=True),
-    # One of the two says how it comes round.
+    # Exactly one of these two is set.
     Column("every_seconds", Integer),
     Column("cron", String(100)),
     Column("time_zone", String(64), nullable=False),

@@ -1,7 +1,7 @@
-"""Who wakes the worker.
+"""Wake-up sources: how a worker learns that a job may be due.
 
-A delivery may forget, repeat or reorder: the row decides. A wake-up says "claim the best due job"; its id is for
-traces. Pinned by tests/contracts/delivery.py.
+A delivery may forget, repeat or reorder wake-ups: the row decides. A wake-up means "claim the best due job"; its id is
+for traces. tests/contracts/delivery.py is the suite of every delivery.
 """
 
 from collections.abc import AsyncGenerator, Callable, Sequence
@@ -18,7 +18,7 @@ log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class WakeUp:
-    """Something is, or may be, due."""
+    """A job is due, or may be."""
 
     job_id: UUID | None = None
     lane: Lane | None = None
@@ -26,17 +26,17 @@ class WakeUp:
 
     @property
     def key(self) -> str:
-        """The name of this one ring: new for each dispatch of a job, for brokers remember the names they have seen."""
+        """The id of this wake-up at a broker: new for each dispatch of a job, because brokers refuse ids they know."""
         return f"{self.job_id}-{self.dispatch}"
 
 
 Room: TypeAlias = Callable[[], int]
-"""How many jobs the worker could take now: a broker's wake-up that is taken without room is kept from idle workers."""
+"""Returns how many jobs the worker has room for. A wake-up received without room is lost to idle workers."""
 
 
 @dataclass(frozen=True, slots=True)
 class BrokerState:
-    """What a broker says of itself: `warnings` are sentences for whoever runs it, `detail` is for machines."""
+    """The state of a broker. `warnings` are sentences for operators, `detail` is for machines."""
 
     name: str
     reachable: bool
@@ -45,41 +45,43 @@ class BrokerState:
 
 
 def log_loss(source: str, why: str, *, lost: bool) -> Literal[True]:
-    """Say once that a bell cannot be heard, however often it is tried; workers look at the table meanwhile."""
+    """Log once that a wake-up source is lost. Return the new value of `lost`."""
     if not lost:
-        log.warning("queue.wakeups_lost", source=source, error=why, doing="workers look by themselves")
+        log.warning("queue.wakeups_lost", source=source, error=why, doing="workers poll the table")
     return True
 
 
 def log_return(source: str, *, lost: bool) -> Literal[False]:
-    """Say that a bell is heard again."""
+    """Log that a wake-up source is back. Return the new value of `lost`."""
     if lost:
         log.warning("queue.wakeups_back", source=source)
     return False
 
 
 class Delivery(Protocol):
-    """The bell between those who store jobs and those who run them."""
+    """Carries wake-ups from the processes that store jobs to the workers."""
 
     async def publish(self, wakeups: Sequence[WakeUp]) -> None:
-        """Ring for due jobs; called by the relay only, never in a webhook. Raises `BrokerLost`."""
+        """Publish wake-ups for due jobs. Called by maintenance only, never in a webhook. Raises `BrokerLost`."""
         ...
 
     def receive(self, room: Room) -> AsyncGenerator[WakeUp, None]:
-        """Wake-ups, for ever; each is forgotten by the broker before it is given."""
+        """Yield wake-ups until closed. Each is removed from the broker before it is yielded."""
         ...
 
-    async def close(self) -> None: ...
+    async def close(self) -> None:
+        """Close connections."""
+        ...
 
 
 @runtime_checkable
 class Broker(Delivery, Protocol):
-    """A delivery that is a server of its own."""
+    """A delivery through a server of its own."""
 
     async def forgot(self) -> bool:
-        """Whether it may have lost wake-ups since it was last asked; best effort. Raises `BrokerLost`."""
+        """Return whether it may have lost wake-ups since the last call (best effort). Raises `BrokerLost`."""
         ...
 
     async def state(self) -> BrokerState:
-        """Whether it can be reached, and what about it should be changed; never raises."""
+        """Return whether it can be reached and what operators should change. Never raises."""
         ...

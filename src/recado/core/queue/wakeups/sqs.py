@@ -1,10 +1,10 @@
-"""The bell of AWS SQS, FIFO or standard: wake-ups are messages of a queue, in batches of ten both ways.
+"""Wake-ups through AWS SQS, FIFO or standard: messages of a queue, in batches of ten both ways.
 
 On a FIFO queue the group is the lane's, so that what SQS keeps back while a message is in flight is what could not run
-anyway. A lane tells nothing of its customer.
-The deduplication id is new for each dispatch: SQS remembers those of deleted messages for five minutes.
+anyway. A lane tells nothing about its customer.
+The deduplication id is new for each dispatch, because SQS remembers those of deleted messages for five minutes.
 
-A message is deleted before its wake-up is given: the lease in the row is what is in flight, no visibility timeout is.
+A message is deleted before its wake-up is yielded: the lease in the row is what is in flight, not the message.
 """
 
 import asyncio
@@ -34,7 +34,7 @@ DEFAULT_REGION: Final = "us-east-1"
 
 
 class SqsDelivery:
-    """Publishes and receives; credentials and region come by AWS's own variables or from the queue's URL."""
+    """Publishes and receives wake-ups. Credentials and region are AWS's own variables or come from the queue's URL."""
 
     def __init__(self, queue_url: str, endpoint_url: str | None) -> None:
         self._url = queue_url
@@ -60,7 +60,7 @@ class SqsDelivery:
                 lost = log_return("sqs", lost=lost)
                 for wakeup in wakeups:
                     yield wakeup
-            except Exception as error:  # noqa: BLE001 - a foreign client, whatever it raises: the worker must go on
+            except Exception as error:  # noqa: BLE001 - a foreign client may raise anything, and the worker must go on
                 lost = log_loss("sqs", _error_text(error), lost=lost)
                 await asyncio.sleep(PAUSE_SECONDS)
 
@@ -70,11 +70,11 @@ class SqsDelivery:
             await stack.aclose()
 
     async def forgot(self) -> bool:
-        """It does not tell."""
+        """Return False: SQS loses no messages."""
         return False
 
     async def state(self) -> BrokerState:
-        """What `readyz` and `doctor` say: whether the queue is there."""
+        """Return whether the queue can be reached."""
         try:
             client = await self._connect()
             names = ["ApproximateNumberOfMessages", "VisibilityTimeout"]
@@ -87,7 +87,7 @@ class SqsDelivery:
         return BrokerState("sqs", True, (), (("fifo", str(self._fifo).lower()), *detail))
 
     async def remove_all(self) -> int:
-        """Take away the wake-ups that nobody has received; how many there were, as far as SQS knows."""
+        """Remove the waiting wake-ups. Return their number as far as SQS knows it."""
         client = await self._connect()
         found = await client.get_queue_attributes(QueueUrl=self._url, AttributeNames=["ApproximateNumberOfMessages"])
         await client.purge_queue(QueueUrl=self._url)
@@ -138,25 +138,28 @@ class SqsDelivery:
 
 @functools.cache
 def _session() -> "AioSession":
-    """One for the process: reading the description of SQS takes a quarter of a second."""
+    """Return the session of this process: reading the description of SQS takes a quarter of a second."""
     from aiobotocore.session import get_session
 
     return get_session()
 
 
 def region_of(queue_url: str) -> str:
-    """The region that a queue's URL names (https://sqs.sa-east-1.amazonaws.com/…); an emulator's names none."""
+    """Return the region in a queue's URL (https://sqs.sa-east-1.amazonaws.com/…), else the default one."""
     words = queue_url.split("/")[2].split(".") if "://" in queue_url else []
     return words[1] if len(words) > 3 and words[0] == "sqs" else DEFAULT_REGION
 
 
 def body_of(wakeup: WakeUp) -> str:
-    """What a message says: ids, nothing of the customer."""
+    """Return the body of a message: ids only."""
     return json.dumps({"job": str(wakeup.job_id), "dispatch": wakeup.dispatch})
 
 
 def wakeup_of(body: str) -> WakeUp:
-    """What a message says; one that somebody else sent says nothing, and rings all the same."""
+    """Read the wake-up from a message's body.
+
+    A message that another program sent has no ids; it still counts as a wake-up.
+    """
     try:
         said = json.loads(body)
         return WakeUp(UUID(str(said["job"])), dispatch=int(said["dispatch"]))
