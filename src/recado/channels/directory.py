@@ -1,13 +1,13 @@
-"""Whose address is this, and which accounts are stored?
+"""The cache of addresses and accounts: whose an address is, and which accounts are stored.
 
-Asked for every webhook, so answers are remembered. Every change of an address, an account or its secrets is announced
-in the transaction that makes it, by a generation that one row holds (`directory_generation`): a process that reads that
-row knows whether what it remembers is still true, and reads again only what changed. It polls the row every two seconds
-and before anything is refused: no webhook is refused by a memory that is older than the webhook.
+Every webhook needs both, so the answers are cached. A transaction that changes an address, an account or its secrets
+raises a generation that one row holds (`directory_generation`). A process that reads this row knows whether its cache
+is current, and reads again only what changed. It polls the row every two seconds and before anything is refused: no
+webhook is refused by a cache that is older than the webhook.
 
-Most of what is refused comes from people who are no provider, and may come by the thousand a second. Which accounts are
-stored is remembered too, so a made-up one is never looked up; and all that would be refused at one moment share one
-poll, of which there are at most fifty a second, however many ask.
+Most refused requests come from strangers, and there may be thousands of them a second. The stored accounts are cached
+too, so an invented one costs no query. All requests that are about to be refused at one moment share one poll, and
+there are at most fifty polls a second.
 """
 
 import asyncio
@@ -26,11 +26,11 @@ from recado.identity.keys import KeyRing
 from recado.identity.repository import owner_in
 
 CACHE_SECONDS: Final = 2.0
-"""How long an address is remembered, and how old what is remembered of accounts may be before the row is polled."""
+"""An address is cached this long. The cache of accounts may be this old before the row is polled."""
 MIN_POLL_SECONDS: Final = 0.02
 """The least time between two polls of the generation."""
 REFRESH_TIMEOUT_SECONDS: Final = 5.0
-"""How long a request waits for a poll; then it fails with `Busy`."""
+"""A request waits this long for a poll, then it fails with `Busy`."""
 MAX_CACHED: Final = 10_000
 
 
@@ -42,7 +42,7 @@ class _CachedAddress:
 
 @dataclass(frozen=True, slots=True)
 class DirectoryChanges:
-    """What a poll found: the accounts that changed, or every account there is (`everything`)."""
+    """The result of a poll: the accounts that changed, or all accounts (`everything`)."""
 
     generation: int
     changed: dict[UUID, AccountKey]
@@ -72,7 +72,7 @@ class Directory:
 
     @property
     def generation(self) -> int:
-        """The generation of what is remembered; -1 before anything is."""
+        """Return the generation of the cache; -1 while it is empty."""
         return self._generation
 
     def knows_account(self, provider: str, account_ref: str) -> bool:
@@ -80,7 +80,7 @@ class Directory:
         return (provider, account_ref) in self._accounts
 
     def subscribe(self, listener: Listener) -> None:
-        """Call `listener` with the changes that each poll finds, before anybody who waits for the poll goes on."""
+        """Call `listener` with the changes of each poll, before any waiter for the poll continues."""
         self._listeners.append(listener)
 
     async def refresh_if_old(self) -> None:
@@ -89,9 +89,9 @@ class Directory:
             await self.refresh()
 
     async def refresh(self) -> int:
-        """Make what is remembered as new as this call, and return its generation.
+        """Make the cache at least as new as this call, and return its generation.
 
-        All who wait share one poll that begins after they came. Raises `Busy` when it takes too long.
+        All callers share one poll that begins after their call. Raises `Busy` when it takes too long.
         """
         task = self._next_poll
         if task is None:
@@ -110,7 +110,7 @@ class Directory:
                 if self._poll_began is not None:
                     pause = self._poll_began + MIN_POLL_SECONDS - self._clock.monotonic()
                     await asyncio.sleep(min(max(pause, 0.0), MIN_POLL_SECONDS))
-                self._next_poll = None  # A request that comes from here on may know of something newer.
+                self._next_poll = None  # A request that comes after this line may know of something newer.
                 began = self._poll_began = self._clock.monotonic()
                 changes = await self._database.read(self._read_changes, owner=None)
                 self._polled_at = began
@@ -124,7 +124,7 @@ class Directory:
         current, accounts = DirectoryGeneration(uow).current(), EveryAccount(uow)
         if current == self._generation:
             return None
-        if self._generation < 0 or current < self._generation:  # The first poll; or a backup was restored.
+        if self._generation < 0 or current < self._generation:  # The first poll, or a backup was restored.
             return DirectoryChanges(current, {}, frozenset(accounts.every_ref()))
         return DirectoryChanges(current, accounts.changed_since(self._generation))
 
@@ -144,11 +144,11 @@ class Directory:
     # --- Addresses ----------------------------------------------------------------------------------------------------
 
     async def lookup(self, to: str, *, fresh: bool = False) -> KnownAddress | None:
-        """Return the address of ours that a message went to. For verified messages only: it asks the database.
+        """Return the address of ours that a message went to. For verified messages only: it queries the database.
 
-        An unknown address is never remembered; `fresh` asks even if the address is remembered.
+        An unknown address is never cached. `fresh` queries even if the address is cached.
         """
-        if not to.isprintable():  # No address of ours is, and such text cannot even be asked for.
+        if not to.isprintable():  # No address of ours is such a text, and the database could not even take it.
             return None
         remembered = None if fresh else self._addresses.get(to)
         if remembered is not None and remembered.until > self._clock.monotonic():
@@ -157,14 +157,14 @@ class Directory:
         found = await self._database.read(lambda uow: self._find(uow, to), owner=None)
         if found is None:
             self._addresses.pop(to, None)
-        elif generation == self._generation:  # Else it may be from before a change that was taken in meanwhile.
+        elif generation == self._generation:  # Otherwise it may be older than a change that was read meanwhile.
             if len(self._addresses) >= MAX_CACHED:
                 self._addresses.clear()
             self._addresses[to] = _CachedAddress(found, self._clock.monotonic() + CACHE_SECONDS)
         return found
 
     async def mark_webhook(self, address: KnownAddress) -> None:
-        """Remember that an address's first verified webhook has come."""
+        """Store that the first verified webhook of an address has come."""
         now = self._clock.now()
         await self._database.write(
             lambda uow: EveryAddress(uow).mark_webhook(address.address_id, now), owner=None, urgent=True
@@ -190,6 +190,6 @@ class Directory:
 
 
 def _retrieve_exception(task: asyncio.Task[None]) -> None:
-    """Those who waited may all have gone; an error that no one retrieves would be logged by asyncio."""
+    """Retrieve the error of a poll whose waiters are all gone, so that asyncio does not log it."""
     if not task.cancelled():
         task.exception()

@@ -1,4 +1,4 @@
-"""What every channel knows: accounts, addresses and orphans."""
+"""The models of all channels: accounts, addresses and orphans."""
 
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -6,14 +6,14 @@ from typing import TypeAlias
 from uuid import UUID
 
 AccountKey: TypeAlias = tuple[str, str]
-"""A provider and its reference of an account; several owners may store the same."""
+"""A provider and its reference of an account. Several owners may store the same one."""
 
 
 @dataclass(frozen=True, slots=True)
 class ChannelAccount:
     """An owner's account at a provider. Two owners may store the same account; each has a row and a secret of its own.
 
-    `changed_in` is the generation of the directory in which the account, its secrets or its addresses changed last.
+    `changed_in` is the generation of the directory in which the account, its secrets or its addresses last changed.
     """
 
     id: UUID
@@ -29,7 +29,7 @@ class ChannelAccount:
 
 @dataclass(frozen=True, slots=True)
 class ChannelAddress:
-    """A number of ours; it belongs to one owner and one account."""
+    """A number of ours. It belongs to one owner and one account."""
 
     id: UUID
     owner_id: UUID
@@ -42,10 +42,10 @@ class ChannelAddress:
 
 @dataclass(frozen=True, slots=True)
 class Orphan:
-    """A verified message to a number that belongs to no owner: kept whole, given to no agent.
+    """A verified message to a number without an owner. It is stored completely, and no agent gets it.
 
-    `signed_by` is the oldest of the accounts whose token fitted. The same message signed with another account's token
-    is another orphan: one of the two may be made up.
+    `signed_by` is the oldest of the accounts whose token fits. The same message with a signature of another account's
+    token is another orphan: one of the two may be invented.
     """
 
     id: UUID
@@ -63,7 +63,7 @@ class Orphan:
 
 @dataclass(frozen=True, slots=True)
 class OrphanSigner:
-    """An account whose token fitted an orphan: its owner may see the orphan and be given it."""
+    """An account whose token fits an orphan. Its owner may see the orphan and get it."""
 
     orphan_id: UUID
     account_id: UUID
@@ -84,7 +84,7 @@ class SignedOrphan:
 
 @dataclass(frozen=True, slots=True)
 class KnownAddress:
-    """All that a webhook to one of our numbers needs: whose it is, and which account must have signed."""
+    """Everything that a webhook to one of our numbers needs: its owner, and the account that must have signed."""
 
     address: str
     address_id: UUID

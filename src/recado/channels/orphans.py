@@ -1,7 +1,7 @@
-"""Messages to addresses that belonged to nobody, given to an owner by an operator.
+"""Messages to addresses without an owner, which an operator assigns to an owner.
 
-A message is accepted only when it is assigned: an account of that owner's must have signed it, and the address must by
-then be one of that owner's, in that account. From there it takes the same road as any other.
+A message is accepted only when it is assigned. An account of that owner must have signed it, and the address must by
+then belong to that owner, in that account. After that it is handled like any other message.
 """
 
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -22,10 +22,10 @@ from recado.core.ids import Ids
 
 
 class OrphanReader(Protocol):
-    """Reads the stored webhook of one provider once more."""
+    """Reads the stored webhooks of one provider again."""
 
     def __call__(self, orphan: Orphan, address: KnownAddress, message_id: UUID, now: datetime) -> InboundMessage | None:
-        """Return the message that was received then, or None when the stored webhook cannot be read any more.
+        """Return the message that was received, or None when the stored webhook cannot be read any more.
 
         It is `stale` when the provider's rules do not allow an answer at `now`.
         """
@@ -44,7 +44,7 @@ class OrphanService:
         clock: Clock,
         ids: Ids,
     ) -> None:
-        """`readers` are the providers' own, by the provider's name."""
+        """`readers` belong to the providers, by the provider's name."""
         self._directory = directory
         self._readers = readers
         self._acceptance = acceptance
@@ -53,11 +53,11 @@ class OrphanService:
         self._ids = ids
 
     async def list(self) -> list[SignedOrphan]:
-        """All that wait, of every signer: for operators."""
+        """Return all orphans that wait, of every signer. For operators."""
         return [found async for page in self.pages() for found in page]
 
     async def pages(self) -> AsyncIterator[Sequence[SignedOrphan]]:
-        """The same, a page at a time, the oldest first: there may be more of them than fit into memory."""
+        """Return one page of them, the oldest first: there may be more than fit into memory."""
         after: Orphan | None = None
         while page := await self._database.read(partial(_page, after=after), owner=None):
             yield page
@@ -69,7 +69,10 @@ class OrphanService:
     async def assign(
         self, provider_message_id: str, owner_id: UUID, account_ref: str | None = None
     ) -> Accepted | Duplicate:
-        """Accept an orphan for an owner. One that is too old for an answer is accepted as stale, and gets no agent."""
+        """Accept an orphan for an owner.
+
+        One that is too old for an answer is accepted as stale, and no agent gets it.
+        """
         found = await self._one(provider_message_id, owner_id, account_ref)
         orphan, signed = found.orphan, {signer.account_id for signer in found.signers}
         address = await self._directory.lookup(orphan.to_address, fresh=True)
@@ -85,7 +88,7 @@ class OrphanService:
         return await self._database.write(lambda uow: self._accept(uow, orphan.id, inbound, now), owner=None)
 
     async def _one(self, provider_message_id: str, owner_id: UUID, account_ref: str | None) -> SignedOrphan:
-        """Return the orphan that the owner may be given; of several to different numbers, the oldest that waits."""
+        """Return the orphan that the owner may get; of several to different numbers, the oldest that waits."""
         with_id = await self._database.read(lambda uow: Orphans(uow).with_message_id(provider_message_id), owner=None)
         found = [each for each in with_id if account_ref in (None, each.orphan.account_ref)]
         if not found:

@@ -1,4 +1,4 @@
-"""The questions that channels ask of their neutral tables."""
+"""Queries of the tables that all channels share."""
 
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -106,7 +106,7 @@ _RAISE_GENERATION = Prepared(
 
 
 class DirectoryGeneration:
-    """Counts the changes of numbers and tokens; the announcement that every process looks for."""
+    """Counts the changes of numbers and tokens. Every process polls this number."""
 
     def __init__(self, uow: UnitOfWork) -> None:
         self._uow = uow
@@ -117,14 +117,14 @@ class DirectoryGeneration:
         return generation
 
     def advance(self) -> int:
-        """The next one. Its row is held until the commit, so generations become visible in their order."""
+        """Return the next generation. Its row is locked until the commit, so generations become visible in order."""
         [(generation,)] = self._uow.rows(_RAISE_GENERATION, id=1, generation=1)
         found: int = generation
         return found
 
 
 class EveryAddress(Repository[ChannelAddress]):
-    """Numbers of all owners, likewise."""
+    """Numbers of all owners: a webhook must be verified before its owner is known."""
 
     table, entity, noun = channel_addresses, ChannelAddress, "number"
 
@@ -140,7 +140,7 @@ class EveryAddress(Repository[ChannelAddress]):
         return self._many(_WITH_WEBHOOKS, provider=provider)
 
     def mark_webhook(self, id_: UUID, at: datetime) -> None:
-        """Remember the first verified webhook of a number: from here on its gaps are ours to find."""
+        """Store the time of a number's first verified webhook. From then on the gap sweep covers the number."""
         self._run(_MARK_WEBHOOK, of_id=id_, at=at)
 
 
@@ -178,12 +178,15 @@ _SIGNERS_OF = Prepared(
 
 
 class Orphans(Repository[Orphan]):
-    """Messages without an owner; only operators see them all, and each may go to an owner that may have signed it."""
+    """Messages without an owner.
+
+    Only operators see all of them, and an orphan may go to an owner that may have signed it.
+    """
 
     table, entity, noun = orphans, Orphan, "orphan"
 
     def add_new(self, found: Sequence[SignedOrphan]) -> set[UUID]:
-        """Store those that are new, and who may have signed them. Return the ids of the new ones."""
+        """Store new orphans, and who may have signed them. Return the ids of the new ones."""
         rows = self._uow.rows_of_many(_NEW_ORPHAN, [self._values(each.orphan) for each in found])
         stored = {id_ for (id_,) in rows}
         signers = [signer for each in found if each.orphan.id in stored for signer in each.signers]
@@ -192,7 +195,7 @@ class Orphans(Repository[Orphan]):
         return stored
 
     def waiting(self, *, after: Orphan | None = None, limit: int = ORPHANS_PAGE) -> list[SignedOrphan]:
-        """A page of those that are not assigned, the oldest first: those after one."""
+        """Return a page of orphans that are not assigned, the oldest first, after a given one."""
         at, id_ = (_EPOCH, UUID(int=0)) if after is None else (after.received_at, after.id)
         return [self._signed(orphan) for orphan in self._many(_WAITING, after=at, after_id=id_, most=limit)]
 
@@ -243,7 +246,7 @@ class AccountPauses:
     """Accounts that send, and their pauses, for the transactions of sending."""
 
     def behind(self, uow: UnitOfWork, address_id: UUID) -> SendingAccount:
-        """Return the account of an address of ours: an attempt is made with it."""
+        """Return the account of an address of ours. Its attempts are made with this account."""
         [(account_id, provider)] = uow.rows(_BEHIND, address_id=address_id)
         return SendingAccount(account_id, provider)
 
@@ -253,10 +256,10 @@ class AccountPauses:
         return SendingAccount(account_id, provider)
 
     def paused_for(self, uow: UnitOfWork, address_id: UUID, now: datetime) -> timedelta | None:
-        """Return how long the account behind an address of ours is still paused, or None.
+        """Return how long the account of an address of ours is still paused, or None.
 
-        A pause that began in the future was set by a clock that was set back since. It counts as over: the provider
-        tells again whether it takes messages.
+        A pause that began in the future was set by a clock that has been set back since. It counts as over: the
+        provider says again whether it takes messages.
         """
         found = uow.rows(_PAUSED, address_id=address_id)
         until: datetime | None = found[0][0] if found else None

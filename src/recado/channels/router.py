@@ -10,7 +10,7 @@ from recado.core.errors import ConfigurationError
 
 @dataclass(frozen=True, slots=True)
 class InstalledChannel:
-    """What an installed channel can do. `finder` is None where what was sent cannot be looked up."""
+    """The abilities of an installed channel. `finder` is None where sent messages cannot be looked up."""
 
     channel: Channel
     rules: Callable[[Address], ChannelRules]
@@ -18,7 +18,7 @@ class InstalledChannel:
 
 
 class ChannelRouter:
-    """Implements the conversation's `Channels` with the providers that are installed."""
+    """Implements the conversation's `Channels` with the installed providers."""
 
     def __init__(self, providers: Mapping[str, InstalledChannel]) -> None:
         self._providers = providers

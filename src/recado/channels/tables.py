@@ -1,8 +1,8 @@
-"""Accounts at providers, addresses of ours, and messages that have no owner yet.
+"""Accounts at providers, addresses of ours, and messages without an owner.
 
-`directory_generation` has one row: every transaction that changes whose an address is, or which secrets may sign for
-it, raises it, and marks the accounts it changed with it (`channel_accounts.changed_in`). A process that reads one row
-knows whether what it remembers is still true.
+`directory_generation` has one row. Every transaction that changes the owner of an address, or the secrets that may sign
+for it, raises its number, and marks the changed accounts with it (`channel_accounts.changed_in`). A process that reads
+this row knows whether its cache is current.
 """
 
 from sqlalchemy import BigInteger, Column, ForeignKey, Index, Integer, LargeBinary, String, Table, UniqueConstraint

@@ -1,4 +1,4 @@
-"""Adds numbers of ours and the accounts behind them."""
+"""Add numbers of ours and their accounts."""
 
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -32,12 +32,12 @@ from recado.identity.keys import KeyRing
 from recado.identity.repository import owner_in
 
 MAX_TOKENS: Final = 8
-"""Different tokens of one account SID, over all owners that bear it."""
+"""The most different tokens of one account SID, over all owners that have it."""
 
 
 @dataclass(frozen=True, slots=True)
 class NewNumber:
-    """A number to be added; the token is sealed before it is stored."""
+    """A number to be added. The token is sealed before it is stored."""
 
     account_sid: AccountSid
     auth_token: str = field(repr=False)
@@ -54,14 +54,15 @@ class NumberService:
         self._ids = ids
 
     async def add(self, owner_id: UUID, number: NewNumber) -> ChannelAddress:
-        """Add a number, or give its account a new token (the old one stays valid for signatures: rotation takes time).
+        """Add a number, or give its account a new token. The old token stays valid for signatures, because rotation
+        takes time.
 
         Raises `Conflict` when the number belongs to another owner.
         """
         if not number.auth_token.strip():
             raise InvalidInput("the auth token is empty; put it into the variable that --auth-token-env names")
         try:
-            # As the system: whether the number is another owner's is nothing that an owner's transaction can see.
+            # As the system: a transaction of an owner cannot see whether the number belongs to another owner.
             return await self._database.write(
                 lambda uow: self._add(uow.for_owner(owner_id), owner_id, number), owner=None
             )
@@ -71,7 +72,10 @@ class NumberService:
             raise Conflict(f"{number.address} was added by somebody else at the same moment") from error
 
     async def count_others_with(self, account_sid: AccountSid, owner_id: UUID) -> int:
-        """How many other owners bear the same account SID, each with a token of its own that may be the true one."""
+        """Return the number of other owners with the same account SID.
+
+        Each has its own token, which may be the correct one.
+        """
         accounts = await self._database.read(
             lambda uow: EveryAccount(uow).with_ref(PROVIDER, account_sid.value), owner=None
         )
@@ -113,7 +117,7 @@ class NumberService:
                     changed_in=generation,
                 )
             )
-        else:  # Adding a number again resumes an account that was paused.
+        else:  # A number that is added again resumes its paused account.
             accounts.change(account.id, paused_until=None, updated_at=now, changed_in=generation)
         self._store_token(uow, account, number.auth_token, now)
         return account

@@ -1,7 +1,8 @@
-"""The name of an attempt in the URL that Twilio calls back: `<attempt>.<mac>`.
+"""The reference of an attempt in the URL that Twilio calls back: `<attempt>.<mac>`.
 
-Twilio may report on a message before its create call has answered, or when that answer was lost; then this reference is
-all that ties the report to the attempt. The MAC keeps anybody from binding a message to an attempt by guessing ids.
+Twilio may report on a message before its create call was answered, or when that answer was lost. Then only this
+reference binds the report to the attempt. The MAC prevents a stranger from binding a message to an attempt by guessing
+ids.
 """
 
 import hashlib
@@ -21,12 +22,12 @@ TRACE: Final = "traceparent"
 
 
 def callback_ref(attempt_id: UUID, key: bytes) -> str:
-    """The reference of an attempt: its id and 128 bits of HMAC-SHA256, in hexadecimal."""
+    """Return the reference of an attempt: its id and 128 bits of HMAC-SHA256, in hexadecimal."""
     return f"{attempt_id.hex}.{_mac(attempt_id, key).hex()}"
 
 
 def attempt_of(ref: str, key: bytes) -> UUID | None:
-    """The attempt that a reference names; None when the reference is not one of ours."""
+    """Return the attempt that a reference names; None when the reference is not one of ours."""
     match = _REF.fullmatch(ref)
     if match is None:
         return None
@@ -50,13 +51,13 @@ class CallbackRefs:
 
 
 def callback_url(public_url: str, ref: str, trace: str | None = None) -> str:
-    """Where Twilio reports what became of the attempt. Its signature covers the whole address, the trace included."""
+    """Return the URL at which Twilio reports on the attempt. Its signature covers the whole URL, the trace included."""
     url = f"{public_url.rstrip('/')}/webhooks/twilio/status/{ref}"
     return url if trace is None else f"{url}?{TRACE}={trace}"
 
 
 def trace_in(query: bytes) -> str | None:
-    """The trace that a callback goes on with."""
+    """Return the trace that a callback continues."""
     return traceparent_in(dict(parse_qsl(query.decode("latin-1"))).get(TRACE))
 
 

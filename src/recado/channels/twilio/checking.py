@@ -1,7 +1,7 @@
-"""Asks Twilio, before a number is added, whether account, token and number belong together.
+"""Ask Twilio, before a number is added, whether account, token and number belong together.
 
-A token that is only believed is worth nothing: with a made-up one an owner signs "Twilio's" webhooks to its own number,
-and loses every true one. What Twilio cannot be asked is said, and is no reason to refuse.
+An unchecked token is worth nothing: with an invented token an owner can sign "Twilio's" webhooks to its own number, and
+loses every real one. Facts that Twilio does not reveal are reported, and are no reason to refuse.
 """
 
 import asyncio
@@ -15,7 +15,7 @@ from recado.channels.twilio.sending.client import AccountState, OwnNumbers, Twil
 from recado.channels.twilio.sending.transport import CallProblem, Declined, Transport
 
 SANDBOX: Final = "whatsapp:+14155238886"
-"""Twilio's shared number for trying things out: it is no account's sender, and any account may use it."""
+"""Twilio's shared number for trials. It belongs to no account, and any account may use it."""
 CHECK_SECONDS: Final = 20.0
 _CONNECT_SECONDS: Final = 3.0
 _READ_SECONDS: Final = 8.0
@@ -23,19 +23,19 @@ _READ_SECONDS: Final = 8.0
 
 @dataclass(frozen=True, slots=True)
 class Confirmed:
-    """Twilio says that the token is the account's and the number too."""
+    """Twilio confirms the token and the number of the account."""
 
 
 @dataclass(frozen=True, slots=True)
 class Unconfirmed:
-    """The token is the account's; whether the number is could not be found out."""
+    """Twilio confirms the token of the account, but not whose the number is."""
 
     why: str
 
 
 @dataclass(frozen=True, slots=True)
 class Denied:
-    """It is wrong, or Twilio could not be asked at all."""
+    """Token or number is wrong, or Twilio could not be asked at all."""
 
     why: str
 
@@ -53,7 +53,7 @@ class NumberCheck:
         self._messaging = _api(messaging_url(twilio_api_url))
 
     async def check(self, number: NewNumber) -> Checked:
-        """What Twilio says of it, within `seconds`."""
+        """Return Twilio's answer within `seconds`."""
         try:
             async with asyncio.timeout(self._seconds):
                 return await self._check(number, TwilioCredentials(number.account_sid, number.auth_token))
@@ -94,7 +94,7 @@ class NumberCheck:
         return messaging_url(self._url) != self._url
 
     def _unlisted(self, number: NewNumber, what: str, problem: CallProblem) -> Unconfirmed | Denied:
-        """What the account may not be shown stays unknown; what failed for now is to be asked again."""
+        """What the account may not see stays unknown; after a temporary failure the question must be repeated."""
         if isinstance(problem, Declined) and problem.status in (401, 403, 404):
             return Unconfirmed(
                 f"the auth token was confirmed, but not that {number.address} belongs to {number.account_sid}: "
@@ -113,7 +113,7 @@ class NumberCheck:
 
 
 def messaging_url(api_url: str) -> str:
-    """Where senders are asked for: a host of its own at Twilio, the same one at an emulator."""
+    """The host that lists senders: its own host at Twilio, the same host at an emulator."""
     parts = urlsplit(api_url)
     if not parts.netloc.startswith("api.") or not (parts.hostname or "").endswith(".twilio.com"):
         return api_url

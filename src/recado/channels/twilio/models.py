@@ -9,7 +9,7 @@ from recado.channels.twilio.values import AccountSid
 
 @dataclass(frozen=True, slots=True)
 class StoredCredentials:
-    """The sealed auth tokens of an owner's account: the current one, and the one before it while it is rotated."""
+    """The sealed auth tokens of an owner's account: the current one, and the previous one while it is rotated."""
 
     account_id: UUID
     owner_id: UUID
@@ -20,7 +20,7 @@ class StoredCredentials:
 
 @dataclass(frozen=True, slots=True)
 class Signer:
-    """An owner's account, with the tokens of it that could be opened: current and previous."""
+    """An owner's account, with those of its tokens that could be opened: current and previous."""
 
     account_id: UUID
     owner_id: UUID
@@ -29,26 +29,26 @@ class Signer:
 
 @dataclass(frozen=True, slots=True)
 class Signers:
-    """Every account that bears one account SID. Each of them may have a token of its own, and any may be made up."""
+    """All accounts with one account SID. Each may have its own token, and any token may be invented."""
 
     accounts: tuple[Signer, ...] = ()
     unreadable: bool = False
-    """Whether a token is stored that could not be opened: what fits none of the others may fit that one."""
+    """Whether a stored token could not be opened. A signature that fits no other token may fit that one."""
     tokens: tuple[str, ...] = field(init=False, repr=False)
-    """All of them, each once."""
+    """All tokens, each once."""
 
     def __post_init__(self) -> None:
         tokens = dict.fromkeys(token for account in self.accounts for token in account.tokens)
         object.__setattr__(self, "tokens", tuple(tokens))
 
     def bearing(self, token: str) -> tuple[Signer, ...]:
-        """The accounts that have this token, the oldest first."""
+        """Return the accounts that have this token, the oldest first."""
         return tuple(account for account in self.accounts if token in account.tokens)
 
 
 @dataclass(frozen=True, slots=True)
 class TwilioCredentials:
-    """What an account signs in with: its API key where there is one, else its auth token."""
+    """The credentials of an account: its API key if it has one, else its auth token."""
 
     account_sid: AccountSid
     auth_token: str = field(repr=False)
@@ -64,7 +64,7 @@ class TwilioCredentials:
 
 @dataclass(frozen=True, slots=True)
 class NoCredentials:
-    """There is nothing to sign in with: the address or its account is gone, or its token cannot be unsealed."""
+    """There are no credentials: the address or its account is gone, or its token cannot be unsealed."""
 
     detail: str
     code: str = "no_credentials"

@@ -1,11 +1,11 @@
-"""Asks Twilio for the messages whose webhooks never reached us.
+"""The gap sweep: accept messages from Twilio's list whose webhooks never arrived.
 
-Twilio calls twice at most and then forgets, but it lists every message it received. So each number is looked through
-from the last look on, with an hour of overlap, and what is missing takes the same road as any other message. A number
-is swept only from its first verified webhook on: what came before belongs to another system's time.
+Twilio calls at most twice and then gives up, but it lists every message that it received. The sweep reads the list of
+each number from its last sweep on, with an hour of overlap. Missing messages are handled like any other message. A
+number is swept only from its first verified webhook on: earlier messages belong to the system before.
 
-Messages younger than two minutes are left to their webhook. One that arrives after the sweep all the same fills in the
-raw form, and makes no second job.
+Messages younger than two minutes are left to their webhook. A webhook that arrives after the sweep adds the raw form,
+and creates no second job.
 """
 
 import asyncio
@@ -37,14 +37,14 @@ log = structlog.get_logger(__name__)
 OVERLAP: Final = timedelta(hours=1)
 WEBHOOK_GRACE: Final = timedelta(seconds=120)
 BATCH_SIZE: Final = 100
-"""Messages accepted at a time: they share a commit, and webhooks still get their turn."""
+"""The number of messages accepted at once. They share a commit, and webhooks still get their turn."""
 MAX_PAGES: Final = 1_000
-"""A million messages of one number in a day and an hour; it is a background round."""
+"""The most pages of a list: a million messages of one number in a day and an hour. The sweep runs in the background."""
 
 
 @dataclass(frozen=True, slots=True)
 class SweepReport:
-    """One round: numbers looked through, messages that had been missed, numbers that could not be read."""
+    """The result of a sweep: numbers checked, messages that were missed, numbers whose list could not be read."""
 
     numbers: int = 0
     found: int = 0
@@ -52,7 +52,7 @@ class SweepReport:
 
 
 class GapSweep:
-    """Looks through every number that has ever had a webhook."""
+    """Sweeps every number that has ever had a webhook."""
 
     def __init__(
         self,
@@ -73,7 +73,7 @@ class GapSweep:
         self._ids = ids
 
     async def sweep(self) -> SweepReport:
-        """One round over all numbers; what could not be read now is read in the next round."""
+        """Sweep all numbers once. A number whose list cannot be read now is swept again next time."""
         addresses = await self._database.read(lambda uow: EveryAddress(uow).with_webhooks(PROVIDER), owner=None)
         found = failed = 0
         for address in addresses:
@@ -87,7 +87,7 @@ class GapSweep:
         return SweepReport(len(addresses), found, failed)
 
     async def _sweep_number(self, address: ChannelAddress) -> int | None:
-        """How many messages had been missed; None when the list could not be read to its end."""
+        """Return the number of messages that were missed; None when the list could not be read to its end."""
         now = self._clock.now()
         since = max(filter(None, (address.first_webhook_at, address.swept_until)), default=now)
         since = max(since - OVERLAP, address.first_webhook_at or now)
@@ -123,7 +123,7 @@ class GapSweep:
         return None
 
     async def _accept_all(self, address: ChannelAddress, records: Sequence[MessageRecord], now: datetime) -> int:
-        """Oldest first, many in one commit; how many were new."""
+        """Accept messages, the oldest first, many in one commit. Return the number of new ones."""
         known = await self._directory.lookup(address.address)
         if known is None:  # It was removed meanwhile.
             return 0

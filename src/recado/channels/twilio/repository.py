@@ -1,4 +1,4 @@
-"""The questions that Twilio's part asks of its own table."""
+"""Queries of Twilio's own table."""
 
 from typing import Final
 from uuid import UUID
@@ -46,10 +46,10 @@ class Credentials:
         return StoredCredentials(*found[0]) if found else None
 
     def with_sid(self, account_sid: str) -> list[StoredCredentials]:
-        """Return those of every account row with this SID, the oldest row first."""
+        """Return the tokens of every account row with this SID, the oldest row first."""
         rows = self._uow.rows(_OF_SID, provider=PROVIDER, account_sid=account_sid)
         return [StoredCredentials(*row) for row in rows]
 
     def store(self, credentials: StoredCredentials) -> None:
-        """Store the tokens of an account, in place of those it had."""
+        """Store the tokens of an account, and replace its old ones."""
         self._uow.run(_STORE, **{name: getattr(credentials, name) for name in _NAMES})

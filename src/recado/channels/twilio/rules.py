@@ -1,4 +1,4 @@
-"""Until when Twilio's channels take what we send; the one place that knows of 24 hours."""
+"""How long Twilio's channels accept our messages. The 24 hours are written here only."""
 
 from datetime import timedelta
 from typing import Final
@@ -9,11 +9,11 @@ from recado.conversation.values import Address
 _DAY: Final = timedelta(hours=24)
 
 _WHATSAPP: Final = ChannelRules(reply_window=_DAY, retry_for=_DAY, answer_within=_DAY)
-"""WhatsApp's customer service window: afterwards only templates are delivered."""
+"""WhatsApp's customer service window. After it only templates are delivered."""
 _OTHERS: Final = ChannelRules(reply_window=None, retry_for=_DAY, answer_within=_DAY)
-"""SMS has no window. An answer that comes a day late helps nobody."""
+"""SMS has no window, but an answer that comes a day late helps nobody."""
 
 
 def rules_for(customer: Address) -> ChannelRules:
-    """Return the rules of the channel that a customer's address belongs to."""
+    """Return the rules for a customer's address."""
     return _WHATSAPP if customer.channel == "whatsapp" else _OTHERS

@@ -1,4 +1,4 @@
-"""Which tokens may have signed a webhook, and what an account of ours signs in with."""
+"""The tokens that may have signed a webhook, and the credentials of our accounts."""
 
 from typing import Final
 from uuid import UUID
@@ -23,7 +23,7 @@ TOKEN_FIELD: Final = "twilio.auth_token"  # noqa: S105 - the name of a field, pa
 
 
 class TwilioTokens:
-    """The auth tokens of all owners' accounts. What is remembered is as new as the directory."""
+    """The auth tokens of all owners' accounts. The cache is as new as the directory."""
 
     def __init__(self, directory: Directory, database: Database, keys: KeyRing, clock: Clock) -> None:
         self._directory = directory
@@ -42,14 +42,16 @@ class TwilioTokens:
                 return Signers()
             generation = self._directory.generation
             found = await self._database.read(lambda uow: self._read_signers(uow, account_sid), owner=None)
-            if generation == self._directory.generation:  # Else it may be from before a change taken in meanwhile.
+            if (
+                generation == self._directory.generation
+            ):  # Otherwise it may be older than a change that was read meanwhile.
                 if len(self._signers) >= MAX_CACHED:
                     self._signers.clear()
                 self._signers[account_sid] = found
         return found
 
     async def account_for(self, account_id: UUID) -> TwilioCredentials | NoCredentials:
-        """Return what requests with an account of ours sign in with."""
+        """Return the credentials for requests with an account of ours."""
         return await self._database.read(lambda uow: self._read_account(uow, account_id), owner=None)
 
     def _read_account(self, uow: UnitOfWork, account_id: UUID) -> TwilioCredentials | NoCredentials:
@@ -73,7 +75,7 @@ class TwilioTokens:
         return Signers(tuple(signers), unreadable=any(None in tokens for tokens in opened))
 
     def _opened(self, uow: UnitOfWork, account_sid: str, stored: StoredCredentials) -> list[str | None]:
-        """Return an account's tokens, None for one that cannot be opened: other owners of the SID are not stopped."""
+        """Return an account's tokens, or None if they cannot be opened. Other owners of the SID still work."""
         opened: list[str | None] = []
         for sealed in (stored.auth_token_sealed, stored.previous_token_sealed):
             try:

@@ -1,4 +1,4 @@
-"""Twilio's ids, and what one call to send a message gave."""
+"""Twilio's ids, and the result of one call that sends a message."""
 
 import re
 from dataclasses import dataclass, field
@@ -30,7 +30,7 @@ class AccountSid:
 
 @dataclass(frozen=True, slots=True)
 class MessageSid:
-    """A provider's message id. Twilio uses `SM` and `MM` for messages, and says never to route on the prefix."""
+    """A message id of Twilio. Twilio uses `SM` and `MM` for messages, and says never to route by the prefix."""
 
     value: str
 
@@ -46,9 +46,10 @@ class MessageSid:
 
 @dataclass(frozen=True, slots=True)
 class TwilioMessageResult:
-    """What one call to send a message gave: its SID when Twilio took it, else Twilio's error, and what follows for us.
+    """The result of one call that sends a message: its SID when Twilio accepted it, else Twilio's error, and what
+    follows.
 
-    `result` is what the conversation acts on: `Sent`, `Refused`, `NotProcessed` or `Unknown`.
+    The conversation acts on `result`: `Sent`, `Refused`, `NotProcessed` or `Unknown`.
     """
 
     result: SendResult
@@ -59,5 +60,5 @@ class TwilioMessageResult:
 
     @property
     def accepted(self) -> bool:
-        """Whether Twilio took the message."""
+        """Whether Twilio accepted the message."""
         return self.message_sid is not None

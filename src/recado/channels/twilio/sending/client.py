@@ -1,6 +1,6 @@
-"""The calls that we make to Twilio's API, through the official SDK, each ending in a value.
+"""The calls to Twilio's API, through the official SDK. Each returns a value.
 
-The SDK publishes no types and parses whatever it is given; its untypedness ends in this file.
+The SDK publishes no types and parses whatever it gets. Untyped values do not leave this file.
 """
 
 import asyncio
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Created:
-    """Twilio took the message and named it."""
+    """Twilio accepted the message and gave it an id."""
 
     account_sid: AccountSid
     sid: MessageSid
@@ -117,7 +117,7 @@ def _account_sid(text: object) -> AccountSid | None:
 
 # --- The API ----------------------------------------------------------------------------------------------------------
 
-# What the SDK raises over an answer that is no JSON, or JSON of another shape than it knows.
+# The errors of the SDK for an answer that is not JSON, or JSON of another shape.
 _UNREADABLE = (TwilioException, ValueError, TypeError, AttributeError, KeyError)
 
 _CACHED_CLIENTS = 256
@@ -126,7 +126,7 @@ _SENDER_PAGES = 50
 
 
 class TwilioApi:
-    """The calls that we make, each with the credentials of one account, each ending in a value."""
+    """The calls to Twilio, each with the credentials of one account. Each returns a value."""
 
     def __init__(self, transport: Transport) -> None:
         self._transport = transport
@@ -135,7 +135,7 @@ class TwilioApi:
     async def create_message(
         self, credentials: TwilioCredentials, *, to: str, from_address: str, body: str, status_callback: str
     ) -> Created | CallProblem:
-        """One create call, once."""
+        """Make one create call, once."""
         messages = self._messages(credentials)
         try:
             instance = await messages.create_async(
@@ -156,10 +156,10 @@ class TwilioApi:
         next_url: str | None = None,
         page_size: int = 1_000,
     ) -> MessagesPage | CallProblem:
-        """One page of the messages to an address; `next_url` of a page gives the page after it.
+        """Return one page of the messages to an address. `next_url` of a page leads to the next page.
 
-        `sent_after` filters by the date of *sending*, which a queued message does not have yet: right for incoming
-        messages, wrong for finding out whether one of ours was taken.
+        `sent_after` filters by the date of *sending*, which a queued message does not have yet. That is right for
+        incoming messages, and wrong for finding out whether a message of ours was accepted.
         """
         messages = self._messages(credentials)
         filters = {} if sent_after is None else {"date_sent_after": sent_after}
@@ -175,7 +175,7 @@ class TwilioApi:
             return Uncertain("unreadable_answer", type(error).__name__)
 
     async def account(self, credentials: TwilioCredentials) -> AccountState | CallProblem:
-        """The account itself, which only its own token is shown."""
+        """Return the account, which Twilio shows only to its own token."""
         account = self._client(credentials).api.v2010.accounts(credentials.account_sid.value)
         try:
             return AccountState(str((await account.fetch_async()).status or ""))
@@ -185,7 +185,7 @@ class TwilioApi:
             return Uncertain("unreadable_answer", type(error).__name__)
 
     async def phone_numbers(self, credentials: TwilioCredentials, *, like: str) -> OwnNumbers | CallProblem:
-        """The account's phone numbers that look like one; Twilio also gives those that only begin like it."""
+        """Return the account's phone numbers equal to one; Twilio also returns numbers that only begin with it."""
         numbers = self._client(credentials).incoming_phone_numbers
         try:
             page = await numbers.page_async(phone_number=like, page_size=50)
@@ -196,7 +196,7 @@ class TwilioApi:
             return Uncertain("unreadable_answer", type(error).__name__)
 
     async def whatsapp_senders(self, credentials: TwilioCredentials) -> OwnNumbers | CallProblem:
-        """The account's WhatsApp senders, all pages of them; it is another host's to know than messages are."""
+        """Return the account's WhatsApp senders, all pages of them. Another host lists them."""
         senders = self._client(credentials).messaging.v2.channels_senders
         found: set[str] = set()
         try:
@@ -213,7 +213,7 @@ class TwilioApi:
         return Uncertain("too_many_pages", f"more than {_SENDER_PAGES} pages of senders")
 
     async def warm_up(self) -> None:
-        """Load the SDK's parts, which takes a quarter of a second, before the first customer waits for it."""
+        """Load the SDK's parts, which takes a quarter of a second, before a customer waits for it."""
         await asyncio.to_thread(self._load)
 
     async def aclose(self) -> None:

@@ -1,7 +1,7 @@
-"""What Twilio's error codes mean for us, as data, and what a refused create call becomes.
+"""The meaning of Twilio's error codes, as data, and the result of a refused create call.
 
-A refusal with a 4xx was never processed, so the only question is whether trying again can help; a 5xx proves nothing.
-Branch on the code, not on the status: a 429 is a moment's crowd (20429) or a day's cap used up (63038).
+A call that was refused with a 4xx was never processed, so the only question is whether a retry can help. A 5xx proves
+nothing. Decide by the code, not by the status: a 429 is a short overload (20429) or a used-up daily limit (63038).
 """
 
 from collections.abc import Mapping
@@ -16,7 +16,7 @@ Reason: TypeAlias = Literal["opt_out", "window_closed", "unreachable"]
 
 
 class Where(Enum):
-    """How a code reaches us. Twilio is not strict about it: accept every code in every place."""
+    """Where a code appears. Twilio is not strict about it: accept every code in every place."""
 
     SYNC = "in the answer to our call"
     ASYNC = "in a status callback or in the message itself"
@@ -38,7 +38,7 @@ class Action(Enum):
 
 @dataclass(frozen=True, slots=True)
 class TwilioError:
-    """One row of the table. `retry_after` (seconds) only where trying again soon is known to be useless."""
+    """One row of the table. `retry_after` (seconds) is set only if an earlier retry is known to be useless."""
 
     code: int
     where: Where
@@ -156,14 +156,14 @@ _ROWS = (
 )  # fmt: skip
 
 ERRORS: Mapping[int, TwilioError] = MappingProxyType({row.code: row for row in _ROWS})
-"""Every code that we know, by its number."""
+"""Every known code, by its number."""
 
 _PAUSED_RETRY = 15 * _MINUTES
-"""Wrong credentials are mended by a person: asking more often helps nobody."""
+"""A person must correct wrong credentials, so frequent retries help nobody."""
 
 
 def known(code: int | str | None) -> TwilioError | None:
-    """The row of a code, written as Twilio's JSON (a number) or its forms (digits) have it."""
+    """Return the row of a code, written as in Twilio's JSON (a number) or in its forms (digits)."""
     text = str(code)
     return ERRORS.get(int(text)) if text.isascii() and text.isdecimal() and len(text) <= 6 else None
 
@@ -175,7 +175,7 @@ def is_opt_out(code: int | str | None) -> bool:
 
 
 def delivery_reason(code: int | str | None) -> Reason:
-    """Why an accepted message that failed later did not arrive, in the words of the ledger."""
+    """Return why an accepted message that failed later did not arrive, as our reason."""
     row = known(code)
     return row.reason if row else "unreachable"
 
@@ -183,16 +183,16 @@ def delivery_reason(code: int | str | None) -> Reason:
 def classify_refusal(
     status: int, code: int | str | None, message: str = "", *, retry_after: float | None = None
 ) -> Refused | NotProcessed | Unknown:
-    """What a create call that was answered with an error has become.
+    """Return the result of a create call that was answered with an error.
 
-    `message` is shown for codes that are not in the table and must not hold a whole phone number; `retry_after` is what
-    the answer's header said, if anything.
+    `message` is shown for codes that are not in the table and must not contain a whole phone number. `retry_after` is
+    the value of the answer's header, if any.
     """
     row = known(code)
     name = str(code) if code is not None else f"http_{status}"
     detail = row.meaning if row else message
     if status == 408 or not 400 <= status < 500:
-        # A 408 may come from something in between that had already passed the request on.
+        # A 408 may come from a proxy that had already passed the request on.
         return Unknown(name, detail)
     if row and row.action is Action.RECONCILE:
         return Unknown(name, detail)

@@ -1,6 +1,6 @@
-"""Sends through Twilio, and looks up what was sent.
+"""Send through Twilio, and find what was sent.
 
-A message is never sent twice from here: each `send` is one create call, and its result says what is known about it.
+This module never sends a message twice: each `send` is one create call, and its result says what is known about it.
 """
 
 import asyncio
@@ -28,20 +28,20 @@ from recado.conversation.ports import (
 from recado.conversation.values import Address
 from recado.core.errors import DomainError, InvalidInput
 
-# A trial account's SMS are listed with this in front of what we sent.
+# Twilio lists the SMS of a trial account with this text in front of ours.
 _TRIAL_PREFIX = "Sent from your Twilio trial account - "
 
 _NO_CREDENTIALS_RETRY = 60.0
 
 
 class AccountDirectory(Protocol):
-    """Knows what an account of ours signs in with."""
+    """Returns the credentials of an account of ours."""
 
     async def account_for(self, account_id: UUID) -> TwilioCredentials | NoCredentials: ...
 
 
 class TwilioSender:
-    """Sends and looks up messages. `public_url` is where Twilio reaches us with its callbacks."""
+    """Sends and finds messages. `public_url` is where Twilio reaches us with its callbacks."""
 
     def __init__(
         self,
@@ -81,11 +81,11 @@ class TwilioSender:
         return _as_result(credentials.account_sid.value, outcome)
 
     async def find(self, message: OutboundText, *, created_after: datetime, created_before: datetime) -> Pull:
-        """All our API-made messages from `from_address` to any spelling of `to_address` created in the span.
+        """Return all our API-made messages from `from_address` to any spelling of `to_address` created in the span.
 
-        The list can be filtered by its date of sending only, which a queued message does not have, and its order is
-        nowhere promised: so it is read to its end, however old its entries, up to `max_pages` for a spelling. A From
-        that Twilio writes differently from us must not hide a message either, so From is compared here.
+        Twilio filters the list only by the date of sending, which a queued message does not have, and promises no
+        order. So the list is read to its end, up to `max_pages` for a spelling. Twilio may write a From differently
+        from us, and that must not hide a message, so From is compared here.
         """
         credentials = await self._credentials(message.account_id)
         if isinstance(credentials, NoCredentials):
@@ -124,7 +124,7 @@ class TwilioSender:
 
 
 class _Search:
-    """Collects what fits while the pages come in; Twilio's times have whole seconds, so the span starts at one."""
+    """Collects matching messages page by page. Twilio's times have whole seconds, so the span starts at one."""
 
     def __init__(self, ours: Address, start: datetime, end: datetime) -> None:
         self._ours = ours
@@ -145,7 +145,7 @@ class _Search:
                 yield record
 
     def _is_ours(self, sender: str) -> bool:
-        # The sender is still missing on a message that a messaging service has yet to choose one for.
+        # The sender is missing while a messaging service has not chosen it yet.
         try:
             return not sender or Address(sender).match_key == self._ours.match_key
         except InvalidInput:

@@ -1,8 +1,8 @@
-"""Carries the SDK's requests to Twilio, and says how far a failed one got.
+"""Carry the SDK's requests to Twilio, and say how far a failed request got.
 
-The SDK reaches one fixed host, has no timeouts and folds every failure into an exception or two. The ledger must know
-whether a request can have reached Twilio: one that never did may be tried again, one that may have done so may not.
-Nothing is retried here.
+The SDK reaches one fixed host, has no timeouts and turns every failure into one or two exceptions. The conversation
+must know whether a request can have reached Twilio: a request that certainly did not may be sent again, any other may
+not. Nothing is retried here.
 """
 
 import base64
@@ -29,7 +29,7 @@ READ_SECONDS = 15.0
 
 @dataclass(frozen=True, slots=True)
 class NeverSent:
-    """No connection came about, so Twilio cannot have seen the request."""
+    """No connection was made, so Twilio cannot have seen the request."""
 
     code: str
     detail: str
@@ -47,7 +47,7 @@ class Declined:
 
 @dataclass(frozen=True, slots=True)
 class Uncertain:
-    """The request may have been taken: the answer was lost, late or unreadable."""
+    """Twilio may have accepted the request: the answer was lost, late or unreadable."""
 
     code: str
     detail: str
@@ -73,7 +73,7 @@ class Transport(AsyncHttpClient):
     """Carries the SDK's requests to the configured host over one bounded pool of connections.
 
     The session belongs to the event loop in which it is first used. It keeps no cookies, because all tenants share it,
-    and does not look at proxy settings or `.netrc` in the environment.
+    and ignores proxy settings and `.netrc` of the environment.
     """
 
     def __init__(
@@ -87,7 +87,7 @@ class Transport(AsyncHttpClient):
     ) -> None:
         super().__init__(logging.getLogger(__name__), is_async=True)
         self._base = _checked_base(base_url)
-        # Waiting for a free connection counts as connecting. The total bounds an answer that trickles in.
+        # The wait for a free connection counts as connecting. The total bounds an answer that arrives slowly.
         self._timeouts = aiohttp.ClientTimeout(
             total=connect_seconds + read_seconds,
             connect=connect_seconds,
@@ -109,7 +109,7 @@ class Transport(AsyncHttpClient):
         timeout: float | None = None,  # noqa: ARG002 - the SDK's signature; ours are fixed
         allow_redirects: bool = False,  # noqa: ARG002 - never: it would carry credentials to another host
     ) -> Response:
-        """The SDK's answer for a 2xx; whatever else happens leaves as the problem it is."""
+        """Return the SDK's answer for a 2xx. Every other result is raised as its problem."""
         url, body = self._rebased(uri, params), _encoded(data)
         all_headers = {**(headers or {}), **_authorization(auth)}
         try:
@@ -131,7 +131,7 @@ class Transport(AsyncHttpClient):
             return response, await _bounded_text(response)
 
     async def aclose(self) -> None:
-        """Close the connections; a later request opens new ones."""
+        """Close the connections. A later request opens new ones."""
         session, self._session = self._session, None
         if session is not None:
             await session.close()
@@ -149,7 +149,7 @@ class Transport(AsyncHttpClient):
         return self._session
 
     def _rebased(self, uri: str, params: Mapping[str, object] | None) -> str:
-        """The same path and query at our base, so that no answer of the API can name another host to call."""
+        """Return the same path and query at our base URL, so that no answer of the API can name another host."""
         parts = urlsplit(uri)
         query = "&".join(filter(None, (parts.query, urlencode(params or {}, doseq=True))))
         return f"{self._base}{parts.path}" + (f"?{query}" if query else "")
@@ -190,7 +190,7 @@ def _connecting_failure(error: aiohttp.ClientError) -> str:
 
 
 def _declined(status: int, text: str, retry_after: str | None) -> Declined:
-    """Reads both of Twilio's forms of an error: `code` and `message`, or RFC 9457 with `title` and `detail`."""
+    """Read both forms of Twilio's errors: `code` and `message`, or RFC 9457 with `title` and `detail`."""
     try:
         payload = json.loads(text)
     except ValueError:
@@ -207,11 +207,11 @@ _LONG_NUMBER = re.compile(r"[0-9]{3,}(?=[0-9]{4})")
 
 
 def _presentable(message: object) -> str:
-    """Twilio's sentence as it may be stored and shown: it often quotes the recipient's number."""
+    """Return Twilio's sentence with masked numbers: it often quotes the recipient's number."""
     return storable(_LONG_NUMBER.sub("…", message))[:200] if isinstance(message, str) else ""
 
 
 def _seconds(header: str | None) -> float | None:
-    """`Retry-After` in seconds; its other form, a date, is not used by Twilio."""
+    """Return `Retry-After` in seconds. Twilio does not use its other form, a date."""
     text = (header or "").strip()
     return float(text) if text.isascii() and text.isdecimal() and len(text) <= 6 else None

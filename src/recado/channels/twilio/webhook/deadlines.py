@@ -1,6 +1,6 @@
-"""An end to each of many waits that all have equally long, with one timer for all of them.
+"""Deadlines for many waits of equal length, with one timer for all of them.
 
-`asyncio.timeout` makes and cancels a timer for each, which is several percent of what a webhook costs.
+`asyncio.timeout` creates and cancels a timer for each wait, which is several percent of the cost of a webhook.
 """
 
 import asyncio
@@ -8,22 +8,24 @@ from types import TracebackType
 
 
 class Deadlines:
-    """Cancels the tasks that are not through after so many seconds; one event loop at a time."""
+    """Cancels the tasks that take longer than a number of seconds. For one event loop at a time."""
 
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._ends: dict[asyncio.Task[object], float] = {}  # In the order of their ends, since all have equally long.
+        self._ends: dict[
+            asyncio.Task[object], float
+        ] = {}  # In the order of their deadlines, because all waits have the same length.
         self._timer: asyncio.TimerHandle | None = None
 
     def bounded(self) -> "_Bounded":
-        """Around what may not take longer; raises `TimeoutError` in it."""
+        """Limit the time of a block. Raises `TimeoutError` in it."""
         task = asyncio.current_task()
         assert task is not None  # noqa: S101 - narrows the type
         return _Bounded(self, task)
 
     def begin(self, task: "asyncio.Task[object]") -> None:
-        """Start a task's time, and the timer unless it runs."""
+        """Start the time of a task, and the timer unless it runs."""
         loop = task.get_loop()
         if loop is not self._loop:
             self._loop, self._timer = loop, None
@@ -33,7 +35,7 @@ class Deadlines:
             self._timer = loop.call_later(self._seconds, self._sweep, loop)
 
     def end(self, task: "asyncio.Task[object]") -> bool:
-        """Whether it was in time."""
+        """Return whether the task was in time."""
         return self._ends.pop(task, None) is not None
 
     def _sweep(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -47,7 +49,7 @@ class Deadlines:
 
 
 class _Bounded:
-    """One wait. A class, for a generator would cost more than all the rest of it."""
+    """One wait. It is a class, because a generator would cost more than everything else in it."""
 
     __slots__ = ("_before", "_deadlines", "_task")
 
@@ -64,6 +66,6 @@ class _Bounded:
     ) -> None:
         if self._deadlines.end(self._task):
             return
-        # Cancelled by us; if by someone else as well, that one counts.
+        # We cancelled it. If another caller cancelled it as well, that cancellation counts.
         if self._task.uncancel() <= self._before and kind is asyncio.CancelledError:
             raise TimeoutError from error

@@ -1,7 +1,7 @@
-"""Tells an agent in words what came, because most agents read only text.
+"""Describe a message in words for the agent, because most agents read only text.
 
-A text is given as it is; everything else becomes a remark in brackets, in the language of the owner, followed by the
-caption if there is one.
+A text stays as it is. Everything else becomes a remark in brackets, in the owner's language, followed by the caption if
+there is one.
 """
 
 from collections.abc import Mapping
@@ -57,13 +57,13 @@ _LONGEST_DATA = 500
 
 
 def describe(form: InboundForm, locale: str = "pt-BR") -> str:
-    """The message as an agent reads it; a language that we do not speak is answered in English."""
+    """Return the message as an agent reads it, in English if the language is unknown."""
     words = _LANGUAGES.get(locale.replace("_", "-").partition("-")[0].lower(), _ENGLISH)
     kind = form.kind
     if kind in ("text", "button", "interactive") and form.body:
         return form.body
     remark = _remark(form, kind, words)
-    # The body of a reaction is its emoji, and that of a location repeats the label; the remark holds both.
+    # The body of a reaction is its emoji, and the body of a location repeats the label. The remark contains both.
     caption = "" if kind in ("reaction", "location") else form.body
     return f"{remark} {caption}".strip()
 

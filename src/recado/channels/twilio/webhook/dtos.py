@@ -1,11 +1,12 @@
-"""What a webhook's form says, in types of ours.
+"""The content of a webhook's form, in types of ours.
 
-New fields appear without notice and the set varies by channel, so nothing unknown is refused: the raw body is stored
-beside this. A form that cannot be used is a `FormProblem`, never an exception: it was signed, so somebody must see it.
+New fields appear without notice and the set differs by channel, so unknown fields are not refused: the raw body is
+stored as well. A form that cannot be used is a `FormProblem`, never an exception: it was signed, so an operator must
+see it.
 
 A field that decides where a message belongs must not come twice with different values. The signature covers names and
-values run together without separators, so a captured request could be cut anew at other places; this is one wall
-against that, the patterns of the SIDs are another.
+values joined without separators, so a captured request could be split at other places. This check prevents that, and so
+do the patterns of the SIDs.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -26,7 +27,7 @@ Kind: TypeAlias = Literal[
 
 @dataclass(frozen=True, slots=True)
 class FormProblem:
-    """Why a form cannot be used: the field and a sentence that repeats nothing of its content."""
+    """Why a form cannot be used: the field, and a sentence that repeats nothing of its content."""
 
     field: str
     why: str
@@ -34,7 +35,7 @@ class FormProblem:
 
 @dataclass(frozen=True, slots=True)
 class FormMedia:
-    """An attachment, to be fetched with the account's credentials."""
+    """An attachment. It is downloaded with the account's credentials."""
 
     url: str
     content_type: str
@@ -42,7 +43,7 @@ class FormMedia:
 
 @dataclass(frozen=True, slots=True)
 class Location:
-    """A shared place; latitude and longitude are decimal strings as they came."""
+    """A shared place. Latitude and longitude are decimal strings as they came."""
 
     latitude: str
     longitude: str
@@ -52,7 +53,7 @@ class Location:
 
 @dataclass(frozen=True, slots=True)
 class Button:
-    """A tapped quick reply: `text` is what the customer saw, `payload` what the developer gave it."""
+    """A tapped quick reply: `text` is what the customer saw, `payload` is the developer's value."""
 
     text: str
     payload: str
@@ -72,7 +73,7 @@ class Interactive:
 
 @dataclass(frozen=True, slots=True)
 class Referral:
-    """The advertisement that brought the customer here; sent once, on the first message after the click."""
+    """The advertisement that brought the customer here. It is sent once, with the first message after the click."""
 
     source_id: str = ""
     source_type: str = ""
@@ -86,7 +87,7 @@ class Referral:
 
 @dataclass(frozen=True, slots=True)
 class InboundForm:
-    """A message that a customer sent us. Every text in it can be stored; the phone numbers stay out of its repr."""
+    """A message that a customer sent us. Every text in it can be stored, and phone numbers are not in its repr."""
 
     message_sid: MessageSid
     account_sid: AccountSid
@@ -110,11 +111,11 @@ class InboundForm:
     forwarded: bool
     frequently_forwarded: bool
     fallback_error_code: str | None
-    """Set when this came to the fallback URL: why the first address failed."""
+    """Set when this came to the fallback URL: why the first URL failed."""
 
     @classmethod
     def parse(cls, pairs: Iterable[tuple[str, str]]) -> "InboundForm | FormProblem":
-        """The form, or what is wrong with it."""
+        """Return the form, or its problem."""
         fields = _Fields(pairs)
         try:
             return cls._from(fields)
@@ -152,7 +153,7 @@ class InboundForm:
 
     @property
     def kind(self) -> Kind:
-        """What sort of message this is. `MessageType` is only a hint; what the form holds decides first."""
+        """Return the kind of the message. `MessageType` is only a hint; the content of the form decides first."""
         return next(self._held())
 
     def _held(self) -> Iterator[Kind]:
@@ -172,7 +173,7 @@ class InboundForm:
 
     @property
     def media_kinds(self) -> tuple[Kind, ...]:
-        """What each attachment is."""
+        """Return the content type of each attachment."""
         return tuple(_kind_of_media(each.content_type, self.message_type) for each in self.media)
 
 
@@ -199,7 +200,7 @@ _KINDS: Mapping[str, Kind] = MappingProxyType(
 _MEDIA_KINDS = frozenset[Kind]({"image", "audio", "video", "document", "contacts", "sticker"})
 _KINDS_OF_MIME: Mapping[str, Kind] = MappingProxyType(
     {
-        "image/webp": "sticker",  # WhatsApp has WebP for stickers only.
+        "image/webp": "sticker",  # WhatsApp uses WebP for stickers only.
         "text/vcard": "contacts",
         "text/x-vcard": "contacts",
         "text/directory": "contacts",
@@ -222,7 +223,7 @@ def _kind_of_media(content_type: str, message_type: str) -> Kind:
 
 @dataclass(frozen=True, slots=True)
 class StatusForm:
-    """What Twilio says has become of a message of ours."""
+    """Twilio's report on a message of ours."""
 
     sid: MessageSid
     account_sid: AccountSid
@@ -236,7 +237,7 @@ class StatusForm:
 
     @classmethod
     def parse(cls, pairs: Iterable[tuple[str, str]]) -> "StatusForm | FormProblem":
-        """The form, or what is wrong with it."""
+        """Return the form, or its problem."""
         fields = _Fields(pairs)
         try:
             return cls._from(fields)
@@ -251,7 +252,7 @@ class StatusForm:
             account_sid=fields.account_sid(),
             status=fields.first_of("MessageStatus", "SmsStatus").lower(),
             error_code=fields.optional("ErrorCode"),
-            # The channel's own words say more: they often hold Meta's error.
+            # The channel's own text says more: it often contains Meta's error.
             error_message=fields.optional("ChannelStatusMessage") or fields.optional("ErrorMessage"),
             from_address=fields.optional("From"),
             to_address=fields.optional("To"),
@@ -276,14 +277,14 @@ RANK: Mapping[str, int] = MappingProxyType(
         "canceled": _TERMINAL,
     }
 )
-"""Callbacks come late and out of order; a message's status is the highest it ever had, whatever came last."""
+"""Callbacks come late and out of order. The status of a message is the highest that it ever had, not the last."""
 
 FAILED = frozenset(status for status, rank in RANK.items() if rank == _TERMINAL)
 """The statuses of a message that does not arrive."""
 
 
 def advances(current: str | None, new: str) -> bool:
-    """Whether `new` replaces `current`: its rank is higher. A status that we do not know never does."""
+    """Return whether `new` replaces `current`: its rank is higher. An unknown status never does."""
     return RANK.get(new, -1) > RANK.get(current or "", -1)
 
 
@@ -307,16 +308,16 @@ _RARE = frozenset(("MediaUrl0", "ButtonText", "ButtonPayload", "Latitude", *_INT
 
 
 class _Fields:
-    """The fields by name: the first value of each, which is the only one Twilio sends."""
+    """Return the fields by name: the first value of each, because Twilio sends only one."""
 
     def __init__(self, pairs: Iterable[tuple[str, str]]) -> None:
         self._pairs = tuple(pairs)
         self._first = dict(reversed(self._pairs))
         self.plain = _RARE.isdisjoint(self._first)
-        """Nothing but a text, as nearly every message is."""
+        """Return whether the message is only a text, as nearly every message is."""
 
     def refuse_contradictions(self, *names: str) -> None:
-        """Raises when one of these fields came twice with different values."""
+        """Raise if one of these fields came twice with different values."""
         if len(self._first) == len(self._pairs):
             return
         for name, value in self._pairs:
@@ -371,7 +372,7 @@ class _Fields:
             raise _InvalidField(name, "is not an address") from None
 
     def media(self) -> tuple[FormMedia, ...]:
-        """What is there, whatever `NumMedia` says; the indexes count from zero without a gap."""
+        """Return the attachments that exist, whatever `NumMedia` says. The indexes count from zero without a gap."""
         found: list[FormMedia] = []
         while url := self.text(f"MediaUrl{len(found)}"):
             found.append(FormMedia(url, self.text(f"MediaContentType{len(found)}")))

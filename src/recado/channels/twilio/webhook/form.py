@@ -1,8 +1,8 @@
-"""Reads the raw body of a webhook, exactly as the signature needs it.
+"""Read the raw body of a webhook exactly as the signature needs it.
 
 Twilio signs the decoded text of every field, blank, repeated and unknown ones included, so nothing may be dropped,
-trimmed or merged here. The whole body is decoded in one pass of C code: on a usual WhatsApp message that takes a
-quarter of the time of `urllib.parse.parse_qsl` (10 against 38 µs), and every webhook pays for it.
+trimmed or merged here. One call of C code decodes the whole body: on a usual WhatsApp message that takes a quarter of
+the time of `urllib.parse.parse_qsl` (10 against 38 µs), and every webhook pays for it.
 """
 
 import re
@@ -17,16 +17,16 @@ Pairs: TypeAlias = tuple[tuple[str, str], ...]
 
 @dataclass(frozen=True, slots=True)
 class TooManyFields:
-    """The body holds more fields than Twilio ever sends; it was not looked into."""
+    """The body has more fields than Twilio ever sends. It was not parsed."""
 
     count: int
 
 
 def parse(raw: bytes) -> Pairs | TooManyFields:
-    """The fields of an `application/x-www-form-urlencoded` body.
+    """Return the fields of an `application/x-www-form-urlencoded` body.
 
-    A byte that is no UTF-8 becomes a lone surrogate, as `surrogateescape` does: the signature is computed over the
-    bytes that came. What is stored goes through `storable`.
+    A byte that is not UTF-8 becomes a lone surrogate, as with `surrogateescape`: the signature is computed over the
+    bytes that came. Use `storable` before storing a value.
     """
     count = raw.count(b"&") + 1
     if count > MAX_FIELDS:
@@ -46,13 +46,13 @@ def parse(raw: bytes) -> Pairs | TooManyFields:
     )
 
 
-# An escaped delimiter must not split a field, so while the body is one piece it stands as a character beyond the 256
-# that bytes can become.
+# An escaped delimiter must not split a field. So while the body is one piece it is written as a character beyond the
+# 256 that bytes can become.
 _AMPERSAND, _EQUALS = "\u0126", "\u013d"
 
 
 def _unescaped(raw: bytes) -> str:
-    """Every byte as the character of its number; raises on a `%` that two hexadecimal digits do not follow."""
+    """Return every byte as the character of its number. Raises for a `%` without two hexadecimal digits after it."""
     escaped = (
         raw.replace(b"+", b" ")
         .replace(b"\\", b"\\\\")
@@ -73,7 +73,7 @@ _ESCAPE = re.compile(rb"%([0-9a-fA-F]{2})")
 
 
 def _parsed_leniently(raw: bytes) -> Pairs:
-    """The slow road: a `%` without two hexadecimal digits stands for itself, as browsers and Twilio read it."""
+    """The slow way: a `%` without two hexadecimal digits stays as it is, as browsers and Twilio read it."""
     pieces = [piece.partition(b"=") for piece in raw.replace(b"+", b" ").split(b"&") if piece]
     return tuple([(_decoded(name), _decoded(value)) for name, _, value in pieces])
 
@@ -87,7 +87,7 @@ _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 
 
 def storable(text: str) -> str:
-    """The text as databases and JSON take it: NUL and lone surrogates become U+FFFD."""
+    """Return the text as databases and JSON accept it: NUL and lone surrogates become U+FFFD."""
     if text.isascii() and "\x00" not in text:
         return text
     return _UNSTORABLE.sub("\ufffd", text)

@@ -1,4 +1,4 @@
-"""A verified form as the conversation takes it."""
+"""Turn a verified form into the conversation's message."""
 
 from dataclasses import replace
 from datetime import datetime
@@ -17,7 +17,7 @@ from recado.conversation.values import customer_lane
 def inbound_of(
     form: InboundForm, address: KnownAddress, message_id: UUID, now: datetime, raw: bytes, *, trace: str | None = None
 ) -> InboundMessage:
-    """Return the message: what is no text is described in words, and the raw form is kept."""
+    """Return the message. Everything that is not text is described in words, and the raw form is kept."""
     return InboundMessage(
         id=message_id,
         owner_id=address.owner_id,

@@ -1,7 +1,7 @@
-"""What Twilio calls: two plain ASGI endpoints.
+"""The two endpoints that Twilio calls, as plain ASGI.
 
-They are not routes of the web framework: ten thousand of these a second share one core with everything else, and what a
-framework does around a handler costs as much as storing the message.
+They are not routes of the web framework: ten thousand webhooks a second share one core with everything else, and the
+framework's work around a handler costs as much as storing the message.
 """
 
 from collections.abc import Awaitable, Callable
@@ -28,8 +28,8 @@ from recado.core.tracing import WEBHOOK, NoTraces, Span, Traces
 MESSAGES_PATH: Final = "/webhooks/twilio/messages"
 STATUS_PREFIX: Final = "/webhooks/twilio/status/"
 ANSWER_SECONDS: Final = 8.0
-"""Twilio waits fifteen. When no commit is known by then it is told to send again: what was not begun is withdrawn, and
-what is stored late makes the second one a duplicate."""
+"""Twilio waits fifteen seconds. If no commit is confirmed by then, Twilio is asked to send again: a write that has not
+begun is withdrawn, and one that is stored late makes the second webhook a duplicate."""
 MAX_BODY: Final = 256 * 1024
 """A signed form is a few kilobytes; a filled-in WhatsApp Flow may be larger."""
 
@@ -53,7 +53,7 @@ def _respond(
     )
 
 
-# An empty TwiML document says "no reply"; text/plain would be sent to the customer as one.
+# An empty TwiML document means "no reply"; text/plain would be sent to the customer as one.
 _OK: Final = _respond(200, _TWIML, b"text/xml; charset=utf-8")
 _NO_CONTENT: Final = _respond(204)
 _BAD: Final = _respond(400, b"this form cannot be read as a message\n")
@@ -91,7 +91,7 @@ class TwilioWebhooks:
             endpoint = "messages" if path == MESSAGES_PATH else "status"
             try:
                 start, body = await self._traced(scope, receive, path, endpoint)
-            except _ClientDisconnected:  # No one is left to answer.
+            except _ClientDisconnected:  # The caller is gone.
                 self._meters.count(WEBHOOKS, endpoint, "499")
                 return
             except Exception:  # The server answers 500 for it.
@@ -131,7 +131,7 @@ class TwilioWebhooks:
         return _response_to(reception)
 
     async def _receive(self, scope: Scope, receive: Receive, path: str, span: Span) -> Reception | None:
-        """What became of it; None when it is too large to be looked at."""
+        """Return the result; None when the body is too large."""
         raw = await _body(receive)
         if raw is None:
             return None
@@ -142,7 +142,7 @@ class TwilioWebhooks:
 
 
 def _trace_attributes(reception: Reception) -> dict[str, str]:
-    """What a trace tells of it."""
+    """Return the attributes of the result for its trace."""
     match reception:
         case Accepted(message_id):
             return {"message": str(message_id)}
@@ -167,7 +167,10 @@ def _response_to(reception: Reception) -> tuple[Message, Message]:
 
 
 def _raw_path(scope: Scope) -> bytes:
-    """The path as it was sent. Gateways of serverless hosts know only the decoded one; ours look the same in both."""
+    """Return the path as it was sent.
+
+    Gateways of serverless hosts know only the decoded path; our paths are the same in both forms.
+    """
     raw: bytes | None = scope.get("raw_path")
     return quote(scope["path"], safe=_SAFE).encode() if raw is None else raw.partition(b"?")[0]
 
@@ -180,11 +183,11 @@ def _signature(scope: Scope) -> str:
 
 
 class _ClientDisconnected(Exception):
-    """The caller has hung up; half a form is no form."""
+    """The caller closed the connection, so the form is incomplete."""
 
 
 async def _body(receive: Receive) -> bytes | None:
-    """The whole body; None when there is more of it than Twilio signs. Raises `_ClientDisconnected`."""
+    """Return the whole body; None when it is longer than Twilio signs. Raises `_ClientDisconnected`."""
     message = await _next_chunk(receive)
     body: bytes = message.get("body", b"")
     if not message.get("more_body"):

@@ -1,12 +1,11 @@
 """The first five steps of a message: parse, verify, resolve, accept, answer.
 
-Nothing here touches the network or an agent: a webhook costs look-ups that are usually remembered and one shared
-commit. Twilio gets its 200 only after that commit.
+Nothing here uses the network or an agent: a webhook costs look-ups, which are usually cached, and one shared commit.
+Twilio gets its 200 only after that commit.
 
-The signature comes first: who may have signed is known from the account SID alone, and only for those is anything else
-looked up. Two owners may bear one account SID, and one of the two tokens may be made up; so what is verified is not the
-SID but the account (an owner's row) whose token fitted, and a number, an attempt or an orphan obeys its own accounts
-only.
+The signature comes first. The account SID alone says who may have signed, and only then is anything else looked up. Two
+owners may have one account SID, and one of the two tokens may be invented. So the signature proves the account (an
+owner's row) whose token fits, not the SID; a number, an attempt or an orphan accepts only its own accounts.
 """
 
 import asyncio
@@ -68,16 +67,16 @@ class Orphaned:
 
 @dataclass(frozen=True, slots=True)
 class Reported:
-    """A status callback was stored, or spoke of an attempt that is gone; `status` is Twilio's word (`delivered`)."""
+    """A status callback was stored, or its attempt is gone. `status` is Twilio's (`delivered`)."""
 
     status: str
 
 
 @dataclass(frozen=True, slots=True)
 class Forbidden:
-    """The signature fits no token that could have made it. `why` is for our log, never for the caller.
+    """No token that could have made the signature fits. `why` is for our log, never for the caller.
 
-    `account` is set only if it is one that is stored: what an unsigned form says of itself counts nowhere.
+    `account` is set only if it is a stored one: the claims of an unsigned form are not used.
     """
 
     why: str
@@ -86,7 +85,10 @@ class Forbidden:
 
 @dataclass(frozen=True, slots=True)
 class InvalidForm:
-    """It was truly signed, but it cannot be a message: somebody should look at it."""
+    """The signature is valid but the form is not a message (a required field is missing or malformed).
+
+    Answered 400 and logged.
+    """
 
     problem: FormProblem
 
@@ -94,11 +96,11 @@ class InvalidForm:
 Reception: TypeAlias = Accepted | Duplicate | Orphaned | Reported | Forbidden | InvalidForm
 
 _SIGNATURE_LENGTH: Final = 28
-"""Of 20 bytes in base64: nothing else can be a signature, whatever was signed and with which token."""
+"""20 bytes in base64. A signature of any text with any token has this form."""
 
 
 class TwilioWebhookService:
-    """Receives what Twilio posts."""
+    """Receives Twilio's webhooks."""
 
     def __init__(
         self,
@@ -127,7 +129,7 @@ class TwilioWebhookService:
         self._store_orphan = database.batched(self._store_orphans, refusable=True)
 
     async def receive_message(self, request: SignedRequest) -> Reception:
-        """A customer's message. Raises `Busy` or `StorageUnavailable` when it could not be stored."""
+        """Receive a customer's message. Raises `Busy` or `StorageUnavailable` when it could not be stored."""
         pairs = self._parse_request(request)
         if isinstance(pairs, Forbidden):
             return self._refuse(pairs)
@@ -158,7 +160,7 @@ class TwilioWebhookService:
             return None
 
     async def receive_status(self, request: SignedRequest, ref: str) -> Reception:
-        """What became of a message of ours; of the account alone that the message was sent with."""
+        """Receive a report on a message of ours, from the account that the message was sent with only."""
         attempt_id = await self._callbacks.attempt_of(ref)
         if attempt_id is None:
             return self._refuse(Forbidden("no attempt of ours bears this reference"))
@@ -192,26 +194,26 @@ class TwilioWebhookService:
         return Reported(form.status)
 
     def not_stored(self, error: Exception) -> None:
-        """Say that a webhook was answered 503; not once for each of a flood."""
+        """Log that a webhook was answered 503, but not each one of a flood."""
         if times := self._samples.admit("webhook.not_stored", type(error).__name__):
             log.warning("webhook.not_stored", error=str(error), times=times)
 
     def not_confirmed(self, error: Exception) -> None:
-        """Say that a webhook was answered 503 while it is not known whether it was stored; sampled likewise."""
+        """Log that a webhook was answered 503 while it is not known whether it was stored. Sampled as well."""
         if times := self._samples.admit("webhook.not_confirmed", type(error).__name__):
             log.warning("webhook.not_confirmed", error=str(error) or "no answer in time", times=times)
 
     # --- Verify and resolve -------------------------------------------------------------------------------------------
 
     def _parse_request(self, request: SignedRequest) -> forms.Pairs | Forbidden:
-        """The form, unless nothing that is stored anywhere could make the request a true one."""
+        """Return the form, unless no stored token could make the request a valid one."""
         if len(request.signature) != _SIGNATURE_LENGTH:
             return Forbidden("it is not signed")
         pairs = forms.parse(request.raw)
         return Forbidden("it has too many fields") if isinstance(pairs, forms.TooManyFields) else pairs
 
     async def _verify(self, request: SignedRequest, pairs: forms.Pairs) -> tuple[Signer, ...] | Forbidden:
-        """The accounts whose token made this signature. Nothing is refused by a memory older than the request."""
+        """Return the accounts whose token made this signature. Nothing is refused by a cache older than the request."""
         account_sid = _field(pairs, "AccountSid")
         for _ in range(2):
             generation = self._directory.generation
@@ -221,7 +223,7 @@ class TwilioWebhookService:
                 return fitting
             if await self._directory.refresh() == generation:
                 break
-        if signers.unreadable:  # Twilio's fallback and our gap sweep get another chance when the key is mended.
+        if signers.unreadable:  # Twilio's fallback and our gap sweep get another chance when the key is corrected.
             raise StorageUnavailable("a token of this account cannot be opened: is RECADO_SECRET_KEY the one it had?")
         if not self._directory.knows_account(PROVIDER, account_sid):
             return Forbidden("no account of this SID is stored")
@@ -235,7 +237,7 @@ class TwilioWebhookService:
         return () if fitting is None else signers.bearing(signers.tokens[fitting])
 
     async def _resolve(self, pairs: forms.Pairs, signers: Sequence[Signer]) -> KnownAddress | Forbidden | None:
-        """The number it was sent to, if one of its signers has it; None for a number without an owner."""
+        """Return the number that it was sent to, if one of its signers has it; None for a number without an owner."""
         to, signed = _field(pairs, "To"), {signer.account_id for signer in signers}
         address = await self._directory.lookup(to)
         if address is not None and address.account_id not in signed:
@@ -247,7 +249,8 @@ class TwilioWebhookService:
         return Forbidden("no token of the number's account made this signature", address.account_ref)
 
     def _refuse(self, forbidden: Forbidden, pairs: forms.Pairs = ()) -> Forbidden:
-        # A rise of these for one account is an alarm: a rotated token would lose mail in silence.
+        # A rise of these for one account needs an alarm: after a rotation of the token, messages would be lost
+        # silently.
         if times := self._samples.admit("webhook.forbidden", forbidden.account or "unknown", forbidden.why):
             claimed = _field(pairs, "AccountSid")[:34]
             log.warning("webhook.forbidden", account=claimed, why=forbidden.why, times=times)

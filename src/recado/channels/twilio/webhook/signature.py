@@ -1,8 +1,7 @@
-"""Tells whether a webhook was signed with an account's token (`X-Twilio-Signature`).
+"""Check whether a webhook was signed with an account's token (`X-Twilio-Signature`).
 
 The signature is HMAC-SHA1, keyed with the auth token, over the public URL followed by every field's name and value,
-sorted. This is the hot path of the product, so it is a handful of calls into C instead of the SDK's validator; the
-tests hold the two against each other.
+sorted. Every webhook needs it, so it is a few calls into C instead of the SDK's validator; the tests compare the two.
 
 The algorithm is never taken from the request: a header that names another one would let the sender choose.
 """
@@ -17,14 +16,16 @@ _DEFAULT_PORTS = {"https": 443, "http": 80}
 
 
 def is_signed_by(token: str, url: str, params: Iterable[tuple[str, str]], signature: str) -> bool:
-    """Whether `token` signed `params` (the decoded fields, repeats and blanks kept) for `url`, with or without port."""
+    """Return whether `token` signed `params` (the decoded fields, repeats and blanks kept) for `url`, with or without
+    port.
+    """
     return first_matching_token((token,), url_variants(url), params, signature) is not None
 
 
 def first_matching_token(
     tokens: Sequence[str], urls: Sequence[str], params: Iterable[tuple[str, str]], signature: str
 ) -> int | None:
-    """The index of the first token that signed this, None when none did; `urls` come from `candidate_urls`.
+    """Return the index of the first token that signed this, or None. `urls` come from `candidate_urls`.
 
     An account has two tokens while one is being rotated, and an orphan's account may be known to several owners.
     """
@@ -43,15 +44,15 @@ def first_matching_token(
 
 
 def sign(token: str, url: str, params: Iterable[tuple[str, str]]) -> str:
-    """What Twilio would send as the signature for exactly this URL."""
+    """Return Twilio's signature for exactly this URL."""
     message = url.encode("utf-8", "surrogateescape") + _signed_fields(params)
     return binascii.b2a_base64(hmac.digest(token.encode("utf-8"), message, "sha1"), newline=False).decode("ascii")
 
 
 def candidate_urls(public_base: str, raw_path: bytes, raw_query: bytes = b"") -> tuple[str, ...]:
-    """Every URL that Twilio may have signed for a request that reached us with this target.
+    """Return every URL that Twilio may have signed for a request that reached us with this target.
 
-    Built from the configured public base (which may have a path of its own) and the undecoded path and query: behind a
+    They are built from the configured public URL (which may have a path) and the undecoded path and query: behind a
     proxy nothing else in the request says what Twilio called.
     """
     return _candidates(public_base, raw_path, raw_query)
@@ -65,9 +66,9 @@ def _candidates(public_base: str, raw_path: bytes, raw_query: bytes) -> tuple[st
 
 @lru_cache(maxsize=1024)
 def url_variants(url: str) -> tuple[str, ...]:
-    """The URL without any port and with an explicit one, the way it is written first.
+    """Return the URL without any port and with an explicit port, the given form first.
 
-    Twilio's documentation says a configured port is signed and its backend does not always agree, so the official
+    Twilio's documentation says that a configured port is signed. Its backend does not always do so, and the official
     libraries accept both. Userinfo and fragment are never signed.
     """
     scheme, separator, rest = url.partition("#")[0].partition("://")
@@ -80,7 +81,7 @@ def url_variants(url: str) -> tuple[str, ...]:
 
 
 def _host_and_port(authority: str) -> tuple[str, str]:
-    """`host`, `host:8443`, `[::1]` or `[::1]:8443`, cut at the port's colon."""
+    """Split `host`, `host:8443`, `[::1]` or `[::1]:8443` at the colon of the port."""
     host, separator, port = authority.rpartition(":")
     if not separator or not port.isdecimal():
         return authority.removesuffix(":"), ""
