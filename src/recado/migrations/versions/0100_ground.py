@@ -37,7 +37,7 @@ ALTER TABLE knowledge_chunks ADD COLUMN search tsvector GENERATED ALWAYS AS (
     "CREATE INDEX ix_knowledge_chunks_search ON knowledge_chunks USING gin (search)",
 )
 
-_VIEW_IDS = {"id", "owner_id", "turn_id", "lease_token", "replayed_by"}
+_VIEW_IDS = {"id", "owner_id", "lane", "turn_id", "lease_token", "replayed_by"}
 _VIEW_MOMENTS = {
     "created_at", "due_at", "window_ends_at", "leased_until", "dispatched_at", "discarded_at", "finished_at",
 }  # fmt: skip
@@ -57,7 +57,8 @@ def _payload_check() -> list[sa.CheckConstraint]:
 def _queue_view(dialect: str) -> str:
     options = " WITH (security_invoker = true)" if dialect == "postgresql" else ""
     columns = ",\n    ".join(_shown(name, dialect) for name in _VIEW)
-    return f"CREATE VIEW message_queue_view{options} AS SELECT\n    {columns}\nFROM message_queue"
+    kind = "coalesce((SELECT kind FROM lanes WHERE lanes.lane = message_queue.lane), 'job') AS kind"
+    return f"CREATE VIEW message_queue_view{options} AS SELECT\n    {columns},\n    {kind}\nFROM message_queue"
 
 
 def _shown(name: str, dialect: str) -> str:

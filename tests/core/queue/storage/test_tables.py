@@ -45,6 +45,7 @@ class TestTheView:
 
         assert row["id"] == str(job.id)
         assert row["owner_id"] == str(job.owner_id)
+        assert (row["lane"], row["kind"]) == (str(job.in_lane), "reply")
         assert row["due_at"] == f"{job.due_at:%Y-%m-%dT%H:%M:%S}.{job.due_at.microsecond // 1000:03}Z"
         assert (row["status"], row["attempts"], row["turn_id"], row["finished_at"]) == ("waiting", 0, None, None)
 

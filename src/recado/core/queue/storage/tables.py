@@ -6,7 +6,18 @@ reads an index as large as the number of lanes with something to do. `next_due_a
 
 from typing import Any
 
-from sqlalchemy import Boolean, CheckConstraint, Column, Connection, Integer, String, Table, event, literal_column
+from sqlalchemy import (
+    Boolean,
+    CheckConstraint,
+    Column,
+    Connection,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    event,
+    literal_column,
+)
 
 from recado.core.database.types import Id, JsonObject, Moment, metadata, partial
 
@@ -113,7 +124,10 @@ def view_sql(dialect: str) -> str:
     columns = ",\n    ".join(_shown(message_queue.c[name], dialect) for name in _SHOWN)
     # On PostgreSQL the reader's own rights count, so that the view shows a tenant no other tenant's rows.
     options = " WITH (security_invoker = true)" if dialect == "postgresql" else ""
-    return f"CREATE VIEW message_queue_view{options} AS SELECT\n    {columns}\nFROM message_queue"
+    create = "CREATE OR REPLACE VIEW" if dialect == "postgresql" else "CREATE VIEW IF NOT EXISTS"
+    # The row of a lane that was made for one job is gone once that job has ended.
+    kind = "coalesce((SELECT kind FROM lanes WHERE lanes.lane = message_queue.lane), 'job') AS kind"
+    return f"{create} message_queue_view{options} AS SELECT\n    {columns},\n    {kind}\nFROM message_queue"
 
 
 def _shown(column: "Column[Any]", dialect: str) -> str:
@@ -136,6 +150,6 @@ _UUID_PIECES = ((1, 8), (9, 4), (13, 4), (17, 4), (21, 12))
 metadata.info.setdefault("views", []).append("message_queue_view")
 
 
-@event.listens_for(message_queue, "after_create")
-def _add_view(_table: Table, connection: Connection, **_options: object) -> None:
+@event.listens_for(metadata, "after_create")  # It reads two tables.
+def _add_view(_metadata: MetaData, connection: Connection, **_options: object) -> None:
     connection.exec_driver_sql(view_sql(connection.dialect.name))
