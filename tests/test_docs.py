@@ -6,6 +6,7 @@ import json
 import re
 import shlex
 import textwrap
+import tokenize
 import tomllib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import fields
@@ -522,6 +523,26 @@ def old_words(text: str) -> list[str]:
 @pytest.mark.parametrize("path", sorted({*DOCS.rglob("*.md")} - _OLD_RECORDS), ids=lambda path: path.name)
 def test_no_page_uses_the_old_words(path: Path) -> None:
     assert old_words(path.read_text("utf-8")) == []
+
+
+def words_of_code(file: Path) -> Iterator[tuple[int, str]]:
+    """Yield the comments and strings of a file with their lines."""
+    kinds = {number for number, name in tokenize.tok_name.items() if name in {"COMMENT", "STRING", "FSTRING_MIDDLE"}}
+    with file.open("rb") as opened:
+        for token in tokenize.tokenize(opened.readline):
+            if token.type in kinds:
+                yield token.start[0], token.string
+
+
+def old_words_of_code() -> Iterator[str]:
+    for file in sorted((ROOT / "src").rglob("*.py")):
+        for begin, text in words_of_code(file):
+            for number, line in enumerate(text.splitlines(), start=begin):
+                yield from (f"{file.relative_to(ROOT)}:{number}: {word}" for word in old_words(line))
+
+
+def test_no_docstring_comment_or_text_of_the_code_uses_the_old_words() -> None:
+    assert list(old_words_of_code()) == []
 
 
 @pytest.mark.parametrize(
