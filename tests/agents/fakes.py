@@ -24,7 +24,7 @@ ONE_BY_ONE = OneByOne()
 
 
 class Answering:
-    """Answers whatever it is told to, be it an answer or not."""
+    """Returns what it was given, whether that is a valid answer or not."""
 
     def __init__(self, answer: object, *, cooperative: bool = False) -> None:
         self._answer = answer
@@ -112,7 +112,7 @@ class Deaf:
 
 
 class Foreign:
-    """What a package of somebody else offers: it takes its setup and remembers where it ran."""
+    """An agent of another package: it takes its setup and remembers where it ran."""
 
     def __init__(self, setup: AgentSetup) -> None:
         self.setup = setup
@@ -122,7 +122,7 @@ class Foreign:
 
 
 class Broken:
-    """What a package of somebody else offers when it cannot be built."""
+    """An agent of another package that cannot be built."""
 
     def __init__(self, setup: AgentSetup) -> None:
         raise RuntimeError(f"no agent for {setup.owner_id}")

@@ -1,4 +1,4 @@
-"""Whatever an agent does, its caller gets an answer or `AgentFailed`, in time, and nobody else notices."""
+"""Whatever an agent does, its caller gets an answer or `AgentFailed` in time, and other runs are not disturbed."""
 
 import asyncio
 import contextlib

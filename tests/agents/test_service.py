@@ -52,12 +52,12 @@ class TestSetting:
         assert list(await service.all(OTHER)) == []
 
     async def test_is_announced_after_it_is_stored(self, service: AgentService, owner: UUID) -> None:
-        heard: list[UUID] = []
-        service.on_change(heard.append)
+        changed_owners: list[UUID] = []
+        service.on_change(changed_owners.append)
         with pytest.raises(InvalidInput):
             await service.set(owner, AgentForm("llm"))
         await service.set(owner, AgentForm("echo"))
-        assert heard == [owner]
+        assert changed_owners == [owner]
 
     async def test_remembers_when(self, service: AgentService, owner: UUID, clock: FrozenClock) -> None:
         saved = await service.set(owner, AgentForm("echo"))

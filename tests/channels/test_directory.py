@@ -51,7 +51,7 @@ class CountingDatabase(SqliteDatabase):
 
 
 class Server:
-    """A process that hears webhooks."""
+    """A process that receives webhooks."""
 
     def __init__(self, world: World, database: Database, secret_key: bytes = bytes(32)) -> None:
         keys = KeyRing(Sealer(secret_key))
@@ -71,7 +71,7 @@ class Server:
         )
         self._count = 0
 
-    async def hears(
+    async def receives_webhook(
         self, account: str = ACCOUNT.value, token: str = TOKEN, to: str = OURS.value, *, signature: str | None = None
     ) -> Reception:
         """A new message each time."""
@@ -86,7 +86,7 @@ class Server:
 
     async def flooded(self, claimed: Callable[[int], str]) -> list[Reception]:
         """Wrongly signed requests, all at once."""
-        return list(await asyncio.gather(*(self.hears(claimed(n), "guessed") for n in range(FLOOD))))
+        return list(await asyncio.gather(*(self.receives_webhook(claimed(n), "guessed") for n in range(FLOOD))))
 
 
 @pytest.fixture
@@ -106,7 +106,7 @@ async def world(sqlite_database: SqliteDatabase, clock: FrozenClock, ids: UuidV7
 async def server(world: World, database: CountingDatabase) -> Server:
     server = Server(world, database)
     for _ in range(2):  # The first one makes a note of itself at its number, which is read anew after that.
-        assert isinstance(await server.hears(), Accepted)
+        assert isinstance(await server.receives_webhook(), Accepted)
     database.reads = 0
     return server
 
@@ -116,9 +116,9 @@ def made_up(number: int) -> str:
 
 
 class TestWhatIsRefused:
-    async def test_unsigned_costs_no_look_into_the_database(self, server: Server, database: CountingDatabase) -> None:
+    async def test_unsigned_costs_no_read_of_the_database(self, server: Server, database: CountingDatabase) -> None:
         for signature in ("", "AAAA", "=" * 4_000):
-            assert isinstance(await server.hears(signature=signature), Forbidden)
+            assert isinstance(await server.receives_webhook(signature=signature), Forbidden)
         assert database.reads == 0
 
     @pytest.mark.parametrize(
@@ -135,7 +135,8 @@ class TestWhatIsRefused:
 
     async def test_names_an_account_that_is_stored_and_no_other(self, server: Server) -> None:
         refused = [
-            await server.hears(account, "guessed") for account in (ACCOUNT.value, made_up(1), ACCOUNT.value.upper())
+            await server.receives_webhook(account, "guessed")
+            for account in (ACCOUNT.value, made_up(1), ACCOUNT.value.upper())
         ]
 
         assert [answer.account for answer in refused if isinstance(answer, Forbidden)] == [ACCOUNT.value, None, None]
@@ -156,7 +157,7 @@ class TestWhatIsRefused:
         server = Server(world, database, secret_key=b"1" * 32)
 
         with pytest.raises(StorageUnavailable, match="RECADO_SECRET_KEY"):
-            await server.hears()
+            await server.receives_webhook()
 
 
 class TestWhatAnotherProcessChanges:
@@ -165,28 +166,34 @@ class TestWhatAnotherProcessChanges:
         await asyncio.sleep(0)
         await world.numbers.add(world.owner_id, NEW)
 
-        assert isinstance(await server.hears(NEW.account_sid.value, NEW.auth_token, NEW.address.value), Accepted)
+        assert isinstance(
+            await server.receives_webhook(NEW.account_sid.value, NEW.auth_token, NEW.address.value), Accepted
+        )
         assert {type(answer) for answer in await flood} == {Forbidden}
 
     async def test_a_number_that_was_unknown_a_moment_ago_is_known_at_once(self, server: Server, world: World) -> None:
-        assert isinstance(await server.hears(NEW.account_sid.value, NEW.auth_token, NEW.address.value), Forbidden)
-        assert isinstance(await server.hears(to=NEW.address.value), Orphaned)
+        assert isinstance(
+            await server.receives_webhook(NEW.account_sid.value, NEW.auth_token, NEW.address.value), Forbidden
+        )
+        assert isinstance(await server.receives_webhook(to=NEW.address.value), Orphaned)
 
         await world.numbers.add(world.owner_id, NEW)
 
-        assert isinstance(await server.hears(NEW.account_sid.value, NEW.auth_token, NEW.address.value), Accepted)
+        assert isinstance(
+            await server.receives_webhook(NEW.account_sid.value, NEW.auth_token, NEW.address.value), Accepted
+        )
 
     async def test_a_new_token_is_known_at_once(self, server: Server, world: World) -> None:
         await world.numbers.add(world.owner_id, NewNumber(ACCOUNT, "second", OURS))
 
-        assert isinstance(await server.hears(token="second"), Accepted)
-        assert isinstance(await server.hears(token=TOKEN), Accepted), "until the next one"
+        assert isinstance(await server.receives_webhook(token="second"), Accepted)
+        assert isinstance(await server.receives_webhook(token=TOKEN), Accepted), "until the next one"
 
     async def test_a_number_that_moved_to_another_account_is_known_at_once(self, server: Server, world: World) -> None:
         await world.numbers.add(world.owner_id, NewNumber(NEW.account_sid, NEW.auth_token, OURS))
 
-        assert isinstance(await server.hears(NEW.account_sid.value, NEW.auth_token), Accepted)
-        assert isinstance(await server.hears(), Forbidden)
+        assert isinstance(await server.receives_webhook(NEW.account_sid.value, NEW.auth_token), Accepted)
+        assert isinstance(await server.receives_webhook(), Forbidden)
 
     async def test_reads_again_nothing_but_what_was_changed(
         self, server: Server, world: World, database: CountingDatabase, clock: FrozenClock
@@ -196,14 +203,14 @@ class TestWhatAnotherProcessChanges:
         await server.directory.refresh()
         database.reads = 0
 
-        assert isinstance(await server.hears(), Accepted)
+        assert isinstance(await server.receives_webhook(), Accepted)
 
         assert database.reads == 0
 
     async def test_a_backup_that_is_restored_is_noticed(self, server: Server, world: World) -> None:
         """The generation goes back then, and what changed after it did not change."""
         await world.numbers.add(world.owner_id, NEW)
-        assert isinstance(await server.hears(NEW.account_sid.value, "guessed"), Forbidden)
+        assert isinstance(await server.receives_webhook(NEW.account_sid.value, "guessed"), Forbidden)
         assert server.directory.knows_account(PROVIDER, NEW.account_sid.value)
 
         await world.breaks("DELETE FROM channel_addresses WHERE address = :to", to=NEW.address.value)

@@ -126,7 +126,7 @@ class TestSearch:
 
 
 class TestReplacing:
-    @pytest.mark.sqlite_only(reason="it looks into FTS5's own table")
+    @pytest.mark.sqlite_only(reason="it reads FTS5's own table")
     async def test_leaves_nothing_of_the_old_document(
         self, knowledge: KnowledgeService, database: Database, owner: UUID
     ) -> None:
@@ -143,7 +143,7 @@ class TestReplacing:
         assert await knowledge.add(owner, "a.txt", "O pudim custa R$ 20.") == Added(1, 1)
         assert await knowledge.documents(owner) == before
 
-    @pytest.mark.sqlite_only(reason="it looks into FTS5's own table")
+    @pytest.mark.sqlite_only(reason="it reads FTS5's own table")
     async def test_of_thousands_of_passages_shows_them_all_at_once(
         self, knowledge: KnowledgeService, database: Database, owner: UUID
     ) -> None:
@@ -163,7 +163,7 @@ class TestReplacing:
 
 
 class TestRemoving:
-    @pytest.mark.sqlite_only(reason="it looks into FTS5's own table")
+    @pytest.mark.sqlite_only(reason="it reads FTS5's own table")
     async def test_forgets_a_document(self, knowledge: KnowledgeService, database: Database, owner: UUID) -> None:
         await knowledge.add(owner, "a.txt", "O pudim custa R$ 20.")
         assert await knowledge.remove(OTHER, "a.txt") is False
@@ -171,7 +171,7 @@ class TestRemoving:
         assert await found(knowledge, owner, "pudim") == []
         assert await rows(database, "SELECT count(*) FROM knowledge_fts") == 0
 
-    @pytest.mark.sqlite_only(reason="it looks into FTS5's own table")
+    @pytest.mark.sqlite_only(reason="it reads FTS5's own table")
     async def test_of_rows_by_anybody_empties_the_index(
         self, knowledge: KnowledgeService, database: Database, owner: UUID
     ) -> None:

@@ -67,7 +67,7 @@ class NowhereResolver(AbstractResolver):
     async def resolve(
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
     ) -> list[ResolveResult]:
-        raise OSError(None, f"nobody knows {host}:{port} ({family})")
+        raise OSError(None, f"no such host: {host}:{port} ({family})")
 
     async def close(self) -> None:
         return
@@ -440,7 +440,7 @@ class TestFinding:
             assert len(server.received) == 3
 
     @pytest.mark.parametrize("case", INCOMPLETE)
-    async def test_a_look_that_saw_not_everything_is_not_complete(self, sender_at: OpenSender, case: str) -> None:
+    async def test_a_poll_that_did_not_read_everything_is_not_complete(self, sender_at: OpenSender, case: str) -> None:
         act, detail = INCOMPLETE[case]
         async with ScriptedServer(act, page(listed(7))) as server:
             pull = await self.find(sender_at(server.url))

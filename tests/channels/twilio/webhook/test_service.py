@@ -1,4 +1,4 @@
-"""What Twilio calls, through the whole server: who is let in, what is kept, and what the caller is told."""
+"""What Twilio calls, through the whole server: who is let in, what is kept, and what the caller gets."""
 
 import shutil
 from collections.abc import AsyncIterator
@@ -35,7 +35,7 @@ from recado.settings import Settings
 
 ACCOUNT, TOKEN = "AC" + "a" * 32, "a" * 32
 OTHER_ACCOUNT, OTHER_TOKEN = "AC" + "b" * 32, "b" * 32
-BAKERY, FLORIST, NOBODY = "whatsapp:+5511900000001", "whatsapp:+5511900000002", "whatsapp:+5511900000009"
+BAKERY, FLORIST, UNKNOWN = "whatsapp:+5511900000001", "whatsapp:+5511900000002", "whatsapp:+5511900000009"
 ANA = "whatsapp:+5511987654321"
 PUBLIC = "https://recado.example"
 MESSAGES = "/webhooks/twilio/messages"
@@ -47,7 +47,7 @@ TWIML = b'<?xml version="1.0" encoding="UTF-8"?><Response/>'
 
 @dataclass(slots=True)
 class Twilio:
-    """Signs and posts, and may be told to do either wrongly."""
+    """Signs and posts, and can do either wrongly on request."""
 
     client: httpx2.AsyncClient
     token: str = TOKEN
@@ -163,7 +163,7 @@ class TestAMessage:
 
     @pytest.mark.parametrize("field", ["MessageSid", "AccountSid", "From", "To"])
     async def test_must_not_contradict_itself(self, twilio: Twilio, container: Container, field: str) -> None:
-        second = {"MessageSid": "SM" + "2" * 32, "AccountSid": OTHER_ACCOUNT, "From": NOBODY, "To": FLORIST}[field]
+        second = {"MessageSid": "SM" + "2" * 32, "AccountSid": OTHER_ACCOUNT, "From": UNKNOWN, "To": FLORIST}[field]
 
         response = await twilio.posts_raw(urlencode([*twilio.form.items(), (field, second)]).encode())
 
@@ -244,7 +244,7 @@ class TestWhoeverIsNotTwilio:
     async def test_is_not_let_in_under_an_account_that_nobody_has(self, twilio: Twilio, container: Container) -> None:
         unknown = "AC" + "f" * 32
 
-        assert (await twilio.posts(AccountSid=unknown, To=NOBODY)).status_code == 403
+        assert (await twilio.posts(AccountSid=unknown, To=UNKNOWN)).status_code == 403
         assert (await twilio.posts(AccountSid=unknown)).status_code == 403
         assert (await twilio.posts(AccountSid=None)).status_code == 403
         assert await _stored(container) == 0
@@ -303,23 +303,23 @@ class TestATokenThatIsReplaced:
 
 class TestAnOrphan:
     async def test_is_kept_and_given_to_no_agent(self, twilio: Twilio, container: Container) -> None:
-        response = await twilio.posts(To=NOBODY)
+        response = await twilio.posts(To=UNKNOWN)
 
         assert (response.status_code, response.content) == (200, TWIML)
         [signed] = await container.orphans().list()
         orphan = signed.orphan
-        assert (orphan.provider_message_id, orphan.to_address, orphan.owner_id) == (SID, NOBODY, None)
+        assert (orphan.provider_message_id, orphan.to_address, orphan.owner_id) == (SID, UNKNOWN, None)
         assert await _rows(container, "SELECT id FROM messages UNION SELECT id FROM message_queue") == []
 
     async def test_that_comes_again_is_kept_once(self, twilio: Twilio, container: Container) -> None:
         with capture_logs() as lines:
             for _ in range(2):
-                assert (await twilio.posts(To=NOBODY)).status_code == 200
+                assert (await twilio.posts(To=UNKNOWN)).status_code == 200
 
         assert len(await container.orphans().list()) == 1
         [warning] = [line for line in lines if line["event"] == "Orphaned Message"]
         assert (warning["log_level"], warning["account"], warning["sid"]) == ("warning", ACCOUNT, SID)
-        assert warning["number"] == Address(NOBODY).masked
+        assert warning["number"] == Address(UNKNOWN).masked
 
     async def test_without_a_recipient_is_no_message(self, twilio: Twilio, container: Container) -> None:
         assert (await twilio.posts(To=None)).status_code == 400
@@ -328,10 +328,10 @@ class TestAnOrphan:
     async def test_can_be_assigned_once_its_number_was_added(
         self, twilio: Twilio, container: Container, bakery: UUID
     ) -> None:
-        await twilio.posts(To=NOBODY)
+        await twilio.posts(To=UNKNOWN)
         with pytest.raises(Conflict, match="add the number first"):
             await container.orphans().assign(SID, bakery)
-        await container.numbers().add(bakery, NewNumber(AccountSid(ACCOUNT), TOKEN, Address(NOBODY)))
+        await container.numbers().add(bakery, NewNumber(AccountSid(ACCOUNT), TOKEN, Address(UNKNOWN)))
 
         assert isinstance(await container.orphans().assign(SID, bakery), Accepted)
 
@@ -345,8 +345,8 @@ class TestAnOrphan:
     async def test_is_never_assigned_to_an_owner_whose_account_did_not_sign(
         self, twilio: Twilio, container: Container, florist: UUID
     ) -> None:
-        await twilio.posts(To=NOBODY)
-        await container.numbers().add(florist, NewNumber(AccountSid(OTHER_ACCOUNT), OTHER_TOKEN, Address(NOBODY)))
+        await twilio.posts(To=UNKNOWN)
+        await container.numbers().add(florist, NewNumber(AccountSid(OTHER_ACCOUNT), OTHER_TOKEN, Address(UNKNOWN)))
 
         with pytest.raises(Conflict):
             await container.orphans().assign(SID, florist)
@@ -355,8 +355,8 @@ class TestAnOrphan:
     async def test_older_than_a_day_gets_no_agent(
         self, twilio: Twilio, container: Container, bakery: UUID, clock: FrozenClock
     ) -> None:
-        await twilio.posts(To=NOBODY)
-        await container.numbers().add(bakery, NewNumber(AccountSid(ACCOUNT), TOKEN, Address(NOBODY)))
+        await twilio.posts(To=UNKNOWN)
+        await container.numbers().add(bakery, NewNumber(AccountSid(ACCOUNT), TOKEN, Address(UNKNOWN)))
         clock.advance(timedelta(hours=24, seconds=1))
 
         await container.orphans().assign(SID, bakery)
@@ -369,9 +369,9 @@ class TestAnOrphan:
         self, twilio: Twilio, container: Container, bakery: UUID
     ) -> None:
         await container.numbers().add(bakery, NewNumber(AccountSid(OTHER_ACCOUNT), OTHER_TOKEN, Address(BAKERY)))
-        await twilio.posts(To=NOBODY)
-        await twilio.posts(To=NOBODY, AccountSid=OTHER_ACCOUNT, token=OTHER_TOKEN)
-        await container.numbers().add(bakery, NewNumber(AccountSid(ACCOUNT), TOKEN, Address(NOBODY)))
+        await twilio.posts(To=UNKNOWN)
+        await twilio.posts(To=UNKNOWN, AccountSid=OTHER_ACCOUNT, token=OTHER_TOKEN)
+        await container.numbers().add(bakery, NewNumber(AccountSid(ACCOUNT), TOKEN, Address(UNKNOWN)))
 
         with pytest.raises(InvalidInput, match="--account-sid"):
             await container.orphans().assign(SID, bakery)

@@ -54,7 +54,7 @@ SID = "SM" + "1" * 32
 
 @dataclass(slots=True)
 class Scene:
-    """The bakery's world, the impostor beside it, and a server that hears both."""
+    """The bakery's world, the impostor beside it, and a server that receives both."""
 
     world: World
     impostor: UUID
@@ -200,7 +200,7 @@ class TestCallbacks:
         other = NewNumber(AccountSid("AC" + "d" * 32), "of the other account", OURS)
         await scene.world.numbers.add(scene.world.owner_id, other)
 
-        await scene.world.passes(30)  # It looks into the list meanwhile.
+        await scene.world.passes(30)  # It polls the list meanwhile.
 
         assert scene.world.channel.polls > 0
         assert {message.account_id for message in scene.world.channel.looked_for} == {taken.message.account_id}
