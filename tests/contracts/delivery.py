@@ -122,8 +122,8 @@ class WorkerHarness:
                 each.stop()
             async with asyncio.timeout(PATIENCE):
                 await asyncio.gather(*running)
-            for bell in deliveries:
-                await bell.close()
+            for each in deliveries:
+                await each.close()
 
     async def stores(self, *lanes: str, due_in: timedelta = timedelta(), attempts: int = 3) -> list[UUID]:
         now, ids = self.clock.now(), self.ids
@@ -275,9 +275,9 @@ class BrokerContract(DeliveryContract):
         speaker, listener = source.delivery(), source.delivery()
 
         await speaker.publish(wakeups)
-        heard = await self._hears(listener, {wakeup.job_id for wakeup in wakeups})
+        received = await self._receives(listener, {wakeup.job_id for wakeup in wakeups})
 
-        assert {wakeup.dispatch for wakeup in heard} == {1}
+        assert {wakeup.dispatch for wakeup in received} == {1}
         await speaker.close()
         await listener.close()
 
@@ -285,8 +285,8 @@ class BrokerContract(DeliveryContract):
         speaker, listener = source.delivery(), source.delivery()
         for dispatch in (1, 2):
             await speaker.publish([WakeUp(UUID(int=1), lane_named("ana"), dispatch)])
-            heard = await self._hears(listener, {UUID(int=1)})
-            assert heard[-1].dispatch == dispatch
+            received = await self._receives(listener, {UUID(int=1)})
+            assert received[-1].dispatch == dispatch
         await speaker.close()
         await listener.close()
 
@@ -349,12 +349,12 @@ class BrokerContract(DeliveryContract):
         assert PHONE.strip("+") not in held
         await speaker.close()
 
-    async def _hears(self, delivery: Delivery, wanted: set[UUID | None]) -> list[WakeUp]:
+    async def _receives(self, delivery: Delivery, wanted: set[UUID | None]) -> list[WakeUp]:
         """Receive until each was received at least once."""
-        heard: list[WakeUp] = []
+        received: list[WakeUp] = []
         wakeups = delivery.receive(lambda: 8)
         async with asyncio.timeout(PATIENCE):
-            while not wanted <= {wakeup.job_id for wakeup in heard}:
-                heard.append(await anext(wakeups))
+            while not wanted <= {wakeup.job_id for wakeup in received}:
+                received.append(await anext(wakeups))
         await wakeups.aclose()
-        return heard
+        return received

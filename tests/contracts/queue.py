@@ -621,7 +621,7 @@ class QueueContract:
         assert (await harness.claims_one()).job.id == second
         assert await harness.statuses([first, second]) == ["dead", "running"]
 
-    # --- The relay ----------------------------------------------------------------------------------------------------
+    # --- Maintenance --------------------------------------------------------------------------------------------------
 
     async def test_maintenance_frees_what_dead_workers_held(self, harness: QueueHarness, clock: FrozenClock) -> None:
         await harness.stores("ana")

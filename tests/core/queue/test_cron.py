@@ -363,7 +363,7 @@ class TestABoundedRun:
             later = await asyncio.gather(*[each.worker().run_bounded(20) for each in containers])
         made = Counter(name for name, _ in await stored_slots(world.database))
         assert {name: n for name, n in (await jobs(world.database)).items() if name in made} == made
-        assert sum(report.jobs for report in later) == 3, "what comes round every half or whole minute"
+        assert sum(report.jobs for report in later) == 3, "the jobs of every half and whole minute"
         assert sum(report.jobs for report in first) == len(SCHEDULES) + 2 * len(people)
         assert [(report.jobs, report.leases_freed) for report in again] == [(0, 0)] * 10
         assert [world.sent_texts(who) for who in people] == [["echo: oi"]] * 5

@@ -114,9 +114,9 @@ class TestBullmq(BrokerContract):
         await dying.close(force=True)
 
         listener = BullmqDelivery(redis_server.url, NAME, block_seconds=0.1, stalled_seconds=0.1)
-        [heard] = await self._hears(listener, {wakeup.job_id})
+        [received] = await self._receives(listener, {wakeup.job_id})
 
-        assert heard.job_id == wakeup.job_id
+        assert received.job_id == wakeup.job_id
         await speaker.close()
 
     async def test_it_warns_of_eviction_and_of_forgetting(self, source: RedisSource, redis_server: RedisServer) -> None:

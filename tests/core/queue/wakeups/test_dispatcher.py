@@ -36,7 +36,7 @@ class RecordingBroker:
         if self.hangs:
             await asyncio.Event().wait()
         if self.broken:
-            raise BrokerLost("nobody answers")
+            raise BrokerLost("no answer")
         self.told += wakeups
 
     async def receive(self, room: Room) -> AsyncGenerator[WakeUp, None]:  # noqa: ARG002
@@ -169,7 +169,7 @@ async def test_a_retry_that_began_while_the_dispatcher_read_is_published_when_it
         await harness.queue.finish(job, RetryIn(SECOND, "not yet"))
 
     broker.meanwhile = a_worker_looks_by_itself
-    assert await dispatcher.step() == 1  # In vain: whoever hears it finds nothing due.
+    assert await dispatcher.step() == 1  # Too early: its receiver finds nothing due.
 
     clock.advance(SECOND)
     assert await dispatcher.step() == 1

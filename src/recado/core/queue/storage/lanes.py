@@ -73,7 +73,7 @@ def hold_or_create(uow: UnitOfWork, owners: Mapping[Lane, LaneOwner]) -> HeldLan
 
 
 def hold_free(uow: UnitOfWork, names: Iterable[Lane]) -> HeldLanes:
-    """Hold those of some lanes that no other transaction holds, so that a frozen process stops nobody."""
+    """Hold those of some lanes that no other transaction holds, so that a frozen process stops no other."""
     wanted = frozenset(names)
     if uow.dialect == "postgresql":
         rows = [{"lane": lane} for lane in sorted(wanted)]

@@ -58,7 +58,7 @@ def _stored(uow: UnitOfWork) -> dict[str, Schedule]:
     for name, every_seconds, expression, time_zone, enabled, set_at in uow.rows(_STORED):
         try:
             when = At(expression, time_zone) if expression is not None else every(every_seconds or 0)
-        except InvalidInput as error:  # Somebody's SQL. One bad row must not stop the others.
+        except InvalidInput as error:  # A row written by hand. It must not stop the others.
             log.warning("queue.bad_schedule", name=name, error=str(error))
             continue
         found[name] = Schedule(name, when, enabled, set_at)
