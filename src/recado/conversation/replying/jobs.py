@@ -4,7 +4,9 @@ from uuid import UUID
 
 from recado.conversation.models import Turn
 from recado.core.database.types import JsonValue
-from recado.core.queue.job import StoredJob
+from recado.core.queue.job import NewJob, StoredJob
+from recado.core.queue.lane import Lane
+from recado.core.queue.transactions import Transaction
 
 REPLY = "conversation.reply"
 
@@ -22,6 +24,24 @@ def reply_payload(
     if turn is not None:
         payload |= {"conversation_id": str(turn.conversation_id), "turn_id": str(turn.id)}
     return payload | {"force": True} if forced else payload
+
+
+def reply_job(
+    tx: Transaction, owner_id: UUID, lane: Lane, max_attempts: int | None, *, turn_id: UUID | None = None
+) -> NewJob:
+    """Return a job that is due now: it carries a turn, or makes one over what waits in the lane."""
+    return NewJob(
+        id=tx.ids.new(),
+        name=REPLY,
+        owner_id=owner_id,
+        created_at=tx.now,
+        due_at=tx.now,
+        lane=lane,
+        kind="reply",
+        payload=reply_payload(owner_id, None),
+        turn_id=turn_id,
+        max_attempts=max_attempts,
+    )
 
 
 def was_forced(job: StoredJob) -> bool:

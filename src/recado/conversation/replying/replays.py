@@ -6,17 +6,18 @@ a person speaks; the fence of its commit asks the same again (`why_too_late`).
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import timedelta
 from uuid import UUID
 
 from recado.conversation.models import OUTCOME_CHANGES, Conversation, Message, Turn
 from recado.conversation.ports import Channels
-from recado.conversation.replying.jobs import REPLY, reply_payload
+from recado.conversation.replying.jobs import reply_job, reply_payload
 from recado.conversation.replying.reception import receive
 from recado.conversation.repository import Conversations, InboxItems, Messages, Turns
 from recado.conversation.sending.repository import Answers
 from recado.conversation.values import Address
-from recado.core.queue.job import NewJob, Replayed, ReplayRefused, StoredJob
+from recado.core.queue.job import Replayed, ReplayRefused, StoredJob
 from recado.core.queue.storage import enqueue
 from recado.core.queue.transactions import LaneTransaction, Transaction
 
@@ -102,18 +103,10 @@ def _enqueue(
     """Store a turn over these messages and the job that carries it. Return the job's id."""
     Turns(tx.uow).add(turn)
     Messages(tx.uow).join([message.id for message in group], turn_id=turn.id)
-    job = NewJob(
-        id=tx.ids.new(),
-        name=REPLY,
-        owner_id=turn.owner_id,
-        created_at=tx.now,
-        due_at=tx.now,
-        lane=turn.lane,
-        kind="reply",
+    job = replace(
+        reply_job(tx, turn.owner_id, turn.lane, max_attempts, turn_id=turn.id),
         message_sid=group[-1].provider_message_id,
         payload=reply_payload(turn.owner_id, group[-1].id, turn, forced=forced),
-        turn_id=turn.id,
-        max_attempts=max_attempts,
         trace=trace,
     )
     enqueue.add(tx.held, [job])

@@ -50,8 +50,17 @@ class Outbox:
         self, conversation: Conversation, author: Author, text: str, *, turn: Turn | None = None, closes: bool = False
     ) -> Answer:
         """Store an answer and the job that will send it."""
+        answer = Answers(self._uow).add(self._answer(conversation, author, turn, closes=closes))
+        Parts(self._uow).add_all(
+            Part(self._tx.ids.new(), answer.owner_id, answer.id, number, piece, "waiting")
+            for number, piece in enumerate(self._split(text), start=1)
+        )
+        enqueue_send(self._tx, answer, self._trace)
+        return answer
+
+    def _answer(self, conversation: Conversation, author: Author, turn: Turn | None, *, closes: bool) -> Answer:
         route = self.route_of(conversation)
-        answer = Answer(
+        return Answer(
             id=self._tx.ids.new(),
             owner_id=conversation.owner_id,
             lane=conversation.lane,
@@ -69,13 +78,6 @@ class Outbox:
             settled_at=None,
             closes=closes,
         )
-        Answers(self._uow).add(answer)
-        Parts(self._uow).add_all(
-            Part(self._tx.ids.new(), answer.owner_id, answer.id, number, piece, "waiting")
-            for number, piece in enumerate(self._split(text), start=1)
-        )
-        enqueue_send(self._tx, answer, self._trace)
-        return answer
 
 
 def send_payload(answer: Answer) -> dict[str, JsonValue]:

@@ -13,7 +13,7 @@ from uuid import UUID
 import structlog
 
 from recado.conversation.replying.apology import apologise
-from recado.conversation.replying.jobs import REPLY, reply_payload
+from recado.conversation.replying.jobs import REPLY, reply_job
 from recado.conversation.replying.open import NO_ANSWER_IN_TIME
 from recado.conversation.replying.reception import read_turn
 from recado.conversation.repository import Turns
@@ -144,15 +144,4 @@ class Rescue:
         return len(lanes) + len(turns), len(answers)
 
     def _reply_job(self, tx: Transaction, lost: LaneWithoutJob) -> NewJob:
-        return NewJob(
-            id=tx.ids.new(),
-            name=REPLY,
-            owner_id=lost.owner_id,
-            created_at=tx.now,
-            due_at=tx.now,
-            lane=lost.lane,
-            payload=reply_payload(lost.owner_id, None),
-            kind="reply",
-            turn_id=lost.turn_id,
-            max_attempts=self._max_attempts,
-        )
+        return reply_job(tx, lost.owner_id, lost.lane, self._max_attempts, turn_id=lost.turn_id)
