@@ -122,8 +122,8 @@ class WorkerHarness:
                 each.stop()
             async with asyncio.timeout(PATIENCE):
                 await asyncio.gather(*running)
-            for each in deliveries:
-                await each.close()
+            for source in deliveries:
+                await source.close()
 
     async def stores(self, *lanes: str, due_in: timedelta = timedelta(), attempts: int = 3) -> list[UUID]:
         now, ids = self.clock.now(), self.ids
