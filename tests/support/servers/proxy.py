@@ -20,6 +20,8 @@ class Proxy:
         self._speaks = threading.Event()
         self._speaks.set()
         self.cut = 0
+        self.heard = bytearray()
+        """Every request that was passed on."""
         self.muted = threading.Event()
 
     @property
@@ -62,6 +64,7 @@ class Proxy:
     def _requests(self, client: socket.socket, server: socket.socket, doomed: threading.Event) -> None:
         with suppress(OSError), closing(server):
             while data := client.recv(_CHUNK):
+                self.heard += data
                 if self._fatal is not None and self._fatal in data:
                     self._fatal = None
                     doomed.set()
