@@ -33,7 +33,7 @@ class InboundMessage:
     owner_id: UUID
     address_id: UUID
     lane: Lane
-    """The customer's lane at this number (see `conversation/lanes.py`)."""
+    """The customer's lane at this number (see `customer_lane`)."""
     provider: str
     account_ref: str
     provider_message_id: str

@@ -1,0 +1,176 @@
+"""Build the product: the only module that knows every concrete class.
+
+API, worker, command line and demo start from this container, and nothing below imports it. Classes take what they need
+in their constructors; no decorator injects anything. A test replaces a part with `container.clock.override(…)`.
+
+Modules that take long to import (the HTTP client of the sender, the agents) are imported when they are first needed, so
+that a process pays only for what it does.
+"""
+
+from typing import TYPE_CHECKING
+
+from recado.channels.directory import Directory
+from recado.channels.orphans import OrphanService
+from recado.channels.twilio.accounts import NumberService
+from recado.channels.twilio.tokens import TwilioTokens
+from recado.channels.twilio.webhook.dtos import FAILED, advances
+from recado.conversation.reading import ConversationReading
+from recado.conversation.replying.accept import AcceptService
+from recado.conversation.sending.provider_messages import DeliveryReportService
+from recado.conversation.sending.splitting import split
+from recado.conversation.upkeep.expiry import IdleExpiry
+from recado.conversation.upkeep.rescue import Rescue
+from recado.core.clock import Clock
+from recado.core.container import containers, providers
+from recado.core.database.engine import Database
+from recado.core.ids import UuidV7, system_chance
+from recado.core.metrics import Meters
+from recado.core.queue.cron import Cron
+from recado.core.queue.running.heartbeat import Heartbeat
+from recado.core.queue.running.instrumentation import JobInstrumentation
+from recado.core.queue.running.isolation import IsolatedRunner
+from recado.core.queue.running.maintenance import Maintenance
+from recado.core.queue.wakeups.contract import Broker, Delivery
+from recado.core.tracing import Traces
+from recado.identity.keys import KeyRing, SystemKeys
+from recado.identity.passwords import Passwords
+from recado.identity.service import IdentityService
+from recado.operations.gauges import Gauges
+from recado.operations.pruning import Pruning
+from recado.operations.readiness import BrokerMonitor
+from recado.operations.restored import RestoredCopy
+from recado.operations.verify import Verifier
+from recado.settings import Settings
+
+if TYPE_CHECKING:
+    pass
+from recado.bootstrap.brokers import make_broker, make_delivery, make_dispatcher
+from recado.bootstrap.databases import clock_of, database_wakeups_of, open_database
+from recado.bootstrap.parts import (
+    ORPHAN_READERS,
+    SCHEDULES,
+    LazyChannel,
+    LazyTwilio,
+    make_agent_service,
+    make_agents,
+    make_burst_window,
+    make_callbacks,
+    make_channel,
+    make_channels,
+    make_exposition,
+    make_gap_sweep,
+    make_handlers,
+    make_handoff,
+    make_idle_limits,
+    make_knowledge,
+    make_lease,
+    make_queue,
+    make_registry,
+    make_reply_handler,
+    make_sealer,
+    make_send_handler,
+    make_sweeps,
+    make_traces,
+    make_webhook_service,
+    make_worker,
+)
+
+
+class Container(containers.DeclarativeContainer):
+    """One instance of each part. It takes `settings`; an entry point takes the parts that it needs."""
+
+    settings: providers.Dependency[Settings] = providers.Dependency(instance_of=Settings)
+
+    meters = providers.Singleton(Meters)
+    traces: providers.Singleton[Traces] = providers.Singleton(make_traces, settings.provided.tracing)
+    database: providers.Singleton[Database] = providers.Singleton(open_database, settings.provided.database_url, meters)
+    clock: providers.Singleton[Clock] = providers.Singleton(clock_of, database)
+    ids = providers.Singleton(UuidV7, clock)
+    chance = providers.Singleton(system_chance)
+    sealer = providers.Singleton(make_sealer, settings.provided.secret_key)
+    key_ring = providers.Singleton(KeyRing, sealer)
+    system_keys = providers.Singleton(SystemKeys, database, sealer, clock)
+    callbacks = providers.Singleton(make_callbacks, system_keys)
+
+    identity = providers.Singleton(
+        IdentityService, database, clock, ids, providers.Singleton(Passwords), key_ring.provider
+    )
+
+    window = providers.Singleton(make_burst_window, settings)
+    acceptance = providers.Singleton(AcceptService, database, window, settings.provided.max_attempts)
+    reports = providers.Singleton(DeliveryReportService, database, clock, ids, providers.Object(advances))
+
+    directory = providers.Singleton(Directory, database, clock, key_ring)
+    twilio_tokens = providers.Singleton(TwilioTokens, directory, database, key_ring, clock)
+    numbers = providers.Singleton(NumberService, database, key_ring, clock, ids)
+    orphans = providers.Singleton(OrphanService, directory, ORPHAN_READERS, acceptance, database, clock, ids)
+    twilio = providers.Singleton(LazyTwilio, settings.provided.twilio_api_url)
+    channel = providers.Singleton(make_channel, twilio_tokens, twilio, callbacks, settings.provided.public_url)
+    channels = providers.Singleton(make_channels, providers.Singleton(LazyChannel, channel.provider))
+    gap_sweep = providers.Singleton(make_gap_sweep, directory, twilio_tokens, twilio, acceptance, database, clock, ids)
+    webhooks = providers.Singleton(
+        make_webhook_service, directory, twilio_tokens, acceptance, reports, database, clock, ids, callbacks, settings
+    )
+
+    registry = providers.Singleton(make_registry)
+    knowledge = providers.Singleton(make_knowledge, database, clock, ids)
+    agent_service = providers.Singleton(make_agent_service, database, registry, key_ring, clock)
+    agents = providers.Singleton(make_agents, agent_service, registry, knowledge, clock)
+
+    replies = providers.Singleton(
+        make_reply_handler, database, clock, ids, chance, agents, channels, settings, meters, traces
+    )
+    sends = providers.Singleton(make_send_handler, database, clock, ids, chance, channels, settings, traces)
+    handoff = providers.Singleton(make_handoff, database, clock, ids, settings)
+
+    conversation_reading = providers.Singleton(ConversationReading, database)
+
+    rescue = providers.Singleton(Rescue, database, clock, ids, providers.Object(split), settings.provided.max_attempts)
+    pruning = providers.Singleton(Pruning, database, clock)
+    idle_expiry = providers.Singleton(
+        IdleExpiry,
+        database,
+        clock,
+        ids,
+        channels,
+        providers.Object(split),
+        providers.Singleton(make_idle_limits, settings),
+    )
+    sweeps = providers.Singleton(
+        make_sweeps, rescue.provider, gap_sweep.provider, pruning.provider, idle_expiry.provider
+    )
+
+    handlers = providers.Singleton(make_handlers, replies, sends, sweeps)
+    lease = providers.Singleton(make_lease, settings)
+    queue = providers.Singleton(make_queue, database, clock, ids, chance, handlers, lease)
+    broker: providers.Singleton[Broker | None] = providers.Singleton(make_broker, settings)
+    database_wakeups: providers.Singleton[Delivery] = providers.Singleton(database_wakeups_of, database, clock)
+    delivery: providers.Singleton[Delivery] = providers.Singleton(make_delivery, broker, database_wakeups.provider)
+    dispatcher = providers.Singleton(
+        make_dispatcher, database, broker, database_wakeups.provider, clock, chance, settings
+    )
+    cron = providers.Singleton(Cron, database, clock, ids, providers.Object(SCHEDULES))
+    maintenance = providers.Singleton(Maintenance, queue, cron, clock, dispatcher)
+    heartbeat = providers.Singleton(Heartbeat, database, clock, lease)
+    isolated_runner = providers.Singleton(IsolatedRunner, queue, heartbeat)
+    instrumentation = providers.Singleton(JobInstrumentation, clock, meters, traces)
+    worker = providers.Singleton(
+        make_worker,
+        queue,
+        delivery,
+        maintenance,
+        heartbeat,
+        isolated_runner,
+        database,
+        agents,
+        settings,
+        instrumentation,
+    )
+
+    restored_copy = providers.Singleton(RestoredCopy, database, clock, queue)
+    verifier = providers.Singleton(
+        Verifier, database, clock, settings.provided.answer_deadline_seconds, providers.Object(FAILED)
+    )
+    broker_monitor = providers.Singleton(BrokerMonitor, settings.provided.queue_backend, broker.provider, clock)
+    gauges = providers.Singleton(Gauges, database, clock)
+    exposition = providers.Singleton(make_exposition, meters, gauges.provider, settings, clock)

@@ -1,0 +1,61 @@
+"""Databases by their URL: the tables, the clock and the wake-ups of each."""
+
+from typing import TYPE_CHECKING
+
+from sqlalchemy import MetaData
+
+from recado.core.clock import Clock, SystemClock
+from recado.core.database.engine import Database, on_postgresql
+from recado.core.database.sqlite.database import SqliteDatabase
+from recado.core.errors import ConfigurationError
+from recado.core.metrics import Meters
+from recado.core.queue.wakeups.contract import Delivery
+from recado.core.queue.wakeups.sqlite import SqliteDelivery
+
+if TYPE_CHECKING:
+    pass
+
+
+def metadata() -> MetaData:
+    """Return the metadata of all tables. Migrations compare it with the database."""
+    import recado.agents.tables
+    import recado.channels.tables
+    import recado.channels.twilio.tables
+    import recado.conversation.tables
+    import recado.core.queue.storage.tables
+    import recado.identity.tables  # noqa: F401 - importing registers the tables
+    from recado.core.database.types import metadata as registered
+
+    return registered
+
+
+def open_database(url: str, meters: Meters | None = None) -> Database:
+    """Return the database of a URL, not connected yet. `meters` count what is stored."""
+    if not on_postgresql(url):
+        return SqliteDatabase(url, meters)
+    from recado.core.database.postgres.database import PostgresDatabase
+
+    return PostgresDatabase(url, meters)
+
+
+def clock_of(database: Database) -> Clock:
+    """Return the clock of a database: that of the PostgreSQL server, or of this machine for SQLite."""
+    if isinstance(database, SqliteDatabase):
+        return SystemClock()
+    from recado.core.database.postgres.database import PostgresDatabase
+
+    return database.clock if isinstance(database, PostgresDatabase) else SystemClock()
+
+
+def database_wakeups_of(database: Database, clock: Clock) -> Delivery:
+    """Return the wake-up source of the database, which needs no broker."""
+    if isinstance(database, SqliteDatabase):
+        return SqliteDelivery(database, clock)
+    from recado.core.database.postgres.database import PostgresDatabase
+    from recado.core.queue.wakeups.postgres import PostgresDelivery
+
+    if not isinstance(database, PostgresDatabase):
+        raise ConfigurationError(
+            f"no wake-up source is configured for {type(database).__name__}; this is a fault of Recado"
+        )
+    return PostgresDelivery(database, clock)

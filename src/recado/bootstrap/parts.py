@@ -1,0 +1,337 @@
+"""Parts of the container that take settings, or that are imported when they are first needed."""
+
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime, timedelta
+from functools import partial
+from typing import TYPE_CHECKING, Final
+
+from recado.channels.directory import Directory
+from recado.channels.orphans import OrphanReader
+from recado.channels.repository import AccountPauses
+from recado.channels.router import ChannelRouter, InstalledChannel
+from recado.channels.twilio.callbacks import CallbackRefs
+from recado.channels.twilio.rules import rules_for
+from recado.channels.twilio.tokens import TwilioTokens
+from recado.channels.twilio.values import PROVIDER
+from recado.channels.twilio.webhook.inbound import read_orphan
+from recado.channels.twilio.webhook.service import TwilioWebhookService
+from recado.conversation.handoff import HandOffService
+from recado.conversation.ports import Agents, Channels, OutboundText, Pull, SendResult
+from recado.conversation.replying.accept import AcceptService, BurstWindow
+from recado.conversation.replying.handler import ReplyHandler
+from recado.conversation.replying.open import ReplyLimits
+from recado.conversation.sending.handler import SendHandler
+from recado.conversation.sending.outbox import SEND
+from recado.conversation.sending.provider_messages import DeliveryReportService
+from recado.conversation.sending.splitting import split
+from recado.conversation.upkeep.expiry import IdleExpiry, IdleLimits
+from recado.conversation.upkeep.rescue import Rescue
+from recado.core.clock import Clock
+from recado.core.database.engine import Database
+from recado.core.errors import ConfigurationError
+from recado.core.ids import Chance, Ids
+from recado.core.metrics import Meters
+from recado.core.queue.crash import crash_at
+from recado.core.queue.cron import Sweep
+from recado.core.queue.job import Handler
+from recado.core.queue.running.heartbeat import Heartbeat
+from recado.core.queue.running.instrumentation import JobInstrumentation
+from recado.core.queue.running.isolation import IsolatedRunner
+from recado.core.queue.running.maintenance import Maintenance
+from recado.core.queue.running.worker import GRACE_SECONDS, Worker
+from recado.core.queue.schedules import Schedule
+from recado.core.queue.service import QueueService
+from recado.core.queue.wakeups.contract import Delivery
+from recado.core.sealing import Sealer
+from recado.core.tracing import NoTraces, Traces
+from recado.identity.keys import KeyRing, SystemKeys
+from recado.operations.exposition import Exposition
+from recado.operations.gauges import Gauges
+from recado.operations.pruning import Pruning
+from recado.settings import Settings
+
+if TYPE_CHECKING:
+    from recado.agents.knowledge.service import KnowledgeService
+    from recado.agents.registry import AgentRegistry
+    from recado.agents.runner import AgentRunner
+    from recado.agents.service import AgentService
+    from recado.channels.twilio.reconcile import GapSweep
+    from recado.channels.twilio.sending.client import TwilioApi
+    from recado.channels.twilio.sending.sender import TwilioSender
+
+
+ORPHAN_READERS: Final[Mapping[str, OrphanReader]] = {PROVIDER: read_orphan}
+
+
+def make_traces(tracing: bool) -> Traces:
+    if not tracing:
+        return NoTraces()
+    from recado.core.otel import OtelTraces, to_collector
+
+    return OtelTraces(to_collector())
+
+
+def make_sealer(secret_key: bytes | None) -> Sealer:
+    if secret_key is None:
+        raise ConfigurationError("RECADO_SECRET_KEY is missing; `recado doctor` shows how to make one")
+    return Sealer(secret_key)
+
+
+class LazyTwilio:
+    """Connections to Twilio, opened when they are first used."""
+
+    def __init__(self, twilio_api_url: str) -> None:
+        self._url = twilio_api_url
+        self._api: TwilioApi | None = None
+
+    def api(self) -> "TwilioApi":
+        from recado.channels.twilio.sending.client import TwilioApi
+        from recado.channels.twilio.sending.transport import Transport
+
+        self._api = self._api or TwilioApi(Transport(self._url))
+        return self._api
+
+    async def aclose(self) -> None:
+        if self._api is not None:
+            await self._api.aclose()
+
+
+def make_channel(
+    tokens: TwilioTokens, twilio: LazyTwilio, callbacks: CallbackRefs, public_url: str | None
+) -> "TwilioSender":
+    from recado.channels.twilio.sending.sender import TwilioSender
+
+    return TwilioSender(tokens, twilio.api(), callbacks, require_public_url(public_url))
+
+
+class LazyChannel:
+    """Twilio as a channel, built when something is sent first. Processes that send nothing need no HTTP client.
+
+    Therefore commands that only read the queue need no public URL.
+    """
+
+    def __init__(self, make: "Callable[[], TwilioSender]") -> None:
+        self._make = make
+
+    async def send(self, message: OutboundText) -> SendResult:
+        return (await self._make().send(message)).result
+
+    async def find(self, message: OutboundText, *, created_after: datetime, created_before: datetime) -> Pull:
+        return await self._make().find(message, created_after=created_after, created_before=created_before)
+
+
+def make_channels(twilio: LazyChannel) -> ChannelRouter:
+    return ChannelRouter({PROVIDER: InstalledChannel(twilio, rules_for, finder=twilio)})
+
+
+def make_gap_sweep(
+    directory: Directory,
+    tokens: TwilioTokens,
+    twilio: LazyTwilio,
+    acceptance: AcceptService,
+    database: Database,
+    clock: Clock,
+    ids: Ids,
+) -> "GapSweep":
+    from recado.channels.twilio.reconcile import GapSweep
+
+    return GapSweep(directory, tokens, twilio.api(), acceptance, database, clock, ids)
+
+
+def make_registry() -> "AgentRegistry":
+    from recado.agents.registry import AgentRegistry
+
+    return AgentRegistry()
+
+
+def make_knowledge(database: Database, clock: Clock, ids: Ids) -> "KnowledgeService":
+    from recado.agents.knowledge.service import KnowledgeService
+
+    return KnowledgeService(database, clock, ids)
+
+
+def make_agent_service(database: Database, registry: "AgentRegistry", keys: KeyRing, clock: Clock) -> "AgentService":
+    from recado.agents.service import AgentService
+
+    return AgentService(database, registry, keys, clock)
+
+
+def make_agents(
+    service: "AgentService", registry: "AgentRegistry", knowledge: "KnowledgeService", clock: Clock
+) -> "AgentRunner":
+    from recado.agents.runner import AgentRunner
+
+    return AgentRunner(service, registry, knowledge, clock)
+
+
+def require_public_url(public_url: str | None) -> str:
+    if public_url is None:
+        raise ConfigurationError("RECADO_PUBLIC_URL is missing: the address at which Twilio reaches this server")
+    return public_url
+
+
+def make_callbacks(keys: SystemKeys) -> CallbackRefs:
+    return CallbackRefs(partial(keys.get, "twilio.callbacks"))
+
+
+def make_reply_limits(settings: Settings) -> ReplyLimits:
+    return ReplyLimits(
+        agent=timedelta(seconds=settings.agent_timeout_seconds),
+        answer=timedelta(seconds=settings.answer_deadline_seconds),
+        burst=timedelta(seconds=settings.max_wait_seconds),
+    )
+
+
+def make_burst_window(settings: Settings) -> BurstWindow:
+    return BurstWindow(timedelta(seconds=settings.quiet_seconds), timedelta(seconds=settings.max_wait_seconds))
+
+
+def make_lease(settings: Settings) -> timedelta:
+    return timedelta(seconds=settings.lease_seconds)
+
+
+def make_idle_limits(settings: Settings) -> IdleLimits:
+    return IdleLimits(timedelta(minutes=settings.idle_minutes), timedelta(hours=settings.expire_hours))
+
+
+def make_reply_handler(
+    database: Database,
+    clock: Clock,
+    ids: Ids,
+    chance: Chance,
+    agents: Agents,
+    channels: Channels,
+    settings: Settings,
+    meters: Meters,
+    traces: Traces,
+) -> ReplyHandler:
+    return ReplyHandler(
+        database,
+        clock,
+        ids,
+        chance,
+        agents,
+        channels,
+        split,
+        make_reply_limits(settings),
+        crash=crash_at(settings.crash_at),
+        meters=meters,
+        traces=traces,
+    )
+
+
+def make_handoff(database: Database, clock: Clock, ids: Ids, settings: Settings) -> HandOffService:
+    return HandOffService(database, clock, ids, split, make_reply_limits(settings).answer, settings.max_attempts)
+
+
+def make_send_handler(
+    database: Database,
+    clock: Clock,
+    ids: Ids,
+    chance: Chance,
+    channels: Channels,
+    settings: Settings,
+    traces: Traces,
+) -> SendHandler:
+    return SendHandler(
+        database,
+        clock,
+        ids,
+        chance,
+        channels,
+        AccountPauses(),
+        apology_quiet=timedelta(minutes=settings.apology_quiet_minutes),
+        crash=crash_at(settings.crash_at),
+        traces=traces,
+    )
+
+
+def make_webhook_service(
+    directory: Directory,
+    tokens: TwilioTokens,
+    acceptance: AcceptService,
+    reports: DeliveryReportService,
+    database: Database,
+    clock: Clock,
+    ids: Ids,
+    callbacks: CallbackRefs,
+    settings: Settings,
+) -> TwilioWebhookService:
+    return TwilioWebhookService(
+        directory,
+        tokens,
+        acceptance,
+        reports,
+        database,
+        clock,
+        ids,
+        require_public_url(settings.public_url),
+        callbacks,
+        crash=crash_at(settings.crash_at),
+    )
+
+
+SCHEDULES = (
+    Schedule("sweep.turns", timedelta(seconds=30)),
+    Schedule("sweep.gaps", timedelta(minutes=5)),
+    Schedule("sweep.prune", timedelta(hours=1)),
+    Schedule("idle_conversations", timedelta(minutes=1)),
+    Schedule("expired_conversations", timedelta(minutes=1)),
+)
+"""All schedules. Each name has its handler in `make_sweeps`."""
+
+
+def make_sweeps(
+    rescue: Callable[[], Rescue],
+    gaps: Callable[[], "GapSweep"],
+    pruning: Callable[[], Pruning],
+    idle_expiry: Callable[[], IdleExpiry],
+) -> Sequence[Handler]:
+    return (
+        Sweep("sweep.turns", lambda: rescue().run()),
+        Sweep("sweep.gaps", lambda: gaps().sweep()),
+        Sweep("sweep.prune", lambda: pruning().prune()),
+        Sweep("idle_conversations", lambda: idle_expiry().mark_idle()),
+        Sweep("expired_conversations", lambda: idle_expiry().close_expired()),
+    )
+
+
+def make_handlers(replies: ReplyHandler, sends: SendHandler, sweeps: Sequence[Handler]) -> Sequence[Handler]:
+    return (replies, sends, *sweeps)
+
+
+def make_queue(
+    database: Database, clock: Clock, ids: Ids, chance: Chance, handlers: Sequence[Handler], lease: timedelta
+) -> QueueService:
+    return QueueService(database, clock, ids, chance, handlers, lease=lease, uncounted_crashes=(SEND,))
+
+
+def make_worker(
+    queue: QueueService,
+    delivery: Delivery,
+    maintenance: Maintenance,
+    heartbeat: Heartbeat,
+    isolated_runner: IsolatedRunner,
+    database: Database,
+    agents: "AgentRunner",
+    settings: Settings,
+    instrumentation: JobInstrumentation,
+    grace_seconds: float = GRACE_SECONDS,
+) -> Worker:
+    return Worker(
+        queue,
+        delivery,
+        maintenance,
+        heartbeat,
+        isolated_runner,
+        database,
+        concurrency=settings.worker_concurrency,
+        grace_seconds=grace_seconds,
+        needs_recycling=lambda: agents.abandoned > 0,
+        instrumentation=instrumentation,
+        crash=crash_at(settings.crash_at),
+    )
+
+
+def make_exposition(meters: Meters, gauges: Callable[[], Gauges], settings: Settings, clock: Clock) -> Exposition:
+    return Exposition(meters, gauges, settings.internal_api_key, settings.answer_deadline_seconds, clock)
