@@ -130,8 +130,9 @@ def busy(tmp_path: Path, broker: tuple[Mapping[str, str], Proxy]) -> Iterator[Bu
     with ExitStack() as stack:
         collector = stack.enter_context(collecting())
         road = stack.enter_context(
-            Road.open(tmp_path, tracing=1, internal_api_key=KEY, log_level="debug", lease_seconds=30, **settings)
+            Road.open(tmp_path, tracing=1, internal_api_key=KEY, log_level="debug", lease_seconds=30)
         )
+        road.env |= {name if name.startswith("AWS_") else f"RECADO_{name}": value for name, value in settings.items()}
         road.env |= {"OTEL_EXPORTER_OTLP_ENDPOINT": collector.url, "OTEL_BSP_SCHEDULE_DELAY": "20"}
         busy = Busy(road, line, collector)
         busy.happens()

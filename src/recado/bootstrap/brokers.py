@@ -1,7 +1,7 @@
 """Brokers by the settings, and what publishes to them."""
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from recado.core.clock import Clock
 from recado.core.database.engine import Database
@@ -10,9 +10,6 @@ from recado.core.ids import Chance
 from recado.core.queue.wakeups.contract import Broker, Delivery
 from recado.core.queue.wakeups.dispatcher import Dispatcher
 from recado.settings import Settings
-
-if TYPE_CHECKING:
-    pass
 
 
 def make_broker(settings: Settings) -> Broker | None:

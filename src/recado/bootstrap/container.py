@@ -7,8 +7,36 @@ Modules that take long to import (the HTTP client of the sender, the agents) are
 that a process pays only for what it does.
 """
 
-from typing import TYPE_CHECKING
-
+from recado.bootstrap.brokers import make_broker, make_delivery, make_dispatcher
+from recado.bootstrap.databases import clock_of, database_wakeups_of, open_database
+from recado.bootstrap.parts import (
+    ORPHAN_READERS,
+    SCHEDULES,
+    LazyChannel,
+    LazyTwilio,
+    make_agent_service,
+    make_agents,
+    make_burst_window,
+    make_callbacks,
+    make_channel,
+    make_channels,
+    make_exposition,
+    make_gap_sweep,
+    make_handlers,
+    make_handoff,
+    make_idle_limits,
+    make_knowledge,
+    make_lease,
+    make_queue,
+    make_registry,
+    make_reply_handler,
+    make_sealer,
+    make_send_handler,
+    make_sweeps,
+    make_traces,
+    make_webhook_service,
+    make_worker,
+)
 from recado.channels.directory import Directory
 from recado.channels.orphans import OrphanService
 from recado.channels.twilio.accounts import NumberService
@@ -41,39 +69,6 @@ from recado.operations.readiness import BrokerMonitor
 from recado.operations.restored import RestoredCopy
 from recado.operations.verify import Verifier
 from recado.settings import Settings
-
-if TYPE_CHECKING:
-    pass
-from recado.bootstrap.brokers import make_broker, make_delivery, make_dispatcher
-from recado.bootstrap.databases import clock_of, database_wakeups_of, open_database
-from recado.bootstrap.parts import (
-    ORPHAN_READERS,
-    SCHEDULES,
-    LazyChannel,
-    LazyTwilio,
-    make_agent_service,
-    make_agents,
-    make_burst_window,
-    make_callbacks,
-    make_channel,
-    make_channels,
-    make_exposition,
-    make_gap_sweep,
-    make_handlers,
-    make_handoff,
-    make_idle_limits,
-    make_knowledge,
-    make_lease,
-    make_queue,
-    make_registry,
-    make_reply_handler,
-    make_sealer,
-    make_send_handler,
-    make_sweeps,
-    make_traces,
-    make_webhook_service,
-    make_worker,
-)
 
 
 class Container(containers.DeclarativeContainer):

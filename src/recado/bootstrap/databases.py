@@ -1,7 +1,5 @@
 """Databases by their URL: the tables, the clock and the wake-ups of each."""
 
-from typing import TYPE_CHECKING
-
 from sqlalchemy import MetaData
 
 from recado.core.clock import Clock, SystemClock
@@ -11,9 +9,6 @@ from recado.core.errors import ConfigurationError
 from recado.core.metrics import Meters
 from recado.core.queue.wakeups.contract import Delivery
 from recado.core.queue.wakeups.sqlite import SqliteDelivery
-
-if TYPE_CHECKING:
-    pass
 
 
 def metadata() -> MetaData:

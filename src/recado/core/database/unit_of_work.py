@@ -7,7 +7,7 @@ and it changes nothing but through its unit of work.
 
 import functools
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from typing import Any, Final, TypeAlias
 from uuid import UUID
 
 from sqlalchemy import Connection, CursorResult
@@ -18,9 +18,6 @@ from sqlalchemy.sql import Executable
 from recado.core.database.driver import driver_of, set_answer_seconds
 from recado.core.database.prepared import CompiledStatement, Prepared, Row
 from recado.core.metrics import Counter, Meters
-
-if TYPE_CHECKING:
-    pass
 
 LONG_SECONDS: Final = 300
 """How long a statement may take after `allow_long_statements`."""

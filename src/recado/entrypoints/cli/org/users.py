@@ -1,6 +1,6 @@
 """`recado users`: the people of organisations."""
 
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 from uuid import UUID
 
 import typer
@@ -9,10 +9,6 @@ from recado.entrypoints.cli.main import family
 from recado.entrypoints.cli.options import AsJson, read_id
 from recado.entrypoints.cli.output import Item, column, print_items
 from recado.entrypoints.cli.running import run
-
-if TYPE_CHECKING:
-    pass
-
 
 users = family("List the people of organisations.")
 
