@@ -62,7 +62,9 @@ def bullmq(redis_server: RedisServer) -> Iterator[tuple[Mapping[str, str], Proxy
 @contextmanager
 def sqs() -> Iterator[tuple[Mapping[str, str], Proxy]]:
     with strict_sqs() as server, proxied(server.port) as line:
-        client = boto3.client("sqs", endpoint_url=server.url, region_name="us-east-1")
+        client = boto3.client(  # type: ignore[no-untyped-call]
+            "sqs", endpoint_url=server.url, region_name="us-east-1"
+        )
         made = client.create_queue(QueueName=f"opaque-{next(_numbers)}.fifo", Attributes={"FifoQueue": "true"})
         url = made["QueueUrl"].replace(f":{server.port}/", f":{line.port}/")
         yield {

@@ -17,7 +17,7 @@ from recado.core.clock import Clock
 from recado.core.database.engine import Database
 from recado.core.errors import InvalidInput
 from recado.core.ids import Ids
-from recado.core.queue.transactions import LaneTransaction, Transaction, Transactions
+from recado.core.queue.transactions import LaneTransaction, Transactions, UnlockedTransaction
 
 MAX_REPLY_LENGTH = 20_000
 """Characters of one reply of a person, which is as much as an agent may say."""
@@ -45,9 +45,9 @@ class HandOffService:
     async def take(self, owner_id: UUID, conversation_id: UUID) -> Conversation:
         """Let a person speak from now on. Raises `IllegalTransition` when a person holds it already."""
 
-        def work(tx: Transaction) -> Conversation:
-            _, conversation = _hold(tx, conversation_id)
-            return Lifecycle(tx).hand_to(conversation, "person", "person", None)
+        def work(tx: UnlockedTransaction) -> Conversation:
+            held, conversation = _hold(tx, conversation_id)
+            return Lifecycle(held).hand_to(conversation, "person", "person", None)
 
         return await self._transactions.write(work, owner=owner_id)
 
@@ -58,11 +58,11 @@ class HandOffService:
         if len(text) > MAX_REPLY_LENGTH:
             raise InvalidInput(f"the text has {len(text):,} characters; {MAX_REPLY_LENGTH:,} at most")
 
-        def work(tx: Transaction) -> Answer:
+        def work(tx: UnlockedTransaction) -> Answer:
             held, conversation = _hold(tx, conversation_id)
             if conversation.held_by != "person":
-                conversation = Lifecycle(tx).hand_to(conversation, "person", "person", "replied")
-            conversation = Lifecycle(tx).revive(conversation, "person")
+                conversation = Lifecycle(held).hand_to(conversation, "person", "person", "replied")
+            conversation = Lifecycle(held).revive(conversation, "person")
             return Outbox(held, self._split).put(conversation, "person", text)
 
         return await self._transactions.write(work, owner=owner_id)
@@ -70,15 +70,15 @@ class HandOffService:
     async def release(self, owner_id: UUID, conversation_id: UUID) -> Released:
         """Give the conversation back to the agent, and what still waits for a person with it, as one new turn."""
 
-        def work(tx: Transaction) -> Released:
+        def work(tx: UnlockedTransaction) -> Released:
             held, conversation = _hold(tx, conversation_id)
-            released = Lifecycle(tx).hand_to(conversation, "agent", "person", None)
+            released = Lifecycle(held).hand_to(conversation, "agent", "person", None)
             return Released(released, resume(held, released, self._answer_within, self._max_attempts))
 
         return await self._transactions.write(work, owner=owner_id)
 
 
-def _hold(tx: Transaction, conversation_id: UUID) -> tuple[LaneTransaction, Conversation]:
+def _hold(tx: UnlockedTransaction, conversation_id: UUID) -> tuple[LaneTransaction, Conversation]:
     """Hold the lane of a conversation, then return the conversation as it is now."""
     held = tx.hold(Conversations(tx.uow).require(conversation_id).lane)
     return held, Conversations(tx.uow).require(conversation_id)

@@ -121,14 +121,13 @@ _FOREIGN: Final = Recorded(known=True, allowed=False)
 
 @dataclass(frozen=True, slots=True)
 class _Arrived:
-    """A report with the time and the ids that are handed to its unit of work."""
+    """A report with the ids that are handed to its unit of work."""
 
     report: DeliveryReport
-    now: datetime
     first_id: UUID
 
-    def within(self, held: HeldLanes, origin: AttemptOrigin) -> LaneTransaction:
-        return LaneTransaction.of_queue(held, origin.owner_id, self.now, IdSource(self.first_id))
+    def within(self, held: HeldLanes, origin: AttemptOrigin, now: datetime) -> LaneTransaction:
+        return LaneTransaction.of_queue(held, origin.owner_id, now, IdSource(self.first_id))
 
 
 class DeliveryReportService:
@@ -142,7 +141,7 @@ class DeliveryReportService:
 
     async def record(self, report: DeliveryReport) -> Recorded:
         """Store a report, and what follows from it for its answer."""
-        return await self._record_batched(_Arrived(report, self._clock.now(), self._ids.new()))
+        return await self._record_batched(_Arrived(report, self._ids.new()))
 
     def record_many(self, uow: UnitOfWork, arrived: Sequence[_Arrived]) -> list[Recorded]:
         origins = [origin_of(uow, each.report.attempt_id) for each in arrived]
@@ -151,10 +150,11 @@ class DeliveryReportService:
             for each, origin in zip(arrived, origins, strict=True)
         ]
         held = lanes.hold(uow, {send_lane(origin.lane) for origin in heard if origin is not None})
+        now = self._clock.now()  # After the wait for the lanes.
         recorded: list[Recorded] = []
         for each, known, origin in zip(arrived, origins, heard, strict=True):
             if origin is not None:
-                self._record(each.within(held, origin), each.report)
+                self._record(each.within(held, origin, now), each.report)
                 recorded.append(Recorded(known=True))
             else:
                 recorded.append(_UNKNOWN if known is None else _FOREIGN)

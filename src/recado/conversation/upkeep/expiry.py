@@ -36,7 +36,7 @@ from recado.core.database.engine import Database
 from recado.core.errors import Busy, StorageUnavailable
 from recado.core.ids import Ids
 from recado.core.queue.storage.claiming import LEEWAY
-from recado.core.queue.transactions import LaneTransaction, Transaction, Transactions
+from recado.core.queue.transactions import LaneTransaction, Transaction, Transactions, UnlockedTransaction
 from recado.identity.repository import owner_in
 
 log = structlog.get_logger(__name__)
@@ -158,14 +158,14 @@ class IdleExpiry:
         return owner.nudge_text
 
 
-def _change_if_idle(tx: Transaction, found: IdleCandidate, since: datetime, change: _Change) -> bool:
+def _change_if_idle(tx: UnlockedTransaction, found: IdleCandidate, since: datetime, change: _Change) -> bool:
     """Change a conversation if nobody speaks in it even now that its lane is locked."""
     held = tx.hold(found.lane)
     conversations = Conversations(tx.uow)
     conversation = conversations.require(found.id)
     if conversation.status == "closed" or conversation.held_by != "agent":
         return False
-    until = tx.now + LEEWAY  # Activity after this is of a clock that has been set back since.
+    until = held.now + LEEWAY  # Activity after this is of a clock that has been set back since.
     if conversations.activity_of(conversation, until) > since or conversations.is_live(conversation):
         return False
     return change(held, conversation)

@@ -36,7 +36,7 @@ from recado.core.ids import Ids
 from recado.core.queue.job import NewJob
 from recado.core.queue.storage import endings, enqueue, inspection
 from recado.core.queue.storage.tables import UNFINISHED
-from recado.core.queue.transactions import Transaction, Transactions
+from recado.core.queue.transactions import Transaction, Transactions, UnlockedTransaction
 
 log = structlog.get_logger(__name__)
 
@@ -103,7 +103,7 @@ class Rescue:
                 break
         return settled
 
-    def _give_up(self, tx: Transaction, turn_id: UUID) -> bool:
+    def _give_up(self, tx: UnlockedTransaction, turn_id: UUID) -> bool:
         """Make the job dead and fence its lease in one transaction with the apology."""
         job_id = job_of_turn(tx.uow, turn_id)
         found = inspection.hold_job(tx.uow, job_id) if job_id else None
@@ -127,7 +127,7 @@ class Rescue:
 
     # --- What lost its job --------------------------------------------------------------------------------------------
 
-    def _restore_jobs(self, tx: Transaction, before: datetime) -> tuple[int, int]:
+    def _restore_jobs(self, tx: UnlockedTransaction, before: datetime) -> tuple[int, int]:
         """Return how many lanes and how many answers got a new job."""
         tx.uow.allow_long_statements()
         lanes = lanes_without_job(tx.uow, before)

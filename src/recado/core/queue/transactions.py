@@ -1,7 +1,8 @@
 """Units of work with the time, the ids and the held lanes handed to them.
 
-A unit of work may run twice. It writes the same rows both times, because the clock and the id maker are asked once,
-before it begins.
+The ids are drawn before the unit of work begins, so one that runs twice writes the same ids. The time is read when it
+has begun, and again when its lanes are held: what is stored later in a lane then bears a later time, however long a
+transaction waited for the writer or for the lock.
 """
 
 from collections.abc import Callable
@@ -33,13 +34,20 @@ class Transaction:
         """Return the same transaction, narrowed to the rows of one owner."""
         return replace(self, uow=self.uow.for_owner(owner_id))
 
+
+@dataclass(frozen=True, slots=True)
+class UnlockedTransaction(Transaction):
+    """A transaction that holds no lane yet. Its time is that of its beginning."""
+
+    clock: Clock
+
     def hold(self, *names: Lane) -> "LaneTransaction":
         """Hold some lanes until the transaction ends. Call it once, before anything in them is read."""
-        return LaneTransaction(self.uow, self.now, self.ids, lanes.hold(self.uow, names))
+        return self.holding(lanes.hold(self.uow, names))
 
     def holding(self, held: HeldLanes) -> "LaneTransaction":
-        """Return the same transaction with lanes that are held already."""
-        return LaneTransaction(self.uow, self.now, self.ids, held)
+        """Return the same transaction with lanes that are held already. Its time is now, after the wait for them."""
+        return LaneTransaction(self.uow, self.clock.now(), self.ids, held)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,22 +70,22 @@ class LaneTransaction(Transaction):
 class _Handed(Generic[T]):
     """A function of a transaction as the database wants it: as a function of a unit of work."""
 
-    func: Callable[[Transaction], T]
-    now: datetime
+    func: Callable[[UnlockedTransaction], T]
+    clock: Clock
     first_id: UUID
 
     def __call__(self, uow: UnitOfWork) -> T:
-        return self.func(Transaction(uow, self.now, IdSource(self.first_id)))
+        return self.func(UnlockedTransaction(uow, self.clock.now(), IdSource(self.first_id), self.clock))
 
 
 @dataclass(frozen=True, slots=True)
 class _Held(Generic[T]):
-    """A function of a transaction that holds a lane, as a function of any transaction."""
+    """A function of a transaction that holds a lane, as a function of one that holds none yet."""
 
     func: Callable[[LaneTransaction], T]
     lane: Lane
 
-    def __call__(self, tx: Transaction) -> T:
+    def __call__(self, tx: UnlockedTransaction) -> T:
         return self.func(tx.hold(self.lane))
 
 
@@ -89,9 +97,9 @@ class Transactions:
         self._clock = clock
         self._ids = ids
 
-    async def write(self, work: Callable[[Transaction], T], *, owner: UUID | None, urgent: bool = False) -> T:
+    async def write(self, work: Callable[[UnlockedTransaction], T], *, owner: UUID | None, urgent: bool = False) -> T:
         """Run `work` in one transaction and return what it returns, once that is durable."""
-        handed = _Handed(work, self._clock.now(), self._ids.new())
+        handed = _Handed(work, self._clock, self._ids.new())
         return await self._database.write(handed, owner=owner, urgent=urgent)
 
     async def write_job(self, claim: Claim, work: Callable[[LaneTransaction], T]) -> T:
