@@ -16,12 +16,11 @@ SpanKind: TypeAlias = Literal["server", "consumer", "client", "internal"]
 """Somebody called us, a job was claimed, we call somebody, none of these."""
 Attribute: TypeAlias = str | int | float | bool
 
-WEBHOOK: Final = "twilio.webhook"
 JOB: Final = "job"
 AGENT: Final = "agent.run"
 SEND: Final = "channel.send"
 FIND: Final = "channel.find"
-SPANS: Final = (WEBHOOK, JOB, AGENT, SEND, FIND)
+SPANS: Final = (JOB, AGENT, SEND, FIND)
 
 _TRACEPARENT: Final = re.compile(r"00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
 

@@ -23,7 +23,7 @@ from recado.channels.twilio.webhook.service import (
 from recado.conversation.replying.accept import Accepted, Duplicate
 from recado.core.errors import Busy, NotConfirmed, StorageUnavailable
 from recado.core.metrics import FORBIDDEN, WEBHOOKS, Meters
-from recado.core.tracing import WEBHOOK, NoTraces, Span, Traces
+from recado.core.tracing import NoTraces, Span, Traces
 
 MESSAGES_PATH: Final = "/webhooks/twilio/messages"
 STATUS_PREFIX: Final = "/webhooks/twilio/status/"
@@ -32,6 +32,9 @@ ANSWER_SECONDS: Final = 8.0
 begun is withdrawn, and one that is stored late makes the second webhook a duplicate."""
 MAX_BODY: Final = 256 * 1024
 """A signed form is a few kilobytes; a filled-in WhatsApp Flow may be larger."""
+WEBHOOK: Final = "twilio.webhook"
+"""The name of a webhook's span; the endpoint follows."""
+
 
 _SAFE: Final = "/~:@!$&'()*+,;="
 _TWIML: Final = b'<?xml version="1.0" encoding="UTF-8"?><Response/>'
