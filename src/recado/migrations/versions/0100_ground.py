@@ -75,7 +75,52 @@ def _shown(name: str, dialect: str) -> str:
     return name
 
 
+def _index(table: str, name: str, columns: list[str], *, where: str | None = None, unique: bool = False) -> None:
+    """Make an index over some columns of a table, or over its rows that meet a condition."""
+    condition = None if where is None else sa.text(where)
+    op.create_index(name, table, columns, unique=unique, sqlite_where=condition, postgresql_where=condition)
+
+
 def upgrade() -> None:
+    _create_agent_settings()
+    _create_contacts()
+    _create_knowledge_chunks()
+    _create_knowledge_documents()
+    _create_lanes()
+    _create_message_queue()
+    _create_messages()
+    _create_orphans()
+    _create_owners()
+    _create_system_keys()
+    _create_queue_owners()
+    _create_contact_addresses()
+    _create_conversations()
+    _create_outcome_changes()
+    _create_channel_accounts()
+    _create_twilio_credentials()
+    _create_directory_generation()
+    _create_orphan_signers()
+    _create_users()
+    _create_channel_addresses()
+    _create_conversation_events()
+    _create_turns()
+    _create_agent_runs()
+    _create_answers()
+    _create_drafts()
+    _create_inbox_items()
+    _create_tool_effects()
+    _create_answer_parts()
+    _create_attempts()
+    _create_delivery_events()
+    _create_sent_messages()
+    _create_schedules()
+    _create_cron_slots()
+    op.get_bind().exec_driver_sql(_queue_view(op.get_context().dialect.name))
+    for statement in _FULL_TEXT if op.get_context().dialect.name == "sqlite" else _SEARCH:
+        op.execute(sa.text(statement))
+
+
+def _create_agent_settings() -> None:
     op.create_table(
         "agent_settings",
         sa.Column("owner_id", types.Id(), nullable=False),
@@ -93,15 +138,10 @@ def upgrade() -> None:
         sa.Column("updated_at", types.Moment(), nullable=False),
         sa.PrimaryKeyConstraint("owner_id", "agent", name=op.f("pk_agent_settings")),
     )
-    with op.batch_alter_table("agent_settings", schema=None) as batch_op:
-        batch_op.create_index(
-            "uq_agent_settings_active",
-            ["owner_id"],
-            unique=True,
-            sqlite_where=sa.text("active"),
-            postgresql_where=sa.text("active"),
-        )
+    _index("agent_settings", "uq_agent_settings_active", ["owner_id"], where="active", unique=True)
 
+
+def _create_contacts() -> None:
     op.create_table(
         "contacts",
         sa.Column("id", types.Id(), nullable=False),
@@ -111,9 +151,10 @@ def upgrade() -> None:
         sa.Column("created_at", types.Moment(), nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_contacts")),
     )
-    with op.batch_alter_table("contacts", schema=None) as batch_op:
-        batch_op.create_index("ix_contacts_owner", ["owner_id"], unique=False)
+    _index("contacts", "ix_contacts_owner", ["owner_id"])
 
+
+def _create_knowledge_chunks() -> None:
     op.create_table(
         "knowledge_chunks",
         sa.Column("number", sa.Integer(), nullable=False),
@@ -128,10 +169,11 @@ def upgrade() -> None:
         sa.Column("loose_terms", sa.Text(), nullable=False),
         sa.PrimaryKeyConstraint("number", name=op.f("pk_knowledge_chunks")),
     )
-    with op.batch_alter_table("knowledge_chunks", schema=None) as batch_op:
-        batch_op.create_index("ix_knowledge_chunks_document_revision", ["document_id", "revision"], unique=False)
-        batch_op.create_index("ix_knowledge_chunks_owner", ["owner_id"], unique=False)
+    _index("knowledge_chunks", "ix_knowledge_chunks_document_revision", ["document_id", "revision"])
+    _index("knowledge_chunks", "ix_knowledge_chunks_owner", ["owner_id"])
 
+
+def _create_knowledge_documents() -> None:
     op.create_table(
         "knowledge_documents",
         sa.Column("id", types.Id(), nullable=False),
@@ -144,6 +186,9 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_knowledge_documents")),
         sa.UniqueConstraint("owner_id", "name", name=op.f("uq_knowledge_documents_owner_id_name")),
     )
+
+
+def _create_lanes() -> None:
     op.create_table(
         "lanes",
         sa.Column("lane", types.Id(), nullable=False),
@@ -156,22 +201,16 @@ def upgrade() -> None:
         sa.CheckConstraint("kind IN ('reply', 'send', 'job', 'schedule')", name=op.f("ck_lanes_kind")),
         sa.PrimaryKeyConstraint("lane", name=op.f("pk_lanes")),
     )
-    with op.batch_alter_table("lanes", schema=None) as batch_op:
-        batch_op.create_index(
-            "ix_lanes_due",
-            ["next_due_at", "next_priority", "owner_id"],
-            unique=False,
-            sqlite_where=sa.text("next_due_at IS NOT NULL"),
-            postgresql_where=sa.text("next_due_at IS NOT NULL"),
-        )
-        batch_op.create_index(
-            "ix_lanes_ready",
-            ["next_priority", "owner_id", "isolated", "next_due_at"],
-            unique=False,
-            sqlite_where=sa.text("next_due_at IS NOT NULL"),
-            postgresql_where=sa.text("next_due_at IS NOT NULL"),
-        )
+    _index("lanes", "ix_lanes_due", ["next_due_at", "next_priority", "owner_id"], where="next_due_at IS NOT NULL")
+    _index(
+        "lanes",
+        "ix_lanes_ready",
+        ["next_priority", "owner_id", "isolated", "next_due_at"],
+        where="next_due_at IS NOT NULL",
+    )
 
+
+def _create_message_queue() -> None:
     op.create_table(
         "message_queue",
         sa.Column("id", types.Id(), nullable=False),
@@ -207,57 +246,21 @@ def upgrade() -> None:
         *_payload_check(),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_message_queue")),
     )
-    with op.batch_alter_table("message_queue", schema=None) as batch_op:
-        batch_op.create_index(
-            "ix_message_queue_dead",
-            ["id"],
-            unique=False,
-            sqlite_where=sa.text("status='dead'"),
-            postgresql_where=sa.text("status='dead'"),
-        )
-        batch_op.create_index(
-            "ix_message_queue_finished",
-            ["finished_at"],
-            unique=False,
-            sqlite_where=sa.text("status IN ('done','discarded')"),
-            postgresql_where=sa.text("status IN ('done','discarded')"),
-        )
-        batch_op.create_index(
-            "ix_message_queue_leased",
-            ["leased_until"],
-            unique=False,
-            sqlite_where=sa.text("status='running'"),
-            postgresql_where=sa.text("status='running'"),
-        )
-        batch_op.create_index(
-            "ix_message_queue_turn",
-            ["turn_id"],
-            unique=False,
-            sqlite_where=sa.text("turn_id IS NOT NULL"),
-            postgresql_where=sa.text("turn_id IS NOT NULL"),
-        )
-        batch_op.create_index(
-            "ix_message_queue_unfinished",
-            ["lane", "id"],
-            unique=False,
-            sqlite_where=sa.text("status IN ('collecting','waiting','running')"),
-            postgresql_where=sa.text("status IN ('collecting','waiting','running')"),
-        )
-        batch_op.create_index(
-            "uq_message_queue_collecting",
-            ["lane"],
-            unique=True,
-            sqlite_where=sa.text("status='collecting'"),
-            postgresql_where=sa.text("status='collecting'"),
-        )
-        batch_op.create_index(
-            "uq_message_queue_running",
-            ["lane"],
-            unique=True,
-            sqlite_where=sa.text("status='running'"),
-            postgresql_where=sa.text("status='running'"),
-        )
+    _index("message_queue", "ix_message_queue_dead", ["id"], where="status='dead'")
+    _index("message_queue", "ix_message_queue_finished", ["finished_at"], where="status IN ('done','discarded')")
+    _index("message_queue", "ix_message_queue_leased", ["leased_until"], where="status='running'")
+    _index("message_queue", "ix_message_queue_turn", ["turn_id"], where="turn_id IS NOT NULL")
+    _index(
+        "message_queue",
+        "ix_message_queue_unfinished",
+        ["lane", "id"],
+        where="status IN ('collecting','waiting','running')",
+    )
+    _index("message_queue", "uq_message_queue_collecting", ["lane"], where="status='collecting'", unique=True)
+    _index("message_queue", "uq_message_queue_running", ["lane"], where="status='running'", unique=True)
 
+
+def _create_messages() -> None:
     op.create_table(
         "messages",
         sa.Column("id", types.Id(), nullable=False),
@@ -288,36 +291,13 @@ def upgrade() -> None:
             "address_id", "provider_message_id", name=op.f("uq_messages_address_id_provider_message_id")
         ),
     )
-    with op.batch_alter_table("messages", schema=None) as batch_op:
-        batch_op.create_index(
-            "ix_messages_conversation",
-            ["conversation_id", "id"],
-            unique=False,
-            sqlite_where=sa.text("conversation_id IS NOT NULL"),
-            postgresql_where=sa.text("conversation_id IS NOT NULL"),
-        )
-        batch_op.create_index(
-            "ix_messages_handed_off",
-            ["lane", "id"],
-            unique=False,
-            sqlite_where=sa.text("outcome='handed_off'"),
-            postgresql_where=sa.text("outcome='handed_off'"),
-        )
-        batch_op.create_index(
-            "ix_messages_turn",
-            ["turn_id"],
-            unique=False,
-            sqlite_where=sa.text("turn_id IS NOT NULL"),
-            postgresql_where=sa.text("turn_id IS NOT NULL"),
-        )
-        batch_op.create_index(
-            "ix_messages_unturned",
-            ["lane", "id"],
-            unique=False,
-            sqlite_where=sa.text("turn_id IS NULL AND outcome IS NULL"),
-            postgresql_where=sa.text("turn_id IS NULL AND outcome IS NULL"),
-        )
+    _index("messages", "ix_messages_conversation", ["conversation_id", "id"], where="conversation_id IS NOT NULL")
+    _index("messages", "ix_messages_handed_off", ["lane", "id"], where="outcome='handed_off'")
+    _index("messages", "ix_messages_turn", ["turn_id"], where="turn_id IS NOT NULL")
+    _index("messages", "ix_messages_unturned", ["lane", "id"], where="turn_id IS NULL AND outcome IS NULL")
 
+
+def _create_orphans() -> None:
     op.create_table(
         "orphans",
         sa.Column("id", types.Id(), nullable=False),
@@ -339,16 +319,11 @@ def upgrade() -> None:
             name=op.f("uq_orphans_signed_by_provider_message_id_to_address"),
         ),
     )
-    with op.batch_alter_table("orphans", schema=None) as batch_op:
-        batch_op.create_index("ix_orphans_message", ["provider_message_id"], unique=False)
-        batch_op.create_index(
-            "ix_orphans_waiting",
-            ["received_at"],
-            unique=False,
-            sqlite_where=sa.text("assigned_at IS NULL"),
-            postgresql_where=sa.text("assigned_at IS NULL"),
-        )
+    _index("orphans", "ix_orphans_message", ["provider_message_id"])
+    _index("orphans", "ix_orphans_waiting", ["received_at"], where="assigned_at IS NULL")
 
+
+def _create_owners() -> None:
     op.create_table(
         "owners",
         sa.Column("id", types.Id(), nullable=False),
@@ -370,6 +345,9 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_owners")),
         sa.UniqueConstraint("email", name=op.f("uq_owners_email")),
     )
+
+
+def _create_system_keys() -> None:
     op.create_table(
         "system_keys",
         sa.Column("name", sa.String(length=64), nullable=False),
@@ -378,6 +356,9 @@ def upgrade() -> None:
         sa.Column("created_at", types.Moment(), nullable=False),
         sa.PrimaryKeyConstraint("name", name=op.f("pk_system_keys")),
     )
+
+
+def _create_queue_owners() -> None:
     op.create_table(
         "queue_owners",
         sa.Column("owner_id", types.Id(), nullable=False),
@@ -385,6 +366,9 @@ def upgrade() -> None:
         sa.Column("max_running", sa.Integer(), nullable=True),
         sa.PrimaryKeyConstraint("owner_id", name=op.f("pk_queue_owners")),
     )
+
+
+def _create_contact_addresses() -> None:
     op.create_table(
         "contact_addresses",
         sa.Column("id", types.Id(), nullable=False),
@@ -397,10 +381,11 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_contact_addresses")),
         sa.UniqueConstraint("owner_id", "address", name=op.f("uq_contact_addresses_owner_id_address")),
     )
-    with op.batch_alter_table("contact_addresses", schema=None) as batch_op:
-        batch_op.create_index("ix_contact_addresses_contact", ["contact_id"], unique=False)
-        batch_op.create_index("ix_contact_addresses_match", ["owner_id", "match_key"], unique=False)
+    _index("contact_addresses", "ix_contact_addresses_contact", ["contact_id"])
+    _index("contact_addresses", "ix_contact_addresses_match", ["owner_id", "match_key"])
 
+
+def _create_conversations() -> None:
     op.create_table(
         "conversations",
         sa.Column("id", types.Id(), nullable=False),
@@ -422,24 +407,18 @@ def upgrade() -> None:
         sa.ForeignKeyConstraint(["contact_id"], ["contacts.id"], name=op.f("fk_conversations_contact_id")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_conversations")),
     )
-    with op.batch_alter_table("conversations", schema=None) as batch_op:
-        batch_op.create_index("ix_conversations_lane", ["lane", "opened_at"], unique=False)
-        batch_op.create_index("ix_conversations_owner", ["owner_id", "last_activity_at"], unique=False)
-        batch_op.create_index(
-            "ix_conversations_quiet",
-            ["status", "last_activity_at", "id"],
-            unique=False,
-            sqlite_where=sa.text("status<>'closed' AND held_by='agent'"),
-            postgresql_where=sa.text("status<>'closed' AND held_by='agent'"),
-        )
-        batch_op.create_index(
-            "uq_conversations_open",
-            ["lane"],
-            unique=True,
-            sqlite_where=sa.text("status<>'closed'"),
-            postgresql_where=sa.text("status<>'closed'"),
-        )
+    _index("conversations", "ix_conversations_lane", ["lane", "opened_at"])
+    _index("conversations", "ix_conversations_owner", ["owner_id", "last_activity_at"])
+    _index(
+        "conversations",
+        "ix_conversations_quiet",
+        ["status", "last_activity_at", "id"],
+        where="status<>'closed' AND held_by='agent'",
+    )
+    _index("conversations", "uq_conversations_open", ["lane"], where="status<>'closed'", unique=True)
 
+
+def _create_outcome_changes() -> None:
     op.create_table(
         "outcome_changes",
         sa.Column("id", types.Id(), nullable=False),
@@ -452,9 +431,10 @@ def upgrade() -> None:
         sa.ForeignKeyConstraint(["message_id"], ["messages.id"], name=op.f("fk_outcome_changes_message_id")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_outcome_changes")),
     )
-    with op.batch_alter_table("outcome_changes", schema=None) as batch_op:
-        batch_op.create_index("ix_outcome_changes_message", ["message_id"], unique=False)
+    _index("outcome_changes", "ix_outcome_changes_message", ["message_id"])
 
+
+def _create_channel_accounts() -> None:
     op.create_table(
         "channel_accounts",
         sa.Column("id", types.Id(), nullable=False),
@@ -472,10 +452,11 @@ def upgrade() -> None:
             "owner_id", "provider", "account_ref", name=op.f("uq_channel_accounts_owner_id_provider_account_ref")
         ),
     )
-    with op.batch_alter_table("channel_accounts", schema=None) as batch_op:
-        batch_op.create_index("ix_channel_accounts_changed", ["changed_in"], unique=False)
-        batch_op.create_index("ix_channel_accounts_ref", ["provider", "account_ref"], unique=False)
+    _index("channel_accounts", "ix_channel_accounts_changed", ["changed_in"])
+    _index("channel_accounts", "ix_channel_accounts_ref", ["provider", "account_ref"])
 
+
+def _create_twilio_credentials() -> None:
     op.create_table(
         "twilio_credentials",
         sa.Column("account_id", types.Id(), nullable=False),
@@ -487,15 +468,19 @@ def upgrade() -> None:
         sa.ForeignKeyConstraint(["owner_id"], ["owners.id"], name=op.f("fk_twilio_credentials_owner_id")),
         sa.PrimaryKeyConstraint("account_id", name=op.f("pk_twilio_credentials")),
     )
-    with op.batch_alter_table("twilio_credentials", schema=None) as batch_op:
-        batch_op.create_index("ix_twilio_credentials_owner", ["owner_id"], unique=False)
+    _index("twilio_credentials", "ix_twilio_credentials_owner", ["owner_id"])
 
+
+def _create_directory_generation() -> None:
     op.create_table(
         "directory_generation",
         sa.Column("id", sa.Integer(), autoincrement=False, nullable=False),
         sa.Column("generation", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_directory_generation")),
     )
+
+
+def _create_orphan_signers() -> None:
     op.create_table(
         "orphan_signers",
         sa.Column("orphan_id", types.Id(), nullable=False),
@@ -506,6 +491,8 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("orphan_id", "account_id", name=op.f("pk_orphan_signers")),
     )
 
+
+def _create_users() -> None:
     op.create_table(
         "users",
         sa.Column("id", types.Id(), nullable=False),
@@ -521,9 +508,10 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_users")),
         sa.UniqueConstraint("email", name=op.f("uq_users_email")),
     )
-    with op.batch_alter_table("users", schema=None) as batch_op:
-        batch_op.create_index("ix_users_owner_id", ["owner_id"], unique=False)
+    _index("users", "ix_users_owner_id", ["owner_id"])
 
+
+def _create_channel_addresses() -> None:
     op.create_table(
         "channel_addresses",
         sa.Column("id", types.Id(), nullable=False),
@@ -538,10 +526,11 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_channel_addresses")),
         sa.UniqueConstraint("address", name=op.f("uq_channel_addresses_address")),
     )
-    with op.batch_alter_table("channel_addresses", schema=None) as batch_op:
-        batch_op.create_index("ix_channel_addresses_account", ["account_id"], unique=False)
-        batch_op.create_index("ix_channel_addresses_owner", ["owner_id"], unique=False)
+    _index("channel_addresses", "ix_channel_addresses_account", ["account_id"])
+    _index("channel_addresses", "ix_channel_addresses_owner", ["owner_id"])
 
+
+def _create_conversation_events() -> None:
     op.create_table(
         "conversation_events",
         sa.Column("id", types.Id(), nullable=False),
@@ -558,9 +547,10 @@ def upgrade() -> None:
         ),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_conversation_events")),
     )
-    with op.batch_alter_table("conversation_events", schema=None) as batch_op:
-        batch_op.create_index("ix_conversation_events_conversation", ["conversation_id"], unique=False)
+    _index("conversation_events", "ix_conversation_events_conversation", ["conversation_id"])
 
+
+def _create_turns() -> None:
     op.create_table(
         "turns",
         sa.Column("id", types.Id(), nullable=False),
@@ -577,16 +567,11 @@ def upgrade() -> None:
         sa.ForeignKeyConstraint(["conversation_id"], ["conversations.id"], name=op.f("fk_turns_conversation_id")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_turns")),
     )
-    with op.batch_alter_table("turns", schema=None) as batch_op:
-        batch_op.create_index("ix_turns_conversation", ["conversation_id"], unique=False)
-        batch_op.create_index(
-            "ix_turns_unsettled",
-            ["deadline_at"],
-            unique=False,
-            sqlite_where=sa.text("settled_at IS NULL"),
-            postgresql_where=sa.text("settled_at IS NULL"),
-        )
+    _index("turns", "ix_turns_conversation", ["conversation_id"])
+    _index("turns", "ix_turns_unsettled", ["deadline_at"], where="settled_at IS NULL")
 
+
+def _create_agent_runs() -> None:
     op.create_table(
         "agent_runs",
         sa.Column("id", types.Id(), nullable=False),
@@ -602,9 +587,10 @@ def upgrade() -> None:
         sa.ForeignKeyConstraint(["turn_id"], ["turns.id"], name=op.f("fk_agent_runs_turn_id")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_agent_runs")),
     )
-    with op.batch_alter_table("agent_runs", schema=None) as batch_op:
-        batch_op.create_index("ix_agent_runs_turn", ["turn_id"], unique=False)
+    _index("agent_runs", "ix_agent_runs_turn", ["turn_id"])
 
+
+def _create_answers() -> None:
     op.create_table(
         "answers",
         sa.Column("id", types.Id(), nullable=False),
@@ -628,30 +614,13 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_answers")),
         sa.UniqueConstraint("turn_id", name=op.f("uq_answers_turn_id")),
     )
-    with op.batch_alter_table("answers", schema=None) as batch_op:
-        batch_op.create_index(
-            "ix_answers_apologies",
-            ["lane", "settled_at"],
-            unique=False,
-            sqlite_where=sa.text("author='apology'"),
-            postgresql_where=sa.text("author='apology'"),
-        )
-        batch_op.create_index(
-            "ix_answers_persons",
-            ["lane", "created_at"],
-            unique=False,
-            sqlite_where=sa.text("author='person'"),
-            postgresql_where=sa.text("author='person'"),
-        )
-        batch_op.create_index("ix_answers_conversation", ["conversation_id", "id"], unique=False)
-        batch_op.create_index(
-            "ix_answers_unsettled",
-            ["id"],
-            unique=False,
-            sqlite_where=sa.text("settled_at IS NULL"),
-            postgresql_where=sa.text("settled_at IS NULL"),
-        )
+    _index("answers", "ix_answers_apologies", ["lane", "settled_at"], where="author='apology'")
+    _index("answers", "ix_answers_persons", ["lane", "created_at"], where="author='person'")
+    _index("answers", "ix_answers_conversation", ["conversation_id", "id"])
+    _index("answers", "ix_answers_unsettled", ["id"], where="settled_at IS NULL")
 
+
+def _create_drafts() -> None:
     op.create_table(
         "drafts",
         sa.Column("id", types.Id(), nullable=False),
@@ -663,9 +632,10 @@ def upgrade() -> None:
         sa.ForeignKeyConstraint(["turn_id"], ["turns.id"], name=op.f("fk_drafts_turn_id")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_drafts")),
     )
-    with op.batch_alter_table("drafts", schema=None) as batch_op:
-        batch_op.create_index("ix_drafts_turn", ["turn_id"], unique=False)
+    _index("drafts", "ix_drafts_turn", ["turn_id"])
 
+
+def _create_inbox_items() -> None:
     op.create_table(
         "inbox_items",
         sa.Column("id", types.Id(), nullable=False),
@@ -680,17 +650,12 @@ def upgrade() -> None:
         sa.ForeignKeyConstraint(["turn_id"], ["turns.id"], name=op.f("fk_inbox_items_turn_id")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_inbox_items")),
     )
-    with op.batch_alter_table("inbox_items", schema=None) as batch_op:
-        batch_op.create_index("ix_inbox_items_conversation", ["conversation_id"], unique=False)
-        batch_op.create_index(
-            "ix_inbox_items_open",
-            ["owner_id", "created_at"],
-            unique=False,
-            sqlite_where=sa.text("resolved_at IS NULL"),
-            postgresql_where=sa.text("resolved_at IS NULL"),
-        )
-        batch_op.create_index("ix_inbox_items_turn", ["turn_id", "owner_id"], unique=False)
+    _index("inbox_items", "ix_inbox_items_conversation", ["conversation_id"])
+    _index("inbox_items", "ix_inbox_items_open", ["owner_id", "created_at"], where="resolved_at IS NULL")
+    _index("inbox_items", "ix_inbox_items_turn", ["turn_id", "owner_id"])
 
+
+def _create_tool_effects() -> None:
     op.create_table(
         "tool_effects",
         sa.Column("key", sa.String(), nullable=False),
@@ -702,9 +667,10 @@ def upgrade() -> None:
         sa.ForeignKeyConstraint(["turn_id"], ["turns.id"], name=op.f("fk_tool_effects_turn_id")),
         sa.PrimaryKeyConstraint("key", name=op.f("pk_tool_effects")),
     )
-    with op.batch_alter_table("tool_effects", schema=None) as batch_op:
-        batch_op.create_index("ix_tool_effects_turn", ["turn_id"], unique=False)
+    _index("tool_effects", "ix_tool_effects_turn", ["turn_id"])
 
+
+def _create_answer_parts() -> None:
     op.create_table(
         "answer_parts",
         sa.Column("id", types.Id(), nullable=False),
@@ -717,6 +683,9 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_answer_parts")),
         sa.UniqueConstraint("answer_id", "part_no", name=op.f("uq_answer_parts_answer_id_part_no")),
     )
+
+
+def _create_attempts() -> None:
     op.create_table(
         "attempts",
         sa.Column("id", types.Id(), nullable=False),
@@ -740,16 +709,11 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_attempts")),
         sa.UniqueConstraint("part_id", "number", name=op.f("uq_attempts_part_id_number")),
     )
-    with op.batch_alter_table("attempts", schema=None) as batch_op:
-        batch_op.create_index("ix_attempts_answer", ["answer_id"], unique=False)
-        batch_op.create_index(
-            "uq_attempts_in_flight",
-            ["lane"],
-            unique=True,
-            sqlite_where=sa.text("state IN ('sending','unknown')"),
-            postgresql_where=sa.text("state IN ('sending','unknown')"),
-        )
+    _index("attempts", "ix_attempts_answer", ["answer_id"])
+    _index("attempts", "uq_attempts_in_flight", ["lane"], where="state IN ('sending','unknown')", unique=True)
 
+
+def _create_delivery_events() -> None:
     op.create_table(
         "delivery_events",
         sa.Column("id", types.Id(), nullable=False),
@@ -762,9 +726,10 @@ def upgrade() -> None:
         sa.ForeignKeyConstraint(["attempt_id"], ["attempts.id"], name=op.f("fk_delivery_events_attempt_id")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_delivery_events")),
     )
-    with op.batch_alter_table("delivery_events", schema=None) as batch_op:
-        batch_op.create_index("ix_delivery_events_attempt", ["attempt_id"], unique=False)
+    _index("delivery_events", "ix_delivery_events_attempt", ["attempt_id"])
 
+
+def _create_sent_messages() -> None:
     op.create_table(
         "sent_messages",
         sa.Column("account_id", types.Id(), nullable=False),
@@ -781,10 +746,11 @@ def upgrade() -> None:
         sa.ForeignKeyConstraint(["part_id"], ["answer_parts.id"], name=op.f("fk_sent_messages_part_id")),
         sa.PrimaryKeyConstraint("account_id", "provider_message_id", name=op.f("pk_sent_messages")),
     )
-    with op.batch_alter_table("sent_messages", schema=None) as batch_op:
-        batch_op.create_index("ix_sent_messages_attempt", ["attempt_id"], unique=False)
-        batch_op.create_index("ix_sent_messages_part", ["part_id"], unique=False)
+    _index("sent_messages", "ix_sent_messages_attempt", ["attempt_id"])
+    _index("sent_messages", "ix_sent_messages_part", ["part_id"])
 
+
+def _create_schedules() -> None:
     op.create_table(
         "schedules",
         sa.Column("name", sa.String(length=64), nullable=False),
@@ -795,12 +761,12 @@ def upgrade() -> None:
         sa.Column("set_at", types.Moment(), nullable=True),
         sa.PrimaryKeyConstraint("name", name=op.f("pk_schedules")),
     )
+
+
+def _create_cron_slots() -> None:
     op.create_table(
         "cron_slots",
         sa.Column("name", sa.String(length=64), nullable=False),
         sa.Column("slot", types.Moment(), nullable=False),
         sa.PrimaryKeyConstraint("name", "slot", name=op.f("pk_cron_slots")),
     )
-    op.get_bind().exec_driver_sql(_queue_view(op.get_context().dialect.name))
-    for statement in _FULL_TEXT if op.get_context().dialect.name == "sqlite" else _SEARCH:
-        op.execute(sa.text(statement))
