@@ -11,7 +11,14 @@ from recado.bootstrap import metadata
 from recado.core.database.postgres.connections import postgres_engine
 from recado.core.errors import ConfigurationError, StorageUnavailable
 from recado.migrations import HEAD
-from recado.migrations.postgres import SchemaTooOld, await_schema, migrate_postgres, revision_of
+from recado.migrations.postgres import (
+    SchemaTooOld,
+    ServerTooOld,
+    await_schema,
+    migrate_postgres,
+    require_server,
+    revision_of,
+)
 from recado.migrations.runner import MigrationResult, NotRecadoDatabase, SchemaTooNew, SchemaUnreleased
 from tests.support.servers.postgres import PostgresServer
 
@@ -78,6 +85,15 @@ class TestMigrating:
         with pytest.raises(NotRecadoDatabase, match=r"has a table owners .* RECADO_DATABASE_URL"):
             migrate_postgres(url, metadata)
         assert revision_of(url) is None
+
+    @pytest.mark.parametrize(("version_num", "release"), [(90_624, 9), (130_014, 13), (140_020, 14)])
+    def test_on_a_server_that_is_too_old_is_refused(self, version_num: int, release: int) -> None:
+        with pytest.raises(ServerTooOld, match=rf"release {release} and Recado needs 15 or later"):
+            require_server(version_num)
+
+    @pytest.mark.parametrize("version_num", [150_000, 180_001])
+    def test_on_a_later_server_is_not(self, version_num: int) -> None:
+        require_server(version_num)
 
     def test_goes_on_beside_tables_whose_names_are_not_ours(self, url: str) -> None:
         """They may be an extension's."""

@@ -28,11 +28,22 @@ POLL_SECONDS: Final = 0.5
 
 _NO_TIMEOUTS: Final = text("SET LOCAL lock_timeout = 0; SET LOCAL idle_in_transaction_session_timeout = 0")
 _LOCK: Final = text("SELECT pg_advisory_xact_lock(hashtextextended('recado migrations', 0))")
+_SERVER: Final = text("SELECT current_setting('server_version_num')")
 _HAS_REVISION: Final = text("SELECT to_regclass('alembic_version') IS NOT NULL")
 _REVISION: Final = text("SELECT version_num FROM alembic_version")
 _TABLE_EXISTS: Final = text(
     "SELECT name FROM unnest(CAST(:names AS text[])) AS name WHERE to_regclass(name) IS NOT NULL LIMIT 1"
 )
+
+
+OLDEST_SERVER: Final = 15
+"""The first release of PostgreSQL with views that keep to their reader's row-level security."""
+
+
+class ServerTooOld(ConfigurationError):
+    """The PostgreSQL server is of a release that Recado cannot use."""
+
+    code = "migrations.server_old"
 
 
 class SchemaTooOld(ConfigurationError):
@@ -52,12 +63,13 @@ def migrate_postgres(
 
     Roles and policies are made as well where they are missing (a copied database has those of the original). Raises
     `StorageUnavailable` when the database cannot be reached, `SchemaTooNew` for a later release's schema,
-    `SchemaUnreleased` for an unreleased version's, `NotRecadoDatabase` where another program's tables are, and
-    `RolesRefused`.
+    `SchemaUnreleased` for an unreleased version's, `NotRecadoDatabase` where another program's tables are,
+    `ServerTooOld`, and `RolesRefused`.
     """
     engine = postgres_engine(make_url(database_url))
     try:
         with engine.begin() as connection:
+            require_server(int(connection.execute(_SERVER).scalar_one()))
             connection.execute(_NO_TIMEOUTS)
             connection.execute(_LOCK)
             before = _revision_in(connection)
@@ -78,6 +90,16 @@ def migrate_postgres(
         engine.dispose()
     log.info("migrations.done", before=before, after=after)
     return MigrationResult(before, after, migrated=True)
+
+
+def require_server(version_num: int) -> None:
+    """Raise `ServerTooOld` for a server of this `server_version_num` (150004 is release 15.4)."""
+    release = version_num // 10_000
+    if release < OLDEST_SERVER:
+        raise ServerTooOld(
+            f"the PostgreSQL server is of release {release} and Recado needs {OLDEST_SERVER} or later: upgrade the "
+            "server, or set RECADO_DATABASE_URL to another"
+        )
 
 
 def await_schema(
