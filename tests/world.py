@@ -289,11 +289,15 @@ class World:
         if not hasattr(self, "owner_id"):
             form = Registration("Padaria", "dona@padaria.example", "pão quente às seis")
             self.owner_id = (await self.identity.register_organization(form)).owner_id
-            keys = await self.database.read(lambda uow: KEY_RING.of(uow, self.owner_id), owner=self.owner_id)
-            self.lane_salt = keys.lane_salt
+            await self.read_keys()
             self.address_id = (await self.numbers.add(self.owner_id, NewNumber(ACCOUNT, "token", OURS))).id
         if changes:
             await self.identity.set_owner(self.owner_id, OwnerChanges(**changes))
+
+    async def read_keys(self) -> None:
+        """Read the owner's lane salt, which lanes are derived with."""
+        keys = await self.database.read(lambda uow: KEY_RING.of(uow, self.owner_id), owner=self.owner_id)
+        self.lane_salt = keys.lane_salt
 
     async def receives(
         self, text: str, from_: Address = ANA, *, sid: str | None = None, kind: str = "text", opt: str | None = None

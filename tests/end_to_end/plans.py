@@ -27,7 +27,7 @@ from recado.core.database.driver import driver_of
 from recado.core.database.engine import Database
 from recado.core.database.postgres.database import PostgresDatabase
 from recado.core.database.prepared import Prepared
-from recado.core.database.types import Id, Json, JsonValue, Moment, ProviderId
+from recado.core.database.types import Id, Json, JsonObject, JsonValue, Moment, ProviderId
 from recado.core.database.unit_of_work import UnitOfWork
 from recado.core.queue.lane import send_lane
 from tests.conftest import NOON
@@ -267,6 +267,7 @@ def _insert(uow: UnitOfWork, table: Table, rows: Sequence[Mapping[str, object]])
 
 
 _OFTEN: dict[str, Sequence[str]] = {
+    "lanes.kind": ("reply", "send"),
     "message_queue.status": ("done",) * 10 + ("waiting",) * 4 + ("dead", "running"),
     "messages.outcome": ("answered", "superseded", "suppressed"),
     "messages.source": ("webhook",),
@@ -307,8 +308,9 @@ def _value(column: "Column[object]", n: int, owner: UUID) -> object:
         return _OFTEN[name][n % len(_OFTEN[name])]
     if name in _TO_COME:
         return NOON + timedelta(days=300)
-    if name == "message_queue.lane":
-        return send_lane(lane_named(f"{n}")) if n % 2 else lane_named(f"{n}")
+    if column.name in ("lane", "send_lane"):
+        sends = column.name == "send_lane" or (name == "message_queue.lane" and n % 2 == 1)
+        return send_lane(lane_named(f"{n}")) if sends else lane_named(f"{n}")
     if column.name == "owner_id" and not column.primary_key:
         return owner
     return _by_type(column, n)
@@ -324,5 +326,6 @@ def _by_type(column: "Column[object]", n: int) -> object:
         Boolean: False,
         LargeBinary: b"%d" % n,
         Json: {},
+        JsonObject: {},
     }
     return made.get(type(column.type), f"{n}")

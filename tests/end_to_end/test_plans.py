@@ -70,6 +70,7 @@ READS_MORE = {
     # The SIDs of all accounts, once when a process starts.
     "SELECT DISTINCT channel_accounts.provider, channel_accounts.account_ref": "channel_accounts",
     # Lists for people.
+    "FROM channel_accounts ORDER BY channel_accounts.id DESC": "channel_accounts",
     "FROM message_queue WHERE message_queue.status = 'dead'": "ix_message_queue_dead",
     "FROM orphans WHERE orphans.assigned_at IS NULL": "ix_orphans_waiting",
     "FROM conversations WHERE conversations.owner_id =": "",

@@ -144,6 +144,7 @@ async def test_the_product_starts_on_what_is_left_and_answers_it(recording: Reco
     world = World(database, clock, UuidV7(clock, random.Random(SEED + 1).getrandbits))  # noqa: S311
     [owner] = await world.rows("SELECT o.id, a.id AS address FROM owners o, channel_addresses a")
     world.owner_id, world.address_id = World.uuid(owner["id"]), World.uuid(owner["address"])
+    await world.read_keys()
     late = await world.receives("depois do apagão", customer(99))
     await world.passes(10)
     told = sorted(recording.told_at(length))

@@ -18,7 +18,7 @@ from recado.core.database.postgres.connections import postgres_engine
 from recado.core.database.postgres.database import PostgresDatabase
 from recado.core.database.postgres.roles import RolesMissing, roles_of, transaction_preamble
 from recado.core.database.tenancy import tenant_column
-from recado.core.database.types import Id, Json, Moment, ProviderId
+from recado.core.database.types import Id, Json, JsonObject, Moment, ProviderId
 from recado.core.database.unit_of_work import UnitOfWork
 from tests.support.servers.postgres import PostgresServer
 
@@ -26,7 +26,12 @@ ANA, BIA = UUID(int=0xA), UUID(int=0xB)
 OF_TENANTS: Final[Mapping[Table, str]] = {
     table: column for table in metadata().sorted_tables if (column := tenant_column(table)) is not None
 }
-_FITTING: Final[Mapping[str, object]] = {"send_policy": "prefer_silence", "role": "admin"}
+_FITTING: Final[Mapping[str, object]] = {
+    "send_policy": "prefer_silence",
+    "role": "admin",
+    "kind": "reply",
+    "status": "waiting",
+}
 """Values that a check constraint asks for."""
 
 
@@ -77,6 +82,7 @@ def value_for(column: "Column[object]", number: int) -> object:
         (Moment, datetime(2026, 1, 1, tzinfo=UTC)),
         (ProviderId, f"SM{number:032x}"),
         (Json, {}),
+        (JsonObject, {}),
         (Integer, number),
         (LargeBinary, b"x"),
     ]
