@@ -8,6 +8,9 @@ from sqlalchemy import Boolean, Column, ForeignKey, Index, Integer, LargeBinary,
 
 from recado.core.database.types import Id, Json, Moment, ProviderId, metadata, partial
 
+ErrorCode = String(64)
+"""A provider's code, or the `code` of a `DomainError`."""
+
 contacts = Table(
     "contacts",
     metadata,
@@ -153,7 +156,7 @@ answers = Table(
     Column("to_address", String, nullable=False),
     Column("state", String(16), nullable=False),
     Column("reason", String(32)),
-    Column("error_code", String(16)),
+    Column("error_code", ErrorCode),
     Column("closes", Boolean, nullable=False),
     Column("created_at", Moment, nullable=False),
     Column("settled_at", Moment),
@@ -191,7 +194,7 @@ attempts = Table(
     Column("deadline_at", Moment, nullable=False),
     Column("pulls", Integer, nullable=False),
     Column("last_pull_at", Moment),
-    Column("code", String(16)),
+    Column("code", ErrorCode),
     Column("detail", String),
     Column("finished_at", Moment),
     UniqueConstraint("part_id", "number"),
