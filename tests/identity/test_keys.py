@@ -93,29 +93,45 @@ class TestTheKeysOfAnOwner:
 class TestAKeyOfTheInstallation:
     async def test_is_made_once_and_stays(self, database: Database, clock: FrozenClock) -> None:
         first, another = (SystemKeys(database, Sealer(bytes(32)), clock) for _ in range(2))
-        key = await first.get("callbacks")
+        key = await first.get_or_make("callbacks")
         assert len(key) == 32
-        assert await first.get("callbacks") == await another.get("callbacks") == key
-        assert await another.get("something else") != key
+        assert await first.get_or_make("callbacks") == await another.get_or_make("callbacks") == key
+        assert await another.get_or_make("something else") != key
 
     async def test_is_the_same_for_all_who_make_it_at_once(self, database: Database, clock: FrozenClock) -> None:
         makers = [SystemKeys(database, Sealer(bytes(32)), clock) for _ in range(8)]
-        assert len(set(await asyncio.gather(*(maker.get("callbacks") for maker in makers)))) == 1
+        assert len(set(await asyncio.gather(*(maker.get_or_make("callbacks") for maker in makers)))) == 1
+
+    async def test_is_not_made_by_reading_it(self, database: Database, clock: FrozenClock) -> None:
+        keys = SystemKeys(database, Sealer(bytes(32)), clock)
+        assert await keys.get("callbacks") is None
+        assert await database.read(lambda uow: uow.all(select(system_keys)), owner=None) == []
+        made = await SystemKeys(database, Sealer(bytes(32)), clock).get_or_make("callbacks")
+        assert await keys.get("callbacks") == made
+
+    async def test_is_not_made_with_another_key_than_the_owners_have(
+        self, identity: IdentityService, database: Database, clock: FrozenClock
+    ) -> None:
+        owner_id = await registered(identity)
+        with pytest.raises(OtherKey, match=f"the data key of owner {owner_id} .* another RECADO_SECRET_KEY"):
+            await SystemKeys(database, OTHER, clock).get_or_make("callbacks")
+        assert await database.read(lambda uow: uow.all(select(system_keys)), owner=None) == []
+        assert len(await SystemKeys(database, Sealer(bytes(32)), clock).get_or_make("callbacks")) == 32
 
     async def test_is_stored_sealed(self, database: Database, clock: FrozenClock) -> None:
-        key = await SystemKeys(database, Sealer(bytes(32)), clock).get("callbacks")
+        key = await SystemKeys(database, Sealer(bytes(32)), clock).get_or_make("callbacks")
         [row] = await database.read(lambda uow: uow.all(select(system_keys)), owner=None)
         assert key not in row["sealed"]
         assert (row["name"], row["created_at"]) == ("callbacks", clock.now())
 
     async def test_does_not_open_with_another_key(self, database: Database, clock: FrozenClock) -> None:
-        await SystemKeys(database, Sealer(bytes(32)), clock).get("callbacks")
+        await SystemKeys(database, Sealer(bytes(32)), clock).get_or_make("callbacks")
         with pytest.raises(OtherKey, match="the key 'callbacks' of this installation was sealed with another"):
-            await SystemKeys(database, OTHER, clock).get("callbacks")
+            await SystemKeys(database, OTHER, clock).get_or_make("callbacks")
 
     async def test_does_not_open_under_another_name(self, database: Database, clock: FrozenClock) -> None:
         keys = SystemKeys(database, Sealer(bytes(32)), clock)
-        await keys.get("callbacks")
+        await keys.get_or_make("callbacks")
         await database.write(lambda uow: uow.changed(update(system_keys).values(name="links")), owner=None)
         with pytest.raises(SealBroken, match="the row was changed"):
             await keys.get("links")
@@ -125,6 +141,6 @@ class TestAKeyOfTheInstallation:
     ) -> None:
         """A process goes on with the key it has read; deleting the row under it is no way to change the key."""
         keys = SystemKeys(database, Sealer(bytes(32)), clock)
-        key = await keys.get("callbacks")
+        key = await keys.get_or_make("callbacks")
         await database.write(lambda uow: uow.changed(delete(system_keys)), owner=None)
-        assert await keys.get("callbacks") == key
+        assert await keys.get_or_make("callbacks") == key

@@ -22,7 +22,7 @@ from recado.core.errors import StorageUnavailable
 from recado.core.ids import UuidV7
 from recado.core.sealing import Sealer
 from recado.identity import tables
-from recado.identity.keys import KeyRing
+from recado.identity.keys import KeyRing, SystemKeys
 from recado.migrations import HEAD
 from recado.migrations.startup import schema_problem
 from recado.operations.readiness import BrokerMonitor, Readiness
@@ -80,6 +80,17 @@ class TestAKey:
     ) -> None:
         await database.write(lambda uow: spoil(uow, owners[broken]), owner=None)
         assert await why(probe(database, clock)) is None
+
+    async def test_that_does_not_open_a_key_of_the_installation_is_named(
+        self, database: Database, clock: FrozenClock, owners: list[UUID]
+    ) -> None:
+        assert owners
+        await SystemKeys(database, Sealer(bytes(32)), clock).get_or_make("callbacks")
+        assert await why(probe(database, clock)) is None
+        await database.write(lambda uow: uow.changed(update(tables.system_keys).values(key_id="0" * 16)), owner=None)
+        told = await why(probe(database, clock))
+        assert told is not None
+        assert "the key 'callbacks' of this installation was sealed with another RECADO_SECRET_KEY" in told
 
 
 def spoil(uow: UnitOfWork, owner_id: UUID) -> None:

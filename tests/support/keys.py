@@ -31,4 +31,4 @@ def callback_refs(key: bytes = bytes(32)) -> CallbackRefs:
     async def known() -> bytes:
         return key
 
-    return CallbackRefs(known)
+    return CallbackRefs(known, known)

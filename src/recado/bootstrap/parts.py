@@ -60,6 +60,7 @@ if TYPE_CHECKING:
     from recado.channels.twilio.sending.sender import TwilioSender
 
 
+_CALLBACKS: Final = "twilio.callbacks"
 ORPHAN_READERS: Final[Mapping[str, OrphanReader]] = {PROVIDER: read_orphan}
 
 
@@ -171,7 +172,7 @@ def require_public_url(public_url: str | None) -> str:
 
 
 def make_callbacks(keys: SystemKeys) -> CallbackRefs:
-    return CallbackRefs(partial(keys.get, "twilio.callbacks"))
+    return CallbackRefs(partial(keys.get, _CALLBACKS), partial(keys.get_or_make, _CALLBACKS))
 
 
 def make_reply_limits(settings: Settings) -> ReplyLimits:

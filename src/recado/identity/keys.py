@@ -18,7 +18,7 @@ from recado.core.database.engine import Database
 from recado.core.database.unit_of_work import UnitOfWork
 from recado.core.ids import SYSTEM_OWNER
 from recado.core.sealing import KEY_BYTES, SealBroken, Sealer
-from recado.identity.models import SealedOwnerKeys
+from recado.identity.models import SealedOwnerKeys, SealedSystemKey
 from recado.identity.repository import OwnerKeyRows, SystemKeyRows
 
 DATA_KEY: Final = "owners.data_key"
@@ -53,7 +53,7 @@ class KeyRing:
 
     def open(self, stored: SealedOwnerKeys) -> OwnerKeys:
         """Return the keys; raises `SealBroken` when another key sealed them or the row was changed."""
-        self._sealer.check_key(stored.data_key_id, f"the data key of owner {stored.id}")
+        _check_owner(self._sealer, stored)
         sealer = self._of_data_key(self._sealer.open_bytes(stored.data_key_sealed, owner=stored.id, field=DATA_KEY))
         return OwnerKeys(sealer, sealer.open_bytes(stored.lane_salt_sealed, owner=stored.id, field=LANE_SALT))
 
@@ -69,6 +69,10 @@ class KeyRing:
         """Return an owner's keys; raises `NotFound` and what `open` raises."""
         return self.open(OwnerKeyRows(uow).require(owner_id))
 
+    def open_system_key(self, stored: SealedSystemKey) -> bytes:
+        """Return a key of the installation; raises what `open` raises."""
+        return _open_system_key(self._sealer, stored)
+
     def _of_data_key(self, data_key: bytes) -> Sealer:
         return Sealer(data_key, self._random_bytes, cause=_CHANGED)
 
@@ -76,7 +80,8 @@ class KeyRing:
 class SystemKeys:
     """Keys of the installation.
 
-    Each is made when it is first needed, and is the same for all processes from then on.
+    Each is made when it is first needed, and is the same for all processes from then on. Reading makes none: a request
+    that nobody signed reads too.
     """
 
     def __init__(
@@ -92,27 +97,55 @@ class SystemKeys:
         self._random_bytes = random_bytes
         self._opened: dict[str, bytes] = {}
 
-    async def get(self, name: str) -> bytes:
-        """Return the key of this name, 32 random bytes; raises `SealBroken` when another key sealed it."""
+    async def get(self, name: str) -> bytes | None:
+        """Return the key of this name, 32 random bytes, or None while none is stored.
+
+        Raises `SealBroken` when another key sealed it.
+        """
         opened = self._opened.get(name)
         if opened is None:
-            opened = self._opened[name] = self._open(name, *await self._stored(name))
+            stored = await self._database.read(lambda uow: SystemKeyRows(uow).get(name), owner=None)
+            opened = None if stored is None else self._remember(stored)
         return opened
 
-    async def _stored(self, name: str) -> tuple[bytes, str]:
-        found = await self._database.read(lambda uow: SystemKeyRows(uow).get(name), owner=None)
-        if found is not None:
-            return found
-        # Several processes may come here at once: the key that is stored first counts, and all of them use it.
-        sealed = self._sealer.seal_bytes(self._random_bytes(KEY_BYTES), owner=SYSTEM_OWNER, field=_field(name))
-        key_id, now = self._sealer.key_id, self._clock.now()
-        return await self._database.write(
-            lambda uow: SystemKeyRows(uow).add_if_absent(name, sealed, key_id, now), owner=None
-        )
+    async def get_or_make(self, name: str) -> bytes:
+        """Return the key of this name, and make it if there is none.
 
-    def _open(self, name: str, sealed: bytes, key_id: str) -> bytes:
-        self._sealer.check_key(key_id, f"the key {name!r} of this installation")
-        return self._sealer.open_bytes(sealed, owner=SYSTEM_OWNER, field=_field(name))
+        Raises `OtherKey` instead of making it while an owner's keys are sealed with another RECADO_SECRET_KEY.
+        """
+        return await self.get(name) or self._remember(await self._database.write(self._maker(name), owner=None))
+
+    def _maker(self, name: str) -> Callable[[UnitOfWork], SealedSystemKey]:
+        sealed = self._sealer.seal_bytes(self._random_bytes(KEY_BYTES), owner=SYSTEM_OWNER, field=_field(name))
+        key, now = SealedSystemKey(name, sealed, self._sealer.key_id), self._clock.now()
+
+        def make(uow: UnitOfWork) -> SealedSystemKey:
+            # A wrong RECADO_SECRET_KEY here would be needed for good: nothing but the key that sealed it opens it.
+            _refuse_other_key(uow, self._sealer)
+            # Several processes may come here at once: the key that is stored first counts, and all of them use it.
+            return SystemKeyRows(uow).add_if_absent(key, now)
+
+        return make
+
+    def _remember(self, stored: SealedSystemKey) -> bytes:
+        opened = self._opened[stored.name] = _open_system_key(self._sealer, stored)
+        return opened
+
+
+def _refuse_other_key(uow: UnitOfWork, sealer: Sealer) -> None:
+    """Raise `OtherKey` when an owner's keys were sealed with another RECADO_SECRET_KEY."""
+    other = OwnerKeyRows(uow).sealed_by_another(sealer.key_id)
+    if other is not None:
+        _check_owner(sealer, other)
+
+
+def _check_owner(sealer: Sealer, stored: SealedOwnerKeys) -> None:
+    sealer.check_key(stored.data_key_id, f"the data key of owner {stored.id}")
+
+
+def _open_system_key(sealer: Sealer, stored: SealedSystemKey) -> bytes:
+    sealer.check_key(stored.key_id, f"the key {stored.name!r} of this installation")
+    return sealer.open_bytes(stored.sealed, owner=SYSTEM_OWNER, field=_field(stored.name))
 
 
 def _field(name: str) -> str:

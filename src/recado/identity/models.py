@@ -88,6 +88,16 @@ class SealedOwnerKeys:
     lane_salt_sealed: bytes = field(repr=False)
 
 
+@dataclass(frozen=True, slots=True)
+class SealedSystemKey:
+    """A key of the installation as it is stored, sealed with RECADO_SECRET_KEY."""
+
+    name: str
+    sealed: bytes = field(repr=False)
+    key_id: str
+    """The id of the RECADO_SECRET_KEY that sealed it."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class User:
     """A person of an owner."""

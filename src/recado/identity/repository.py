@@ -10,17 +10,18 @@ from sqlalchemy import bindparam, select
 from recado.core.database.prepared import Prepared, inserting
 from recado.core.database.repository import OwnedRepository, Repository, entities, owned
 from recado.core.database.unit_of_work import UnitOfWork
-from recado.identity.models import Owner, SealedOwnerKeys, User, normalized_email
+from recado.identity.models import Owner, SealedOwnerKeys, SealedSystemKey, User, normalized_email
 from recado.identity.tables import owners, system_keys, users
 
 _OWNERS = Prepared(entities(owners, Owner).order_by(owners.c.id))
 _NEW_OWNER = Prepared(inserting(owners))
 _KEYS = entities(owners, SealedOwnerKeys)
 _NEWEST_KEYS = Prepared(_KEYS.order_by(owners.c.id.desc()).limit(bindparam("most")))
+_OTHER_KEYS = Prepared(_KEYS.where(owners.c.data_key_id != bindparam("key_id")).order_by(owners.c.id).limit(1))
 _NEW_SYSTEM_KEY = Prepared(inserting(system_keys).on_conflict_do_nothing())
-_SYSTEM_KEY = Prepared(
-    select(system_keys.c.sealed, system_keys.c.key_id).where(system_keys.c.name == bindparam("name"))
-)
+_STORED_KEYS = select(system_keys.c.name, system_keys.c.sealed, system_keys.c.key_id)
+_SYSTEM_KEY = Prepared(_STORED_KEYS.where(system_keys.c.name == bindparam("name")))
+_SYSTEM_KEYS = Prepared(_STORED_KEYS.order_by(system_keys.c.name))
 _USERS = Prepared(owned(users, User).order_by(users.c.id))
 _ALL_USERS = Prepared(entities(users, User).order_by(users.c.id))
 _OF_EMAIL = Prepared(entities(users, User).where(users.c.email == bindparam("email")))
@@ -51,6 +52,10 @@ class OwnerKeyRows(Repository[SealedOwnerKeys]):
         """Return the keys of the owners that registered last."""
         return self._many(_NEWEST_KEYS, most=most)
 
+    def sealed_by_another(self, key_id: str) -> SealedOwnerKeys | None:
+        """Return the first owner's keys that another RECADO_SECRET_KEY than the one of this id sealed."""
+        return self._one(_OTHER_KEYS, key_id=key_id)
+
 
 class SystemKeyRows:
     """Keys of the installation, as they are stored."""
@@ -58,15 +63,19 @@ class SystemKeyRows:
     def __init__(self, uow: UnitOfWork) -> None:
         self._uow = uow
 
-    def get(self, name: str) -> tuple[bytes, str] | None:
-        """Return the sealed key and the id of the key that sealed it."""
+    def get(self, name: str) -> SealedSystemKey | None:
+        """Return the key of this name."""
         found = self._uow.rows(_SYSTEM_KEY, name=name)
-        return (found[0][0], found[0][1]) if found else None
+        return SealedSystemKey(*found[0]) if found else None
 
-    def add_if_absent(self, name: str, sealed: bytes, key_id: str, now: datetime) -> tuple[bytes, str]:
-        """Store a key unless one of this name is there; return the one that is stored then."""
-        self._uow.run(_NEW_SYSTEM_KEY, name=name, sealed=sealed, key_id=key_id, created_at=now)
-        stored = self.get(name)
+    def all(self) -> Sequence[SealedSystemKey]:
+        """Return every key."""
+        return [SealedSystemKey(*row) for row in self._uow.rows(_SYSTEM_KEYS)]
+
+    def add_if_absent(self, key: SealedSystemKey, now: datetime) -> SealedSystemKey:
+        """Store a key unless one of its name is there; return the one that is stored then."""
+        self._uow.run(_NEW_SYSTEM_KEY, **asdict(key), created_at=now)
+        stored = self.get(key.name)
         assert stored is not None  # noqa: S101 - narrows the type: it was there or has just been stored
         return stored
 

@@ -36,18 +36,28 @@ def attempt_of(ref: str, key: bytes) -> UUID | None:
 
 
 class CallbackRefs:
-    """The references of this installation: they bear a MAC under its own key, which `key` reads."""
+    """The references of this installation: they bear a MAC under its own key.
 
-    def __init__(self, key: Callable[[], Awaitable[bytes]]) -> None:
+    `key` reads that key, and `key_for_sending` makes it where there is none. A callback makes none: it comes before its
+    signature is checked.
+    """
+
+    def __init__(
+        self, key: Callable[[], Awaitable[bytes | None]], key_for_sending: Callable[[], Awaitable[bytes]]
+    ) -> None:
         self._key = key
+        self._key_for_sending = key_for_sending
 
     async def of(self, attempt_id: UUID) -> str:
-        """Return the reference of an attempt. Raises what reading the key raises."""
-        return callback_ref(attempt_id, await self._key())
+        """Return the reference of an attempt that is to be sent. Raises what reading or making the key raises."""
+        return callback_ref(attempt_id, await self._key_for_sending())
 
     async def attempt_of(self, ref: str) -> UUID | None:
         """Return the attempt of a reference, None when it is not ours. Raises what reading the key raises."""
-        return attempt_of(ref, await self._key()) if _REF.fullmatch(ref) else None
+        if _REF.fullmatch(ref) is None:
+            return None
+        key = await self._key()
+        return None if key is None else attempt_of(ref, key)
 
 
 def callback_url(public_url: str, ref: str, trace: str | None = None) -> str:

@@ -13,7 +13,7 @@ from recado.core.errors import DomainError
 from recado.identity.keys import KeyRing
 from recado.identity.models import SealedOwnerKeys
 from recado.operations.doctor.findings import Finding
-from recado.operations.keys import OPENS_NONE, unopened
+from recado.operations.keys import OPENS_NONE, system_key_problem, unopened
 from recado.operations.storage.readiness import newest_keys, read_only_problem, trial_write
 
 TRIAL_SECONDS: Final = 10.0
@@ -53,7 +53,9 @@ async def _try_write(database: Database) -> Finding:
 
 async def _try_key(database: Database, key_ring: KeyRing) -> Finding:
     stored = await database.read(lambda uow: newest_keys(uow, _MOST), owner=None)
-    return check_key(stored, key_ring)
+    found = check_key(stored, key_ring)
+    why = await database.read(lambda uow: system_key_problem(uow, key_ring), owner=None) if found.ok else None
+    return found if why is None else Finding("key", False, why)
 
 
 def check_key(stored: Sequence[SealedOwnerKeys], key_ring: KeyRing) -> Finding:

@@ -382,6 +382,14 @@ class TestAnOrphan:
             await container.orphans().assign(SID, bakery)
 
 
+class TestAStatusCallbackThatNobodySigned:
+    async def test_makes_no_key(self, twilio: Twilio, container: Container) -> None:
+        """It may have come to a process with a wrong RECADO_SECRET_KEY, whose key could never be opened again."""
+        path = f"/webhooks/twilio/status/{'0' * 32}.{'0' * 32}"
+        assert (await twilio.posts_raw(b"", path=path)).status_code == 403
+        assert await container.system_keys().get("twilio.callbacks") is None
+
+
 class TestAStatusCallback:
     @pytest.fixture
     async def path(self, container: Container) -> str:

@@ -107,6 +107,15 @@ class TestTrials:
         assert ended.exit_code == 1
         assert f"opens the keys of 1 of 2 owners, but not those of {owner}: their rows were changed" in ended.stderr
 
+    def test_a_key_of_the_installation_that_another_key_sealed(self, recado: Recado, file: Path) -> None:
+        key = "'twilio.callbacks', x'00', '0000000000000000', 0"
+        spoil(file, f"INSERT INTO system_keys (name, sealed, key_id, created_at) VALUES ({key})")
+        ended = recado("doctor", RECADO_PUBLIC_URL=PUBLIC)
+        assert ended.exit_code == 1
+        assert (
+            "the key 'twilio.callbacks' of this installation was sealed with another RECADO_SECRET_KEY" in ended.stderr
+        )
+
     def test_an_account_that_is_paused_is_a_note(self, recado: Recado, file: Path, owner: str) -> None:
         until = int(SystemClock().now().timestamp() + 3600) * 1_000_000
         spoil(file, f"UPDATE channel_accounts SET paused_until = {until}, paused_why = '63038'")
