@@ -4,9 +4,13 @@ from dataclasses import replace
 from uuid import UUID
 
 import pytest
+from sqlalchemy import update
 from sqlalchemy.exc import IntegrityError
 
 from recado.channels.twilio.accounts import MAX_TOKENS, NewNumber, NumberService
+from recado.channels.twilio.repository import Credentials
+from recado.channels.twilio.tables import twilio_credentials
+from recado.channels.twilio.tokens import TOKEN_FIELD
 from recado.channels.twilio.values import AccountSid
 from recado.conversation.values import Address
 from recado.core.clock import FrozenClock
@@ -55,6 +59,20 @@ async def test_only_the_key_over_numbers_says_that_another_added_it(world: World
     await always_the_same.add(world.owner_id, NUMBER)
     with pytest.raises(IntegrityError):
         await always_the_same.add(world.owner_id, replace(NUMBER, address=Address("whatsapp:+5511900000078")))
+
+
+async def test_a_token_that_does_not_open_is_replaced_and_not_kept(world: World) -> None:
+    added = await world.numbers.add(world.owner_id, NUMBER)
+    of_account = twilio_credentials.c.account_id == added.account_id
+    broken = update(twilio_credentials).where(of_account).values(auth_token_sealed=b"nonsense")
+    await world.database.write(lambda uow: uow.changed(broken), owner=None)
+    await world.numbers.add(world.owner_id, replace(NUMBER, auth_token="the true one"))
+    stored = await world.database.read(lambda uow: Credentials(uow).of_account(added.account_id), owner=None)
+    assert stored is not None
+    assert stored.previous_token_sealed is None
+    keys = await world.database.read(lambda uow: KEY_RING.of(uow, world.owner_id), owner=None)
+    opened = keys.sealer.open(stored.auth_token_sealed, owner=world.owner_id, field=TOKEN_FIELD)
+    assert opened == "the true one"
 
 
 async def test_of_one_account_few_different_tokens_are_stored(world: World) -> None:

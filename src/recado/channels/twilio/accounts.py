@@ -27,7 +27,7 @@ from recado.core.database.engine import Database
 from recado.core.database.unit_of_work import UnitOfWork
 from recado.core.errors import Conflict, InvalidInput
 from recado.core.ids import Ids
-from recado.core.sealing import SealBroken
+from recado.core.sealing import SealBroken, Sealer
 from recado.identity.keys import KeyRing
 from recado.identity.repository import owner_in
 
@@ -124,13 +124,15 @@ class NumberService:
 
     def _store_token(self, uow: UnitOfWork, account: ChannelAccount, token: str, now: datetime) -> None:
         credentials = Credentials(uow)
-        stored = credentials.of_account(account.id)
-        current = None if stored is None else stored.auth_token_sealed
         sealer = self._keys.of(uow, account.owner_id).sealer
-        if current is not None and sealer.open(current, owner=account.owner_id, field=TOKEN_FIELD) == token:
+        previous = credentials.of_account(account.id)
+        opened = None if previous is None else _token_in(previous, sealer)
+        if opened == token:
             return
         sealed = sealer.seal(token, owner=account.owner_id, field=TOKEN_FIELD)
-        credentials.store(StoredCredentials(account.id, account.owner_id, sealed, current, now))
+        # A token that does not open can check no signature, and would make every webhook of the account fail.
+        kept = None if previous is None or opened is None else previous.auth_token_sealed
+        credentials.store(StoredCredentials(account.id, account.owner_id, sealed, kept, now))
 
     def _check_tokens(self, uow: UnitOfWork, owner_id: UUID, number: NewNumber) -> None:
         """Refuse a token when other owners store many: a webhook is checked against every token of its account SID."""
@@ -146,8 +148,14 @@ class NumberService:
 
     def _opened(self, uow: UnitOfWork, stored: StoredCredentials) -> str:
         try:
-            return self._keys.of(uow, stored.owner_id).sealer.open(
-                stored.auth_token_sealed, owner=stored.owner_id, field=TOKEN_FIELD
-            )
+            return _token_in(stored, self._keys.of(uow, stored.owner_id).sealer) or ""
         except SealBroken:
             return ""
+
+
+def _token_in(stored: StoredCredentials, sealer: Sealer) -> str | None:
+    """Return the current token, or None when it does not open."""
+    try:
+        return sealer.open(stored.auth_token_sealed, owner=stored.owner_id, field=TOKEN_FIELD)
+    except SealBroken:
+        return None
