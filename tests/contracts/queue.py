@@ -439,6 +439,22 @@ class QueueContract:
 
         assert harness.handler.settled == [(job.id, "a fault")]
 
+    async def test_a_job_without_a_limit_of_attempts_dies_of_its_third_unexpected_error(
+        self, harness: QueueHarness, clock: FrozenClock
+    ) -> None:
+        """Also when others came between, which are limited by time only."""
+        job = replace(harness.job("ana"), max_attempts=None)
+        await harness.queue.enqueue([job])
+        for expected in range(5):
+            claim = await harness.claims_one()
+            result = harness.queue.failure(claim.job, "a fault") if expected % 2 == 0 else RetryIn(SECOND, "not yet")
+            await harness.queue.finish(claim, result)
+            clock.advance(result.delay)
+
+        assert harness.handler.settled == [(job.id, "a fault")]
+        row = await harness.row(job.id)
+        assert (row["status"], row["attempts"], row["faults"]) == ("dead", 5, 3)
+
     async def test_waiting_uses_up_no_attempt(self, harness: QueueHarness, clock: FrozenClock) -> None:
         await harness.stores("ana", attempts=1)
         for _ in range(5):
@@ -480,10 +496,10 @@ class QueueContract:
 
         waits = [
             harness.queue.failure(replace(job.job, attempts=attempts), "again").delay.total_seconds()
-            for attempts in (0, 1, 2, 9)
+            for attempts in (0, 1, 2, 9, 100_000)
         ]
 
-        assert waits == [2, 6, 18, 300]
+        assert waits == [2, 6, 18, 300, 300]
 
     # --- Leases -------------------------------------------------------------------------------------------------------
 

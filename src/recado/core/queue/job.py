@@ -19,6 +19,10 @@ Status: TypeAlias = Literal["collecting", "waiting", "running", "done", "dead", 
 MAX_CRASHES = 10
 """After so many ended leases a job is given up, even if it never killed a process that ran it alone."""
 
+MAX_FAULTS = 3
+"""So many unexpected exceptions end a job without a limit of attempts. They are counted over its whole life: a fault
+that shows in every second run would never make a row of three."""
+
 ISOLATED_AT_ONCE = 4
 """How many jobs a worker runs isolated at one time."""
 
@@ -57,7 +61,7 @@ class StoredJob:
     """A row of `message_queue` as it was read.
 
     `attempts` counts failed runs, also where nothing limits them; `crashes` leases that ran out; `crashes_alone` deaths
-    of a process that ran only this job.
+    of a process that ran only this job; `faults` those failed runs that ended in an unexpected exception.
     """
 
     id: UUID
@@ -71,6 +75,7 @@ class StoredJob:
     max_attempts: int | None
     crashes: int
     crashes_alone: int
+    faults: int
     created_at: datetime
     due_at: datetime
     status: Status
@@ -188,11 +193,15 @@ class Done:
 
 @dataclass(frozen=True, slots=True)
 class RetryIn:
-    """Run again after `delay`. `counts` is False for a wait that is no failure: it uses up no attempt."""
+    """Run again after `delay`. `counts` is False for a wait that is no failure: it uses up no attempt.
+
+    `unexpected` is True for an exception that the handler did not foresee (see `MAX_FAULTS`).
+    """
 
     delay: timedelta
     error: str = ""
     counts: bool = True
+    unexpected: bool = False
 
 
 @dataclass(frozen=True, slots=True)

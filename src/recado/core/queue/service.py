@@ -19,6 +19,7 @@ from recado.core.database.unit_of_work import UnitOfWork
 from recado.core.errors import Busy, Conflict, DomainError, NotFound, StorageUnavailable
 from recado.core.ids import Chance, Ids, IdSource, jittered
 from recado.core.queue.job import (
+    MAX_FAULTS,
     Claim,
     Discard,
     Done,
@@ -39,7 +40,10 @@ log = structlog.get_logger(__name__)
 
 
 UNLIMITED_FOR = timedelta(hours=25)
-"""How long a job without a limit of attempts may fail. Its handler gives it up earlier, unless it has a fault."""
+"""How long a job without a limit of attempts may fail as its handler foresees. The handler gives it up earlier."""
+
+_MOST_STEPS = 20
+"""Beyond so many steps every wait is as long as the cap, and `3.0**failures` soon is no number any more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +55,8 @@ class Backoff:
 
     def after(self, failures: int, chance: Chance) -> timedelta:
         """Return the wait when this many failures came before, varied by a fifth."""
-        seconds = min(self.first.total_seconds() * 3**failures, self.cap.total_seconds())
+        grown = self.first.total_seconds() * 3.0 ** min(failures, _MOST_STEPS)
+        seconds = min(grown, self.cap.total_seconds())
         return timedelta(seconds=jittered(seconds, chance))
 
 
@@ -239,7 +244,7 @@ class QueueService:
 
     def failure(self, job: StoredJob, error: str) -> RetryIn:
         """Return the result of an unexpected error: another try, later each time."""
-        return RetryIn(self._backoff.after(job.attempts, self._chance), error)
+        return RetryIn(self._backoff.after(job.attempts, self._chance), error, unexpected=True)
 
     # --- For people ---------------------------------------------------------------------------------------------------
 
@@ -353,14 +358,17 @@ class QueueService:
                 stored = endings.complete(held, claim, now)
             case Discard(reason):
                 stored = endings.complete(held, claim, now, status="discarded", error=reason)
-            case RetryIn(delay, error, counts):
-                attempts = claim.job.attempts + counts
-                if counts and _was_last(claim.job, attempts, now):
-                    ids = IdSource(ending.first_id)
-                    stored = self._dead_letter(held, claim, error, now, ids, attempts=attempts)
-                else:
-                    stored = endings.requeue(held, claim, now, delay, error=error or None, attempts=attempts)
+            case RetryIn() as retry:
+                stored = self._retry(held, ending, retry)
         return Finished() if stored else LeaseLost()
+
+    def _retry(self, held: HeldLanes, ending: _Ending, retry: RetryIn) -> bool:
+        """Let the job wait again, or give it up if this failure was its last one."""
+        claim, now = ending.claim, ending.now
+        counted = {"attempts": claim.job.attempts + retry.counts, "faults": claim.job.faults + retry.unexpected}
+        if retry.counts and _was_last(claim.job, **counted, now=now):
+            return self._dead_letter(held, claim, retry.error, now, IdSource(ending.first_id), **counted)
+        return endings.requeue(held, claim, now, retry.delay, error=retry.error or None, **counted)
 
     def _dead_letter(self, held: HeldLanes, claim: Claim, error: str, now: datetime, ids: Ids, **counted: int) -> bool:
         job = claim.job
@@ -371,10 +379,10 @@ class QueueService:
         return True
 
 
-def _was_last(job: StoredJob, attempts: int, now: datetime) -> bool:
-    """Return whether a job must not be tried again after this many failures."""
+def _was_last(job: StoredJob, attempts: int, faults: int, now: datetime) -> bool:
+    """Return whether a job must not be tried again after this many failures, and unexpected ones among them."""
     if job.max_attempts is None:
-        return now - job.created_at >= UNLIMITED_FOR
+        return faults >= MAX_FAULTS or now - job.created_at >= UNLIMITED_FOR
     return attempts >= job.max_attempts
 
 

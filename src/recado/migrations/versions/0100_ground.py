@@ -44,7 +44,7 @@ _VIEW_MOMENTS = {
 _VIEW = (
     "id", "message_sid", "payload", "status", "attempts", "created_at", "name", "owner_id", "lane", "priority",
     "due_at", "window_ends_at", "turn_id", "max_attempts", "crashes", "crashes_alone", "lease_token", "leased_until",
-    "dispatched_at", "dispatches", "last_error", "replayed_by", "discarded_at", "finished_at",
+    "dispatched_at", "dispatches", "faults", "last_error", "replayed_by", "discarded_at", "finished_at",
 )  # fmt: skip
 
 
@@ -230,6 +230,7 @@ def _create_message_queue() -> None:
         sa.Column("max_attempts", sa.Integer(), nullable=True),
         sa.Column("crashes", sa.Integer(), nullable=False),
         sa.Column("crashes_alone", sa.Integer(), nullable=False),
+        sa.Column("faults", sa.Integer(), nullable=False),
         sa.Column("lease_token", types.Id(), nullable=True),
         sa.Column("leased_until", types.Moment(), nullable=True),
         sa.Column("dispatched_at", types.Moment(), nullable=True),

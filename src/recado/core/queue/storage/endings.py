@@ -41,7 +41,7 @@ def complete(
     """End a claimed job. Return False when the lease is lost; nothing was changed then.
 
     This is the fence: a handler calls it first in the transaction that stores its result, and stops when it is False.
-    `counted` sets attempts or crashes_alone.
+    `counted` sets attempts, faults or crashes_alone.
     """
     job = claim.job
     held.require(job.lane)
@@ -53,6 +53,7 @@ def complete(
         "error": error,
         "attempts": counted.get("attempts", job.attempts),
         "crashes_alone": counted.get("crashes_alone", job.crashes_alone),
+        "faults": counted.get("faults", job.faults),
     }
     if held.uow.run_many(_COMPLETE, [ended]) != 1:
         return False
@@ -78,7 +79,8 @@ _COMPLETE = Prepared(
     text(
         """
 UPDATE message_queue SET status = :status, lease_token = NULL, leased_until = NULL, finished_at = :at,
-    last_error = coalesce(:error, last_error), attempts = :attempts, crashes_alone = :crashes_alone
+    last_error = coalesce(:error, last_error), attempts = :attempts, crashes_alone = :crashes_alone,
+    faults = :faults
 WHERE id = :job AND lease_token = :token AND status = 'running'
 """
     ).bindparams(
@@ -108,10 +110,10 @@ RETURNING id
 def requeue(
     held: HeldLanes, claim: Claim, now: datetime, wait: timedelta = timedelta(), *, error: str | None, **counted: int
 ) -> bool:
-    """Let a claimed job wait again, at its place in the lane. `counted` sets attempts or crashes_alone."""
+    """Let a claimed job wait again, at its place in the lane. `counted` sets attempts, faults or crashes_alone."""
     job = claim.job
     held.require(job.lane)
-    values = {"attempts": job.attempts, "crashes_alone": job.crashes_alone, **counted}
+    values = {"attempts": job.attempts, "crashes_alone": job.crashes_alone, "faults": job.faults, **counted}
     due_at = now + wait
     if held.uow.run(_REQUEUE, of_id=job.id, token=claim.token, now=now, due_at=due_at, error=error, **values) != 1:
         return False
@@ -131,12 +133,13 @@ _REQUEUE = Prepared(
         last_error=func.coalesce(param(message_queue.c.last_error, "error"), message_queue.c.last_error),
         attempts=param(message_queue.c.attempts),
         crashes_alone=param(message_queue.c.crashes_alone),
+        faults=param(message_queue.c.faults),
     )
 )
 
 
 def dead_letter(held: HeldLanes, claim: Claim, now: datetime, error: str, **counted: int) -> bool:
-    """Make a dead letter of a claimed job; `counted` sets attempts or crashes_alone."""
+    """Make a dead letter of a claimed job; `counted` sets attempts, faults or crashes_alone."""
     return complete(held, claim, now, status="dead", error=error, **counted)
 
 

@@ -43,7 +43,7 @@ def collect(held: HeldLanes, jobs: Sequence[NewJob], *, due_at_once: frozenset[L
 _new = inserting(
     message_queue, "id", "name", "message_sid", "payload", "status", "attempts", "created_at", "owner_id", "lane",
     "priority", "due_at", "window_ends_at", "timed_at", "turn_id", "max_attempts", "crashes", "crashes_alone",
-    "dispatches", "trace",
+    "faults", "dispatches", "trace",
 )  # fmt: skip
 _ADD = Prepared(_new)
 _COLLECT = Prepared(
@@ -81,6 +81,7 @@ def _row(job: NewJob) -> dict[str, object]:
         "max_attempts": job.max_attempts,
         "crashes": 0,
         "crashes_alone": 0,
+        "faults": 0,
         "dispatches": 0,
         "trace": job.trace,
     }

@@ -49,6 +49,7 @@ message_queue = Table(
     Column("max_attempts", Integer),
     Column("crashes", Integer, nullable=False, default=0),
     Column("crashes_alone", Integer, nullable=False, default=0),
+    Column("faults", Integer, nullable=False, default=0),
     Column("lease_token", Id),
     Column("leased_until", Moment),
     Column("dispatched_at", Moment),
@@ -115,7 +116,7 @@ cron_slots = Table(
 _SHOWN = (
     "id", "message_sid", "payload", "status", "attempts", "created_at", "name", "owner_id", "lane", "priority",
     "due_at", "window_ends_at", "turn_id", "max_attempts", "crashes", "crashes_alone", "lease_token", "leased_until",
-    "dispatched_at", "dispatches", "last_error", "replayed_by", "discarded_at", "finished_at",
+    "dispatched_at", "dispatches", "faults", "last_error", "replayed_by", "discarded_at", "finished_at",
 )  # fmt: skip
 
 
