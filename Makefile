@@ -36,7 +36,7 @@ torture: $(STAMP)  ## Kill real processes and count what is lost (CYCLES=60, SEE
 check: $(STAMP)  ## Format, lint, types, imports, dependencies
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
-	@$(BIN)/mypy src tests
+	@$(BIN)/mypy src tests bench --exclude bench/rivals/
 	@$(BIN)/lint-imports
 	@$(BIN)/python -m tests.architecture.sql_builders
 	@$(BIN)/deptry src

@@ -43,25 +43,26 @@ JOB_SECONDS = 0.1
 
 _JOBS = """
 INSERT INTO message_queue (id, name, payload, status, attempts, created_at, timed_at, owner_id, lane, priority, due_at,
-    max_attempts, crashes, crashes_alone, dispatches)
-SELECT {id}, 'bench.noop', '{{}}', 'waiting', 0, {due}, {due}, {owner}, 'lane ' || n, 5, {due}, 3, 0, 0, 0 FROM numbers
+    max_attempts, crashes, crashes_alone, faults, dispatches)
+SELECT {id}, 'bench.noop', '{{}}', 'waiting', 0, {due}, {due}, {owner}, {id}, 5, {due}, 3, 0, 0, 0, 0 FROM numbers
 """
 _NUMBERS = {
     "sqlite": "WITH RECURSIVE numbers(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM numbers WHERE n < {jobs})",
     "postgresql": "WITH numbers AS (SELECT n FROM generate_series(1, {jobs}) AS n)",
 }
+# Even ids: a job has a lane of its own, named as the job, and an odd name would make a pair of two of them.
 _WORDS = {
-    "sqlite": {"id": "unhex(printf('%032x', n))", "due": "n", "owner": "unhex(printf('%032x', {owner}))"},
+    "sqlite": {"id": "unhex(printf('%032x', 2 * n))", "due": "n", "owner": "unhex(printf('%032x', {owner}))"},
     "postgresql": {
-        "id": "lpad(to_hex(n), 32, '0')::uuid",
+        "id": "lpad(to_hex(2 * n), 32, '0')::uuid",
         "due": "timestamptz 'epoch' + n * interval '1 microsecond'",
         "owner": "lpad(to_hex({owner}), 32, '0')::uuid",
     },
 }
 _OWNER = "CASE WHEN n <= {whale} THEN 1 ELSE 2 + n % {owners} END"
 _LANES = """
-INSERT INTO lanes (lane, owner_id, head_job, next_due_at, next_priority, isolated)
-SELECT lane, owner_id, id, due_at, 5, false FROM message_queue
+INSERT INTO lanes (lane, kind, owner_id, head_job, next_due_at, next_priority, isolated)
+SELECT lane, 'job', owner_id, id, due_at, 5, false FROM message_queue
 """
 
 
@@ -162,7 +163,7 @@ def plans(url: str) -> list[str]:
 def _explained_by_sqlite(url: str, prepared: "Prepared") -> list[str]:
     from recado.core.database.sqlite.driver import sqlite_module
 
-    sql = prepared.form("sqlite").sql
+    sql = prepared.compiled("sqlite").sql
     with closing(sqlite_module().connect(url.removeprefix("sqlite:///"))) as connection:
         rows = connection.execute(f"EXPLAIN QUERY PLAN {sql}", [1] * sql.count("?")).fetchall()
     return [str(row[3]) for row in rows if "lanes" in str(row[3])]
@@ -171,7 +172,7 @@ def _explained_by_sqlite(url: str, prepared: "Prepared") -> list[str]:
 def _explained_by_postgresql(url: str, prepared: "Prepared") -> list[str]:
     import psycopg
 
-    sql, number = prepared.form("postgresql").sql, 0
+    sql, number = prepared.compiled("postgresql").sql, 0
     while "%s" in sql:
         number += 1
         sql = sql.replace("%s", f"${number}", 1)
