@@ -30,13 +30,13 @@ from recado.agents.knowledge.words import content_words, coverage, terms
 from recado.agents.prompts import tagged
 from recado.agents.results import InvalidResult, clean_text, validated
 from recado.channels.twilio.values import AccountSid
-from recado.channels.twilio.webhook.form import parse, storable
+from recado.channels.twilio.webhook.form import parse
 from recado.conversation.ports import Incoming, Reply
 from recado.conversation.sending.splitting import normalised, split
 from recado.conversation.values import Address
 from recado.core.errors import DomainError
 from recado.core.telemetry import scrub
-from recado.core.unicode import normalized
+from recado.core.unicode import normalized, storable
 from recado.identity.models import Owner, normalized_email, valid_text, valid_words
 from recado.identity.passwords import acceptable_password
 from recado.settings import load_settings

@@ -1,9 +1,10 @@
-"""Unicode's normal forms, in time that grows linearly with the text.
+"""What databases accept as text, and Unicode's normal forms in time that grows linearly with the text.
 
 The standard library sorts each run of combining marks by insertion, so one letter with a hundred thousand accents keeps
 it busy for a minute. Runs are therefore cut to the thirty that Unicode calls stream-safe; no language needs more.
 """
 
+import re
 import unicodedata
 from functools import lru_cache
 from typing import Final, Literal, TypeAlias
@@ -34,3 +35,13 @@ def _stream_safe(text: str) -> str:
 def _is_mark(letter: str) -> bool:
     """Return whether a letter is a mark or becomes one, such as the sound mark of narrow katakana."""
     return unicodedata.combining(unicodedata.normalize("NFKD", letter)[0]) != 0
+
+
+_UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
+
+
+def storable(text: str) -> str:
+    """Return the text as databases and JSON accept it: NUL and lone surrogates become U+FFFD."""
+    if text.isascii() and "\x00" not in text:
+        return text
+    return _UNSTORABLE.sub("\ufffd", text)

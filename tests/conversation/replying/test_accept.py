@@ -95,6 +95,15 @@ def desk(database: Database, clock: FrozenClock, ids: UuidV7) -> Desk:
 
 
 class TestOneMessage:
+    @pytest.mark.parametrize("odd", ["SM\x00", "SM\udc80"])
+    async def test_whose_id_no_database_takes_as_text_has_a_job_all_the_same(self, desk: Desk, odd: str) -> None:
+        inbound = replace(desk.message(1), provider_message_id=odd)
+
+        assert await desk.takes(inbound) == [Accepted(inbound.id)]
+
+        assert await desk.rows("SELECT message_sid FROM message_queue") == [("SM\ufffd",)]
+        assert await desk.takes(inbound) == [Duplicate(odd)]
+
     async def test_is_stored_open_and_with_its_job(self, desk: Desk) -> None:
         message = desk.message(1)
 

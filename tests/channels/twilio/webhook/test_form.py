@@ -6,7 +6,8 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from recado.channels.twilio.webhook.form import MAX_FIELDS, TooManyFields, parse, storable
+from recado.channels.twilio.webhook.form import MAX_FIELDS, TooManyFields, parse
+from recado.core.unicode import storable
 from tests.channels.twilio.webhook.forms import PAYLOADS, raw
 
 

@@ -15,8 +15,8 @@ from twilio.base.exceptions import TwilioException
 from recado.channels.twilio.models import TwilioCredentials
 from recado.channels.twilio.sending.transport import CallEnded, CallProblem, Transport, Uncertain
 from recado.channels.twilio.values import AccountSid, MessageSid
-from recado.channels.twilio.webhook.form import storable
 from recado.core.errors import InvalidInput
+from recado.core.unicode import storable
 
 if TYPE_CHECKING:
     from twilio.rest import Client

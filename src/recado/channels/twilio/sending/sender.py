@@ -15,7 +15,6 @@ from recado.channels.twilio.sending.client import Created, MessageRecord, Messag
 from recado.channels.twilio.sending.errors import classify_refusal
 from recado.channels.twilio.sending.transport import CallProblem, Declined, NeverSent
 from recado.channels.twilio.values import TwilioMessageResult
-from recado.channels.twilio.webhook.form import storable
 from recado.conversation.ports import (
     ListedMessage,
     NotProcessed,
@@ -27,6 +26,7 @@ from recado.conversation.ports import (
 )
 from recado.conversation.values import Address
 from recado.core.errors import DomainError, InvalidInput
+from recado.core.unicode import storable
 
 # Twilio lists the SMS of a trial account with this text in front of ours.
 _TRIAL_PREFIX = "Sent from your Twilio trial account - "

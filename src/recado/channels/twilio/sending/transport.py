@@ -19,8 +19,8 @@ from aiohttp.abc import AbstractResolver
 from twilio.http import AsyncHttpClient
 from twilio.http.response import Response
 
-from recado.channels.twilio.webhook.form import storable
 from recado.core.errors import ConfigurationError
+from recado.core.unicode import storable
 
 TWILIO_API_URL = "https://api.twilio.com"
 CONNECT_SECONDS = 3.0

@@ -15,9 +15,9 @@ from types import MappingProxyType
 from typing import Literal, Self, TypeAlias
 
 from recado.channels.twilio.values import AccountSid, MessageSid
-from recado.channels.twilio.webhook.form import storable
 from recado.conversation.values import Address
 from recado.core.errors import InvalidInput
+from recado.core.unicode import storable
 
 Kind: TypeAlias = Literal[
     "text", "image", "audio", "video", "document", "location", "contacts", "sticker",

@@ -26,7 +26,7 @@ def parse(raw: bytes) -> Pairs | TooManyFields:
     """Return the fields of an `application/x-www-form-urlencoded` body.
 
     A byte that is not UTF-8 becomes a lone surrogate, as with `surrogateescape`: the signature is computed over the
-    bytes that came. Use `storable` before storing a value.
+    bytes that came. Use `unicode.storable` before storing a value.
     """
     count = raw.count(b"&") + 1
     if count > MAX_FIELDS:
@@ -81,13 +81,3 @@ def _parsed_leniently(raw: bytes) -> Pairs:
 def _decoded(escaped: bytes) -> str:
     as_bytes = _ESCAPE.sub(lambda match: bytes.fromhex(match[1].decode("ascii")), escaped)
     return as_bytes.decode("utf-8", "surrogateescape")
-
-
-_UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
-
-
-def storable(text: str) -> str:
-    """Return the text as databases and JSON accept it: NUL and lone surrogates become U+FFFD."""
-    if text.isascii() and "\x00" not in text:
-        return text
-    return _UNSTORABLE.sub("\ufffd", text)

@@ -13,6 +13,7 @@ from recado.core.queue.job import NewJob
 from recado.core.queue.lane import HeldLanes, Lane
 from recado.core.queue.storage import lanes
 from recado.core.queue.storage.tables import IS_UNFINISHED, message_queue
+from recado.core.unicode import storable
 
 
 def add(held: HeldLanes, jobs: Sequence[NewJob]) -> None:
@@ -66,7 +67,7 @@ def _row(job: NewJob) -> dict[str, object]:
     return {
         "id": job.id,
         "name": job.name,
-        "message_sid": job.message_sid,
+        "message_sid": None if job.message_sid is None else storable(job.message_sid),
         "payload": job.payload,
         "status": "collecting" if job.collecting else "waiting",
         "attempts": 0,
