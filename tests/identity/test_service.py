@@ -8,7 +8,10 @@ from sqlalchemy.exc import IntegrityError
 from recado.core.clock import FrozenClock
 from recado.core.database.engine import Database
 from recado.core.errors import InvalidInput, NotFound
+from recado.core.ids import UuidV7
+from recado.core.sealing import OtherKey, Sealer
 from recado.identity.errors import EmailTaken, PasswordRefused
+from recado.identity.keys import KeyRing
 from recado.identity.passwords import Passwords
 from recado.identity.repository import AllUsers, owner_in
 from recado.identity.service import IdentityService, OwnerChanges, Registered, Registration
@@ -95,6 +98,15 @@ class TestRegistering:
         await always_the_same.register_organization(a_bakery())
         with pytest.raises(IntegrityError):
             await always_the_same.register_organization(a_bakery("bob@example.com"))
+
+    async def test_is_refused_with_another_key_than_the_owners_have(
+        self, identity: IdentityService, database: Database, clock: FrozenClock, ids: UuidV7, passwords: Passwords
+    ) -> None:
+        first = await identity.register_organization(a_bakery())
+        wrong = IdentityService(database, clock, ids, passwords, lambda: KeyRing(Sealer(b"o" * 32)))
+        with pytest.raises(OtherKey, match=f"the data key of owner {first.owner_id} .* another RECADO_SECRET_KEY"):
+            await wrong.register_organization(a_bakery("bob@example.com"))
+        assert [owner.id for owner in await identity.owners()] == [first.owner_id]
 
     async def test_a_form_never_shows_its_password(self) -> None:
         assert PASSWORD not in repr(a_bakery())

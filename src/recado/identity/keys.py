@@ -65,6 +65,14 @@ class KeyRing:
             return False
         return True
 
+    def is_of_another(self, stored: SealedOwnerKeys) -> bool:
+        """Return whether another RECADO_SECRET_KEY sealed the keys."""
+        return stored.data_key_id != self._sealer.key_id
+
+    def refuse_other_key(self, uow: UnitOfWork) -> None:
+        """Raise `OtherKey` when an owner's keys were sealed with another RECADO_SECRET_KEY."""
+        _refuse_other_key(uow, self._sealer)
+
     def of(self, uow: UnitOfWork, owner_id: UUID) -> OwnerKeys:
         """Return an owner's keys; raises `NotFound` and what `open` raises."""
         return self.open(OwnerKeyRows(uow).require(owner_id))

@@ -91,7 +91,11 @@ class IdentityService:
         self._passwords = passwords
 
     async def register_organization(self, form: Registration) -> Registered:
-        """Make a new owner and its first user, who can sign in at once; raises `EmailTaken` and `PasswordRefused`."""
+        """Make a new owner and its first user, who can sign in at once.
+
+        Raises `EmailTaken`, `PasswordRefused`, and `OtherKey` when the keys of an owner were sealed with another
+        RECADO_SECRET_KEY: no key opens the keys of both.
+        """
         email = normalized_email(form.email)
         owner = Owner(
             id=self._ids.new(),
@@ -108,9 +112,19 @@ class IdentityService:
             password_hash=await self._passwords.hash(form.password, about=email),
             created_at=owner.created_at,
         )
-        keys = self._keys().make(owner.id)
-        await self._database.write(lambda uow: _register(uow, owner, keys, user), owner=owner.id)
+        await self._store(owner, user)
         return Registered(owner.id, user.id)
+
+    async def _store(self, owner: Owner, user: User) -> None:
+        key_ring = self._keys()
+        keys = key_ring.make(owner.id)
+
+        def store(uow: UnitOfWork) -> None:
+            key_ring.refuse_other_key(uow)
+            _register(uow.for_owner(owner.id), owner, keys, user)
+
+        # As the system: a transaction of an owner cannot see the keys of others.
+        await self._database.write(store, owner=None)
 
     async def set_owner(self, owner_id: UUID, changes: OwnerChanges) -> Owner:
         """Change an owner and return it; raises `NotFound`, `InvalidInput` and `EmailTaken`."""

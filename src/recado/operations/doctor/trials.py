@@ -22,6 +22,9 @@ _MOST: Final = 10_000
 _NAMED: Final = 3
 """A sentence names at most this many owners or accounts."""
 
+_OF_ANOTHER: Final = "they were sealed with another RECADO_SECRET_KEY, and one must open the keys of all owners"
+_CHANGED: Final = "their rows were changed; restore them from a backup"
+
 CredentialProblem = Callable[[UUID], Awaitable[str | None]]
 """Returns why the credentials of an account cannot be used, or None."""
 
@@ -59,19 +62,21 @@ async def _try_key(database: Database, key_ring: KeyRing) -> Finding:
 
 
 def check_key(stored: Sequence[SealedOwnerKeys], key_ring: KeyRing) -> Finding:
-    """Check the key: if it opens no owner's keys it is the wrong key, if it opens some the other rows were changed."""
+    """Check the key: the id beside an owner's keys tells whether another key sealed them or the row was changed."""
     closed = unopened(stored, key_ring)
     if not stored:
         return Finding("key", True, "no owner is registered yet")
     if not closed:
         return Finding("key", True, f"RECADO_SECRET_KEY opens the keys of all owners ({len(stored)})")
-    if len(closed) == len(stored):
+    of_another = [each for each in closed if key_ring.is_of_another(each)]
+    if len(of_another) == len(stored):
         return Finding("key", False, OPENS_NONE)
+    named = _named([str(each.id) for each in of_another or closed])
     return Finding(
         "key",
         False,
         f"RECADO_SECRET_KEY opens the keys of {len(stored) - len(closed)} of {len(stored)} owners, but not those of "
-        f"{_named([str(each.id) for each in closed])}: their rows were changed; restore them from a backup",
+        f"{named}: {_OF_ANOTHER if of_another else _CHANGED}",
     )
 
 

@@ -107,6 +107,20 @@ class TestTrials:
         assert ended.exit_code == 1
         assert f"opens the keys of 1 of 2 owners, but not those of {owner}: their rows were changed" in ended.stderr
 
+    def test_an_owner_that_another_key_sealed(self, recado: Recado, file: Path, owner: str) -> None:
+        words = ("--name", "Livraria", "--email", "dona@livraria.example", "--password-env", "ONCE")
+        recado.one("org", "register", *words, ONCE="cavalo correto bateria")
+        spoil(file, f"UPDATE owners SET data_key_id = '0000000000000000' WHERE id = x'{UUID(owner).hex}'")
+        ended = recado("doctor", RECADO_PUBLIC_URL=PUBLIC)
+        assert ended.exit_code == 1
+        assert f"not those of {owner}: they were sealed with another RECADO_SECRET_KEY" in ended.stderr
+
+    def test_the_row_of_the_only_owner_that_was_changed(self, recado: Recado, file: Path, owner: str) -> None:
+        spoil(file, "UPDATE owners SET data_key_sealed = x'00'")
+        ended = recado("doctor", RECADO_PUBLIC_URL=PUBLIC)
+        assert ended.exit_code == 1
+        assert f"not those of {owner}: their rows were changed" in ended.stderr
+
     def test_a_key_of_the_installation_that_another_key_sealed(self, recado: Recado, file: Path) -> None:
         key = "'twilio.callbacks', x'00', '0000000000000000', 0"
         spoil(file, f"INSERT INTO system_keys (name, sealed, key_id, created_at) VALUES ({key})")
