@@ -65,6 +65,8 @@ READS_MORE = {
     "UPDATE message_queue SET dispatched_at = NULL WHERE id": "ix_message_queue_unfinished",
     # Slots of two days, once a round of pruning.
     "DELETE FROM cron_slots WHERE cron_slots.slot <": "cron_slots",
+    # Every owner, at a registration and when a key of the installation is made: whether another key sealed its keys.
+    "FROM owners WHERE owners.data_key_id !=": "owners",
     # Every number, once a sweep.
     "WHERE channel_addresses.first_webhook_at IS NOT NULL": "channel_addresses",
     # The SIDs of all accounts, once when a process starts.
@@ -80,6 +82,7 @@ READS_MORE = {
     "FROM users": "",
     # A few rows each, or one of an owner.
     "FROM schedules": "",
+    "FROM system_keys": "",
     "agent_settings": "",
     "queue_owners": "",
     # This test's own.
