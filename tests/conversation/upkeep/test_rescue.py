@@ -1,11 +1,12 @@
 """Turns past their deadline get their one apology, and work without a job gets a new one."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 from typing import TypeVar
 from uuid import UUID
 
 import pytest
+from sqlalchemy import text
 
 from recado.conversation.errors import AgentFailed
 from recado.conversation.ports import AgentResult, NotProcessed, Reply, TurnContext, Unknown
@@ -17,6 +18,9 @@ from recado.core.database.postgres.database import PostgresDatabase
 from recado.core.database.unit_of_work import UnitOfWork
 from recado.core.ids import UuidV7
 from recado.core.queue.job import Claim, Done, Replayed
+from recado.core.queue.lane import HeldLanes, Lane
+from recado.core.queue.storage import lanes
+from recado.core.queue.storage.lanes import LaneOwner
 from tests.support.commits import all_listeners_called
 from tests.world import ANA, BRUNO, DEADLINE, World
 
@@ -306,6 +310,37 @@ class TestWorkWithoutAJob:
         await world.breaks("DELETE FROM message_queue")
         world.advance(60)
         assert await rescue.run() == RescueReport()
+
+    async def test_what_got_one_while_the_lanes_were_waited_for_gets_no_second(
+        self, world: World, rescue: Rescue, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        await world.receives("oi")
+        await world.breaks("UPDATE message_queue SET status = 'discarded'")
+        world.advance(61)
+
+        def after_another(uow: UnitOfWork, owners: Mapping[Lane, LaneOwner]) -> HeldLanes:
+            held = hold_or_create(uow, owners)
+            uow.execute(text("UPDATE message_queue SET status = 'waiting'")).close()
+            lanes.refresh(held, owners)
+            return held
+
+        hold_or_create = lanes.hold_or_create
+        monkeypatch.setattr(lanes, "hold_or_create", after_another)
+
+        assert await rescue.run() == RescueReport()
+
+        assert await reply_jobs(world) == [("waiting", None, False)]
+
+    async def test_a_lane_whose_row_is_gone_is_made_anew(self, world: World, rescue: Rescue) -> None:
+        await world.receives("oi")
+        await world.breaks("DELETE FROM message_queue")
+        await world.breaks("DELETE FROM lanes")
+        world.advance(61)
+
+        assert await rescue.run() == RescueReport(lanes_without_job=1)
+
+        await world.work()
+        assert (world.sent_texts(), await clean(world)) == (["echo: oi"], True)
 
     async def test_many_lanes_are_mended_in_steps(self, world: World, rescue: Rescue) -> None:
         people = [type(ANA)(f"whatsapp:+5511987{n:06}") for n in range(120)]

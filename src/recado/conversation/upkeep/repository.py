@@ -3,7 +3,7 @@
 Each is answered from an index that is empty, or nearly so, when all is well. They read the rows of all owners.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, TypeAlias
@@ -73,10 +73,20 @@ class LaneWithoutJob:
 
 @dataclass(frozen=True, slots=True)
 class AnswerWithoutJob:
-    """An answer without a final state that no unfinished job sends."""
+    """An answer without a final state that no unfinished job sends, and the lane in which it would be sent."""
 
     owner_id: UUID
+    lane: Lane
     id: UUID
+
+
+@dataclass(frozen=True, slots=True)
+class WithoutJob:
+    """All that was found to have lost its job, up to `STEP` of each kind."""
+
+    lanes: list[LaneWithoutJob]
+    turns: list[LaneWithoutJob]
+    answers: list[AnswerWithoutJob]
 
 
 def _lanes(before: datetime) -> Select[*tuple[Any, ...]]:
@@ -101,7 +111,7 @@ def _turns(before: datetime) -> Select[*tuple[Any, ...]]:
 def _answers(before: datetime) -> Select[*tuple[Any, ...]]:
     idle = _none(_JOB, message_queue.c.lane == answers.c.send_lane, _UNFINISHED)
     return (
-        select(answers.c.owner_id, answers.c.id)
+        select(answers.c.owner_id, answers.c.send_lane.label("lane"), answers.c.id)
         .where(answers.c.settled_at.is_(None), answers.c.created_at < before, idle)
         .limit(STEP)
     )
@@ -116,19 +126,37 @@ def anything_without_job(uow: UnitOfWork, before: datetime) -> bool:
     return any(uow.first(question(before).limit(1)) is not None for question in (_lanes, _turns, _answers))
 
 
-def lanes_without_job(uow: UnitOfWork, before: datetime) -> list[LaneWithoutJob]:
-    """Return up to `STEP` lanes with unturned messages and no unfinished job."""
-    return [LaneWithoutJob(**row) for row in uow.all(_lanes(before))]
+def all_without_job(uow: UnitOfWork, before: datetime) -> WithoutJob:
+    """Return what older than `before` lost its job."""
+    return _without_job(uow, _lanes(before), _turns(before), _answers(before))
 
 
-def turns_without_job(uow: UnitOfWork, before: datetime) -> list[LaneWithoutJob]:
-    """Return up to `STEP` unsettled turns without an answer in lanes without an unfinished job."""
-    return [LaneWithoutJob(**row) for row in uow.all(_turns(before))]
+def still_without_job(uow: UnitOfWork, before: datetime, found: Collection[Lane]) -> WithoutJob:
+    """Return the same of some lanes only."""
+    names = sorted(found)
+    return _without_job(
+        uow,
+        _lanes(before).where(messages.c.lane.in_(names)),
+        _turns(before).where(turns.c.lane.in_(names)),
+        _answers(before).where(answers.c.send_lane.in_(names)),
+    )
 
 
-def answers_without_job(uow: UnitOfWork, before: datetime) -> list[AnswerWithoutJob]:
-    """Return up to `STEP` answers without a final state that no job sends."""
-    return [AnswerWithoutJob(**row) for row in uow.all(_answers(before))]
+def _without_job(
+    uow: UnitOfWork,
+    of_lanes: Select[*tuple[Any, ...]],
+    of_turns: Select[*tuple[Any, ...]],
+    of_answers: Select[*tuple[Any, ...]],
+) -> WithoutJob:
+    lanes = [LaneWithoutJob(**row) for row in uow.all(of_lanes)]
+    jobless = {lost.lane for lost in lanes}
+    # One job for a lane: a turn of the same lane is found by the next run.
+    found = [LaneWithoutJob(**row) for row in uow.all(of_turns)]
+    return WithoutJob(
+        lanes,
+        [lost for lost in found if lost.lane not in jobless],
+        [AnswerWithoutJob(**row) for row in uow.all(of_answers)],
+    )
 
 
 # --- Conversations in which nobody speaks -----------------------------------------------------------------------------

@@ -23,18 +23,20 @@ from recado.conversation.upkeep.repository import (
     STEP,
     LaneWithoutJob,
     Position,
-    answers_without_job,
+    WithoutJob,
+    all_without_job,
     anything_without_job,
     job_of_turn,
-    lanes_without_job,
     overdue_turns,
-    turns_without_job,
+    still_without_job,
 )
 from recado.core.clock import Clock
 from recado.core.database.engine import Database
 from recado.core.ids import Ids
 from recado.core.queue.job import NewJob
-from recado.core.queue.storage import endings, enqueue, inspection
+from recado.core.queue.lane import Lane
+from recado.core.queue.storage import endings, enqueue, inspection, lanes
+from recado.core.queue.storage.lanes import LaneOwner
 from recado.core.queue.storage.tables import UNFINISHED
 from recado.core.queue.transactions import Transaction, Transactions, UnlockedTransaction
 
@@ -73,13 +75,13 @@ class Rescue:
         before = begun - SETTLED_BY_NOW
         # The search is a read: where much waits it takes longer than the one writer may be kept busy.
         while await self._database.read(partial(anything_without_job, before=before), owner=None):
-            lanes, answers = await self._transactions.write(partial(self._restore_jobs, before=before), owner=None)
+            replies, sends = await self._transactions.write(partial(self._restore_jobs, before=before), owner=None)
             report = replace(
                 report,
-                lanes_without_job=report.lanes_without_job + lanes,
-                answers_without_job=report.answers_without_job + answers,
+                lanes_without_job=report.lanes_without_job + replies,
+                answers_without_job=report.answers_without_job + sends,
             )
-            if not lanes + answers or self._clock.now() - begun >= RUN_LIMIT:
+            if not replies + sends or self._clock.now() - begun >= RUN_LIMIT:
                 break
         if report != RescueReport():
             log.warning(
@@ -128,20 +130,25 @@ class Rescue:
     # --- What lost its job --------------------------------------------------------------------------------------------
 
     def _restore_jobs(self, tx: UnlockedTransaction, before: datetime) -> tuple[int, int]:
-        """Return how many lanes and how many answers got a new job."""
+        """Return how many lanes and how many answers got a new job.
+
+        What was found is searched again once its lanes are held: another transaction may have given it a job meanwhile.
+        """
         tx.uow.allow_long_statements()
-        lanes = lanes_without_job(tx.uow, before)
-        jobless = {lost.lane for lost in lanes}
-        # One job for a lane: a turn of the same lane is found by the next run.
-        turns = [lost for lost in turns_without_job(tx.uow, before) if lost.lane not in jobless]
-        answers = [
-            Answers(tx.of_owner(lost.owner_id).uow).require(lost.id) for lost in answers_without_job(tx.uow, before)
-        ]
-        held = tx.hold(*jobless, *(lost.lane for lost in turns), *(answer.lane for answer in answers))
-        enqueue.add(held.held, [self._reply_job(tx, lost) for lost in (*lanes, *turns)])
-        for answer in answers:
-            enqueue_send(held.of_owner(answer.owner_id), answer)
-        return len(lanes) + len(turns), len(answers)
+        owners = _owners(all_without_job(tx.uow, before))
+        held = tx.holding(lanes.hold_or_create(tx.uow, owners))
+        lost = still_without_job(tx.uow, before, owners)
+        enqueue.add(held.held, [self._reply_job(held, each) for each in (*lost.lanes, *lost.turns)])
+        for each in lost.answers:
+            mine = held.of_owner(each.owner_id)
+            enqueue_send(mine, Answers(mine.uow).require(each.id))
+        return len(lost.lanes) + len(lost.turns), len(lost.answers)
 
     def _reply_job(self, tx: Transaction, lost: LaneWithoutJob) -> NewJob:
         return reply_job(tx, lost.owner_id, lost.lane, self._max_attempts, turn_id=lost.turn_id)
+
+
+def _owners(found: WithoutJob) -> dict[Lane, LaneOwner]:
+    """Return the lanes in which jobs are to be stored, whose they are, and of which kind."""
+    replies = {lost.lane: LaneOwner(lost.owner_id, "reply") for lost in (*found.lanes, *found.turns)}
+    return replies | {lost.lane: LaneOwner(lost.owner_id, "send") for lost in found.answers}
