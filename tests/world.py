@@ -261,7 +261,7 @@ class World:
         weak = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
         self.identity = IdentityService(database, clock, ids, Passwords(weak), key_ring)
         self.numbers = NumberService(database, KEY_RING, clock, ids)
-        self.acceptance = AcceptService(database, self.window, max_attempts=3)
+        self.acceptance = AcceptService(database, ids, self.window, max_attempts=3)
         self.reports = DeliveryReportService(database, clock, ids, advances)
         limits = ReplyLimits(answer=DEADLINE, burst=self.window.most)
         self.replies = ReplyHandler(

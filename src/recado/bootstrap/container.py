@@ -92,7 +92,7 @@ class Container(containers.DeclarativeContainer):
     )
 
     window = providers.Singleton(make_burst_window, settings)
-    acceptance = providers.Singleton(AcceptService, database, window, settings.provided.max_attempts)
+    acceptance = providers.Singleton(AcceptService, database, ids, window, settings.provided.max_attempts)
     reports = providers.Singleton(DeliveryReportService, database, clock, ids, providers.Object(advances))
 
     directory = providers.Singleton(Directory, database, clock, key_ring)

@@ -321,7 +321,7 @@ class TestInParallel:
     ) -> None:
         sids = [gaps.misses(f"{n}", ago=(10 - n) * MINUTE) for n in range(5)]
         await gaps.sweep()
-        other = AcceptService(world.database, world.window, 3)
+        other = AcceptService(world.database, world.ids, world.window, 3)
         second = GapSweep(gaps.directory, gaps.tokens, gaps.twilio, other, world.database, world.clock, world.ids)
         await second.sweep()
         for sid in sids:

@@ -292,7 +292,7 @@ class Machine:
         database = ProcessDatabase(self.storage, process)
         ids = UuidV7(world.clock, world.chance.getrandbits)
         window = BurstWindow()
-        acceptance = AcceptService(database, window, MAX_ATTEMPTS)
+        acceptance = AcceptService(database, ids, window, MAX_ATTEMPTS)
         agents = SimAgents(world)
         cut = partial(split, limit=plan.part_limit)
         channel = SimChannel(self.twilio)

@@ -37,7 +37,7 @@ class Desk:
 
     def __init__(self, database: Database, clock: FrozenClock, ids: UuidV7) -> None:
         self.database, self.clock, self.ids = database, clock, ids
-        self.service = AcceptService(database, BurstWindow(QUIET, MOST), max_attempts=3)
+        self.service = AcceptService(database, ids, BurstWindow(QUIET, MOST), max_attempts=3)
 
     def message(
         self,
@@ -95,6 +95,19 @@ def desk(database: Database, clock: FrozenClock, ids: UuidV7) -> Desk:
 
 
 class TestOneMessage:
+    async def test_that_is_stored_late_has_its_job_behind_those_stored_meanwhile(self, desk: Desk) -> None:
+        """The oldest id of a lane is the oldest job that was stored, not the oldest arrival."""
+        early, late = desk.message(1), desk.message(2)
+        await desk.takes(late)
+        await desk.database.write(
+            lambda uow: uow.execute(text("UPDATE message_queue SET status = 'running'")).close(), owner=None
+        )
+
+        await desk.takes(early)
+
+        jobs = await desk.rows("SELECT status, message_sid FROM message_queue ORDER BY id")
+        assert jobs == [("running", sid(2)), ("collecting", sid(1))]
+
     @pytest.mark.parametrize("odd", ["SM\x00", "SM\udc80"])
     async def test_whose_id_no_database_takes_as_text_has_a_job_all_the_same(self, desk: Desk, odd: str) -> None:
         inbound = replace(desk.message(1), provider_message_id=odd)

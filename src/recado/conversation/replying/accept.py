@@ -19,6 +19,7 @@ from recado.conversation.replying.repository import add_new_messages, fill_in_ra
 from recado.conversation.values import Address
 from recado.core.database.engine import Database
 from recado.core.database.unit_of_work import UnitOfWork
+from recado.core.ids import Ids
 from recado.core.metrics import ACCEPTED, OUTCOMES
 from recado.core.queue.job import NewJob
 from recado.core.queue.lane import Lane
@@ -52,11 +53,6 @@ class InboundMessage:
     trace: str | None = None
     """Where its trace goes on, if anybody traces it (see `core.tracing`)."""
 
-    @property
-    def job_id(self) -> UUID:
-        """The id of the job that this message makes, unless its lane has a collecting job already."""
-        return UUID(int=self.id.int + 1)
-
 
 @dataclass(frozen=True, slots=True)
 class Accepted:
@@ -83,7 +79,8 @@ class BurstWindow:
 class AcceptService:
     """Accepts messages, many in one commit."""
 
-    def __init__(self, database: Database, window: BurstWindow, max_attempts: int) -> None:
+    def __init__(self, database: Database, ids: Ids, window: BurstWindow, max_attempts: int) -> None:
+        self._ids = ids
         self._window = window
         self._max_attempts = max_attempts
         self.accept = database.batched(self.accept_many, refusable=True)
@@ -114,7 +111,9 @@ class AcceptService:
     def _job(self, inbound: InboundMessage) -> NewJob:
         now = inbound.received_at
         return NewJob(
-            id=inbound.job_id,
+            # Made while the lane is held, so that it sorts behind each job that was stored since the message came. A
+            # second run of this transaction may make another one: nothing of the first run is left then.
+            id=self._ids.new(),
             name=REPLY,
             owner_id=inbound.owner_id,
             created_at=now,
