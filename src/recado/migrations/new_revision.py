@@ -1,7 +1,8 @@
 """Write the next revision: `python -m recado.migrations.new_revision "what changes"`.
 
 It migrates an empty file to the newest revision, compares it with the tables in code, writes the difference as the next
-number and changes HEAD. Read what it wrote: a renamed column looks like one dropped and one added.
+number and changes HEAD. Read what it wrote: a renamed column looks like one dropped and one added, and views are not
+seen at all. A revision of `message_queue` or `lanes` drops `message_queue_view` first and creates it again at its end.
 """
 
 import re
