@@ -33,6 +33,7 @@ message_queue = Table(
     metadata,
     Column("id", Id, primary_key=True),
     Column("name", String(64), nullable=False),
+    # For people. What no database stores as text is U+FFFD here; the message itself has the exact id.
     Column("message_sid", String(255)),
     Column("payload", JsonObject, nullable=False),
     Column("status", String(16), nullable=False),
