@@ -14,6 +14,7 @@ from recado.conversation.replying.accept import Accepted, AcceptService, BurstWi
 from recado.conversation.values import Address, customer_lane
 from recado.core.clock import FrozenClock
 from recado.core.database.engine import Database
+from recado.core.database.unit_of_work import UnitOfWork
 from recado.core.ids import UuidV7
 from recado.core.queue.storage.tables import message_queue
 
@@ -163,6 +164,21 @@ class TestOneMessage:
 
         assert await desk.rows("SELECT outcome, outcome_reason FROM messages") == [("suppressed", "stale")]
         assert await desk.lanes_with_jobs() == []
+
+    async def test_makes_one_job_when_its_unit_of_work_runs_twice(self, desk: Desk) -> None:
+        """After a rollback nothing of the first run is stored; after a commit that nobody heard of, all of it is."""
+        message = desk.message(1)
+
+        def fails(uow: UnitOfWork) -> None:
+            desk.service.accept_many(uow, [message])
+            raise ConnectionResetError
+
+        with pytest.raises(ConnectionResetError):
+            await desk.database.write(fails, owner=None)
+        assert await desk.takes(message) == [Accepted(message.id)]
+        assert await desk.takes(message) == [Duplicate(sid(1))]
+
+        assert [count for _, count in await desk.lanes_with_jobs()] == [1]
 
 
 class TestTheBurstWindow:
