@@ -1,12 +1,12 @@
 """Turns past their deadline get their one apology, and work without a job gets a new one."""
 
-from collections.abc import Callable, Mapping, Sequence
+import asyncio
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 from typing import TypeVar
 from uuid import UUID
 
 import pytest
-from sqlalchemy import text
 
 from recado.conversation.errors import AgentFailed
 from recado.conversation.ports import AgentResult, NotProcessed, Reply, TurnContext, Unknown
@@ -18,9 +18,6 @@ from recado.core.database.postgres.database import PostgresDatabase
 from recado.core.database.unit_of_work import UnitOfWork
 from recado.core.ids import UuidV7
 from recado.core.queue.job import Claim, Done, Replayed
-from recado.core.queue.lane import HeldLanes, Lane
-from recado.core.queue.storage import lanes
-from recado.core.queue.storage.lanes import LaneOwner
 from tests.support.commits import all_listeners_called
 from tests.world import ANA, BRUNO, DEADLINE, World
 
@@ -36,6 +33,10 @@ WHY = "no answer before the deadline"
 
 @pytest.fixture
 def rescue(world: World) -> Rescue:
+    return a_rescue(world)
+
+
+def a_rescue(world: World) -> Rescue:
     return Rescue(world.database, world.clock, world.ids, split, 3)
 
 
@@ -311,24 +312,14 @@ class TestWorkWithoutAJob:
         world.advance(60)
         assert await rescue.run() == RescueReport()
 
-    async def test_what_got_one_while_the_lanes_were_waited_for_gets_no_second(
-        self, world: World, rescue: Rescue, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
+    async def test_gets_one_job_though_many_rescues_run_at_once(self, world: World) -> None:
         await world.receives("oi")
-        await world.breaks("UPDATE message_queue SET status = 'discarded'")
+        await world.breaks("DELETE FROM message_queue")
         world.advance(61)
 
-        def after_another(uow: UnitOfWork, owners: Mapping[Lane, LaneOwner]) -> HeldLanes:
-            held = hold_or_create(uow, owners)
-            uow.execute(text("UPDATE message_queue SET status = 'waiting'")).close()
-            lanes.refresh(held, owners)
-            return held
+        reports = await asyncio.gather(*(a_rescue(world).run() for _ in range(4)))
 
-        hold_or_create = lanes.hold_or_create
-        monkeypatch.setattr(lanes, "hold_or_create", after_another)
-
-        assert await rescue.run() == RescueReport()
-
+        assert sum(report.lanes_without_job for report in reports) == 1
         assert await reply_jobs(world) == [("waiting", None, False)]
 
     async def test_a_lane_whose_row_is_gone_is_made_anew(self, world: World, rescue: Rescue) -> None:
