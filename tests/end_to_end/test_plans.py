@@ -56,7 +56,7 @@ READS_MORE = {
     # Looking after what is open: each reads an index that holds nothing else.
     "SELECT DISTINCT messages.owner_id, messages.lane FROM messages": "ix_messages_unturned",
     "SELECT turns.owner_id, turns.lane, turns.id AS turn_id FROM turns": "ix_turns_unsettled",
-    "SELECT answers.owner_id, answers.id FROM answers": "ix_answers_unsettled",
+    "SELECT answers.owner_id, answers.send_lane AS lane, answers.id FROM answers": "ix_answers_unsettled",
     # What waits and runs, twice a minute and beside the writer: whether a clock was set back.
     "SELECT j.lane FROM lanes l CROSS JOIN message_queue j": "lanes|_queue_(unfinished|running|leased)",
     # What runs now, for owners with a cap: as many rows as there are slots in all workers.
