@@ -1,13 +1,13 @@
-"""What a long line costs: claiming from a million waiting jobs, and one owner's backlog beside another's single job.
+"""What a long queue costs: claims from a million waiting jobs, and one owner's backlog beside another's single job.
 
-Claims: a million jobs wait, all due, each in a lane of its own: 100,000 of one owner, the oldest, and the rest of 5,000
-others. One caller claims 64 at a time and ends them, as a worker does; the time of each claim is taken, and how many
-jobs a second it gets through; then one at a time, as a worker with one place free. The same with a thousand jobs. Both
+Claims: a million jobs wait, all due, each in a lane of its own: the oldest 100,000 of one owner, and the rest of 5,000
+others. One caller claims 64 at a time and ends them, as a worker does. Measured are the time of each claim and the jobs
+a second; then the same one job at a time, as a worker with one free place does; and both with a thousand jobs. Both
 databases wait for the disk; what the filling left behind is on it before anything is measured.
 
 Fairness: a worker with its usual 64 jobs at once and jobs of 100 ms has 100,000 of one owner waiting. Another owner
-stores a single job: how long until it starts? And the same among the million: there 5,000 owners wait for their turn,
-640 jobs are done in a second, and whoever comes new waits for a round at the most; that figure has no target.
+stores a single job: how long until it starts? And the same among the million: there 5,000 owners wait for their turn
+and 640 jobs are done in a second; that figure has no target.
 
 How to read it: claims in milliseconds, the rate as a ratio of the two sizes. Below are the plans of the claim's
 statements at the large size: each is a search in an index, with a limit.

@@ -1,17 +1,18 @@
-"""What a broker costs: jobs through BullMQ, from storing a job to its start, and webhooks while Redis is ill.
+"""What a broker costs: jobs through BullMQ, from storing a job to its start, and webhooks while Redis fails.
 
 Throughput: 20,000 jobs that do nothing, from the first enqueue to the last one done, the consumer in another process.
 
-  recado  each job is a durable row (SQLite, synchronous=FULL) before the call returns; Redis carries wake-ups; a worker
-          claims, runs and ends each in the database: two more durable changes
-  bullmq  BullMQ's own Python client: jobs in a Redis that keeps nothing on disk, its own worker, as many at a time
+recado each job is a durable row (SQLite, synchronous=FULL) before the call returns; Redis carries wake-ups; a worker
+claims, runs and ends each in the database: two more durable changes bullmq BullMQ's own Python client: jobs in a Redis
+that keeps nothing on disk, its own worker, as many at a time
 
-It is not fair, on purpose: BullMQ's jobs are gone with Redis, ours are durable. The ratio says what that costs.
+The comparison is unfair on purpose: BullMQ's jobs are gone with Redis, ours are durable. The ratio says what that
+costs.
 
-Latency: one job at a time to an idle worker in another process, at pauses of random length, on one clock.
+Latency: one job at a time to an idle worker in another process, with pauses of random length, on one clock.
 
-Webhooks: `recado serve` takes signed webhooks at 8 connections, while a worker beside it rings BullMQ for 50 jobs a
-second. The same load is posted with Redis up, stopped, frozen (SIGSTOP) and black-holed (an address that answers no
+Webhooks: `recado serve` takes signed webhooks at 8 connections, while a worker publishes wake-ups to BullMQ for 50 jobs
+a second. The same load is posted with Redis up, stopped, frozen (SIGSTOP) and black-holed (an address that answers no
 connection). Nothing of the webhook waits for Redis, so its p99 must not move.
 """
 
@@ -141,7 +142,7 @@ class Webhooks:
         """Milliseconds; ends the bench when a message was lost or refused."""
         harness.copied(self._template, self._database)
         with self._redis(illness) as url:
-            # Nothing is answered meanwhile: what is measured is the webhook, and beside it a worker that rings.
+            # No message is answered meanwhile: measured is the webhook, while a worker publishes wake-ups.
             env = harness.environment(
                 self._database,
                 self._url,
@@ -194,7 +195,7 @@ class Webhooks:
 
 @contextmanager
 def _feeding(env: dict[str, str]) -> Iterator[None]:
-    """Fifty jobs a second for the worker to be rung for, from a process of their own."""
+    """Store fifty jobs a second for which the worker publishes wake-ups, from another process."""
     script = "import asyncio; from jobs import feeder; asyncio.run(feeder.feed(50))"
     process = subprocess.Popen([sys.executable, "-c", script], env={**env, "PYTHONPATH": str(BENCH)})
     try:

@@ -139,7 +139,7 @@ def show(title: str, figures: Sequence[Figure], *, remarks: Sequence[str] = ()) 
 
 
 def progress(text: str) -> None:
-    """A line for whoever waits; the table is on standard output, this is not."""
+    """Print a progress line to standard error; the table goes to standard output."""
     print(f"  {text}", file=sys.stderr, flush=True)
 
 
@@ -163,7 +163,7 @@ class Workbench:
         return process
 
     def stop(self, process: "subprocess.Popen[bytes]", patience: float = 15.0) -> None:
-        """Ask it to stop, then insist. By its own id, never by name."""
+        """Ask a process to stop, then kill it. By its own id, never by name."""
         if process.poll() is None:
             process.terminate()
             try:
@@ -206,7 +206,7 @@ _RESERVED: list["ReservedPort"] = []
 
 
 def reserved_port() -> int:
-    """A port of loopback that is the bench's until it ends, whoever else looks for one."""
+    """A port of loopback that stays the bench's until the bench ends."""
     from recado.entrypoints.reserved_port import ReservedPort
 
     _RESERVED.append(ReservedPort())

@@ -302,7 +302,10 @@ class World:
     async def receives(
         self, text: str, from_: Address = ANA, *, sid: str | None = None, kind: str = "text", opt: str | None = None
     ) -> str:
-        """A customer's message reaches us; its SID. The running job hears of it, as a worker's relay would tell it."""
+        """A customer's message reaches us;
+
+        return its SID. The running job hears of it, as through a worker's maintenance.
+        """
         self._received += 1
         sid = sid or f"SM{0xABC0000 + self._received:032x}"
         inbound = InboundMessage(

@@ -1,9 +1,9 @@
-"""A worker as `recado worker` is one, with one more handler: jobs that do nothing but say when they started.
+"""A worker like `recado worker`, with one more handler: jobs that do nothing but report their start.
 
     python bench/jobs/worker.py [SOCKET [SECONDS]]
 
-Everything is the product's own: container, queue, delivery, heartbeat, relay. With a SOCKET each job sends the moment
-of its start there (the machine's monotonic clock, which all processes share) and its owner; it takes SECONDS.
+Everything is the product's own: container, queue, delivery, heartbeat, maintenance. With a SOCKET each job sends the
+moment of its start there (the machine's monotonic clock, which all processes share) and its owner; it takes SECONDS.
 """
 
 import asyncio

@@ -63,7 +63,7 @@ READS_MORE = {
     "SELECT owner_id, count(*) FROM message_queue WHERE status = 'running'": "_message_queue_(running|leased)",
     # After a broker has forgotten everything, or `recado queue move`: what waits is read, and nothing that has ended.
     "UPDATE message_queue SET dispatched_at = NULL WHERE id": "ix_message_queue_unfinished",
-    # Slots of two days, once a round of pruning.
+    # Slots of two days, so that one pruning run has something to delete.
     "DELETE FROM cron_slots WHERE cron_slots.slot <": "cron_slots",
     # Every owner, at a registration and when a key of the installation is made: whether another key sealed its keys.
     "FROM owners WHERE owners.data_key_id !=": "owners",

@@ -82,7 +82,7 @@ def test_a_collector_that_is_away_holds_up_nothing(road: Road) -> None:
 
 
 def test_a_worker_that_dies_leaves_the_trace_to_the_next(road: Road, collector: Collector) -> None:
-    """The second run is a suspect's, in a process of its own."""
+    """The second run is isolated, in a process of its own."""
     road.serve()
     road.emulator.send(customer(1), BAKERY.number, "oi")
     road.worker(crash_at="after_agent").dies()

@@ -1,4 +1,4 @@
-"""Any BullMQ tool sees the queue: a Node worker and bull-board read it, and a Node producer may ring the bell."""
+"""Any BullMQ tool sees the queue: a Node worker and bull-board read it, and a Node producer may send a wake-up."""
 
 import asyncio
 import hashlib

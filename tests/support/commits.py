@@ -11,9 +11,9 @@ from tests.support.patience import PATIENCE
 
 
 async def all_listeners_called(database: Database) -> None:
-    """Wait until every writer has told of all that it committed.
+    """Wait until every writer has called its listeners for all that it committed.
 
-    PostgreSQL has several. They meet in one moment, and none comes to it before it has told of what came before.
+    PostgreSQL has several writers. They meet at one moment, and none comes to it before it has called them.
     """
     count = WRITERS if isinstance(database, PostgresDatabase) else 1
     meeting = threading.Barrier(count, timeout=PATIENCE)

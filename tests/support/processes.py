@@ -74,7 +74,7 @@ def customer(number: int) -> str:
 
 
 def until(condition: Callable[[], T], seconds: float = PATIENCE, *, said: Callable[[], str] = str) -> T:
-    """What `condition` gives as soon as it is something; looked at fifty times a second."""
+    """Return what `condition` returns as soon as that is true; it is called fifty times a second."""
     give_up, never = time.monotonic() + seconds, threading.Event()
     while not (found := condition()):
         assert time.monotonic() < give_up, f"waited {seconds:g} s in vain; {said()}"
@@ -83,7 +83,7 @@ def until(condition: Callable[[], T], seconds: float = PATIENCE, *, said: Callab
 
 
 class Running:
-    """A process of ours, with what it says on standard error kept for whoever has to explain a failure."""
+    """A process of ours. Its standard error is kept for people who have to explain a failure."""
 
     def __init__(self, name: str, command: Sequence[str], env: Mapping[str, str], log: Path) -> None:
         self.name = name

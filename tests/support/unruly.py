@@ -1,7 +1,7 @@
 """Agents that misbehave: installed into the workers of a test as a distribution of their own (see `processes.install`).
 
-A shared worker runs each of them in a thread of its own, so they may block; a process for suspects is told so on its
-command line, and runs one at a time.
+A shared worker runs each of them in a thread of its own, so they may block. A process for isolated jobs has that on its
+command line and runs one job at a time.
 """
 
 import asyncio

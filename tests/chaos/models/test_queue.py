@@ -1,8 +1,8 @@
-"""The queue against a plain Python model of it: any order of jobs, claims, endings, crashes and clocks that jump.
+"""The queue against a plain Python model of it: any order of jobs, claims, endings, crashes and clock jumps.
 
-Three services stand for three processes over one database; bells are not part of it, for a claim that nobody rang for
-and one that was rung for twice must be the same. What is claimed is judged by the rules of the ledger, not by how the
-product finds it: the model looks at every job there ever was.
+Three services stand for three processes over one database. Wake-ups are not part of it, for a claim without one and a
+claim after two must be the same. The rules of the ledger decide whether a claim is right, not how the product finds it:
+the model goes through every job there ever was.
 """
 
 import asyncio
@@ -213,7 +213,7 @@ class Queue(RuleBasedStateMachine):
 
     @rule(limit=st.integers(1, 6), max_isolated=st.integers(0, 4), service=st.integers(0, 2))
     def is_claimed(self, limit: int, max_isolated: int, service: int) -> None:
-        """Rung for or not, and from any process."""
+        """With or without a wake-up, and from any process."""
         heads = self.claimable()
         claimed = self.run(self.services[service].claim(limit, max_isolated=max_isolated))
         given_up = [job for job in heads if self.status_of(job.id) == "dead"]
@@ -311,7 +311,7 @@ class Queue(RuleBasedStateMachine):
 
     @rule(passes=st.integers(1, 2))
     def leases_end(self, passes: int) -> None:
-        """The relay of any process; a second pass finds nothing new."""
+        """Maintenance by any process; a second run finds nothing new."""
         now = self.clock.now()
         ended = [id_ for id_, (_, until) in self.tokens.items() if until < now]
         assert [self.run(self.queue.free_ended_leases()) for _ in range(passes)] == [len(ended), 0][:passes]

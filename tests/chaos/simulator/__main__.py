@@ -76,7 +76,7 @@ def _verdicts(seeds: Sequence[int], jobs: int) -> Iterator[Verdict]:
 
 
 def _show_teeth(seeds: Sequence[int], jobs: int) -> int:
-    """0 when every wall held and every pair, once gone, was missed."""
+    """Return 0 when every backstop held alone and every pair, once gone, was missed."""
     tasks = [(name, seeds, alone) for name in MUTATIONS for alone in (True, False)]
     bitten = True
     _print("| fence taken away | wall behind it | fence alone | fence and wall |")

@@ -41,7 +41,7 @@ class Process:
     hazard: Callable[[], bool] | None = None
     """Asked before each step: True kills it there."""
     ended: Callable[[], None] | None = None
-    """Called once, by whoever kills it."""
+    """Called once, when the process is killed."""
     children: "list[Process]" = field(default_factory=list)
     held: "list[asyncio.Handle]" = field(default_factory=list)
 
@@ -99,7 +99,7 @@ class VirtualLoop(asyncio.BaseEventLoop):
         return self.create_task(work, context=context)
 
     def later(self, delay: float, happening: Callable[[], object]) -> asyncio.TimerHandle:
-        """Something of the world happens in `delay` seconds, whoever asked for it."""
+        """Schedule something of the world in `delay` seconds, for no process."""
         return self.call_later(delay, happening, context=self.outside)
 
     def resume(self, process: Process) -> None:

@@ -1,7 +1,8 @@
-"""The processes of the installation: an API, some workers, and the processes workers start for suspects.
+"""The processes of the installation: an API, some workers, and the processes that workers start for isolated jobs.
 
-Each is wired as `recado.bootstrap` does it, from the product's own classes. Played are the ports (Twilio, agents), the
-bell, and what would need a thread or a real process: the heartbeat's thread is a task, a child process is a `Process`.
+Each is wired as `recado.bootstrap` does it, from the product's own classes. Simulated are the ports (channels, agents),
+the wake-ups, and what would need a thread or a real process: the heartbeat's thread is a task, a child process is a
+`Process`.
 """
 
 import asyncio
@@ -56,14 +57,14 @@ T = TypeVar("T")
 
 MAX_ATTEMPTS = 3
 NET = (1.0, 8.0)
-"""Seconds after which a worker that heard no bell looks for itself."""
+"""Seconds after which a worker without a wake-up polls."""
 
 
 # --- What is played ---------------------------------------------------------------------------------------------------
 
 
 class SimBell:
-    """A delivery that forgets, and rings for nothing."""
+    """A wake-up source that forgets, and wakes without a reason."""
 
     def __init__(self, world: World, storage: Storage) -> None:
         self._world = world
@@ -73,7 +74,7 @@ class SimBell:
         storage.bells.append(self._ring)
 
     async def publish(self, wakeups: Sequence[WakeUp]) -> None:
-        """The rows are the bell."""
+        """The rows are the wake-ups."""
 
     async def receive(self, room: Room) -> AsyncGenerator[WakeUp, None]:  # noqa: ARG002
         while True:
@@ -185,7 +186,7 @@ class Pipe(asyncio.Transport):
 
 
 class SimChild(asyncio.SubprocessTransport):
-    """A process that a worker started for suspects, as its parent sees it and as it sees its parent."""
+    """A process that a worker started for isolated jobs, as its parent sees it and as it sees its parent."""
 
     def __init__(self, loop: VirtualLoop, number: int, process: Process, protocol: asyncio.SubprocessProtocol) -> None:
         super().__init__()
@@ -400,7 +401,7 @@ class Machine:
         self.world.loop.start_in(parts.process, self._live(parts))
 
     async def _live(self, parts: Parts) -> None:
-        """A worker's life until it stops by itself: told to, or worn out."""
+        """A worker's life until it stops by itself: because it was told to or needs recycling."""
         assert parts.worker is not None
         try:
             await parts.worker.run()

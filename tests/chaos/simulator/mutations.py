@@ -1,8 +1,8 @@
-"""Does the simulator bite? Each fence of the ledger is taken away, with and without the wall behind it.
+"""Does the simulator bite? Each fence of the ledger is taken away, with and without its backstop.
 
-A fence is a condition in a statement, or an index; so a mutation is an edit of statements on their way to the
-simulated database (`storage.Edit`), and the product's code runs as it is. Without the fence alone the wall must hold:
-no violation, and where the wall is a constraint, it is seen to refuse. Without both, a violation must be found.
+A fence is a condition in a statement, or an index; so a mutation is an edit of statements on their way to the simulated
+database (`storage.Edit`), and the product's code runs as it is. Without the fence alone the backstop must hold: no
+violation, and where the backstop is a constraint, it is seen to refuse. Without both, a violation must be found.
 """
 
 import functools
@@ -49,14 +49,14 @@ ONE_COLLECTING = (
 
 @dataclass(frozen=True)
 class Mutation:
-    """A fence, and the wall behind it."""
+    """A fence, and its backstop."""
 
     name: str
     fence: tuple[Edit, ...]
     wall: tuple[Edit, ...]
     behind: str
     order_goes_too: bool = False
-    """The wall keeps two from going out at once; which goes first is the fence's affair alone."""
+    """The backstop keeps two from going out at once; only the fence decides which goes first."""
 
 
 MUTATIONS = {
@@ -83,7 +83,7 @@ def _disk(name: str, alone: bool) -> Disk:
 
 
 def simulate_without(name: str, seed: int, *, alone: bool, tell: Callable[[str], None] | None = None) -> Verdict:
-    """One world without a fence, and unless `alone` without its wall."""
+    """Play one world without a fence, and unless `alone` without its backstop."""
     return simulate(seed, tell=tell, on=_disk(name, alone))
 
 
@@ -100,7 +100,7 @@ class Bite:
 
 
 def bite(task: tuple[str, Sequence[int], bool]) -> Bite:
-    """Play without a fence (alone, or with its wall) until a violation is found, or the seeds are over."""
+    """Play without a fence (alone, or with its backstop) until a violation is found or the seeds are used up."""
     name, seeds, alone = task
     found = Bite()
     for seed in seeds:

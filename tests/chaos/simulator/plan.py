@@ -16,7 +16,7 @@ RATES: dict[str, float] = {
     # Storage
     "slow commit": 0.1,
     "stands still after a commit": 0.04,
-    # Bells
+    # Wake-ups.
     "bell forgotten": 0.5,
     "bell for nothing": 0.05,
     "heartbeat missed": 0.3,

@@ -165,7 +165,7 @@ class Scenario:
         self._write(who, number, 0.0)
 
     async def _run_idle_expiry(self) -> None:
-        """A round of the sweeps, wherever; cron's own come at round times only."""
+        """Run the sweeps in any process; cron's own jobs run at full minutes only."""
         parts = self.world.chance.choice(self.machine.everybody() or [self.machine.api])
         if parts.process.alive:
             self.world.loop.start_in(parts.process, self._sweep(parts))
@@ -319,7 +319,7 @@ class Scenario:
             world.suspend(parts.process, most)
 
     def stop_faults(self) -> None:
-        """The faults are over: whatever stands still goes on."""
+        """End the faults: what is suspended continues."""
         self.world.faults_over = True
         self.world.trace("calm")
         self.machine.storage.down = False

@@ -1,7 +1,7 @@
-"""What is done to which process, drawn from the seed: one blow a cycle, and now and then bad weather beside it.
+"""What is done to which process, drawn from the seed: one fault a cycle, and now and then a disturbance beside it.
 
-Weather is not counted as a cycle: the model's server is killed (it refuses connections until it is back) or stands
-still, and the emulator stands still. A process that was killed is started again at once.
+A disturbance is not counted as a cycle: the model's server is killed (it refuses connections until it is back) or
+suspended, or the emulator is suspended. A process that was killed is started again at once.
 """
 
 import random
@@ -44,7 +44,7 @@ SERVER_DISTURBANCES: Final[Mapping[str, Mapping[str, int]]] = {
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """One cycle: how long to wait before it, whom it hits, how, and the weather."""
+    """One cycle: how long to wait before it, which processes it hits, how, and the disturbance."""
 
     after: float
     name: str
@@ -85,7 +85,7 @@ def faults(
 
 
 class FaultInjector:
-    """Strikes, revives, and lets what stands still go on when its time is over."""
+    """Inject faults, restart what has ended, and resume what is suspended when its time is over."""
 
     def __init__(self, processes: Mapping[str, Target], kills: list[Kill], seed: int) -> None:
         self._processes = processes
@@ -122,7 +122,7 @@ class FaultInjector:
                 process.start_again(self._crash_point(name))
 
     def stop_faults(self) -> None:
-        """Fine weather from now on; whoever is armed is started anew."""
+        """Stop the faults; a process that is armed with a crash point is started again without it."""
         for process in self._processes.values():
             if process.armed is not None:
                 process.inject(signal.SIGTERM)

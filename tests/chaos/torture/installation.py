@@ -103,7 +103,7 @@ class Installation:
         return opened(self.database_url)
 
     def ledger_now(self) -> AbstractContextManager[Ledger]:
-        """The same for whoever has a server to revive meanwhile and must not wait for it."""
+        """Like `ledger`, but raise at once while the database is gone: the caller has a server to revive meanwhile."""
         return opened(self.database_url, 0.0)
 
     def env(self, lease: float) -> dict[str, str]:
@@ -198,6 +198,6 @@ class Installation:
 
 
 def environment(variables: Mapping[str, str]) -> str:
-    """The settings as lines that a shell reads, for whoever looks into a run that failed."""
+    """Return the settings as lines for a shell, for people who examine a run that failed."""
     ours = {name: value for name, value in variables.items() if name.startswith("RECADO_")}
     return "".join(f"export {name}='{value}'\n" for name, value in sorted(ours.items()))

@@ -1,7 +1,8 @@
-"""How fast this machine can follow, measured all the time: a worker that never lives to claim a job suffers nothing.
+"""How fast this machine can follow, measured all the time: a worker that is killed before it claims a job proves
+nothing.
 
-The unit is what a start of the API takes (from its process to its first `ready`), as it was lately, and a second at
-least. On a machine that is busy otherwise the torture slows down by itself; the order of the blows stays the same.
+The unit is the time that a start of the API takes (from its process to its first `ready`), as measured lately, and a
+second at least. On a busy machine the torture slows down by itself; the order of the faults stays the same.
 """
 
 from collections.abc import Callable

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import IO, Final
 
 OWN_DATABASE: Final = {"postgres": "postgres", "sqlite": "sqlite"}
-"""The database that a bell comes with; a broker rings over the one that was asked for."""
+"""The database of a queue backend; with a broker it is the one that was asked for."""
 
 
 def side_by_side(backends: Sequence[str], words: Sequence[str]) -> int:

@@ -83,7 +83,7 @@ class Process:
         return True
 
     def disturb(self, what: str) -> None:
-        """Bad weather: `killed` until it is revived, or `stands still` until it clears."""
+        """Disturb it: `killed` until it is revived, or `stands still` until it is restored."""
         self.inject(_SIGNALS[what])
 
     def clear(self) -> None:
@@ -102,7 +102,7 @@ class Process:
         self.start(crash_at)
 
     def stop(self) -> int | None:
-        """Ask it to end, insist after a while, and end whatever it has spawned."""
+        """Ask it to end, kill it after a while, and end whatever it has spawned."""
         if self._running is None:
             return None
         with contextlib.suppress(ProcessLookupError):

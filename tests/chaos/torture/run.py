@@ -153,7 +153,7 @@ class Torture:
                     return
 
     def _drain(self, injector: FaultInjector, load: Load) -> None:
-        """Fine weather and two workers, until nothing is open; bounded, for what is stuck stays stuck."""
+        """Let two workers run without faults until nothing is open; bounded, for what is stuck stays stuck."""
         begun = self._clock.monotonic()
         injector.stop_faults()
         self._operator.close()

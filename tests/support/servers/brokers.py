@@ -1,6 +1,6 @@
 """Brokers that tests need, from wheels: Valkey (which speaks Redis's protocol), and moto or our own strict SQS.
 
-Each is a process of its own, so that it can be killed, frozen and started anew.
+Each is a process of its own, so that it can be killed, frozen and started again.
 """
 
 import contextlib
@@ -90,7 +90,7 @@ class RedisServer(BrokerProcess):
         return f"redis://127.0.0.1:{self.port}/0"
 
     def command_line(self, *words: str) -> bytes:
-        """One command, in the words of the protocol; what came back."""
+        """Send one command of Redis's protocol and return the reply."""
         asked = b"*%d\r\n" % len(words) + b"".join(b"$%d\r\n%s\r\n" % (len(w.encode()), w.encode()) for w in words)
         with closing(socket.create_connection(("127.0.0.1", self.port), 5)) as line:
             line.sendall(asked)

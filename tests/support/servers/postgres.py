@@ -1,6 +1,6 @@
 """The servers that tests need, from wheels: started when the first test asks, stopped with the test run.
 
-Nothing has to be installed on the machine. Whoever runs tests at once in several processes gets a server in each.
+Nothing has to be installed on the machine. Test processes that run side by side each get a server of their own.
 """
 
 import contextlib

@@ -1,7 +1,6 @@
 """Agents that answer, fail, hang, kill their process, and keep a journal.
 
-Every text names the customer's messages it was made from, so whoever reads it on the customer's phone can tell what it
-answers.
+Every text names the customer's messages that it answers, so the customer's phone shows what each text answers.
 """
 
 import asyncio

@@ -53,7 +53,7 @@ class Recoveries:
     _orphans: dict[str, float] = field(default_factory=dict)
 
     def gone(self, running: Sequence[Held]) -> list[str]:
-        """The jobs whose rows must be looked at, because they were followed and do not run now."""
+        """The jobs whose rows must be read, because they were followed and do not run now."""
         held = {each.job for each in running}
         return [job for job in {**self._holds, **self._orphans} if job not in held]
 

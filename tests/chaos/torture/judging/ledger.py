@@ -141,7 +141,7 @@ class _BareLedger:
         return [_seconds(finished) - _seconds(started) for started, finished in found]
 
     def unfinished(self) -> list[str]:
-        """What still moves, in words, for whoever wants to know why it does not end."""
+        """Describe what still moves, for people who want to know why the run does not end."""
         jobs = self.ask(f"""SELECT name, status, attempts || ' attempts', crashes || ' crashes', last_error, lane
             FROM message_queue WHERE {_OURS} ORDER BY id LIMIT 20""")
         return [", ".join(str(value) for value in job if value is not None) for job in jobs]
@@ -175,7 +175,7 @@ class SqliteLedger(_BareLedger):
 
 
 class PostgresLedger(_BareLedger):
-    """One connection, for one thread; made anew when the server was killed."""
+    """One connection for one thread; opened again when the server was killed."""
 
     def __init__(self, url: str, patience: float) -> None:
         self._patience = patience

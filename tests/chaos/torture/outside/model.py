@@ -105,7 +105,7 @@ class _Server(ThreadingHTTPServer):
     request_queue_size = 256
 
     def handle_error(self, *_: object) -> None:
-        """Whoever asked was killed."""
+        """The process that asked was killed."""
 
 
 def _latest(request: dict[str, Any]) -> str:

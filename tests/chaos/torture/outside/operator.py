@@ -1,7 +1,7 @@
-"""A person who gives conversations back to the agent, with the command an operator would type.
+"""A person who gives conversations back to the agent, with the command that an operator would type.
 
-Without them whoever once asked for a person would be theirs for the rest of the run, and of the hand-off only the first
-half would be tried.
+Without this a customer who once asked for a person would stay with a person for the rest of the run, and only the first
+half of a hand-off would be tried.
 """
 
 import random

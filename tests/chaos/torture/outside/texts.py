@@ -1,6 +1,6 @@
-"""What customers write, so that whoever answers, and whoever judges, can read it again.
+"""What customers write, so that the model and the judge can read it again.
 
-Every message bears an order number of its own; it is the one thing that is looked for in what customers received.
+Every message has an order number of its own; only this number is searched in what customers received.
 """
 
 import re
