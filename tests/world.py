@@ -363,9 +363,9 @@ class World:
         for claim in await self.queue.claim(1, max_isolated=4):
             await self._attempt(claim)
 
-    def rings_in(self, seconds: float, bell: Callable[[], None]) -> None:
-        """Call `bell` after real seconds: for code that sleeps on the event loop, which knows no frozen clock."""
-        asyncio.get_running_loop().call_later(seconds, bell)
+    def calls_in(self, seconds: float, call: Callable[[], None]) -> None:
+        """Call `call` after real seconds: for code that sleeps on the event loop, which knows no frozen clock."""
+        asyncio.get_running_loop().call_later(seconds, call)
 
     async def lease_runs_out(self) -> None:
         """The dead worker's job goes back to the line."""

@@ -69,27 +69,31 @@ def migrate_postgres(
     engine = postgres_engine(make_url(database_url))
     try:
         with engine.begin() as connection:
-            require_server(int(connection.execute(_SERVER).scalar_one()))
-            connection.execute(_NO_TIMEOUTS)
-            connection.execute(_LOCK)
-            before = _revision_in(connection)
-            metadata = metadata_loader()
-            if not is_behind(before, head):
-                if before == head:  # The tables of a later release are secured by that release.
-                    tenancy.enforce(connection, metadata, only_if_missing=True)
-                return MigrationResult(before, before, migrated=False)
-            if before is None:
-                _require_free(connection, metadata)
-            tenancy.relax(connection)
-            _upgrade(connection, metadata, versions, head)
-            tenancy.enforce(connection, metadata)
-            after = _revision_in(connection)
+            result = _migrate(connection, metadata_loader(), versions, head)
     except DBAPIError as error:
         raise _domain_error(error) from error
     finally:
         engine.dispose()
-    log.info("migrations.done", before=before, after=after)
-    return MigrationResult(before, after, migrated=True)
+    if result.migrated:
+        log.info("migrations.done", before=result.before, after=result.after)
+    return result
+
+
+def _migrate(connection: Connection, metadata: MetaData, versions: Path, head: str | None) -> MigrationResult:
+    require_server(int(connection.execute(_SERVER).scalar_one()))
+    connection.execute(_NO_TIMEOUTS)
+    connection.execute(_LOCK)
+    before = _revision_in(connection)
+    if not is_behind(before, head):
+        if before == head:  # The tables of a later release are secured by that release.
+            tenancy.enforce(connection, metadata, only_if_missing=True)
+        return MigrationResult(before, before, migrated=False)
+    if before is None:
+        _require_free(connection, metadata)
+    tenancy.relax(connection)
+    _upgrade(connection, metadata, versions, head)
+    tenancy.enforce(connection, metadata)
+    return MigrationResult(before, _revision_in(connection), migrated=True)
 
 
 def require_server(version_num: int) -> None:

@@ -58,14 +58,14 @@ class Front:
 
     def __init__(self, container: Container) -> None:
         rest = build_app(container)
-        self._hurried, self._patient = [
+        self._impatient, self._patient = [
             TwilioWebhooks(container.webhooks(), rest, container.meters(), answer_seconds=seconds)
             for seconds in (SOON, BOUND)
         ]
 
     async def soon(self, webhook: Webhook) -> Answer:
         """The answer of one that has little time."""
-        return await post(self._hurried, webhook)
+        return await post(self._impatient, webhook)
 
     async def takes(self, webhook: Webhook) -> bool:
         """Whether all is well, however long it takes on a busy machine."""

@@ -183,19 +183,19 @@ class Queue(RuleBasedStateMachine):
             job.max_attempts or 0,
         )
 
-    @rule(lanes=st.sets(st.sampled_from(LANES), min_size=1), hurried=st.booleans())
-    def messages_are_collected(self, lanes: set[Lane], hurried: bool) -> None:
+    @rule(lanes=st.sets(st.sampled_from(LANES), min_size=1), due_now=st.booleans())
+    def messages_are_collected(self, lanes: set[Lane], due_now: bool) -> None:
         """One message each for some lanes, in one commit; a tapped button closes the window at once."""
         now = self.clock.now()
         new = [
             NewJob(
-                self.ids.new(), "work", OWNERS[LANES.index(lane) % 3], now, now if hurried else now + QUIET, lane,
+                self.ids.new(), "work", OWNERS[LANES.index(lane) % 3], now, now if due_now else now + QUIET, lane,
                 kind="reply",
-                window_ends_at=now if hurried else now + MOST, collecting=True,
+                window_ends_at=now if due_now else now + MOST, collecting=True,
             )
             for lane in sorted(lanes)
         ]  # fmt: skip
-        at_once = frozenset(lanes) if hurried else frozenset[Lane]()
+        at_once = frozenset(lanes) if due_now else frozenset[Lane]()
         self.run(
             self.database.write(lambda uow: enqueue.collect(hold_for(uow, new), new, due_at_once=at_once), owner=None)
         )
@@ -203,7 +203,7 @@ class Queue(RuleBasedStateMachine):
             window = next((j for j in self.jobs.values() if j.lane == job.in_lane and j.status == "collecting"), None)
             if window is None:
                 self.expects(job, "collecting")
-            elif hurried:
+            elif due_now:
                 window.due = window.window_end = now
             else:
                 assert window.window_end is not None
@@ -242,7 +242,7 @@ class Queue(RuleBasedStateMachine):
         assert all(job in heads for job in taken), "only heads of lanes that are due"
         assert not any(job.give_up_reason for job in order), "a used-up job is never started"
         wild = [job for job in heads if job.crashes]
-        assert sum(job.crashes > 0 for job in taken) <= max_isolated, "more suspects than asked for"
+        assert sum(job.crashes > 0 for job in taken) <= max_isolated, "more isolated jobs than asked for"
         possible = len(heads) - max(0, len(wild) - max_isolated)
         assert len(taken) == min(limit, possible), "what is due and fits is taken"
         assert [job.priority for job in order] == sorted(job.priority for job in order)
@@ -293,7 +293,7 @@ class Queue(RuleBasedStateMachine):
 
     @precondition(lambda self: any(claim.job.isolated for claim in self.held))
     @rule()
-    def a_suspect_kills_its_own_process(self) -> None:
+    def an_isolated_job_kills_its_own_process(self) -> None:
         claim = next(claim for claim in self.held if claim.job.isolated)
         self.held.remove(claim)
         mine, before, job_id = self.mine(claim), self.clock.now(), claim.job.id

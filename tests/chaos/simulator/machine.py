@@ -63,15 +63,15 @@ NET = (1.0, 8.0)
 # --- What is played ---------------------------------------------------------------------------------------------------
 
 
-class SimBell:
+class SimWakeups:
     """A wake-up source that forgets, and wakes without a reason."""
 
     def __init__(self, world: World, storage: Storage) -> None:
         self._world = world
         self._storage = storage
-        self._rung = asyncio.Event()
+        self._woken = asyncio.Event()
         self._hurry: float | None = None
-        storage.bells.append(self._ring)
+        storage.listeners.append(self._wake)
 
     async def publish(self, wakeups: Sequence[WakeUp]) -> None:
         """The rows are the wake-ups."""
@@ -84,12 +84,12 @@ class SimBell:
                 patience = min(patience, max(0.0, (next_due - self._now()) / 1e6) + 0.001)
             try:
                 async with asyncio.timeout(patience):
-                    await self._rung.wait()
-                self._rung.clear()
+                    await self._woken.wait()
+                self._woken.clear()
             except TimeoutError:
                 pass
             due = self._storage.look("SELECT 1 FROM lanes WHERE next_due_at <= ? LIMIT 1", self._now())
-            if due is not None or self._world.happens("bell for nothing"):
+            if due is not None or self._world.happens("wake-up for nothing"):
                 yield WakeUp()
 
     async def close(self) -> None:
@@ -97,11 +97,11 @@ class SimBell:
 
     def forget(self) -> None:
         """Its process is gone."""
-        self._storage.bells.remove(self._ring)
+        self._storage.listeners.remove(self._wake)
 
-    def _ring(self) -> None:
-        if not self._rung.is_set() and not self._world.happens("bell forgotten"):
-            self._world.loop.later(self._world.chance.random() * 0.02, self._rung.set)
+    def _wake(self) -> None:
+        if not self._woken.is_set() and not self._world.happens("wake-up forgotten"):
+            self._world.loop.later(self._world.chance.random() * 0.02, self._woken.set)
 
     def _now(self) -> int:
         return to_microseconds(self._world.clock.now())
@@ -144,7 +144,7 @@ class SimMaintenance(Maintenance):
                 await self.step()
                 await after_pass()
             except DomainError as error:
-                self._world.trace(f"relay failed: {error}")
+                self._world.trace(f"maintenance failed: {error}")
             await asyncio.sleep(1.0 if self._busy() else self._world.chance.uniform(2.0, 8.0))
 
 
@@ -265,7 +265,7 @@ class Parts:
     handoff: HandOffService
     queue: QueueService
     heartbeat: SimHeartbeat
-    bell: SimBell | None
+    wakeups: SimWakeups | None
     worker: Worker | None
     verifier: Verifier
 
@@ -326,7 +326,7 @@ class Machine:
         queue = SimQueue(database, world.clock, ids, world.chance, (replies, sends, *sweeps), lease=plan.lease)
         queue.storage = self.storage
         heartbeat = SimHeartbeat(world, database, plan.lease)
-        bell, worker = self._worker(database, ids, queue, heartbeat, agents) if works else (None, None)
+        wakeups, worker = self._worker(database, ids, queue, heartbeat, agents) if works else (None, None)
         return Parts(
             process=process,
             ids=ids,
@@ -337,7 +337,7 @@ class Machine:
             handoff=HandOffService(database, world.clock, ids, cut, plan.deadline, MAX_ATTEMPTS),
             queue=queue,
             heartbeat=heartbeat,
-            bell=bell,
+            wakeups=wakeups,
             worker=worker,
             verifier=Verifier(database, world.clock, plan.deadline.total_seconds(), FAILED),
         )
@@ -349,7 +349,7 @@ class Machine:
         queue: QueueService,
         heartbeat: SimHeartbeat,
         agents: SimAgents,
-    ) -> tuple[SimBell, Worker]:
+    ) -> tuple[SimWakeups, Worker]:
         schedules = (
             Schedule("sweep.turns", self.world.plan.sweep_every),
             Schedule("sweep.gaps", timedelta(minutes=5)),
@@ -357,14 +357,14 @@ class Machine:
             Schedule("idle_conversations", self.world.plan.quiet_every),
             Schedule("expired_conversations", self.world.plan.quiet_every),
         )
-        bell = SimBell(self.world, self.storage)
+        wakeups = SimWakeups(self.world, self.storage)
         held: list[Worker] = []
         maintenance = SimMaintenance(
             self.world, queue, Cron(database, self.world.clock, ids, schedules), lambda: bool(held[0]._running)
         )
         worker = Worker(
             queue,
-            bell,
+            wakeups,
             maintenance,
             heartbeat,
             IsolatedRunner(queue, heartbeat),
@@ -373,7 +373,7 @@ class Machine:
             needs_recycling=lambda: agents.abandoned > 0,
         )
         held.append(worker)
-        return bell, worker
+        return wakeups, worker
 
     def _hazard(self) -> bool:
         return self.world.happens("kill at an await")
@@ -391,8 +391,8 @@ class Machine:
         again = partial(self.start_worker, name)
 
         def ended() -> None:
-            assert parts.bell is not None
-            parts.bell.forget()
+            assert parts.wakeups is not None
+            parts.wakeups.forget()
             self._again(again)
 
         parts.process.ended = ended
@@ -434,24 +434,24 @@ class Machine:
             raise Unreachable
         return task.result()
 
-    # --- Suspects -----------------------------------------------------------------------------------------------------
+    # --- Isolated jobs ------------------------------------------------------------------------------------------------
 
     def _spawn(self, command: Sequence[str], protocol: asyncio.SubprocessProtocol) -> SimChild:
         """What `recado worker --isolated` would be."""
         assert command[-1] == "--isolated"
         parts = self.build("child", works=True)
-        assert parts.bell is not None
-        parts.bell.forget()
+        assert parts.wakeups is not None
+        parts.wakeups.forget()
         parent = PROCESS.get()
         assert parent is not None
         parent.children.append(parts.process)
         self._children.append(parts)
         child = SimChild(self.world.loop, self._born, parts.process, protocol)
         self.world.loop.start_in(parts.process, parts.heartbeat.beat_for_ever())
-        self.world.loop.start_in(parts.process, self._work_on_suspects(parts, child))
+        self.world.loop.start_in(parts.process, self._run_isolated_jobs(parts, child))
         return child
 
-    async def _work_on_suspects(self, parts: Parts, child: SimChild) -> None:
+    async def _run_isolated_jobs(self, parts: Parts, child: SimChild) -> None:
         """`entrypoints.worker.run_isolated_jobs`, with played pipes and signals."""
         worker, stopping = parts.worker, child.stopping
         assert worker is not None

@@ -65,7 +65,10 @@ MUTATIONS = {
         Mutation("lease token", LEASE, (*ONE_ANSWER, *NOT_SETTLED), "UNIQUE(turn), and the look whether it is settled"),
         Mutation("UNIQUE(turn)", ONE_ANSWER, (*LEASE, *NOT_SETTLED), "lease token, and the look whether it is settled"),
         Mutation(
-            "turn version", VERSION, (*LEASE, *FIRST_CLAIM), "lease token, and only a first claim takes newcomers in"
+            "turn version",
+            VERSION,
+            (*LEASE, *FIRST_CLAIM),
+            "lease token, and only a first claim takes newer messages in",
         ),
         Mutation("held_by", HELD_AT_COMMIT, HELD_AT_SEND, "held_by before each attempt"),
         Mutation("serial sends", SERIAL_SENDS, ONE_IN_FLIGHT, "in-flight index", order_goes_too=True),

@@ -17,8 +17,8 @@ RATES: dict[str, float] = {
     "slow commit": 0.1,
     "stands still after a commit": 0.04,
     # Wake-ups.
-    "bell forgotten": 0.5,
-    "bell for nothing": 0.05,
+    "wake-up forgotten": 0.5,
+    "wake-up for nothing": 0.05,
     "heartbeat missed": 0.3,
     # Sending
     "accepted, then unknown": 0.4,

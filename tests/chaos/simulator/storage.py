@@ -180,7 +180,7 @@ class Storage:
         self._reader = disk.engine.connect()
         self._changed = False
         self.down = False
-        self.bells: list[Callable[[], None]] = []
+        self.listeners: list[Callable[[], None]] = []
         """Called after each commit that changed something."""
 
     @property
@@ -195,8 +195,8 @@ class Storage:
         self._writer.run(lambda: groups.pop(0))
         self._disk.unit = ""
         if self._changed:
-            for bell in list(self.bells):
-                bell()
+            for listener in list(self.listeners):
+                listener()
         return self._changed
 
     def read(self, work: Callable[[UnitOfWork], T], owner: UUID | None) -> T:

@@ -79,10 +79,10 @@ class Teller:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m tests.chaos.torture", description="Kill Recado under load.")
     parser.add_argument("--cycles", type=int, default=60, help="kills (default 60)")
-    parser.add_argument("--seed", type=int, help="repeats the blows and the load (default: drawn and named)")
+    parser.add_argument("--seed", type=int, help="repeats the faults and the load (default: drawn and named)")
     parser.add_argument(
         "--backend",
-        help="who wakes the workers (default: the database's own bell); several with commas are played side by side, "
+        help="who wakes the workers (default: the database itself); several with commas are played side by side, "
         "each over the database given or its own",
     )
     parser.add_argument("--database", help="where everything is stored (default: the backend's own, else sqlite)")

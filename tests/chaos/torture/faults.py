@@ -70,7 +70,7 @@ def faults(
 ) -> list[Fault]:
     """The whole torture, known before it begins; `disturbance` is what else there is to hit."""
     disturbance = {**_DISTURBANCES, **(disturbance or {})}
-    chance = random.Random(f"blows {seed}")  # noqa: S311 - no secret
+    chance = random.Random(f"faults {seed}")  # noqa: S311 - no secret
     names, weights = list(_FAULTS), list(_FAULTS.values())
     disturbances, likely = list(disturbance), list(disturbance.values())
     return [

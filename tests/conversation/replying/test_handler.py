@@ -105,7 +105,7 @@ class TestAMessageDuringARun:
 
         async def interrupted(turn: TurnContext) -> AgentResult:  # noqa: ARG001 - the port's name
             await world.receives("dois")
-            world.rings_in(0.01, lambda: world.advance(0.02))
+            world.calls_in(0.01, lambda: world.advance(0.02))
             return Reply("too early")
 
         world.agents.will(interrupted)

@@ -107,14 +107,7 @@ class SqliteWriter:
         transaction = retry_while_locked(connection.begin, deadline)
         try:
             self._check_files()
-            started, count = time.monotonic(), 0
-            while group:
-                self._group(connection, group, hooks)
-                count += len(group)
-                if count >= BATCH_ITEMS or time.monotonic() - started >= BATCH_SECONDS:
-                    break
-                group = take()
-                done.extend(group)
+            self._run_groups(connection, take, done, hooks)
             self._commit(transaction)
         except BaseException as error:
             if transaction.is_active:
@@ -123,6 +116,22 @@ class SqliteWriter:
                 self._checkpoint_unnamed_log(raw)
             raise
         return raw.total_changes != changes
+
+    def _run_groups(
+        self,
+        connection: Connection,
+        take: "Callable[[], list[Item[Any]]]",
+        done: "list[Item[Any]]",
+        hooks: list[Callable[[], None]],
+    ) -> None:
+        """Run the group that `done` begins with, and further ones until the batch is full or its time is over."""
+        group, started = list(done), time.monotonic()
+        while group:
+            self._group(connection, group, hooks)
+            if len(done) >= BATCH_ITEMS or time.monotonic() - started >= BATCH_SECONDS:
+                break
+            group = take()
+            done.extend(group)
 
     def _group(self, connection: Connection, group: "list[Item[Any]]", hooks: list[Callable[[], None]]) -> None:
         """Run a group in its own savepoint; if several inputs fail together, bisect until only the bad one fails."""
