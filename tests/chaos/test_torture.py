@@ -1,6 +1,7 @@
 """The torture's own judgement first: a judge who sees nothing would call every run a good one. Then a short torture."""
 
 import json
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -8,6 +9,7 @@ from uuid import UUID
 
 import pytest
 
+from tests.chaos.torture.faults import Fault, FaultInjector
 from tests.chaos.torture.judging.journal import Record, Tail
 from tests.chaos.torture.judging.leases import Kill, Recoveries
 from tests.chaos.torture.judging.ledger import Held, JobState, Row
@@ -166,6 +168,42 @@ class TestThePace:
 
     def test_is_a_second_at_least(self) -> None:
         assert MachinePace(0.1).unit == 1.0
+
+
+class Suspendable:
+    """A process that can stand still, and only counts what is done to it."""
+
+    name = "emulator"
+    armed: str | None = None
+    incarnation = 1
+    killed_itself = False
+    lives = True
+
+    def __init__(self) -> None:
+        self.surprises: list[str] = []
+        self.still = False
+
+    def inject(self, number: signal.Signals) -> bool:
+        return number is not signal.SIGKILL
+
+    def disturb(self, what: str) -> None:
+        self.still = what == "stands still"
+
+    def clear(self) -> None:
+        self.still = False
+
+    def start_again(self, crash_at: str | None = None) -> None:
+        raise AssertionError(f"started again at {crash_at}")
+
+
+def test_who_stands_still_at_the_end_of_the_faults_is_resumed_at_once() -> None:
+    """The end begins with calls to the emulator; suspended, it would never answer them."""
+    emulator = Suspendable()
+    injector = FaultInjector({"emulator": emulator, "api": Suspendable()}, [], seed=1)
+    injector.inject(Fault(1.0, "api SIGTERM", "emulator stands still", lasts=4.0), now=0.0, monotonic=0.0)
+    assert emulator.still
+    injector.stop_faults()
+    assert not emulator.still
 
 
 def test_percentiles_are_seconds_that_were_measured() -> None:

@@ -122,12 +122,14 @@ class FaultInjector:
                 process.start_again(self._crash_point(name))
 
     def stop_faults(self) -> None:
-        """Stop the faults; a process that is armed with a crash point is started again without it."""
+        """Stop the faults: resume what is suspended, and start again without it what is armed with a crash point."""
+        for who in self._still:
+            self._processes[who].clear()
+        self._still.clear()
         for process in self._processes.values():
             if process.armed is not None:
                 process.inject(signal.SIGTERM)
         self._stopped = True
-        self._still = dict.fromkeys(self._still, 0.0)
 
     def _reached_crash_point(self, process: Target, now: float) -> None:
         self.injected[f"itself {process.armed}"] += 1
