@@ -245,6 +245,8 @@ class Attempt:
     """The account it was made with. Only the list of this account is read for it, and only its callbacks count."""
     lane: Lane
     number: int
+    resend_of: UUID | None
+    """The attempt left `unconfirmed` whose part is sent again, although the customer may have it."""
     state: AttemptState
     worker: UUID
     started_at: datetime

@@ -188,6 +188,7 @@ attempts = Table(
     Column("account_id", Id, nullable=False),
     Column("lane", Id, nullable=False),
     Column("number", Integer, nullable=False),
+    Column("resend_of", Id),
     Column("state", String(16), nullable=False),
     Column("worker", Id, nullable=False),
     Column("started_at", Moment, nullable=False),

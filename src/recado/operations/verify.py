@@ -51,6 +51,8 @@ class VerificationReport:
     paused_accounts: int = 0
     undelivered: int = 0
     """Provider messages that were accepted but not delivered."""
+    resent: int = 0
+    """Parts that arrived more than once because their owner's policy or an operator sent them again, unconfirmed."""
     unknown_sends: int = 0
     unclaimed: int = 0
     """Messages that no worker has claimed within the answer deadline. Probably no worker is running."""
@@ -72,6 +74,7 @@ class VerificationReport:
             "orphans": self.orphans,
             "paused_accounts": self.paused_accounts,
             "undelivered": self.undelivered,
+            "resent": self.resent,
             "unknown_sends": self.unknown_sends,
             "unclaimed": self.unclaimed,
         }

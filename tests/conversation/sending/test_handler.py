@@ -122,6 +122,13 @@ class TestAnUnknownSend:
         assert (world.channel.calls, await world.outcome_of(sid), await clean(world)) == (2, "answered", True)
         assert await attempts(world) == ["accepted", "unconfirmed"]
 
+    async def test_two_messages_for_a_part_that_was_proved_absent_are_a_violation(self, world: World) -> None:
+        world.channel.will(Lost(listed=False))
+        await world.says("oi")
+        await world.passes(HALF_AN_HOUR)
+        await world.calls_back(world.channel.taken[0])
+        assert (world.channel.calls, await clean(world), (await world.verify()).resent) == (2, False, 0)
+
     async def test_absent_twice_it_is_left_unconfirmed(self, world: World) -> None:
         world.channel.will(GONE, GONE)
         sid = await world.says("oi")

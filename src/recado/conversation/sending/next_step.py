@@ -123,11 +123,13 @@ def _next_call(
         return Wait(min(paused, sendable_until(tx.uow, answer, channel_rules) - tx.now), "the account is paused")
     if Attempts(tx.uow).in_flight(answer.lane) is not None:
         return Wait(PULLS_AFTER[0], "another send to this customer is not settled")
-    attempt = Attempts(tx.uow).add(_attempt(tx, claim, answer, part, account.account_id, number=len(tried) + 1))
+    attempt = Attempts(tx.uow).add(_attempt(tx, claim, answer, part, account.account_id, tried))
     return Call(attempt, _outbound(answer, part, attempt, account.provider))
 
 
-def _attempt(tx: Transaction, claim: Claim, answer: Answer, part: Part, account_id: UUID, *, number: int) -> Attempt:
+def _attempt(
+    tx: Transaction, claim: Claim, answer: Answer, part: Part, account_id: UUID, tried: Sequence[Attempt]
+) -> Attempt:
     return Attempt(
         id=tx.ids.new(),
         owner_id=answer.owner_id,
@@ -135,7 +137,8 @@ def _attempt(tx: Transaction, claim: Claim, answer: Answer, part: Part, account_
         part_id=part.id,
         account_id=account_id,
         lane=answer.lane,
-        number=number,
+        number=len(tried) + 1,
+        resend_of=tried[-1].id if tried and tried[-1].state == "unconfirmed" else None,
         state="sending",
         worker=claim.token,
         started_at=tx.now,

@@ -696,6 +696,7 @@ def _create_attempts() -> None:
         sa.Column("account_id", types.Id(), nullable=False),
         sa.Column("lane", types.Id(), nullable=False),
         sa.Column("number", sa.Integer(), nullable=False),
+        sa.Column("resend_of", types.Id(), nullable=True),
         sa.Column("state", sa.String(length=16), nullable=False),
         sa.Column("worker", types.Id(), nullable=False),
         sa.Column("started_at", types.Moment(), nullable=False),

@@ -32,6 +32,8 @@ _NAMED_BY = """coalesce(
     (SELECT provider_message_id FROM messages WHERE conversation_id = a.conversation_id ORDER BY id DESC LIMIT 1)
 ) AS provider_message_id"""
 
+_SENT_AGAIN = "SELECT part_id, count(*) AS ids FROM sent_messages GROUP BY part_id HAVING count(*) > 1"
+
 # Ids are bytes on SQLite and UUIDs on PostgreSQL; in a job's payload they are text with hyphens.
 _PLAIN_ID = {"sqlite": "lower(hex(a.id))", "postgresql": "replace(a.id::text, '-', '')"}
 _NAMES_IT = "replace(CAST(j.payload AS TEXT), '-', '') LIKE '%' || {plain_id} || '%'"
@@ -111,11 +113,14 @@ CHECKS: Final = (
             JOIN answers a ON a.turn_id = m.turn_id AND a.author = 'agent' AND a.state = 'accepted'
             WHERE m.outcome IN ('answered', 'superseded') AND {mine}""",
     ),
-    Check(  # Reads one small index only.
+    Check(  # Reads one small index only. Each resend by an owner's policy or an operator allows one id more.
         "sent_twice",
         "sent_twice: one part of an answer to it went out under two ids",
-        f"""SELECT {_NAMED_BY} FROM (SELECT part_id FROM sent_messages GROUP BY part_id HAVING count(*) > 1) twice
-            JOIN answer_parts p ON p.id = twice.part_id JOIN answers a ON a.id = p.answer_id WHERE {{its}}""",
+        f"""SELECT {_NAMED_BY} FROM ({_SENT_AGAIN}) again
+            JOIN answer_parts p ON p.id = again.part_id JOIN answers a ON a.id = p.answer_id
+            WHERE {{its}} AND again.ids > 1 + (
+                SELECT count(DISTINCT x.id) FROM attempts x JOIN sent_messages s ON s.attempt_id = x.id
+                WHERE x.part_id = again.part_id AND x.resend_of IS NOT NULL)""",
     ),
     Check(  # SCAN
         "answered_by_nothing",
@@ -185,6 +190,8 @@ _COUNTS: Final[Mapping[str, str]] = {
         WHERE paused_until > :now AND updated_at <= :now AND {mine}""",
     "undelivered": """SELECT count(*) FROM sent_messages m
         WHERE status IN ({failed}) AND {mine}""",
+    "resent": f"""SELECT count(DISTINCT m.part_id) FROM ({_SENT_AGAIN}) again
+        JOIN attempts m ON m.part_id = again.part_id WHERE m.resend_of IS NOT NULL AND {{mine}}""",
     "unknown_sends": """SELECT count(*) FROM attempts m
         WHERE state IN ('sending', 'unknown') AND state = 'unknown' AND {mine}""",
     "unclaimed": """SELECT count(*) FROM messages m

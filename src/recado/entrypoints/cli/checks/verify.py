@@ -31,6 +31,7 @@ _APART: Final[Mapping[str, str]] = {
     "orphans": "orphans",
     "paused_accounts": "paused accounts",
     "undelivered": "undelivered",
+    "resent": "parts that arrived twice by policy",
     "unknown_sends": "unknown sends",
     "unclaimed": "not claimed by any worker",
 }
