@@ -42,7 +42,7 @@ class TestRegistering:
         assert (owner.name, owner.locale, owner.send_policy) == ("Padaria da Ana", "pt-BR", "prefer_silence")
         assert (owner.created_at, owner.is_closed) == (clock.now(), False)
         assert (user.id, user.owner_id, user.email) == (registered.user_id, owner.id, "ana@padaria.example")
-        assert (user.role, user.active, user.last_login_at) == ("admin", True, None)
+        assert (user.role, user.active, user.last_login_at) == ("owner", True, None)
 
     async def test_lets_the_user_sign_in_at_once(
         self, identity: IdentityService, passwords: Passwords, database: Database
@@ -50,7 +50,7 @@ class TestRegistering:
         await identity.register_organization(a_bakery())
         user = await database.read(lambda uow: AllUsers(uow).by_email(" ANA@padaria.example"), owner=None)
         assert user is not None
-        assert PASSWORD not in user.password_hash
+        assert PASSWORD not in (user.password_hash or "")
         assert (await passwords.verify(PASSWORD, user.password_hash)).right
 
     async def test_leaves_no_owner_behind_when_the_user_cannot_be_stored(self, identity: IdentityService) -> None:

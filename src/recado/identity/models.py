@@ -15,8 +15,11 @@ from recado.core.unicode import normalized
 SendPolicy: TypeAlias = Literal["prefer_silence", "prefer_delivery"]
 """What to do when it cannot be found out whether a message was sent: give up, or risk sending it twice."""
 
-Role: TypeAlias = Literal["admin", "operator", "viewer"]
-"""An admin changes settings, an operator answers customers, a viewer only reads."""
+Role: TypeAlias = Literal["owner", "admin", "operator", "viewer"]
+"""An owner may do everything, an admin all but end the organisation, an operator answers customers, a viewer reads.
+
+`permissions.py` says exactly which role may do what.
+"""
 
 STOP_WORDS: Final = (
     # Twilio itself takes these as an opt-out.
@@ -106,8 +109,10 @@ class User:
     owner_id: UUID
     email: str
     role: Role
-    password_hash: str = field(repr=False)
+    password_hash: str | None = field(repr=False)
+    """None until an invited user has chosen a password."""
     created_at: datetime
+    name: str | None = None
     active: bool = True
     last_login_at: datetime | None = None
 

@@ -108,7 +108,7 @@ class IdentityService:
             id=self._ids.new(),
             owner_id=owner.id,
             email=email,
-            role="admin",
+            role="owner",
             password_hash=await self._passwords.hash(form.password, about=email),
             created_at=owner.created_at,
         )

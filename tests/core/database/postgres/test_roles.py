@@ -29,6 +29,7 @@ OF_TENANTS: Final[Mapping[Table, str]] = {
 _FITTING: Final[Mapping[str, object]] = {
     "send_policy": "prefer_silence",
     "role": "admin",
+    "purpose": "invite",
     "kind": "reply",
     "status": "waiting",
 }

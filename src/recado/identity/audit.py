@@ -1,0 +1,66 @@
+"""The one function that writes down who did or read what.
+
+Each change, and each reading of a conversation by a person or a key, leaves one row in its own transaction: either both
+are stored or neither is.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+from recado.core.database.repository import OwnedRepository
+from recado.core.database.types import JsonValue
+from recado.core.queue.transactions import Transaction
+from recado.identity.principal import Principal, PrincipalKind
+from recado.identity.tables import audit_entries
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AuditEntry:
+    """Who (`actor_…`), from where (`source`), did what (`action`, such as `conversation.taken`) to which object."""
+
+    id: UUID
+    owner_id: UUID
+    at: datetime
+    actor_kind: PrincipalKind
+    actor_id: UUID | None
+    actor_name: str
+    source: str | None
+    action: str
+    object_kind: str
+    object_id: str
+    detail: Mapping[str, JsonValue] | None
+    """What changed, by ids and names of fields. Texts of customers and secrets never come here."""
+
+
+class AuditEntries(OwnedRepository[AuditEntry]):
+    """The entries of one owner."""
+
+    table, entity, noun = audit_entries, AuditEntry, "audit entry"
+
+
+def record(
+    tx: Transaction,
+    principal: Principal,
+    action: str,
+    object_kind: str,
+    object_id: UUID | str,
+    detail: Mapping[str, JsonValue] | None = None,
+) -> None:
+    """Write one entry in the transaction of what it tells. The transaction must be one of the principal's owner."""
+    AuditEntries(tx.uow).add(
+        AuditEntry(
+            id=tx.ids.new(),
+            owner_id=principal.owner_id,
+            at=tx.now,
+            actor_kind=principal.kind,
+            actor_id=principal.id,
+            actor_name=principal.name,
+            source=principal.source,
+            action=action,
+            object_kind=object_kind,
+            object_id=str(object_id),
+            detail=detail,
+        )
+    )

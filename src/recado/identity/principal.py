@@ -1,0 +1,34 @@
+"""Who acts: a signed-in user, an API key, or somebody at the command line of the installation."""
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+from uuid import UUID
+
+from recado.identity.permissions import ALL, NotAllowed, Permission
+
+PrincipalKind: TypeAlias = Literal["user", "key", "operator", "system"]
+"""`operator` is whoever runs the commands of the installation; `system` is Recado itself."""
+
+
+@dataclass(frozen=True, slots=True)
+class Principal:
+    """Somebody who acts for one owner, and what they may do. `name` stands at what they did."""
+
+    kind: PrincipalKind
+    owner_id: UUID
+    id: UUID | None
+    name: str
+    permissions: Collection[Permission]
+    source: str | None = None
+    """The network address that the request came from."""
+
+    def require(self, permission: Permission) -> None:
+        """Raise `NotAllowed` unless this may be done."""
+        if permission not in self.permissions:
+            raise NotAllowed(f"{self.name} may not do this: it needs the permission {permission}")
+
+
+def operator_of(owner_id: UUID, name: str) -> Principal:
+    """Return the person at the command line, who may do everything for every owner."""
+    return Principal("operator", owner_id, None, f"cli:{name}"[:254], ALL)
