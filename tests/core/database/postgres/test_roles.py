@@ -85,7 +85,7 @@ def value_for(column: "Column[object]", number: int) -> object:
         (Json, {}),
         (JsonObject, {}),
         (Integer, number),
-        (LargeBinary, b"x"),
+        (LargeBinary, b"x%d" % number),
     ]
     found = [value for kind, value in kinds if isinstance(column.type, kind)]
     if found:
