@@ -8,7 +8,7 @@ from uuid import UUID
 from recado.identity.permissions import ALL, NotAllowed, Permission
 
 PrincipalKind: TypeAlias = Literal["user", "key", "operator", "system"]
-"""`operator` is whoever runs the commands of the installation; `system` is Recado itself."""
+"""`operator` is a person who runs commands of the installation; `system` is Recado itself."""
 
 
 @dataclass(frozen=True, slots=True)
