@@ -291,9 +291,9 @@ async def _furnish(container: "Container", agent: Agent) -> None:
     from recado.channels.twilio.accounts import NewNumber
     from recado.channels.twilio.values import AccountSid
     from recado.conversation.values import Address
-    from recado.identity.service import Registration
+    from recado.identity.owners import Registration
 
-    registered = await container.identity().register_organization(
+    registered = await container.owners().register_organization(
         Registration("Padaria Aurora", "ana@example.com", "uma senha boa 123")
     )
     number = NewNumber(AccountSid(ACCOUNT_SID), AUTH_TOKEN, Address(NUMBER))

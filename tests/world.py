@@ -60,8 +60,9 @@ from recado.core.queue.lane import Lane
 from recado.core.queue.running.instrumentation import JobInstrumentation
 from recado.core.queue.service import QueueService
 from recado.core.queue.storage.tables import lanes
+from recado.identity.owners import OwnerChanges, OwnerService, Registration
 from recado.identity.passwords import Passwords
-from recado.identity.service import IdentityService, OwnerChanges, Registration
+from recado.identity.principal import Principal, operator_of
 from recado.operations.verify import VerificationReport, Verifier
 from tests.support.keys import KEY_RING, key_ring
 from tests.support.pigeon import PIGEON, installed
@@ -226,7 +227,7 @@ class World:
     agents: ScriptedAgents = field(init=False)
     channel: ScriptedChannel = field(init=False)
     channels: ChannelRouter = field(init=False)
-    identity: IdentityService = field(init=False)
+    owners: OwnerService = field(init=False)
     numbers: NumberService = field(init=False)
     acceptance: AcceptService = field(init=False)
     reports: DeliveryReportService = field(init=False)
@@ -259,7 +260,7 @@ class World:
         twilio = InstalledChannel(self.channel, rules_for, finder=self.channel)
         self.channels = ChannelRouter({PROVIDER: twilio, PIGEON: installed(self.channel)})
         weak = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
-        self.identity = IdentityService(database, clock, ids, Passwords(weak), key_ring)
+        self.owners = OwnerService(database, clock, ids, Passwords(weak), key_ring)
         self.numbers = NumberService(database, KEY_RING, clock, ids)
         self.acceptance = AcceptService(database, ids, self.window, max_attempts=3)
         self.reports = DeliveryReportService(database, clock, ids, advances)
@@ -288,11 +289,16 @@ class World:
         """The owner, with a number; or the owner as it is from now on."""
         if not hasattr(self, "owner_id"):
             form = Registration("Padaria", "dona@padaria.example", "pão quente às seis")
-            self.owner_id = (await self.identity.register_organization(form)).owner_id
+            self.owner_id = (await self.owners.register_organization(form)).owner_id
             await self.read_keys()
             self.address_id = (await self.numbers.add(self.owner_id, NewNumber(ACCOUNT, "token", OURS))).id
         if changes:
-            await self.identity.set_owner(self.owner_id, OwnerChanges(**changes))
+            await self.owners.set_owner(self.operator, OwnerChanges(**changes))
+
+    @property
+    def operator(self) -> Principal:
+        """Somebody at the command line of the installation."""
+        return operator_of(self.owner_id, "test")
 
     async def read_keys(self) -> None:
         """Read the owner's lane salt, which lanes are derived with."""

@@ -12,7 +12,7 @@ from tests.architecture import sql_builders
 
 ROOT = Path(__file__).parents[2]
 PLANTED = [
-    ("identity/repository.py", "from recado.identity.service import IdentityService"),
+    ("identity/repository.py", "from recado.identity.owners import OwnerService"),
     ("identity/repository.py", "from recado.entrypoints.api.health import add_health"),
     ("channels/repository.py", "from recado.channels.orphans import OrphanService"),
     ("channels/twilio/webhook/service.py", "from recado.channels.twilio.webhook.routes import TwilioWebhooks"),
@@ -50,11 +50,11 @@ def test_sql_is_built_in_its_rooms_only() -> None:
 @pytest.mark.parametrize(
     ("file", "line", "found"),
     [
-        ("identity/service.py", "from sqlalchemy import select", 1),
+        ("identity/owners.py", "from sqlalchemy import select", 1),
         ("entrypoints/cli/org/org.py", "from sqlalchemy import func, text", 2),
         ("agents/service.py", "from recado.core.database.prepared import Prepared", 1),
         ("agents/service.py", "import sqlalchemy", 1),
-        ("identity/service.py", "from sqlalchemy.exc import IntegrityError", 0),
+        ("identity/owners.py", "from sqlalchemy.exc import IntegrityError", 0),
         ("identity/repository.py", "from sqlalchemy import select", 0),
         ("core/queue/storage/leases.py", "from sqlalchemy import select", 0),
         ("core/database/sqlite/writer.py", "from sqlalchemy import text", 0),

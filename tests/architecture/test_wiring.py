@@ -10,7 +10,7 @@ from recado.conversation.upkeep.expiry import IdleExpiry
 from recado.core.clock import Clock
 from recado.core.container import containers, providers
 from recado.core.database.engine import Database
-from recado.identity.service import IdentityService
+from recado.identity.owners import OwnerService
 from recado.operations.pruning import Pruning
 from recado.operations.verify import Verifier
 from recado.settings import Settings
@@ -36,7 +36,7 @@ PLANTED = [
     providers.Singleton(Pruning, Base.database),
     providers.Singleton(Verifier, Base.database, Base.clock, Base.settings.provided.database_url),
     providers.Singleton(Verifier, Base.database, Base.clock, "300"),
-    providers.Singleton(IdentityService, Base.database, Base.clock, providers.Singleton(Pruning), Base.clock),
+    providers.Singleton(OwnerService, Base.database, Base.clock, providers.Singleton(Pruning), Base.clock),
     providers.Singleton(_count, 3, providers.Object(metadata)),
     providers.Singleton(_count, Base.clock.provider, providers.Object(len)),
 ]

@@ -28,7 +28,7 @@ from recado.emulator.settings import EmulatorSettings, Policies
 from recado.emulator.wire.signature import sign
 from recado.entrypoints.aws_lambda import Event, Functions
 from recado.entrypoints.worker import close_container
-from recado.identity.service import Registration
+from recado.identity.owners import Registration
 from recado.migrations.postgres import migrate_postgres
 from recado.settings import load_settings
 from tests.support.servers.collector import collecting
@@ -103,7 +103,7 @@ class Installation:
     async def furnish(self) -> None:
         container = self.container()
         form = Registration("Padaria", "dona@padaria.example", "pão quente às seis")
-        owner = (await container.identity().register_organization(form)).owner_id
+        owner = (await container.owners().register_organization(form)).owner_id
         for address in (WHATSAPP, SMS):
             await container.numbers().add(owner, NewNumber(AccountSid(ACCOUNT), TOKEN, Address(address)))
         await container.agent_service().set(owner, AgentForm(agent="echo"))

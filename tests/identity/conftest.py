@@ -4,8 +4,9 @@ from argon2 import PasswordHasher
 from recado.core.clock import FrozenClock
 from recado.core.database.engine import Database
 from recado.core.ids import UuidV7
+from recado.identity.owners import OwnerService
 from recado.identity.passwords import Passwords
-from recado.identity.service import IdentityService
+from recado.identity.users import UserService
 from tests.support.keys import key_ring
 
 
@@ -16,5 +17,10 @@ def passwords() -> Passwords:
 
 
 @pytest.fixture
-def identity(database: Database, clock: FrozenClock, ids: UuidV7, passwords: Passwords) -> IdentityService:
-    return IdentityService(database, clock, ids, passwords, key_ring)
+def service(database: Database, clock: FrozenClock, ids: UuidV7, passwords: Passwords) -> OwnerService:
+    return OwnerService(database, clock, ids, passwords, key_ring)
+
+
+@pytest.fixture
+def people(database: Database) -> UserService:
+    return UserService(database)

@@ -38,7 +38,7 @@ from recado.core.database.sqlite.driver import sqlite_module
 from recado.emulator.app import running
 from recado.emulator.phone.client import EmulatorClient, SeenMessage
 from recado.emulator.settings import EmulatorSettings, Number, Policies
-from recado.identity.service import Registration
+from recado.identity.owners import Registration
 from recado.migrations.runner import migrate_sqlite
 from recado.operations.verify import VerificationReport
 from recado.settings import load_settings
@@ -296,7 +296,7 @@ class Road:
         with container.registry.override(self._registry()):
             for shop in shops:
                 form = Registration(shop.name, f"{shop.number[-4:]}@recado.example", "pão quente às seis")
-                owner_id = (await container.identity().register_organization(form)).owner_id
+                owner_id = (await container.owners().register_organization(form)).owner_id
                 number = NewNumber(AccountSid(shop.account_sid), shop.token, Address(shop.number))
                 await container.numbers().add(owner_id, number)
                 await container.agent_service().set(owner_id, AgentForm(agent=shop.agent))

@@ -61,8 +61,9 @@ from recado.core.queue.running.maintenance import Maintenance
 from recado.core.queue.wakeups.contract import Broker, Delivery
 from recado.core.tracing import Traces
 from recado.identity.keys import KeyRing, SystemKeys
+from recado.identity.owners import OwnerService
 from recado.identity.passwords import Passwords
-from recado.identity.service import IdentityService
+from recado.identity.users import UserService
 from recado.operations.gauges import Gauges
 from recado.operations.pruning import Pruning
 from recado.operations.readiness import BrokerMonitor
@@ -87,9 +88,9 @@ class Container(containers.DeclarativeContainer):
     system_keys = providers.Singleton(SystemKeys, database, sealer, clock)
     callbacks = providers.Singleton(make_callbacks, system_keys)
 
-    identity = providers.Singleton(
-        IdentityService, database, clock, ids, providers.Singleton(Passwords), key_ring.provider
-    )
+    passwords = providers.Singleton(Passwords)
+    owners = providers.Singleton(OwnerService, database, clock, ids, passwords, key_ring.provider)
+    users = providers.Singleton(UserService, database)
 
     window = providers.Singleton(make_burst_window, settings)
     acceptance = providers.Singleton(AcceptService, database, ids, window, settings.provided.max_attempts)

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from typing import Literal, TypeAlias
 from uuid import UUID
 
-from recado.identity.permissions import ALL, NotAllowed, Permission
+from recado.identity.models import User
+from recado.identity.permissions import ALL, OF_ROLE, NotAllowed, Permission
 
 PrincipalKind: TypeAlias = Literal["user", "key", "operator", "system"]
 """`operator` is a person who runs commands of the installation; `system` is Recado itself."""
@@ -32,3 +33,8 @@ class Principal:
 def operator_of(owner_id: UUID, name: str) -> Principal:
     """Return the person at the command line, who may do everything for every owner."""
     return Principal("operator", owner_id, None, f"cli:{name}"[:254], ALL)
+
+
+def user_principal(user: User, source: str | None = None) -> Principal:
+    """Return a user who has proved to be this user, with the permissions of the user's role."""
+    return Principal("user", user.owner_id, user.id, user.name or user.email, OF_ROLE[user.role], source)

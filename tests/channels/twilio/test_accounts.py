@@ -17,7 +17,7 @@ from recado.core.clock import FrozenClock
 from recado.core.database.engine import Database
 from recado.core.errors import Conflict
 from recado.core.ids import UuidV7
-from recado.identity.service import Registration
+from recado.identity.owners import Registration
 from tests.support.keys import KEY_RING
 from tests.world import World
 
@@ -42,7 +42,7 @@ async def test_a_number_of_another_owner_s_is_refused_and_stays_that_one_s(world
     """Though no transaction of an owner can see whose it is."""
     added = await world.numbers.add(world.owner_id, NUMBER)
     form = Registration("Livraria", "dona@livraria.example", "capítulo novo às oito")
-    other = (await world.identity.register_organization(form)).owner_id
+    other = (await world.owners.register_organization(form)).owner_id
     with pytest.raises(Conflict, match="belongs to another owner"):
         await world.numbers.add(other, NUMBER)
     assert await world.numbers.list(other) == []
@@ -80,7 +80,7 @@ async def test_of_one_account_few_different_tokens_are_stored(world: World) -> N
 
     async def adds(n: int, token: str) -> None:
         form = Registration(f"Loja {n}", f"dona@loja{n}.example", "capítulo novo às oito")
-        owner_id = (await world.identity.register_organization(form)).owner_id
+        owner_id = (await world.owners.register_organization(form)).owner_id
         number = NewNumber(NUMBER.account_sid, token, Address(f"whatsapp:+55119000000{n}"))
         await world.numbers.add(owner_id, number)
 

@@ -21,7 +21,7 @@ from recado.conversation.values import Address
 from recado.core.database.engine import Database
 from recado.core.database.sqlite.database import SqliteDatabase
 from recado.entrypoints.api.app import build_app
-from recado.identity.service import Registration
+from recado.identity.owners import Registration
 from recado.settings import Settings
 from tests.chaos.failures.hostile import PUBLIC, Attacker, Webhook
 
@@ -43,7 +43,7 @@ async def furnished(database: Database) -> Container:
     container = Container(settings=settings)
     container.database.override(database)
     form = Registration("Padaria", "dona@padaria.example", "pão quente às seis")
-    owner_id = (await container.identity().register_organization(form)).owner_id
+    owner_id = (await container.owners().register_organization(form)).owner_id
     await container.numbers().add(owner_id, NewNumber(AccountSid(ACCOUNT), TOKEN, Address(NUMBER)))
     return container
 

@@ -21,7 +21,8 @@ from recado.channels.twilio.accounts import NewNumber
 from recado.channels.twilio.values import AccountSid
 from recado.conversation.values import Address
 from recado.emulator.phone.client import EmulatorClient
-from recado.identity.service import OwnerChanges, Registration
+from recado.identity.owners import OwnerChanges, Registration
+from recado.identity.principal import operator_of
 from recado.migrations.startup import migrate
 from recado.settings import load_settings
 from tests.chaos.torture.judging.ledger import Ledger, opened
@@ -154,9 +155,11 @@ class Installation:
         try:
             for shop in SHOPS:
                 form = Registration(shop.name, f"{shop.name}@recado.example", "pão quente às seis")
-                owner_id = (await container.identity().register_organization(form)).owner_id
+                owner_id = (await container.owners().register_organization(form)).owner_id
                 if shop.prefers_delivery:
-                    await container.identity().set_owner(owner_id, OwnerChanges(send_policy="prefer_delivery"))
+                    await container.owners().set_owner(
+                        operator_of(owner_id, "torture"), OwnerChanges(send_policy="prefer_delivery")
+                    )
                 number = NewNumber(AccountSid(shop.account_sid), shop.token, Address(shop.number))
                 await container.numbers().add(owner_id, number)
                 await container.agent_service().set(owner_id, self._agent_of(shop), operator=True)

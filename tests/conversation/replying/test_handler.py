@@ -386,7 +386,7 @@ class TestWhoMustNotBeAnswered:
 
     async def test_a_closed_account(self, world: World) -> None:
         sid = await world.receives("oi")
-        await world.identity.close_account(world.owner_id)
+        await world.owners.close_account(world.operator)
         await world.passes(2)
         assert (world.agents.turns, await world.outcome_of(sid)) == ([], "suppressed:closed_account")
 

@@ -18,8 +18,8 @@ from recado.conversation.values import Address
 from recado.core.clock import FrozenClock
 from recado.entrypoints.api.app import build_app
 from recado.entrypoints.worker import close_container
+from recado.identity.owners import OwnerService, Registration
 from recado.identity.passwords import Passwords
-from recado.identity.service import IdentityService, Registration
 from recado.settings import Settings
 
 PUBLIC = "https://recado.example"
@@ -46,8 +46,8 @@ async def container(empty_database: Path, tmp_path: Path, clock: FrozenClock) ->
     container = Container(settings=settings_in(tmp_path))
     weak = Passwords(PasswordHasher(time_cost=1, memory_cost=8, parallelism=1))
     with container.clock.override(clock):
-        identity = IdentityService(container.database(), clock, container.ids(), weak, container.key_ring)
-        registered = await identity.register_organization(Registration("Padaria", "a@recado.example", "pão às seis"))
+        service = OwnerService(container.database(), clock, container.ids(), weak, container.key_ring)
+        registered = await service.register_organization(Registration("Padaria", "a@recado.example", "pão às seis"))
         await container.numbers().add(registered.owner_id, NewNumber(AccountSid(ACCOUNT), TOKEN, Address(OURS)))
         yield container
         await close_container(container)

@@ -5,6 +5,7 @@ person's reply) is stored, and a worker does it. So no command needs to reach Tw
 """
 
 import asyncio
+import getpass
 import os
 import sys
 from collections.abc import Awaitable, Callable, Collection
@@ -17,6 +18,7 @@ from recado.settings import Purpose, Settings, load_settings
 
 if TYPE_CHECKING:
     from recado.bootstrap import Container
+    from recado.identity.principal import Principal
 
 T = TypeVar("T")
 
@@ -65,9 +67,24 @@ def settings_with(purpose: Purpose, **other: str) -> Settings:
     return load_settings(environment, purpose=purpose)
 
 
+def operator_name() -> str:
+    """Return the name of the person at the command line, as this machine knows it."""
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError):  # A container may run as a number that has no name.
+        return "unknown"
+
+
+def operator(owner_id: UUID) -> "Principal":
+    """Return the person at the command line, acting for an owner."""
+    from recado.identity.principal import operator_of
+
+    return operator_of(owner_id, operator_name())
+
+
 async def require_owner(container: "Container", owner_id: UUID) -> UUID:
     """Return the id of an existing owner. Raises `NotFound`."""
-    return (await container.identity().owner(owner_id)).id
+    return (await container.owners().owner(owner_id)).id
 
 
 async def _closing(container: "Container", work: "Callable[[Container], Awaitable[T]]") -> T:

@@ -29,8 +29,8 @@ from recado.core.errors import Conflict, InvalidInput, NotFound
 from recado.core.otel import OtelTraces
 from recado.entrypoints.api.app import build_app
 from recado.entrypoints.worker import close_container
+from recado.identity.owners import OwnerService, Registration
 from recado.identity.passwords import Passwords
-from recado.identity.service import IdentityService, Registration
 from recado.settings import Settings
 
 ACCOUNT, TOKEN = "AC" + "a" * 32, "a" * 32
@@ -92,9 +92,7 @@ async def container(empty_database: Path, tmp_path: Path, clock: FrozenClock) ->
     )
     weak = Passwords(PasswordHasher(time_cost=1, memory_cost=8, parallelism=1))
     with container.clock.override(clock):
-        container.identity.override(
-            IdentityService(container.database(), clock, container.ids(), weak, container.key_ring)
-        )
+        container.owners.override(OwnerService(container.database(), clock, container.ids(), weak, container.key_ring))
         yield container
         await close_container(container)
 
@@ -111,7 +109,7 @@ async def florist(container: Container) -> UUID:
 
 async def _given_owner(container: Container, name: str, number: str, account: str, token: str) -> UUID:
     form = Registration(name, f"{name}@recado.example", "pão quente às seis")
-    owner_id = (await container.identity().register_organization(form)).owner_id
+    owner_id = (await container.owners().register_organization(form)).owner_id
     await container.numbers().add(owner_id, NewNumber(AccountSid(account), token, Address(number)))
     return owner_id
 

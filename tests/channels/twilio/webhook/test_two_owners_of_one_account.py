@@ -37,7 +37,7 @@ from recado.core.clock import FrozenClock
 from recado.core.database.engine import Database
 from recado.core.errors import Conflict
 from recado.core.ids import UuidV7
-from recado.identity.service import Registration
+from recado.identity.owners import Registration
 from tests.support.keys import KEY_RING, callback_refs
 from tests.world import ACCOUNT, ANA, OURS, Lost, Taken, World
 
@@ -94,7 +94,7 @@ class Scene:
 async def scene(database: Database, clock: FrozenClock, ids: UuidV7) -> Scene:
     world = await World.open(database, clock, ids)
     form = Registration("Impostor", "eu@impostor.example", "um dois três quatro")
-    impostor = (await world.identity.register_organization(form)).owner_id
+    impostor = (await world.owners.register_organization(form)).owner_id
     number = await world.numbers.add(impostor, NewNumber(ACCOUNT, MADE_UP, IMPOSTORS))
     directory = Directory(database, clock, KEY_RING)
     tokens = TwilioTokens(directory, database, KEY_RING, clock)

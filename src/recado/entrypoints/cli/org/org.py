@@ -10,11 +10,11 @@ from recado.core.errors import InvalidInput
 from recado.entrypoints.cli.main import family
 from recado.entrypoints.cli.options import AsJson, OwnerId, comma_separated, secret_from_variable
 from recado.entrypoints.cli.output import Item, column, print_document, print_fields, print_items, print_result
-from recado.entrypoints.cli.running import run
+from recado.entrypoints.cli.running import operator, operator_name, run
 
 if TYPE_CHECKING:
     from recado.identity.models import Owner
-    from recado.identity.service import OwnerChanges
+    from recado.identity.owners import OwnerChanges
 
 org = family("Register and change organisations.")
 
@@ -41,10 +41,13 @@ def register(
     The user can sign in at once, and may do everything.
     """
     password = _asked() if password_env is None else secret_from_variable(password_env, "--password-env")
-    from recado.identity.service import Registration
+    from recado.identity.owners import Registration
 
     form = Registration(name, email, password, locale)
-    made = run(lambda container: container.identity().register_organization(form), secret_names=[password_env])
+    made = run(
+        lambda container: container.owners().register_organization(form, operator=operator_name()),
+        secret_names=[password_env],
+    )
     print_result(
         {"owner_id": str(made.owner_id), "user_id": str(made.user_id)},
         f"Registered {name}. Its id, for --owner: {made.owner_id}",
@@ -99,7 +102,7 @@ def set_(
     as_json: AsJson = False,
 ) -> None:
     """Change an organisation, and show it. Options that are not given keep their value."""
-    from recado.identity.service import UNSET, OwnerChanges
+    from recado.identity.owners import UNSET, OwnerChanges
 
     changes = OwnerChanges(
         name=UNSET if name is None else name,
@@ -116,7 +119,7 @@ def set_(
 
 
 def _change(owner_id: UUID, changes: "OwnerChanges", *, as_json: bool) -> None:
-    shown = _view(run(lambda container: container.identity().set_owner(owner_id, changes)))
+    shown = _view(run(lambda container: container.owners().set_owner(operator(owner_id), changes)))
     if as_json:
         print_document(shown)
     else:
@@ -142,6 +145,6 @@ def _view(owner: "Owner") -> Item:
 @org.command("list")
 def list_(as_json: AsJson = False) -> None:
     """List all organisations."""
-    found = [_view(owner) for owner in run(lambda container: container.identity().owners())]
+    found = [_view(owner) for owner in run(lambda container: container.owners().owners())]
     columns = {"Id": column("owner_id"), "Name": column("name"), "E-mail": column("email")}
     print_items(found, columns, empty="No organisation is registered; begin with: recado org register", as_json=as_json)

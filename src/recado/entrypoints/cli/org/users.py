@@ -23,7 +23,7 @@ def list_users(
     """List users and their roles."""
     found: list[Item] = [
         {"user_id": str(user.id), "owner_id": str(user.owner_id), "email": user.email, "role": user.role}
-        for user in run(lambda container: container.identity().users(owner))
+        for user in run(lambda container: container.users().users(owner))
     ]
     # Only one id fits on a terminal: the user's within one organisation, the owner's in the list of all.
     first = {"Owner": column("owner_id")} if owner is None else {"User": column("user_id")}

@@ -1,4 +1,4 @@
-"""Organisations and their people: register, change, list, close.
+"""Organisations: register, change, list, close.
 
 An organisation without a user could never be entered, and a user without one belongs to nobody: both are made in one
 unit of work. Hashing a password takes a tenth of a second, so it is done before any transaction is open.
@@ -6,7 +6,6 @@ unit of work. Hashing a password takes a tenth of a second, so it is done before
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
 from enum import Enum
 from typing import Final, Literal, TypeAlias
 from uuid import UUID
@@ -19,6 +18,8 @@ from recado.core.database.engine import Database
 from recado.core.database.unit_of_work import UnitOfWork
 from recado.core.i18n import DEFAULT_LOCALE
 from recado.core.ids import Ids
+from recado.core.queue.transactions import Transaction, Transactions, UnlockedTransaction
+from recado.identity import audit
 from recado.identity.errors import EmailTaken
 from recado.identity.keys import KeyRing
 from recado.identity.models import (
@@ -33,7 +34,8 @@ from recado.identity.models import (
     valid_words,
 )
 from recado.identity.passwords import Passwords
-from recado.identity.repository import AllUsers, Owners, Users, owner_in
+from recado.identity.principal import Principal, operator_of, user_principal
+from recado.identity.repository import Owners, Users, owner_in
 from recado.identity.tables import owners, users
 
 
@@ -78,22 +80,24 @@ class OwnerChanges:
     start_words: Sequence[str] | Unset | None = UNSET
 
 
-class IdentityService:
-    """What entry points need to know and change of owners and users."""
+class OwnerService:
+    """What entry points need to know and change of owners."""
 
     def __init__(
         self, database: Database, clock: Clock, ids: Ids, passwords: Passwords, keys: Callable[[], KeyRing]
     ) -> None:
         self._database = database
+        self._transactions = Transactions(database, clock, ids)
         self._keys = keys
         self._clock = clock
         self._ids = ids
         self._passwords = passwords
 
-    async def register_organization(self, form: Registration) -> Registered:
+    async def register_organization(self, form: Registration, *, operator: str | None = None) -> Registered:
         """Make a new owner and its first user, who can sign in at once.
 
-        Raises `EmailTaken`, `PasswordRefused`, and `OtherKey` when the keys of an owner were sealed with another
+        `operator` is who registers them at the command line; without one, the first user registers itself. Raises
+        `EmailTaken`, `PasswordRefused`, and `OtherKey` when the keys of an owner were sealed with another
         RECADO_SECRET_KEY: no key opens the keys of both.
         """
         email = normalized_email(form.email)
@@ -112,41 +116,36 @@ class IdentityService:
             password_hash=await self._passwords.hash(form.password, about=email),
             created_at=owner.created_at,
         )
-        await self._store(owner, user)
+        await self._store(owner, user, user_principal(user) if operator is None else operator_of(owner.id, operator))
         return Registered(owner.id, user.id)
 
-    async def _store(self, owner: Owner, user: User) -> None:
+    async def _store(self, owner: Owner, user: User, principal: Principal) -> None:
         key_ring = self._keys()
         keys = key_ring.make(owner.id)
 
-        def store(uow: UnitOfWork) -> None:
-            key_ring.refuse_other_key(uow)
-            _register(uow.for_owner(owner.id), owner, keys, user)
+        def store(tx: UnlockedTransaction) -> None:
+            key_ring.refuse_other_key(tx.uow)
+            of_owner = tx.of_owner(owner.id)
+            _register(of_owner.uow, owner, keys, user)
+            audit.record(of_owner, principal, "owner.registered", "owner", owner.id)
 
         # As the system: a transaction of an owner cannot see the keys of others.
-        await self._database.write(store, owner=None)
+        await self._transactions.write(store, owner=None)
 
-    async def set_owner(self, owner_id: UUID, changes: OwnerChanges) -> Owner:
-        """Change an owner and return it; raises `NotFound`, `InvalidInput` and `EmailTaken`."""
+    async def set_owner(self, principal: Principal, changes: OwnerChanges) -> Owner:
+        """Change the principal's owner and return it; raises `NotFound`, `InvalidInput` and `EmailTaken`."""
         columns = _validated(changes)
-        return await self._database.write(lambda uow: _change(uow, owner_id, columns), owner=owner_id)
+        return await self._transactions.write(lambda tx: _change(tx, principal, columns), owner=principal.owner_id)
 
-    async def close_account(self, owner_id: UUID) -> Owner:
-        """Answer no more customers of this owner. A second call keeps the time of the first."""
-        now = self._clock.now()
-        return await self._database.write(lambda uow: _close(uow, owner_id, now), owner=owner_id)
+    async def close_account(self, principal: Principal) -> Owner:
+        """Answer no more customers of the principal's owner. A second call keeps the time of the first."""
+        return await self._transactions.write(lambda tx: _close(tx, principal), owner=principal.owner_id)
 
     async def owner(self, owner_id: UUID) -> Owner:
         return await self._database.read(lambda uow: owner_in(uow, owner_id), owner=owner_id)
 
     async def owners(self) -> Sequence[Owner]:
         return await self._database.read(lambda uow: Owners(uow).in_order(), owner=None)
-
-    async def users(self, owner_id: UUID | None) -> Sequence[User]:
-        """Return the users of one owner, or of all; raises `NotFound` for an unknown owner."""
-        if owner_id is None:
-            return await self._database.read(lambda uow: AllUsers(uow).in_order(), owner=None)
-        return await self._database.read(lambda uow: _users_of(uow, owner_id), owner=owner_id)
 
 
 _RULES: Final[Mapping[str, Callable[..., object]]] = {
@@ -178,23 +177,24 @@ def _register(uow: UnitOfWork, owner: Owner, keys: SealedOwnerKeys, user: User) 
         raise EmailTaken(f"{owner.email} is registered already; sign in, or use another address") from error
 
 
-def _change(uow: UnitOfWork, owner_id: UUID, columns: dict[str, object]) -> Owner:
+def _change(tx: Transaction, principal: Principal, columns: dict[str, object]) -> Owner:
+    owner_id = principal.owner_id
+    before = owner_in(tx.uow, owner_id)
+    if not columns:
+        return before
     try:
-        if columns:
-            Owners(uow).change(owner_id, **columns)
+        Owners(tx.uow).change(owner_id, **columns)
     except IntegrityError as error:
         if not is_duplicate_of(error, owners.c.email):
             raise
         raise EmailTaken(f"{columns.get('email')} belongs to another owner; use another address") from error
-    return owner_in(uow, owner_id)
+    audit.record(tx, principal, "owner.changed", "owner", owner_id, {"fields": sorted(columns)})
+    return owner_in(tx.uow, owner_id)
 
 
-def _close(uow: UnitOfWork, owner_id: UUID, now: datetime) -> Owner:
-    if not owner_in(uow, owner_id).is_closed:
-        Owners(uow).change(owner_id, closed_at=now)
-    return owner_in(uow, owner_id)
-
-
-def _users_of(uow: UnitOfWork, owner_id: UUID) -> Sequence[User]:
-    owner_in(uow, owner_id)
-    return Users(uow).in_order()
+def _close(tx: Transaction, principal: Principal) -> Owner:
+    owner_id = principal.owner_id
+    if not owner_in(tx.uow, owner_id).is_closed:
+        Owners(tx.uow).change(owner_id, closed_at=tx.now)
+        audit.record(tx, principal, "owner.closed", "owner", owner_id)
+    return owner_in(tx.uow, owner_id)
