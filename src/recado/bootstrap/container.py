@@ -60,6 +60,7 @@ from recado.core.queue.running.isolation import IsolatedRunner
 from recado.core.queue.running.maintenance import Maintenance
 from recado.core.queue.wakeups.contract import Broker, Delivery
 from recado.core.tracing import Traces
+from recado.identity.authenticator import Authenticator, Nobody
 from recado.identity.keys import KeyRing, SystemKeys
 from recado.identity.owners import OwnerService
 from recado.identity.passwords import Passwords
@@ -91,6 +92,8 @@ class Container(containers.DeclarativeContainer):
     passwords = providers.Singleton(Passwords)
     owners = providers.Singleton(OwnerService, database, clock, ids, passwords, key_ring.provider)
     users = providers.Singleton(UserService, database)
+
+    authenticator: providers.Singleton[Authenticator] = providers.Singleton(Nobody)
 
     window = providers.Singleton(make_burst_window, settings)
     acceptance = providers.Singleton(AcceptService, database, ids, window, settings.provided.max_attempts)

@@ -6,16 +6,20 @@ Run it with `recado serve`; tests build the application from their own container
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from importlib.metadata import version
 from typing import TYPE_CHECKING
 
 from fastapi import FastAPI
 from starlette.types import ASGIApp
 
-from recado.channels.twilio.webhook.routes import TwilioWebhooks
+from recado.channels.twilio.webhook.routes import MAX_BODY, TwilioWebhooks
 from recado.core.database.engine import Database
-from recado.core.errors import DomainError
 from recado.core.tracing import Traces
-from recado.entrypoints.api.errors import error_response
+from recado.entrypoints.api import v1
+from recado.entrypoints.api.door.authentication import Callers
+from recado.entrypoints.api.door.openapi import Api
+from recado.entrypoints.api.door.problems import add_problems
+from recado.entrypoints.api.door.routes import Door
 from recado.entrypoints.api.health import add_health
 from recado.entrypoints.api.internal import Ticks, add_internal
 from recado.entrypoints.api.metrics import add_metrics
@@ -42,16 +46,26 @@ def build_app(container: "Container") -> ASGIApp:
         await database.close()
         await asyncio.to_thread(traces.close)
 
-    app = FastAPI(
+    app = Api(
         title="Recado",
+        version=version("recado"),
         summary="Receives WhatsApp and SMS messages, lets agents answer them, and never loses or doubles one.",
         lifespan=lifespan,
         docs_url=None,
         redoc_url=None,
+        max_body_size=MAX_BODY,
         telemetry={"tracing": False, "metrics": False, "logs": False},
     )
-    app.add_exception_handler(DomainError, error_response)
+    add_problems(app)
     add_health(app, readiness)
     add_internal(app, container.settings().internal_api_key, ticks)
     add_metrics(app, container.exposition())
+    add_api(app, container)
     return TwilioWebhooks(container.webhooks(), app, container.meters(), traces)
+
+
+def add_api(app: FastAPI, container: "Container") -> None:
+    """Add the routes of `/api/v1`."""
+    door = Door(Callers(container.authenticator(), container.settings().public_url))
+    for router in v1.routers(container, door):
+        app.include_router(router, prefix=v1.PATH)

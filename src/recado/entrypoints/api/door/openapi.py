@@ -1,0 +1,86 @@
+"""The description of the API: what FastAPI finds out by itself, and what every route behind the door has in common."""
+
+import http
+from collections.abc import Iterator
+from typing import Any, Final, TypeAlias
+
+from fastapi import FastAPI
+
+from recado.entrypoints.api.door.problems import MEDIA_TYPE, PREFIX, ApiProblem, InvalidField
+from recado.entrypoints.api.door.routes import PERMISSION, PUBLIC
+
+Json: TypeAlias = dict[str, Any]
+"""A part of the document, which FastAPI makes and takes as plain JSON."""
+
+_SCHEMAS: Final = "#/components/schemas/{model}"
+_SECURITY: Final = {
+    "key": {"type": "http", "scheme": "bearer", "description": "An API key: `rcd_…`"},
+    "session": {"type": "apiKey", "in": "cookie", "name": "__Host-recado_session", "description": "Who is signed in"},
+}
+
+
+class Api(FastAPI):
+    """The application, whose description also tells the statuses and permissions of the door."""
+
+    def openapi(self) -> Json:
+        if self.openapi_schema is None:
+            self.openapi_schema = _completed(super().openapi())
+        return self.openapi_schema
+
+
+def problems(*statuses: int) -> dict[int | str, Json]:
+    """Return `responses=` of a route that answers these statuses besides those of every route."""
+    return {status: {"description": http.HTTPStatus(status).phrase} for status in statuses}
+
+
+def _completed(document: Json) -> Json:
+    components: Json = document.setdefault("components", {})
+    components["securitySchemes"] = _SECURITY
+    schemas: Json = components.setdefault("schemas", {})
+    for model in (ApiProblem, InvalidField):
+        schema = model.model_json_schema(ref_template=_SCHEMAS)
+        schema.pop("$defs", None)
+        schemas[model.__name__] = schema
+    for operation in _operations(document):
+        _complete(operation)
+    for unused in ("HTTPValidationError", "ValidationError"):
+        schemas.pop(unused, None)
+    return document
+
+
+def _operations(document: Json) -> Iterator[Json]:
+    for path, methods in document["paths"].items():
+        if path.startswith(PREFIX):
+            yield from methods.values()
+
+
+def _complete(operation: Json) -> None:
+    responses: Json = operation["responses"]
+    for number in _statuses(operation):
+        responses.setdefault(str(number), {})
+    for status, response in responses.items():
+        if int(status) >= 400:
+            response["content"] = {MEDIA_TYPE: {"schema": {"$ref": _SCHEMAS.format(model="ApiProblem")}}}
+            response["description"] = http.HTTPStatus(int(status)).phrase
+    operation["responses"] = dict(sorted(responses.items()))
+    if PUBLIC in operation:
+        operation["security"] = []
+    else:
+        operation["security"] = [{name: []} for name in _SECURITY]
+        permission = operation.get(PERMISSION)
+        needs = "Needs a valid key or session." if permission is None else f"Needs the permission `{permission}`."
+        operation["description"] = f"{operation.get('description', '')}\n\n{needs}".strip()
+
+
+def _statuses(operation: Json) -> Iterator[int]:
+    """Yield the statuses that the door answers for this operation."""
+    yield from (429, 503)
+    if PUBLIC not in operation:
+        yield from (401, 403)
+    places = {each["in"] for each in operation.get("parameters", ())}
+    if "path" in places:
+        yield 404
+    if "requestBody" in operation:
+        yield from (400, 413, 422)
+    if places - {"path"}:
+        yield 422
