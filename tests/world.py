@@ -27,8 +27,8 @@ from recado.channels.twilio.accounts import NewNumber, NumberService
 from recado.channels.twilio.rules import rules_for
 from recado.channels.twilio.values import PROVIDER, AccountSid, MessageSid
 from recado.channels.twilio.webhook.dtos import FAILED, advances
-from recado.conversation.handoff import HandOffService
 from recado.conversation.models import Conversation, Message
+from recado.conversation.people.handoff import HandOffService
 from recado.conversation.ports import (
     Agent,
     AgentResult,
@@ -47,6 +47,7 @@ from recado.conversation.replying.open import ReplyLimits
 from recado.conversation.repository import Conversations, Messages
 from recado.conversation.sending.handler import SendHandler
 from recado.conversation.sending.provider_messages import DeliveryReport, DeliveryReportService, Recorded
+from recado.conversation.sending.results import SendRules
 from recado.conversation.sending.splitting import split
 from recado.conversation.tables import messages
 from recado.conversation.values import Address, customer_lane
@@ -233,6 +234,7 @@ class World:
     reports: DeliveryReportService = field(init=False)
     replies: ReplyHandler = field(init=False)
     sends: SendHandler = field(init=False)
+    rules: SendRules = field(init=False)
     handoff: HandOffService = field(init=False)
     queue: QueueService = field(init=False)
     instrumentation: JobInstrumentation = field(init=False)
@@ -278,7 +280,8 @@ class World:
             meters=self.meters,
         )
         self.sends = SendHandler(database, clock, ids, chance, self.channels, AccountPauses(), crash=self._crash)
-        self.handoff = HandOffService(database, clock, ids, split, DEADLINE, 3)
+        self.rules = SendRules(self.channels, AccountPauses())
+        self.handoff = HandOffService(database, clock, ids, split, self.rules, DEADLINE, 3)
         self.queue = QueueService(database, clock, ids, chance, (self.replies, self.sends), lease=LEASE)
         self.instrumentation = JobInstrumentation(clock, self.meters)
         self.verifier = Verifier(database, clock, DEADLINE.total_seconds(), FAILED)
@@ -403,14 +406,22 @@ class World:
 
     # --- What people do -----------------------------------------------------------------------------------------------
 
+    @property
+    def rita(self) -> Principal:
+        """Return somebody who may do everything for the owner."""
+        return operator_of(self.owner_id, "rita")
+
     async def take(self, from_: Address = ANA) -> Conversation:
-        return await self.handoff.take(self.owner_id, (await self.conversation(from_)).id)
+        return await self.handoff.take(self.rita, (await self.conversation(from_)).id)
 
     async def person_says(self, text: str, from_: Address = ANA) -> None:
-        await self.handoff.reply(self.owner_id, (await self.conversation(from_)).id, text)
+        await self.handoff.reply(self.rita, (await self.conversation(from_)).id, text, take=True)
 
     async def release(self, from_: Address = ANA) -> UUID | None:
-        return (await self.handoff.release(self.owner_id, (await self.conversation(from_)).id)).job_id
+        return (await self.handoff.release(self.rita, (await self.conversation(from_)).id)).job_id
+
+    async def close(self, from_: Address = ANA) -> Conversation:
+        return await self.handoff.close(self.rita, (await self.conversation(from_)).id)
 
     async def calls_back(self, taken: Taken, status: str = "sent", *, error: str | None = None) -> Recorded:
         """The provider reports on a message it has taken."""

@@ -16,7 +16,7 @@ PLANTED = [
     ("identity/repository.py", "from recado.entrypoints.api.health import add_health"),
     ("channels/repository.py", "from recado.channels.orphans import OrphanService"),
     ("channels/twilio/webhook/service.py", "from recado.channels.twilio.webhook.routes import TwilioWebhooks"),
-    ("conversation/repository.py", "from recado.conversation.handoff import HandOffService"),
+    ("conversation/repository.py", "from recado.conversation.people.handoff import HandOffService"),
     ("core/queue/storage/tables.py", "from recado.core.queue.service import QueueService"),
 ]
 

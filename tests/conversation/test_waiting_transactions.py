@@ -6,7 +6,7 @@ from typing import TypeVar
 from uuid import UUID
 
 from recado.channels.repository import AccountPauses
-from recado.conversation.handoff import HandOffService
+from recado.conversation.people.handoff import HandOffService
 from recado.conversation.ports import AgentResult, Reply, TurnContext
 from recado.conversation.sending.handler import SendHandler
 from recado.conversation.sending.splitting import split
@@ -42,7 +42,9 @@ class WaitingDatabase:
 
 def desk(world: World, wait: Callable[[], Awaitable[object]]) -> HandOffService:
     """Return a desk of people whose writes wait."""
-    return HandOffService(WaitingDatabase(world.database, wait), world.clock, world.ids, split, DEADLINE, 3)
+    return HandOffService(
+        WaitingDatabase(world.database, wait), world.clock, world.ids, split, world.rules, DEADLINE, 3
+    )
 
 
 class TestAPersonsReply:
@@ -55,7 +57,7 @@ class TestAPersonsReply:
         replies: list[asyncio.Task[object]] = []
 
         async def replied_meanwhile(_turn: TurnContext) -> AgentResult:
-            replying = desk(world, gate.wait).reply(world.owner_id, conversation.id, "person")
+            replying = desk(world, gate.wait).reply(world.rita, conversation.id, "person", take=True)
             replies.append(asyncio.create_task(_as_object(replying)))
             await asyncio.sleep(0)
             world.advance(1)
@@ -78,7 +80,7 @@ class TestAPersonsReply:
         conversation = await world.conversation()
         sid = await world.receives("question")
         world.advance(2)
-        replying = asyncio.create_task(desk(world, gate.wait).reply(world.owner_id, conversation.id, "person"))
+        replying = asyncio.create_task(desk(world, gate.wait).reply(world.rita, conversation.id, "person", take=True))
         await asyncio.sleep(0)
         world.advance(0.5)
 

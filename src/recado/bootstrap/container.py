@@ -32,6 +32,7 @@ from recado.bootstrap.parts import (
     make_reply_handler,
     make_sealer,
     make_send_handler,
+    make_send_rules,
     make_sweeps,
     make_traces,
     make_webhook_service,
@@ -120,7 +121,8 @@ class Container(containers.DeclarativeContainer):
         make_reply_handler, database, clock, ids, chance, agents, channels, settings, meters, traces
     )
     sends = providers.Singleton(make_send_handler, database, clock, ids, chance, channels, settings, traces)
-    handoff = providers.Singleton(make_handoff, database, clock, ids, settings)
+    send_rules = providers.Singleton(make_send_rules, channels, settings)
+    handoff = providers.Singleton(make_handoff, database, clock, ids, send_rules, settings)
 
     conversation_reading = providers.Singleton(ConversationReading, database)
 

@@ -15,7 +15,7 @@ from recado.channels.twilio.tokens import TwilioTokens
 from recado.channels.twilio.values import PROVIDER
 from recado.channels.twilio.webhook.inbound import read_orphan
 from recado.channels.twilio.webhook.service import TwilioWebhookService
-from recado.conversation.handoff import HandOffService
+from recado.conversation.people.handoff import HandOffService
 from recado.conversation.ports import Agents, Channels, OutboundText, Pull, SendResult
 from recado.conversation.replying.accept import AcceptService, BurstWindow
 from recado.conversation.replying.handler import ReplyHandler
@@ -23,6 +23,7 @@ from recado.conversation.replying.open import ReplyLimits
 from recado.conversation.sending.handler import SendHandler
 from recado.conversation.sending.outbox import SEND
 from recado.conversation.sending.provider_messages import DeliveryReportService
+from recado.conversation.sending.results import SendRules
 from recado.conversation.sending.splitting import split
 from recado.conversation.upkeep.expiry import IdleExpiry, IdleLimits
 from recado.conversation.upkeep.rescue import Rescue
@@ -221,8 +222,15 @@ def make_reply_handler(
     )
 
 
-def make_handoff(database: Database, clock: Clock, ids: Ids, settings: Settings) -> HandOffService:
-    return HandOffService(database, clock, ids, split, make_reply_limits(settings).answer, settings.max_attempts)
+def make_send_rules(channels: Channels, settings: Settings) -> SendRules:
+    return SendRules(channels, AccountPauses(), timedelta(minutes=settings.apology_quiet_minutes))
+
+
+def make_handoff(
+    database: Database, clock: Clock, ids: Ids, send_rules: SendRules, settings: Settings
+) -> HandOffService:
+    answer_within = make_reply_limits(settings).answer
+    return HandOffService(database, clock, ids, split, send_rules, answer_within, settings.max_attempts)
 
 
 def make_send_handler(

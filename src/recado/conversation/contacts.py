@@ -11,7 +11,7 @@ from recado.core.queue.transactions import Transaction
 def contact_of(tx: Transaction, message: Message) -> Contact:
     """Return the contact who wrote a message, by any spelling of the address, or make it.
 
-    A contact bears the name of its newest profile.
+    A contact bears the name of its newest profile, unless a person has named it.
     """
     contacts = Contacts(tx.uow)
     key = message.sender.match_key
@@ -21,7 +21,7 @@ def contact_of(tx: Transaction, message: Message) -> Contact:
         contact = contacts.by_match_key(key)
     if contact is None:
         contact = contacts.add(Contact(tx.ids.new(), message.owner_id, message.profile_name, None, created_at=tx.now))
-    elif message.profile_name and message.profile_name != contact.name:
+    elif contact.named_by is None and message.profile_name and message.profile_name != contact.name:
         contacts.change(contact.id, name=message.profile_name)
         contact = replace(contact, name=message.profile_name)
     contacts.remember_address(tx.ids.new(), contact.id, message.from_address, key, tx.now)
@@ -31,4 +31,4 @@ def contact_of(tx: Transaction, message: Message) -> Contact:
 def opt_out(tx: Transaction, conversation_id: UUID) -> None:
     """Store that the customer of a conversation wants no more messages, as the provider has told us."""
     conversation = Conversations(tx.uow).require(conversation_id)
-    Contacts(tx.uow).change(conversation.contact_id, opted_out_at=tx.now)
+    Contacts(tx.uow).change(conversation.contact_id, opted_out_at=tx.now, opted_out_by=None)

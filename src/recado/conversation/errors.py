@@ -4,7 +4,13 @@ DomainError
 ├── AgentFailed           conversation.agent_failed       an agent raised, timed out or gave no valid result
 ├── EffectUncertain       conversation.effect_uncertain   a side effect may or may not have happened
 ├── ConversationClosed    conversation.closed             409
-└── IllegalTransition     conversation.illegal_transition 409
+├── IllegalTransition     conversation.illegal_transition 409
+│   └── HeldByAgent       conversation.held_by_agent      409
+└── CannotSend            conversation.cannot_send        409
+    ├── OwnerClosed       conversation.closed_account     409
+    ├── OptedOut          conversation.opted_out          409
+    ├── ContactBlocked    conversation.blocked            409
+    └── WindowClosed      conversation.window_closed      409
 """
 
 from uuid import UUID
@@ -44,3 +50,50 @@ class IllegalTransition(Conflict):
     """The conversation's state does not allow what was asked."""
 
     code = "conversation.illegal_transition"
+
+
+class HeldByAgent(IllegalTransition):
+    """A person was to speak while the agent holds the conversation."""
+
+    code = "conversation.held_by_agent"
+
+    def __init__(self, conversation_id: UUID) -> None:
+        super().__init__(f"the agent holds conversation {conversation_id}; take it first")
+
+
+class CannotSend(Conflict):
+    """A message could not be sent now, so it was not stored."""
+
+    code = "conversation.cannot_send"
+    sentence = "this cannot be sent now"
+
+    def __init__(self) -> None:
+        super().__init__(self.sentence)
+
+
+class OwnerClosed(CannotSend):
+    """The organisation is closed."""
+
+    code = "conversation.closed_account"
+    sentence = "the organisation is closed; nothing is sent for it"
+
+
+class OptedOut(CannotSend):
+    """The customer wants no messages."""
+
+    code = "conversation.opted_out"
+    sentence = "the customer has opted out of messages"
+
+
+class ContactBlocked(CannotSend):
+    """A person has blocked the contact."""
+
+    code = "conversation.blocked"
+    sentence = "the contact is blocked; unblock it first"
+
+
+class WindowClosed(CannotSend):
+    """The channel delivers nothing now, because the customer has not written for too long."""
+
+    code = "conversation.window_closed"
+    sentence = "the customer has not written within 24 hours, so WhatsApp delivers no message that is not a template"

@@ -4,10 +4,12 @@ Every change is checked against the tables of `models` and leaves a line in the 
 """
 
 from dataclasses import replace
+from uuid import UUID
 
-from recado.conversation.models import Actor, Answer, Conversation, Holder
+from recado.conversation.models import Actor, Answer, By, Conversation, Holder
 from recado.conversation.repository import Conversations, add_conversation_event
 from recado.core.queue.transactions import Transaction
+from recado.identity.principal import Principal
 
 
 class Lifecycle:
@@ -17,7 +19,7 @@ class Lifecycle:
         self._tx = tx
         self._uow = tx.uow
 
-    def revive(self, conversation: Conversation, by: Actor = "customer") -> Conversation:
+    def revive(self, conversation: Conversation, by: By = "customer") -> Conversation:
         """Open an idle conversation again, because somebody speaks."""
         if conversation.status != "idle":
             return conversation
@@ -34,14 +36,14 @@ class Lifecycle:
         self._remember(conversation, "status", "open", "idle", "system", "nudged" if nudge else None)
         return replace(conversation, status="idle", nudge_id=nudge_id)
 
-    def close(self, conversation: Conversation, by: Actor, reason: str) -> Conversation:
+    def close(self, conversation: Conversation, by: By, reason: str) -> Conversation:
         """Close a conversation. The customer's next message opens a new one."""
         conversation.check_status("closed")
         changed = replace(
             conversation,
             status="closed",
             closed_at=self._tx.now,
-            closed_by=by,
+            closed_by=_actor(by),
             closed_reason=reason,
             version=conversation.version + 1,
         )
@@ -49,25 +51,46 @@ class Lifecycle:
             conversation.id,
             status="closed",
             closed_at=self._tx.now,
-            closed_by=by,
+            closed_by=changed.closed_by,
             closed_reason=reason,
             version=changed.version,
         )
         self._remember(conversation, "status", conversation.status, "closed", by, reason)
         return changed
 
-    def hand_to(self, conversation: Conversation, holder: Holder, by: Actor, reason: str | None) -> Conversation:
-        """Let somebody else speak in a conversation."""
+    def hand_to(self, conversation: Conversation, holder: Holder, by: By, reason: str | None) -> Conversation:
+        """Let somebody else speak in a conversation. A person holds it by the name of whoever took it."""
         conversation.check_holder(holder)
-        changed = replace(conversation, held_by=holder, held_since=self._tx.now, version=conversation.version + 1)
+        person = by if holder == "person" and isinstance(by, Principal) else None
+        changed = replace(
+            conversation,
+            held_by=holder,
+            held_since=self._tx.now,
+            holder_id=person.id if person else None,
+            holder_name=person.name if person else None,
+            version=conversation.version + 1,
+        )
         Conversations(self._uow).change(
-            conversation.id, held_by=holder, held_since=self._tx.now, version=changed.version
+            conversation.id,
+            held_by=holder,
+            held_since=self._tx.now,
+            holder_id=changed.holder_id,
+            holder_name=changed.holder_name,
+            version=changed.version,
         )
         self._remember(conversation, "held_by", conversation.held_by, holder, by, reason)
         return changed
 
+    def assign(self, conversation: Conversation, user_id: UUID | None, by: By) -> Conversation:
+        """Say which user is to look after a conversation, or that nobody is. Who may speak in it does not change."""
+        conversation.check_open()
+        version = conversation.version + 1
+        Conversations(self._uow).change(conversation.id, assignee_id=user_id, version=version)
+        self._remember(conversation, "assignee", _hex(conversation.assignee_id), _hex(user_id), by, None)
+        return replace(conversation, assignee_id=user_id, version=version)
+
     def _remember(
-        self, conversation: Conversation, what: str, before: str, after: str, by: Actor, reason: str | None
+        self, conversation: Conversation, what: str, before: str | None, after: str | None, by: By, reason: str | None
     ) -> None:
         add_conversation_event(
             self._uow,
@@ -77,7 +100,16 @@ class Lifecycle:
             what=what,
             before=before,
             after=after,
-            by=by,
+            by=_actor(by),
             reason=reason,
             at=self._tx.now,
+            by_name=by.name if isinstance(by, Principal) else None,
         )
+
+
+def _actor(by: By) -> Actor:
+    return "person" if isinstance(by, Principal) else by
+
+
+def _hex(user_id: UUID | None) -> str | None:
+    return None if user_id is None else user_id.hex

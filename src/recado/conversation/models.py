@@ -11,6 +11,7 @@ from uuid import UUID
 from recado.conversation.errors import ConversationClosed, IllegalTransition
 from recado.conversation.values import Address
 from recado.core.queue.lane import Lane
+from recado.identity.principal import Principal
 
 ConversationStatus: TypeAlias = Literal["open", "idle", "closed"]
 Holder: TypeAlias = Literal["agent", "person", "nobody"]
@@ -28,11 +29,14 @@ Suppression: TypeAlias = Literal[
     "closed_account",
     "already_apologised",
     "stale",
+    "blocked",
 ]
+By: TypeAlias = Actor | Principal
+"""Who did something: `person` and a name, or only what kind of actor."""
 Author: TypeAlias = Literal["agent", "apology", "person", "notice"]
 AnswerState: TypeAlias = Literal["waiting", "accepted", "refused", "stopped", "unconfirmed"]
 AttemptState: TypeAlias = Literal["sending", "accepted", "refused", "retry", "unknown", "absent", "unconfirmed"]
-OutcomeCause: TypeAlias = Literal["replay", "late_sid", "person", "release"]
+OutcomeCause: TypeAlias = Literal["replay", "late_sid", "person", "release", "close"]
 
 OUTCOMES: tuple[Outcome, ...] = ("answered", "superseded", "handed_off", "suppressed", "apologised")
 
@@ -62,6 +66,7 @@ OUTCOME_CHANGES: dict[OutcomeCause, dict[str, frozenset[str]]] = {
     },
     "person": {"handed_off": frozenset({"answered", "superseded"})},
     "release": {"handed_off": frozenset({"answered", "superseded", "apologised", "suppressed"})},
+    "close": {"handed_off": frozenset({"suppressed"})},
 }
 """What an outcome may become after it was written: why it changes → what it was → what it may be."""
 
@@ -75,6 +80,16 @@ class Contact:
     name: str | None
     opted_out_at: datetime | None
     created_at: datetime
+    named_by: str | None = None
+    """The person who gave the name. Without one it is the name of the newest profile."""
+    opted_out_by: str | None = None
+    """The person who stored the opt-out; None when the customer or the provider did."""
+    blocked_at: datetime | None = None
+    blocked_by: str | None = None
+
+    @property
+    def may_be_written_to(self) -> bool:
+        return self.opted_out_at is None and self.blocked_at is None
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,20 +113,29 @@ class Conversation:
     closed_reason: str | None = None
     nudge_id: UUID | None = None
     """The nudge of the latest stretch of silence."""
+    holder_id: UUID | None = None
+    """The user or key that holds it for a person; None for the command line, and while no person holds it."""
+    holder_name: str | None = None
+    assignee_id: UUID | None = None
+    """The user who is to look after it. That does not stop anybody else."""
+
+    def check_open(self) -> None:
+        """Raise `ConversationClosed` unless it goes on."""
+        if self.status == "closed":
+            raise ConversationClosed(self.id)
 
     def check_status(self, to: ConversationStatus) -> None:
         """Raise `ConversationClosed` or `IllegalTransition` unless the change is legal."""
-        if self.status == "closed":
-            raise ConversationClosed(self.id)
+        self.check_open()
         if to not in CONVERSATION_CHANGES[self.status]:
             raise IllegalTransition(f"a conversation that is {self.status} cannot become {to}")
 
     def check_holder(self, to: Holder) -> None:
         """Raise `ConversationClosed` or `IllegalTransition` unless the change is legal."""
-        if self.status == "closed":
-            raise ConversationClosed(self.id)
+        self.check_open()
         if to not in HOLDER_CHANGES[self.held_by]:
-            raise IllegalTransition(f"conversation {self.id} is held by {self.held_by} already")
+            holder = self.held_by if self.holder_name is None else f"{self.held_by} {self.holder_name}"
+            raise IllegalTransition(f"conversation {self.id} is held by {holder} already")
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,6 +243,8 @@ class Answer:
     settled_at: datetime | None
     closes: bool = False
     """The agent said that the conversation is over once this has arrived."""
+    author_name: str | None = None
+    """Whoever wrote it, if a person or a program of the owner did."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ from recado.conversation.models import Answer, AnswerState, Conversation, InboxI
 from recado.conversation.outcomes import Outcomes, TurnOutcome
 from recado.conversation.repository import Conversations, InboxItems, Messages, Turns
 from recado.conversation.sending.repository import Answers
+from recado.core.queue.lane import Lane
 from recado.core.queue.transactions import Transaction
 
 
@@ -48,6 +49,10 @@ class Settlement:
         if answer.turn_id is not None:
             turn = Turns(self._uow).require(answer.turn_id)
             self._outcomes.settle_turn(turn, TurnOutcome("suppressed", reason, answer.id))
+        elif answer.author == "person":
+            conversation = Conversations(self._uow).require(answer.conversation_id)
+            if conversation.status == "closed":
+                self.discard_waiting(conversation)
 
     def already_apologised(self, answer: Answer, first: Answer) -> None:
         """Settle an apology that is not sent because the lane got one (`first`) a moment ago."""
@@ -63,13 +68,42 @@ class Settlement:
             self.to_person(Turns(self._uow).require(answer.turn_id), why)
 
     def to_person(self, turn: Turn, why: str) -> None:
-        """Put a turn into the inbox, unless a person's message since then has answered it."""
+        """Put a turn into the inbox, unless a person's message since then has answered it.
+
+        Nobody looks into a closed conversation any more, so there it is discarded.
+        """
         spoken = self.person_answer_since(turn)
         if spoken is not None and spoken.state == "accepted":
             self._outcomes.settle_turn(turn, TurnOutcome("answered", None, spoken.id), by_person=True)
             return
+        if spoken is None and Conversations(self._uow).require(turn.conversation_id).status == "closed":
+            self._outcomes.settle_turn(turn, TurnOutcome("suppressed", "discarded"))
+            return
         self._outcomes.settle_turn(turn, TurnOutcome("handed_off"))
         self.to_inbox(turn, why)
+
+    def waiting_for_person(self, lane: Lane) -> list[Message]:
+        """Return the messages of a lane that wait for a person and for nothing else.
+
+        Left out are messages that a person has answered, though that answer is still on its way, and messages of a turn
+        that an earlier release gave to the agent and that is not settled yet.
+        """
+        waiting = Messages(self._uow).handed_off_in(lane)
+        spoken = Answers(self._uow).of_person_since(lane, waiting[0].received_at) if waiting else None
+        turns = {message.turn_id for message in waiting}
+        answered = Turns(self._uow).begun_by(turns, spoken.created_at) if spoken else set[UUID]()
+        answered |= Turns(self._uow).unsettled(turns)
+        return [message for message in waiting if message.turn_id not in answered]
+
+    def discard_waiting(self, conversation: Conversation) -> None:
+        """Settle what waits for a person in a conversation that is closed: nobody will answer it."""
+        group = [
+            message
+            for message in self.waiting_for_person(conversation.lane)
+            if message.conversation_id == conversation.id
+        ]
+        self._outcomes.settle(group, TurnOutcome("suppressed", "discarded"), ["close"])
+        InboxItems(self._uow).resolve(_turns(group), self._tx.now)
 
     def person_answer_since(self, turn: Turn) -> Answer | None:
         """Return the newest message that a person has written in the lane since the turn began."""

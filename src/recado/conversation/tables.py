@@ -10,6 +10,8 @@ from recado.core.database.types import Id, Json, Moment, ProviderId, metadata, p
 
 ErrorCode = String(64)
 """A provider's code, or the `code` of a `DomainError`."""
+Name = String(254)
+"""The name of whoever did something, as it was then."""
 
 contacts = Table(
     "contacts",
@@ -19,7 +21,12 @@ contacts = Table(
     Column("name", String),
     Column("opted_out_at", Moment),
     Column("created_at", Moment, nullable=False),
-    Index("ix_contacts_owner", "owner_id"),
+    # Who did it, if a person did: the name that a person gave wins over the customer's profile.
+    Column("named_by", Name),
+    Column("opted_out_by", Name),
+    Column("blocked_at", Moment),
+    Column("blocked_by", Name),
+    Index("ix_contacts_owner", "owner_id", "id"),
 )
 
 contact_addresses = Table(
@@ -55,8 +62,24 @@ conversations = Table(
     Column("closed_at", Moment),
     Column("closed_by", String(16)),
     Column("closed_reason", String),
+    Column("holder_id", Id),
+    Column("holder_name", Name),
+    Column("assignee_id", Id),
     partial("uq_conversations_open", "lane", unique=True, where="status<>'closed'"),
-    Index("ix_conversations_owner", "owner_id", "last_activity_at"),
+    Index("ix_conversations_owner", "owner_id", "last_activity_at", "id"),
+    partial("ix_conversations_active", "owner_id", "last_activity_at", "id", where="status<>'closed'"),
+    partial(
+        "ix_conversations_held",
+        *("owner_id", "held_by", "last_activity_at", "id"),
+        where="status<>'closed' AND held_by<>'agent'",
+    ),
+    partial(
+        "ix_conversations_assigned",
+        *("assignee_id", "last_activity_at", "id"),
+        where="status<>'closed' AND assignee_id IS NOT NULL",
+    ),
+    partial("ix_conversations_number", "address_id", "last_activity_at", "id", where="status<>'closed'"),
+    Index("ix_conversations_contact", "contact_id", "last_activity_at", "id"),
     Index("ix_conversations_lane", "lane", "opened_at"),
     partial("ix_conversations_quiet", "status", "last_activity_at", "id", where="status<>'closed' AND held_by='agent'"),
 )
@@ -73,6 +96,7 @@ conversation_events = Table(
     Column("by", String(16), nullable=False),
     Column("reason", String),
     Column("at", Moment, nullable=False),
+    Column("by_name", Name),
     Index("ix_conversation_events_conversation", "conversation_id"),
 )
 
@@ -160,6 +184,7 @@ answers = Table(
     Column("closes", Boolean, nullable=False),
     Column("created_at", Moment, nullable=False),
     Column("settled_at", Moment),
+    Column("author_name", Name),
     partial("ix_answers_unsettled", "id", where="settled_at IS NULL"),
     partial("ix_answers_apologies", "lane", "settled_at", where="author='apology'"),
     partial("ix_answers_persons", "lane", "created_at", where="author='person'"),
@@ -244,7 +269,7 @@ inbox_items = Table(
     Column("created_at", Moment, nullable=False),
     Column("read_at", Moment),
     Column("resolved_at", Moment),
-    partial("ix_inbox_items_open", "owner_id", "created_at", where="resolved_at IS NULL"),
+    partial("ix_inbox_items_open", "owner_id", "created_at", "id", where="resolved_at IS NULL"),
     # The owner is in it so that SQLite prefers it to the index above, which holds all that waits.
     Index("ix_inbox_items_turn", "turn_id", "owner_id"),
     Index("ix_inbox_items_conversation", "conversation_id"),
@@ -260,6 +285,7 @@ drafts = Table(
     Column("why", String, nullable=False),
     Column("created_at", Moment, nullable=False),
     Index("ix_drafts_turn", "turn_id"),
+    Index("ix_drafts_owner", "owner_id", "id"),
 )
 
 agent_runs = Table(

@@ -139,14 +139,14 @@ class Sends(RuleBasedStateMachine):
     def people_release_everything(self) -> None:
         for id_, held_by in filter(None, map(self.conversation, (ANA, BRUNO))):
             if held_by != "agent":
-                self.run(self.world.handoff.release(self.world.owner_id, id_))
+                self.run(self.world.handoff.release(self.world.rita, id_))
         self.work()
 
     @rule(who=people)
     def a_person_says_something(self, who: Address) -> None:
         found = self.conversation(who)
         if found is not None:
-            self.run(self.world.handoff.reply(self.world.owner_id, found[0], "aqui é a dona"))
+            self.run(self.world.handoff.reply(self.world.rita, found[0], "aqui é a dona", take=True))
             self.work()
 
     @rule(number=which)

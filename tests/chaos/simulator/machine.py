@@ -23,12 +23,13 @@ from recado.channels.twilio.sending.client import TwilioApi
 from recado.channels.twilio.tokens import TwilioTokens
 from recado.channels.twilio.values import PROVIDER
 from recado.channels.twilio.webhook.dtos import FAILED, advances
-from recado.conversation.handoff import HandOffService
+from recado.conversation.people.handoff import HandOffService
 from recado.conversation.replying.accept import AcceptService, BurstWindow
 from recado.conversation.replying.handler import ReplyHandler
 from recado.conversation.replying.open import ReplyLimits
 from recado.conversation.sending.handler import SendHandler
 from recado.conversation.sending.provider_messages import DeliveryReportService
+from recado.conversation.sending.results import SendRules
 from recado.conversation.sending.splitting import split
 from recado.conversation.upkeep.expiry import IdleExpiry, IdleLimits
 from recado.conversation.upkeep.rescue import Rescue
@@ -302,6 +303,7 @@ class Machine:
         )
         limits = ReplyLimits(agent=timedelta(seconds=plan.agent_seconds), answer=plan.deadline, burst=window.most)
         replies = ReplyHandler(database, world.clock, ids, world.chance, agents, channels, cut, limits)
+        rules = SendRules(channels, AccountPauses())
         sends = SendHandler(database, world.clock, ids, world.chance, channels, AccountPauses())
         outside = InboundList(world)
         gaps = GapSweep(
@@ -334,7 +336,7 @@ class Machine:
             acceptance=acceptance,
             reports=DeliveryReportService(database, world.clock, ids, advances),
             idle_expiry=idle_expiry,
-            handoff=HandOffService(database, world.clock, ids, cut, plan.deadline, MAX_ATTEMPTS),
+            handoff=HandOffService(database, world.clock, ids, cut, rules, plan.deadline, MAX_ATTEMPTS),
             queue=queue,
             heartbeat=heartbeat,
             wakeups=wakeups,

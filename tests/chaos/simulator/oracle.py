@@ -189,7 +189,7 @@ class Oracle:
         for at, became, by, holder, under_way, spoken_at in self._storage.rows(
             "SELECT at, became, by, held_by, under_way, spoken_at FROM played_endings"
         ):
-            if under_way or holder != "agent":
+            if by != "person" and (under_way or holder != "agent"):  # A person may end what is under way.
                 yield f"a live conversation, held by {holder}, became {became} by the {by}"
             if by == "system" and at - spoken_at < limits[became] // timedelta(microseconds=1) - steps:
                 yield f"a conversation became {became} {(at - spoken_at) / 1e6:.6f}s after somebody had spoken"

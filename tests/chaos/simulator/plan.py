@@ -73,6 +73,7 @@ EVENTS: dict[str, float] = {
     "person takes": 0.05,
     "person replies": 0.05,
     "person releases": 0.05,
+    "person closes": 0.03,
     "operator retries": 0.03,
     "operator forces": 0.01,
     "operator discards": 0.01,

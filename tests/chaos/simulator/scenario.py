@@ -17,6 +17,7 @@ from recado.core.database.types import to_microseconds
 from recado.core.errors import Busy, Conflict, NotFound, StorageUnavailable
 from recado.core.queue.job import Replayed
 from recado.core.queue.lane import Lane
+from recado.identity.principal import operator_of
 from tests.chaos.simulator.machine import Machine, Parts, Unreachable
 from tests.chaos.simulator.outside.twilio import ACCOUNT
 from tests.chaos.simulator.world import Said, World
@@ -278,6 +279,7 @@ class Scenario:
             "person takes": partial(self._person_acts, "take"),
             "person replies": partial(self._person_acts, "reply"),
             "person releases": partial(self._person_acts, "release"),
+            "person closes": partial(self._person_acts, "close"),
             "operator retries": partial(self._operator_acts, "retry"),
             "operator forces": partial(self._operator_acts, "force"),
             "operator discards": partial(self._operator_acts, "discard"),
@@ -352,15 +354,19 @@ class Scenario:
         if not found:
             return
         conversation_id, owner_id = (UUID(bytes=each) for each in world.chance.choice(found))
+        person = operator_of(owner_id, "rita")
 
         async def act(parts: Parts) -> None:
             match deed:
                 case "take":
-                    await parts.handoff.take(owner_id, conversation_id)
+                    await parts.handoff.take(person, conversation_id)
                 case "release":
-                    await parts.handoff.release(owner_id, conversation_id)
+                    await parts.handoff.release(person, conversation_id)
+                case "close":
+                    await parts.handoff.close(person, conversation_id)
                 case _:
-                    await parts.handoff.reply(owner_id, conversation_id, f"a person says {world.chance.random():.6f}")
+                    text = f"a person says {world.chance.random():.6f}"
+                    await parts.handoff.reply(person, conversation_id, text, take=True)
 
         await self._try(act)
 

@@ -241,7 +241,7 @@ class TestTurnsThatAreLeftAlone:
         await world.says("oi")
         conversation = await world.take()
         sid = await world.says("tem alguém?")
-        await world.handoff.release(world.owner_id, conversation.id)
+        await world.handoff.release(world.rita, conversation.id)
         world.advance(TOO_LATE)
         assert await rescue.run() == RescueReport()
         await world.work()

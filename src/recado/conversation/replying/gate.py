@@ -1,7 +1,8 @@
 """Decide before any agent runs whether a turn may be answered, and by whom.
 
-The order is fixed: a closed account, a closed conversation, opt-outs, then who holds the conversation. A provider that
-reports an opt-out type has answered STOP, START or HELP itself, so nothing more is said.
+The order is fixed: a closed account, a closed conversation, a blocked contact, opt-outs, then who holds the
+conversation. A blocked contact's STOP counts all the same. A provider that reports an opt-out type has answered STOP,
+START or HELP itself, so nothing more is said.
 """
 
 from collections.abc import Sequence
@@ -47,18 +48,29 @@ def who_answers(
     uow: UnitOfWork, owner: Owner, contact: Contact, conversation: Conversation, group: Sequence[Message]
 ) -> Decision:
     """Return who answers these messages. An opt-out in them, or its end, is stored on the way."""
-    if owner.closed_at is not None:
-        return Suppress("closed_account")
-    if conversation.status == "closed":
-        return Suppress("discarded")
-    if _opted_out(uow, owner, contact, group):
-        return Suppress("opt_out")
+    reason = _why_nobody(uow, owner, contact, conversation, group)
+    if reason is not None:
+        return Suppress(reason)
     spoken = [message for message in group if not _needs_no_answer(message)]
     if not spoken:
         return Suppress("no_reply")
     if conversation.held_by != "agent":
         return ToPerson(f"held by {conversation.held_by}")
     return ToAgent(spoken)
+
+
+def _why_nobody(
+    uow: UnitOfWork, owner: Owner, contact: Contact, conversation: Conversation, group: Sequence[Message]
+) -> Suppression | None:
+    """Return why nobody may answer, or None."""
+    if owner.closed_at is not None:
+        return "closed_account"
+    if conversation.status == "closed":
+        return "discarded"
+    opted_out = _opted_out(uow, owner, contact, group)
+    if contact.blocked_at is not None:
+        return "blocked"
+    return "opt_out" if opted_out else None
 
 
 def settle_without_agent(tx: Transaction, turn: Turn, decision: Suppress | ToPerson) -> None:
@@ -85,7 +97,7 @@ def _opted_out(uow: UnitOfWork, owner: Owner, contact: Contact, group: Sequence[
         elif words.get(message.id) == "START":
             opted_out_at = opted_out_at if opted_out_at and opted_out_at > message.received_at else None
     if opted_out_at != before:
-        Contacts(uow).change(contact.id, opted_out_at=opted_out_at)
+        Contacts(uow).change(contact.id, opted_out_at=opted_out_at, opted_out_by=None)
     return opted_out_at is not None
 
 

@@ -15,7 +15,7 @@ from recado.conversation.ports import Channels
 from recado.conversation.replying.jobs import reply_job, reply_payload
 from recado.conversation.replying.reception import receive
 from recado.conversation.repository import Conversations, InboxItems, Messages, Turns
-from recado.conversation.sending.repository import Answers
+from recado.conversation.settlement import Settlement
 from recado.conversation.values import Address
 from recado.core.queue.job import Replayed, ReplayRefused, StoredJob
 from recado.core.queue.storage import enqueue
@@ -42,17 +42,8 @@ def replay(
 
 
 def resume(tx: LaneTransaction, conversation: Conversation, answer_within: timedelta, max_attempts: int) -> UUID | None:
-    """Make a new turn over what still waits for a person. Return its job, or None when nothing waits.
-
-    Left out are messages that a person has answered, though that answer is still on its way, and messages of a turn
-    that an earlier release gave to the agent and that is not settled yet.
-    """
-    waiting = Messages(tx.uow).handed_off_in(conversation.lane)
-    spoken = Answers(tx.uow).of_person_since(conversation.lane, waiting[0].received_at) if waiting else None
-    turns = {message.turn_id for message in waiting}
-    answered = Turns(tx.uow).begun_by(turns, spoken.created_at) if spoken else set[UUID]()
-    answered |= Turns(tx.uow).unsettled(turns)
-    group = [message for message in waiting if message.turn_id not in answered]
+    """Make a new turn over what still waits for a person. Return its job, or None when nothing waits."""
+    group = Settlement(tx).waiting_for_person(conversation.lane)
     if not group:
         return None
     InboxItems(tx.uow).resolve({message.turn_id for message in group if message.turn_id is not None}, tx.now)

@@ -47,10 +47,18 @@ class Outbox:
         return Route(newest.address_id, newest.to_address, newest.from_address)
 
     def put(
-        self, conversation: Conversation, author: Author, text: str, *, turn: Turn | None = None, closes: bool = False
+        self,
+        conversation: Conversation,
+        author: Author,
+        text: str,
+        *,
+        turn: Turn | None = None,
+        closes: bool = False,
+        author_name: str | None = None,
     ) -> Answer:
         """Store an answer and the job that will send it."""
-        answer = Answers(self._uow).add(self._answer(conversation, author, turn, closes=closes))
+        answer = self._answer(conversation, author, turn, closes=closes, author_name=author_name)
+        Answers(self._uow).add(answer)
         Parts(self._uow).add_all(
             Part(self._tx.ids.new(), answer.owner_id, answer.id, number, piece, "waiting")
             for number, piece in enumerate(self._split(text), start=1)
@@ -58,7 +66,9 @@ class Outbox:
         enqueue_send(self._tx, answer, self._trace)
         return answer
 
-    def _answer(self, conversation: Conversation, author: Author, turn: Turn | None, *, closes: bool) -> Answer:
+    def _answer(
+        self, conversation: Conversation, author: Author, turn: Turn | None, *, closes: bool, author_name: str | None
+    ) -> Answer:
         route = self.route_of(conversation)
         return Answer(
             id=self._tx.ids.new(),
@@ -77,6 +87,7 @@ class Outbox:
             created_at=self._tx.now,
             settled_at=None,
             closes=closes,
+            author_name=author_name,
         )
 
 

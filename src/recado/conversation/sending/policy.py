@@ -4,7 +4,7 @@ until when    the channel's rules say (`ports.ChannelRules`): while its reply wi
 a nudge       only while the conversation is still silent
 an agent      only while the agent holds the conversation and no person has written since
 an apology    at most one in a lane within the quiet time
-anybody       not when the account is closed, the contact has opted out or the time is over
+anybody       not when the account is closed, the contact is blocked or has opted out, or the time is over
 """
 
 from collections.abc import Callable
@@ -52,7 +52,10 @@ def why_not(
     """Return why an answer of any author must not be sent now, or None."""
     if owner_in(uow, answer.owner_id).closed_at is not None:
         return "closed_account"
-    if Contacts(uow).require(conversation.contact_id).opted_out_at is not None:
+    contact = Contacts(uow).require(conversation.contact_id)
+    if contact.blocked_at is not None:
+        return "blocked"
+    if contact.opted_out_at is not None:
         return "opt_out"
     if now < sendable_until(uow, answer, rules):
         return None

@@ -148,7 +148,7 @@ class IdleExpiry:
         newest = Messages(tx.uow).newest(conversation.id)
         if owner.nudge_text is None or owner.is_closed or newest is None:
             return None
-        if Contacts(tx.uow).require(conversation.contact_id).opted_out_at is not None:
+        if not Contacts(tx.uow).require(conversation.contact_id).may_be_written_to:
             return None
         rules = self._channels.rules_for(newest.provider, Address(newest.from_address))
         if rules.is_too_old(newest.received_at, tx.now):

@@ -41,7 +41,9 @@ COMMANDS: Final[Mapping[str, Entry]] = {
     "numbers": Entry("Add and list the numbers that customers write to.", f"{_HERE}.numbers.numbers:numbers"),
     "agents": Entry("Choose the agent that answers an organisation's customers.", f"{_HERE}.agents.agents:agents"),
     "knowledge": Entry("Add and search the documents that agents answer from.", f"{_HERE}.agents.knowledge:knowledge"),
-    "conversations": Entry("List, take, answer and release conversations.", f"{_HERE}.conversations.conversations:app"),
+    "conversations": Entry(
+        "List, read, take, answer, release and close conversations.", f"{_HERE}.conversations.conversations:app"
+    ),
     "queue": Entry("Show jobs and dead letters; retry or discard them.", f"{_HERE}.queue.queue:app"),
     "cron": Entry("List and change scheduled jobs.", f"{_HERE}.queue.cron:app"),
     "orphans": Entry("List and assign messages to numbers without an owner.", f"{_HERE}.numbers.orphans:orphans"),

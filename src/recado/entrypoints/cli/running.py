@@ -14,6 +14,7 @@ from uuid import UUID
 
 from recado.core.clock import SystemClock
 from recado.core.tracing import NoTraces
+from recado.identity.principal import Principal, operator_of
 from recado.settings import Purpose, Settings, load_settings
 
 if TYPE_CHECKING:
@@ -77,7 +78,6 @@ def operator_name() -> str:
 
 def operator(owner_id: UUID) -> "Principal":
     """Return the person at the command line, acting for an owner."""
-    from recado.identity.principal import operator_of
 
     return operator_of(owner_id, operator_name())
 

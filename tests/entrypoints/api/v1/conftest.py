@@ -15,7 +15,7 @@ from recado.core.clock import FrozenClock
 from recado.core.database.engine import Database
 from recado.core.ids import UuidV7
 from recado.entrypoints.api.app import build_app
-from recado.identity.service import Registration
+from recado.identity.owners import Registration
 from recado.settings import Settings
 from tests.support.callers import KnownCallers
 from tests.world import World
@@ -30,7 +30,7 @@ async def world(database: Database, clock: FrozenClock, ids: UuidV7) -> World:
 async def stranger(world: World) -> UUID:
     """Another owner."""
     form = Registration("Floricultura", "dono@floricultura.example", "rosas às sete")
-    return (await world.identity.register_organization(form)).owner_id
+    return (await world.owners.register_organization(form)).owner_id
 
 
 @pytest.fixture

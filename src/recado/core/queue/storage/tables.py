@@ -60,6 +60,8 @@ message_queue = Table(
     Column("discarded_at", Moment),
     Column("finished_at", Moment),
     Column("trace", String(64)),
+    # The name of the person who retried or discarded it.
+    Column("handled_by", String(254)),
     CheckConstraint(f"status IN ({', '.join(map(repr, STATUSES))})", name="status"),
     CheckConstraint("json_valid(payload)", name="payload").ddl_if(dialect="sqlite"),
     partial("uq_message_queue_collecting", "lane", unique=True, where="status='collecting'"),
@@ -67,6 +69,11 @@ message_queue = Table(
     partial("ix_message_queue_unfinished", "lane", "id", where="status IN ('collecting','waiting','running')"),
     partial("ix_message_queue_leased", "leased_until", where="status='running'"),
     partial("ix_message_queue_dead", "id", where="status='dead'"),
+    partial(
+        "ix_message_queue_letters",
+        *("owner_id", "id"),
+        where="status='dead' AND discarded_at IS NULL AND replayed_by IS NULL",
+    ),
     partial("ix_message_queue_finished", "finished_at", where="status IN ('done','discarded')"),
     partial("ix_message_queue_turn", "turn_id", where="turn_id IS NOT NULL"),
 )
@@ -118,6 +125,7 @@ _SHOWN = (
     "id", "message_sid", "payload", "status", "attempts", "created_at", "name", "owner_id", "lane", "priority",
     "due_at", "window_ends_at", "turn_id", "max_attempts", "crashes", "crashes_alone", "lease_token", "leased_until",
     "dispatched_at", "dispatches", "faults", "last_error", "replayed_by", "discarded_at", "finished_at",
+    "handled_by",
 )  # fmt: skip
 
 

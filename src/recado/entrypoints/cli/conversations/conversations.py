@@ -10,19 +10,20 @@ import typer
 from recado.entrypoints.cli.main import family
 from recado.entrypoints.cli.options import AsJson, OwnerId, read_id
 from recado.entrypoints.cli.output import Item, column, format_age, print_document, print_items, print_line
-from recado.entrypoints.cli.running import require_owner, run
+from recado.entrypoints.cli.running import operator, require_owner, run
 
 if TYPE_CHECKING:
     from recado.bootstrap import Container
-    from recado.conversation.handoff import HandOffService
+    from recado.conversation.people.handoff import HandOffService
     from recado.conversation.reading import ConversationItem
+    from recado.identity.principal import Principal
 
-app = family("List, take, answer and release conversations.")
+app = family("List, take, answer, release, assign and close conversations.")
 
 ConversationId: TypeAlias = Annotated[
     UUID, typer.Argument(metavar="CONVERSATION_ID", parser=read_id, help="The id in `recado conversations list`.")
 ]
-Act: TypeAlias = "Callable[[HandOffService, UUID], Awaitable[object]]"
+Act: TypeAlias = "Callable[[HandOffService, Principal], Awaitable[object]]"
 
 
 @app.command("list")
@@ -52,7 +53,7 @@ def _waits(item: Item) -> str:
 @app.command()
 def take(conversation_id: ConversationId, as_json: AsJson = False) -> None:
     """Take a conversation over from the agent. From now on no answer of the agent is sent."""
-    found = _act(conversation_id, lambda service, owner: service.take(owner, conversation_id))
+    found = _act(conversation_id, lambda service, me: service.take(me, conversation_id))
     _show(found, "A person holds the conversation now.", as_json=as_json)
 
 
@@ -63,15 +64,40 @@ def reply(
     as_json: AsJson = False,
 ) -> None:
     """Write to the customer as a person. This takes the conversation."""
-    found = _act(conversation_id, lambda service, owner: service.reply(owner, conversation_id, text))
+    found = _act(conversation_id, lambda service, me: service.reply(me, conversation_id, text, take=True))
     _show(found, "The reply is stored; a worker sends it.", as_json=as_json)
 
 
 @app.command()
 def release(conversation_id: ConversationId, as_json: AsJson = False) -> None:
     """Give a conversation back to the agent, which answers every message that is still unanswered."""
-    found = _act(conversation_id, lambda service, owner: service.release(owner, conversation_id))
+    found = _act(conversation_id, lambda service, me: service.release(me, conversation_id))
     _show(found, "The agent holds the conversation again.", as_json=as_json)
+
+
+@app.command()
+def close(
+    conversation_id: ConversationId,
+    reason: Annotated[str | None, typer.Option(help="Why, for the history.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """End a conversation. What waits for a person in it is not answered; the next message opens a new one."""
+    found = _act(conversation_id, lambda service, me: service.close(me, conversation_id, reason))
+    _show(found, "The conversation is closed.", as_json=as_json)
+
+
+@app.command()
+def assign(
+    conversation_id: ConversationId,
+    user: Annotated[
+        UUID | None,
+        typer.Option("--user", metavar="ID", parser=read_id, help="The user; `recado users list` shows their ids."),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Say which user is to look after a conversation. Without --user nobody is."""
+    found = _act(conversation_id, lambda service, me: service.assign(me, conversation_id, user))
+    _show(found, "The conversation is assigned." if user else "Nobody is assigned.", as_json=as_json)
 
 
 def _act(conversation_id: UUID, act: Act) -> Item:
@@ -80,7 +106,7 @@ def _act(conversation_id: UUID, act: Act) -> Item:
     async def work(container: "Container") -> Item:
         reading = container.conversation_reading()
         owner = await reading.owner_of(conversation_id)
-        await act(container.handoff(), owner)
+        await act(container.handoff(), operator(owner))
         return _view(await reading.one(owner, conversation_id), container.clock().now())
 
     return run(work)
