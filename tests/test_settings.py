@@ -51,6 +51,11 @@ class TestWhatIsRead:
         settings = loaded(PUBLIC_URL="https://example.com/bot/", TWILIO_API_URL="http://emulator:9100/")
         assert (settings.public_url, settings.twilio_api_url) == ("https://example.com/bot", "http://emulator:9100")
 
+    def test_the_other_name_of_postgresql_is_understood(self) -> None:
+        settings = loaded(DATABASE_URL="postgres://u:p@h/n")
+        assert (settings.database_url, settings.queue_backend) == ("postgresql://u:p@h/n", "postgres")
+        assert blamed(DATABASE_URL="postgres://h") == ["DATABASE_URL"]
+
     def test_traces_are_sent_where_they_are_wanted(self) -> None:
         assert (loaded().tracing, loaded(TRACING="1").tracing) == (False, True)
 

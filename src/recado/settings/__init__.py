@@ -7,11 +7,11 @@ pydantic-settings reads the variables. It is imported only when settings are loa
 of a second that `recado --help` does not need.
 """
 
-from recado.settings.loading import InvalidSettings, load_settings, variables
+from recado.settings.loading import InvalidSettings, load_settings, normal_database_url, variables
 from recado.settings.rules import Problem, seconds_of_all_attempts
 from recado.settings.values import PREFIX, LogLevel, Purpose, QueueBackend, Settings
 
 __all__ = [
     "PREFIX", "InvalidSettings", "LogLevel", "Problem", "Purpose", "QueueBackend", "Settings", "load_settings",
-    "seconds_of_all_attempts", "variables",
+    "normal_database_url", "seconds_of_all_attempts", "variables",
 ]  # fmt: skip

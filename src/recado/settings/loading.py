@@ -102,8 +102,14 @@ def _unreadable(variable: str, text: str, why: str) -> Problem:
     return Problem(variable, f"{variable} cannot be read from {text[:40]!r}: {why[:1].lower()}{why[1:]}.")
 
 
+def normal_database_url(url: str) -> str:
+    """Return the URL as the driver wants it: many hosts still write postgres:// for PostgreSQL."""
+    return f"postgresql://{url.removeprefix('postgres://')}" if url.startswith("postgres://") else url
+
+
 def _settled(read: Settings, given: Mapping[str, str]) -> Settings:
     """Apply the defaults that depend on other settings, and normalise URLs."""
+    read = replace(read, database_url=normal_database_url(read.database_url))
     if PREFIX + "QUEUE_BACKEND" not in given and read.database_url.startswith("postgresql"):
         read = replace(read, queue_backend="postgres")
     public_url = read.public_url.rstrip("/") if read.public_url else None

@@ -42,10 +42,10 @@ def _driver_error(error: Exception) -> "DomainError | None":
 
     from recado.core.database.engine import on_postgresql
     from recado.migrations.refusals import postgres_refusal, sqlite_refusal, table_missing
-    from recado.settings import PREFIX, Settings
+    from recado.settings import PREFIX, Settings, normal_database_url
 
     cause = getattr(error, "orig", None) or error
-    url = os.environ.get(f"{PREFIX}DATABASE_URL") or Settings().database_url
+    url = normal_database_url(os.environ.get(f"{PREFIX}DATABASE_URL") or Settings().database_url)
     if on_postgresql(url):
         return postgres_refusal(cause) or table_missing(cause, "the database")
     path = Path(make_url(url).database or "")

@@ -1,6 +1,5 @@
 """Options and arguments that several commands share."""
 
-import os
 from collections.abc import Sequence
 from typing import Annotated, TypeAlias
 from uuid import UUID
@@ -8,6 +7,7 @@ from uuid import UUID
 import typer
 
 from recado.core.errors import InvalidInput
+from recado.entrypoints.environment import environment
 
 
 def read_id(text: str) -> UUID:
@@ -29,7 +29,7 @@ OwnerId: TypeAlias = Annotated[
 
 def secret_from_variable(variable: str, option: str) -> str:
     """Return the secret in an environment variable. So neither the process list nor the shell history shows it."""
-    value = os.environ.get(variable)
+    value = environment().get(variable)
     if not value:
         raise InvalidInput(f"the environment variable {variable}, which {option} names, is not set")
     return value

@@ -14,6 +14,7 @@ from uuid import UUID
 
 from recado.core.clock import SystemClock
 from recado.core.tracing import NoTraces
+from recado.entrypoints.environment import environment
 from recado.identity.principal import Principal, operator_of
 from recado.settings import Purpose, Settings, load_settings
 
@@ -55,7 +56,7 @@ def settings_for(purpose: Purpose, *, secret_names: Collection[str | None] = ())
     from recado.core.telemetry import configure_logging
 
     settings = load_settings(
-        {name: text for name, text in os.environ.items() if name not in secret_names}, purpose=purpose
+        {name: text for name, text in environment().items() if name not in secret_names}, purpose=purpose
     )
     level = settings.log_level if "RECADO_LOG_LEVEL" in os.environ else "warning"
     configure_logging(level, sys.stderr, SystemClock())
@@ -64,8 +65,8 @@ def settings_for(purpose: Purpose, *, secret_names: Collection[str | None] = ())
 
 def settings_with(purpose: Purpose, **other: str) -> Settings:
     """Return the settings of this environment with some variables changed."""
-    environment = {**os.environ, **{f"RECADO_{name}": value for name, value in other.items()}}
-    return load_settings(environment, purpose=purpose)
+    changed = {f"RECADO_{name}": value for name, value in other.items()}
+    return load_settings({**environment(), **changed}, purpose=purpose)
 
 
 def operator_name() -> str:
@@ -76,9 +77,8 @@ def operator_name() -> str:
         return "unknown"
 
 
-def operator(owner_id: UUID) -> "Principal":
+def operator(owner_id: UUID) -> Principal:
     """Return the person at the command line, acting for an owner."""
-
     return operator_of(owner_id, operator_name())
 
 

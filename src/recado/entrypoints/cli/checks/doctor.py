@@ -4,7 +4,6 @@ It checks settings, database, schema and broker and tries a write and the key. I
 """
 
 import asyncio
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 from uuid import UUID
@@ -15,6 +14,7 @@ from recado.core.database.engine import on_postgresql
 from recado.core.errors import DomainError
 from recado.entrypoints.cli.options import AsJson
 from recado.entrypoints.cli.output import print_document, print_line
+from recado.entrypoints.environment import environment
 from recado.operations.doctor.findings import Finding
 from recado.operations.doctor.postgres import check_durability, check_encoding, server_settings
 from recado.operations.doctor.sqlite import mode_findings, on_network_file_system, read_mounts, sqlite_version
@@ -54,12 +54,15 @@ def examine() -> list[Finding]:
 
 def _settings() -> "tuple[Settings | None, list[Finding]]":
     """Check the settings for the purpose that needs most of them."""
+    from recado.core.errors import ConfigurationError
     from recado.settings import InvalidSettings, load_settings
 
     try:
-        settings = load_settings(os.environ, purpose="serve")
+        settings = load_settings(environment(), purpose="serve")
     except InvalidSettings as error:
         return None, [Finding("settings", False, problem.sentence) for problem in error.problems]
+    except ConfigurationError as error:
+        return None, [Finding("settings", False, str(error))]
     return settings, [Finding("settings", True, "complete; the other checks try them")]
 
 

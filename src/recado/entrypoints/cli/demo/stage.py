@@ -154,6 +154,7 @@ def _process(
         process = subprocess.Popen(  # noqa: S603 - our own command
             [sys.executable, "-m", "recado", "--with-parent", name, *arguments],
             env={**inherited, **variables},
+            cwd=directory,  # The person's `recado.env` is not the demo's.
             stdin=subprocess.PIPE,  # It closes when the demo ends, in any way, and then the process ends.
             stdout=output,
             stderr=output,

@@ -1,7 +1,6 @@
 """`recado serve`: the HTTP server, and on request a worker process."""
 
 import gc
-import os
 import signal
 import socket
 import subprocess
@@ -17,6 +16,7 @@ from recado.core.clock import SystemClock
 from recado.core.telemetry import configure_logging
 from recado.entrypoints.cli.options import AsJson
 from recado.entrypoints.cli.output import print_document
+from recado.entrypoints.environment import environment
 from recado.settings import load_settings
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ def serve(
     as_json: AsJson = False,
 ) -> None:
     """Receive webhooks. Twilio must reach this server at RECADO_PUBLIC_URL."""
-    settings = load_settings(os.environ, purpose="serve")
+    settings = load_settings(environment(), purpose="serve")
     configure_logging(settings.log_level, sys.stderr, SystemClock())
     from recado.bootstrap import Container, metadata
     from recado.entrypoints.api.app import build_app

@@ -1,7 +1,6 @@
 """`recado worker`: run jobs. Any number of workers may share a database."""
 
 import asyncio
-import os
 import sys
 from typing import Annotated
 
@@ -9,6 +8,7 @@ import typer
 
 from recado.core.clock import SystemClock
 from recado.core.telemetry import configure_logging
+from recado.entrypoints.environment import environment
 from recado.entrypoints.shutdown import ShutdownSignals, exit_now
 from recado.settings import load_settings
 
@@ -22,7 +22,7 @@ def worker(
 ) -> None:
     """Run jobs until SIGTERM. Running jobs get some time to finish; the others are requeued."""
     signals = ShutdownSignals()
-    settings = load_settings(os.environ, purpose="worker")
+    settings = load_settings(environment(), purpose="worker")
     configure_logging(settings.log_level, sys.stderr, SystemClock())
     from recado.bootstrap import Container, metadata
     from recado.entrypoints.worker import WorkerEnding, run_isolated_jobs, run_worker
