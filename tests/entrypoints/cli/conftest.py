@@ -55,7 +55,7 @@ class Recado:
 
     def __call__(self, *words: object, **variables: str | None) -> Result:
         nothing: dict[str, str | None] = {name: None for name in os.environ if name.startswith("RECADO_")}
-        env = {**nothing, **self.environment, **variables}
+        env = {**nothing, "LC_ALL": "C.UTF-8", **self.environment, **variables}
         return CliRunner().invoke(app, [str(word) for word in words], env=env, prog_name="recado")
 
     def one(self, *words: object, **variables: str | None) -> Item:

@@ -5,17 +5,24 @@ of a command is imported when the command is typed. These modules import service
 help of a single command is fast too.
 """
 
+import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from importlib import import_module
 from typing import TYPE_CHECKING, Annotated, Final, NoReturn
 
 import typer
+from typer._click.exceptions import ClickException
 from typer.core import TyperGroup
 from typer.main import get_command, get_group
 
-from recado.core.errors import ConfigurationError, DomainError
+from recado.entrypoints.cli import output
+from recado.entrypoints.cli.endings import INTERRUPTED, fail, fail_of, fail_of_usage, wants_json
+from recado.entrypoints.cli.exit_codes import MEANINGS, ExitCode
+from recado.entrypoints.cli.help import dress
+from recado.entrypoints.cli.texts.language import say
 
 if TYPE_CHECKING:
     from typer._click import Command, Context
@@ -29,6 +36,7 @@ class Entry:
     where: str
 
 
+COMPLETE_VARIABLE: Final = "_RECADO_COMPLETE"
 _HERE: Final = "recado.entrypoints.cli"
 
 COMMANDS: Final[Mapping[str, Entry]] = {
@@ -52,10 +60,9 @@ COMMANDS: Final[Mapping[str, Entry]] = {
     "backup": Entry("Copy the database to a file while everything runs.", f"{_HERE}.database.backup:backup"),
     "restored": Entry("Keep a restored copy from answering messages again.", f"{_HERE}.database.restored:restored"),
     "doctor": Entry("Find problems of the settings, the database and the broker.", f"{_HERE}.checks.doctor:doctor"),
+    "completion": Entry("Print a script with which a shell completes commands.", f"{_HERE}.completion:completion"),
     "migrate": Entry("Create the database or bring it to this release's schema.", f"{_HERE}.database.migrate:migrate"),
 }
-
-SETTINGS_ARE_WRONG: Final = 2
 
 
 class LazyGroup(TyperGroup):
@@ -65,35 +72,60 @@ class LazyGroup(TyperGroup):
         name, found, rest = super().resolve_command(ctx, args)
         return name, found if name is None else _load(name), rest
 
-    def invoke(self, ctx: "Context") -> object:
-        try:
-            return super().invoke(ctx)
-        except DomainError as error:
-            _fail(str(error), SETTINGS_ARE_WRONG if isinstance(error, ConfigurationError) else 1)
-        except Exception as error:
-            from recado.entrypoints.cli.failures import operator_message
+    def main(
+        self,
+        args: Sequence[str] | None = None,
+        prog_name: str | None = None,
+        complete_var: str | None = None,
+        standalone_mode: bool = True,  # noqa: ARG002 - the library's name
+        windows_expand_args: bool = True,
+        **extra: object,
+    ) -> NoReturn:
+        words = sys.argv[1:] if args is None else list(args)
+        output.begin()
+        dress(self)
+        _allow_completion()
+        # Not standalone, so that errors come here; the library would print them in its own way.
+        run = partial(super().main, words, prog_name, complete_var, False, windows_expand_args, **extra)
+        sys.exit(_status_of(run, as_json=wants_json(words)))
 
-            message = operator_message(error)
-            if message is None:
-                raise
-            _fail(message, 1)
+
+def _status_of(run: Callable[[], object], *, as_json: bool) -> ExitCode | int:
+    """Run a command line, say what went wrong, and return the status of the process."""
+    try:
+        ended = run()
+    except ClickException as error:
+        return fail_of_usage(error, as_json=as_json)
+    except typer.Abort:
+        ended = ExitCode.INTERRUPTED
+    except Exception as error:
+        status = fail_of(error, as_json=as_json)
+        if status is None:
+            raise
+        return status
+    if ended == ExitCode.INTERRUPTED:
+        return fail(INTERRUPTED, say("interrupted"), ExitCode.INTERRUPTED, as_json=as_json)
+    return ended if isinstance(ended, int) else ExitCode.DONE
+
+
+def _allow_completion() -> None:
+    """Let a shell ask for completions. The library does so only for applications with its own options for that."""
+    if COMPLETE_VARIABLE in os.environ:
+        from typer._completion_classes import completion_init
+
+        completion_init()
 
 
 def _load(name: str) -> "Command":
     module, _, attribute = COMMANDS[name].where.partition(":")
     found: object = getattr(import_module(module), attribute)
     if isinstance(found, typer.Typer):
-        return get_group(found)
+        return dress(get_group(found))
     if not callable(found):
         raise TypeError(f"{COMMANDS[name].where} is not a command")
     alone = family(None)
     alone.command(name)(found)
-    return get_command(alone)
-
-
-def _fail(sentence: str, status: int) -> NoReturn:
-    typer.echo(f"Error: {sentence}", err=True)
-    raise typer.Exit(status)
+    return dress(get_command(alone))
 
 
 def family(summary: str | None) -> typer.Typer:
@@ -110,6 +142,8 @@ def family(summary: str | None) -> typer.Typer:
 app = typer.Typer(
     name="recado",
     cls=LazyGroup,
+    context_settings={"help_option_names": ["--help", "-h"]},
+    epilog="Exit codes:\n\n\b\n" + "\n".join(f"{code:<5d}{meaning}" for code, meaning in MEANINGS.items()),
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode=None,

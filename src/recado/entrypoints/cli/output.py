@@ -22,9 +22,29 @@ MAX_SHOWN: Final = 1_000
 """A person is shown at most this many rows of a long list."""
 
 
+_printed = False
+
+
+def begin() -> None:
+    """Forget what an earlier command of this process printed."""
+    global _printed  # noqa: PLW0603 - standard output is one for the whole process
+    _printed = False
+
+
+def has_printed() -> bool:
+    """Return whether this command has written a document, or has begun to."""
+    return _printed
+
+
+def _write(text: str) -> None:
+    global _printed  # noqa: PLW0603
+    _printed = True
+    sys.stdout.write(text)
+
+
 def print_document(value: Json | Mapping[str, object]) -> None:
     """Write the one JSON document to standard output."""
-    sys.stdout.write(json.dumps(value, ensure_ascii=False) + "\n")
+    _write(json.dumps(value, ensure_ascii=False) + "\n")
 
 
 @contextmanager
@@ -34,11 +54,11 @@ def print_document_stream() -> Iterator[Callable[[Item], None]]:
 
     def add(item: Item) -> None:
         nonlocal begun
-        sys.stdout.write((", " if begun else "[") + json.dumps(item, ensure_ascii=False))
+        _write((", " if begun else "[") + json.dumps(item, ensure_ascii=False))
         begun = True
 
     yield add
-    sys.stdout.write("]\n" if begun else "[]\n")
+    _write("]\n" if begun else "[]\n")
 
 
 class Progress:

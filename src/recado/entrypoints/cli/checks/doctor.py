@@ -12,6 +12,7 @@ import typer
 
 from recado.core.database.engine import on_postgresql
 from recado.core.errors import DomainError
+from recado.entrypoints.cli.endings import warn_of
 from recado.entrypoints.cli.options import AsJson
 from recado.entrypoints.cli.output import print_document, print_line
 from recado.entrypoints.environment import environment
@@ -36,7 +37,7 @@ def doctor(as_json: AsJson = False) -> None:
             if each.ok:
                 print_line(f"{each.name}: {each.detail}")
     for each in wrong:
-        typer.echo(f"Error: {each.detail}", err=True)
+        warn_of(f"{each.detail}")
     if wrong:
         raise typer.Exit(1)
 

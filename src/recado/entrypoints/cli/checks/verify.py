@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Final
 
 import typer
 
+from recado.entrypoints.cli.endings import warn_of
 from recado.entrypoints.cli.options import AsJson
 from recado.entrypoints.cli.output import print_document, print_line, print_table
 from recado.entrypoints.cli.running import run
@@ -22,7 +23,7 @@ def verify(as_json: AsJson = False) -> None:
         _tell(report)
     if not report.kept:
         count = len(report.violations) + report.more
-        typer.echo(f"Error: {count} violation{'s' * (count != 1)} of the promise", err=True)
+        warn_of(f"{count} violation{'s' * (count != 1)} of the promise")
         raise typer.Exit(1)
 
 

@@ -10,6 +10,7 @@ from uuid import UUID
 import typer
 
 from recado.core.errors import InvalidInput
+from recado.entrypoints.cli.endings import warn_of
 from recado.entrypoints.cli.main import family
 from recado.entrypoints.cli.options import AsJson, read_id
 from recado.entrypoints.cli.output import (
@@ -144,10 +145,10 @@ def retry(
     else:
         _tell(ended)
     if ended.stopped is not None:
-        typer.echo(f"Error: {ended.stopped}; `recado queue retry --all` continues with the rest", err=True)
+        warn_of(f"{ended.stopped}; `recado queue retry --all` continues with the rest")
         raise typer.Exit(ended.status)
     if job_id is not None and ended.refused:
-        typer.echo(f"Error: {job_id} was not retried: {ended.refused[0]['why']}", err=True)
+        warn_of(f"{job_id} was not retried: {ended.refused[0]['why']}")
         raise typer.Exit(1)
 
 

@@ -1,0 +1,6 @@
+"""What the help of commands says, in Portuguese."""
+
+from collections.abc import Mapping
+from typing import Final
+
+HELP: Final[Mapping[str, str]] = {}

@@ -1,0 +1,30 @@
+"""The language of the command line: Portuguese where the locale says so, else English.
+
+The English text stands where it is used and is its own name in the catalog, so code reads as what it prints, and a text
+without a translation is shown in English. The Portuguese ones are all in this folder.
+"""
+
+import os
+from typing import Final
+
+_VARIABLES: Final = ("LC_ALL", "LC_MESSAGES", "LANG")
+
+
+def speaks_portuguese() -> bool:
+    """Return whether the first variable that names a locale names a Portuguese one."""
+    return next((os.environ[name] for name in _VARIABLES if os.environ.get(name)), "").startswith("pt")
+
+
+def say(english: str, **values: object) -> str:
+    """Return the text in the language of this process; `values` fill its {names}."""
+    text = in_portuguese(english) if speaks_portuguese() else english
+    return text.format(**values) if values else text
+
+
+def in_portuguese(english: str) -> str:
+    """Return the Portuguese text, or the English one if there is none."""
+    # The catalog is imported only where it is read: help must be fast.
+    from recado.entrypoints.cli.texts.help import HELP
+    from recado.entrypoints.cli.texts.sentences import SENTENCES
+
+    return SENTENCES.get(english) or HELP.get(english) or english
