@@ -4,10 +4,12 @@ from argon2 import PasswordHasher
 from recado.core.clock import FrozenClock
 from recado.core.database.engine import Database
 from recado.core.ids import UuidV7
-from recado.identity.owners import OwnerService
+from recado.identity.owners import OwnerService, Registered, Registration
 from recado.identity.passwords import Passwords
 from recado.identity.users import UserService
 from tests.support.keys import key_ring
+
+PASSWORD = "pão de queijo às cinco"
 
 
 @pytest.fixture
@@ -24,3 +26,14 @@ def service(database: Database, clock: FrozenClock, ids: UuidV7, passwords: Pass
 @pytest.fixture
 def people(database: Database) -> UserService:
     return UserService(database)
+
+
+@pytest.fixture
+async def bakery(service: OwnerService) -> Registered:
+    return await service.register_organization(Registration("Padaria da Ana", "ana@padaria.example", PASSWORD))
+
+
+@pytest.fixture
+async def library(service: OwnerService) -> Registered:
+    """Another organisation."""
+    return await service.register_organization(Registration("Livraria", "bob@livraria.example", PASSWORD))

@@ -128,11 +128,6 @@ class TestRegistering:
         assert PASSWORD not in repr(a_bakery())
 
 
-@pytest.fixture
-async def bakery(service: OwnerService) -> Registered:
-    return await service.register_organization(a_bakery())
-
-
 class TestChangingAnOwner:
     async def test_changes_what_is_named_and_nothing_else(self, service: OwnerService, bakery: Registered) -> None:
         before = await service.owner(bakery.owner_id)

@@ -61,7 +61,9 @@ from recado.core.queue.running.isolation import IsolatedRunner
 from recado.core.queue.running.maintenance import Maintenance
 from recado.core.queue.wakeups.contract import Broker, Delivery
 from recado.core.tracing import Traces
-from recado.identity.authenticator import Authenticator, Nobody
+from recado.identity.access.api_keys import ApiKeyService
+from recado.identity.access.authenticator import Authenticator, KeysAndSessions
+from recado.identity.access.sessions import SessionService
 from recado.identity.keys import KeyRing, SystemKeys
 from recado.identity.owners import OwnerService
 from recado.identity.passwords import Passwords
@@ -93,8 +95,9 @@ class Container(containers.DeclarativeContainer):
     passwords = providers.Singleton(Passwords)
     owners = providers.Singleton(OwnerService, database, clock, ids, passwords, key_ring.provider)
     users = providers.Singleton(UserService, database)
-
-    authenticator: providers.Singleton[Authenticator] = providers.Singleton(Nobody)
+    sessions = providers.Singleton(SessionService, database, clock)
+    api_keys = providers.Singleton(ApiKeyService, database, clock, ids)
+    authenticator: providers.Singleton[Authenticator] = providers.Singleton(KeysAndSessions, api_keys, sessions)
 
     window = providers.Singleton(make_burst_window, settings)
     acceptance = providers.Singleton(AcceptService, database, ids, window, settings.provided.max_attempts)

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 from fastapi.requests import Request
 
 from recado.core.errors import DomainError
-from recado.identity.authenticator import Authenticator
+from recado.identity.access.authenticator import Authenticator
 from recado.identity.principal import Principal
 
 _SAFE: Final = frozenset({"GET", "HEAD", "OPTIONS"})

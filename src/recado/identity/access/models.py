@@ -1,0 +1,58 @@
+"""What people and programs prove themselves by. Of each secret only the hash is here."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Final
+from uuid import UUID
+
+from recado.identity.permissions import OF_KEYS, Permission
+
+IDLE: Final = timedelta(hours=12)
+"""A session ends when it was not used for so long."""
+LONGEST: Final = timedelta(days=30)
+"""A session ends after this time, however much it is used."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Session:
+    """A user who has signed in somewhere."""
+
+    id: UUID
+    owner_id: UUID
+    user_id: UUID
+    token_hash: bytes = field(repr=False)
+    created_at: datetime
+    last_used_at: datetime
+    expires_at: datetime
+    source: str | None
+    """The network address of the sign-in."""
+
+    def is_over(self, now: datetime) -> bool:
+        """Return whether the session has ended, by its age or because it was not used."""
+        return now >= min(self.expires_at, self.last_used_at + IDLE)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IssuedKey:
+    """A key of a program. `scopes` is None for all that a key may have, also what a later release adds."""
+
+    id: UUID
+    owner_id: UUID
+    name: str
+    secret_hash: bytes = field(repr=False)
+    scopes: Sequence[str] | None
+    created_at: datetime
+    created_by: str
+    expires_at: datetime | None
+    last_used_at: datetime | None = None
+    revoked_at: datetime | None = None
+
+    @property
+    def permissions(self) -> frozenset[Permission]:
+        """What its bearer may do. A scope that this release does not know gives nothing."""
+        return OF_KEYS if self.scopes is None else frozenset(each for each in OF_KEYS if each in self.scopes)
+
+    def is_valid(self, now: datetime) -> bool:
+        """Return whether the key is neither revoked nor past its end."""
+        return self.revoked_at is None and (self.expires_at is None or now < self.expires_at)
