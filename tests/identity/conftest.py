@@ -6,6 +6,8 @@ from recado.core.database.engine import Database
 from recado.core.ids import UuidV7
 from recado.identity.owners import OwnerService, Registered, Registration
 from recado.identity.passwords import Passwords
+from recado.identity.permissions import OF_ROLE
+from recado.identity.principal import Principal
 from recado.identity.users import UserService
 from tests.support.keys import key_ring
 
@@ -24,8 +26,8 @@ def service(database: Database, clock: FrozenClock, ids: UuidV7, passwords: Pass
 
 
 @pytest.fixture
-def people(database: Database) -> UserService:
-    return UserService(database)
+def people(database: Database, clock: FrozenClock, ids: UuidV7, passwords: Passwords) -> UserService:
+    return UserService(database, clock, ids, passwords)
 
 
 @pytest.fixture
@@ -37,3 +39,9 @@ async def bakery(service: OwnerService) -> Registered:
 async def library(service: OwnerService) -> Registered:
     """Another organisation."""
     return await service.register_organization(Registration("Livraria", "bob@livraria.example", PASSWORD))
+
+
+@pytest.fixture
+def ana(bakery: Registered) -> Principal:
+    """The owner of the bakery, signed in."""
+    return Principal("user", bakery.owner_id, bakery.user_id, "Ana", OF_ROLE["owner"], "192.0.2.7")

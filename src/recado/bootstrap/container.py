@@ -94,7 +94,7 @@ class Container(containers.DeclarativeContainer):
 
     passwords = providers.Singleton(Passwords)
     owners = providers.Singleton(OwnerService, database, clock, ids, passwords, key_ring.provider)
-    users = providers.Singleton(UserService, database)
+    users = providers.Singleton(UserService, database, clock, ids, passwords)
     sessions = providers.Singleton(SessionService, database, clock)
     api_keys = providers.Singleton(ApiKeyService, database, clock, ids)
     authenticator: providers.Singleton[Authenticator] = providers.Singleton(KeysAndSessions, api_keys, sessions)

@@ -1,6 +1,7 @@
 """Errors about owners and their users.
 
 EmailTaken       identity.email_taken       409
+LastOwner        identity.last_owner        409
 PasswordRefused  identity.password_refused  422
 """
 
@@ -11,6 +12,12 @@ class EmailTaken(Conflict):
     """Another owner or user has this e-mail address."""
 
     code = "identity.email_taken"
+
+
+class LastOwner(Conflict):
+    """Without this user nobody could do everything in the organisation any more."""
+
+    code = "identity.last_owner"
 
 
 class PasswordRefused(InvalidInput):

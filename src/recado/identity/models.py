@@ -116,6 +116,11 @@ class User:
     active: bool = True
     last_login_at: datetime | None = None
 
+    @property
+    def can_enter(self) -> bool:
+        """Whether the user can sign in: has a password, and was not disabled."""
+        return self.active and self.password_hash is not None
+
 
 def normalized_email(text: str) -> str:
     """Return the one stored spelling of an e-mail address: without capitals and with composed accents."""

@@ -5,7 +5,7 @@ from dataclasses import asdict
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import bindparam, select
+from sqlalchemy import bindparam, select, text
 
 from recado.core.database.prepared import Prepared, inserting
 from recado.core.database.repository import OwnedRepository, Repository, entities, owned
@@ -23,6 +23,11 @@ _STORED_KEYS = select(system_keys.c.name, system_keys.c.sealed, system_keys.c.ke
 _SYSTEM_KEY = Prepared(_STORED_KEYS.where(system_keys.c.name == bindparam("name")))
 _SYSTEM_KEYS = Prepared(_STORED_KEYS.order_by(system_keys.c.name))
 _USERS = Prepared(owned(users, User).order_by(users.c.id))
+_OWNERS_WHO_CAN_ENTER = Prepared(
+    owned(users, User)
+    .where(users.c.role == text("'owner'"), users.c.active, users.c.password_hash.is_not(None))
+    .order_by(users.c.id)
+)
 _ALL_USERS = Prepared(entities(users, User).order_by(users.c.id))
 _OF_EMAIL = Prepared(entities(users, User).where(users.c.email == bindparam("email")))
 
@@ -89,6 +94,10 @@ class Users(OwnedRepository[User]):
 
     def in_order(self) -> Sequence[User]:
         return self._many(_USERS)
+
+    def owners_who_can_enter(self) -> Sequence[User]:
+        """Return the users who may do everything and can sign in."""
+        return self._many(_OWNERS_WHO_CAN_ENTER)
 
 
 class AllUsers(Repository[User]):

@@ -39,11 +39,6 @@ def keys(database: Database, clock: FrozenClock, ids: UuidV7) -> ApiKeyService:
 
 
 @pytest.fixture
-def ana(bakery: Registered) -> Principal:
-    return Principal("user", bakery.owner_id, bakery.user_id, "Ana", OF_ROLE["owner"], "192.0.2.7")
-
-
-@pytest.fixture
 async def key(keys: ApiKeyService, ana: Principal) -> CreatedKey:
     return await keys.create(ana, NewKey("site", ["conversations.read"]))
 
