@@ -64,6 +64,7 @@ from recado.core.queue.storage.tables import lanes
 from recado.identity.owners import OwnerChanges, OwnerService, Registration
 from recado.identity.passwords import Passwords
 from recado.identity.principal import Principal, operator_of
+from recado.identity.users import UserService
 from recado.operations.verify import VerificationReport, Verifier
 from tests.support.keys import KEY_RING, key_ring
 from tests.support.pigeon import PIGEON, installed
@@ -229,6 +230,7 @@ class World:
     channel: ScriptedChannel = field(init=False)
     channels: ChannelRouter = field(init=False)
     owners: OwnerService = field(init=False)
+    users: UserService = field(init=False)
     numbers: NumberService = field(init=False)
     acceptance: AcceptService = field(init=False)
     reports: DeliveryReportService = field(init=False)
@@ -263,6 +265,7 @@ class World:
         self.channels = ChannelRouter({PROVIDER: twilio, PIGEON: installed(self.channel)})
         weak = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
         self.owners = OwnerService(database, clock, ids, Passwords(weak), key_ring)
+        self.users = UserService(database, clock, ids, Passwords(weak))
         self.numbers = NumberService(database, KEY_RING, clock, ids)
         self.acceptance = AcceptService(database, ids, self.window, max_attempts=3)
         self.reports = DeliveryReportService(database, clock, ids, advances)

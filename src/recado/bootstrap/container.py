@@ -64,6 +64,7 @@ from recado.core.tracing import Traces
 from recado.identity.access.api_keys import ApiKeyService
 from recado.identity.access.authenticator import Authenticator, KeysAndSessions
 from recado.identity.access.sessions import SessionService
+from recado.identity.access.sign_in import SignInService
 from recado.identity.keys import KeyRing, SystemKeys
 from recado.identity.owners import OwnerService
 from recado.identity.passwords import Passwords
@@ -96,6 +97,7 @@ class Container(containers.DeclarativeContainer):
     owners = providers.Singleton(OwnerService, database, clock, ids, passwords, key_ring.provider)
     users = providers.Singleton(UserService, database, clock, ids, passwords)
     sessions = providers.Singleton(SessionService, database, clock)
+    sign_in = providers.Singleton(SignInService, database, clock, ids, passwords, sessions)
     api_keys = providers.Singleton(ApiKeyService, database, clock, ids)
     authenticator: providers.Singleton[Authenticator] = providers.Singleton(KeysAndSessions, api_keys, sessions)
 

@@ -57,10 +57,11 @@ class Passwords:
         return await self._in_thread(lambda: self._check(_normalized(password), password_hash))
 
     def _check(self, plain: str, password_hash: str | None) -> PasswordCheck:
+        decoy = self._decoy  # Made at the first check of all, which must take as long whether there is a user or not.
         if len(plain) > MAX_LENGTH:
             return PasswordCheck(right=False)
         try:
-            self._hasher.verify(self._decoy if password_hash is None else password_hash, plain)
+            self._hasher.verify(decoy if password_hash is None else password_hash, plain)
         except (VerificationError, InvalidHashError):
             return PasswordCheck(right=False)
         if password_hash is None:

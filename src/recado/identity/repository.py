@@ -111,7 +111,11 @@ class AllUsers(Repository[User]):
         return self._many(_ALL_USERS)
 
     def by_email(self, email: str) -> User | None:
-        return self._one(_OF_EMAIL, email=normalized_email(email))
+        return self.of_spelling(normalized_email(email))
+
+    def of_spelling(self, email: str) -> User | None:
+        """Return the user with an e-mail address in its stored spelling."""
+        return self._one(_OF_EMAIL, email=email)
 
 
 def owner_in(uow: UnitOfWork, owner_id: UUID) -> Owner:

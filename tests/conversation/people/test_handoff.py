@@ -13,7 +13,6 @@ from recado.conversation.errors import (
 from recado.conversation.ports import AgentResult, HandOff, Refused, Reply, TurnContext
 from recado.core.errors import InvalidInput, NotFound
 from recado.core.queue.job import ReplayRefused
-from recado.identity.users import UserService
 from tests.world import BRUNO, Taken, World
 
 ON_BOTH_DATABASES = True
@@ -351,7 +350,7 @@ class TestClosing:
 class TestAssigning:
     async def test_a_user_looks_after_it_and_who_may_speak_stays(self, world: World) -> None:
         await world.says("oi")
-        [user] = await UserService(world.database).users(world.owner_id)
+        [user] = await world.users.users(world.owner_id)
         assigned = await world.handoff.assign(world.rita, (await world.conversation()).id, user.id)
         assert (assigned.assignee_id, assigned.held_by) == (user.id, "agent")
         assert await world.conversation() == assigned
@@ -365,7 +364,7 @@ class TestAssigning:
 
     async def test_a_user_who_was_disabled_gets_nothing(self, world: World) -> None:
         await world.says("oi")
-        [user] = await UserService(world.database).users(world.owner_id)
+        [user] = await world.users.users(world.owner_id)
         await world.breaks("UPDATE users SET active = false")
         with pytest.raises(InvalidInput, match="may not sign in"):
             await world.handoff.assign(world.rita, (await world.conversation()).id, user.id)
@@ -392,7 +391,10 @@ class TestNames:
         await world.release()
         await world.handoff.assign(world.rita, (await world.conversation()).id, None)
         await world.close()
-        entries = await world.rows("SELECT actor_kind, actor_name, action, object_id FROM audit_entries ORDER BY id")
+        entries = await world.rows(
+            "SELECT actor_kind, actor_name, action, object_id FROM audit_entries"
+            " WHERE object_kind = 'conversation' ORDER BY id"
+        )
         assert [row["action"].partition(".")[2] for row in entries] == [
             "taken", "replied", "released", "assigned", "closed",
         ]  # fmt: skip
@@ -403,4 +405,4 @@ class TestNames:
         await given_a_conversation(world)
         with pytest.raises(IllegalTransition):
             await world.take()
-        assert len(await world.rows("SELECT id FROM audit_entries")) == 1
+        assert len(await world.rows("SELECT id FROM audit_entries WHERE object_kind = 'conversation'")) == 1

@@ -56,3 +56,13 @@ class IssuedKey:
     def is_valid(self, now: datetime) -> bool:
         """Return whether the key is neither revoked nor past its end."""
         return self.revoked_at is None and (self.expires_at is None or now < self.expires_at)
+
+
+@dataclass(frozen=True, slots=True)
+class Failures:
+    """How often something failed for a subject, which is a hash of an account or a network address."""
+
+    subject: bytes
+    failures: int
+    last_at: datetime
+    blocked_until: datetime
