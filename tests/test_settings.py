@@ -56,6 +56,11 @@ class TestWhatIsRead:
         assert (settings.database_url, settings.queue_backend) == ("postgresql://u:p@h/n", "postgres")
         assert blamed(DATABASE_URL="postgres://h") == ["DATABASE_URL"]
 
+    def test_origins_are_a_list(self) -> None:
+        settings = loaded(CORS_ORIGINS="https://app.example/, http://localhost:5173")
+        assert settings.allowed_origins == ("https://app.example", "http://localhost:5173")
+        assert loaded().allowed_origins == ()
+
     def test_traces_are_sent_where_they_are_wanted(self) -> None:
         assert (loaded().tracing, loaded(TRACING="1").tracing) == (False, True)
 
@@ -186,6 +191,9 @@ class TestWhatIsRefused:
             ("TESTING", "perhaps"),
             ("QUEUE_BACKEND", "kafka"),
             ("TWILIO_API_URL", "api.twilio.com"),
+            ("CORS_ORIGINS", "*"),
+            ("CORS_ORIGINS", "https://app.example/page"),
+            ("CORS_ORIGINS", "app.example"),
         ],
     )
     def test_a_value_that_makes_no_sense(self, name: str, value: str) -> None:

@@ -65,6 +65,7 @@ from recado.identity.access.api_keys import ApiKeyService
 from recado.identity.access.authenticator import Authenticator, KeysAndSessions
 from recado.identity.access.sessions import SessionService
 from recado.identity.access.sign_in import SignInService
+from recado.identity.idempotency.service import IdempotencyService
 from recado.identity.keys import KeyRing, SystemKeys
 from recado.identity.owners import OwnerService
 from recado.identity.passwords import Passwords
@@ -100,6 +101,8 @@ class Container(containers.DeclarativeContainer):
     sign_in = providers.Singleton(SignInService, database, clock, ids, passwords, sessions)
     api_keys = providers.Singleton(ApiKeyService, database, clock, ids)
     authenticator: providers.Singleton[Authenticator] = providers.Singleton(KeysAndSessions, api_keys, sessions)
+
+    idempotency = providers.Singleton(IdempotencyService, database, clock, ids)
 
     window = providers.Singleton(make_burst_window, settings)
     acceptance = providers.Singleton(AcceptService, database, ids, window, settings.provided.max_attempts)

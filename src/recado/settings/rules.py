@@ -104,9 +104,15 @@ def _required(settings: Settings, _given: Given, purpose: Purpose) -> Iterator[P
         yield _problem("SECRET_KEY", f"is not set: {_MAKE_A_KEY}")
 
 
+_ORIGIN: Final = re.compile(r"https?://[a-z0-9.\[\]:-]+")
+
+
 def _addresses(settings: Settings, _given: Given, _purpose: Purpose) -> Iterator[Problem]:
     if settings.public_url is not None and (why := _bad_address(settings.public_url, http_anywhere=False)):
         yield _problem("PUBLIC_URL", why)
+    for origin in settings.allowed_origins:
+        if not _ORIGIN.fullmatch(origin):
+            yield _problem("CORS_ORIGINS", f"must name origins like https://app.example, and {origin[:40]!r} is none.")
     # An emulator in another container may have no https.
     if why := _bad_address(settings.twilio_api_url, http_anywhere=True):
         yield _problem("TWILIO_API_URL", why)

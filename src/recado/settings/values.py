@@ -41,6 +41,9 @@ class Settings:
     internal_api_key: str | None = field(default=None, repr=False)
     """The key for `/internal/*` and `/metrics`. Without it the former refuse every caller, and the latter nobody."""
 
+    cors_origins: str = ""
+    """The origins of pages that may call the API from a browser, separated by commas. No default: none may."""
+
     twilio_api_url: str = "https://api.twilio.com"
     """The URL of Twilio's API or of an emulator, without a slash at the end. Default: Twilio."""
 
@@ -91,3 +94,9 @@ class Settings:
 
     testing: bool = False
     """Whether this is a test. Default 0."""
+
+    @property
+    def allowed_origins(self) -> tuple[str, ...]:
+        """The origins of `cors_origins`."""
+        origins = (each.strip().rstrip("/") for each in self.cors_origins.split(","))
+        return tuple(each for each in origins if each)

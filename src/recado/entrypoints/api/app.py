@@ -4,24 +4,23 @@ Run it with `recado serve`; tests build the application from their own container
 """
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from importlib.metadata import version
+from functools import partial
 from typing import TYPE_CHECKING
 
-from fastapi import FastAPI
+from fastapi import APIRouter, FastAPI
 from starlette.types import ASGIApp
 
-from recado.channels.twilio.webhook.routes import MAX_BODY, TwilioWebhooks
+from recado.channels.twilio.webhook.routes import TwilioWebhooks
 from recado.core.database.engine import Database
 from recado.core.tracing import Traces
-from recado.entrypoints.api import v1
-from recado.entrypoints.api.door.authentication import Callers
+from recado.entrypoints.api.door.cors import add_cors
 from recado.entrypoints.api.door.openapi import Api
 from recado.entrypoints.api.door.problems import add_problems
-from recado.entrypoints.api.door.routes import Door
 from recado.entrypoints.api.health import add_health
 from recado.entrypoints.api.internal import Ticks, add_internal
+from recado.entrypoints.api.late import LateRoutes
 from recado.entrypoints.api.metrics import add_metrics
 from recado.migrations.startup import schema_problem
 from recado.operations.readiness import Readiness
@@ -46,26 +45,17 @@ def build_app(container: "Container") -> ASGIApp:
         await database.close()
         await asyncio.to_thread(traces.close)
 
-    app = Api(
-        title="Recado",
-        version=version("recado"),
-        summary="Receives WhatsApp and SMS messages, lets agents answer them, and never loses or doubles one.",
-        lifespan=lifespan,
-        docs_url=None,
-        redoc_url=None,
-        max_body_size=MAX_BODY,
-        telemetry={"tracing": False, "metrics": False, "logs": False},
-    )
+    app = Api(lifespan)
+    add_cors(app, container.settings().allowed_origins)
     add_problems(app)
     add_health(app, readiness)
     add_internal(app, container.settings().internal_api_key, ticks)
     add_metrics(app, container.exposition())
-    add_api(app, container)
-    return TwilioWebhooks(container.webhooks(), app, container.meters(), traces)
+    rest = LateRoutes(app, partial(_routers, container))
+    return TwilioWebhooks(container.webhooks(), rest, container.meters(), traces)
 
 
-def add_api(app: FastAPI, container: "Container") -> None:
-    """Add the routes of `/api/v1`."""
-    door = Door(Callers(container.authenticator(), container.settings().public_url))
-    for router in v1.routers(container, door):
-        app.include_router(router, prefix=v1.PATH)
+def _routers(container: "Container") -> Sequence[APIRouter]:
+    from recado.entrypoints.api.v1 import build_routers
+
+    return build_routers(container)

@@ -8,13 +8,18 @@ import httpx2
 import pytest
 from fastapi import Response
 
+from recado.core.clock import FrozenClock
+from recado.core.database.engine import Database
 from recado.core.errors import NotFound
+from recado.core.ids import UuidV7
 from recado.entrypoints.api.door.authentication import Callers
 from recado.entrypoints.api.door.etags import IfMatch, tagged
 from recado.entrypoints.api.door.models import Cursor, Input, Limit, Output, PageOf
 from recado.entrypoints.api.door.openapi import Api, problems
 from recado.entrypoints.api.door.problems import add_problems
+from recado.entrypoints.api.door.rates import Rates
 from recado.entrypoints.api.door.routes import Door
+from recado.identity.idempotency.service import IdempotencyService
 from recado.identity.principal import Principal
 from tests.support.callers import KnownCallers
 
@@ -83,8 +88,8 @@ def callers() -> KnownCallers:
 
 
 @pytest.fixture
-def door(callers: KnownCallers) -> Door:
-    return Door(Callers(callers, URL))
+def door(callers: KnownCallers, database: Database, clock: FrozenClock, ids: UuidV7) -> Door:
+    return Door(Callers(callers, URL), Rates(clock), IdempotencyService(database, clock, ids))
 
 
 @pytest.fixture

@@ -2,10 +2,15 @@
 
 import http
 from collections.abc import Iterator
+from importlib.metadata import version
 from typing import Any, Final, TypeAlias
 
 from fastapi import FastAPI
+from fastapi.routing import APIRoute
+from starlette.types import Lifespan
 
+from recado.channels.twilio.webhook.routes import MAX_BODY
+from recado.entrypoints.api.door.once import HEADER
 from recado.entrypoints.api.door.problems import MEDIA_TYPE, PREFIX, ApiProblem, InvalidField
 from recado.entrypoints.api.door.routes import PERMISSION, PUBLIC
 
@@ -22,10 +27,28 @@ _SECURITY: Final = {
 class Api(FastAPI):
     """The application, whose description also tells the statuses and permissions of the door."""
 
+    def __init__(self, lifespan: Lifespan[FastAPI] | None = None) -> None:
+        super().__init__(
+            title="Recado",
+            version=version("recado"),
+            summary="Receives WhatsApp and SMS messages, lets agents answer them, and never loses or doubles one.",
+            lifespan=lifespan,
+            docs_url=None,
+            redoc_url=None,
+            max_body_size=MAX_BODY,
+            generate_unique_id_function=_operation_id,
+            telemetry={"tracing": False, "metrics": False, "logs": False},
+        )
+
     def openapi(self) -> Json:
         if self.openapi_schema is None:
             self.openapi_schema = _completed(super().openapi())
         return self.openapi_schema
+
+
+def _operation_id(route: APIRoute) -> str:
+    """Return the name of an operation, which generated clients use."""
+    return f"{route.tags[0]}_{route.name}".replace("-", "_")
 
 
 def problems(*statuses: int) -> dict[int | str, Json]:
@@ -77,6 +100,8 @@ def _statuses(operation: Json) -> Iterator[int]:
     yield from (429, 503)
     if PUBLIC not in operation:
         yield from (401, 403)
+    if any(each["name"] == HEADER for each in operation.get("parameters", ())):
+        yield 409
     places = {each["in"] for each in operation.get("parameters", ())}
     if "path" in places:
         yield 404

@@ -13,6 +13,7 @@ from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 
 from recado.core.errors import DomainError, InvalidInput
+from recado.entrypoints.api.door.rates import TooManyRequests
 from recado.entrypoints.api.errors import error_response
 
 MEDIA_TYPE: Final = "application/problem+json"
@@ -27,6 +28,10 @@ _CODES: Final[Mapping[int, str]] = {
     404: "api.unknown_path",
     405: "api.method_not_allowed",
     413: "api.too_large",
+}
+_HEADERS: Final[Mapping[int, Mapping[str, str]]] = {
+    401: {"WWW-Authenticate": 'Bearer realm="recado"'},
+    503: {"Retry-After": "1"},
 }
 
 
@@ -81,7 +86,9 @@ def problem_response(
 async def _of_domain_error(request: Request, error: Exception) -> Response:
     if not request.url.path.startswith(PREFIX) or not isinstance(error, DomainError):
         return await error_response(request, error)
-    headers = {401: {"WWW-Authenticate": 'Bearer realm="recado"'}, 503: {"Retry-After": "1"}}.get(error.status)
+    headers = _HEADERS.get(error.status)
+    if isinstance(error, TooManyRequests):
+        headers = error.headers
     return problem_response(request, error.status, error.code, str(error), headers=headers)
 
 

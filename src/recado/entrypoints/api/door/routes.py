@@ -12,6 +12,7 @@ a body whose guard does not know the thing: nothing is open by oversight.
 """
 
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
 from urllib.parse import unquote_plus
 from uuid import UUID
@@ -22,7 +23,10 @@ from fastapi.routing import APIRoute
 
 from recado.core.errors import InvalidInput, NotFound
 from recado.entrypoints.api.door.authentication import Callers
+from recado.entrypoints.api.door.once import handled_once, read_once
 from recado.entrypoints.api.door.problems import HEADERS
+from recado.entrypoints.api.door.rates import Rates
+from recado.identity.idempotency.service import IdempotencyService
 from recado.identity.permissions import Permission
 from recado.identity.principal import Principal
 
@@ -35,26 +39,38 @@ PUBLIC: Final = "x-public"
 """In OpenAPI: why a route takes anybody."""
 
 _PRINCIPAL: Final = "recado.principal"
-_HANDLER: TypeAlias = Callable[[Request], Coroutine[Any, Any, Response]]
+Handler: TypeAlias = Callable[[Request], Coroutine[Any, Any, Response]]
+
+
+@dataclass(frozen=True, slots=True)
+class DoorParts:
+    """What guards ask."""
+
+    callers: Callers
+    rates: Rates
+    idempotency: IdempotencyService
 
 
 class Guard:
     """Lets in who may do one thing. As a dependency its value is the principal."""
 
-    def __init__(self, callers: Callers, permission: Permission | None, knows: Knows | None) -> None:
-        self._callers = callers
+    def __init__(self, parts: DoorParts, permission: Permission | None, knows: Knows | None) -> None:
+        self.parts = parts
         self.permission = permission
         self.knows = knows
 
-    async def admit(self, request: Request) -> None:
-        """Raise unless this request may pass."""
-        principal = await self._callers.identify(request)
+    async def handle(self, request: Request, handle: Handler) -> Response:
+        """Handle a request that may pass. Raises for any other."""
+        principal = await self.parts.callers.identify(request)
+        request.scope[HEADERS] = self.parts.rates.take(principal.id)
         if self.permission is not None:
             principal.require(self.permission)
         ids = [_id_in(value) for name, value in request.path_params.items() if name.endswith("_id")]
         if self.knows is not None:
             await self.knows(principal.owner_id, ids[0])
         request.scope[_PRINCIPAL] = principal
+        _refuse_nul(request)
+        return await handle(request)
 
     async def __call__(self, request: Request) -> Principal:
         principal: Principal = request.scope[_PRINCIPAL]
@@ -73,10 +89,12 @@ class Open:
     def __init__(self, why: str) -> None:
         self._why = why
 
-    async def admit(self, request: Request) -> None:
-        """Let it pass."""
+    async def handle(self, request: Request, handle: Handler) -> Response:
+        """Handle any request."""
+        _refuse_nul(request)
+        return await handle(request)
 
-    async def __call__(self, request: Request) -> None:
+    async def __call__(self) -> None:
         """Do nothing."""
 
     def described(self) -> Mapping[str, str]:
@@ -87,19 +105,27 @@ class Open:
 class DoorRoute(APIRoute):
     """A route that calls its guard before anything of the request is read."""
 
-    def get_route_handler(self) -> _HANDLER:
-        handle = super().get_route_handler()
-        guard = self._guard()
+    def get_route_handler(self) -> Handler:
+        guard, inner = self._guard(), super().get_route_handler()
         self.openapi_extra = {**(self.openapi_extra or {}), **guard.described()}
+        handle = self._once(guard, inner) if isinstance(guard, Guard) and self._has(read_once) else inner
 
         async def guarded(request: Request) -> Response:
-            await guard.admit(request)
-            _refuse_nul(request)
-            response = await handle(request)
+            response = await guard.handle(request, handle)
             response.headers.update(request.scope.get(HEADERS, {}))
             return response
 
         return guarded
+
+    def _once(self, guard: Guard, inner: Handler) -> Handler:
+        async def once(request: Request) -> Response:
+            principal, status = await guard(request), self.status_code or 200
+            return await handled_once(guard.parts.idempotency, principal, request, status, inner)
+
+        return once
+
+    def _has(self, dependency: object) -> bool:
+        return any(each.call is dependency for each in self.dependant.dependencies)
 
     def _guard(self) -> Guard | Open:
         calls = [each.call for each in self.dependant.dependencies]
@@ -114,8 +140,8 @@ class DoorRoute(APIRoute):
 class Door:
     """What routers are built with."""
 
-    def __init__(self, callers: Callers) -> None:
-        self._callers = callers
+    def __init__(self, callers: Callers, rates: Rates, idempotency: IdempotencyService) -> None:
+        self._parts = DoorParts(callers, rates, idempotency)
 
     def router(self, tag: str) -> APIRouter:
         """Return a router of routes behind this door. The tag is its heading in the reference."""
@@ -126,11 +152,11 @@ class Door:
 
         `knows` is asked for the id in the path, a parameter whose name ends in `_id`.
         """
-        return _dependency(Guard(self._callers, permission, knows))
+        return _dependency(Guard(self._parts, permission, knows))
 
     def signed_in(self) -> params.Depends:
         """Let in everybody who is known."""
-        return _dependency(Guard(self._callers, None, None))
+        return _dependency(Guard(self._parts, None, None))
 
     def anyone(self, why: str) -> params.Depends:
         """Let in everybody: `dependencies=[door.anyone("signing in proves who calls")]`. The reason is public."""

@@ -5,15 +5,21 @@ from typing import TYPE_CHECKING
 
 from fastapi import APIRouter
 
+from recado.entrypoints.api.door.authentication import Callers
+from recado.entrypoints.api.door.rates import Rates
 from recado.entrypoints.api.door.routes import Door
 from recado.entrypoints.api.v1.owners import owners_router
 
 if TYPE_CHECKING:
     from recado.bootstrap import Container
 
-PATH = "/api/v1"
+
+def build_routers(container: "Container") -> list[APIRouter]:
+    """Return every router, behind one door."""
+    callers = Callers(container.authenticator(), container.settings().public_url)
+    return list(_routers(container, Door(callers, Rates(container.clock()), container.idempotency())))
 
 
-def routers(container: "Container", door: Door) -> Iterator[APIRouter]:
+def _routers(container: "Container", door: Door) -> Iterator[APIRouter]:
     """Yield every router. Add yours here, by its subject's name."""
     yield owners_router(door, container.owners())
