@@ -3,6 +3,7 @@
 import hashlib
 import hmac
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Self
 from uuid import UUID
@@ -10,10 +11,16 @@ from uuid import UUID
 from recado.core.errors import InvalidInput
 from recado.core.queue.lane import Lane, lane_of_digest
 
-_E164 = re.compile(r"\+[1-9][0-9]{5,14}")
-_SHORT_CODE = re.compile(r"[0-9]{3,8}")
 _PUNCTUATION = re.compile(r"[\s().-]")
-_CHANNELS = ("whatsapp", "rcs", "messenger", "sms")
+_NUMBER = r"\+(?:1[2-9][0-9]{9}|55[1-9][0-9]{9,10}|(?!1|55)[1-9][0-9]{5,14})"
+"""A country's code and number. Those of Brazil and North America have a known length, the others 6 to 15 digits."""
+_USER_ID = r"[A-Z]{2}\.(?:ENT\.)?[A-Za-z0-9]{1,128}"
+"""A WhatsApp user who hides the phone number: an id that Meta made for one business."""
+_SMS = re.compile(rf"{_NUMBER}|[0-9]{{3,8}}")
+_WHATSAPP = re.compile(rf"{_NUMBER}|{_USER_ID}")
+_OTHER = re.compile(r"\S+")
+_FORMS: Mapping[str, re.Pattern[str]] = {"sms": _SMS, "whatsapp": _WHATSAPP, "rcs": _OTHER, "messenger": _OTHER}
+"""What stands behind a channel's prefix. A provider refuses anything else, so it is refused when it is typed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,18 +38,21 @@ class Address:
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Return an address that a person typed, without spaces, hyphens and brackets in its number."""
+        """Return an address that a person typed, without spaces, hyphens and brackets in its number.
+
+        Raises `InvalidInput` for what the provider would refuse, such as `whatsapp:5511…` without its plus.
+        """
         channel, separator, rest = text.strip().rpartition(":")
         cleaned = _PUNCTUATION.sub("", rest) if rest.lstrip().startswith("+") else rest.strip()
         address = cls(f"{channel.strip().lower()}{separator}{cleaned}")
-        plausible = _E164.fullmatch(address.number) or _SHORT_CODE.fullmatch(address.number)
-        if address.channel == "sms" and not plausible:
-            raise InvalidInput(
-                f"{text[:40]!r} is not a phone number; write it as +5511987654321 or whatsapp:+5511987654321"
-            )
-        if address.channel not in _CHANNELS:
+        form = _FORMS.get(address.channel)
+        if form is None:
             raise InvalidInput(
                 f"{text[:40]!r} names the channel {address.channel[:20]!r}; use whatsapp:+… or a bare +… for SMS"
+            )
+        if not form.fullmatch(address.number):
+            raise InvalidInput(
+                f"{text[:40]!r} is not a phone number; write it as +5511987654321 or whatsapp:+5511987654321"
             )
         return address
 

@@ -36,7 +36,9 @@ START_WORDS: Final = (
 
 _TEXT_LIMIT: Final = 1_600
 _WORD_LIMIT: Final = 50
-_EMAIL: Final = re.compile(r"\A[^\s@]+@[^\s@]+")
+_EMAIL_WORD: Final = re.compile(r"\A[^\s@.,;:<>()\[\]\\\"]+")
+_EMAIL_LABEL: Final = re.compile(r"\A(?!-)(?:[^\W_]|-){1,63}")
+_LOCAL_PART_BYTES: Final = 64
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,13 +125,29 @@ class User:
 
 
 def normalized_email(text: str) -> str:
-    """Return the one stored spelling of an e-mail address: without capitals and with composed accents."""
+    """Return the one stored spelling of an e-mail address: without capitals and with composed accents.
+
+    Raises `InvalidInput` for what a mail server would refuse.
+    """
     if len(text) > 1_000:
         raise InvalidInput(f"{text[:60]!r} … is not an e-mail address")
     email = normalized("NFKC", text).strip().casefold()
-    if not _EMAIL.fullmatch(email) or not email.isprintable() or len(email) > 254:
+    if len(email) > 254 or not email.isprintable() or not _is_email(email):
         raise InvalidInput(f"{text[:60]!r} is not an e-mail address")
     return email
+
+
+def _is_email(text: str) -> bool:
+    """Return whether a text is words with single dots between them, and a domain of at least two labels."""
+    local, _, domain = text.rpartition("@")
+    labels = domain.split(".")
+    return (
+        len(local.encode()) <= _LOCAL_PART_BYTES
+        and all(_EMAIL_WORD.fullmatch(word) for word in local.split("."))
+        and all(_EMAIL_LABEL.fullmatch(label) and label[-1] != "-" for label in labels)
+        and len(labels) > 1
+        and not labels[-1].isdigit()
+    )
 
 
 def valid_name(text: str) -> str:
