@@ -292,12 +292,13 @@ async def _furnish(container: "Container", agent: Agent) -> None:
     from recado.channels.twilio.values import AccountSid
     from recado.conversation.values import Address
     from recado.identity.owners import Registration
+    from recado.identity.principal import operator_of
 
     registered = await container.owners().register_organization(
         Registration("Padaria Aurora", "ana@example.com", "uma senha boa 123")
     )
     number = NewNumber(AccountSid(ACCOUNT_SID), AUTH_TOKEN, Address(NUMBER))
-    await container.numbers().add(registered.owner_id, number)
+    await container.numbers().add(operator_of(registered.owner_id, "bench"), number)
     form = AgentForm(
         agent.name,
         model=agent.model,

@@ -297,7 +297,7 @@ class World:
             form = Registration("Padaria", "dona@padaria.example", "pão quente às seis")
             self.owner_id = (await self.owners.register_organization(form)).owner_id
             await self.read_keys()
-            self.address_id = (await self.numbers.add(self.owner_id, NewNumber(ACCOUNT, "token", OURS))).id
+            self.address_id = (await self.numbers.add(self.operator, NewNumber(ACCOUNT, "token", OURS))).id
         if changes:
             await self.owners.set_owner(self.operator, OwnerChanges(**changes))
 

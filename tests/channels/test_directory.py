@@ -28,6 +28,7 @@ from recado.core.errors import StorageUnavailable
 from recado.core.ids import UuidV7
 from recado.core.sealing import Sealer
 from recado.identity.keys import KeyRing
+from recado.identity.principal import operator_of
 from tests.support.keys import KEY_RING, callback_refs
 from tests.world import ACCOUNT, ANA, OURS, World
 
@@ -164,7 +165,7 @@ class TestWhatAnotherProcessChanges:
     async def test_a_new_number_is_known_at_once_in_the_middle_of_a_flood(self, server: Server, world: World) -> None:
         flood = asyncio.ensure_future(server.flooded(made_up))
         await asyncio.sleep(0)
-        await world.numbers.add(world.owner_id, NEW)
+        await world.numbers.add(operator_of(world.owner_id, "test"), NEW)
 
         assert isinstance(
             await server.receives_webhook(NEW.account_sid.value, NEW.auth_token, NEW.address.value), Accepted
@@ -177,20 +178,20 @@ class TestWhatAnotherProcessChanges:
         )
         assert isinstance(await server.receives_webhook(to=NEW.address.value), Orphaned)
 
-        await world.numbers.add(world.owner_id, NEW)
+        await world.numbers.add(operator_of(world.owner_id, "test"), NEW)
 
         assert isinstance(
             await server.receives_webhook(NEW.account_sid.value, NEW.auth_token, NEW.address.value), Accepted
         )
 
     async def test_a_new_token_is_known_at_once(self, server: Server, world: World) -> None:
-        await world.numbers.add(world.owner_id, NewNumber(ACCOUNT, "second", OURS))
+        await world.numbers.add(operator_of(world.owner_id, "test"), NewNumber(ACCOUNT, "second", OURS))
 
         assert isinstance(await server.receives_webhook(token="second"), Accepted)
         assert isinstance(await server.receives_webhook(token=TOKEN), Accepted), "until the next one"
 
     async def test_a_number_that_moved_to_another_account_is_known_at_once(self, server: Server, world: World) -> None:
-        await world.numbers.add(world.owner_id, NewNumber(NEW.account_sid, NEW.auth_token, OURS))
+        await world.numbers.add(operator_of(world.owner_id, "test"), NewNumber(NEW.account_sid, NEW.auth_token, OURS))
 
         assert isinstance(await server.receives_webhook(NEW.account_sid.value, NEW.auth_token), Accepted)
         assert isinstance(await server.receives_webhook(), Forbidden)
@@ -198,7 +199,7 @@ class TestWhatAnotherProcessChanges:
     async def test_reads_again_nothing_but_what_was_changed(
         self, server: Server, world: World, database: CountingDatabase, clock: FrozenClock
     ) -> None:
-        await world.numbers.add(world.owner_id, NEW)
+        await world.numbers.add(operator_of(world.owner_id, "test"), NEW)
         clock.advance(timedelta(seconds=1))
         await server.directory.refresh()
         database.reads = 0
@@ -209,7 +210,7 @@ class TestWhatAnotherProcessChanges:
 
     async def test_a_backup_that_is_restored_is_noticed(self, server: Server, world: World) -> None:
         """The generation goes back then, and what changed after it did not change."""
-        await world.numbers.add(world.owner_id, NEW)
+        await world.numbers.add(operator_of(world.owner_id, "test"), NEW)
         assert isinstance(await server.receives_webhook(NEW.account_sid.value, "guessed"), Forbidden)
         assert server.directory.knows_account(PROVIDER, NEW.account_sid.value)
 
@@ -233,7 +234,7 @@ async def test_each_change_has_a_generation_of_its_own(world: World) -> None:
         NewNumber(AccountSid(f"AC{n:032x}"), TOKEN, Address(f"whatsapp:+551190000{n:04}")) for n in range(100, 104)
     ]
 
-    await asyncio.gather(*(each.add(world.owner_id, number) for each, number in zip(others, numbers, strict=True)))
+    await asyncio.gather(*(each.add(world.operator, number) for each, number in zip(others, numbers, strict=True)))
 
     generation, changed = await world.database.read(
         lambda uow: (DirectoryGeneration(uow).current(), EveryAccount(uow).changed_since(1)), owner=None

@@ -29,6 +29,7 @@ from recado.emulator.wire.signature import sign
 from recado.entrypoints.aws_lambda import Event, Functions
 from recado.entrypoints.worker import close_container
 from recado.identity.owners import Registration
+from recado.identity.principal import operator_of
 from recado.migrations.postgres import migrate_postgres
 from recado.settings import load_settings
 from tests.support.servers.collector import collecting
@@ -105,7 +106,9 @@ class Installation:
         form = Registration("Padaria", "dona@padaria.example", "pão quente às seis")
         owner = (await container.owners().register_organization(form)).owner_id
         for address in (WHATSAPP, SMS):
-            await container.numbers().add(owner, NewNumber(AccountSid(ACCOUNT), TOKEN, Address(address)))
+            await container.numbers().add(
+                operator_of(owner, "test"), NewNumber(AccountSid(ACCOUNT), TOKEN, Address(address))
+            )
         await container.agent_service().set(owner, AgentForm(agent="echo"))
         await close_container(container)
 

@@ -39,6 +39,7 @@ from recado.emulator.app import running
 from recado.emulator.phone.client import EmulatorClient, SeenMessage
 from recado.emulator.settings import EmulatorSettings, Number, Policies
 from recado.identity.owners import Registration
+from recado.identity.principal import operator_of
 from recado.migrations.runner import migrate_sqlite
 from recado.operations.verify import VerificationReport
 from recado.settings import load_settings
@@ -298,7 +299,7 @@ class Road:
                 form = Registration(shop.name, f"{shop.number[-4:]}@recado.example", "pão quente às seis")
                 owner_id = (await container.owners().register_organization(form)).owner_id
                 number = NewNumber(AccountSid(shop.account_sid), shop.token, Address(shop.number))
-                await container.numbers().add(owner_id, number)
+                await container.numbers().add(operator_of(owner_id, "test"), number)
                 await container.agent_service().set(owner_id, AgentForm(agent=shop.agent))
                 self.owners[shop.name] = owner_id
         await container.database().close()

@@ -27,6 +27,7 @@ from recado.bootstrap.parts import (
     make_idle_limits,
     make_knowledge,
     make_lease,
+    make_number_checks,
     make_queue,
     make_registry,
     make_reply_handler,
@@ -41,6 +42,7 @@ from recado.bootstrap.parts import (
 from recado.channels.directory import Directory
 from recado.channels.orphans import OrphanService
 from recado.channels.twilio.accounts import NumberService
+from recado.channels.twilio.removal import NumberRemoval
 from recado.channels.twilio.tokens import TwilioTokens
 from recado.channels.twilio.webhook.dtos import FAILED, advances
 from recado.conversation.reading import ConversationReading
@@ -111,6 +113,8 @@ class Container(containers.DeclarativeContainer):
     directory = providers.Singleton(Directory, database, clock, key_ring)
     twilio_tokens = providers.Singleton(TwilioTokens, directory, database, key_ring, clock)
     numbers = providers.Singleton(NumberService, database, key_ring, clock, ids)
+    number_removal = providers.Singleton(NumberRemoval, database, clock, ids)
+    number_checks = providers.Singleton(make_number_checks, numbers, twilio_tokens, settings.provided.twilio_api_url)
     orphans = providers.Singleton(OrphanService, directory, ORPHAN_READERS, acceptance, database, clock, ids)
     twilio = providers.Singleton(LazyTwilio, settings.provided.twilio_api_url)
     channel = providers.Singleton(make_channel, twilio_tokens, twilio, callbacks, settings.provided.public_url)
@@ -146,7 +150,12 @@ class Container(containers.DeclarativeContainer):
         providers.Singleton(make_idle_limits, settings),
     )
     sweeps = providers.Singleton(
-        make_sweeps, rescue.provider, gap_sweep.provider, pruning.provider, idle_expiry.provider
+        make_sweeps,
+        rescue.provider,
+        gap_sweep.provider,
+        pruning.provider,
+        idle_expiry.provider,
+        number_removal.provider,
     )
 
     handlers = providers.Singleton(make_handlers, replies, sends, sweeps)

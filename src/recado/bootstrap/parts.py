@@ -9,7 +9,9 @@ from recado.channels.directory import Directory
 from recado.channels.orphans import OrphanReader
 from recado.channels.repository import AccountPauses
 from recado.channels.router import ChannelRouter, InstalledChannel
+from recado.channels.twilio.accounts import NumberService
 from recado.channels.twilio.callbacks import CallbackRefs
+from recado.channels.twilio.removal import NumberRemoval
 from recado.channels.twilio.rules import rules_for
 from recado.channels.twilio.tokens import TwilioTokens
 from recado.channels.twilio.values import PROVIDER
@@ -56,6 +58,7 @@ if TYPE_CHECKING:
     from recado.agents.registry import AgentRegistry
     from recado.agents.runner import AgentRunner
     from recado.agents.service import AgentService
+    from recado.channels.twilio.checking import NumberChecks
     from recado.channels.twilio.reconcile import GapSweep
     from recado.channels.twilio.sending.client import TwilioApi
     from recado.channels.twilio.sending.sender import TwilioSender
@@ -138,6 +141,12 @@ def make_gap_sweep(
     from recado.channels.twilio.reconcile import GapSweep
 
     return GapSweep(directory, tokens, twilio.api(), acceptance, database, clock, ids)
+
+
+def make_number_checks(numbers: NumberService, tokens: TwilioTokens, twilio_api_url: str) -> "NumberChecks":
+    from recado.channels.twilio.checking import NumberChecks
+
+    return NumberChecks(numbers, tokens, twilio_api_url)
 
 
 def make_registry() -> "AgentRegistry":
@@ -284,6 +293,7 @@ SCHEDULES = (
     Schedule("sweep.turns", timedelta(seconds=30)),
     Schedule("sweep.gaps", timedelta(minutes=5)),
     Schedule("sweep.prune", timedelta(hours=1)),
+    Schedule("sweep.tokens", timedelta(minutes=10)),
     Schedule("idle_conversations", timedelta(minutes=1)),
     Schedule("expired_conversations", timedelta(minutes=1)),
 )
@@ -295,11 +305,13 @@ def make_sweeps(
     gaps: Callable[[], "GapSweep"],
     pruning: Callable[[], Pruning],
     idle_expiry: Callable[[], IdleExpiry],
+    number_removal: Callable[[], NumberRemoval],
 ) -> Sequence[Handler]:
     return (
         Sweep("sweep.turns", lambda: rescue().run()),
         Sweep("sweep.gaps", lambda: gaps().sweep()),
         Sweep("sweep.prune", lambda: pruning().prune()),
+        Sweep("sweep.tokens", lambda: number_removal().forget_tokens()),
         Sweep("idle_conversations", lambda: idle_expiry().mark_idle()),
         Sweep("expired_conversations", lambda: idle_expiry().close_expired()),
     )

@@ -29,7 +29,10 @@ class ChannelAccount:
 
 @dataclass(frozen=True, slots=True)
 class ChannelAddress:
-    """A number of ours. It belongs to one owner and one account."""
+    """A number of ours. It belongs to one owner and one account.
+
+    The row of a removed number stays, for what was said over it and for answers that are still to be sent.
+    """
 
     id: UUID
     owner_id: UUID
@@ -38,6 +41,7 @@ class ChannelAddress:
     created_at: datetime
     first_webhook_at: datetime | None = None
     swept_until: datetime | None = None
+    removed_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,7 @@ from recado.conversation.ports import SendingAccount
 from recado.core.database.prepared import Prepared, inserting, param
 from recado.core.database.repository import OwnedRepository, Repository, entities, owned
 from recado.core.database.unit_of_work import UnitOfWork
+from recado.core.errors import NotFound
 from recado.core.queue.storage.claiming import LEEWAY
 
 _HAS_REF = and_(
@@ -59,24 +60,48 @@ class EveryAccount(Repository[ChannelAccount]):
 
 
 _HAS_ADDRESS = channel_addresses.c.address == bindparam("address")
+_IN_USE = channel_addresses.c.removed_at.is_(None)
 _ADDRESSES = owned(channel_addresses, ChannelAddress)
-_ADDRESS = Prepared(_ADDRESSES.where(_HAS_ADDRESS))
-_IN_ORDER = Prepared(_ADDRESSES.order_by(channel_addresses.c.address))
+_ADDRESS = Prepared(_ADDRESSES.where(_HAS_ADDRESS, _IN_USE))
+_REMOVED_ADDRESS = Prepared(
+    _ADDRESSES.where(_HAS_ADDRESS, channel_addresses.c.removed_at.is_not(None)).order_by(channel_addresses.c.id.desc())
+)
+_REMOVED_OF_ACCOUNT = Prepared(
+    select(channel_addresses.c.id).where(
+        channel_addresses.c.account_id == bindparam("account_id"), channel_addresses.c.removed_at.is_not(None)
+    )
+)
+_IN_ORDER = Prepared(_ADDRESSES.where(_IN_USE).order_by(channel_addresses.c.address))
 
 
 class ChannelAddresses(OwnedRepository[ChannelAddress]):
-    """One owner's numbers."""
+    """One owner's numbers. By its id a removed number is found as well."""
 
     table, entity, noun = channel_addresses, ChannelAddress, "number"
 
+    def require_in_use(self, id_: UUID) -> ChannelAddress:
+        """Return a number that is not removed. Raises `NotFound`."""
+        found = self.get(id_)
+        if found is None or found.removed_at is not None:
+            raise NotFound(f"there is no number {id_}")
+        return found
+
     def by_address(self, address: str) -> ChannelAddress | None:
         return self._one(_ADDRESS, address=address)
+
+    def removed(self, address: str) -> ChannelAddress | None:
+        """Return the number of this address that was removed last."""
+        return self._one(_REMOVED_ADDRESS, address=address)
+
+    def removed_of(self, account_id: UUID) -> list[UUID]:
+        """Return the ids of an account's removed numbers."""
+        return [id_ for (id_,) in self._uow.rows(_REMOVED_OF_ACCOUNT, account_id=account_id)]
 
     def all(self) -> list[ChannelAddress]:
         return self._many(_IN_ORDER)
 
 
-_EVERY_ADDRESS = entities(channel_addresses, ChannelAddress)
+_EVERY_ADDRESS = entities(channel_addresses, ChannelAddress).where(_IN_USE)
 _WHOSE_ADDRESS = Prepared(_EVERY_ADDRESS.where(_HAS_ADDRESS))
 _EVERY_WITH_WEBHOOKS = Prepared(_EVERY_ADDRESS.where(channel_addresses.c.first_webhook_at.is_not(None)))
 _WITH_WEBHOOKS = Prepared(
@@ -124,7 +149,7 @@ class DirectoryGeneration:
 
 
 class EveryAddress(Repository[ChannelAddress]):
-    """Numbers of all owners: a webhook must be verified before its owner is known."""
+    """Numbers of all owners that are in use: a webhook must be verified before its owner is known."""
 
     table, entity, noun = channel_addresses, ChannelAddress, "number"
 

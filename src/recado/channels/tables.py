@@ -39,10 +39,13 @@ channel_addresses = Table(
     Column("id", Id, primary_key=True),
     Column("owner_id", Id, ForeignKey("owners.id"), nullable=False),
     Column("account_id", Id, ForeignKey("channel_accounts.id"), nullable=False),
-    Column("address", String, nullable=False, unique=True),
+    Column("address", String, nullable=False),
     Column("created_at", Moment, nullable=False),
     Column("first_webhook_at", Moment),
     Column("swept_until", Moment),
+    Column("removed_at", Moment),
+    # A removed number may be added again, by anybody.
+    partial("uq_channel_addresses_address", "address", unique=True, where="removed_at IS NULL"),
     Index("ix_channel_addresses_owner", "owner_id"),
     Index("ix_channel_addresses_account", "account_id"),
 )

@@ -58,6 +58,8 @@ class Owner:
     stop_words: Sequence[str] | None = None
     start_words: Sequence[str] | None = None
     closed_at: datetime | None = None
+    purge_started_at: datetime | None = None
+    """From then on everything of the owner is being deleted, and nothing brings it back."""
 
     @property
     def is_closed(self) -> bool:

@@ -28,6 +28,7 @@ owners = Table(
     Column("lane_salt_sealed", LargeBinary, nullable=False),
     Column("closed_at", Moment),
     Column("created_at", Moment, nullable=False),
+    Column("purge_started_at", Moment),
     CheckConstraint("send_policy IN ('prefer_silence', 'prefer_delivery')", name="send_policy"),
     info=tenant_of("id"),
 )

@@ -22,6 +22,7 @@ from recado.core.database.engine import Database
 from recado.core.database.sqlite.database import SqliteDatabase
 from recado.entrypoints.api.app import build_app
 from recado.identity.owners import Registration
+from recado.identity.principal import operator_of
 from recado.settings import Settings
 from tests.chaos.failures.hostile import PUBLIC, Attacker, Webhook
 
@@ -44,7 +45,7 @@ async def furnished(database: Database) -> Container:
     container.database.override(database)
     form = Registration("Padaria", "dona@padaria.example", "pão quente às seis")
     owner_id = (await container.owners().register_organization(form)).owner_id
-    await container.numbers().add(owner_id, NewNumber(AccountSid(ACCOUNT), TOKEN, Address(NUMBER)))
+    await container.numbers().add(operator_of(owner_id, "test"), NewNumber(AccountSid(ACCOUNT), TOKEN, Address(NUMBER)))
     return container
 
 

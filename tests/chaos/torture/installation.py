@@ -161,7 +161,7 @@ class Installation:
                         operator_of(owner_id, "torture"), OwnerChanges(send_policy="prefer_delivery")
                     )
                 number = NewNumber(AccountSid(shop.account_sid), shop.token, Address(shop.number))
-                await container.numbers().add(owner_id, number)
+                await container.numbers().add(operator_of(owner_id, "test"), number)
                 await container.agent_service().set(owner_id, self._agent_of(shop), operator=True)
         finally:
             await container.database().close()

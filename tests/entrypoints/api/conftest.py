@@ -20,6 +20,7 @@ from recado.entrypoints.api.app import build_app
 from recado.entrypoints.worker import close_container
 from recado.identity.owners import OwnerService, Registration
 from recado.identity.passwords import Passwords
+from recado.identity.principal import operator_of
 from recado.settings import Settings
 
 PUBLIC = "https://recado.example"
@@ -48,7 +49,9 @@ async def container(empty_database: Path, tmp_path: Path, clock: FrozenClock) ->
     with container.clock.override(clock):
         service = OwnerService(container.database(), clock, container.ids(), weak, container.key_ring)
         registered = await service.register_organization(Registration("Padaria", "a@recado.example", "pão às seis"))
-        await container.numbers().add(registered.owner_id, NewNumber(AccountSid(ACCOUNT), TOKEN, Address(OURS)))
+        await container.numbers().add(
+            operator_of(registered.owner_id, "test"), NewNumber(AccountSid(ACCOUNT), TOKEN, Address(OURS))
+        )
         yield container
         await close_container(container)
 

@@ -25,10 +25,13 @@ from recado.core.clock import Clock
 from recado.core.database.constraints import is_duplicate_of
 from recado.core.database.engine import Database
 from recado.core.database.unit_of_work import UnitOfWork
-from recado.core.errors import Conflict, InvalidInput
+from recado.core.errors import Conflict, InvalidInput, NotFound
 from recado.core.ids import Ids
+from recado.core.queue.transactions import Transaction, Transactions
 from recado.core.sealing import SealBroken, Sealer
+from recado.identity import audit
 from recado.identity.keys import KeyRing
+from recado.identity.principal import Principal
 from recado.identity.repository import owner_in
 
 MAX_TOKENS: Final = 8
@@ -49,22 +52,21 @@ class NumberService:
 
     def __init__(self, database: Database, keys: KeyRing, clock: Clock, ids: Ids) -> None:
         self._database = database
+        self._transactions = Transactions(database, clock, ids)
         self._keys = keys
-        self._clock = clock
-        self._ids = ids
 
-    async def add(self, owner_id: UUID, number: NewNumber) -> ChannelAddress:
-        """Add a number, or give its account a new token. The old token stays valid for signatures, because rotation
-        takes time.
+    async def add(self, principal: Principal, number: NewNumber) -> ChannelAddress:
+        """Add a number to the principal's owner, or give its account a new token.
 
-        Raises `Conflict` when the number belongs to another owner.
+        The old token stays valid for signatures, because rotation takes time. A removed number that is added again
+        keeps its conversations. Raises `Conflict` when the number belongs to another owner.
         """
         if not number.auth_token.strip():
             raise InvalidInput("the auth token is empty; put it into the variable that --auth-token-env names")
         try:
             # As the system: a transaction of an owner cannot see whether the number belongs to another owner.
-            return await self._database.write(
-                lambda uow: self._add(uow.for_owner(owner_id), owner_id, number), owner=None
+            return await self._transactions.write(
+                lambda tx: self._add(tx.of_owner(principal.owner_id), principal, number), owner=None
             )
         except IntegrityError as error:
             if not is_duplicate_of(error, channel_addresses.c.address):
@@ -81,32 +83,41 @@ class NumberService:
         )
         return len({account.owner_id for account in accounts} - {owner_id})
 
+    async def number(self, owner_id: UUID, number_id: UUID) -> ChannelAddress:
+        """Return a number of an owner. Raises `NotFound`, also for a removed one."""
+        return await self._database.read(lambda uow: ChannelAddresses(uow).require_in_use(number_id), owner=owner_id)
+
+    async def named(self, owner_id: UUID, address: Address) -> ChannelAddress:
+        """Return an owner's number by its address. Raises `NotFound`."""
+        found = await self._database.read(lambda uow: ChannelAddresses(uow).by_address(address.value), owner=owner_id)
+        if found is None:
+            raise NotFound(f"{address} is no number of this owner's")
+        return found
+
     async def list(self, owner_id: UUID) -> list[ChannelAddress]:
         return await self._database.read(lambda uow: ChannelAddresses(uow).all(), owner=owner_id)
 
-    def _add(self, uow: UnitOfWork, owner_id: UUID, number: NewNumber) -> ChannelAddress:
+    def _add(self, tx: Transaction, principal: Principal, number: NewNumber) -> ChannelAddress:
+        uow, owner_id = tx.uow, principal.owner_id
         owner_in(uow, owner_id)
         generation = DirectoryGeneration(uow).advance()
-        account = self._account(uow, owner_id, number, generation)
+        account = self._account(tx, owner_id, number, generation)
         known = EveryAddress(uow).by_address(number.address.value)
         if known is not None and known.owner_id != owner_id:
             raise Conflict(f"{number.address} belongs to another owner; a number has exactly one")
-        addresses = ChannelAddresses(uow)
-        if known is not None:
-            addresses.change(known.id, account_id=account.id)
-            return addresses.require(known.id)
-        return addresses.add(
-            ChannelAddress(self._ids.new(), owner_id, account.id, number.address.value, self._clock.now())
-        )
+        added = _put(tx, owner_id, account, number.address)
+        audit.record(tx, principal, "number.added", "number", added.id)
+        return added
 
-    def _account(self, uow: UnitOfWork, owner_id: UUID, number: NewNumber, generation: int) -> ChannelAccount:
+    def _account(self, tx: Transaction, owner_id: UUID, number: NewNumber, generation: int) -> ChannelAccount:
+        uow, now = tx.uow, tx.now
         self._check_tokens(uow, owner_id, number)
-        accounts, now = ChannelAccounts(uow), self._clock.now()
+        accounts = ChannelAccounts(uow)
         account = accounts.by_ref(PROVIDER, number.account_sid.value)
         if account is None:
             account = accounts.add(
                 ChannelAccount(
-                    id=self._ids.new(),
+                    id=tx.ids.new(),
                     owner_id=owner_id,
                     provider=PROVIDER,
                     account_ref=number.account_sid.value,
@@ -151,6 +162,16 @@ class NumberService:
             return _token_in(stored, self._keys.of(uow, stored.owner_id).sealer) or ""
         except SealBroken:
             return ""
+
+
+def _put(tx: Transaction, owner_id: UUID, account: ChannelAccount, address: Address) -> ChannelAddress:
+    """Return the number of an address, in the account: the one that was there, also a removed one, or a new one."""
+    addresses = ChannelAddresses(tx.uow)
+    known = addresses.by_address(address.value) or addresses.removed(address.value)
+    if known is None:
+        return addresses.add(ChannelAddress(tx.ids.new(), owner_id, account.id, address.value, tx.now))
+    addresses.change(known.id, account_id=account.id, removed_at=None)
+    return addresses.require(known.id)
 
 
 def _token_in(stored: StoredCredentials, sealer: Sealer) -> str | None:

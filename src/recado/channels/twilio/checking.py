@@ -8,11 +8,17 @@ import asyncio
 from dataclasses import dataclass
 from typing import Final, TypeAlias
 from urllib.parse import urlsplit, urlunsplit
+from uuid import UUID
 
-from recado.channels.twilio.accounts import NewNumber
-from recado.channels.twilio.models import TwilioCredentials
+from recado.channels.models import ChannelAddress
+from recado.channels.twilio.accounts import NewNumber, NumberService
+from recado.channels.twilio.models import NoCredentials, TwilioCredentials
 from recado.channels.twilio.sending.client import AccountState, OwnNumbers, TwilioApi
 from recado.channels.twilio.sending.transport import CallProblem, Declined, Transport
+from recado.channels.twilio.tokens import TwilioTokens
+from recado.conversation.values import Address
+from recado.core.errors import Conflict
+from recado.identity.principal import Principal
 
 SANDBOX: Final = "whatsapp:+14155238886"
 """Twilio's shared number for trials. It belongs to no account, and any account may use it."""
@@ -41,6 +47,20 @@ class Denied:
 
 
 Checked: TypeAlias = Confirmed | Unconfirmed | Denied
+
+
+@dataclass(frozen=True, slots=True)
+class CheckedNumber:
+    """A stored number, and what Twilio says about it."""
+
+    number: ChannelAddress
+    result: Checked
+
+
+class NumberNotConfirmed(Conflict):
+    """Twilio does not confirm that account, token and number belong together."""
+
+    code = "channels.number_not_confirmed"
 
 
 class NumberCheck:
@@ -110,6 +130,43 @@ class NumberCheck:
                 return f"Twilio answered {status}{f' ({text})' if text else ''}"
             case _:
                 return f"Twilio could not be asked at {self._url} ({problem.code})"
+
+
+class NumberChecks:
+    """Asks Twilio about an owner's stored numbers, and before a number is added for somebody who is not the operator.
+
+    The operator of the installation may add a number that Twilio does not confirm (`NumberService.add`). An owner's
+    people may not: an owner could sign webhooks to a number of somebody else.
+    """
+
+    def __init__(self, numbers: NumberService, tokens: TwilioTokens, twilio_api_url: str) -> None:
+        self._numbers = numbers
+        self._tokens = tokens
+        self._url = twilio_api_url
+
+    async def check(self, owner_id: UUID, number_id: UUID) -> CheckedNumber:
+        """Return what Twilio says about a stored number. Raises `NotFound`."""
+        number = await self._numbers.number(owner_id, number_id)
+        credentials = await self._tokens.account_for(number.account_id)
+        if isinstance(credentials, NoCredentials):
+            return CheckedNumber(number, Denied(credentials.detail))
+        stored = NewNumber(credentials.account_sid, credentials.auth_token, Address(number.address))
+        return CheckedNumber(number, await self.ask(stored))
+
+    async def add(self, principal: Principal, number: NewNumber) -> ChannelAddress:
+        """Add a number that Twilio confirms. Raises `NumberNotConfirmed` and what `NumberService.add` raises."""
+        result = await self.ask(number)
+        if not isinstance(result, Confirmed):
+            raise NumberNotConfirmed(f"{result.why}; nothing was stored")
+        return await self._numbers.add(principal, number)
+
+    async def ask(self, number: NewNumber) -> Checked:
+        """Return what Twilio says about a number that need not be stored."""
+        check = NumberCheck(self._url)
+        try:
+            return await check.check(number)
+        finally:
+            await check.aclose()
 
 
 def messaging_url(api_url: str) -> str:

@@ -68,3 +68,5 @@ class NoCredentials:
 
     detail: str
     code: str = "no_credentials"
+    gone: bool = False
+    """Whether they were removed for good, so that waiting for them is vain."""

@@ -3,9 +3,9 @@
 from typing import Final
 from uuid import UUID
 
-from sqlalchemy import bindparam, select
+from sqlalchemy import bindparam, delete, exists, select
 
-from recado.channels.tables import channel_accounts
+from recado.channels.tables import channel_accounts, channel_addresses
 from recado.channels.twilio.models import StoredCredentials
 from recado.channels.twilio.tables import twilio_credentials
 from recado.channels.twilio.values import PROVIDER
@@ -35,6 +35,17 @@ _STORE = Prepared(
 )
 
 
+_HAS_NUMBER = exists().where(
+    channel_addresses.c.account_id == twilio_credentials.c.account_id, channel_addresses.c.removed_at.is_(None)
+)
+_WITHOUT_NUMBERS = Prepared(
+    select(twilio_credentials.c.account_id, twilio_credentials.c.owner_id)
+    .where(~_HAS_NUMBER)
+    .order_by(twilio_credentials.c.account_id)
+)
+_FORGET = Prepared(delete(twilio_credentials).where(twilio_credentials.c.account_id == bindparam("of_account")))
+
+
 class Credentials:
     """Sealed auth tokens of all owners: a webhook must be verified before its owner is known."""
 
@@ -49,6 +60,14 @@ class Credentials:
         """Return the tokens of every account row with this SID, the oldest row first."""
         rows = self._uow.rows(_OF_SID, provider=PROVIDER, account_sid=account_sid)
         return [StoredCredentials(*row) for row in rows]
+
+    def without_numbers(self) -> list[tuple[UUID, UUID]]:
+        """Return account and owner of the tokens of accounts that have no number in use."""
+        return [(account_id, owner_id) for account_id, owner_id in self._uow.rows(_WITHOUT_NUMBERS)]
+
+    def forget(self, account_id: UUID) -> None:
+        """Delete the tokens of an account."""
+        self._uow.run(_FORGET, of_account=account_id)
 
     def store(self, credentials: StoredCredentials) -> None:
         """Store the tokens of an account, and replace its old ones."""

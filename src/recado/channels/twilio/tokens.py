@@ -57,7 +57,7 @@ class TwilioTokens:
     def _read_account(self, uow: UnitOfWork, account_id: UUID) -> TwilioCredentials | NoCredentials:
         account, stored = EveryAccount(uow).get(account_id), Credentials(uow).of_account(account_id)
         if account is None or stored is None:
-            return NoCredentials("the number or its account is gone")
+            return NoCredentials("the number was removed", gone=True)
         try:
             sealer = self._keys.of(uow, stored.owner_id).sealer
             token = sealer.open(stored.auth_token_sealed, owner=stored.owner_id, field=TOKEN_FIELD)

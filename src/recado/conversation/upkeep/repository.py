@@ -12,7 +12,7 @@ from uuid import UUID
 from sqlalchemy import ColumnElement, Select, TextClause, bindparam, or_, select, text, tuple_, update
 
 from recado.conversation.models import ConversationStatus
-from recado.conversation.tables import answers, conversations, messages, turns
+from recado.conversation.tables import answers, attempts, conversations, messages, turns
 from recado.core.database.prepared import Prepared, param
 from recado.core.database.unit_of_work import UnitOfWork
 from recado.core.queue.lane import Lane
@@ -219,3 +219,34 @@ def active_after(uow: UnitOfWork, status: ConversationStatus, moment: datetime, 
 def reset_activity(uow: UnitOfWork, ids: Sequence[UUID], ahead: datetime, now: datetime) -> None:
     """Set the last activity to `now` where it lies after `ahead`."""
     uow.run_many(_RESET, [{"of_id": id_, "now": now, "ahead": ahead} for id_ in ids])
+
+
+# --- What is under way over a number ----------------------------------------------------------------------------------
+
+_UNTURNED = select(messages.c.id).where(
+    messages.c.address_id == bindparam("address_id"), messages.c.turn_id.is_(None), messages.c.outcome.is_(None)
+)
+_UNSETTLED_TURN = (
+    select(turns.c.id)
+    .join(conversations, conversations.c.id == turns.c.conversation_id)
+    .where(turns.c.settled_at.is_(None), conversations.c.address_id == bindparam("address_id"))
+)
+_UNSETTLED_ANSWER = select(answers.c.id).where(
+    answers.c.settled_at.is_(None), answers.c.address_id == bindparam("address_id")
+)
+_OVER_ADDRESS = [Prepared(each.limit(1)) for each in (_UNTURNED, _UNSETTLED_TURN, _UNSETTLED_ANSWER)]
+_WITH_ACCOUNT = Prepared(
+    select(attempts.c.id)
+    .where(text("state IN ('sending','unknown')"), attempts.c.account_id == bindparam("account_id"))
+    .limit(1)
+)
+
+
+def is_address_busy(uow: UnitOfWork, address_id: UUID) -> bool:
+    """Return whether a message to a number of ours, or an answer from it, is not settled."""
+    return any(uow.rows(each, address_id=address_id) for each in _OVER_ADDRESS)
+
+
+def is_account_busy(uow: UnitOfWork, account_id: UUID) -> bool:
+    """Return whether it is not known yet what became of an attempt that was made with an account."""
+    return bool(uow.rows(_WITH_ACCOUNT, account_id=account_id))

@@ -46,7 +46,7 @@ COMMANDS: Final[Mapping[str, Entry]] = {
     "emulator": Entry("Run an emulator of Twilio, or write to it as a customer.", f"{_HERE}.demo.emulator:app"),
     "org": Entry("Register and change organisations.", f"{_HERE}.org.org:org"),
     "users": Entry("List the people of organisations.", f"{_HERE}.org.users:users"),
-    "numbers": Entry("Add and list the numbers that customers write to.", f"{_HERE}.numbers.numbers:numbers"),
+    "numbers": Entry("Add, check and remove the numbers that customers write to.", f"{_HERE}.numbers.numbers:numbers"),
     "agents": Entry("Choose the agent that answers an organisation's customers.", f"{_HERE}.agents.agents:agents"),
     "knowledge": Entry("Add and search the documents that agents answer from.", f"{_HERE}.agents.knowledge:knowledge"),
     "conversations": Entry(

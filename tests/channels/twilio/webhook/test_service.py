@@ -31,6 +31,7 @@ from recado.entrypoints.api.app import build_app
 from recado.entrypoints.worker import close_container
 from recado.identity.owners import OwnerService, Registration
 from recado.identity.passwords import Passwords
+from recado.identity.principal import operator_of
 from recado.settings import Settings
 
 ACCOUNT, TOKEN = "AC" + "a" * 32, "a" * 32
@@ -110,7 +111,7 @@ async def florist(container: Container) -> UUID:
 async def _given_owner(container: Container, name: str, number: str, account: str, token: str) -> UUID:
     form = Registration(name, f"{name}@recado.example", "pão quente às seis")
     owner_id = (await container.owners().register_organization(form)).owner_id
-    await container.numbers().add(owner_id, NewNumber(AccountSid(account), token, Address(number)))
+    await container.numbers().add(operator_of(owner_id, "test"), NewNumber(AccountSid(account), token, Address(number)))
     return owner_id
 
 
@@ -283,7 +284,9 @@ class TestATokenThatIsReplaced:
         self, twilio: Twilio, container: Container, bakery: UUID
     ) -> None:
         await twilio.posts()  # The directory remembers the first token now.
-        await container.numbers().add(bakery, NewNumber(AccountSid(ACCOUNT), "second", Address(BAKERY)))
+        await container.numbers().add(
+            operator_of(bakery, "test"), NewNumber(AccountSid(ACCOUNT), "second", Address(BAKERY))
+        )
 
         assert (await twilio.posts(MessageSid="SM" + "2" * 32, token="second")).status_code == 200
         assert (await twilio.posts(MessageSid="SM" + "3" * 32, token=TOKEN)).status_code == 200
@@ -292,7 +295,9 @@ class TestATokenThatIsReplaced:
         self, twilio: Twilio, container: Container, bakery: UUID, clock: FrozenClock
     ) -> None:
         for token in ("second", "third"):
-            await container.numbers().add(bakery, NewNumber(AccountSid(ACCOUNT), token, Address(BAKERY)))
+            await container.numbers().add(
+                operator_of(bakery, "test"), NewNumber(AccountSid(ACCOUNT), token, Address(BAKERY))
+            )
         clock.advance(timedelta(seconds=3))
 
         assert (await twilio.posts(token=TOKEN)).status_code == 403
@@ -329,7 +334,9 @@ class TestAnOrphan:
         await twilio.posts(To=UNKNOWN)
         with pytest.raises(Conflict, match="add the number first"):
             await container.orphans().assign(SID, bakery)
-        await container.numbers().add(bakery, NewNumber(AccountSid(ACCOUNT), TOKEN, Address(UNKNOWN)))
+        await container.numbers().add(
+            operator_of(bakery, "test"), NewNumber(AccountSid(ACCOUNT), TOKEN, Address(UNKNOWN))
+        )
 
         assert isinstance(await container.orphans().assign(SID, bakery), Accepted)
 
@@ -344,7 +351,9 @@ class TestAnOrphan:
         self, twilio: Twilio, container: Container, florist: UUID
     ) -> None:
         await twilio.posts(To=UNKNOWN)
-        await container.numbers().add(florist, NewNumber(AccountSid(OTHER_ACCOUNT), OTHER_TOKEN, Address(UNKNOWN)))
+        await container.numbers().add(
+            operator_of(florist, "test"), NewNumber(AccountSid(OTHER_ACCOUNT), OTHER_TOKEN, Address(UNKNOWN))
+        )
 
         with pytest.raises(Conflict):
             await container.orphans().assign(SID, florist)
@@ -354,7 +363,9 @@ class TestAnOrphan:
         self, twilio: Twilio, container: Container, bakery: UUID, clock: FrozenClock
     ) -> None:
         await twilio.posts(To=UNKNOWN)
-        await container.numbers().add(bakery, NewNumber(AccountSid(ACCOUNT), TOKEN, Address(UNKNOWN)))
+        await container.numbers().add(
+            operator_of(bakery, "test"), NewNumber(AccountSid(ACCOUNT), TOKEN, Address(UNKNOWN))
+        )
         clock.advance(timedelta(hours=24, seconds=1))
 
         await container.orphans().assign(SID, bakery)
@@ -366,10 +377,14 @@ class TestAnOrphan:
     async def test_with_a_sid_of_two_accounts_needs_the_account(
         self, twilio: Twilio, container: Container, bakery: UUID
     ) -> None:
-        await container.numbers().add(bakery, NewNumber(AccountSid(OTHER_ACCOUNT), OTHER_TOKEN, Address(BAKERY)))
+        await container.numbers().add(
+            operator_of(bakery, "test"), NewNumber(AccountSid(OTHER_ACCOUNT), OTHER_TOKEN, Address(BAKERY))
+        )
         await twilio.posts(To=UNKNOWN)
         await twilio.posts(To=UNKNOWN, AccountSid=OTHER_ACCOUNT, token=OTHER_TOKEN)
-        await container.numbers().add(bakery, NewNumber(AccountSid(ACCOUNT), TOKEN, Address(UNKNOWN)))
+        await container.numbers().add(
+            operator_of(bakery, "test"), NewNumber(AccountSid(ACCOUNT), TOKEN, Address(UNKNOWN))
+        )
 
         with pytest.raises(InvalidInput, match="--account-sid"):
             await container.orphans().assign(SID, bakery)

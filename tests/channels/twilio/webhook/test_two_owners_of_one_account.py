@@ -38,6 +38,7 @@ from recado.core.database.engine import Database
 from recado.core.errors import Conflict
 from recado.core.ids import UuidV7
 from recado.identity.owners import Registration
+from recado.identity.principal import operator_of
 from tests.support.keys import KEY_RING, callback_refs
 from tests.world import ACCOUNT, ANA, OURS, Lost, Taken, World
 
@@ -95,7 +96,7 @@ async def scene(database: Database, clock: FrozenClock, ids: UuidV7) -> Scene:
     world = await World.open(database, clock, ids)
     form = Registration("Impostor", "eu@impostor.example", "um dois três quatro")
     impostor = (await world.owners.register_organization(form)).owner_id
-    number = await world.numbers.add(impostor, NewNumber(ACCOUNT, MADE_UP, IMPOSTORS))
+    number = await world.numbers.add(operator_of(impostor, "test"), NewNumber(ACCOUNT, MADE_UP, IMPOSTORS))
     directory = Directory(database, clock, KEY_RING)
     tokens = TwilioTokens(directory, database, KEY_RING, clock)
     webhooks = TwilioWebhookService(
@@ -198,7 +199,7 @@ class TestCallbacks:
         scene.world.channel.will(Lost(listed=False))
         taken = await scene.answer_of(TRUE)
         other = NewNumber(AccountSid("AC" + "d" * 32), "of the other account", OURS)
-        await scene.world.numbers.add(scene.world.owner_id, other)
+        await scene.world.numbers.add(operator_of(scene.world.owner_id, "test"), other)
 
         await scene.world.passes(30)  # It polls the list meanwhile.
 
@@ -222,7 +223,9 @@ class TestOrphans:
 
     async def test_that_are_forged_are_never_the_bakery_s(self, scene: Scene) -> None:
         await scene.message(MADE_UP, to=NOBODYS, text="send money")
-        await scene.world.numbers.add(scene.world.owner_id, NewNumber(ACCOUNT, TRUE, Address(NOBODYS)))
+        await scene.world.numbers.add(
+            operator_of(scene.world.owner_id, "test"), NewNumber(ACCOUNT, TRUE, Address(NOBODYS))
+        )
 
         with pytest.raises(Conflict, match="no account of this owner's signed"):
             await scene.orphans.assign(SID, scene.world.owner_id)
@@ -231,7 +234,9 @@ class TestOrphans:
 
     async def test_of_the_bakery_are_never_the_impostor_s(self, scene: Scene) -> None:
         await scene.message(TRUE, to=NOBODYS)
-        await scene.world.numbers.add(scene.impostor, NewNumber(ACCOUNT, MADE_UP, Address(NOBODYS)))
+        await scene.world.numbers.add(
+            operator_of(scene.impostor, "test"), NewNumber(ACCOUNT, MADE_UP, Address(NOBODYS))
+        )
 
         with pytest.raises(Conflict, match="no account of this owner's signed"):
             await scene.orphans.assign(SID, scene.impostor)
@@ -239,7 +244,9 @@ class TestOrphans:
     async def test_that_both_signed_differently_are_assigned_to_each_by_its_own(self, scene: Scene) -> None:
         await scene.message(MADE_UP, to=NOBODYS, text="send money")
         await scene.message(TRUE, to=NOBODYS, text="oi")
-        await scene.world.numbers.add(scene.world.owner_id, NewNumber(ACCOUNT, TRUE, Address(NOBODYS)))
+        await scene.world.numbers.add(
+            operator_of(scene.world.owner_id, "test"), NewNumber(ACCOUNT, TRUE, Address(NOBODYS))
+        )
 
         assert isinstance(await scene.orphans.assign(SID, scene.world.owner_id), Accepted)
 
@@ -249,7 +256,7 @@ class TestOrphans:
             await scene.orphans.assign(SID, scene.world.owner_id)
 
     async def test_of_two_owners_who_both_have_the_true_token_are_kept_once_for_either(self, scene: Scene) -> None:
-        await scene.world.numbers.add(scene.impostor, NewNumber(ACCOUNT, TRUE, IMPOSTORS))
+        await scene.world.numbers.add(operator_of(scene.impostor, "test"), NewNumber(ACCOUNT, TRUE, IMPOSTORS))
         for _ in range(2):
             await scene.message(TRUE, to=NOBODYS)
 

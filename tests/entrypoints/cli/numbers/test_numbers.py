@@ -98,6 +98,34 @@ class TestCheck:
         assert "Twilio could not be asked at http://127.0.0.1:1" in sentence
 
 
+class TestCheckOfAStoredNumber:
+    def test_asks_twilio_for_the_number_with_the_stored_token(self, recado: Recado, owner: str, twilio: str) -> None:
+        added = recado.one(*add(owner), T=TOKEN)
+        words = ("numbers", "check", "--owner", owner, ADDRESS)
+        assert recado.one(*words, RECADO_TWILIO_API_URL=twilio) == {
+            **added,
+            "address": "whatsapp:+5511988887777",
+            "warning": None,
+        }
+
+    def test_of_a_number_that_twilio_denies_fails(self, recado: Recado, owner: str, twilio: str) -> None:
+        recado.one(*add(owner), T="another")
+        sentence = recado.refuses("numbers", "check", "--owner", owner, ADDRESS, RECADO_TWILIO_API_URL=twilio)
+        assert sentence == f"Error: Twilio does not accept this auth token for {ACCOUNT}\n"
+
+    def test_of_nobody_s_number_says_so(self, recado: Recado, owner: str) -> None:
+        assert "is no number of this owner's" in recado.refuses("numbers", "check", "--owner", owner, "+5511988885555")
+
+
+class TestRemove:
+    def test_takes_it_off_the_list(self, recado: Recado, owner: str, our_number: str) -> None:
+        assert "is removed" in recado.says("numbers", "remove", "--owner", owner, our_number)
+        assert recado.many("numbers", "list", "--owner", owner) == []
+
+    def test_of_nobody_s_number_says_so(self, recado: Recado, other: str, our_number: str) -> None:
+        assert "is no number of this owner's" in recado.refuses("numbers", "remove", "--owner", other, our_number)
+
+
 class TestList:
     def test_fits_on_a_terminal(self, recado: Recado, owner: str, our_number: str) -> None:
         shown = recado.says("numbers", "list", "--owner", owner)

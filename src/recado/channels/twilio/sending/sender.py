@@ -64,8 +64,7 @@ class TwilioSender:
         """Make one create call. Return what is known about it."""
         credentials = await self._credentials(message.account_id)
         if isinstance(credentials, NoCredentials):
-            result = NotProcessed(credentials.code, credentials.detail, retry_after=_NO_CREDENTIALS_RETRY)
-            return TwilioMessageResult(result, "", None, credentials.code, credentials.detail)
+            return _without(credentials)
         try:
             ref = await self._callbacks.of(message.attempt_id)
         except DomainError as error:
@@ -154,6 +153,15 @@ class _Search:
     def pull(self) -> Pull:
         found = sorted(self._found.values(), key=lambda each: (each.created_at, each.provider_message_id))
         return Pull(tuple(found), complete=not self.gaps, detail="; ".join(self.gaps))
+
+
+def _without(missing: NoCredentials) -> TwilioMessageResult:
+    result: Refused | NotProcessed
+    if missing.gone:
+        result = Refused(missing.code, missing.detail, "unreachable")
+    else:
+        result = NotProcessed(missing.code, missing.detail, retry_after=_NO_CREDENTIALS_RETRY)
+    return TwilioMessageResult(result, "", None, missing.code, missing.detail)
 
 
 def _as_result(account_sid: str, outcome: Created | CallProblem) -> TwilioMessageResult:

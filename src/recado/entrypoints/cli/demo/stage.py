@@ -107,6 +107,7 @@ async def _open_bakery(variables: Mapping[str, str], account_sid: str, token: st
     from recado.channels.twilio.values import AccountSid
     from recado.conversation.values import Address
     from recado.identity.owners import Registration
+    from recado.identity.principal import operator_of
     from recado.migrations.startup import Creation, prepare_database
     from recado.settings import load_settings
 
@@ -117,7 +118,9 @@ async def _open_bakery(variables: Mapping[str, str], account_sid: str, token: st
         name = "Padaria Pão Quente"
         form = Registration(name, "demo@example.com", secrets.token_urlsafe(16))
         owner_id = (await container.owners().register_organization(form)).owner_id
-        await container.numbers().add(owner_id, NewNumber(AccountSid(account_sid), token, Address(NUMBER)))
+        await container.numbers().add(
+            operator_of(owner_id, "demo"), NewNumber(AccountSid(account_sid), token, Address(NUMBER))
+        )
         await container.agent_service().set(owner_id, AgentForm(agent="faq"))
         text = files("recado.entrypoints.cli.demo").joinpath("bakery.md").read_text(encoding="utf-8")
         await container.knowledge().add(owner_id, "bakery.md", text)

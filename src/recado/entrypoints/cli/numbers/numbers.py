@@ -5,18 +5,18 @@ from uuid import UUID
 
 import typer
 
-from recado.core.errors import Conflict
 from recado.entrypoints.cli.main import family
 from recado.entrypoints.cli.options import AsJson, OwnerId, secret_from_variable
 from recado.entrypoints.cli.output import Item, column, print_items, print_result
-from recado.entrypoints.cli.running import require_owner, run
+from recado.entrypoints.cli.running import operator, require_owner, run
 
 if TYPE_CHECKING:
     from recado.bootstrap import Container
     from recado.channels.models import ChannelAddress
     from recado.channels.twilio.accounts import NewNumber
+    from recado.channels.twilio.checking import CheckedNumber
 
-numbers = family("Add and list the numbers that customers write to.")
+numbers = family("Add, check and remove the numbers that customers write to.")
 
 
 AccountOfNumber: TypeAlias = Annotated[str, typer.Option(metavar="AC…", help="The Twilio account that has the number.")]
@@ -63,24 +63,20 @@ def add(
 async def _add(
     container: "Container", owner: UUID, number: "NewNumber", *, check: bool
 ) -> "tuple[ChannelAddress, list[str]]":
-    warnings = await _check(container.settings().twilio_api_url, number) if check else []
-    added = await container.numbers().add(owner, number)
+    warnings = await _check(container, number) if check else []
+    added = await container.numbers().add(operator(owner), number)
     if others := await container.numbers().count_others_with(number.account_sid, owner):
         warnings.append(_shared_account_warning(number, others))
     return added, warnings
 
 
-async def _check(twilio_api_url: str, number: "NewNumber") -> list[str]:
+async def _check(container: "Container", number: "NewNumber") -> list[str]:
     """Ask Twilio, and return warnings for what it could not confirm. Raises `Conflict` for what is wrong."""
-    from recado.channels.twilio.checking import Denied, NumberCheck, Unconfirmed
+    from recado.channels.twilio.checking import Denied, NumberNotConfirmed, Unconfirmed
 
-    check = NumberCheck(twilio_api_url)
-    try:
-        found = await check.check(number)
-    finally:
-        await check.aclose()
+    found = await container.number_checks().ask(number)
     if isinstance(found, Denied):
-        raise Conflict(f"{found.why}; nothing was stored")
+        raise NumberNotConfirmed(f"{found.why}; nothing was stored")
     return [found.why] if isinstance(found, Unconfirmed) else []
 
 
@@ -90,6 +86,47 @@ def _shared_account_warning(number: "NewNumber", others: int) -> str:
         f"{who} account {number.account_sid} too. Webhooks are accepted with the token of either: use --check to make "
         "sure that each token is correct"
     )
+
+
+StoredNumber: TypeAlias = Annotated[str, typer.Argument(metavar="ADDRESS", help="The number, as it was added.")]
+
+
+@numbers.command("check")
+def check_number(owner: OwnerId, address: StoredNumber, as_json: AsJson = False) -> None:
+    """Ask Twilio whether a number, its account and the stored token still belong together."""
+    from recado.channels.twilio.checking import Denied, NumberNotConfirmed, Unconfirmed
+
+    async def work(container: "Container") -> "CheckedNumber":
+        number = await _named(container, owner, address)
+        return await container.number_checks().check(owner, number.id)
+
+    checked = run(work)
+    result = checked.result
+    if isinstance(result, Denied):
+        raise NumberNotConfirmed(result.why)
+    why = result.why if isinstance(result, Unconfirmed) else None
+    view: Item = {"address_id": str(checked.number.id), "address": checked.number.address, "warning": why}
+    words = why or f"Twilio confirms {checked.number.address} and its account."
+    print_result(view, words, as_json=as_json)
+
+
+@numbers.command()
+def remove(owner: OwnerId, address: StoredNumber, as_json: AsJson = False) -> None:
+    """Remove a number. What it has received is still answered; then its auth token is deleted."""
+
+    async def work(container: "Container") -> "ChannelAddress":
+        number = await _named(container, owner, address)
+        return await container.number_removal().remove(operator(owner), number.id)
+
+    removed = run(work)
+    words = f"{removed.address} is removed: point its webhook elsewhere at Twilio."
+    print_result({"address_id": str(removed.id), "address": removed.address}, words, as_json=as_json)
+
+
+async def _named(container: "Container", owner: UUID, address: str) -> "ChannelAddress":
+    from recado.conversation.values import Address
+
+    return await container.numbers().named(await require_owner(container, owner), Address.parse(address))
 
 
 @numbers.command("list")

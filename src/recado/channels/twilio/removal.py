@@ -1,0 +1,71 @@
+"""Remove numbers of ours, and forget the tokens of accounts that are not needed any more.
+
+A removed number takes no more messages: they become orphans while its account can still sign, and are refused after
+that. What it had accepted is answered all the same, so its account keeps its tokens until the last answer is settled
+and it is known what became of the last attempt.
+"""
+
+from functools import partial
+from uuid import UUID
+
+from recado.channels.models import ChannelAddress
+from recado.channels.repository import ChannelAccounts, ChannelAddresses, DirectoryGeneration
+from recado.channels.twilio.repository import Credentials
+from recado.conversation.upkeep.repository import is_account_busy, is_address_busy
+from recado.core.clock import Clock
+from recado.core.database.engine import Database
+from recado.core.database.unit_of_work import UnitOfWork
+from recado.core.ids import Ids
+from recado.core.queue.transactions import Transaction, Transactions
+from recado.identity import audit
+from recado.identity.principal import Principal
+
+
+class NumberRemoval:
+    """Removes numbers, and later the tokens behind them."""
+
+    def __init__(self, database: Database, clock: Clock, ids: Ids) -> None:
+        self._database = database
+        self._transactions = Transactions(database, clock, ids)
+
+    async def remove(self, principal: Principal, number_id: UUID) -> ChannelAddress:
+        """Remove a number of the principal's owner. Raises `NotFound`, also when it was removed before."""
+        # As the system: the generation of the directory belongs to no owner.
+        return await self._transactions.write(
+            lambda tx: _remove(tx.of_owner(principal.owner_id), principal, number_id), owner=None
+        )
+
+    async def forget_tokens(self) -> int:
+        """Delete the tokens of accounts without a number and with nothing under way. Return their number."""
+        forgotten = 0
+        for account_id, owner_id in await self._database.read(
+            lambda uow: Credentials(uow).without_numbers(), owner=None
+        ):
+            forget = partial(_forget_if_unused, account_id=account_id, owner_id=owner_id)
+            forgotten += await self._database.write(forget, owner=None)
+        return forgotten
+
+
+def _remove(tx: Transaction, principal: Principal, number_id: UUID) -> ChannelAddress:
+    numbers = ChannelAddresses(tx.uow)
+    number = numbers.require_in_use(number_id)
+    _announce(tx.uow, number.account_id)
+    numbers.change(number_id, removed_at=tx.now)
+    audit.record(tx, principal, "number.removed", "number", number_id)
+    return numbers.require(number_id)
+
+
+def _forget_if_unused(uow: UnitOfWork, account_id: UUID, owner_id: UUID) -> bool:
+    narrowed = uow.for_owner(owner_id)
+    if (account_id, owner_id) not in Credentials(narrowed).without_numbers() or is_account_busy(narrowed, account_id):
+        return False
+    if any(is_address_busy(narrowed, each) for each in ChannelAddresses(narrowed).removed_of(account_id)):
+        return False
+    _announce(narrowed, account_id)
+    Credentials(narrowed).forget(account_id)
+    return True
+
+
+def _announce(uow: UnitOfWork, account_id: UUID) -> None:
+    """Let every process read again what it has cached of an account and its numbers."""
+    ChannelAccounts(uow).change(account_id, changed_in=DirectoryGeneration(uow).advance())
