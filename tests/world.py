@@ -268,7 +268,7 @@ class World:
         self.users = UserService(database, clock, ids, Passwords(weak))
         self.numbers = NumberService(database, KEY_RING, clock, ids)
         self.acceptance = AcceptService(database, ids, self.window, max_attempts=3)
-        self.reports = DeliveryReportService(database, clock, ids, advances)
+        self.reports = DeliveryReportService(database, clock, ids, advances, FAILED)
         limits = ReplyLimits(answer=DEADLINE, burst=self.window.most)
         self.replies = ReplyHandler(
             database,

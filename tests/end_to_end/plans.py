@@ -179,7 +179,7 @@ class WatchedUnit(UnitOfWork):
 
     @classmethod
     def over(cls, uow: UnitOfWork, plans: Plans) -> "WatchedUnit":
-        made = cls(uow._connection, uow.owner, uow._meters)
+        made = cls(uow._connection, uow.owner, uow._meters, uow._changes)
         made._hooks, made._notifies, made._plans = uow._hooks, uow._notifies, plans
         _watch(uow._connection, plans)
         return made
@@ -254,7 +254,7 @@ async def fill(database: Database, owner: UUID) -> None:
     """Put a busy year of one owner into every table: mostly what has ended, and a long queue."""
 
     for table in metadata().sorted_tables:
-        if table.name not in ("owners", "users", "schedules", "directory_generation"):
+        if table.name not in _LEFT_ALONE:
             rows = [_row(table, n, owner) for n in range(1, ROWS + 1)]
             await database.write(partial(_insert, table=table, rows=rows), owner=None)
     if isinstance(database, PostgresDatabase):
@@ -266,6 +266,8 @@ def _insert(uow: UnitOfWork, table: Table, rows: Sequence[Mapping[str, object]])
     uow.execute(table.insert(), rows)
 
 
+_LEFT_ALONE = {"owners", "users", "sessions", "user_links", "schedules", "directory_generation", "event_numbers"}
+"""What the world makes itself, and what refers to it."""
 _OFTEN: dict[str, Sequence[str]] = {
     "lanes.kind": ("reply", "send"),
     "message_queue.status": ("done",) * 10 + ("waiting",) * 4 + ("dead", "running"),
@@ -318,6 +320,8 @@ def _value(column: "Column[object]", n: int, owner: UUID) -> object:
 
 def _by_type(column: "Column[object]", n: int) -> object:
     if isinstance(column.type, Integer):
+        if column.table.name == "events":  # What the world tells is numbered from 1 on.
+            return n - ROWS
         return n if column.primary_key or column.name == "position" else 1
     made: Mapping[type, object] = {
         Id: UUID(int=n),

@@ -65,6 +65,12 @@ READS_MORE = {
     "UPDATE message_queue SET dispatched_at = NULL WHERE id": "ix_message_queue_unfinished",
     # Slots of two days, so that one pruning run has something to delete.
     "DELETE FROM cron_slots WHERE cron_slots.slot <": "cron_slots",
+    # The newest event of all, and the oldest: the ends of the table, by the order in which it is stored.
+    "INSERT INTO events (seq, number": "SCAN events$",
+    "SELECT seq, at FROM events ORDER BY seq LIMIT": "SCAN events$|pk_events",
+    "ORDER BY events.number DESC LIMIT": "uq_events_owner",
+    # What has no number yet: an index that holds nothing else.
+    "FROM events WHERE number IS NULL": "ix_events_unnumbered",
     # Every owner, at a registration and when a key of the installation is made: whether another key sealed its keys.
     "FROM owners WHERE owners.data_key_id !=": "owners",
     # Every number, once a sweep.

@@ -1,14 +1,16 @@
 """From 0100 to 0101: the first administrator of each organisation becomes its owner."""
 
+from functools import partial
 from pathlib import Path
 
-from sqlalchemy import Connection, MetaData, create_engine, make_url, text
+from sqlalchemy import Connection, create_engine, make_url, text
 
 from recado.bootstrap import metadata
 from recado.core.database.postgres.connections import postgres_engine
 from recado.core.database.sqlite.driver import sqlite_module
 from recado.migrations.postgres import migrate_postgres
 from recado.migrations.runner import migrate_sqlite
+from tests.migrations.history import tables_at
 from tests.support.servers.postgres import PostgresServer
 
 BAKERY, LIBRARY = "0a", "0b"
@@ -54,26 +56,15 @@ def test_on_sqlite(tmp_path: Path) -> None:
 
 def test_on_postgresql(postgres_server: PostgresServer) -> None:
     url = postgres_server.make(empty=True)
-    migrate_postgres(url, tables_before, head=BEFORE)
+    migrate_postgres(url, partial(tables_at, BEFORE), head=BEFORE)
     engine = postgres_engine(make_url(url))
     with engine.begin() as connection:
         connection.execute(text("SET LOCAL session_replication_role = replica"))
         connection.execute(text("ALTER TABLE owners NO FORCE ROW LEVEL SECURITY"))
         connection.execute(text("ALTER TABLE users NO FORCE ROW LEVEL SECURITY"))
         fill(connection, "'00000000-0000-0000-0000-0000000000{}'", "now()")
-    assert migrate_postgres(url, metadata, head=AFTER).before == BEFORE
+    assert migrate_postgres(url, partial(tables_at, AFTER), head=AFTER).before == BEFORE
     with engine.begin() as connection:
         connection.execute(text("ALTER TABLE users NO FORCE ROW LEVEL SECURITY"))
         assert roles(connection) == ["owner", "admin", "viewer", "owner"]
     engine.dispose()
-
-
-def tables_before() -> MetaData:
-    """Return the tables of 0100: row-level security is given to each of them."""
-    made = {"api_keys", "audit_entries", "idempotency_keys", "sessions", "sign_in_failures", "user_links"}
-    before = MetaData()
-    before.info.update(metadata().info)
-    for table in metadata().sorted_tables:
-        if table.name not in made:
-            table.to_metadata(before)
-    return before

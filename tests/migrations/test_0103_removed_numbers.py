@@ -1,9 +1,10 @@
 """From 0102 to 0103: numbers stay as they are, and an address of a removed one may be added again."""
 
+from functools import partial
 from pathlib import Path
 
 import pytest
-from sqlalchemy import Connection, MetaData, create_engine, make_url, text
+from sqlalchemy import Connection, create_engine, make_url, text
 from sqlalchemy.exc import IntegrityError
 
 from recado.bootstrap import metadata
@@ -11,6 +12,7 @@ from recado.core.database.postgres.connections import postgres_engine
 from recado.core.database.sqlite.driver import sqlite_module
 from recado.migrations.postgres import migrate_postgres
 from recado.migrations.runner import migrate_sqlite
+from tests.migrations.history import tables_at
 from tests.support.servers.postgres import PostgresServer
 
 BEFORE, AFTER = "0102", "0103"
@@ -68,16 +70,11 @@ def test_on_sqlite(tmp_path: Path) -> None:
 
 def test_on_postgresql(postgres_server: PostgresServer) -> None:
     url = postgres_server.make(empty=True)
-    migrate_postgres(url, tables_before, head=BEFORE)
+    migrate_postgres(url, partial(tables_at, AFTER), head=BEFORE)
     engine = postgres_engine(make_url(url))
     with engine.begin() as connection:
         fill(connection, *POSTGRES)
-    assert migrate_postgres(url, tables_before, head=AFTER).before == BEFORE
+    assert migrate_postgres(url, partial(tables_at, AFTER), head=AFTER).before == BEFORE
     with engine.begin() as connection:
         check(connection, *POSTGRES)
     engine.dispose()
-
-
-def tables_before() -> MetaData:
-    """Return the tables, of which this revision makes none."""
-    return metadata()

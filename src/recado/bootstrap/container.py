@@ -53,6 +53,7 @@ from recado.conversation.upkeep.expiry import IdleExpiry
 from recado.conversation.upkeep.rescue import Rescue
 from recado.core.clock import Clock
 from recado.core.container import containers, providers
+from recado.core.database.changes import Changes
 from recado.core.database.engine import Database
 from recado.core.ids import UuidV7, system_chance
 from recado.core.metrics import Meters
@@ -87,7 +88,10 @@ class Container(containers.DeclarativeContainer):
 
     meters = providers.Singleton(Meters)
     traces: providers.Singleton[Traces] = providers.Singleton(make_traces, settings.provided.tracing)
-    database: providers.Singleton[Database] = providers.Singleton(open_database, settings.provided.database_url, meters)
+    changes = providers.Singleton(Changes)
+    database: providers.Singleton[Database] = providers.Singleton(
+        open_database, settings.provided.database_url, meters, changes
+    )
     clock: providers.Singleton[Clock] = providers.Singleton(clock_of, database)
     ids = providers.Singleton(UuidV7, clock)
     chance = providers.Singleton(system_chance)
@@ -108,7 +112,9 @@ class Container(containers.DeclarativeContainer):
 
     window = providers.Singleton(make_burst_window, settings)
     acceptance = providers.Singleton(AcceptService, database, ids, window, settings.provided.max_attempts)
-    reports = providers.Singleton(DeliveryReportService, database, clock, ids, providers.Object(advances))
+    reports = providers.Singleton(
+        DeliveryReportService, database, clock, ids, providers.Object(advances), providers.Object(FAILED)
+    )
 
     directory = providers.Singleton(Directory, database, clock, key_ring)
     twilio_tokens = providers.Singleton(TwilioTokens, directory, database, key_ring, clock)

@@ -3,6 +3,7 @@
 from sqlalchemy import MetaData
 
 from recado.core.clock import Clock, SystemClock
+from recado.core.database.changes import Changes
 from recado.core.database.engine import Database, on_postgresql
 from recado.core.database.sqlite.database import SqliteDatabase
 from recado.core.errors import ConfigurationError
@@ -17,6 +18,7 @@ def metadata() -> MetaData:
     import recado.channels.tables
     import recado.channels.twilio.tables
     import recado.conversation.tables
+    import recado.core.event_log.tables
     import recado.core.queue.storage.tables
     import recado.identity.tables  # noqa: F401 - importing registers the tables
     from recado.core.database.types import metadata as registered
@@ -24,13 +26,14 @@ def metadata() -> MetaData:
     return registered
 
 
-def open_database(url: str, meters: Meters | None = None) -> Database:
-    """Return the database of a URL, not connected yet. `meters` count what is stored."""
+def open_database(url: str, meters: Meters | None = None, changes: Changes | None = None) -> Database:
+    """Return the database of a URL, not connected yet. `meters` count what is stored, `changes`
+    tell of it."""
     if not on_postgresql(url):
-        return SqliteDatabase(url, meters)
+        return SqliteDatabase(url, meters, changes)
     from recado.core.database.postgres.database import PostgresDatabase
 
-    return PostgresDatabase(url, meters)
+    return PostgresDatabase(url, meters, changes)
 
 
 def clock_of(database: Database) -> Clock:

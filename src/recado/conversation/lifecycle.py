@@ -1,6 +1,6 @@
 """Change the status of a conversation, and who may speak in it.
 
-Every change is checked against the tables of `models` and leaves a line in the history.
+Every change is checked against the tables of `models` and leaves a line in the history; the owner's programs are told.
 """
 
 from dataclasses import replace
@@ -8,8 +8,16 @@ from uuid import UUID
 
 from recado.conversation.models import Actor, Answer, By, Conversation, Holder
 from recado.conversation.repository import Conversations, add_conversation_event
+from recado.core.event_log.models import EventType, NewEvent, given
+from recado.core.event_log.repository import append
 from recado.core.queue.transactions import Transaction
 from recado.identity.principal import Principal
+
+_HELD_BY: dict[Holder, EventType] = {
+    "nobody": "conversation.handed_off",
+    "person": "conversation.taken",
+    "agent": "conversation.released",
+}
 
 
 class Lifecycle:
@@ -18,6 +26,19 @@ class Lifecycle:
     def __init__(self, tx: Transaction) -> None:
         self._tx = tx
         self._uow = tx.uow
+
+    def open(self, conversation: Conversation) -> Conversation:
+        """Store a conversation that begins now."""
+        Conversations(self._uow).add(conversation)
+        previous = conversation.previous_id
+        self._tell(
+            "conversation.opened",
+            conversation,
+            contact_id=str(conversation.contact_id),
+            address_id=str(conversation.address_id),
+            previous_id=None if previous is None else str(previous),
+        )
+        return conversation
 
     def revive(self, conversation: Conversation, by: By = "customer") -> Conversation:
         """Open an idle conversation again, because somebody speaks."""
@@ -56,6 +77,7 @@ class Lifecycle:
             version=changed.version,
         )
         self._remember(conversation, "status", conversation.status, "closed", by, reason)
+        self._tell("conversation.closed", conversation, by=_actor(by), user_id=_user_id(by), reason=reason)
         return changed
 
     def hand_to(self, conversation: Conversation, holder: Holder, by: By, reason: str | None) -> Conversation:
@@ -79,6 +101,8 @@ class Lifecycle:
             version=changed.version,
         )
         self._remember(conversation, "held_by", conversation.held_by, holder, by, reason)
+        before = conversation.held_by
+        self._tell(_HELD_BY[holder], conversation, by=_actor(by), user_id=_user_id(by), before=before)
         return changed
 
     def assign(self, conversation: Conversation, user_id: UUID | None, by: By) -> Conversation:
@@ -88,6 +112,12 @@ class Lifecycle:
         Conversations(self._uow).change(conversation.id, assignee_id=user_id, version=version)
         self._remember(conversation, "assignee", _hex(conversation.assignee_id), _hex(user_id), by, None)
         return replace(conversation, assignee_id=user_id, version=version)
+
+    def _tell(self, type_: EventType, conversation: Conversation, **data: str | None) -> None:
+        """Store an event of a conversation: ids and words of closed lists only."""
+        id_, now = self._tx.ids.new(), self._tx.now
+        told = NewEvent(id_, conversation.owner_id, type_, conversation.lane, now, conversation.id, given(data))
+        append(self._uow, [told])
 
     def _remember(
         self, conversation: Conversation, what: str, before: str | None, after: str | None, by: By, reason: str | None
@@ -109,6 +139,11 @@ class Lifecycle:
 
 def _actor(by: By) -> Actor:
     return "person" if isinstance(by, Principal) else by
+
+
+def _user_id(by: By) -> str | None:
+    """Return who it was, if it was somebody of the owner's."""
+    return str(by.id) if isinstance(by, Principal) and by.kind == "user" else None
 
 
 def _hex(user_id: UUID | None) -> str | None:

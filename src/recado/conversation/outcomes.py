@@ -18,6 +18,8 @@ from recado.conversation.models import (
     outcome_and_reason,
 )
 from recado.conversation.repository import Messages, Turns, add_outcome_change
+from recado.core.event_log.models import NewEvent, given
+from recado.core.event_log.repository import append
 from recado.core.metrics import OUTCOMES
 from recado.core.queue.transactions import Transaction
 
@@ -56,18 +58,22 @@ class Outcomes:
         if not group:
             return
         newest = max(group, key=lambda message: message.id)
+        written: list[tuple[Message, Outcome]] = []
         for message in group:
             outcome = ended.outcome
             if outcome == "answered" and message is not newest:
                 outcome = "superseded"
-            self._write(message, outcome, ended, because)
+            if self._write(message, outcome, ended, because):
+                written.append((message, outcome))
+        append(self._uow, [self._event(message, outcome, ended) for message, outcome in written])
 
-    def _write(self, message: Message, outcome: Outcome, ended: TurnOutcome, because: Sequence[OutcomeCause]) -> None:
+    def _write(self, message: Message, outcome: Outcome, ended: TurnOutcome, because: Sequence[OutcomeCause]) -> bool:
+        """Write an outcome unless the message has one that must not become this one."""
         before, after = message.outcome_and_reason, outcome_and_reason(outcome, ended.reason)
         if before is not None:
             legal = [each for each in because if outcome in OUTCOME_CHANGES[each].get(before, frozenset())]
             if not legal or before == after:
-                return
+                return False
             self._remember(message, before, after, legal[0])
         Messages(self._uow).change(
             message.id,
@@ -77,6 +83,26 @@ class Outcomes:
             answered_by=ended.answered_by,
         )
         self._uow.count(OUTCOMES, outcome, ended.reason or "")
+        return True
+
+    def _event(self, message: Message, outcome: Outcome, ended: TurnOutcome) -> NewEvent:
+        """Return the event of an outcome. `before` is the one that the message had."""
+        data = {
+            "message_id": str(message.id),
+            "outcome": outcome,
+            "reason": ended.reason,
+            "before": message.outcome_and_reason,
+            "answer_id": None if ended.answered_by is None else str(ended.answered_by),
+        }
+        return NewEvent(
+            self._tx.ids.new(),
+            message.owner_id,
+            "outcome.decided",
+            message.lane,
+            self._tx.now,
+            message.conversation_id,
+            given(data),
+        )
 
     def _remember(self, message: Message, before: str, after: str, because: OutcomeCause) -> None:
         add_outcome_change(

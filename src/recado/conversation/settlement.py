@@ -8,6 +8,7 @@ from recado.conversation.models import Answer, AnswerState, Conversation, InboxI
 from recado.conversation.outcomes import Outcomes, TurnOutcome
 from recado.conversation.repository import Conversations, InboxItems, Messages, Turns
 from recado.conversation.sending.repository import Answers
+from recado.conversation.sending.telling import tell_not_sent, tell_sent
 from recado.core.queue.lane import Lane
 from recado.core.queue.transactions import Transaction
 
@@ -23,6 +24,7 @@ class Settlement:
     def accepted(self, answer: Answer) -> None:
         """Settle an answer of which the provider accepted every part."""
         self._end(answer, "accepted", None, None)
+        tell_sent(self._tx, answer)
         conversation = Conversations(self._uow).require(answer.conversation_id)
         if answer.id != conversation.nudge_id:
             Conversations(self._uow).touch(conversation.id, self._tx.now)
@@ -46,6 +48,7 @@ class Settlement:
     def failed(self, answer: Answer, state: AnswerState, reason: Suppression, code: str | None = None) -> None:
         """Settle an answer that will not be sent, or not to its end."""
         self._end(answer, state, reason, code)
+        tell_not_sent(self._tx, answer, reason, code)
         if answer.turn_id is not None:
             turn = Turns(self._uow).require(answer.turn_id)
             self._outcomes.settle_turn(turn, TurnOutcome("suppressed", reason, answer.id))

@@ -334,7 +334,7 @@ class Machine:
             ids=ids,
             agents=agents,
             acceptance=acceptance,
-            reports=DeliveryReportService(database, world.clock, ids, advances),
+            reports=DeliveryReportService(database, world.clock, ids, advances, FAILED),
             idle_expiry=idle_expiry,
             handoff=HandOffService(database, world.clock, ids, cut, rules, plan.deadline, MAX_ATTEMPTS),
             queue=queue,

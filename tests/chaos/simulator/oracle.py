@@ -66,6 +66,7 @@ class Oracle:
         yield from self._spoke_beside_a_person()
         yield from self._cut()
         yield from self._nudged()
+        yield from self._told()
         for key, times in self._truth.effects.items():
             if times > 1:
                 yield f"effect {key} happened {times} times"
@@ -209,6 +210,32 @@ class Oracle:
         for status, holder, unturned in self._storage.rows("SELECT status, held_by, unturned FROM played_nudges"):
             if status != "idle" or holder != "agent" or unturned:
                 yield f"a nudge went out to somebody who had spoken ({status}, {holder}, {unturned} messages)"
+
+    def _told(self) -> Iterator[str]:
+        """Whatever happened to a message was told once, in order: it came, and each outcome that it had."""
+        told: dict[str, list[str]] = defaultdict(list)
+        for message, type_, outcome in self._storage.rows(
+            "SELECT json_extract(data, '$.message_id'), type, json_extract(data, '$.outcome')"
+            " || coalesce(':' || json_extract(data, '$.reason'), '') FROM events"
+            " WHERE type IN ('message.received', 'outcome.decided') ORDER BY number"
+        ):
+            told[message].append(outcome or type_)
+        changes: dict[bytes, list[str]] = defaultdict(list)
+        for message, before in self._storage.rows("SELECT message_id, before FROM outcome_changes ORDER BY at, id"):
+            changes[message].append(before)
+        for message, outcome in self._storage.rows(
+            "SELECT id, outcome || coalesce(':' || outcome_reason, '') FROM messages"
+        ):
+            happened = ["message.received", *changes[message], outcome]
+            if told[str(UUID(bytes=message))] != [each for each in happened if each]:
+                yield f"{UUID(bytes=message)} had {happened} and its events are {told[str(UUID(bytes=message))]}"
+        for answer, times in self._storage.rows(
+            "SELECT a.id, (SELECT count(*) FROM events e WHERE e.type = 'message.sent'"
+            " AND json_extract(e.data, '$.answer_id') = lower(substr(hex(a.id), 1, 8) || '-' || substr(hex(a.id), 9, 4)"
+            " || '-' || substr(hex(a.id), 13, 4) || '-' || substr(hex(a.id), 17, 4) || '-' || substr(hex(a.id), 21)))"
+            " AS times FROM answers a WHERE a.state = 'accepted' AND times = 0"
+        ):
+            yield f"answer {UUID(bytes=answer)} was accepted and told {times} times"
 
 
 def _sid(stored: bytes) -> str:

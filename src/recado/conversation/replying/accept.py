@@ -8,7 +8,7 @@ On PostgreSQL the lanes are held first and the messages go in by their unique ke
 wait for each other once, and never in a circle.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Literal
@@ -19,6 +19,8 @@ from recado.conversation.replying.repository import add_new_messages, fill_in_ra
 from recado.conversation.values import Address
 from recado.core.database.engine import Database
 from recado.core.database.unit_of_work import UnitOfWork
+from recado.core.event_log.models import NewEvent
+from recado.core.event_log.repository import append
 from recado.core.ids import Ids
 from recado.core.metrics import ACCEPTED, OUTCOMES
 from recado.core.queue.job import NewJob
@@ -103,10 +105,20 @@ class AcceptService:
         jobs = [self._job(inbound) for inbound in newest_of_lane.values()]
         due_at_once = frozenset(inbound.lane for inbound in to_answer if inbound.due_at_once)
         enqueue.collect(held, jobs, due_at_once=due_at_once)
+        append(uow, [event for inbound in new for event in self._events(inbound)])
         return [
             Accepted(inbound.id) if inbound.id in stored else Duplicate(inbound.provider_message_id)
             for inbound in inbounds
         ]
+
+    def _events(self, inbound: InboundMessage) -> Iterator[NewEvent]:
+        """Yield the events of a message. Its conversation is found or made when its job is claimed."""
+        lane, at, message_id = inbound.lane, inbound.received_at, str(inbound.id)
+        data = {"message_id": message_id, "address_id": str(inbound.address_id), "kind": inbound.kind}
+        yield NewEvent(self._ids.new(), inbound.owner_id, "message.received", lane, at, data=data)
+        if inbound.stale:
+            data = {"message_id": message_id, "outcome": "suppressed", "reason": "stale"}
+            yield NewEvent(self._ids.new(), inbound.owner_id, "outcome.decided", lane, at, data=data)
 
     def _job(self, inbound: InboundMessage) -> NewJob:
         now = inbound.received_at

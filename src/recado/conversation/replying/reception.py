@@ -96,7 +96,7 @@ def _conversation_of(tx: Transaction, message: Message, contact: Contact) -> Con
     if current is not None:
         return Lifecycle(tx).revive(current)
     previous = conversations.latest(message.lane)
-    return conversations.add(
+    return Lifecycle(tx).open(
         Conversation(
             id=tx.ids.new(),
             owner_id=message.owner_id,

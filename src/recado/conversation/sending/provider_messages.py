@@ -8,7 +8,7 @@ The account is the row that the attempt was made with, not what it calls itself:
 of a provider, one of them with a token that is made up, and neither may name, move or report the other's messages.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final, TypeAlias
@@ -30,6 +30,7 @@ from recado.conversation.sending.repository import (
     add_delivery_event,
     origin_of,
 )
+from recado.conversation.sending.telling import tell_undelivered
 from recado.conversation.settlement import Settlement
 from recado.core.clock import Clock
 from recado.core.database.engine import Database
@@ -131,12 +132,16 @@ class _Arrived:
 
 
 class DeliveryReportService:
-    """Takes callbacks, many in one commit. Every one is stored; a message's shown status only ever rises."""
+    """Takes callbacks, many in one commit. Every one is stored; a message's shown status only ever rises.
 
-    def __init__(self, database: Database, clock: Clock, ids: Ids, advances: Advances) -> None:
+    `failed` are the statuses of a message that does not arrive.
+    """
+
+    def __init__(self, database: Database, clock: Clock, ids: Ids, advances: Advances, failed: Collection[str]) -> None:
         self._clock = clock
         self._ids = ids
         self._advances = advances
+        self._failed = failed
         self._record_batched = database.batched(self.record_many, refusable=True)
 
     async def record(self, report: DeliveryReport) -> Recorded:
@@ -177,6 +182,9 @@ class DeliveryReportService:
         status = sent.status_of(attempt.account_id, report.provider_message_id)
         if status is not None and self._advances(status, report.status):
             sent.set_status(attempt.account_id, report.provider_message_id, report.status, report.error_code, tx.now)
+            if report.status in self._failed:
+                answer = Answers(tx.uow).require(attempt.answer_id)
+                tell_undelivered(tx, answer, attempt, report.status, report.error_code)
 
 
 def _resume(tx: LaneTransaction, attempt: Attempt) -> None:

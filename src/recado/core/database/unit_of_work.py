@@ -7,7 +7,7 @@ and it changes nothing but through its unit of work.
 
 import functools
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, Literal, TypeAlias
 from uuid import UUID
 
 from sqlalchemy import Connection, CursorResult
@@ -15,6 +15,7 @@ from sqlalchemy.engine import RowMapping
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.sql import Executable
 
+from recado.core.database.changes import Changes, Topic
 from recado.core.database.driver import driver_of, set_answer_seconds
 from recado.core.database.prepared import CompiledStatement, Prepared, Row
 from recado.core.metrics import Counter, Meters
@@ -30,19 +31,30 @@ _Executed: TypeAlias = tuple[int, list[Row]]
 """The number of rows that a statement changed, and the rows that it returned."""
 
 
+Channel: TypeAlias = Literal["recado_jobs", "recado_events"]
+"""Where other processes listen on PostgreSQL: for jobs that may be due, and for events that were numbered."""
+
+
 class UnitOfWork:
     """One function's share of a transaction; `owner` is the tenant whose rows owner-scoped repositories reach."""
 
-    __slots__ = ("_connection", "_dialect", "_done", "_driver", "_hooks", "_meters", "_notifies", "owner")
+    __slots__ = ("_changes", "_connection", "_dialect", "_done", "_driver", "_hooks", "_meters", "_notifies", "owner")
 
-    def __init__(self, connection: Connection, owner: UUID | None = None, meters: Meters | None = None) -> None:
+    def __init__(
+        self,
+        connection: Connection,
+        owner: UUID | None = None,
+        meters: Meters | None = None,
+        changes: Changes | None = None,
+    ) -> None:
         self._connection = connection
         self._dialect = connection.dialect.name
         self._driver = driver_of(connection)
         self._hooks: list[Callable[[], None]] = []
-        self._notifies: list[bool] = []
+        self._notifies: list[Channel] = []
         self._done: set[str] = set()
         self._meters = meters
+        self._changes = changes
         self.owner = owner
 
     def for_owner(self, owner: UUID) -> "UnitOfWork":
@@ -52,7 +64,7 @@ class UnitOfWork:
         """
         if self.owner not in {None, owner}:
             raise RuntimeError("a unit of work of one owner was about to be another's")
-        narrowed = UnitOfWork(self._connection, owner, self._meters)
+        narrowed = UnitOfWork(self._connection, owner, self._meters, self._changes)
         narrowed._hooks, narrowed._notifies, narrowed._done = self._hooks, self._notifies, self._done
         return narrowed
 
@@ -125,6 +137,11 @@ class UnitOfWork:
         if self._meters is not None:
             self._hooks.append(functools.partial(self._meters.count, counter, *labels, by=by))
 
+    def tell(self, topic: Topic, owner: UUID) -> None:
+        """Tell those in this process who asked for a topic, once the transaction is durable."""
+        if self._changes is not None:
+            self._hooks.append(functools.partial(self._changes.tell, topic, owner))
+
     def allow_long_statements(self) -> None:
         """Let the statements of this transaction take minutes, for those that read whole tables."""
         if self._dialect == "postgresql":
@@ -147,17 +164,18 @@ class UnitOfWork:
         if self._dialect == "postgresql":
             self.execute_raw("SELECT pg_advisory_xact_lock(hashtextextended($1, 0))", name)
 
-    def notify(self) -> None:
-        """Notify other processes after the commit that a job may be due.
+    def notify(self, channel: Channel = "recado_jobs") -> None:
+        """Notify other processes after the commit, by default that a job may be due.
 
         SQLite needs no call: its readers watch `data_version`.
         """
-        if not self._notifies:
-            self._notifies.append(True)
+        if channel not in self._notifies:
+            self._notifies.append(channel)
 
     @property
-    def notifies(self) -> bool:
-        return bool(self._notifies)
+    def notifies(self) -> Sequence[Channel]:
+        """The channels to notify after the commit."""
+        return self._notifies
 
     @property
     def hooks(self) -> Sequence[Callable[[], None]]:

@@ -127,7 +127,7 @@ class TestWriting:
 
     async def test_notifies_after_the_commit(self, things: PostgresDatabase) -> None:
         with closing(things.open_connection()) as listener:
-            listener.execute(f"LISTEN {writer.CHANNEL}".encode())
+            listener.execute(f"LISTEN {writer.JOBS_CHANNEL}".encode())
             await things.write(lambda uow: add(uow, "1"), owner=None)
             await things.write(lambda uow: uow.notify(), owner=None)
             await things.close()

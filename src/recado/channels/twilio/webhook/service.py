@@ -9,7 +9,7 @@ owner's row) whose token fits, not the SID; a number, an attempt or an orphan ac
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final, TypeAlias
 from uuid import UUID
@@ -34,8 +34,11 @@ from recado.core.clock import Clock
 from recado.core.database.engine import Database
 from recado.core.database.unit_of_work import UnitOfWork
 from recado.core.errors import DomainError, StorageUnavailable
+from recado.core.event_log.models import NewEvent
+from recado.core.event_log.repository import append
 from recado.core.ids import Ids
 from recado.core.queue.crash import CrashPoint, never
+from recado.core.queue.lane import job_lane
 from recado.core.sampling import LogSampler
 
 log = structlog.get_logger(__name__)
@@ -293,8 +296,18 @@ class TwilioWebhookService:
             orphan, tuple(OrphanSigner(orphan.id, signer.account_id, signer.owner_id) for signer in signers)
         )
 
+    def _events(self, found: SignedOrphan) -> Iterator[NewEvent]:
+        """Tell each owner whose account may have signed the orphan."""
+        orphan = found.orphan
+        for owner_id in sorted(found.owners):
+            data = {"orphan_id": str(orphan.id), "provider": orphan.provider}
+            yield NewEvent(
+                self._ids.new(), owner_id, "orphan.received", job_lane(orphan.id), orphan.received_at, data=data
+            )
+
     def _store_orphans(self, uow: UnitOfWork, found: Sequence[SignedOrphan]) -> list[Orphaned]:
         new = Orphans(uow).add_new(found)
+        append(uow, [event for each in found if each.orphan.id in new for event in self._events(each)])
         return [Orphaned(each.orphan.id in new) for each in found]
 
 

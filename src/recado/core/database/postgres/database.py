@@ -21,6 +21,7 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError
 
 from recado.core.clock import Clock, ServerClock, SystemClock
+from recado.core.database.changes import Changes
 from recado.core.database.inbox import DatabaseWithInbox, Item, resolve_all
 from recado.core.database.postgres.connections import DURABLE, RoleConnection, bounded_connection, role_engine
 from recado.core.database.postgres.errors import (
@@ -53,6 +54,7 @@ class PostgresDatabase(DatabaseWithInbox):
         self,
         url: str,
         meters: Meters | None = None,
+        changes: Changes | None = None,
         *,
         writers: int = WRITERS,
         readers: int = READERS,
@@ -63,6 +65,7 @@ class PostgresDatabase(DatabaseWithInbox):
         self._answer_seconds = answer_seconds
         self._outage = outage_seconds
         self._meters = meters
+        self._changes = changes
         self._url = make_url(url)
         self._clock = ServerClock(host_clock or SystemClock())
         self._clock_is_set = False
@@ -162,6 +165,7 @@ class PostgresDatabase(DatabaseWithInbox):
             self._outage,
             self._meters,
             self._last_write,
+            self._changes,
             answer_seconds=self._answer_seconds,
         )
         while self._inbox.wait():

@@ -12,6 +12,7 @@ from sqlalchemy import Engine
 from sqlalchemy.exc import DBAPIError
 
 from recado.core.clock import ServerClock
+from recado.core.database.changes import Changes
 from recado.core.database.inbox import Item, LastWrite, call_listeners, resolve_all
 from recado.core.database.postgres.connections import DURABLE, RoleConnection
 from recado.core.database.postgres.errors import (
@@ -24,7 +25,7 @@ from recado.core.database.postgres.errors import (
     sqlstate_of,
 )
 from recado.core.database.postgres.roles import RolesMissing
-from recado.core.database.unit_of_work import UnitOfWork
+from recado.core.database.unit_of_work import Channel, UnitOfWork
 from recado.core.errors import Busy, NotConfirmed, StorageUnavailable
 from recado.core.metrics import Meters
 
@@ -33,8 +34,9 @@ log = structlog.get_logger(__name__)
 _TRANSACTION_STATE: Final = (
     f"SELECT pg_current_xact_id_if_assigned()::text, clock_timestamp(), pg_postmaster_start_time(), {DURABLE}"
 )
-CHANNEL: Final = "recado_jobs"
-"""The channel on which other processes LISTEN for jobs."""
+JOBS_CHANNEL: Final[Channel] = "recado_jobs"
+EVENTS_CHANNEL: Final[Channel] = "recado_events"
+"""The channels on which other processes LISTEN for jobs and for numbered events."""
 OUTAGE_SECONDS: Final = 5.0
 """How long a write is tried again while the server cannot be reached; then it fails."""
 ANSWER_SECONDS: Final = 10.0
@@ -48,7 +50,7 @@ class _StoredGroup:
 
     results: Sequence[object]
     changed: bool
-    rang: bool
+    notifies: Sequence[Channel]
     hooks: Sequence[Callable[[], None]] = field(default_factory=list)
 
 
@@ -63,11 +65,13 @@ class PostgresWriter:
         outage_seconds: float,
         meters: Meters | None = None,
         last_write: LastWrite | None = None,
+        changes: Changes | None = None,
         *,
         answer_seconds: float = ANSWER_SECONDS,
     ) -> None:
         self._answer_seconds = answer_seconds
         self._meters = meters
+        self._changes = changes
         self._last_write = last_write or LastWrite()
         self._outage = outage_seconds
         self._engine = engine
@@ -103,8 +107,8 @@ class PostgresWriter:
         resolve_all(group)
         if ended.changed:
             call_listeners(self._listeners)
-        if ended.rang:
-            self._notify()
+        for channel in ended.notifies:
+            self._notify(channel)
         return True
 
     def close(self) -> None:
@@ -131,7 +135,7 @@ class PostgresWriter:
         role_connection = self._open()
         transaction = role_connection.begin(group[0].owner)
         try:
-            uow = UnitOfWork(role_connection.connection, group[0].owner, self._meters)
+            uow = UnitOfWork(role_connection.connection, group[0].owner, self._meters, self._changes)
             results = group[0].work(uow, [item.value for item in group])
             number, server = self._transaction_state(uow)
         except BaseException:
@@ -185,13 +189,13 @@ class PostgresWriter:
         self._clock.synchronize(now, asked, self._clock.monotonic())
         return number, server
 
-    def _notify(self) -> None:
-        """Notify other processes that a job may be due.
+    def _notify(self, channel: Channel) -> None:
+        """Notify other processes that a job may be due, or that events were numbered.
 
         After the commit: a notification may be lost but must not delay it.
         """
         try:
-            UnitOfWork(self._open().connection).execute_raw(f"NOTIFY {CHANNEL}")
+            UnitOfWork(self._open().connection).execute_raw(f"NOTIFY {channel}")
         except DBAPIError as error:
             log.info("database.notify_failed", error=str(error.orig))
             self._forget_connection()

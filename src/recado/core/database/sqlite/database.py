@@ -18,6 +18,7 @@ from sqlalchemy import Connection
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError
 
+from recado.core.database.changes import Changes
 from recado.core.database.inbox import DatabaseWithInbox
 from recado.core.database.sqlite.checkpoints import Checkpoints
 from recado.core.database.sqlite.connections import (
@@ -51,7 +52,13 @@ class SqliteDatabase(DatabaseWithInbox):
     """
 
     def __init__(
-        self, url: str, meters: Meters | None = None, *, readers: int = 4, lock_seconds: float = LOCK_SECONDS
+        self,
+        url: str,
+        meters: Meters | None = None,
+        changes: Changes | None = None,
+        *,
+        readers: int = 4,
+        lock_seconds: float = LOCK_SECONDS,
     ) -> None:
         self._lock_seconds = lock_seconds
         self._url = make_url(url)
@@ -64,7 +71,7 @@ class SqliteDatabase(DatabaseWithInbox):
         super().__init__()
         self._files = None if self._url.database in IN_MEMORY else DatabaseFiles(str(self._url.database))
         self._writer = SqliteWriter(
-            sqlite_engine(self._url), meters, self._last_write, self._files, lock_seconds=lock_seconds
+            sqlite_engine(self._url), meters, self._last_write, self._files, changes, lock_seconds=lock_seconds
         )
         self._read_engine = sqlite_engine(self._url, read_only=True)
         self._readers = ThreadPoolExecutor(readers, thread_name_prefix="recado-read")

@@ -10,6 +10,7 @@ import structlog
 from sqlalchemy import Connection, Engine, RootTransaction
 from sqlalchemy.exc import DBAPIError
 
+from recado.core.database.changes import Changes
 from recado.core.database.inbox import BATCH_ITEMS, Item, LastWrite, call_listeners, resolve_all
 from recado.core.database.sqlite.connections import (
     BATCH_SECONDS,
@@ -44,6 +45,7 @@ class SqliteWriter:
         meters: Meters | None = None,
         last_write: LastWrite | None = None,
         files: DatabaseFiles | None = None,
+        changes: Changes | None = None,
         *,
         lock_seconds: float = LOCK_SECONDS,
     ) -> None:
@@ -53,6 +55,7 @@ class SqliteWriter:
         self._opened: OpenedFiles | None = None
         self._last_write = last_write or LastWrite()
         self._meters = meters
+        self._changes = changes
         self._connection: Connection | None = None
         self._listeners: list[Callable[[], None]] = []
 
@@ -137,7 +140,7 @@ class SqliteWriter:
         """Run a group in its own savepoint; if several inputs fail together, bisect until only the bad one fails."""
         raw = sqlite_driver_of(connection)
         raw.execute("SAVEPOINT f")
-        uow = UnitOfWork(connection, group[0].owner, self._meters)
+        uow = UnitOfWork(connection, group[0].owner, self._meters, self._changes)
         try:
             results = group[0].work(uow, [item.value for item in group])
         except Exception as error:

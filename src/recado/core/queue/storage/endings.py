@@ -9,9 +9,12 @@ from sqlalchemy import Integer, bindparam, func, text, update
 from recado.core.database.prepared import Prepared, param
 from recado.core.database.types import JsonValue
 from recado.core.database.unit_of_work import UnitOfWork
+from recado.core.event_log.models import NewEvent
+from recado.core.event_log.repository import append
+from recado.core.ids import SYSTEM_OWNER
 from recado.core.metrics import DEAD
 from recado.core.queue.job import Claim, Status, StoredJob
-from recado.core.queue.lane import HeldLanes
+from recado.core.queue.lane import HeldLanes, reply_lane
 from recado.core.queue.storage import lanes
 from recado.core.queue.storage.leases import LEASE_HELD
 from recado.core.queue.storage.tables import STEP, message_queue
@@ -58,7 +61,7 @@ def complete(
     if held.uow.run_many(_COMPLETE, [ended]) != 1:
         return False
     if status == "dead":
-        held.uow.count(DEAD, job.name)
+        _tell_dead(held, job, now)
     lanes.refresh_after(held, [job])
     return True
 
@@ -154,8 +157,18 @@ def force_dead(held: HeldLanes, job: StoredJob, now: datetime, error: str) -> No
         "last_error": error,
     }
     held.uow.execute(update(message_queue).where(message_queue.c.id == job.id).values(**values))
-    held.uow.count(DEAD, job.name)
+    _tell_dead(held, job, now)
     lanes.refresh_after(held, [job])
+
+
+def _tell_dead(held: HeldLanes, job: StoredJob, now: datetime) -> None:
+    """Count a dead letter, and tell its owner. A job dies once, so its id names the event too."""
+    held.uow.count(DEAD, job.name)
+    if job.owner_id == SYSTEM_OWNER:
+        return
+    turn_id = {} if job.turn_id is None else {"turn_id": str(job.turn_id)}
+    data = {"job_id": str(job.id), "name": job.name, **turn_id}
+    append(held.uow, [NewEvent(job.id, job.owner_id, "dead_letter.created", reply_lane(job.lane), now, data=data)])
 
 
 def prune(uow: UnitOfWork, before: datetime) -> int:

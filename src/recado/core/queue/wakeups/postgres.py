@@ -13,7 +13,7 @@ import psycopg
 
 from recado.core.clock import Clock
 from recado.core.database.postgres.database import PostgresDatabase
-from recado.core.database.postgres.writer import ANSWER_SECONDS, CHANNEL
+from recado.core.database.postgres.writer import ANSWER_SECONDS, JOBS_CHANNEL
 from recado.core.errors import DomainError
 from recado.core.queue.storage import inspection
 from recado.core.queue.wakeups.contract import Room, WakeUp, log_loss, log_return
@@ -72,7 +72,7 @@ class PostgresDelivery:
                     self._database.conninfo, autocommit=True, connect_timeout=3, application_name="recado wake-ups"
                 )
                 async with connection:
-                    await _execute(connection, f"LISTEN {CHANNEL}")
+                    await _execute(connection, f"LISTEN {JOBS_CHANNEL}")
                     notified.set()  # A notification may have been missed before.
                     lost = log_return("postgres", lost=lost)
                     while True:

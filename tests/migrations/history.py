@@ -1,0 +1,24 @@
+"""The tables of the code as an earlier revision had them."""
+
+from typing import Final
+
+from sqlalchemy import MetaData
+
+from recado.bootstrap import metadata
+
+MADE_BY: Final = {
+    "0101": {"api_keys", "audit_entries", "idempotency_keys", "sessions", "sign_in_failures", "user_links"},
+    "0104": {"event_numbers", "events"},
+}
+"""The tables that each revision made."""
+
+
+def tables_at(revision: str) -> MetaData:
+    """Return the tables that there are after a revision: row-level security is given to each of them."""
+    later = {name for made_by, made in MADE_BY.items() if made_by > revision for name in made}
+    found = MetaData()
+    found.info.update(metadata().info)
+    for table in metadata().sorted_tables:
+        if table.name not in later:
+            table.to_metadata(found)
+    return found
