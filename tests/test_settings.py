@@ -292,3 +292,26 @@ def test_settings_are_imported_without_the_libraries_that_read_them() -> None:
 def test_every_variable_begins_with_the_prefix() -> None:
     assert "RECADO_DATABASE_URL" in variables()
     assert all(name == f"RECADO_{setting.upper()}" for name, setting in variables().items())
+
+
+class TestTheMailServer:
+    def test_is_read(self) -> None:
+        settings = loaded(SMTP_URL="smtp://recado:p%40ss@mail.example.com:587", SMTP_FROM="Recado <r@example.com>")
+        assert (settings.smtp_url, settings.smtp_from) == (
+            "smtp://recado:p%40ss@mail.example.com:587",
+            "Recado <r@example.com>",
+        )
+        assert "p%40ss" not in repr(settings)
+
+    @pytest.mark.parametrize(
+        "url", ["mail.example.com", "https://mail.example.com", "smtp://", "smtp://host:x", "smtp://a/b"]
+    )
+    def test_has_an_address(self, url: str) -> None:
+        assert blamed(SMTP_URL=url, SMTP_FROM="r@example.com") == ["SMTP_URL"]
+
+    @pytest.mark.parametrize("sender", ["Recado", "r@", "@example.com", "Recado <>", "é@example.com"])
+    def test_has_a_sender(self, sender: str) -> None:
+        assert blamed(SMTP_URL="smtps://mail.example.com", SMTP_FROM=sender) == ["SMTP_FROM"]
+
+    def test_needs_a_sender(self) -> None:
+        assert blamed(SMTP_URL="smtps://mail.example.com") == ["SMTP_FROM"]

@@ -27,6 +27,8 @@ from recado.bootstrap.parts import (
     make_idle_limits,
     make_knowledge,
     make_lease,
+    make_link_mails,
+    make_links,
     make_number_checks,
     make_queue,
     make_registry,
@@ -105,6 +107,8 @@ class Container(containers.DeclarativeContainer):
     users = providers.Singleton(UserService, database, clock, ids, passwords)
     sessions = providers.Singleton(SessionService, database, clock)
     sign_in = providers.Singleton(SignInService, database, clock, ids, passwords, sessions)
+    links = providers.Singleton(make_links, database, clock, ids, passwords, settings)
+    link_mails = providers.Singleton(make_link_mails, database, clock, ids, settings)
     api_keys = providers.Singleton(ApiKeyService, database, clock, ids)
     authenticator: providers.Singleton[Authenticator] = providers.Singleton(KeysAndSessions, api_keys, sessions)
 
@@ -164,7 +168,7 @@ class Container(containers.DeclarativeContainer):
         number_removal.provider,
     )
 
-    handlers = providers.Singleton(make_handlers, replies, sends, sweeps)
+    handlers = providers.Singleton(make_handlers, replies, sends, link_mails, sweeps)
     lease = providers.Singleton(make_lease, settings)
     queue = providers.Singleton(make_queue, database, clock, ids, chance, handlers, lease)
     broker: providers.Singleton[Broker | None] = providers.Singleton(make_broker, settings)

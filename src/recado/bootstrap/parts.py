@@ -47,7 +47,11 @@ from recado.core.queue.service import QueueService
 from recado.core.queue.wakeups.contract import Delivery
 from recado.core.sealing import Sealer
 from recado.core.tracing import NoTraces, Traces
+from recado.identity.access.links import LinkService
 from recado.identity.keys import KeyRing, SystemKeys
+from recado.identity.mail.jobs import LinkMailHandler, MailSettings, put_link_mail
+from recado.identity.mail.letters import Mailer
+from recado.identity.passwords import Passwords
 from recado.operations.exposition import Exposition
 from recado.operations.gauges import Gauges
 from recado.operations.pruning import Pruning
@@ -264,6 +268,22 @@ def make_send_handler(
     )
 
 
+def make_links(database: Database, clock: Clock, ids: Ids, passwords: Passwords, settings: Settings) -> LinkService:
+    return LinkService(database, clock, ids, passwords, None if settings.smtp_url is None else put_link_mail)
+
+
+def make_link_mails(database: Database, clock: Clock, ids: Ids, settings: Settings) -> LinkMailHandler:
+    return LinkMailHandler(database, clock, ids, MailSettings(make_mailer(settings), settings.public_url))
+
+
+def make_mailer(settings: Settings) -> Mailer | None:
+    if settings.smtp_url is None or settings.smtp_from is None:
+        return None
+    from recado.identity.mail.smtp import SmtpMailer
+
+    return SmtpMailer(settings.smtp_url, settings.smtp_from)
+
+
 def make_webhook_service(
     directory: Directory,
     tokens: TwilioTokens,
@@ -317,8 +337,10 @@ def make_sweeps(
     )
 
 
-def make_handlers(replies: ReplyHandler, sends: SendHandler, sweeps: Sequence[Handler]) -> Sequence[Handler]:
-    return (replies, sends, *sweeps)
+def make_handlers(
+    replies: ReplyHandler, sends: SendHandler, link_mails: LinkMailHandler, sweeps: Sequence[Handler]
+) -> Sequence[Handler]:
+    return (replies, sends, link_mails, *sweeps)
 
 
 def make_queue(

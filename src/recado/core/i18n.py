@@ -33,6 +33,16 @@ class Text(StrEnum):
     ATTACHMENT = "attachment"
     EMPTY_MESSAGE = "empty_message"
 
+    INVITE_SUBJECT = "invite_subject"
+    INVITE_MAIL = "invite_mail"
+    RESET_SUBJECT = "reset_subject"
+    RESET_MAIL = "reset_mail"
+    LINK_HEADING = "link_heading"
+    LINK_FIELD = "link_field"
+    LINK_BUTTON = "link_button"
+    LINK_DONE = "link_done"
+    LINK_OVER = "link_over"
+
 
 CATALOG: Final[Mapping[Locale, Mapping[Text, str]]] = {
     "pt-BR": {
@@ -50,6 +60,23 @@ CATALOG: Final[Mapping[Locale, Mapping[Text, str]]] = {
         Text.LOCATION: "localização",
         Text.ATTACHMENT: "anexo",
         Text.EMPTY_MESSAGE: "mensagem sem texto",
+        Text.INVITE_SUBJECT: "Convite para {organisation}",
+        Text.INVITE_MAIL: (
+            "Olá!\n\nVocê foi convidado para atender os clientes de {organisation} no Recado, com o e-mail {email}.\n"
+            "Escolha sua senha neste endereço, que vale por sete dias e uma única vez:\n\n{url}\n\n"
+            "Se você não esperava este convite, ignore esta mensagem.\n"
+        ),
+        Text.RESET_SUBJECT: "Uma nova senha para {organisation}",
+        Text.RESET_MAIL: (
+            "Olá!\n\nAlguém pediu uma nova senha para {email} em {organisation}.\n"
+            "Escolha-a neste endereço, que vale por uma hora e uma única vez:\n\n{url}\n\n"
+            "Se não foi você, ignore esta mensagem: sua senha continua a mesma.\n"
+        ),
+        Text.LINK_HEADING: "Escolha uma senha para {email}",
+        Text.LINK_FIELD: "Nova senha",
+        Text.LINK_BUTTON: "Salvar",
+        Text.LINK_DONE: "A senha foi salva. Você já pode entrar com ela.",
+        Text.LINK_OVER: "Este endereço já foi usado ou não vale mais. Peça outro a quem administra o Recado.",
     },
     "en": {
         Text.APOLOGY: "Sorry, I am not available right now",
@@ -66,6 +93,23 @@ CATALOG: Final[Mapping[Locale, Mapping[Text, str]]] = {
         Text.LOCATION: "location",
         Text.ATTACHMENT: "attachment",
         Text.EMPTY_MESSAGE: "message without text",
+        Text.INVITE_SUBJECT: "Invitation to {organisation}",
+        Text.INVITE_MAIL: (
+            "Hello!\n\nYou were invited to answer the customers of {organisation} in Recado, as {email}.\n"
+            "Choose your password at this address, which is good for seven days and for one use:\n\n{url}\n\n"
+            "If you did not expect this invitation, ignore this message.\n"
+        ),
+        Text.RESET_SUBJECT: "A new password for {organisation}",
+        Text.RESET_MAIL: (
+            "Hello!\n\nSomebody asked for a new password for {email} at {organisation}.\n"
+            "Choose it at this address, which is good for one hour and for one use:\n\n{url}\n\n"
+            "If it was not you, ignore this message: your password stays as it is.\n"
+        ),
+        Text.LINK_HEADING: "Choose a password for {email}",
+        Text.LINK_FIELD: "New password",
+        Text.LINK_BUTTON: "Save",
+        Text.LINK_DONE: "The password was saved. You can sign in with it now.",
+        Text.LINK_OVER: "This address was used already, or has ended. Ask your administrator for another one.",
     },
     "es": {
         Text.APOLOGY: "Disculpa, no estoy disponible en este momento",
@@ -82,6 +126,23 @@ CATALOG: Final[Mapping[Locale, Mapping[Text, str]]] = {
         Text.LOCATION: "ubicación",
         Text.ATTACHMENT: "archivo adjunto",
         Text.EMPTY_MESSAGE: "mensaje sin texto",
+        Text.INVITE_SUBJECT: "Invitación a {organisation}",
+        Text.INVITE_MAIL: (
+            "¡Hola!\n\nTe invitaron a atender a los clientes de {organisation} en Recado, con el correo {email}.\n"
+            "Elige tu contraseña en esta dirección, que vale por siete días y una sola vez:\n\n{url}\n\n"
+            "Si no esperabas esta invitación, ignora este mensaje.\n"
+        ),
+        Text.RESET_SUBJECT: "Una nueva contraseña para {organisation}",
+        Text.RESET_MAIL: (
+            "¡Hola!\n\nAlguien pidió una nueva contraseña para {email} en {organisation}.\n"
+            "Elígela en esta dirección, que vale por una hora y una sola vez:\n\n{url}\n\n"
+            "Si no fuiste tú, ignora este mensaje: tu contraseña sigue siendo la misma.\n"
+        ),
+        Text.LINK_HEADING: "Elige una contraseña para {email}",
+        Text.LINK_FIELD: "Nueva contraseña",
+        Text.LINK_BUTTON: "Guardar",
+        Text.LINK_DONE: "La contraseña se guardó. Ya puedes entrar con ella.",
+        Text.LINK_OVER: "Esta dirección ya se usó o ya no vale. Pide otra a quien administra Recado.",
     },
 }
 

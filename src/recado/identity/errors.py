@@ -2,6 +2,7 @@
 
 EmailTaken       identity.email_taken       409
 LastOwner        identity.last_owner        409
+NoMail           identity.no_mail           409
 PasswordRefused  identity.password_refused  422
 """
 
@@ -18,6 +19,12 @@ class LastOwner(Conflict):
     """Without this user nobody could do everything in the organisation any more."""
 
     code = "identity.last_owner"
+
+
+class NoMail(Conflict):
+    """This installation sends no mail, so nobody can ask it for a link."""
+
+    code = "identity.no_mail"
 
 
 class PasswordRefused(InvalidInput):

@@ -1,7 +1,7 @@
-"""Delete old rows of the queue in small steps, so that other transactions do not wait for the lock.
+"""Delete old rows in small steps, so that other transactions do not wait for the lock.
 
 Finished jobs are deleted after a week; their results stay in messages, turns and answers. Dead letters stay. Events are
-deleted after 30 days.
+deleted after 30 days. What people and programs proved themselves by goes when it has ended.
 """
 
 from collections.abc import Callable
@@ -14,6 +14,7 @@ from recado.core.database.engine import Database
 from recado.core.database.unit_of_work import UnitOfWork
 from recado.core.event_log import repository as event_log
 from recado.core.queue.storage import endings, slots, tables
+from recado.identity.access.repository import prune as prune_access
 
 KEEP_JOBS: Final = timedelta(days=7)
 KEEP_EVENTS: Final = timedelta(days=30)
@@ -24,14 +25,15 @@ MAX_STEPS: Final = 200
 
 @dataclass(frozen=True, slots=True)
 class PruningReport:
-    """The number of finished jobs and of events that a run deleted."""
+    """The number of finished jobs and of events that a run deleted, and of ended sessions, links and their like."""
 
     jobs: int
     events: int = 0
+    access: int = 0
 
 
 class Pruning:
-    """Deletes finished jobs, old events and old cron slots."""
+    """Deletes finished jobs, old events, old cron slots, and what is past of sign-ins and requests."""
 
     def __init__(self, database: Database, clock: Clock) -> None:
         self._database = database
@@ -43,7 +45,8 @@ class Pruning:
         await self._database.write(lambda uow: slots.forget_old(uow, now - KEEP_SLOTS), owner=None)
         jobs = await self._in_steps(lambda uow: endings.prune(uow, now - KEEP_JOBS), tables.STEP)
         events = await self._in_steps(lambda uow: event_log.prune(uow, now - KEEP_EVENTS), event_log.STEP)
-        return PruningReport(jobs, events)
+        access = await self._in_steps(lambda uow: prune_access(uow, now, tables.STEP), tables.STEP)
+        return PruningReport(jobs, events, access)
 
     async def _in_steps(self, delete: Callable[[UnitOfWork], int], full: int) -> int:
         """Delete one step after the other until one is not full. Return the number of rows."""

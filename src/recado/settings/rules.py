@@ -7,6 +7,7 @@ import math
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from email.utils import parseaddr
 from typing import Final, TypeAlias
 from urllib.parse import urlsplit
 
@@ -29,7 +30,7 @@ Given: TypeAlias = Mapping[str, str]
 
 
 def check(settings: Settings, given: Given, purpose: Purpose) -> Iterator[Problem]:
-    for rule in (_storage, _broker, _required, _addresses, _secret, _numbers, _deadline, _tracing, _crash):
+    for rule in (_storage, _broker, _required, _addresses, _mail, _secret, _numbers, _deadline, _tracing, _crash):
         yield from rule(settings, given, purpose)
 
 
@@ -136,6 +137,31 @@ def _bad_address(url: str, *, http_anywhere: bool) -> str | None:
     if parts.scheme == "http" and not http_anywhere and not _is_loopback(host):
         return "must begin with https://; http:// is for this machine only (localhost, 127.0.0.1)."
     return None
+
+
+def _mail(settings: Settings, _given: Given, _purpose: Purpose) -> Iterator[Problem]:
+    url, sender = settings.smtp_url, settings.smtp_from
+    if url is not None and not _names_a_mail_server(url):
+        yield _problem("SMTP_URL", "is not a mail server: write it as smtp://user:password@mail.example.com:587.")
+    if url is not None and sender is None:
+        yield _problem("SMTP_FROM", "is not set: give the sender of mails, as Recado <recado@example.com>.")
+    if sender is not None and not _is_sender(sender):
+        yield _problem("SMTP_FROM", "is not a sender: write it as Recado <recado@example.com>.")
+
+
+def _names_a_mail_server(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        host, _ = parts.hostname, parts.port
+    except ValueError:
+        return False
+    return parts.scheme in {"smtp", "smtps"} and host is not None and parts.path in {"", "/"} and url.isprintable()
+
+
+def _is_sender(text: str) -> bool:
+    _, address = parseaddr(text)
+    name, _, domain = address.rpartition("@")
+    return text.isprintable() and name != "" and domain != "" and address.isascii() and " " not in address
 
 
 def _is_loopback(host: str) -> bool:

@@ -47,6 +47,12 @@ class Settings:
     twilio_api_url: str = "https://api.twilio.com"
     """The URL of Twilio's API or of an emulator, without a slash at the end. Default: Twilio."""
 
+    smtp_url: str | None = field(default=None, repr=False)
+    """The mail server: `smtp://user:password@host` or `smtps://…`. Without it links are printed. No default."""
+
+    smtp_from: str | None = None
+    """The sender of mails: `Recado <recado@example.com>`. Needed with a mail server. No default."""
+
     quiet_seconds: float = 1.5
     """Seconds without a further message that end a burst. Default 1.5; 0 answers each message at once."""
 

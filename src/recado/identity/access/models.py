@@ -1,9 +1,9 @@
 """What people and programs prove themselves by. Of each secret only the hash is here."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Final, Literal, TypeAlias
 from uuid import UUID
 
 from recado.identity.permissions import OF_KEYS, Permission
@@ -12,6 +12,10 @@ IDLE: Final = timedelta(hours=12)
 """A session ends when it was not used for so long."""
 LONGEST: Final = timedelta(days=30)
 """A session ends after this time, however much it is used."""
+KNOWN_FOR: Final = timedelta(days=30)
+"""So long an address stays known for an account, counted from its last sign-in or failure."""
+ANSWERS_KEPT: Final = timedelta(hours=24)
+"""So long a request with an `Idempotency-Key` gets the answer of the first one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,3 +70,27 @@ class Failures:
     failures: int
     last_at: datetime
     blocked_until: datetime
+
+
+LinkPurpose: TypeAlias = Literal["invite", "reset"]
+"""What a link lets a user do: choose the first password, or another one."""
+
+LASTS: Final[Mapping[LinkPurpose, timedelta]] = {"invite": timedelta(days=7), "reset": timedelta(hours=1)}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UserLink:
+    """A link by which one user may choose a password, once."""
+
+    id: UUID
+    owner_id: UUID
+    user_id: UUID
+    purpose: LinkPurpose
+    token_hash: bytes = field(repr=False)
+    created_at: datetime
+    expires_at: datetime
+    used_at: datetime | None = None
+
+    def is_valid(self, now: datetime) -> bool:
+        """Return whether the link can still be used."""
+        return self.used_at is None and now < self.expires_at

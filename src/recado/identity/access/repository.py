@@ -1,21 +1,33 @@
-"""The queries for sessions, API keys and failed sign-ins."""
+"""The queries for sessions, links, API keys and failed sign-ins."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
-from datetime import datetime
+from datetime import datetime, timedelta
+from typing import Final
 from uuid import UUID
 
-from sqlalchemy import bindparam, delete
+from sqlalchemy import ColumnElement, Integer, Table, bindparam, delete, select, tuple_, update
 
-from recado.core.database.prepared import Prepared, inserting
+from recado.core.database.prepared import Prepared, inserting, param
 from recado.core.database.repository import OwnedRepository, Repository, entities, of_owner, owned
 from recado.core.database.unit_of_work import UnitOfWork
-from recado.identity.access.models import Failures, IssuedKey, Session
-from recado.identity.tables import api_keys, sessions, sign_in_failures
+from recado.identity.access.models import ANSWERS_KEPT, KNOWN_FOR, Failures, IssuedKey, Session, UserLink
+from recado.identity.tables import api_keys, idempotency_keys, sessions, sign_in_failures, user_links
 
 _OF_TOKEN = Prepared(entities(sessions, Session).where(sessions.c.token_hash == bindparam("token_hash")))
 _END = Prepared(delete(sessions).where(of_owner(sessions), sessions.c.id == bindparam("id")))
 _END_OF_USER = Prepared(delete(sessions).where(of_owner(sessions), sessions.c.user_id == bindparam("user_id")))
+_LINK_OF_TOKEN = Prepared(entities(user_links, UserLink).where(user_links.c.token_hash == bindparam("token_hash")))
+_USE = Prepared(
+    update(user_links)
+    .where(of_owner(user_links), user_links.c.id == bindparam("of_id"), user_links.c.used_at.is_(None))
+    .values(used_at=param(user_links.c.used_at, "now"))
+)
+_END_LINKS = Prepared(
+    update(user_links)
+    .where(of_owner(user_links), user_links.c.user_id == bindparam("of_user"), user_links.c.used_at.is_(None))
+    .values(used_at=param(user_links.c.used_at, "now"))
+)
 _KEYS = Prepared(owned(api_keys, IssuedKey).order_by(api_keys.c.id))
 
 _FAILURES = Prepared(entities(sign_in_failures, Failures).where(sign_in_failures.c.subject == bindparam("subject")))
@@ -62,6 +74,33 @@ class AllSessions(Repository[Session]):
         return self._one(_OF_TOKEN, token_hash=token_hash)
 
 
+class UserLinks(OwnedRepository[UserLink]):
+    """The links of one owner's users."""
+
+    table = user_links
+    entity = UserLink
+    noun = "link"
+
+    def use(self, id_: UUID, now: datetime) -> bool:
+        """Use a link up; return False when it was used already."""
+        return self._run(_USE, of_id=id_, now=now) == 1
+
+    def end_of_user(self, user_id: UUID, now: datetime) -> None:
+        """Use up all links of a user."""
+        self._run(_END_LINKS, of_user=user_id, now=now)
+
+
+class AllUserLinks(Repository[UserLink]):
+    """The links of all owners' users: the owner is known only when the link is."""
+
+    table = user_links
+    entity = UserLink
+    noun = "link"
+
+    def of_token(self, token_hash: bytes) -> UserLink | None:
+        return self._one(_LINK_OF_TOKEN, token_hash=token_hash)
+
+
 class ApiKeys(OwnedRepository[IssuedKey]):
     """The API keys of one owner."""
 
@@ -98,3 +137,29 @@ class SignInFailures:
 
     def put(self, failures: Failures) -> None:
         self._uow.run(_PUT_FAILURES, **asdict(failures))
+
+
+def _pruning(table: Table, past: ColumnElement[bool]) -> Prepared:
+    """Return DELETE of up to `most` rows that are past."""
+    key = tuple_(*table.primary_key.columns)
+    rows = select(*table.primary_key.columns).where(past).limit(bindparam("most", type_=Integer))
+    return Prepared(delete(table).where(key.in_(rows)))
+
+
+_PRUNES: Final[Sequence[tuple[Prepared, timedelta]]] = (
+    (_pruning(sessions, sessions.c.expires_at <= param(sessions.c.expires_at, "before")), timedelta(0)),
+    (_pruning(user_links, user_links.c.expires_at <= param(user_links.c.expires_at, "before")), timedelta(0)),
+    (_pruning(sign_in_failures, sign_in_failures.c.last_at <= param(sign_in_failures.c.last_at, "before")), KNOWN_FOR),
+    (
+        _pruning(idempotency_keys, idempotency_keys.c.created_at <= param(idempotency_keys.c.created_at, "before")),
+        ANSWERS_KEPT,
+    ),
+)
+
+
+def prune(uow: UnitOfWork, now: datetime, most: int) -> int:
+    """Delete up to `most` sessions, links, failures and answers that are past. Return their number."""
+    pruned = 0
+    for statement, kept in _PRUNES:
+        pruned += uow.run(statement, before=now - kept, most=most - pruned)
+    return pruned

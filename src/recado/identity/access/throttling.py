@@ -21,8 +21,6 @@ from recado.identity.access.repository import SignInFailures
 
 FORGOTTEN_AFTER: Final = timedelta(days=1)
 """Failures older than this count no more."""
-KNOWN_FOR: Final = timedelta(days=30)
-"""So long an address stays known for an account, counted from its last sign-in or failure."""
 _FIRST_WAIT: Final = timedelta(seconds=1)
 
 

@@ -1,0 +1,146 @@
+"""The job that makes a link and mails it. Its payload names the user; the link exists only in the mail."""
+
+import secrets
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final
+from uuid import UUID
+
+from recado.core.clock import Clock
+from recado.core.database.engine import Database
+from recado.core.ids import Ids
+from recado.core.queue.job import (
+    Claim,
+    Discard,
+    Done,
+    JobResult,
+    NewJob,
+    Replayed,
+    ReplayRefused,
+    RetryIn,
+    StoredJob,
+)
+from recado.core.queue.lane import HeldLanes
+from recado.core.queue.storage import enqueue, lanes
+from recado.core.queue.transactions import Transaction, Transactions
+from recado.identity.access.links import make_link
+from recado.identity.access.models import LinkPurpose
+from recado.identity.access.tokens import RandomBytes, new_token
+from recado.identity.mail.letters import Delivered, Letter, Mailer, link_letter, link_url
+from recado.identity.models import User
+from recado.identity.repository import Users, owner_in
+
+LINK_MAIL: Final = "identity.link_mail"
+MAX_ATTEMPTS: Final = 5
+PRIORITY: Final = 7
+"""After everything a customer waits for, and before schedules."""
+
+
+def put_link_mail(tx: Transaction, user: User, purpose: LinkPurpose) -> UUID:
+    """Store a job that mails a link to a user. Return the job's id."""
+    job = NewJob(
+        id=tx.ids.new(),
+        name=LINK_MAIL,
+        owner_id=user.owner_id,
+        created_at=tx.now,
+        due_at=tx.now,
+        payload={"user_id": str(user.id), "purpose": purpose},
+        priority=PRIORITY,
+        max_attempts=MAX_ATTEMPTS,
+    )
+    enqueue.add(lanes.hold_for(tx.uow, [job]), [job])
+    return job.id
+
+
+@dataclass(frozen=True, slots=True)
+class _Order:
+    """What a job is about."""
+
+    user_id: UUID
+    purpose: LinkPurpose
+
+    @classmethod
+    def of(cls, job: StoredJob) -> "_Order":
+        return cls(UUID(str(job.payload["user_id"])), "invite" if job.payload["purpose"] == "invite" else "reset")
+
+
+@dataclass(frozen=True, slots=True)
+class MailSettings:
+    """How mails get out; both are missing where no mail can be sent."""
+
+    mailer: Mailer | None
+    public_url: str | None
+
+
+class LinkMailHandler:
+    """Makes a new link at each run, so that a retry needs nothing that was stored before."""
+
+    name = LINK_MAIL
+    time_limit = timedelta(minutes=2)
+
+    def __init__(
+        self,
+        database: Database,
+        clock: Clock,
+        ids: Ids,
+        settings: MailSettings,
+        random_bytes: RandomBytes = secrets.token_bytes,
+    ) -> None:
+        self._transactions = Transactions(database, clock, ids)
+        self._settings = settings
+        self._random_bytes = random_bytes
+
+    async def run(self, claim: Claim) -> JobResult:
+        """Make the link and send it."""
+        mailer, public_url = self._settings.mailer, self._settings.public_url
+        if mailer is None or public_url is None:
+            return RetryIn(_delay(claim.job.attempts), "RECADO_SMTP_URL is not set for this worker")
+        order, token = _Order.of(claim.job), new_token(self._random_bytes)
+
+        def write(tx: Transaction) -> Letter | None:
+            user = Users(tx.uow).get(order.user_id)
+            if user is None or not user.active:
+                return None
+            make_link(tx, user, order.purpose, token)
+            return link_letter(owner_in(tx.uow, user.owner_id), user, order.purpose, link_url(public_url, token))
+
+        letter = await self._transactions.write(write, owner=claim.job.owner_id)
+        if letter is None:
+            return Discard("the user may not sign in any more")
+        sent = await mailer.send(letter)
+        return Done() if isinstance(sent, Delivered) else RetryIn(_delay(claim.job.attempts), sent.why)
+
+    def exhausted(self, held: HeldLanes, job: StoredJob, error: str, now: datetime, ids: Ids) -> None:
+        """Do nothing: the dead letter says why, and a person can ask for another link."""
+
+    def replay(
+        self,
+        held: HeldLanes,
+        job: StoredJob,
+        *,
+        force: bool,  # noqa: ARG002 - a second mail does no harm: the newer link ends the older one
+        now: datetime,
+        ids: Ids,
+    ) -> Replayed | ReplayRefused:
+        """Send it again, in the lane of the dead letter."""
+        again = NewJob(
+            id=ids.new(),
+            name=LINK_MAIL,
+            owner_id=job.owner_id,
+            created_at=now,
+            due_at=now,
+            lane=job.lane,
+            payload=job.payload,
+            priority=PRIORITY,
+            max_attempts=MAX_ATTEMPTS,
+        )
+        enqueue.add(held, [again])
+        return Replayed(job.id, again.id)
+
+    def discarded(self, held: HeldLanes, job: StoredJob, now: datetime, ids: Ids) -> str | None:  # noqa: ARG002
+        """Settle nothing: a link that was not sent does not exist."""
+        return None
+
+
+def _delay(attempts: int) -> timedelta:
+    return timedelta(seconds=min(30 * 4**attempts, 900))
