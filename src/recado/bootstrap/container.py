@@ -74,6 +74,7 @@ from recado.identity.idempotency.service import IdempotencyService
 from recado.identity.keys import KeyRing, SystemKeys
 from recado.identity.owners import OwnerService
 from recado.identity.passwords import Passwords
+from recado.identity.reading import IdentityReading
 from recado.identity.users import UserService
 from recado.operations.gauges import Gauges
 from recado.operations.pruning import Pruning
@@ -110,6 +111,7 @@ class Container(containers.DeclarativeContainer):
     links = providers.Singleton(make_links, database, clock, ids, passwords, settings)
     link_mails = providers.Singleton(make_link_mails, database, clock, ids, settings)
     api_keys = providers.Singleton(ApiKeyService, database, clock, ids)
+    identity_reading = providers.Singleton(IdentityReading, database)
     authenticator: providers.Singleton[Authenticator] = providers.Singleton(KeysAndSessions, api_keys, sessions)
 
     idempotency = providers.Singleton(IdempotencyService, database, clock, ids)
