@@ -31,6 +31,8 @@ from urllib.parse import urlsplit
 from rich.console import Console
 from rich.table import Table
 
+from recado.identity.principal import operator_of
+
 if TYPE_CHECKING:
     from tests.support.servers.postgres import PostgresServer
 
@@ -292,7 +294,6 @@ async def _furnish(container: "Container", agent: Agent) -> None:
     from recado.channels.twilio.values import AccountSid
     from recado.conversation.values import Address
     from recado.identity.owners import Registration
-    from recado.identity.principal import operator_of
 
     registered = await container.owners().register_organization(
         Registration("Padaria Aurora", "ana@example.com", "uma senha boa 123")
@@ -306,7 +307,7 @@ async def _furnish(container: "Container", agent: Agent) -> None:
         url=agent.url,
         allow_private=agent.base_url is not None or agent.url is not None or None,
     )
-    await container.agent_service().set(registered.owner_id, form, operator=True)
+    await container.agent_service().set(operator_of(registered.owner_id, "bench"), form)
     await container.database().close()
 
 

@@ -80,11 +80,11 @@ def registry() -> AgentRegistry:
 
 
 @pytest.fixture
-async def service(database: Database, registry: AgentRegistry, clock: FrozenClock) -> AgentService:
+async def service(database: Database, registry: AgentRegistry, clock: FrozenClock, ids: UuidV7) -> AgentService:
     """The service over a database with two owners."""
     for owner_id in (OWNER, OTHER_OWNER):
         await database.write(partial(register_owner, owner_id=owner_id, now=clock.now()), owner=None)
-    return AgentService(database, registry, KEY_RING, clock)
+    return AgentService(database, registry, KEY_RING, clock, ids)
 
 
 @pytest.fixture

@@ -16,8 +16,10 @@ from recado.conversation.errors import AgentFailed
 from recado.conversation.ports import Agent, HandOff, NoReply, Reply, Usage
 from recado.core.clock import FrozenClock
 from recado.core.database.engine import Database
+from recado.core.ids import UuidV7
 from tests.agents.conftest import Turns
 from tests.agents.fakes import Answering, Blocking, Deaf, Exiting, Raising, Waiting
+from tests.support.callers import admin_of
 from tests.support.keys import KEY_RING
 
 BOTH = pytest.mark.parametrize("cooperative", [True, False], ids=["ours", "foreign"])
@@ -237,7 +239,7 @@ class TestFindingAnOwnersAgent:
     async def test_gives_the_active_one_with_its_settings(
         self, runner: AgentRunner, service: AgentService, turn_of: Turns, owner: UUID
     ) -> None:
-        await service.set(owner, AgentForm("echo"))
+        await service.set(admin_of(owner), AgentForm("echo"))
         agent = await runner.agent_for(owner)
         assert await runner.run(agent, turn_of("oi", "tudo bem?"), 5) == Reply("echo: oi\ntudo bem?")
 
@@ -245,21 +247,21 @@ class TestFindingAnOwnersAgent:
     async def test_is_given_the_history_that_the_owner_set(
         self, runner: AgentRunner, service: AgentService, owner: UUID, limit: int
     ) -> None:
-        await service.set(owner, AgentForm("echo", history_limit=limit))
+        await service.set(admin_of(owner), AgentForm("echo", history_limit=limit))
         assert runner.history_limit(await runner.agent_for(owner)) == limit
 
     async def test_sees_a_change_at_once(
         self, runner: AgentRunner, service: AgentService, turn_of: Turns, owner: UUID
     ) -> None:
-        await service.set(owner, AgentForm("faq"))
+        await service.set(admin_of(owner), AgentForm("faq"))
         await runner.agent_for(owner)
-        await service.set(owner, AgentForm("echo"))
+        await service.set(admin_of(owner), AgentForm("echo"))
         assert await runner.run(await runner.agent_for(owner), turn_of("oi"), 5) == Reply("echo: oi")
 
     async def test_keeps_the_agent_while_the_settings_stay(
         self, runner: AgentRunner, service: AgentService, owner: UUID
     ) -> None:
-        await service.set(owner, AgentForm("echo"))
+        await service.set(admin_of(owner), AgentForm("echo"))
         first = await runner.agent_for(owner)
         runner.invalidate(UUID(int=99))
         assert await runner.agent_for(owner) is first
@@ -274,12 +276,13 @@ class TestFindingAnOwnersAgent:
         service: AgentService,
         knowledge: KnowledgeService,
         clock: FrozenClock,
+        ids: UuidV7,
         turn_of: Turns,
         owner: UUID,
     ) -> None:
-        await service.set(owner, AgentForm("echo"))
+        await service.set(admin_of(owner), AgentForm("echo"))
         empty = AgentRegistry([])
-        runner = AgentRunner(AgentService(database, empty, KEY_RING, clock), empty, knowledge, clock)
+        runner = AgentRunner(AgentService(database, empty, KEY_RING, clock, ids), empty, knowledge, clock)
         agent = await runner.agent_for(owner)
         with pytest.raises(AgentFailed, match="no agent is called 'echo'") as failure:
             await runner.run(agent, turn_of("oi"), 5)
@@ -298,7 +301,7 @@ class TestForeignPackages:
         )
 
     async def run(self, name: str, runner: AgentRunner, service: AgentService, turn_of: Turns, owner: UUID) -> object:
-        await service.set(owner, AgentForm(name))
+        await service.set(admin_of(owner), AgentForm(name))
         agent: Agent = await runner.agent_for(owner)
         return await runner.run(agent, turn_of("oi"), 5)
 

@@ -14,7 +14,9 @@ from recado.core.database.engine import Database
 from recado.core.errors import InvalidInput
 from recado.core.sealing import SealBroken
 from recado.identity.models import SealedOwnerKeys
+from recado.identity.principal import operator_of
 from recado.identity.repository import OwnerKeyRows
+from tests.support.callers import admin_of
 
 OTHER = UUID(int=77)
 LLM = AgentForm("llm", model="openai:gpt-5", api_key="sk-1")
@@ -28,26 +30,26 @@ class TestSetting:
     async def test_makes_the_agent_the_active_one_and_keeps_the_others(
         self, service: AgentService, owner: UUID
     ) -> None:
-        await service.set(owner, LLM)
-        await service.set(owner, AgentForm("echo"))
+        await service.set(admin_of(owner), LLM)
+        await service.set(admin_of(owner), AgentForm("echo"))
         assert [(agent.agent, agent.active) for agent in await service.all(owner)] == [("echo", True), ("llm", False)]
         active = await service.settings(owner)
         assert active is not None
         assert active.agent == "echo"
 
     async def test_going_back_needs_nothing_typed_again(self, service: AgentService, owner: UUID) -> None:
-        await service.set(owner, LLM)
-        await service.set(owner, AgentForm("echo"))
-        saved = await service.set(owner, AgentForm("llm"))
+        await service.set(admin_of(owner), LLM)
+        await service.set(admin_of(owner), AgentForm("echo"))
+        saved = await service.set(admin_of(owner), AgentForm("llm"))
         assert (saved.settings.model, saved.settings.has_api_key) == ("openai:gpt-5", True)
 
     async def test_an_empty_text_removes(self, service: AgentService, owner: UUID) -> None:
-        await service.set(owner, replace(LLM, prompt="x"))
-        saved = await service.set(owner, AgentForm("llm", prompt=""))
+        await service.set(admin_of(owner), replace(LLM, prompt="x"))
+        saved = await service.set(admin_of(owner), AgentForm("llm", prompt=""))
         assert saved.settings.prompt is None
 
     async def test_is_of_one_owner(self, service: AgentService, owner: UUID) -> None:
-        await service.set(owner, AgentForm("echo"))
+        await service.set(admin_of(owner), AgentForm("echo"))
         assert await service.settings(OTHER) is None
         assert list(await service.all(OTHER)) == []
 
@@ -55,12 +57,12 @@ class TestSetting:
         changed_owners: list[UUID] = []
         service.on_change(changed_owners.append)
         with pytest.raises(InvalidInput):
-            await service.set(owner, AgentForm("llm"))
-        await service.set(owner, AgentForm("echo"))
+            await service.set(admin_of(owner), AgentForm("llm"))
+        await service.set(admin_of(owner), AgentForm("echo"))
         assert changed_owners == [owner]
 
     async def test_remembers_when(self, service: AgentService, owner: UUID, clock: FrozenClock) -> None:
-        saved = await service.set(owner, AgentForm("echo"))
+        saved = await service.set(admin_of(owner), AgentForm("echo"))
         assert saved.settings.updated_at == clock.now()
 
 
@@ -103,12 +105,12 @@ class TestRefusals:
     )
     async def test_say_what_to_mend(self, service: AgentService, owner: UUID, form: AgentForm, why: str) -> None:
         with pytest.raises(InvalidInput, match=why):
-            await service.set(owner, form)
+            await service.set(admin_of(owner), form)
         assert await service.settings(owner) is None
 
     async def test_list_the_agents_there_are(self, service: AgentService, owner: UUID) -> None:
         with pytest.raises(UnknownAgent, match="faq"):
-            await service.set(owner, AgentForm("ecko"))
+            await service.set(admin_of(owner), AgentForm("ecko"))
 
 
 class TestTheOperator:
@@ -124,29 +126,29 @@ class TestTheOperator:
         ids=["no key", "loopback", "a private network", "an agent on loopback", "by the one option for addresses"],
     )
     async def test_may_do_more(self, service: AgentService, owner: UUID, form: AgentForm) -> None:
-        saved = await service.set(owner, form, operator=True)
+        saved = await service.set(operator_of(owner, "rita"), form)
         assert saved.settings.active
 
     async def test_does_not_open_the_door_for_the_owner(self, service: AgentService, owner: UUID) -> None:
-        await service.set(owner, AgentForm("http", url="http://localhost:8000"), operator=True)
-        renamed = await service.set(owner, AgentForm("http", history_limit=3))
+        await service.set(operator_of(owner, "rita"), AgentForm("http", url="http://localhost:8000"))
+        renamed = await service.set(admin_of(owner), AgentForm("http", history_limit=3))
         assert renamed.settings.allow_private
         with pytest.raises(InvalidInput, match="private address"):
-            await service.set(owner, AgentForm("http", url="http://localhost:6379"))
-        moved = await service.set(owner, AgentForm("http", url="https://x.example"))
+            await service.set(admin_of(owner), AgentForm("http", url="http://localhost:6379"))
+        moved = await service.set(admin_of(owner), AgentForm("http", url="https://x.example"))
         assert not moved.settings.allow_private
 
 
 class TestKeys:
     async def test_are_sealed_and_hidden(self, service: AgentService, database: Database, owner: UUID) -> None:
-        saved = await service.set(owner, LLM)
+        saved = await service.set(admin_of(owner), LLM)
         sealed = saved.settings.api_key_sealed or b""
         assert b"sk-1" not in sealed
         assert "sk-1" not in repr(saved) + repr(LLM)
         assert service.credentials(saved.settings, await keys_of(database, owner)).api_key == "sk-1"
 
     async def test_of_another_owner_open_nothing(self, service: AgentService, database: Database, owner: UUID) -> None:
-        await service.set(owner, LLM)
+        await service.set(admin_of(owner), LLM)
         moved = text("UPDATE agent_settings SET owner_id = :other").bindparams(other=OTHER.bytes)
         await database.write(lambda uow: uow.changed(moved), owner=None)
         stolen = await service.settings(OTHER)
@@ -167,15 +169,15 @@ class TestKeys:
     async def test_never_follow_to_another_place(
         self, service: AgentService, owner: UUID, change: AgentForm, kept: bool
     ) -> None:
-        await service.set(owner, LLM)
-        saved = await service.set(owner, change, operator=True)
+        await service.set(admin_of(owner), LLM)
+        saved = await service.set(operator_of(owner, "rita"), change)
         assert saved.settings.has_api_key is kept
 
     async def test_the_signing_secret_is_shown_once(
         self, service: AgentService, database: Database, owner: UUID
     ) -> None:
-        first = await service.set(owner, AgentForm("http", url="https://x.example"))
-        again = await service.set(owner, AgentForm("http", url="https://y.example"))
+        first = await service.set(admin_of(owner), AgentForm("http", url="https://x.example"))
+        again = await service.set(admin_of(owner), AgentForm("http", url="https://y.example"))
         assert first.secret is not None
         assert first.secret.startswith("whsec_")
         assert again.secret is None
@@ -184,22 +186,22 @@ class TestKeys:
     async def test_the_signing_secret_can_be_renewed(
         self, service: AgentService, database: Database, owner: UUID
     ) -> None:
-        first = await service.set(owner, AgentForm("http", url="https://x.example"))
-        await service.set(owner, AgentForm("echo"))
-        renewed = await service.renew_secret(owner)
+        first = await service.set(admin_of(owner), AgentForm("http", url="https://x.example"))
+        await service.set(admin_of(owner), AgentForm("echo"))
+        renewed = await service.renew_secret(admin_of(owner))
         assert renewed.secret not in {None, first.secret}
         assert not renewed.settings.active
         assert service.credentials(renewed.settings, await keys_of(database, owner)).secret == renewed.secret
 
     async def test_without_an_agent_of_ones_own_there_is_no_secret(self, service: AgentService, owner: UUID) -> None:
         with pytest.raises(InvalidInput, match="set the http agent first"):
-            await service.renew_secret(owner)
+            await service.renew_secret(admin_of(owner))
 
 
 async def test_two_active_agents_of_one_owner_cannot_be_stored(
     service: AgentService, database: Database, owner: UUID
 ) -> None:
-    await service.set(owner, AgentForm("echo"))
-    await service.set(owner, AgentForm("faq"))
+    await service.set(admin_of(owner), AgentForm("echo"))
+    await service.set(admin_of(owner), AgentForm("faq"))
     with pytest.raises(Exception, match="UNIQUE"):
         await database.write(lambda uow: uow.changed(text("UPDATE agent_settings SET active = 1")), owner=None)

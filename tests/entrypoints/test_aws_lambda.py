@@ -109,7 +109,7 @@ class Installation:
             await container.numbers().add(
                 operator_of(owner, "test"), NewNumber(AccountSid(ACCOUNT), TOKEN, Address(address))
             )
-        await container.agent_service().set(owner, AgentForm(agent="echo"))
+        await container.agent_service().set(operator_of(owner, "test"), AgentForm(agent="echo"))
         await close_container(container)
 
 

@@ -11,6 +11,11 @@ NAME = "Bia"
 SOURCE = "203.0.113.7"
 
 
+def admin_of(owner_id: UUID) -> Principal:
+    """Return an admin of an owner."""
+    return Principal("user", owner_id, UUID(int=1), NAME, OF_ROLE["admin"], SOURCE)
+
+
 class KnownCallers:
     """An authenticator that knows the keys and sessions that it has given out."""
 

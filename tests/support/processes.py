@@ -300,7 +300,7 @@ class Road:
                 owner_id = (await container.owners().register_organization(form)).owner_id
                 number = NewNumber(AccountSid(shop.account_sid), shop.token, Address(shop.number))
                 await container.numbers().add(operator_of(owner_id, "test"), number)
-                await container.agent_service().set(owner_id, AgentForm(agent=shop.agent))
+                await container.agent_service().set(operator_of(owner_id, "test"), AgentForm(agent=shop.agent))
                 self.owners[shop.name] = owner_id
         await container.database().close()
 

@@ -79,9 +79,9 @@ class DocumentRepository(OwnedRepository[KnowledgeDocument]):
             added_at=document.added_at,
         )
 
-    def remove(self, name: str) -> UUID | None:
-        """Remove a document and return its id."""
-        found = self._named(name)
+    def remove(self, document: UUID | str) -> UUID | None:
+        """Remove a document, named by its id or its name, and return its id."""
+        found = self._named(document) if isinstance(document, str) else self.get(document)
         if found is not None:
             self._run(_REMOVE_DOCUMENT, id=found.id)
         return None if found is None else found.id

@@ -6,7 +6,7 @@ key, so a row that is copied to another tenant does not open.
 
 import secrets
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import fields, replace
 from datetime import datetime
 from functools import partial
 from uuid import UUID
@@ -25,16 +25,30 @@ from recado.agents.repository import AgentSettingsRepository
 from recado.agents.results import clean_text
 from recado.core.clock import Clock
 from recado.core.database.engine import Database
+from recado.core.database.types import JsonValue
 from recado.core.database.unit_of_work import UnitOfWork
 from recado.core.errors import InvalidInput
+from recado.core.ids import Ids
+from recado.core.queue.transactions import Transactions, UnlockedTransaction
 from recado.core.sealing import Sealer
+from recado.identity import audit
 from recado.identity.keys import KeyRing
 from recado.identity.models import SealedOwnerKeys
+from recado.identity.principal import Principal
 from recado.identity.repository import OwnerKeyRows
 
 MAX_PROMPT = 50_000
 _API_KEY = "agent.api_key"
 _SECRET = "agent.secret"  # noqa: S105 - the name of a field, not a secret
+
+
+def any_agent(_stored: AgentSettings | None) -> None:
+    """Accept whatever is stored."""
+
+
+def changed_fields(form: AgentForm) -> list[JsonValue]:
+    """Return the names of the fields that a form changes."""
+    return [field.name for field in fields(form) if field.name != "agent" and getattr(form, field.name) is not None]
 
 
 def new_secret() -> str:
@@ -51,27 +65,34 @@ class AgentService:
         registry: AgentRegistry,
         keys: KeyRing,
         clock: Clock,
+        ids: Ids,
         make_secret: Callable[[], str] = new_secret,
     ) -> None:
         self._database = database
+        self._transactions = Transactions(database, clock, ids)
         self._registry = registry
         self._keys = keys
-        self._clock = clock
         self._make_secret = make_secret
         self._listeners: list[Callable[[UUID], None]] = []
 
-    async def set(self, owner_id: UUID, form: AgentForm, *, operator: bool = False) -> AgentSaved:
+    async def set(
+        self, principal: Principal, form: AgentForm, *, check: Callable[[AgentSettings | None], None] = any_agent
+    ) -> AgentSaved:
         """Store the form and make its agent the active one. Raises `InvalidInput` with the correction.
 
-        `operator` is a person at the command line of this machine. Only operators may name private addresses, or
-        leave out an API key so that the environment variable of the provider is used.
+        Only an operator, who is at the command line of this machine, may name private addresses, or leave out an API
+        key so that the environment variable of the provider is used. `check` gets what is stored before the change.
         """
         self._registry.find(form.agent)
         secret = self._make_secret() if form.agent == "http" else None
-        now = self._clock.now()
-        return await self._database.write(
-            lambda uow: self._set(uow, form, secret, now, operator=operator), owner=owner_id
-        )
+
+        def work(tx: UnlockedTransaction) -> AgentSaved:
+            check(AgentSettingsRepository(tx.uow).named(form.agent))
+            saved = self._set(tx.uow, form, secret, tx.now, operator=principal.kind == "operator")
+            audit.record(tx, principal, "agent.set", "agent", form.agent, {"fields": changed_fields(form)})
+            return saved
+
+        return await self._transactions.write(work, owner=principal.owner_id)
 
     async def settings(self, owner_id: UUID) -> AgentSettings | None:
         """Return the settings of the active agent; None when the owner has none."""
@@ -85,13 +106,19 @@ class AgentService:
         """Return every agent that the owner has ever set. The active one is marked."""
         return await self._database.read(lambda uow: AgentSettingsRepository(uow).everything(), owner=owner_id)
 
-    async def renew_secret(self, owner_id: UUID) -> AgentSaved:
+    async def renew_secret(self, principal: Principal) -> AgentSaved:
         """Store and return a new signing secret for the owner's own agent.
 
         It is shown once, and the old one is invalid at once.
         """
-        secret, now = self._make_secret(), self._clock.now()
-        return await self._database.write(lambda uow: self._renew(uow, secret, now), owner=owner_id)
+        secret = self._make_secret()
+
+        def work(tx: UnlockedTransaction) -> AgentSaved:
+            saved = self._renew(tx.uow, secret, tx.now)
+            audit.record(tx, principal, "agent.secret_renewed", "agent", saved.settings.agent)
+            return saved
+
+        return await self._transactions.write(work, owner=principal.owner_id)
 
     def credentials(self, settings: AgentSettings, keys: SealedOwnerKeys) -> AgentCredentials:
         """Return the secrets of an agent in clear. Raises `SealBroken` when a key is wrong."""

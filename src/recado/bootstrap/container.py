@@ -7,6 +7,7 @@ Modules that take long to import (the HTTP client of the sender, the agents) are
 that a process pays only for what it does.
 """
 
+from recado.agents.reading import AgentsReading
 from recado.bootstrap.brokers import make_broker, make_delivery, make_dispatcher
 from recado.bootstrap.databases import clock_of, database_wakeups_of, open_database
 from recado.bootstrap.parts import (
@@ -43,6 +44,7 @@ from recado.bootstrap.parts import (
 )
 from recado.channels.directory import Directory
 from recado.channels.orphans import OrphanService
+from recado.channels.reading import ChannelsReading
 from recado.channels.twilio.accounts import NumberService
 from recado.channels.twilio.removal import NumberRemoval
 from recado.channels.twilio.tokens import TwilioTokens
@@ -128,6 +130,7 @@ class Container(containers.DeclarativeContainer):
     number_removal = providers.Singleton(NumberRemoval, database, clock, ids)
     number_checks = providers.Singleton(make_number_checks, numbers, twilio_tokens, settings.provided.twilio_api_url)
     orphans = providers.Singleton(OrphanService, directory, ORPHAN_READERS, acceptance, database, clock, ids)
+    channels_reading = providers.Singleton(ChannelsReading, database)
     twilio = providers.Singleton(LazyTwilio, settings.provided.twilio_api_url)
     channel = providers.Singleton(make_channel, twilio_tokens, twilio, callbacks, settings.provided.public_url)
     channels = providers.Singleton(make_channels, providers.Singleton(LazyChannel, channel.provider))
@@ -138,7 +141,8 @@ class Container(containers.DeclarativeContainer):
 
     registry = providers.Singleton(make_registry)
     knowledge = providers.Singleton(make_knowledge, database, clock, ids)
-    agent_service = providers.Singleton(make_agent_service, database, registry, key_ring, clock)
+    agents_reading = providers.Singleton(AgentsReading, database)
+    agent_service = providers.Singleton(make_agent_service, database, registry, key_ring, clock, ids)
     agents = providers.Singleton(make_agents, agent_service, registry, knowledge, clock)
 
     replies = providers.Singleton(

@@ -165,10 +165,12 @@ def make_knowledge(database: Database, clock: Clock, ids: Ids) -> "KnowledgeServ
     return KnowledgeService(database, clock, ids)
 
 
-def make_agent_service(database: Database, registry: "AgentRegistry", keys: KeyRing, clock: Clock) -> "AgentService":
+def make_agent_service(
+    database: Database, registry: "AgentRegistry", keys: KeyRing, clock: Clock, ids: Ids
+) -> "AgentService":
     from recado.agents.service import AgentService
 
-    return AgentService(database, registry, keys, clock)
+    return AgentService(database, registry, keys, clock, ids)
 
 
 def make_agents(

@@ -19,6 +19,9 @@ from recado.core.database.engine import Database
 from recado.core.database.unit_of_work import UnitOfWork
 from recado.core.errors import Conflict, InvalidInput, NotFound
 from recado.core.ids import Ids
+from recado.core.queue.transactions import Transactions, UnlockedTransaction
+from recado.identity import audit
+from recado.identity.principal import Principal
 
 
 class OrphanReader(Protocol):
@@ -51,6 +54,7 @@ class OrphanService:
         self._database = database
         self._clock = clock
         self._ids = ids
+        self._transactions = Transactions(database, clock, ids)
 
     async def list(self) -> list[SignedOrphan]:
         """Return all orphans that wait, of every signer. For operators."""
@@ -67,13 +71,29 @@ class OrphanService:
         return await self._database.read(lambda uow: Orphans(uow).count_waiting(), owner=None)
 
     async def assign(
-        self, provider_message_id: str, owner_id: UUID, account_ref: str | None = None
+        self, principal: Principal, provider_message_id: str, account_ref: str | None = None
     ) -> Accepted | Duplicate:
-        """Accept an orphan for an owner.
+        """Accept an orphan for the principal's owner.
 
         One that is too old for an answer is accepted as stale, and no agent gets it.
         """
-        found = await self._one(provider_message_id, owner_id, account_ref)
+        return await self._assign(principal, await self._one(provider_message_id, principal.owner_id, account_ref))
+
+    async def assign_by_id(self, principal: Principal, orphan_id: UUID) -> Accepted | Duplicate:
+        """Likewise for one that an account of the principal's owner signed. Raises `NotFound` for any other."""
+        return await self._assign(principal, await self.require(principal.owner_id, orphan_id))
+
+    async def require(self, owner_id: UUID, orphan_id: UUID) -> SignedOrphan:
+        """Return an orphan that an account of this owner signed. Raises `NotFound`."""
+        found = await self._database.read(lambda uow: Orphans(uow).signed(orphan_id), owner=None)
+        if found is None or owner_id not in found.owners:
+            raise NotFound(f"there is no orphan {orphan_id}")
+        return found
+
+    async def _assign(self, principal: Principal, found: SignedOrphan) -> Accepted | Duplicate:
+        owner_id = principal.owner_id
+        if found.orphan.assigned_at is not None:
+            raise Conflict(f"orphan {found.orphan.provider_message_id} was assigned before")
         orphan, signed = found.orphan, {signer.account_id for signer in found.signers}
         address = await self._directory.lookup(orphan.to_address, fresh=True)
         if address is None or address.owner_id != owner_id or address.account_id not in signed:
@@ -84,8 +104,8 @@ class OrphanService:
         now = self._clock.now()
         inbound = self._readers[orphan.provider](orphan, address, self._ids.new(), now)
         if inbound is None:
-            raise Conflict(f"what is stored of orphan {provider_message_id} cannot be read any more")
-        return await self._database.write(lambda uow: self._accept(uow, orphan.id, inbound, now), owner=None)
+            raise Conflict(f"what is stored of orphan {orphan.provider_message_id} cannot be read any more")
+        return await self._transactions.write(partial(self._accept, principal, orphan.id, inbound), owner=None)
 
     async def _one(self, provider_message_id: str, owner_id: UUID, account_ref: str | None) -> SignedOrphan:
         """Return the orphan that the owner may get; of several to different numbers, the oldest that waits."""
@@ -109,9 +129,12 @@ class OrphanService:
             )
         return waiting[0]
 
-    def _accept(self, uow: UnitOfWork, orphan_id: UUID, inbound: InboundMessage, now: datetime) -> Accepted | Duplicate:
-        [accepted] = self._acceptance.accept_many(uow, [inbound])
-        Orphans(uow).assign(orphan_id, inbound.owner_id, now)
+    def _accept(
+        self, principal: Principal, orphan_id: UUID, inbound: InboundMessage, tx: UnlockedTransaction
+    ) -> Accepted | Duplicate:
+        [accepted] = self._acceptance.accept_many(tx.uow, [inbound])
+        Orphans(tx.uow).assign(orphan_id, inbound.owner_id, tx.now)
+        audit.record(tx.of_owner(inbound.owner_id), principal, "orphan.assigned", "orphan", orphan_id)
         return accepted
 
 

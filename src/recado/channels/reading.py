@@ -3,13 +3,18 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
-from sqlalchemy import bindparam, select
+from sqlalchemy import Column, Select, bindparam, exists, select
 
-from recado.channels.tables import channel_accounts
-from recado.core.database.prepared import Prepared
+from recado.channels.tables import channel_accounts, channel_addresses, orphan_signers, orphans
+from recado.core.database.engine import Database
+from recado.core.database.pages import PAGE_SIZE, Page, page_of, read_cursor
+from recado.core.database.prepared import Prepared, param
+from recado.core.database.repository import of_owner
 from recado.core.database.unit_of_work import UnitOfWork
+from recado.core.errors import NotFound
 
 _NEWEST = Prepared(
     select(
@@ -44,3 +49,109 @@ class AccountItem:
 def newest_accounts(uow: UnitOfWork, limit: int) -> Sequence[AccountItem]:
     """Return the accounts of all owners, the newest first."""
     return [AccountItem(*row) for row in uow.rows(_NEWEST, most=limit)]
+
+
+# --- What an owner has ------------------------------------------------------------------------------------------------
+
+_NUMBER = (
+    select(
+        channel_addresses.c.id,
+        channel_addresses.c.address,
+        channel_accounts.c.provider,
+        channel_accounts.c.account_ref,
+        channel_addresses.c.created_at,
+        channel_addresses.c.first_webhook_at,
+        channel_accounts.c.paused_until,
+        channel_accounts.c.paused_why,
+    )
+    .join(channel_accounts, channel_accounts.c.id == channel_addresses.c.account_id)
+    .where(of_owner(channel_addresses))
+)
+_ONE_NUMBER = Prepared(_NUMBER.where(channel_addresses.c.id == bindparam("id")))
+_SIGNED = exists().where(orphan_signers.c.orphan_id == orphans.c.id, orphan_signers.c.owner_id == bindparam("owner"))
+_ORPHAN = select(
+    orphans.c.id,
+    orphans.c.provider_message_id,
+    orphans.c.account_ref,
+    orphans.c.to_address,
+    orphans.c.received_at,
+)
+
+
+def _paged(query: Select[*tuple[Any, ...]], id_: Column[Any]) -> Prepared:
+    """Return a page of a query in the order of ids, which is that of their making."""
+    return Prepared(query.where(id_ > param(id_, "after")).order_by(id_).limit(bindparam("most")))
+
+
+_NUMBERS = _paged(_NUMBER, channel_addresses.c.id)
+_ORPHANS = _paged(_ORPHAN.where(orphans.c.assigned_at.is_(None), _SIGNED), orphans.c.id)
+
+
+@dataclass(frozen=True, slots=True)
+class NumberItem:
+    """A number of an owner, and its account at the provider."""
+
+    id: UUID
+    address: str
+    provider: str
+    account_ref: str
+    created_at: datetime
+    first_webhook_at: datetime | None
+    paused_until: datetime | None
+    paused_why: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class OrphanItem:
+    """An orphan that waits, as those see it whose account signed it."""
+
+    id: UUID
+    message_sid: str
+    account_sid: str
+    to: str
+    received_at: datetime
+
+
+class ChannelsReading:
+    """Reads the numbers and the orphans of one owner."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def numbers(self, owner_id: UUID, cursor: str | None = None, *, limit: int = PAGE_SIZE) -> Page[NumberItem]:
+        """Return a page of an owner's numbers, the oldest first."""
+        after = _after(cursor)
+        return await self._database.read(
+            lambda uow: page_of(
+                [NumberItem(*row) for row in uow.rows(_NUMBERS, owner=owner_id, after=after, most=limit + 1)],
+                limit,
+                lambda each: (each.created_at, each.id),
+            ),
+            owner=owner_id,
+        )
+
+    async def number(self, owner_id: UUID, number_id: UUID) -> NumberItem:
+        """Return a number of an owner. Raises `NotFound`."""
+        rows = await self._database.read(
+            lambda uow: uow.rows(_ONE_NUMBER, owner=owner_id, id=number_id), owner=owner_id
+        )
+        if not rows:
+            raise NotFound(f"there is no number {number_id}")
+        return NumberItem(*rows[0])
+
+    async def orphans(self, owner_id: UUID, cursor: str | None = None, *, limit: int = PAGE_SIZE) -> Page[OrphanItem]:
+        """Return a page of the orphans that wait and that an account of the owner signed, the oldest first."""
+        after = _after(cursor)
+        # As the system: an orphan belongs to nobody yet.
+        return await self._database.read(
+            lambda uow: page_of(
+                [OrphanItem(*row) for row in uow.rows(_ORPHANS, owner=owner_id, after=after, most=limit + 1)],
+                limit,
+                lambda each: (each.received_at, each.id),
+            ),
+            owner=None,
+        )
+
+
+def _after(cursor: str | None) -> UUID:
+    return UUID(int=0) if cursor is None else read_cursor(cursor)[1]

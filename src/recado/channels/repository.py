@@ -228,6 +228,10 @@ class Orphans(Repository[Orphan]):
         [(count,)] = self._uow.rows(_HOW_MANY_WAIT)
         return int(count)
 
+    def signed(self, id_: UUID) -> SignedOrphan | None:
+        found = self.get(id_)
+        return None if found is None else self._signed(found)
+
     def with_message_id(self, provider_message_id: str) -> list[SignedOrphan]:
         """The oldest first."""
         return [

@@ -80,6 +80,10 @@ class OwnerChanges:
     start_words: Sequence[str] | Unset | None = UNSET
 
 
+def any_owner(_owner: Owner) -> None:
+    """Accept whatever is stored."""
+
+
 class OwnerService:
     """What entry points need to know and change of owners."""
 
@@ -132,10 +136,20 @@ class OwnerService:
         # As the system: a transaction of an owner cannot see the keys of others.
         await self._transactions.write(store, owner=None)
 
-    async def set_owner(self, principal: Principal, changes: OwnerChanges) -> Owner:
-        """Change the principal's owner and return it; raises `NotFound`, `InvalidInput` and `EmailTaken`."""
+    async def set_owner(
+        self, principal: Principal, changes: OwnerChanges, *, check: Callable[[Owner], None] = any_owner
+    ) -> Owner:
+        """Change the principal's owner and return it; raises `NotFound`, `InvalidInput` and `EmailTaken`.
+
+        `check` gets the owner as it is before the change, and may raise.
+        """
         columns = _validated(changes)
-        return await self._transactions.write(lambda tx: _change(tx, principal, columns), owner=principal.owner_id)
+
+        def work(tx: UnlockedTransaction) -> Owner:
+            check(owner_in(tx.uow, principal.owner_id))
+            return _change(tx, principal, columns)
+
+        return await self._transactions.write(work, owner=principal.owner_id)
 
     async def close_account(self, principal: Principal) -> Owner:
         """Answer no more customers of the principal's owner. A second call keeps the time of the first."""

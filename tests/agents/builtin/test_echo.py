@@ -9,6 +9,7 @@ from recado.agents.runner import AgentRunner
 from recado.agents.service import AgentService
 from recado.conversation.ports import Reply
 from tests.agents.conftest import Turns
+from tests.support.callers import admin_of
 
 
 @pytest.mark.parametrize(
@@ -27,5 +28,5 @@ from tests.agents.conftest import Turns
 async def test_whatever_comes_in_makes_an_answer_that_may_go_out(
     runner: AgentRunner, service: AgentService, owner: UUID, turn_of: Turns, texts: tuple[str, ...], answer: str
 ) -> None:
-    await service.set(owner, AgentForm("echo"))
+    await service.set(admin_of(owner), AgentForm("echo"))
     assert await runner.run(await runner.agent_for(owner), turn_of(*texts), 5) == Reply(answer)

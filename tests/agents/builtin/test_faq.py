@@ -15,6 +15,7 @@ from recado.core.clock import FrozenClock
 from tests.agents.conftest import Turns
 from tests.agents.fakes import setup_of
 from tests.agents.knowledge.test_service import BAKERY
+from tests.support.callers import admin_of
 
 HOURS = "Abrimos de segunda a sábado, das 7h às 19h.\nAos domingos e feriados, das 7h às 13h."
 DELIVERY = "Fazemos entregas no centro e na Vila Nova, das 9h às 17h. A taxa é de R$ 8."
@@ -25,8 +26,8 @@ UNKNOWN = f"Desculpe, não encontrei essa informação. {OFFER}"
 
 @pytest.fixture
 async def faq(knowledge: KnowledgeService, service: AgentService, runner: AgentRunner, owner: UUID) -> Agent:
-    await knowledge.add(owner, "padaria.md", BAKERY)
-    await service.set(owner, AgentForm("faq"))
+    await knowledge.add(admin_of(owner), "padaria.md", BAKERY)
+    await service.set(admin_of(owner), AgentForm("faq"))
     return FaqAgent(await setup_of(runner, service, owner))
 
 
@@ -164,7 +165,7 @@ class TestAskingForAPerson:
 async def test_an_owner_without_documents_gets_the_honest_word(
     runner: AgentRunner, service: AgentService, turn_of: Turns, owner: UUID
 ) -> None:
-    await service.set(owner, AgentForm("faq"))
+    await service.set(admin_of(owner), AgentForm("faq"))
     setup: AgentSetup = await setup_of(runner, service, owner)
     assert await FaqAgent(setup).respond(turn_of("aceita cartão?")) == Reply(UNKNOWN)
 

@@ -23,9 +23,11 @@ from recado.conversation.errors import AgentFailed
 from recado.conversation.ports import Agent, AgentResult, HandOff, HistoryEntry, NoReply, Reply
 from recado.core.clock import FrozenClock
 from recado.core.errors import InvalidInput
+from recado.identity.principal import operator_of
 from tests.agents.conftest import Turns
 from tests.agents.fakes import setup_of
 from tests.agents.loopback import Loopback, dripping
+from tests.support.callers import admin_of
 
 PRIVATE = [
     "127.0.0.1", "10.1.2.3", "172.16.0.1", "192.168.1.1", "169.254.169.254", "100.64.0.1", "0.0.0.0", "224.0.0.1",  # noqa: S104
@@ -56,7 +58,7 @@ class Asker:
 
     async def ask(self, url: str, *texts: str, seconds: float = 30, allow_private: bool | None = None) -> AgentResult:
         form = AgentForm("http", url=url, allow_private=allow_private)
-        saved = await self._service.set(self._owner, form, operator=True)
+        saved = await self._service.set(operator_of(self._owner, "rita"), form)
         self.secret = saved.secret or self.secret
         return await self._runner.run(await self.agent(), self.turn_of(*(texts or ("oi",)), seconds=seconds), 5)
 
@@ -113,7 +115,7 @@ async def test_history_is_cut_to_the_owners_limit(
     server.says({"type": "no_reply"})
     history = tuple(HistoryEntry("customer", str(n), clock.now()) for n in range(5))
     for limit in (2, 0):
-        await service.set(owner, AgentForm("http", url=server.url, history_limit=limit), operator=True)
+        await service.set(operator_of(owner, "rita"), AgentForm("http", url=server.url, history_limit=limit))
         await runner.run(await runner.agent_for(owner), turn_of("oi", history=history), 5)
     assert [[entry["text"] for entry in json.loads(asked.body)["history"]] for asked in server.asked] == [
         ["3", "4"],
@@ -223,7 +225,7 @@ class TestTheGuard:
         self, runner: AgentRunner, service: AgentService, owner: UUID, turn_of: Turns, server: Loopback
     ) -> None:
         server.says({"type": "no_reply"})
-        await service.set(owner, AgentForm("http", url=server.url), operator=True)
+        await service.set(operator_of(owner, "rita"), AgentForm("http", url=server.url))
         agent = HttpAgent(await setup_of(runner, service, owner, allow_private=False))
         with pytest.raises(AgentFailed, match="not public") as failure:
             await runner.run(agent, turn_of("oi"), 5)
@@ -246,7 +248,7 @@ class TestTheGuard:
     @pytest.mark.parametrize("host", SPELLINGS)
     async def test_knows_every_spelling_of_an_address(self, service: AgentService, owner: UUID, host: str) -> None:
         with pytest.raises(InvalidInput, match="private address"):
-            await service.set(owner, AgentForm("http", url=f"https://{host}/hook"))
+            await service.set(admin_of(owner), AgentForm("http", url=f"https://{host}/hook"))
 
     @pytest.mark.parametrize("address", METADATA)
     async def test_lets_not_even_the_operator_name_a_clouds_metadata(
@@ -255,7 +257,7 @@ class TestTheGuard:
         host = f"[{address}]" if ":" in address else address
         form = AgentForm("llm", model="m", base_url=f"http://{host}/latest", allow_private=True)
         with pytest.raises(InvalidInput, match="machine's own keys"):
-            await service.set(owner, form, operator=True)
+            await service.set(operator_of(owner, "rita"), form)
 
     @pytest.mark.parametrize("address", METADATA)
     def test_dials_no_metadata_for_an_agent_that_may_go_anywhere(self, address: str) -> None:

@@ -22,9 +22,11 @@ from recado.agents.service import AgentService
 from recado.conversation.errors import AgentFailed
 from recado.conversation.ports import AgentResult, HandOff, HistoryEntry, Reply, Usage
 from recado.core.clock import FrozenClock
+from recado.identity.principal import operator_of
 from tests.agents.conftest import Turns
 from tests.agents.fakes import setup_of
 from tests.agents.loopback import Loopback
+from tests.support.callers import admin_of
 
 OTHER = UUID(int=77)
 
@@ -54,7 +56,7 @@ class Model:
 
     async def set(self, *, api_key: str | None = None, prompt: str | None = None) -> None:
         form = AgentForm("llm", model="little", base_url=f"{self.server.url}/v1", api_key=api_key, prompt=prompt)
-        await self._service.set(self._owner, form, operator=True)
+        await self._service.set(operator_of(self._owner, "rita"), form)
 
     async def answer(self, turn: object) -> AgentResult:
         agent = await self._runner.agent_for(self._owner)
@@ -144,8 +146,8 @@ class TestTools:
     async def test_knowledge_is_looked_up_for_the_turns_owner_only(
         self, model: Model, turn_of: Turns, knowledge: KnowledgeService, owner: UUID
     ) -> None:
-        await knowledge.add(owner, "a.txt", "Temos duas vagas de estacionamento.")
-        await knowledge.add(OTHER, "b.txt", "O estacionamento secreto fica nos fundos.")
+        await knowledge.add(admin_of(owner), "a.txt", "Temos duas vagas de estacionamento.")
+        await knowledge.add(admin_of(OTHER), "b.txt", "O estacionamento secreto fica nos fundos.")
         hostile = {"query": "estacionamento", "owner_id": str(OTHER), "turn": {"owner_id": str(OTHER)}}
         model.server.says(
             completion(None, ("search_knowledge", {"query": "estacionamentos"}), ("search_knowledge", hostile)),
@@ -305,7 +307,7 @@ class TestKeys:
     async def test_a_provider_that_is_not_there_is_named(
         self, runner: AgentRunner, service: AgentService, owner: UUID, turn_of: Turns, name: str, reason: str
     ) -> None:
-        await service.set(owner, AgentForm("llm", model=name, api_key="k"))
+        await service.set(admin_of(owner), AgentForm("llm", model=name, api_key="k"))
         with pytest.raises(AgentFailed, match=reason) as failure:
             await runner.run(await runner.agent_for(owner), turn_of("oi"), 20)
         assert not failure.value.retryable
@@ -313,7 +315,7 @@ class TestKeys:
     async def test_a_known_provider_is_built_with_the_owners_key(
         self, runner: AgentRunner, service: AgentService, owner: UUID
     ) -> None:
-        await service.set(owner, AgentForm("llm", model="openai-chat:gpt-5", api_key="sk-owner"))
+        await service.set(admin_of(owner), AgentForm("llm", model="openai-chat:gpt-5", api_key="sk-owner"))
         setup = await setup_of(runner, service, owner)
         assert Engine(setup).model().model_name == "gpt-5"
         await setup.http.close_loop_clients()
@@ -322,8 +324,8 @@ class TestKeys:
 async def test_a_hostile_model_reaches_nothing_of_others(
     runner: AgentRunner, service: AgentService, knowledge: KnowledgeService, owner: UUID, turn_of: Turns
 ) -> None:
-    await knowledge.add(OTHER, "b.txt", "O segredo fica nos fundos.")
-    await service.set(owner, AgentForm("llm", model="openai-chat:gpt-5", api_key="k"))
+    await knowledge.add(admin_of(OTHER), "b.txt", "O segredo fica nos fundos.")
+    await service.set(admin_of(owner), AgentForm("llm", model="openai-chat:gpt-5", api_key="k"))
     shown: list[str] = []
 
     def hostile(messages: Sequence[ModelMessage], info: AgentInfo) -> ModelResponse:
@@ -361,7 +363,7 @@ async def test_a_refused_address_is_named(
     runner: AgentRunner, service: AgentService, owner: UUID, turn_of: Turns, server: Loopback
 ) -> None:
     form = AgentForm("llm", model="little", base_url=f"{server.url}/v1")
-    await service.set(owner, form, operator=True)
+    await service.set(operator_of(owner, "rita"), form)
     agent = LlmAgent(await setup_of(runner, service, owner, allow_private=False))
     with pytest.raises(AgentFailed, match="not public") as failure:
         await runner.run(agent, turn_of("oi", seconds=20), 20)

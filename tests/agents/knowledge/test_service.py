@@ -13,6 +13,7 @@ from recado.agents.knowledge.service import STEP_ROWS, Added, KnowledgeService
 from recado.core.database.engine import Database
 from recado.core.database.sqlite.driver import sqlite_module
 from recado.core.database.unit_of_work import UnitOfWork
+from tests.support.callers import admin_of
 
 ON_BOTH_DATABASES = True
 
@@ -53,7 +54,8 @@ async def rows(database: Database, sql: str) -> int:
 class TestSearch:
     @pytest.fixture(autouse=True)
     async def bakery(self, knowledge: KnowledgeService, owner: UUID) -> None:
-        assert await knowledge.add(owner, "padaria.md", BAKERY) == Added(documents=1, chunks=5)
+        added = await knowledge.add(admin_of(owner), "padaria.md", BAKERY)
+        assert (added.documents, added.chunks) == (1, 5)
 
     @pytest.mark.parametrize(
         ("query", "start"),
@@ -82,7 +84,7 @@ class TestSearch:
         assert best.coverage == 1
 
     async def test_never_crosses_to_another_owner(self, knowledge: KnowledgeService, owner: UUID) -> None:
-        await knowledge.add(OTHER, "outra.md", "Nosso estacionamento fica nos fundos.")
+        await knowledge.add(admin_of(OTHER), "outra.md", "Nosso estacionamento fica nos fundos.")
         assert await found(knowledge, OTHER, "estacionamento") == ["Nosso estacionamento fica nos fundos."]
         assert await found(knowledge, owner, "fundos") == []
         assert await found(knowledge, owner, f"o{OTHER.hex}") == []
@@ -130,17 +132,18 @@ class TestReplacing:
     async def test_leaves_nothing_of_the_old_document(
         self, knowledge: KnowledgeService, database: Database, owner: UUID
     ) -> None:
-        await knowledge.add(owner, "preços.txt", "O bolo de milho custa R$ 30.\n\nO pudim custa R$ 20.")
-        await knowledge.add(owner, "preços.txt", "O bolo de milho custa R$ 35.")
+        await knowledge.add(admin_of(owner), "preços.txt", "O bolo de milho custa R$ 30.\n\nO pudim custa R$ 20.")
+        await knowledge.add(admin_of(owner), "preços.txt", "O bolo de milho custa R$ 35.")
         assert await found(knowledge, owner, "bolo de milho") == ["O bolo de milho custa R$ 35."]
         assert await found(knowledge, owner, "pudim") == []
         assert await rows(database, "SELECT count(*) FROM knowledge_chunks") == 1
         assert await rows(database, "SELECT count(*) FROM knowledge_fts") == 1
 
     async def test_with_the_same_text_changes_nothing(self, knowledge: KnowledgeService, owner: UUID) -> None:
-        await knowledge.add(owner, "a.txt", "O pudim custa R$ 20.")
+        await knowledge.add(admin_of(owner), "a.txt", "O pudim custa R$ 20.")
         before = await knowledge.documents(owner)
-        assert await knowledge.add(owner, "a.txt", "O pudim custa R$ 20.") == Added(1, 1)
+        again = await knowledge.add(admin_of(owner), "a.txt", "O pudim custa R$ 20.")
+        assert (again.documents, again.chunks, again.document_id) == (1, 1, before[0].id)
         assert await knowledge.documents(owner) == before
 
     @pytest.mark.sqlite_only(reason="it reads FTS5's own table")
@@ -148,15 +151,16 @@ class TestReplacing:
         self, knowledge: KnowledgeService, database: Database, owner: UUID
     ) -> None:
         many = 2 * STEP_ROWS + 7
-        await knowledge.add(owner, "a.txt", "\n\n".join(f"Produto {n} velho" for n in range(many)))
-        added = await knowledge.add(owner, "a.txt", "\n\n".join(f"Produto {n} novo" for n in range(many)))
-        assert added == Added(1, many)
+        await knowledge.add(admin_of(owner), "a.txt", "\n\n".join(f"Produto {n} velho" for n in range(many)))
+        added = await knowledge.add(admin_of(owner), "a.txt", "\n\n".join(f"Produto {n} novo" for n in range(many)))
+        assert (added.documents, added.chunks) == (1, many)
         assert await found(knowledge, owner, "velho") == []
         assert await rows(database, "SELECT count(*) FROM knowledge_fts") == many
 
     async def test_from_two_places_lets_one_win_whole(self, knowledge: KnowledgeService, owner: UUID) -> None:
         texts = ["\n\n".join(f"{word} {n}" for n in range(STEP_ROWS + 1)) for word in ("Alfa", "Beta")]
-        ends = await asyncio.gather(*(knowledge.add(owner, "a.txt", one) for one in texts), return_exceptions=True)
+        adding = (knowledge.add(admin_of(owner), "a.txt", one) for one in texts)
+        ends = await asyncio.gather(*adding, return_exceptions=True)
         assert all(isinstance(end, Added | DocumentContended) for end in ends)
         counts = [len(await knowledge.search(owner, word, 1_000)) for word in ("alfa", "beta")]
         assert sorted(counts) in ([0, STEP_ROWS + 1], [0, 0])
@@ -165,9 +169,9 @@ class TestReplacing:
 class TestRemoving:
     @pytest.mark.sqlite_only(reason="it reads FTS5's own table")
     async def test_forgets_a_document(self, knowledge: KnowledgeService, database: Database, owner: UUID) -> None:
-        await knowledge.add(owner, "a.txt", "O pudim custa R$ 20.")
-        assert await knowledge.remove(OTHER, "a.txt") is False
-        assert await knowledge.remove(owner, "a.txt") is True
+        await knowledge.add(admin_of(owner), "a.txt", "O pudim custa R$ 20.")
+        assert await knowledge.remove(admin_of(OTHER), "a.txt") is False
+        assert await knowledge.remove(admin_of(owner), "a.txt") is True
         assert await found(knowledge, owner, "pudim") == []
         assert await rows(database, "SELECT count(*) FROM knowledge_fts") == 0
 
@@ -175,7 +179,7 @@ class TestRemoving:
     async def test_of_rows_by_anybody_empties_the_index(
         self, knowledge: KnowledgeService, database: Database, owner: UUID
     ) -> None:
-        await knowledge.add(owner, "a.txt", "O pudim custa R$ 20.")
+        await knowledge.add(admin_of(owner), "a.txt", "O pudim custa R$ 20.")
         await database.write(lambda uow: uow.changed(text("DELETE FROM knowledge_chunks")), owner=None)
         assert await rows(database, "SELECT count(*) FROM knowledge_fts WHERE knowledge_fts MATCH 'pudim'") == 0
 
@@ -203,13 +207,13 @@ class TestWhatIsNoDocument:
         self, knowledge: KnowledgeService, owner: UUID, name: str, content: str | bytes, why: str
     ) -> None:
         with pytest.raises(DocumentRefused, match=why):
-            await knowledge.add(owner, name, content)
+            await knowledge.add(admin_of(owner), name, content)
         assert await knowledge.documents(owner) == []
 
 
 @pytest.mark.parametrize("codec", ["utf-8", "utf-8-sig", "utf-16", "cp1252"])
 async def test_files_of_every_usual_editor_are_read(knowledge: KnowledgeService, owner: UUID, codec: str) -> None:
-    await knowledge.add(owner, "a.txt", "Promoção de pães\r\nàs terças".encode(codec))
+    await knowledge.add(admin_of(owner), "a.txt", "Promoção de pães\r\nàs terças".encode(codec))
     assert await found(knowledge, owner, "promoções") == ["Promoção de pães\nàs terças"]
 
 

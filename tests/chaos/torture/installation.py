@@ -162,7 +162,7 @@ class Installation:
                     )
                 number = NewNumber(AccountSid(shop.account_sid), shop.token, Address(shop.number))
                 await container.numbers().add(operator_of(owner_id, "test"), number)
-                await container.agent_service().set(owner_id, self._agent_of(shop), operator=True)
+                await container.agent_service().set(operator_of(owner_id, "test"), self._agent_of(shop))
         finally:
             await container.database().close()
 

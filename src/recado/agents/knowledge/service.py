@@ -21,6 +21,9 @@ from recado.core.clock import Clock
 from recado.core.database.engine import Database
 from recado.core.database.unit_of_work import UnitOfWork
 from recado.core.ids import Ids
+from recado.core.queue.transactions import Transactions, UnlockedTransaction
+from recado.identity import audit
+from recado.identity.principal import Principal
 
 STEP_ROWS = 200
 """The number of rows of one write: with the index, about ten milliseconds."""
@@ -35,6 +38,7 @@ class Added:
 
     documents: int
     chunks: int
+    document_id: UUID
 
 
 class KnowledgeService:
@@ -42,29 +46,30 @@ class KnowledgeService:
 
     def __init__(self, database: Database, clock: Clock, ids: Ids) -> None:
         self._database = database
+        self._transactions = Transactions(database, clock, ids)
         self._clock = clock
         self._ids = ids
 
-    async def add(self, owner_id: UUID, name: str, content: str | bytes) -> Added:
+    async def add(self, principal: Principal, name: str, content: str | bytes) -> Added:
         """Add a document or replace the one of that name. Raises `DocumentRefused` with the reason."""
-        name = _checked_name(name)
+        name, owner_id = _checked_name(name), principal.owner_id
         revision = self._ids.new()
         chunks, sha = await asyncio.to_thread(_prepared, owner_id, revision, name, content)
         fresh = KnowledgeDocument(self._ids.new(), owner_id, name, b"", self._ids.new(), 0, self._clock.now())
         document = await self._database.write(lambda uow: DocumentRepository(uow).found_or_added(fresh), owner=owner_id)
         if document.sha == sha:
-            return Added(1, document.chunks)
+            return Added(1, document.chunks, document.id)
         for start in range(0, len(chunks), STEP_ROWS):
             step = chunks[start : start + STEP_ROWS]
             await self._database.write(partial(_stage, document_id=document.id, chunks=step), owner=owner_id)
         shown = KnowledgeDocument(document.id, owner_id, name, sha, revision, len(chunks), self._clock.now())
-        complete = await self._database.write(partial(_show, document=shown), owner=owner_id)
+        complete = await self._transactions.write(partial(_show, principal=principal, document=shown), owner=owner_id)
         await self._sweep(
             owner_id, document.id, keep=revision if complete else None, only=None if complete else revision
         )
         if not complete:
             raise DocumentContended(name)
-        return Added(1, len(chunks))
+        return Added(1, len(chunks), document.id)
 
     async def check(self, name: str, content: str | bytes) -> None:
         """Raise the `DocumentRefused` that adding the document would raise, for callers that add many or none."""
@@ -93,12 +98,16 @@ class KnowledgeService:
         """Return the owner's documents by name."""
         return await self._database.read(lambda uow: DocumentRepository(uow).everything(), owner=owner_id)
 
-    async def remove(self, owner_id: UUID, name: str) -> bool:
-        """Delete a document and return whether it existed."""
-        document_id = await self._database.write(lambda uow: DocumentRepository(uow).remove(name), owner=owner_id)
+    async def document(self, owner_id: UUID, document_id: UUID) -> KnowledgeDocument:
+        """Return a document. Raises `NotFound`."""
+        return await self._database.read(lambda uow: DocumentRepository(uow).require(document_id), owner=owner_id)
+
+    async def remove(self, principal: Principal, document: UUID | str) -> bool:
+        """Delete a document, named by its id or its name, and return whether it existed."""
+        document_id = await self._transactions.write(partial(_remove, principal, document), owner=principal.owner_id)
         if document_id is None:
             return False
-        await self._sweep(owner_id, document_id)
+        await self._sweep(principal.owner_id, document_id)
         return True
 
     async def _sweep(
@@ -130,13 +139,23 @@ def _stage(uow: UnitOfWork, document_id: UUID, chunks: Sequence[Chunk]) -> None:
     ChunkRepository(uow).stage(document_id, chunks)
 
 
-def _show(uow: UnitOfWork, document: KnowledgeDocument) -> bool:
+def _remove(principal: Principal, document: UUID | str, tx: UnlockedTransaction) -> UUID | None:
+    removed = DocumentRepository(tx.uow).remove(document)
+    if removed is not None:
+        audit.record(tx, principal, "document.removed", "document", removed)
+    return removed
+
+
+def _show(tx: UnlockedTransaction, principal: Principal, document: KnowledgeDocument) -> bool:
     """Publish a staged revision. Return False if the cleaning of another upload deleted some of it."""
-    passages = ChunkRepository(uow)
+    passages = ChunkRepository(tx.uow)
     passages.hold(document.id)
     if passages.count(document.id, document.revision) != document.chunks:
         return False
-    return DocumentRepository(uow).show(document)
+    shown = DocumentRepository(tx.uow).show(document)
+    if shown:
+        audit.record(tx, principal, "document.added", "document", document.id)
+    return shown
 
 
 def _checked_name(name: str) -> str:

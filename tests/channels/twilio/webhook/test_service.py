@@ -333,19 +333,19 @@ class TestAnOrphan:
     ) -> None:
         await twilio.posts(To=UNKNOWN)
         with pytest.raises(Conflict, match="add the number first"):
-            await container.orphans().assign(SID, bakery)
+            await container.orphans().assign(operator_of(bakery, "rita"), SID)
         await container.numbers().add(
             operator_of(bakery, "test"), NewNumber(AccountSid(ACCOUNT), TOKEN, Address(UNKNOWN))
         )
 
-        assert isinstance(await container.orphans().assign(SID, bakery), Accepted)
+        assert isinstance(await container.orphans().assign(operator_of(bakery, "rita"), SID), Accepted)
 
         assert await container.orphans().list() == []
         [message] = await _rows(container, "SELECT owner_id, source, outcome FROM messages")
         assert message == {"owner_id": bakery.bytes, "source": "orphan", "outcome": None}
         assert len(await _rows(container, "SELECT id FROM message_queue WHERE status = 'collecting'")) == 1
         with pytest.raises(Conflict, match="before"):
-            await container.orphans().assign(SID, bakery)
+            await container.orphans().assign(operator_of(bakery, "rita"), SID)
 
     async def test_is_never_assigned_to_an_owner_whose_account_did_not_sign(
         self, twilio: Twilio, container: Container, florist: UUID
@@ -356,7 +356,7 @@ class TestAnOrphan:
         )
 
         with pytest.raises(Conflict):
-            await container.orphans().assign(SID, florist)
+            await container.orphans().assign(operator_of(florist, "rita"), SID)
         assert len(await container.orphans().list()) == 1
 
     async def test_older_than_a_day_gets_no_agent(
@@ -368,7 +368,7 @@ class TestAnOrphan:
         )
         clock.advance(timedelta(hours=24, seconds=1))
 
-        await container.orphans().assign(SID, bakery)
+        await container.orphans().assign(operator_of(bakery, "rita"), SID)
 
         [message] = await _rows(container, "SELECT outcome, outcome_reason FROM messages")
         assert message == {"outcome": "suppressed", "outcome_reason": "stale"}
@@ -387,12 +387,12 @@ class TestAnOrphan:
         )
 
         with pytest.raises(InvalidInput, match="--account-sid"):
-            await container.orphans().assign(SID, bakery)
-        assert isinstance(await container.orphans().assign(SID, bakery, ACCOUNT), Accepted)
+            await container.orphans().assign(operator_of(bakery, "rita"), SID)
+        assert isinstance(await container.orphans().assign(operator_of(bakery, "rita"), SID, ACCOUNT), Accepted)
 
     async def test_that_nobody_sent_cannot_be_assigned(self, container: Container, bakery: UUID) -> None:
         with pytest.raises(NotFound, match="orphans list"):
-            await container.orphans().assign(SID, bakery)
+            await container.orphans().assign(operator_of(bakery, "rita"), SID)
 
 
 class TestAStatusCallbackThatNobodySigned:

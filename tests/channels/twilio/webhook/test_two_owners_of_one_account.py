@@ -228,7 +228,7 @@ class TestOrphans:
         )
 
         with pytest.raises(Conflict, match="no account of this owner's signed"):
-            await scene.orphans.assign(SID, scene.world.owner_id)
+            await scene.orphans.assign(operator_of(scene.world.owner_id, "rita"), SID)
 
         assert isinstance(await scene.message(TRUE, to=NOBODYS), Accepted)
 
@@ -239,7 +239,7 @@ class TestOrphans:
         )
 
         with pytest.raises(Conflict, match="no account of this owner's signed"):
-            await scene.orphans.assign(SID, scene.impostor)
+            await scene.orphans.assign(operator_of(scene.impostor, "rita"), SID)
 
     async def test_that_both_signed_differently_are_assigned_to_each_by_its_own(self, scene: Scene) -> None:
         await scene.message(MADE_UP, to=NOBODYS, text="send money")
@@ -248,12 +248,12 @@ class TestOrphans:
             operator_of(scene.world.owner_id, "test"), NewNumber(ACCOUNT, TRUE, Address(NOBODYS))
         )
 
-        assert isinstance(await scene.orphans.assign(SID, scene.world.owner_id), Accepted)
+        assert isinstance(await scene.orphans.assign(operator_of(scene.world.owner_id, "rita"), SID), Accepted)
 
         [message] = await scene.world.rows("SELECT text FROM messages")
         assert message["text"] == "oi"
         with pytest.raises(Conflict, match="was assigned before"):
-            await scene.orphans.assign(SID, scene.world.owner_id)
+            await scene.orphans.assign(operator_of(scene.world.owner_id, "rita"), SID)
 
     async def test_of_two_owners_who_both_have_the_true_token_are_kept_once_for_either(self, scene: Scene) -> None:
         await scene.world.numbers.add(operator_of(scene.impostor, "test"), NewNumber(ACCOUNT, TRUE, IMPOSTORS))

@@ -7,7 +7,7 @@ first, and hands the request to FastAPI only when the guard lets it in. The guar
 2. whether they may: 403;
 3. whether the thing of the path is theirs: 404, the same for a foreign id, an unknown one, and a text that is no id.
 
-Only then is the body read (400, 413, 422). A route without a guard cannot be built, nor one with a path parameter and
+Only then is the body read (400, 413, 422). A route without a guard cannot be built, nor one with an id in its path and
 a body whose guard does not know the thing: nothing is open by oversight.
 """
 
@@ -132,7 +132,7 @@ class DoorRoute(APIRoute):
         guards = [each for each in calls if isinstance(each, Guard | Open)]
         if len(guards) != 1:
             raise RuntimeError(f"{self.path} needs one of door.allows, door.signed_in, door.anyone")
-        if "{" in self.path and self.body_field is not None and guards[0].knows is None:
+        if "_id}" in self.path and self.body_field is not None and guards[0].knows is None:
             raise RuntimeError(f"{self.path} reads a body: its guard needs knows=…, so that 404 comes first")
         return guards[0]
 
@@ -176,5 +176,7 @@ def _id_in(text: str) -> UUID:
 
 
 def _refuse_nul(request: Request) -> None:
+    if any("\0" in value for value in request.path_params.values()):
+        raise NotFound("there is nothing with a NUL character in its name")
     if "\0" in unquote_plus(request.url.query):
         raise InvalidInput("the query has a NUL character, which no text can have")

@@ -8,7 +8,12 @@ from fastapi import APIRouter
 from recado.entrypoints.api.door.authentication import Callers
 from recado.entrypoints.api.door.rates import Rates
 from recado.entrypoints.api.door.routes import Door
+from recado.entrypoints.api.v1.agents import agents_router
+from recado.entrypoints.api.v1.knowledge import knowledge_router
+from recado.entrypoints.api.v1.numbers import numbers_router
+from recado.entrypoints.api.v1.orphans import orphans_router
 from recado.entrypoints.api.v1.owners import owners_router
+from recado.entrypoints.api.v1.schedules import schedules_router
 
 if TYPE_CHECKING:
     from recado.bootstrap import Container
@@ -22,4 +27,9 @@ def build_routers(container: "Container") -> list[APIRouter]:
 
 def _routers(container: "Container", door: Door) -> Iterator[APIRouter]:
     """Yield every router. Add yours here, by its subject's name."""
+    yield agents_router(door, container.agent_service())
+    yield knowledge_router(door, container.knowledge(), container.agents_reading())
+    yield numbers_router(door, container.channels_reading())
+    yield orphans_router(door, container.orphans(), container.channels_reading())
     yield owners_router(door, container.owners())
+    yield schedules_router(door, container.cron())

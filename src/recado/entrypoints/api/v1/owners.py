@@ -1,17 +1,19 @@
 """Owners: the organisation that the caller belongs to."""
 
 from datetime import datetime
-from typing import Annotated, Protocol
+from typing import Annotated
 from uuid import UUID
 
 from fastapi import APIRouter, Response
 from pydantic import Field
 
 from recado.core.errors import NotFound
-from recado.entrypoints.api.door.etags import tagged
-from recado.entrypoints.api.door.models import EXAMPLE_ID, Output, PageOf
+from recado.entrypoints.api.door.etags import IfMatch, tagged
+from recado.entrypoints.api.door.models import EXAMPLE_ID, Input, Output, PageOf
+from recado.entrypoints.api.door.openapi import problems
 from recado.entrypoints.api.door.routes import Door
 from recado.identity.models import Owner, SendPolicy
+from recado.identity.owners import OwnerChanges, OwnerService
 from recado.identity.principal import Principal
 
 
@@ -32,13 +34,25 @@ class OwnerView(Output):
     closed_at: datetime | None
 
 
-class OwnerReader(Protocol):
-    """What this router calls."""
+class OwnerChange(Input):
+    """The values to change; what is left out stays. null restores Recado's own text or words."""
 
-    async def owner(self, owner_id: UUID) -> Owner: ...
+    name: str = Field("", examples=["Padaria Aurora"])
+    email: str = Field("", examples=["contato@padaria.example"])
+    locale: str = Field("", examples=["pt-BR"])
+    apology_text: str | None = None
+    handoff_text: str | None = None
+    nudge_text: str | None = None
+    send_policy: SendPolicy = "prefer_silence"
+    stop_words: list[str] | None = None
+    start_words: list[str] | None = None
+
+    def changes(self) -> OwnerChanges:
+        """Return what was given."""
+        return OwnerChanges(**self.model_dump(exclude_unset=True))
 
 
-def owners_router(door: Door, owners: OwnerReader) -> APIRouter:
+def owners_router(door: Door, owners: OwnerService) -> APIRouter:
     router = door.router("owners")
 
     async def own(owner_id: UUID, asked: UUID) -> Owner:
@@ -46,15 +60,29 @@ def owners_router(door: Door, owners: OwnerReader) -> APIRouter:
             raise NotFound(f"there is no owner {asked}")
         return await owners.owner(owner_id)
 
-    @router.get("/owners", summary="Your organisation, as a list of one")
-    async def owner_list(principal: Annotated[Principal, door.allows("owner.read")]) -> PageOf[OwnerView]:
+    @router.get("/owners", summary="List your organisation")
+    async def list_owners(principal: Annotated[Principal, door.allows("owner.read")]) -> PageOf[OwnerView]:
         found = await owners.owner(principal.owner_id)
         return PageOf(items=[OwnerView.model_validate(found)], next_cursor=None)
 
-    @router.get("/owners/{owner_id}", summary="Your organisation")
-    async def owner(
+    @router.get("/owners/{owner_id}", summary="Read your organisation")
+    async def read_owner(
         principal: Annotated[Principal, door.allows("owner.read")], owner_id: UUID, response: Response
     ) -> OwnerView:
         return tagged(response, OwnerView.model_validate(await own(principal.owner_id, owner_id)))
+
+    @router.patch("/owners/{owner_id}", summary="Change your organisation", responses=problems(409, 412, 428))
+    async def change_owner(
+        principal: Annotated[Principal, door.allows("owner.write", knows=own)],
+        owner_id: UUID,  # noqa: ARG001 - the guard has looked at it
+        if_match: IfMatch,
+        body: OwnerChange,
+        response: Response,
+    ) -> OwnerView:
+        def check(stored: Owner) -> None:
+            if_match.check(OwnerView.model_validate(stored))
+
+        changed = await owners.set_owner(principal, body.changes(), check=check)
+        return tagged(response, OwnerView.model_validate(changed))
 
     return router

@@ -10,7 +10,7 @@ from recado.entrypoints.cli.files import read_text
 from recado.entrypoints.cli.main import family
 from recado.entrypoints.cli.options import AsJson, OwnerId, secret_from_variable
 from recado.entrypoints.cli.output import Item, column, print_document, print_fields, print_items
-from recado.entrypoints.cli.running import require_owner, run
+from recado.entrypoints.cli.running import operator, require_owner, run
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -74,7 +74,7 @@ def set_(
 
 def _save(owner: UUID, form: "AgentForm", api_key_env: str | None) -> "AgentSaved":
     async def work(container: "Container") -> "AgentSaved":
-        return await container.agent_service().set(await require_owner(container, owner), form, operator=True)
+        return await container.agent_service().set(operator(await require_owner(container, owner)), form)
 
     return run(work, secret_names=[api_key_env])
 

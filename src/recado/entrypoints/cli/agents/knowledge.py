@@ -10,7 +10,7 @@ from recado.entrypoints.cli.files import read_file
 from recado.entrypoints.cli.main import family
 from recado.entrypoints.cli.options import AsJson, OwnerId
 from recado.entrypoints.cli.output import Item, column, print_items, print_result
-from recado.entrypoints.cli.running import require_owner, run
+from recado.entrypoints.cli.running import operator, require_owner, run
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -38,11 +38,11 @@ def add(owner: OwnerId, files: _Files, as_json: AsJson = False) -> None:
     contents = _contents(files)
 
     async def work(container: "Container") -> "list[Added]":
-        await require_owner(container, owner)
+        me = operator(await require_owner(container, owner))
         service = container.knowledge()
         for name, content in contents.items():
             await service.check(name, content)
-        return [await service.add(owner, name, content) for name, content in contents.items()]
+        return [await service.add(me, name, content) for name, content in contents.items()]
 
     added = run(work)
     documents, chunks = sum(each.documents for each in added), sum(each.chunks for each in added)
@@ -113,7 +113,7 @@ def remove(
     """Delete a document."""
 
     async def work(container: "Container") -> bool:
-        return await container.knowledge().remove(await require_owner(container, owner), name)
+        return await container.knowledge().remove(operator(await require_owner(container, owner)), name)
 
     if not run(work):
         raise NotFound(f"there is no document {name!r}; `recado knowledge list` shows them")

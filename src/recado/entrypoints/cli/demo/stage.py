@@ -121,9 +121,9 @@ async def _open_bakery(variables: Mapping[str, str], account_sid: str, token: st
         await container.numbers().add(
             operator_of(owner_id, "demo"), NewNumber(AccountSid(account_sid), token, Address(NUMBER))
         )
-        await container.agent_service().set(owner_id, AgentForm(agent="faq"))
+        await container.agent_service().set(operator_of(owner_id, "demo"), AgentForm(agent="faq"))
         text = files("recado.entrypoints.cli.demo").joinpath("bakery.md").read_text(encoding="utf-8")
-        await container.knowledge().add(owner_id, "bakery.md", text)
+        await container.knowledge().add(operator_of(owner_id, "demo"), "bakery.md", text)
     finally:
         await container.database().close()
     return owner_id, name

@@ -16,7 +16,7 @@ from recado.entrypoints.cli.output import (
     print_line,
     print_result,
 )
-from recado.entrypoints.cli.running import require_owner, run
+from recado.entrypoints.cli.running import operator, require_owner, run
 
 if TYPE_CHECKING:
     from recado.bootstrap import Container
@@ -86,7 +86,7 @@ def assign(
     """
 
     async def work(container: "Container") -> UUID:
-        await container.orphans().assign(message_sid, await require_owner(container, owner), account_sid)
+        await container.orphans().assign(operator(await require_owner(container, owner)), message_sid, account_sid)
         return owner
 
     run(work)
