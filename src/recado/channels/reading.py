@@ -65,7 +65,7 @@ _NUMBER = (
         channel_accounts.c.paused_why,
     )
     .join(channel_accounts, channel_accounts.c.id == channel_addresses.c.account_id)
-    .where(of_owner(channel_addresses))
+    .where(of_owner(channel_addresses), channel_addresses.c.removed_at.is_(None))
 )
 _ONE_NUMBER = Prepared(_NUMBER.where(channel_addresses.c.id == bindparam("id")))
 _SIGNED = exists().where(orphan_signers.c.orphan_id == orphans.c.id, orphan_signers.c.owner_id == bindparam("owner"))

@@ -20,6 +20,9 @@ from recado.settings import Settings
 from tests.support.callers import KnownCallers
 from tests.world import World
 
+NOWHERE = "http://127.0.0.1:9"
+"""Nothing listens there, so no test asks Twilio."""
+
 
 @pytest.fixture
 async def world(database: Database, clock: FrozenClock, ids: UuidV7) -> World:
@@ -41,7 +44,10 @@ def callers() -> KnownCallers:
 @pytest.fixture
 async def container(world: World, callers: KnownCallers) -> AsyncIterator[Container]:
     settings = Settings(
-        database_url=world.database.url, public_url="https://recado.example", secret_key=bytes(32), max_attempts=3
+        database_url=world.database.url,
+        public_url="https://recado.example",
+        secret_key=bytes(32),
+        twilio_api_url=NOWHERE,
     )
     container = Container(settings=settings)
     container.clock.override(world.clock)
