@@ -9,7 +9,7 @@ that a process pays only for what it does.
 
 from recado.agents.reading import AgentsReading
 from recado.bootstrap.brokers import make_broker, make_delivery, make_dispatcher
-from recado.bootstrap.databases import clock_of, database_wakeups_of, open_database
+from recado.bootstrap.databases import clock_of, database_wakeups_of, metadata, open_database
 from recado.bootstrap.parts import (
     ORPHAN_READERS,
     SCHEDULES,
@@ -79,6 +79,8 @@ from recado.identity.passwords import Passwords
 from recado.identity.reading import IdentityReading
 from recado.identity.users import UserService
 from recado.operations.gauges import Gauges
+from recado.operations.organizations.export import OwnerExport
+from recado.operations.organizations.purge import OwnerPurge
 from recado.operations.pruning import Pruning
 from recado.operations.readiness import BrokerMonitor
 from recado.operations.restored import RestoredCopy
@@ -174,7 +176,10 @@ class Container(containers.DeclarativeContainer):
         number_removal.provider,
     )
 
-    handlers = providers.Singleton(make_handlers, replies, sends, link_mails, sweeps)
+    owner_export = providers.Singleton(OwnerExport, database, clock, ids, providers.Object(metadata))
+    owner_purge = providers.Singleton(OwnerPurge, database, clock, ids, providers.Object(metadata))
+
+    handlers = providers.Singleton(make_handlers, replies, sends, link_mails, sweeps, owner_purge)
     lease = providers.Singleton(make_lease, settings)
     queue = providers.Singleton(make_queue, database, clock, ids, chance, handlers, lease)
     broker: providers.Singleton[Broker | None] = providers.Singleton(make_broker, settings)

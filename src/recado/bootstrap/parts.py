@@ -54,6 +54,7 @@ from recado.identity.mail.letters import Mailer
 from recado.identity.passwords import Passwords
 from recado.operations.exposition import Exposition
 from recado.operations.gauges import Gauges
+from recado.operations.organizations.purge import OwnerPurge
 from recado.operations.pruning import Pruning
 from recado.settings import Settings
 
@@ -340,9 +341,13 @@ def make_sweeps(
 
 
 def make_handlers(
-    replies: ReplyHandler, sends: SendHandler, link_mails: LinkMailHandler, sweeps: Sequence[Handler]
+    replies: ReplyHandler,
+    sends: SendHandler,
+    link_mails: LinkMailHandler,
+    sweeps: Sequence[Handler],
+    owner_purge: OwnerPurge,
 ) -> Sequence[Handler]:
-    return (replies, sends, link_mails, *sweeps)
+    return (replies, sends, link_mails, *sweeps, owner_purge)
 
 
 def make_queue(

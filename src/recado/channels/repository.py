@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Final
 from uuid import UUID
 
-from sqlalchemy import and_, bindparam, func, select, text, tuple_, update
+from sqlalchemy import and_, bindparam, delete, exists, func, select, text, tuple_, update
 
 from recado.channels.models import AccountKey, ChannelAccount, ChannelAddress, Orphan, OrphanSigner, SignedOrphan
 from recado.channels.tables import channel_accounts, channel_addresses, directory_generation, orphan_signers, orphans
@@ -202,6 +202,21 @@ _SIGNERS_OF = Prepared(
 )
 
 
+_OF_OWNER = Prepared(
+    select(orphans.c.id)
+    .where(orphans.c.owner_id == bindparam("purged"))
+    .union(select(orphan_signers.c.orphan_id).where(orphan_signers.c.owner_id == bindparam("purged")))
+    .limit(bindparam("most"))
+)
+_ASSIGNED_TO = Prepared(select(orphans.c.owner_id).where(orphans.c.id == bindparam("id")))
+_SIGNED = delete(orphan_signers).where(orphan_signers.c.orphan_id == bindparam("id"))
+_FORGET_SIGNERS = Prepared(_SIGNED)
+_FORGET_SIGNER = Prepared(_SIGNED.where(orphan_signers.c.owner_id == bindparam("signer")))
+_FORGET_ORPHAN = Prepared(
+    delete(orphans).where(orphans.c.id == bindparam("id"), ~exists().where(orphan_signers.c.orphan_id == orphans.c.id))
+)
+
+
 class Orphans(Repository[Orphan]):
     """Messages without an owner.
 
@@ -241,6 +256,22 @@ class Orphans(Repository[Orphan]):
     def _signed(self, orphan: Orphan) -> SignedOrphan:
         rows = self._uow.rows(_SIGNERS_OF, orphan_id=orphan.id)
         return SignedOrphan(orphan, tuple(OrphanSigner(*row) for row in rows))
+
+    def purge(self, owner_id: UUID, limit: int) -> int:
+        """Delete orphans that were assigned to an owner, or that nobody but the owner may have signed.
+
+        Return the number of orphans looked at, at most `limit`; call it until it returns 0.
+        """
+        of_owner = [id_ for (id_,) in self._uow.rows(_OF_OWNER, purged=owner_id, most=limit)]
+        for id_ in of_owner:
+            assigned_to = next((owner for (owner,) in self._uow.rows(_ASSIGNED_TO, id=id_)), None)
+            if assigned_to == owner_id:
+                self._uow.run(_FORGET_SIGNERS, id=id_)
+            else:
+                self._uow.run(_FORGET_SIGNER, id=id_, signer=owner_id)
+            if assigned_to in {None, owner_id}:
+                self._uow.run(_FORGET_ORPHAN, id=id_)
+        return len(of_owner)
 
     def assign(self, id_: UUID, owner_id: UUID, at: datetime) -> None:
         self.change(id_, assigned_at=at, owner_id=owner_id)

@@ -16,6 +16,7 @@ from recado.core.clock import Clock
 from recado.core.database.constraints import is_duplicate_of
 from recado.core.database.engine import Database
 from recado.core.database.unit_of_work import UnitOfWork
+from recado.core.errors import Conflict
 from recado.core.i18n import DEFAULT_LOCALE
 from recado.core.ids import Ids
 from recado.core.queue.transactions import Transaction, Transactions, UnlockedTransaction
@@ -155,6 +156,10 @@ class OwnerService:
         """Answer no more customers of the principal's owner. A second call keeps the time of the first."""
         return await self._transactions.write(lambda tx: _close(tx, principal), owner=principal.owner_id)
 
+    async def reopen_account(self, principal: Principal) -> Owner:
+        """Answer the customers of a closed owner again. Raises `Conflict` once it is being purged."""
+        return await self._transactions.write(lambda tx: _reopen(tx, principal), owner=principal.owner_id)
+
     async def owner(self, owner_id: UUID) -> Owner:
         return await self._database.read(lambda uow: owner_in(uow, owner_id), owner=owner_id)
 
@@ -212,3 +217,13 @@ def _close(tx: Transaction, principal: Principal) -> Owner:
         Owners(tx.uow).change(owner_id, closed_at=tx.now)
         audit.record(tx, principal, "owner.closed", "owner", owner_id)
     return owner_in(tx.uow, owner_id)
+
+
+def _reopen(tx: Transaction, principal: Principal) -> Owner:
+    owner = owner_in(tx.uow, principal.owner_id)
+    if owner.purge_started_at is not None:
+        raise Conflict("everything of the organisation is being deleted; it cannot be reopened")
+    if owner.is_closed:
+        Owners(tx.uow).change(owner.id, closed_at=None)
+        audit.record(tx, principal, "owner.reopened", "owner", owner.id)
+    return owner_in(tx.uow, owner.id)

@@ -5,7 +5,7 @@ from dataclasses import asdict
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import bindparam, select, text
+from sqlalchemy import bindparam, delete, select, text
 
 from recado.core.database.prepared import Prepared, inserting
 from recado.core.database.repository import OwnedRepository, Repository, entities, owned
@@ -14,6 +14,7 @@ from recado.identity.models import Owner, SealedOwnerKeys, SealedSystemKey, User
 from recado.identity.tables import owners, system_keys, users
 
 _OWNERS = Prepared(entities(owners, Owner).order_by(owners.c.id))
+_DELETE_OWNER = Prepared(delete(owners).where(owners.c.id == bindparam("id")))
 _NEW_OWNER = Prepared(inserting(owners))
 _KEYS = entities(owners, SealedOwnerKeys)
 _NEWEST_KEYS = Prepared(_KEYS.order_by(owners.c.id.desc()).limit(bindparam("most")))
@@ -40,6 +41,10 @@ class Owners(Repository[Owner]):
     def register(self, owner: Owner, keys: SealedOwnerKeys) -> None:
         """Store a new owner together with its keys."""
         self._uow.run(_NEW_OWNER, **asdict(owner) | asdict(keys))
+
+    def delete(self, id_: UUID) -> bool:
+        """Delete an owner's own row, and with it the owner's keys. Return whether it was there."""
+        return self._uow.run(_DELETE_OWNER, id=id_) == 1
 
     def in_order(self) -> Sequence[Owner]:
         """Return every owner, the oldest first."""

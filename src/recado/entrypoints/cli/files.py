@@ -1,12 +1,16 @@
-"""Read the files that a person names, with a clear error for each file that cannot be read.
+"""Read and write the files that a person names, with a clear error for each file that cannot be used.
 
 A name may be anything: `/dev/zero` never ends, opening a pipe waits for its other end, and a folder is no text.
 """
 
+import json
 import os
 import stat
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
+from recado.core.database.types import JsonValue
 from recado.core.errors import InvalidInput
 
 
@@ -33,6 +37,36 @@ def read_text(path: Path, max_bytes: int) -> str:
         return read_file(path, max_bytes).decode("utf-8-sig")
     except UnicodeDecodeError:
         raise InvalidInput(f"{path} is not a text file in UTF-8") from None
+
+
+async def write_lines(path: Path, lines: AsyncIterator[Mapping[str, JsonValue]]) -> int:
+    """Write lines of JSON to a new file that only its owner can read. Return the number of lines after the first.
+
+    Raises `InvalidInput` when the file exists or cannot be written; an unfinished file is deleted.
+    """
+    written = 0
+    try:
+        descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600)
+        with os.fdopen(descriptor, "w") as file, _deleted_on_failure(path):
+            async for line in lines:
+                file.write(json.dumps(line, ensure_ascii=False) + "\n")
+                written += 1
+            file.flush()
+            os.fsync(file.fileno())
+    except FileExistsError:
+        raise InvalidInput(f"{path} exists already and is not overwritten: name another file") from None
+    except OSError as error:
+        raise InvalidInput(f"{path} cannot be written: {(error.strerror or str(error)).lower()}") from error
+    return written - 1
+
+
+@contextmanager
+def _deleted_on_failure(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except BaseException:
+        path.unlink(missing_ok=True)
+        raise
 
 
 def _check(path: Path, mode: int) -> None:

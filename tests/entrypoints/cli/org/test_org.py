@@ -1,8 +1,10 @@
+import json
 import os
 import pty
 import subprocess
 import sys
 from collections.abc import Mapping
+from pathlib import Path
 
 import pytest
 
@@ -87,7 +89,8 @@ class TestSet:
         assert (again, again["nudge"]) == (before, None)
 
     def test_shows_a_person_the_fields_line_by_line(self, recado: Recado, owner: str) -> None:
-        assert "send policy  prefer_silence" in recado.says("org", "set", "--owner", owner, "--name", "Padaria 2")
+        lines = recado.says("org", "set", "--owner", owner, "--name", "Padaria 2").splitlines()
+        assert ["send", "policy", "prefer_silence"] in [line.split() for line in lines]
 
     @pytest.mark.parametrize(
         ("words", "sentence"),
@@ -113,3 +116,34 @@ def test_empty_lists_say_how_to_begin(recado: Recado, tmp_path: os.PathLike[str]
 def test_organisations_are_listed(recado: Recado, owner: str) -> None:
     [only] = recado.many("org", "list")
     assert (only["owner_id"], only["name"]) == (owner, "Padaria")
+
+
+class TestTheEnd:
+    def test_closes_and_opens_again(self, recado: Recado, owner: str) -> None:
+        assert recado.one("org", "close", "--owner", owner)["closed_at"] is not None
+        assert "is open" in recado.says("org", "reopen", "--owner", owner)
+        assert recado.one("org", "set", "--owner", owner)["closed_at"] is None
+
+    def test_exports_to_a_file_that_only_its_owner_reads(self, recado: Recado, owner: str, tmp_path: Path) -> None:
+        file = tmp_path / "all.jsonl"
+        made = recado.one("org", "export", "--owner", owner, file)
+        lines = [json.loads(line) for line in file.read_text("utf-8").splitlines()]
+        assert (lines[0]["owner_id"], made["rows"]) == (owner, len(lines) - 1)
+        assert {"owners", "users"} <= {line["table"] for line in lines[1:]}
+        assert file.stat().st_mode & 0o777 == 0o600
+
+    def test_overwrites_no_file(self, recado: Recado, owner: str, tmp_path: Path) -> None:
+        file = tmp_path / "mine"
+        file.write_text("precious")
+        assert "is not overwritten" in recado.refuses("org", "export", "--owner", owner, file)
+        assert file.read_text() == "precious"
+
+    def test_of_nobody_leaves_no_file(self, recado: Recado, tmp_path: Path) -> None:
+        assert "there is no owner" in recado.refuses("org", "export", "--owner", NOBODY, tmp_path / "all.jsonl")
+        assert list(tmp_path.glob("all*")) == []
+
+    def test_purges_nothing_without_yes_or_before_its_time(self, recado: Recado, owner: str) -> None:
+        assert "confirm it with --yes" in recado.refuses("org", "purge", "--owner", owner)
+        assert "close it first" in recado.refuses("org", "purge", "--owner", owner, "--yes")
+        recado.one("org", "close", "--owner", owner)
+        assert "may be purged from" in recado.refuses("org", "purge", "--owner", owner, "--yes")

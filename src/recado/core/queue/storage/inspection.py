@@ -147,3 +147,13 @@ _FIND = Prepared(select(*JOB_COLUMNS).where(message_queue.c.id == bindparam("id"
 def unfinished(uow: UnitOfWork) -> int:
     """Return the number of unfinished jobs."""
     return int(uow.execute(select(func.count()).select_from(message_queue).where(IS_UNFINISHED)).scalar_one())
+
+
+_UNFINISHED_OF = Prepared(
+    select(message_queue.c.id).where(IS_UNFINISHED, message_queue.c.owner_id == bindparam("owner_id")).limit(1)
+)
+
+
+def has_unfinished(uow: UnitOfWork, owner_id: UUID) -> bool:
+    """Return whether an owner has a job that waits or runs."""
+    return bool(uow.rows(_UNFINISHED_OF, owner_id=owner_id))

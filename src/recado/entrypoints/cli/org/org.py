@@ -1,18 +1,21 @@
 """`recado org`: organisations, and what they say when no agent speaks."""
 
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, TypeAlias
 from uuid import UUID
 
 import typer
 
 from recado.core.errors import InvalidInput
+from recado.entrypoints.cli.files import write_lines
 from recado.entrypoints.cli.main import family
 from recado.entrypoints.cli.options import AsJson, OwnerId, comma_separated, secret_from_variable
 from recado.entrypoints.cli.output import Item, column, print_document, print_fields, print_items, print_result
 from recado.entrypoints.cli.running import operator, operator_name, run
 
 if TYPE_CHECKING:
+    from recado.bootstrap import Container
     from recado.identity.models import Owner
     from recado.identity.owners import OwnerChanges
 
@@ -139,6 +142,7 @@ def _view(owner: "Owner") -> Item:
         "stop_words": owner.stop_words,
         "start_words": owner.start_words,
         "closed_at": None if owner.closed_at is None else owner.closed_at.isoformat(),
+        "purge_started_at": None if owner.purge_started_at is None else owner.purge_started_at.isoformat(),
     }
 
 
@@ -148,3 +152,44 @@ def list_(as_json: AsJson = False) -> None:
     found = [_view(owner) for owner in run(lambda container: container.owners().owners())]
     columns = {"Id": column("owner_id"), "Name": column("name"), "E-mail": column("email")}
     print_items(found, columns, empty="No organisation is registered; begin with: recado org register", as_json=as_json)
+
+
+@org.command()
+def close(owner: OwnerId, as_json: AsJson = False) -> None:
+    """Close an organisation: its customers get no answers any more. Nothing is deleted."""
+    closed = run(lambda container: container.owners().close_account(operator(owner)))
+    print_result(_view(closed), f"{closed.name} is closed; recado org reopen takes it back.", as_json=as_json)
+
+
+@org.command()
+def reopen(owner: OwnerId, as_json: AsJson = False) -> None:
+    """Open a closed organisation again. Messages that came meanwhile stay unanswered."""
+    opened = run(lambda container: container.owners().reopen_account(operator(owner)))
+    print_result(_view(opened), f"{opened.name} is open.", as_json=as_json)
+
+
+ExportFile: TypeAlias = Annotated[Path, typer.Argument(metavar="FILE", help="The new file, one line of JSON a row.")]
+Confirmed: TypeAlias = Annotated[bool, typer.Option("--yes", help="Confirm that everything is to be deleted.")]
+
+
+@org.command()
+def export(owner: OwnerId, file: ExportFile, as_json: AsJson = False) -> None:
+    """Write everything of an organisation, without its secrets, to a file."""
+
+    async def work(container: "Container") -> int:
+        lines = await container.owner_export().begin(operator(owner))
+        return await write_lines(file, lines)
+
+    rows = run(work)
+    view: Item = {"file": str(file), "rows": rows}
+    print_result(view, f"{rows} rows are in {file}, which only you can read.", as_json=as_json)
+
+
+@org.command()
+def purge(owner: OwnerId, confirmed: Confirmed = False, as_json: AsJson = False) -> None:
+    """Delete everything of an organisation that was closed for 30 days, for good. A worker does it."""
+    if not confirmed:
+        raise InvalidInput("this deletes every row of the organisation and its keys: confirm it with --yes")
+    purged = run(lambda container: container.owner_purge().order(operator(owner)))
+    words = "A worker deletes everything of the organisation; the command `recado queue stats` shows when it is done."
+    print_result(_view(purged), words, as_json=as_json)

@@ -1,0 +1,104 @@
+"""Everything that is stored of one organisation, as lines of JSON.
+
+Left out are what proves who somebody is, what is sealed, and what only the machinery needs. Each page is a snapshot of
+its own, so rows that are stored meanwhile may be missing: close the organisation first where that matters.
+"""
+
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from datetime import datetime
+from functools import partial
+from typing import Final, TypeAlias
+from uuid import UUID
+
+from sqlalchemy import MetaData
+from sqlalchemy.engine import RowMapping
+
+from recado.core.clock import Clock
+from recado.core.database.engine import Database
+from recado.core.database.types import JsonValue
+from recado.core.database.unit_of_work import UnitOfWork
+from recado.core.ids import Ids
+from recado.core.queue.transactions import Transaction, Transactions
+from recado.identity import audit
+from recado.identity.principal import Principal
+from recado.identity.repository import owner_in
+from recado.operations.storage.owner_rows import OwnerRows, Position, tables_of_owners
+
+FORMAT: Final = 1
+LEFT_OUT: Final = frozenset({"sessions", "user_links", "idempotency_keys", "lanes", "queue_owners", "message_queue"})
+"""Tables of proofs and of the machinery."""
+SECRET_ENDINGS: Final = ("_sealed", "_hash", "_key_id")
+"""Columns with these endings are left out."""
+_LEFT_OUT_COLUMNS: Final = frozenset({"heading_terms", "body_terms", "loose_terms", "revision", "sha"})
+
+Line: TypeAlias = Mapping[str, JsonValue]
+
+
+class OwnerExport:
+    """Reads everything of one owner."""
+
+    def __init__(self, database: Database, clock: Clock, ids: Ids, tables: Callable[[], MetaData]) -> None:
+        self._database = database
+        self._transactions = Transactions(database, clock, ids)
+        self._clock = clock
+        self._tables = tables
+
+    async def begin(self, principal: Principal) -> AsyncIterator[Line]:
+        """Return the lines: what this is, then one for each row. Raises `NotFound` before the first.
+
+        That somebody exported everything is recorded before a line is given out.
+        """
+        await self._transactions.write(partial(_record, principal=principal), owner=principal.owner_id)
+        return self._lines(principal.owner_id)
+
+    async def _lines(self, owner_id: UUID) -> AsyncIterator[Line]:
+        yield {"recado": "export", "format": FORMAT, "owner_id": str(owner_id), "at": self._clock.now().isoformat()}
+        for table in tables_of_owners(self._tables()):
+            if table.table.name in LEFT_OUT:
+                continue
+            async for row in self._rows(table, owner_id):
+                yield {"table": table.table.name, "row": _as_json(row)}
+
+    async def _rows(self, table: OwnerRows, owner_id: UUID) -> AsyncIterator[RowMapping]:
+        after: Position | None = None
+        while True:
+            read = partial(_page, table=table, owner_id=owner_id, after=after)
+            rows, after = await self._database.read(read, owner=owner_id)
+            for row in rows:
+                yield row
+            if after is None:
+                return
+
+
+def _page(
+    uow: UnitOfWork, table: OwnerRows, owner_id: UUID, after: Position | None
+) -> tuple[Sequence[RowMapping], Position | None]:
+    uow.allow_long_statements()  # On PostgreSQL the owner's own rows may lie far apart.
+    end = table.window_end(uow, after)
+    return table.rows(uow, owner_id, after, end), end
+
+
+def _record(tx: Transaction, principal: Principal) -> None:
+    owner_in(tx.uow, principal.owner_id)
+    audit.record(tx, principal, "owner.exported", "owner", principal.owner_id)
+
+
+def is_exported(column: str) -> bool:
+    """Return whether the values of a column are given out."""
+    return not column.endswith(SECRET_ENDINGS) and column not in _LEFT_OUT_COLUMNS
+
+
+def _as_json(row: RowMapping) -> Line:
+    return {str(name): _json_value(value) for name, value in row.items() if is_exported(str(name))}
+
+
+def _json_value(value: object) -> JsonValue:
+    match value:
+        case None | bool() | int() | float() | str() | list() | dict():
+            return value
+        case datetime():
+            return value.isoformat()
+        case bytes():  # The form of a webhook: text that is percent-encoded.
+            return value.decode("utf-8", "replace")
+        case _:
+            return str(value)
