@@ -9,6 +9,7 @@ words inside a sentence cannot be recognised here: log ids, and count or measure
 import datetime as dt
 import functools
 import logging
+import os
 import re
 import sys
 from collections.abc import Iterator, Mapping, Set
@@ -24,8 +25,12 @@ from recado.core.errors import ConfigurationError, DomainError
 
 LEVELS: Final[Mapping[str, int]] = {"debug": 10, "info": 20, "warning": 30, "error": 40}
 
-_QUIETED: Final = ("httpx2", "httpcore2", "opentelemetry.util.re")
-"""They log whole URLs, which may contain an owner's key, and headers that cannot be read."""
+_QUIETED: Final[Mapping[str, int]] = {
+    # They log whole URLs, which may contain an owner's key, and headers that cannot be read.
+    **dict.fromkeys(("httpx2", "httpcore2", "opentelemetry.util.re"), logging.ERROR),
+    # They tell each step of a start and a migration, of which our own lines tell the result.
+    **dict.fromkeys(("alembic", "uvicorn"), logging.WARNING),
+}
 
 Loggable: TypeAlias = str | int | float | bool | list["Loggable"] | dict[str, "Loggable"] | None
 
@@ -48,8 +53,8 @@ def configure_logging(level: str, stream: TextIO, clock: Clock) -> None:
         root.removeHandler(handler)
     root.addHandler(_OtherLibraries(_LogWriter(stream), chain))
     root.setLevel(LEVELS[level])
-    for name in _QUIETED:
-        logging.getLogger(name).setLevel(logging.ERROR)
+    for name, least in _QUIETED.items():
+        logging.getLogger(name).setLevel(max(least, LEVELS[level]))
 
 
 def _chain(stream: TextIO, clock: Clock) -> list[Processor]:
@@ -59,7 +64,10 @@ def _chain(stream: TextIO, clock: Clock) -> list[Processor]:
     render: Processor = structlog.processors.JSONRenderer(ensure_ascii=False)
     if stream.isatty():
         render = structlog.dev.ConsoleRenderer(
-            timestamp_key="at", exception_formatter=structlog.dev.plain_traceback, sort_keys=False
+            colors=not os.environ.get("NO_COLOR"),
+            timestamp_key="at",
+            exception_formatter=structlog.dev.plain_traceback,
+            sort_keys=False,
         )
     return [_exceptions, scrub, stamped, render]
 

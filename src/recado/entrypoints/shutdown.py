@@ -81,11 +81,12 @@ class ShutdownSignals:
     def _enforce_deadline(self) -> None:
         while (byte := os.read(self._heard, 1)) and byte[0] not in _SIGNALS:
             pass
-        os.close(self._heard)
+        # The pipe stays open meanwhile: Python would complain of a second signal that it cannot write to it.
         if byte and not self._over.wait(self._seconds):
             if self._seconds:
                 _run_briefly(lambda: log.warning("process.left_late", seconds=self._seconds))
             os._exit(self._status)
+        os.close(self._heard)
 
     def __enter__(self) -> Self:
         return self

@@ -24,9 +24,9 @@ PUBLIC: Final = "https://recado.example"
 ID: Final = "0197c2f4-8e5a-7c3b-9d21-4f6a8b0c1d2e"
 OWNER: Final = ("--owner", ID)
 
-NO_DATABASE: Final = {"demo", "emulator", "emulator send"}
+NO_DATABASE: Final = {"demo", "emulator", "emulator send", "completion"}
 """They have none, or one of their own that no other command knows."""
-MAKE_ONE: Final = {"serve", "migrate"}
+MAKE_ONE: Final = {"serve", "migrate", "init"}
 WORDS: Final[Mapping[str, Sequence[str]]] = {
     "worker": (),
     "org register": ("--name", "N", "--email", "n@recado.example", "--password-env", "PW"),
@@ -65,7 +65,7 @@ WORDS: Final[Mapping[str, Sequence[str]]] = {
     "doctor": (),
 }
 """Every command that works on the database, and what else must be typed."""
-ALL: Final = {**WORDS, "serve": ("--port", "0"), "migrate": ()}
+ALL: Final = {**WORDS, "serve": ("--port", "0"), "migrate": (), "init": ()}
 AS_PROCESSES: Final = {"serve", "worker"}
 """These commands change the signal handlers of their process, so each runs in a separate process."""
 HERE: Final = [name for name in ALL if name not in AS_PROCESSES]

@@ -40,6 +40,9 @@ COMPLETE_VARIABLE: Final = "_RECADO_COMPLETE"
 _HERE: Final = "recado.entrypoints.cli"
 
 COMMANDS: Final[Mapping[str, Entry]] = {
+    "init": Entry(
+        "Begin: write recado.env, make the database, an organisation and a number.", f"{_HERE}.setup.init:init"
+    ),
     "demo": Entry("Talk to a sample bakery in this terminal.", f"{_HERE}.demo.demo:demo"),
     "serve": Entry("Receive webhooks.", f"{_HERE}.processes.serve:serve"),
     "worker": Entry("Run jobs until SIGTERM.", f"{_HERE}.processes.worker:worker"),

@@ -6,6 +6,8 @@ import socket
 import subprocess
 import sys
 import threading
+from collections.abc import Callable, Iterator
+from functools import partial
 from types import FrameType
 from typing import TYPE_CHECKING, Annotated, NoReturn, TypeAlias
 
@@ -16,8 +18,9 @@ from recado.core.clock import SystemClock
 from recado.core.telemetry import configure_logging
 from recado.entrypoints.cli.options import AsJson
 from recado.entrypoints.cli.output import print_document
+from recado.entrypoints.cli.texts.language import say
 from recado.entrypoints.environment import environment
-from recado.settings import load_settings
+from recado.settings import Settings, load_settings
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp
@@ -57,14 +60,19 @@ def serve(
         worker_process = WorkerProcess() if with_worker else None
         app = build_app(container)
         try:
-            _run(app, listener, container.meters(), worker_process, as_json=as_json)
+            told = partial(_announce, settings, worker_process, as_json=as_json)
+            _run(app, listener, container.meters(), worker_process, told)
         finally:
             if worker_process is not None:
                 worker_process.stop()
 
 
 def _run(
-    app: "ASGIApp", listener: socket.socket, meters: "Meters", worker_process: "WorkerProcess | None", *, as_json: bool
+    app: "ASGIApp",
+    listener: socket.socket,
+    meters: "Meters",
+    worker_process: "WorkerProcess | None",
+    announce: Callable[[str], None],
 ) -> None:
     from recado.entrypoints.http.listening import url_of
     from recado.entrypoints.http.server import make_server
@@ -73,7 +81,7 @@ def _run(
         if worker_process is not None:
             worker_process.terminate()
 
-    server = make_server(app, meters, ready=lambda: _announce(url_of(listener), as_json=as_json), on_signal=stop_worker)
+    server = make_server(app, meters, ready=lambda: announce(url_of(listener)), on_signal=stop_worker)
     gc.freeze()  # Loaded modules stay. Without this the garbage collector reads them again and again, 40 ms each time.
     # The event loop and the writer's thread alternate: with Python's default of 5 ms each row waits that long.
     sys.setswitchinterval(0.0005)
@@ -85,13 +93,28 @@ def _run(
         return
 
 
-def _announce(url: str, *, as_json: bool) -> None:
+def _announce(settings: Settings, worker_process: "WorkerProcess | None", url: str, *, as_json: bool) -> None:
     log.info("serve.listening", url=url)
     if as_json:
         print_document({"url": url})
     else:
-        typer.echo(f"Recado listens at {url}; stop it with Ctrl-C.")
+        for line in banner(settings, url, with_worker=worker_process is not None):
+            typer.echo(line)
     sys.stdout.flush()
+
+
+def banner(settings: Settings, url: str, *, with_worker: bool) -> Iterator[str]:
+    """Yield what a person needs to know next: where it listens, what Twilio must call, who runs the jobs."""
+    from recado.channels.twilio.webhook.routes import MESSAGES_PATH
+
+    yield say("Recado listens at {url}; stop it with Ctrl-C.", url=url)
+    webhook = f"{settings.public_url}{MESSAGES_PATH}"
+    yield "  " + say("Webhook of each number at Twilio (POST): {webhook}", webhook=webhook)
+    if (settings.public_url or "").startswith("http://"):  # The settings allow that for this machine only.
+        yield "  " + say("Twilio cannot reach that address; `recado emulator` on this machine can.")
+    yield "  " + say("Health: {url}/readyz", url=url)
+    if not with_worker:
+        yield "  " + say("Nothing is answered until a worker runs: type `recado worker` in another terminal.")
 
 
 def _exit(_number: int, _frame: FrameType | None) -> NoReturn:
