@@ -8,7 +8,7 @@ agent alone takes seconds).
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import EntryPoint, entry_points
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 from uuid import UUID
 
 import structlog
@@ -36,6 +36,15 @@ class AgentSetup:
     clock: Clock
     http: HttpClients
     credentials: AgentCredentials = field(default_factory=AgentCredentials)
+
+
+@runtime_checkable
+class ChecksItself(Protocol):
+    """An agent that can tell without a run why no run can succeed."""
+
+    async def problem(self) -> str | None:
+        """Return what is missing, or None."""
+        ...
 
 
 class AgentFactory(Protocol):

@@ -21,7 +21,7 @@ from recado.agents.execution import AgentRun, RunFailed, RunThreads, SharedLoop
 from recado.agents.http_clients import HttpClients
 from recado.agents.knowledge.service import KnowledgeService
 from recado.agents.models import AgentSettings
-from recado.agents.registry import AgentRegistry, AgentSetup, RegisteredAgent
+from recado.agents.registry import AgentRegistry, AgentSetup, ChecksItself, RegisteredAgent
 from recado.agents.results import InvalidResult, clean_text
 from recado.agents.service import AgentService
 from recado.conversation.errors import AgentFailed
@@ -58,6 +58,10 @@ class _OwnersAgent:
 
     async def respond(self, turn: TurnContext) -> AgentResult:
         return await self._built().respond(turn)
+
+    async def problem(self) -> str | None:
+        agent = await asyncio.to_thread(self._built)
+        return await agent.problem() if isinstance(agent, ChecksItself) else None
 
     def _built(self) -> Agent:
         with self._lock:
@@ -180,6 +184,19 @@ class AgentRunner:
         if isinstance(ending, RunFailed):
             raise self._failed(_as_failure(ending.error, ours=_is_cooperative(agent))) from None
         return ending
+
+    async def problem(self, owner_id: UUID) -> str | None:
+        """Return what would make every run of the owner's agent fail on this machine: an extra, a provider, a key.
+
+        Agents of other packages are not asked: what they import may do anything.
+        """
+        agent = await self.agent_for(owner_id)
+        try:
+            return await agent.problem() if isinstance(agent, _OwnersAgent) and agent.cooperative else None
+        except AgentFailed as failure:
+            return failure.reason
+        finally:
+            await self._http.close_loop_clients()
 
     async def aclose(self) -> None:
         """Stop the agents' loop. Runs that are still in progress there are cancelled."""

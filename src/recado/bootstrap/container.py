@@ -16,6 +16,7 @@ from recado.bootstrap.parts import (
     LazyChannel,
     LazyTwilio,
     make_agent_service,
+    make_agent_trials,
     make_agents,
     make_burst_window,
     make_callbacks,
@@ -146,6 +147,7 @@ class Container(containers.DeclarativeContainer):
     agents_reading = providers.Singleton(AgentsReading, database)
     agent_service = providers.Singleton(make_agent_service, database, registry, key_ring, clock, ids)
     agents = providers.Singleton(make_agents, agent_service, registry, knowledge, clock)
+    agent_trials = providers.Singleton(make_agent_trials, agents, clock, ids, settings)
 
     replies = providers.Singleton(
         make_reply_handler, database, clock, ids, chance, agents, channels, settings, meters, traces

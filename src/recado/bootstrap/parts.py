@@ -63,6 +63,7 @@ if TYPE_CHECKING:
     from recado.agents.registry import AgentRegistry
     from recado.agents.runner import AgentRunner
     from recado.agents.service import AgentService
+    from recado.agents.trials.service import AgentTrials
     from recado.channels.twilio.checking import NumberChecks
     from recado.channels.twilio.reconcile import GapSweep
     from recado.channels.twilio.sending.client import TwilioApi
@@ -180,6 +181,12 @@ def make_agents(
     from recado.agents.runner import AgentRunner
 
     return AgentRunner(service, registry, knowledge, clock)
+
+
+def make_agent_trials(agents: "AgentRunner", clock: Clock, ids: Ids, settings: Settings) -> "AgentTrials":
+    from recado.agents.trials.service import AgentTrials
+
+    return AgentTrials(agents, clock, ids, settings.agent_timeout_seconds)
 
 
 def require_public_url(public_url: str | None) -> str:

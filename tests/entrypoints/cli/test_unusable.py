@@ -40,6 +40,7 @@ WORDS: Final[Mapping[str, Sequence[str]]] = {
     "numbers list": OWNER,
     "agents set": (*OWNER, "--agent", "echo"),
     "agents list": OWNER,
+    "agents test": (*OWNER, "oi"),
     "knowledge add": (*OWNER, __file__),
     "knowledge list": OWNER,
     "knowledge search": (*OWNER, "bolo"),

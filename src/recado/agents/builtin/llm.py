@@ -36,6 +36,14 @@ class LlmAgent:
         except TimeoutError:
             raise AgentFailed("the model took too long") from None
 
+    async def problem(self) -> str | None:
+        """Return which extra, provider or key is missing on this machine."""
+        try:
+            engine = await asyncio.to_thread(_engine_of, self._setup)
+        except AgentFailed as failure:
+            return failure.reason
+        return engine.problem()
+
 
 def _engine_of(setup: AgentSetup) -> "Engine":
     try:

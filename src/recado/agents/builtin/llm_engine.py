@@ -16,7 +16,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import httpx2
-from openai import AsyncOpenAI
+from openai import AsyncOpenAI, OpenAIError
 from pydantic import BaseModel, Field
 from pydantic_ai import Agent, RunContext, RunUsage, ToolOutput, UsageLimits
 from pydantic_ai.exceptions import (
@@ -159,6 +159,19 @@ class Engine:
         if self._built is None or self._built[0] is not loop:
             self._built = (loop, self._new_model())
         return self._built[1]
+
+    def problem(self) -> str | None:
+        """Return why no model can be built; None when one can, whether its server answers or not."""
+        try:
+            self.model()
+        except AgentFailed as failure:
+            return failure.reason
+        except (UserError, OpenAIError):  # What they say of it: the variable with the provider's key is not set.
+            provider = (self._setup.settings.model or "").partition(":")[0]
+            return f"the provider {provider[:60]!r} is not set up here: give an API key, or set its own variables"
+        except ImportError:
+            return "the model's provider needs a package that is not installed"
+        return None
 
     def _new_model(self) -> Model:
         settings, key = self._setup.settings, self._setup.credentials.api_key

@@ -148,6 +148,11 @@ class EmulatorClient:
         document: dict[str, Json] = {"address": address, "webhook_url": webhook_url}
         self._call("POST", "numbers", document | {"fallback_url": fallback_url, "account_sid": account_sid})
 
+    def webhooks(self) -> dict[str, str | None]:
+        """Return the configured numbers with the URLs that receive their messages."""
+        found = self._items("numbers", {})
+        return {_text(item, "address"): _text(item, "webhook_url") or None for item in found}
+
     def configure_account(self, sid: str, token: str) -> None:
         """Adds an account, or gives a known one a new token."""
         self._call("POST", "accounts", {"sid": sid, "token": token})

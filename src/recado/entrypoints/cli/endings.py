@@ -35,6 +35,11 @@ def warn_of(sentence: str) -> None:
     typer.echo(f"{coloured(say('Error:'), 'red', bold=True)} {sentence}", err=True)
 
 
+def print_warning(sentence: str) -> None:
+    """Print a warning on standard error: the command did its work, and something else is wrong."""
+    typer.echo(f"{coloured(say('Warning:'), 'yellow', bold=True)} {sentence}", err=True)
+
+
 def fail(code: str, sentence: str, status: ExitCode, *, as_json: bool) -> ExitCode:
     """Say why a command failed, and return its status."""
     if as_json and not output.has_printed():

@@ -79,6 +79,11 @@ def print_line(text: str) -> None:
     _console().print(_printable(text), soft_wrap=True)
 
 
+def print_note(text: str) -> None:
+    """Write a line about the result for people, less bright than the result."""
+    _console().print(_printable(text), soft_wrap=True, style="dim")
+
+
 def print_result(value: Json, words: str, *, as_json: bool) -> None:
     """Print the result of a command: the JSON value or the words for people."""
     if as_json:

@@ -16,7 +16,7 @@ from recado.core.clock import SystemClock
 from recado.core.tracing import NoTraces
 from recado.entrypoints.environment import environment
 from recado.identity.principal import Principal, operator_of
-from recado.settings import Purpose, Settings, load_settings
+from recado.settings import LogLevel, Purpose, Settings, load_settings
 
 if TYPE_CHECKING:
     from recado.bootstrap import Container
@@ -34,13 +34,14 @@ def run(
     purpose: Purpose = "cli",
     *,
     secret_names: Collection[str | None] = (),
+    log_level: LogLevel = "warning",
 ) -> T:
     """Return the result of `work` for a container over the configured database, after migrating it if necessary.
 
     A missing SQLite file is an error and is not created. `secret_names` are the variables that options name for
     secrets. They are no settings, even if their names look like it.
     """
-    settings = settings_for(purpose, secret_names=secret_names)
+    settings = settings_for(purpose, secret_names=secret_names, log_level=log_level)
     from recado.bootstrap import Container, metadata
     from recado.migrations.startup import prepare_database
 
@@ -51,14 +52,16 @@ def run(
     return asyncio.run(_closing(container, work))
 
 
-def settings_for(purpose: Purpose, *, secret_names: Collection[str | None] = ()) -> Settings:
-    """Return the settings of this environment, and configure logging: commands log warnings and errors only."""
+def settings_for(
+    purpose: Purpose, *, secret_names: Collection[str | None] = (), log_level: LogLevel = "warning"
+) -> Settings:
+    """Return the settings of this environment, and configure logging: most commands log warnings and errors only."""
     from recado.core.telemetry import configure_logging
 
     settings = load_settings(
         {name: text for name, text in environment().items() if name not in secret_names}, purpose=purpose
     )
-    level = settings.log_level if "RECADO_LOG_LEVEL" in os.environ else "warning"
+    level = settings.log_level if "RECADO_LOG_LEVEL" in os.environ else log_level
     configure_logging(level, sys.stderr, SystemClock())
     return settings
 

@@ -1,3 +1,4 @@
+import json
 from pathlib import Path
 
 import pytest
@@ -50,6 +51,55 @@ class TestSet:
     ) -> None:
         assert sentence in recado.refuses("agents", "set", "--owner", owner, *words)
 
+    @pytest.mark.parametrize(
+        ("model", "sentence"),
+        [
+            ("openai-chat:gpt-4.1-mini", "the provider 'openai-chat' is not set up here: give an API key"),
+            ("openay:gpt-4.1-mini", "there is no provider called 'openay'"),
+            ("groq:llama", "the provider 'groq' needs a package that is not installed"),
+        ],
+    )
+    def test_what_keeps_every_run_from_succeeding_is_said_at_once(
+        self, recado: Recado, owner: str, model: str, sentence: str
+    ) -> None:
+        ended = recado("agents", "set", "--owner", owner, "--agent", "llm", "--model", model, OPENAI_API_KEY=None)
+        assert ended.exit_code == 0
+        assert f"Warning: the agent is set, but on this machine no run can succeed: {sentence}" in ended.stderr
+        words = ["agents", "set", "--owner", owner, "--agent", "llm", "--model", model, "--json"]
+        assert sentence in json.loads(recado(*words, OPENAI_API_KEY=None).stdout)["warnings"][0]
+
+    def test_nothing_is_said_of_a_model_with_its_key(self, recado: Recado, owner: str) -> None:
+        words = ["--agent", "llm", "--model", "openai-chat:gpt-4.1-mini", "--api-key-env", "KEY"]
+        assert "warnings" not in recado.one("agents", "set", "--owner", owner, *words, KEY="sk-1")
+
     def test_an_unknown_owner_gets_a_sentence(self, recado: Recado) -> None:
         sentence = recado.refuses("agents", "set", "--owner", NOBODY, "--agent", "echo")
         assert sentence == f"Error: there is no owner {NOBODY}\n"
+
+
+class TestATrial:
+    def test_shows_what_the_customer_would_read_and_sends_nothing(self, recado: Recado, owner: str) -> None:
+        recado.one("agents", "set", "--owner", owner, "--agent", "echo")
+        before = recado.one("verify")
+        assert recado.says("agents", "test", "--owner", owner, "bom dia").startswith("echo: bom dia\n")
+        tried = recado.one("agents", "test", "--owner", owner, "bom dia")
+        assert (tried["ending"], tried["text"], tried["closes"]) == ("reply", "echo: bom dia", False)
+        assert recado.one("verify") == before
+
+    def test_says_that_a_person_would_be_called(self, recado: Recado, owner: str) -> None:
+        recado.one("agents", "set", "--owner", owner, "--agent", "faq")
+        said = recado.says("agents", "test", "--owner", owner, "quero falar com uma pessoa")
+        assert "Then a person is called: " in said
+
+    def test_of_an_agent_that_cannot_run_says_why_and_what_the_customer_would_get(
+        self, recado: Recado, owner: str
+    ) -> None:
+        recado("agents", "set", "--owner", owner, "--agent", "llm", "--model", "groq:llama")
+        ended = recado("agents", "test", "--owner", owner, "oi")
+        assert (ended.exit_code, ended.stderr) == (
+            1, "Error: the provider 'groq' needs a package that is not installed\n"
+        )  # fmt: skip
+        assert "The customer gets the text above at once, and a dead letter is kept." in ended.stdout
+
+    def test_needs_a_text(self, recado: Recado, owner: str) -> None:
+        assert "the text must have 1 to 10,000 characters" in recado.refuses("agents", "test", "--owner", owner, " ")

@@ -1,12 +1,15 @@
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import closing
 
 import pytest
 
+from recado.emulator.phone.client import EmulatorClient
 from tests.entrypoints.cli.conftest import Recado
 from tests.support.patience import PATIENCE
 from tests.world import ACCOUNT, ANA, OURS
@@ -39,11 +42,36 @@ def url(process: "subprocess.Popen[str]") -> str:
     return str(told["url"])
 
 
+@pytest.fixture
+def heard(url: str) -> Iterator[None]:
+    """Something is told of messages to our number, but answers with none."""
+    client = EmulatorClient(url)
+    with closing(socket.create_server(("127.0.0.1", 0))) as silent:
+        client.configure_number(OURS.value, f"http://127.0.0.1:{silent.getsockname()[1]}/")
+        yield
+    client.configure_number(OURS.value, None)
+
+
+@pytest.mark.usefixtures("heard")
 def test_a_customer_writes_to_a_running_emulator(recado: Recado, url: str) -> None:
     sent = recado.one(*BASE, "--body", "oi", "--button", "yes", "--name", "Ana", "--url", url)
     assert (str(sent["message_sid"])[:2], sent["status"], sent["answers"]) == ("SM", "received", [])
 
 
+def test_a_message_to_nobodys_number_says_so_and_waits_for_no_answer(recado: Recado, url: str) -> None:
+    words = ["emulator", "send", "--from", ANA.value, "--to", "whatsapp:+14150000000", "--wait", "600", "--url", url]
+    ended = recado(*words)
+    assert ended.exit_code == 0
+    assert "Warning: whatsapp:+14150000000 is nobody's number, no webhook was called" in ended.stderr
+    assert f"(its numbers: {OURS})" in ended.stderr
+    assert len(json.loads(recado(*words, "--json").stdout)["warnings"]) == 1
+
+
+def test_a_number_without_a_webhook_says_so(recado: Recado, url: str) -> None:
+    assert f"Warning: the emulator has no webhook for {OURS}" in recado(*BASE, "--url", url).stderr
+
+
+@pytest.mark.usefixtures("heard")
 def test_no_answer_within_the_time_is_no_error(recado: Recado, url: str) -> None:
     assert "No answer within 0.01 s." in recado.says(*BASE, "--body", "oi", "--wait", "0.01", "--url", url)
 

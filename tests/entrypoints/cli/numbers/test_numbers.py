@@ -132,6 +132,13 @@ class TestList:
         assert our_number in shown
         assert max(len(line) for line in shown.splitlines()) <= 80
 
-    def test_a_token_that_does_not_fit_is_shown_beside_the_number(self, recado: Recado, owner: str) -> None:
+    def test_a_token_that_does_not_fit_is_shown_once_under_the_table(self, recado: Recado, owner: str) -> None:
+        recado.one(*add(owner), T=TOKEN)
+        ended = recado("numbers", "list", "--owner", owner, RECADO_SECRET_KEY="B" * 42 + "A")
+        assert ended.stderr.count("Warning: ") == ended.stderr.count("was sealed with another RECADO_SECRET_KEY") == 1
+        assert "whatsapp:+5511988887777: " in ended.stderr
+        assert "RECADO_SECRET_KEY" not in ended.stdout
+
+    def test_a_token_that_does_not_fit_is_told_of_each_number(self, recado: Recado, owner: str) -> None:
         [number] = recado.many("numbers", "list", "--owner", owner, RECADO_SECRET_KEY="B" * 42 + "A")
         assert "was sealed with another RECADO_SECRET_KEY" in str(number["problem"])

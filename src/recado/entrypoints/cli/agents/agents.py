@@ -6,16 +6,28 @@ from uuid import UUID
 
 import typer
 
+from recado.entrypoints.cli.endings import print_warning, warn_of
+from recado.entrypoints.cli.exit_codes import ExitCode
 from recado.entrypoints.cli.files import read_text
 from recado.entrypoints.cli.main import family
 from recado.entrypoints.cli.options import AsJson, OwnerId, secret_from_variable
-from recado.entrypoints.cli.output import Item, column, print_document, print_fields, print_items
+from recado.entrypoints.cli.output import (
+    Item,
+    column,
+    print_document,
+    print_fields,
+    print_items,
+    print_line,
+    print_note,
+)
 from recado.entrypoints.cli.running import operator, require_owner, run
+from recado.entrypoints.cli.texts.language import say
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from recado.agents.models import AgentForm, AgentSaved, AgentSettings
+    from recado.agents.trials.service import TrialResult
     from recado.bootstrap import Container
 
 agents = family("Choose the agent that answers an organisation's customers.")
@@ -69,22 +81,28 @@ def set_(
         allow_private=allow_private,
     )
 
-    _show(_save(owner, form, api_key_env), as_json=as_json)
+    saved, problem = _save(owner, form, api_key_env)
+    _show(saved, problem, as_json=as_json)
 
 
-def _save(owner: UUID, form: "AgentForm", api_key_env: str | None) -> "AgentSaved":
-    async def work(container: "Container") -> "AgentSaved":
-        return await container.agent_service().set(operator(await require_owner(container, owner)), form)
+def _save(owner: UUID, form: "AgentForm", api_key_env: str | None) -> "tuple[AgentSaved, str | None]":
+    """Store the agent, and return with it what would make its runs fail on this machine."""
+
+    async def work(container: "Container") -> "tuple[AgentSaved, str | None]":
+        saved = await container.agent_service().set(operator(await require_owner(container, owner)), form)
+        return saved, await container.agent_trials().problem(owner)
 
     return run(work, secret_names=[api_key_env])
 
 
-def _show(saved: "AgentSaved", *, as_json: bool) -> None:
+def _show(saved: "AgentSaved", problem: str | None, *, as_json: bool) -> None:
     shown: Item = {**_view(saved.settings), **({} if saved.secret is None else {"secret": saved.secret})}
     if as_json:
-        print_document(shown)
+        print_document({**shown, **({} if problem is None else {"warnings": [problem]})})
     else:
         print_fields(shown)
+    if problem is not None:
+        print_warning(say("the agent is set, but on this machine no run can succeed: {problem}", problem=problem))
 
 
 def _view(settings: "AgentSettings") -> Item:
@@ -116,6 +134,64 @@ def list_(owner: OwnerId, as_json: AsJson = False) -> None:
 
 def _address(item: Item) -> str:
     return str(item["url"] or item["base_url"] or "–")
+
+
+Words: TypeAlias = Annotated[str, typer.Argument(metavar="TEXT", help="What a customer would write.")]
+
+
+@agents.command("test")
+def test_(owner: OwnerId, text: Words, as_json: AsJson = False) -> None:
+    """Run the agent once on a text. Nothing is stored or sent, and no side effect of a tool runs."""
+
+    async def work(container: "Container") -> "tuple[TrialResult, int]":
+        found = await container.owners().owner(owner)
+        try:
+            return await container.agent_trials().run(found, text), container.settings().max_attempts
+        finally:
+            await container.agents().aclose()
+
+    result, attempts = run(work, log_level="error")  # A failure is what the command tells.
+    if as_json:
+        print_document(_view_trial(result))
+    else:
+        _tell(result, attempts)
+    if result.ending == "failed":
+        raise typer.Exit(ExitCode.FAILED)
+
+
+def _view_trial(result: "TrialResult") -> Item:
+    return {
+        "ending": result.ending,
+        "text": result.text,
+        "reason": result.reason,
+        "closes": result.closes,
+        "model": result.usage.model,
+        "input_tokens": result.usage.input_tokens,
+        "output_tokens": result.usage.output_tokens,
+        "seconds": round(result.seconds, 3),
+    }
+
+
+def _tell(result: "TrialResult", attempts: int) -> None:
+    """Say what the customer would read, and what else would happen."""
+    if result.text is not None:
+        print_line(result.text)
+    match result.ending:
+        case "reply":
+            used = result.usage.input_tokens, result.usage.output_tokens
+            print_note(say("{seconds} s; tokens: {read} in, {written} out", **_costs(result.seconds, *used)))
+        case "hand_off":
+            print_note(say("Then a person is called: {reason}", reason=result.reason))
+        case "no_reply":
+            print_note(say("The agent says nothing."))
+        case "failed":
+            warn_of(str(result.reason))
+            retried = say("after {attempts} attempts", attempts=attempts) if result.retried else say("at once")
+            print_note(say("The customer gets the text above {when}, and a dead letter is kept.", when=retried))
+
+
+def _costs(seconds: float, read: int, written: int) -> dict[str, object]:
+    return {"seconds": f"{seconds:.1f}", "read": read, "written": written}
 
 
 # --- Knowledge --------------------------------------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 import json
 import sys
+from collections.abc import Mapping
 from http.client import HTTPException
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final, TypeAlias
@@ -9,9 +10,11 @@ from typing import TYPE_CHECKING, Annotated, Final, TypeAlias
 import typer
 
 from recado.core.errors import Conflict, InvalidInput
+from recado.entrypoints.cli.endings import print_warning
 from recado.entrypoints.cli.main import family
 from recado.entrypoints.cli.options import AsJson, secret_from_variable
 from recado.entrypoints.cli.output import Item, print_document, print_line, print_result
+from recado.entrypoints.cli.texts.language import say
 
 if TYPE_CHECKING:
     from recado.emulator.phone.client import SeenMessage
@@ -114,21 +117,46 @@ def send(
         sent = client.send(
             sender, to, body, media_urls=media or (), profile_name=name, button_payload=button, button_text=tapped
         )
-        answers_seen = client.messages(sent.seq, wait, sender=to, to=sender, direction="outbound-api") if wait else []
+        warning = _nobody_hears(sent.to, client.webhooks())
+        waits = wait if warning is None else 0.0  # Nobody would answer.
+        answers_seen = client.messages(sent.seq, waits, sender=to, to=sender, direction="outbound-api") if waits else []
     except EmulatorRefused as error:
         raise Conflict(f"the emulator refused the message: {error}") from error
     except (OSError, HTTPException, json.JSONDecodeError) as error:
         raise Conflict(f"no emulator answers at {url}; start one with: recado emulator --port …") from error
-    _tell(sent, answers_seen, waited=wait, as_json=as_json)
+    _tell(sent, answers_seen, warning, waited=waits, as_json=as_json)
 
 
-def _tell(sent: "SeenMessage", answers_seen: "list[SeenMessage]", *, waited: float, as_json: bool) -> None:
+def _nobody_hears(to: str, webhooks: "Mapping[str, str | None]") -> str | None:
+    """Return why no application receives a message to this number, or None."""
+    if webhooks.get(to) is not None:
+        return None
+    if to in webhooks:
+        return say("the emulator has no webhook for {to}: start it with --webhook URL", to=to)
+    others = ", ".join(webhooks) or say("none")
+    return say(
+        "{to} is nobody's number, no webhook was called: start the emulator with --number {to} (its numbers: {others})",
+        to=to,
+        others=others,
+    )
+
+
+def _tell(
+    sent: "SeenMessage", answers_seen: "list[SeenMessage]", warning: str | None, *, waited: float, as_json: bool
+) -> None:
     answers: list[Item] = [{"message_sid": each.sid, "body": each.body, "status": each.status} for each in answers_seen]
     if as_json:
-        print_document({"message_sid": sent.sid, "status": sent.status, "answers": answers})
-        return
-    print_line(f"{sent.sid} was sent to {sent.to}.")
+        document = {"message_sid": sent.sid, "status": sent.status, "answers": answers}
+        print_document({**document, **({} if warning is None else {"warnings": [warning]})})
+    else:
+        _tell_people(sent, answers_seen, waited)
+    if warning is not None:
+        print_warning(warning)
+
+
+def _tell_people(sent: "SeenMessage", answers_seen: "list[SeenMessage]", waited: float) -> None:
+    print_line(say("{sid} was sent to {to}.", sid=sent.sid, to=sent.to))
     for each in answers_seen:
         print_line(f"{each.sender}: {each.body}")
     if waited and not answers_seen:
-        print_line(f"No answer within {waited:g} s.")
+        print_line(say("No answer within {seconds} s.", seconds=f"{waited:g}"))

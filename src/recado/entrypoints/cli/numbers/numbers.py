@@ -5,6 +5,7 @@ from uuid import UUID
 
 import typer
 
+from recado.entrypoints.cli.endings import print_warning
 from recado.entrypoints.cli.main import family
 from recado.entrypoints.cli.options import AsJson, OwnerId, secret_from_variable
 from recado.entrypoints.cli.output import Item, column, print_items, print_result
@@ -51,7 +52,7 @@ def add(
 
     added, warnings = run(lambda container: _add(container, owner, number, check=check), secret_names=[auth_token_env])
     for each in warnings:
-        typer.echo(f"Warning: {each}", err=True)
+        print_warning(each)
     words = f"{added.address} is ready: point its webhook at /webhooks/twilio/messages under RECADO_PUBLIC_URL."
     print_result(
         {"address_id": str(added.id), **({"warnings": warnings} if warnings else {})},
@@ -138,12 +139,25 @@ def list_(owner: OwnerId, as_json: AsJson = False) -> None:
         return [await _view(container, number) for number in found]
 
     columns = {"Id": column("address_id"), "Address": column("address"), "Account": _account}
-    print_items(run(work), columns, empty="There are no numbers; begin with: recado numbers add", as_json=as_json)
+    found = run(work)
+    print_items(found, columns, empty="There are no numbers; begin with: recado numbers add", as_json=as_json)
+    if not as_json:
+        for problem, addresses in _problems(found).items():
+            print_warning(f"{', '.join(addresses)}: {problem}")
 
 
 def _account(item: Item) -> str:
-    """Return the end of the SID, which fits on a terminal, or the problem of the account."""
-    return str(item["problem"] or f"…{str(item['account_sid'])[-6:]}")
+    """Return the end of the SID, which fits on a terminal. Why an account cannot be used stands under the table."""
+    return "–" if item["account_sid"] is None else f"…{str(item['account_sid'])[-6:]}"
+
+
+def _problems(found: list[Item]) -> dict[str, list[str]]:
+    """Return each problem once, with the numbers that have it."""
+    problems: dict[str, list[str]] = {}
+    for item in found:
+        if item["problem"] is not None:
+            problems.setdefault(str(item["problem"]), []).append(str(item["address"]))
+    return problems
 
 
 async def _view(container: "Container", number: "ChannelAddress") -> Item:

@@ -86,7 +86,7 @@ async def _agent(container: "Container", owner_id: UUID, agent: str) -> None:
     from recado.agents.models import AgentForm
 
     if await container.agent_service().settings(owner_id) is None:
-        await container.agent_service().set(owner_id, AgentForm(agent), operator=True)
+        await container.agent_service().set(operator(owner_id), AgentForm(agent))
 
 
 async def _number(container: "Container", owner_id: UUID, answers: InitForm) -> UUID:

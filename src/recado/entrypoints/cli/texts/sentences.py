@@ -7,6 +7,30 @@ SENTENCES: Final[Mapping[str, str]] = {
     "Error:": "Erro:",
     "Try '{command} --help' for help.": "Veja '{command} --help'.",
     "interrupted": "interrompido",
+    "Warning:": "Aviso:",
+    # --- agents
+    "the agent is set, but on this machine no run can succeed: {problem}": (
+        "o agente está escolhido, mas nesta máquina nenhuma execução dá certo: {problem}"
+    ),
+    "{seconds} s; tokens: {read} in, {written} out": "{seconds} s; tokens: {read} lidos, {written} escritos",
+    "Then a person is called: {reason}": "Depois uma pessoa é chamada: {reason}",
+    "The agent says nothing.": "O agente não diz nada.",
+    "after {attempts} attempts": "depois de {attempts} tentativas",
+    "at once": "na hora",
+    "The customer gets the text above {when}, and a dead letter is kept.": (
+        "O cliente recebe o texto acima {when}, e uma dead letter fica guardada."
+    ),
+    # --- emulator
+    "{sid} was sent to {to}.": "{sid} foi enviada para {to}.",
+    "No answer within {seconds} s.": "Sem resposta em {seconds} s.",
+    "none": "nenhum",
+    "the emulator has no webhook for {to}: start it with --webhook URL": (
+        "o emulador não tem webhook para {to}: inicie-o com --webhook URL"
+    ),
+    "{to} is nobody's number, no webhook was called: start the emulator with --number {to} (its numbers: {others})": (
+        "{to} não é número de ninguém, e nenhum webhook foi chamado: inicie o emulador com --number {to} "
+        "(os números dele: {others})"
+    ),
     # --- init
     "E-mail of the first user (empty: register nobody)": "E-mail do primeiro usuário (vazio: não cadastrar ninguém)",
     "Name of the organisation": "Nome da organização",
