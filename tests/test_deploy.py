@@ -4,11 +4,12 @@ import json
 import re
 import shlex
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 import pytest
+import yaml
 from typer.main import get_command
 
 from recado.entrypoints.cli.main import app
@@ -83,6 +84,89 @@ def test_the_example_of_an_environment_names_settings() -> None:
     named = re.findall(r"^(\w+)=", text, flags=re.MULTILINE)
     assert set(named) <= set(variables())
     assert {"RECADO_DATABASE_URL", "RECADO_PUBLIC_URL", "RECADO_SECRET_KEY"} <= set(named)
+
+
+# --- Compose ----------------------------------------------------------------------------------------------------------
+
+Service: TypeAlias = dict[str, object]
+
+
+@pytest.fixture(scope="module")
+def compose() -> dict[str, Service]:
+    """The services of compose.yaml."""
+    document = yaml.safe_load((DEPLOY / "compose.yaml").read_text("utf-8"))
+    services: dict[str, Service] = document["services"]
+    assert set(document["volumes"]) == {"recado", "postgres", "caddy"}
+    return services
+
+
+def words_of(value: object) -> list[str]:
+    assert isinstance(value, list)
+    return [str(word) for word in value]
+
+
+def ours(services: Mapping[str, Service]) -> dict[str, Service]:
+    return {name: service for name, service in services.items() if service["image"] == "recado"}
+
+
+class TestCompose:
+    def test_starts_one_service_when_no_profile_is_named(self, compose: dict[str, Service]) -> None:
+        assert [name for name, service in compose.items() if "profiles" not in service] == ["recado"]
+        assert {name: service.get("profiles") for name, service in compose.items() if "profiles" in service} == {
+            "worker": ["postgres"],
+            "migrate": ["postgres"],
+            "postgres": ["postgres"],
+            "caddy": ["tls"],
+        }
+
+    def test_starts_commands_with_options_that_they_have(self, compose: dict[str, Service]) -> None:
+        _, options = understood(words_of(compose["recado"]["command"]))
+        assert (options["host"], options["port"], options["with_worker"]) == ("0.0.0.0", 8000, True)  # noqa: S104
+        for service in ours(compose).values():
+            understood(words_of(service["command"]))
+
+    def test_asks_each_process_whether_it_is_well(self, compose: dict[str, Service]) -> None:
+        for name in ("recado", "worker"):
+            service = compose[name]
+            check = service["healthcheck"]
+            assert isinstance(check, dict)
+            kind, program, *words = words_of(check["test"])
+            assert (kind, program) == ("CMD", "recado")
+            _, asked = understood(words)
+            _, started = understood(words_of(service["command"]))
+            assert str(asked["worker_file"]) == str(started["health_file"])
+            assert (asked["url"] is not None) == (name == "recado")
+
+    def test_migrates_once_before_anything_else_uses_the_server(self, compose: dict[str, Service]) -> None:
+        assert compose["migrate"]["restart"] == "no"
+        assert compose["migrate"]["depends_on"] == {"postgres": {"condition": "service_healthy"}}
+        assert compose["worker"]["depends_on"] == {"migrate": {"condition": "service_completed_successfully"}}
+        assert compose["recado"]["depends_on"] == {
+            "migrate": {"condition": "service_completed_successfully", "required": False}
+        }
+
+    def test_holds_no_secret_and_names_settings_that_exist(self, compose: dict[str, Service]) -> None:
+        text = (DEPLOY / "compose.yaml").read_text("utf-8")
+        assert set(re.findall(r"\bRECADO_[A-Z_]+\b", text)) <= set(variables())
+        assert "POSTGRES_PASSWORD: ${POSTGRES_PASSWORD:-}" in text
+        for service in ours(compose).values():
+            assert service["env_file"] == [{"path": "recado.env", "required": False}]
+
+    def test_gives_our_containers_no_rights_and_time_to_stop(self, compose: dict[str, Service]) -> None:
+        for service in ours(compose).values():
+            assert (service["cap_drop"], service["security_opt"]) == (["ALL"], ["no-new-privileges:true"])
+            assert int(str(service["stop_grace_period"]).rstrip("s")) > WORKER_GRACE
+
+    def test_has_a_pg_dump_as_new_as_its_server(self, compose: dict[str, Service]) -> None:
+        client = re.search(r"postgresql-client-(\d+)", (DEPLOY / "Containerfile").read_text("utf-8"))
+        assert client is not None
+        assert compose["postgres"]["image"] == f"postgres:{client[1]}"
+
+    def test_mounts_files_that_are_there(self, compose: dict[str, Service]) -> None:
+        mounted = [each.split(":")[0] for service in compose.values() for each in words_of(service["volumes"])]
+        files = [each for each in mounted if each.startswith("./")]
+        assert files == ["./Caddyfile"]
+        assert (DEPLOY / "Caddyfile").exists()
 
 
 # --- The image --------------------------------------------------------------------------------------------------------

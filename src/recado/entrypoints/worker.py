@@ -5,12 +5,14 @@ import contextlib
 import gc
 import resource
 from enum import Enum
+from pathlib import Path
 from typing import TYPE_CHECKING
 from uuid import UUID
 
 from recado.core.processes.children import die_with_parent
 from recado.core.queue.running.isolation import BEGUN, DONE, GAVE_BACK, ParentProcess
 from recado.core.queue.running.worker import CANCEL_RUN_SECONDS, GRACE_SECONDS
+from recado.entrypoints.health_file import show_life
 from recado.entrypoints.metrics_port import show_metrics
 from recado.entrypoints.shutdown import ShutdownSignals, call_after
 
@@ -35,7 +37,12 @@ class WorkerEnding(Enum):
 
 
 async def run_worker(
-    container: "Container", signals: ShutdownSignals, *, drain: bool = False, grace_seconds: float = GRACE_SECONDS
+    container: "Container",
+    signals: ShutdownSignals,
+    *,
+    drain: bool = False,
+    grace_seconds: float = GRACE_SECONDS,
+    health_file: Path | None = None,
 ) -> WorkerEnding:
     """Work until a signal, until the queue is empty (`drain`), or until the process needs a replacement."""
     allow_many_files()
@@ -46,17 +53,24 @@ async def run_worker(
     gc.freeze()  # Loaded modules stay. Without this the garbage collector reads them each time, for 40 ms.
     settings = container.settings()
     shown = await show_metrics(container.exposition(), settings.metrics_host, settings.metrics_port)
+    living = asyncio.create_task(_show_life(container, health_file))
     try:
         await worker.run(drain=drain)
     finally:
+        living.cancel()
         if worker.needs_recycling and not worker.stopping:
             call_after(EXIT_SECONDS, signals.replace_process)
         if shown is not None:
             shown.close()
-        await asyncio.gather(warming, return_exceptions=True)
+        await asyncio.gather(warming, living, return_exceptions=True)
         await container.isolated_runner().aclose()
         await close_container(container)
     return WorkerEnding.NEEDS_RECYCLING if worker.needs_recycling and not worker.stopping else WorkerEnding.STOPPED
+
+
+async def _show_life(container: "Container", health_file: Path | None) -> None:
+    if health_file is not None:
+        await show_life(health_file, container.maintenance(), container.clock())
 
 
 def allow_many_files() -> None:

@@ -24,7 +24,7 @@ PUBLIC: Final = "https://recado.example"
 ID: Final = "0197c2f4-8e5a-7c3b-9d21-4f6a8b0c1d2e"
 OWNER: Final = ("--owner", ID)
 
-NO_DATABASE: Final = {"demo", "emulator", "emulator send", "completion"}
+NO_DATABASE: Final = {"demo", "emulator", "emulator send", "completion", "health"}
 """They have none, or one of their own that no other command knows."""
 MAKE_ONE: Final = {"serve", "migrate", "init"}
 WORDS: Final[Mapping[str, Sequence[str]]] = {

@@ -46,6 +46,7 @@ COMMANDS: Final[Mapping[str, Entry]] = {
     "demo": Entry("Talk to a sample bakery in this terminal.", f"{_HERE}.demo.demo:demo"),
     "serve": Entry("Receive webhooks.", f"{_HERE}.processes.serve:serve"),
     "worker": Entry("Run jobs until SIGTERM.", f"{_HERE}.processes.worker:worker"),
+    "health": Entry("Tell whether a server answers and a worker lives.", f"{_HERE}.processes.health:health"),
     "emulator": Entry("Run an emulator of Twilio, or write to it as a customer.", f"{_HERE}.demo.emulator:app"),
     "org": Entry("Register and change organisations.", f"{_HERE}.org.org:org"),
     "users": Entry("List the people of organisations.", f"{_HERE}.org.users:users"),

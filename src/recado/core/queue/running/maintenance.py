@@ -50,6 +50,11 @@ class Maintenance:
         self._drift: float | None = None
         self._repair_at = -math.inf
 
+    @property
+    def last_step(self) -> float | None:
+        """Return when the last step succeeded, on the monotonic clock; None before the first."""
+        return self._last_step
+
     async def run(self, after_step: Callable[[], Awaitable[None]], poll: Callable[[], None]) -> None:
         """Run until cancelled. `poll` is called when workers must poll the table because the broker is lost."""
         async with asyncio.TaskGroup() as tasks:

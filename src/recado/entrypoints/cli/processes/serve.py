@@ -8,6 +8,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from functools import partial
+from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Annotated, NoReturn, TypeAlias
 
@@ -37,10 +38,17 @@ Port: TypeAlias = Annotated[int, typer.Option(min=0, max=65535, help="The port t
 WithWorker: TypeAlias = Annotated[bool, typer.Option("--with-worker", help="Also start a worker process.")]
 
 
+HealthFile: TypeAlias = Annotated[
+    Path | None,
+    typer.Option(metavar="FILE", help="A file for the worker to touch while it lives; see `recado health`."),
+]
+
+
 def serve(
     host: Host = "127.0.0.1",
     port: Port = 8000,
     with_worker: WithWorker = False,
+    health_file: HealthFile = None,
     as_json: AsJson = False,
 ) -> None:
     """Receive webhooks. Twilio must reach this server at RECADO_PUBLIC_URL."""
@@ -57,7 +65,7 @@ def serve(
         prepare_database(settings.database_url, metadata, creation=Creation.ALLOWED)
         listen(listener)
         container = Container(settings=settings)
-        worker_process = WorkerProcess() if with_worker else None
+        worker_process = WorkerProcess(health_file) if with_worker else None
         app = build_app(container)
         try:
             told = partial(_announce, settings, worker_process, as_json=as_json)
@@ -124,7 +132,8 @@ def _exit(_number: int, _frame: FrameType | None) -> NoReturn:
 class WorkerProcess:
     """A worker in its own process, restarted when it ends, so that a poison message cannot kill the server."""
 
-    def __init__(self) -> None:
+    def __init__(self, health_file: Path | None = None) -> None:
+        self._options = [] if health_file is None else ["--health-file", str(health_file)]
         self._stopping = threading.Event()
         self._process = self._start()
         self._thread = threading.Thread(target=self._enforce_deadline, name="recado-worker-process", daemon=True)
@@ -142,7 +151,8 @@ class WorkerProcess:
 
     def _start(self) -> "subprocess.Popen[bytes]":
         # The pipe closes when this process ends, in any way, and then the worker ends too.
-        return subprocess.Popen([sys.executable, "-m", "recado", "--with-parent", "worker"], stdin=subprocess.PIPE)
+        words = [sys.executable, "-m", "recado", "--with-parent", "worker", *self._options]
+        return subprocess.Popen(words, stdin=subprocess.PIPE)  # noqa: S603 - our own command
 
     def _enforce_deadline(self) -> None:
         while True:

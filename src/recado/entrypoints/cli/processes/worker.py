@@ -2,6 +2,7 @@
 
 import asyncio
 import sys
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -18,6 +19,9 @@ def worker(
     grace: Annotated[
         float, typer.Option(min=0.0, metavar="SECONDS", help="The time that running jobs get after SIGTERM.")
     ] = 10.0,
+    health_file: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="A file to touch while the worker lives; see `recado health`.")
+    ] = None,
     isolated: Annotated[bool, typer.Option("--isolated", hidden=True)] = False,
 ) -> None:
     """Run jobs until SIGTERM. Running jobs get some time to finish; the others are requeued."""
@@ -32,7 +36,7 @@ def worker(
     container = Container(settings=settings)
     if isolated:
         exit_now(asyncio.run(run_isolated_jobs(container, signals)))
-    ending = asyncio.run(run_worker(container, signals, drain=drain, grace_seconds=grace))
+    ending = asyncio.run(run_worker(container, signals, drain=drain, grace_seconds=grace, health_file=health_file))
     if ending is WorkerEnding.NEEDS_RECYCLING:
         signals.replace_process()
     exit_now()

@@ -51,6 +51,15 @@ SENTENCES: Final[Mapping[str, str]] = {
     "Next, in this folder:": "Em seguida, nesta pasta:",
     "and in other terminals:": "e em outros terminais:",
     "At Twilio, the webhook of the number: {url}": "No Twilio, o webhook do número: {url}",
+    # --- health
+    "well": "tudo bem",
+    "--url must begin with http:// or https://": "--url precisa começar com http:// ou https://",
+    "{url} answers {status}": "{url} responde {status}",
+    "nothing answers at {url}: {why}": "nada responde em {url}: {why}",
+    "{file} is not there: the worker has not come up, or has another --health-file": (
+        "{file} não existe: o worker não subiu, ou tem outro --health-file"
+    ),
+    "the worker last showed life {seconds} s ago": "o último sinal de vida do worker foi há {seconds} s",
     # --- serve
     "Recado listens at {url}; stop it with Ctrl-C.": "O Recado escuta em {url}; pare com Ctrl-C.",
     "Webhook of each number at Twilio (POST): {webhook}": "Webhook de cada número no Twilio (POST): {webhook}",
