@@ -86,6 +86,38 @@ def test_the_example_of_an_environment_names_settings() -> None:
     assert {"RECADO_DATABASE_URL", "RECADO_PUBLIC_URL", "RECADO_SECRET_KEY"} <= set(named)
 
 
+# --- The package ------------------------------------------------------------------------------------------------------
+
+
+class TestThePackage:
+    def project(self) -> Mapping[str, object]:
+        project: Mapping[str, object] = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+        return project
+
+    def test_has_what_an_index_shows(self) -> None:
+        wanted = {"name", "version", "description", "readme", "license", "authors", "keywords", "classifiers"}
+        assert wanted - set(self.project()) == set()
+        assert self.project()["readme"] == "deploy/package.md"
+
+    def test_has_a_page_that_can_be_read_without_the_checkout(self) -> None:
+        text = (DEPLOY / "package.md").read_text("utf-8")
+        assert re.findall(r"\]\((?!https://)", text) == []
+        assert "```mermaid" not in text
+
+    def test_names_commands_and_extras_that_exist_on_that_page(self) -> None:
+        text = (DEPLOY / "package.md").read_text("utf-8")
+        typed = re.findall(r"^recado (.+?)(?: +#.*)?$", text, flags=re.MULTILINE)
+        assert len(typed) == 5
+        for line in typed:
+            words = shlex.split(line)
+            understood(words if words[:2] != ["emulator", "send"] else words[:1])
+        extras = re.findall(r"^\| (`.+?) \|", text, flags=re.MULTILINE)
+        named = {name for row in extras for name in re.findall(r"`(\w+)`", row)}
+        assert named == set(
+            tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]["optional-dependencies"]
+        )
+
+
 # --- Compose ----------------------------------------------------------------------------------------------------------
 
 Service: TypeAlias = dict[str, object]
