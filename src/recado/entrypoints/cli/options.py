@@ -1,5 +1,6 @@
 """Options and arguments that several commands share."""
 
+import sys
 from collections.abc import Sequence
 from typing import Annotated, TypeAlias
 from uuid import UUID
@@ -33,6 +34,14 @@ def secret_from_variable(variable: str, option: str) -> str:
     if not value:
         raise InvalidInput(f"the environment variable {variable}, which {option} names, is not set")
     return value
+
+
+def asked_password() -> str:
+    """Ask for a new password on the terminal, twice and without showing it."""
+    if not sys.stdin.isatty():
+        raise InvalidInput("there is no terminal to ask for the password; name a variable with --password-env")
+    asked: str = typer.prompt("Password", hide_input=True, confirmation_prompt=True, err=True)
+    return asked
 
 
 def comma_separated(text: str | None) -> Sequence[str] | None:

@@ -23,7 +23,8 @@ class TestRegister:
     def test_gives_the_ids_of_the_organisation_and_its_first_user(self, recado: Recado) -> None:
         made = register(recado)
         [user] = recado.many("users", "list", "--owner", made["owner_id"])
-        assert user == {**made, "email": "dono@livraria.example", "role": "owner"}
+        expected = {**made, "email": "dono@livraria.example", "role": "owner", "active": True, "invited": False}
+        assert user == {**expected, "name": None}
 
     def test_a_second_time_is_refused_in_a_sentence(self, recado: Recado) -> None:
         register(recado)

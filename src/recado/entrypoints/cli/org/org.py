@@ -1,6 +1,5 @@
 """`recado org`: organisations, and what they say when no agent speaks."""
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, TypeAlias
 from uuid import UUID
@@ -10,7 +9,13 @@ import typer
 from recado.core.errors import InvalidInput
 from recado.entrypoints.cli.files import write_lines
 from recado.entrypoints.cli.main import family
-from recado.entrypoints.cli.options import AsJson, OwnerId, comma_separated, secret_from_variable
+from recado.entrypoints.cli.options import (
+    AsJson,
+    OwnerId,
+    asked_password,
+    comma_separated,
+    secret_from_variable,
+)
 from recado.entrypoints.cli.output import Item, column, print_document, print_fields, print_items, print_result
 from recado.entrypoints.cli.running import operator, operator_name, run
 
@@ -23,7 +28,7 @@ org = family("Register and change organisations.")
 
 
 NewName: TypeAlias = Annotated[str, typer.Option(help="The organisation's name.")]
-NewEmail: TypeAlias = Annotated[str, typer.Option(help="The e-mail address of the first user, an administrator.")]
+NewEmail: TypeAlias = Annotated[str, typer.Option(help="The e-mail address of the first user, who may do everything.")]
 PasswordEnv: TypeAlias = Annotated[
     str | None,
     typer.Option(metavar="VAR", help="The environment variable with the password. Without it you are asked."),
@@ -43,7 +48,7 @@ def register(
 
     The user can sign in at once, and may do everything.
     """
-    password = _asked() if password_env is None else secret_from_variable(password_env, "--password-env")
+    password = asked_password() if password_env is None else secret_from_variable(password_env, "--password-env")
     from recado.identity.owners import Registration
 
     form = Registration(name, email, password, locale)
@@ -56,13 +61,6 @@ def register(
         f"Registered {name}. Its id, for --owner: {made.owner_id}",
         as_json=as_json,
     )
-
-
-def _asked() -> str:
-    if not sys.stdin.isatty():
-        raise InvalidInput("there is no terminal to ask for the password; name a variable with --password-env")
-    asked: str = typer.prompt("Password", hide_input=True, confirmation_prompt=True, err=True)
-    return asked
 
 
 Name: TypeAlias = Annotated[str | None, typer.Option(help="The organisation's name.")]
