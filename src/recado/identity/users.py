@@ -4,7 +4,7 @@ Two rules hold for all of it. Nobody changes a user who may do more than they do
 organisation keeps an owner who can sign in. What changes a user's rights ends the user's sessions.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -13,6 +13,7 @@ from sqlalchemy.exc import IntegrityError
 from recado.core.clock import Clock
 from recado.core.database.constraints import is_duplicate_of
 from recado.core.database.engine import Database
+from recado.core.database.types import JsonValue
 from recado.core.database.unit_of_work import UnitOfWork
 from recado.core.errors import NotFound
 from recado.core.ids import Ids
@@ -37,6 +38,25 @@ class NewUser:
     name: str | None = None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UserChanges:
+    """The values to change; None stays as it is."""
+
+    name: str | None = None
+    role: str | None = None
+    active: bool | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _UserStep:
+    """One change of a user, as the audit tells it."""
+
+    action: str
+    columns: Mapping[str, object]
+    detail: Mapping[str, JsonValue] | None = None
+    ends_sessions: bool = False
+
+
 class UserService:
     """What entry points need to know and change of users."""
 
@@ -54,55 +74,43 @@ class UserService:
         )
 
     async def rename(self, principal: Principal, user_id: UUID, name: str) -> User:
-        """Change the name that stands at what the user does. Raises `NotFound`, `NotAllowed`, `InvalidInput`."""
-        name = valid_name(name)
-
-        def work(tx: Transaction) -> User:
-            user = require_user(tx, principal, user_id)
-            if user.name != name:
-                Users(tx.uow).change(user_id, name=name)
-                audit.record(tx, principal, "user.renamed", "user", user_id)
-            return Users(tx.uow).require(user_id)
-
-        return await self._transactions.write(work, owner=principal.owner_id)
+        """Change the name that stands at what the user does. Raises what `change` raises."""
+        return await self.change(principal, user_id, UserChanges(name=name))
 
     async def change_role(self, principal: Principal, user_id: UUID, role: str) -> User:
-        """Give a user another role. Raises `NotFound`, `NotAllowed`, `LastOwner`, `InvalidInput`."""
-        wanted = valid_role(role)
-        _require_power_over(principal, wanted)
-
-        def work(tx: Transaction) -> User:
-            user = require_user(tx, principal, user_id)
-            if user.role != wanted:
-                _keep_an_owner(tx, user)
-                Users(tx.uow).change(user_id, role=wanted)
-                Sessions(tx.uow).end_of_user(user_id)
-                audit.record(tx, principal, "user.role_changed", "user", user_id, {"from": user.role, "to": wanted})
-            return Users(tx.uow).require(user_id)
-
-        return await self._transactions.write(work, owner=principal.owner_id)
+        """Give a user another role, and end the user's sessions. Raises what `change` raises."""
+        return await self.change(principal, user_id, UserChanges(role=role))
 
     async def disable(self, principal: Principal, user_id: UUID) -> User:
-        """Let a user in no more, and end the user's sessions. Raises `NotFound`, `NotAllowed`, `LastOwner`."""
+        """Let a user in no more, and end the user's sessions. Raises what `change` raises."""
+        return await self.change(principal, user_id, UserChanges(active=False))
+
+    async def enable(self, principal: Principal, user_id: UUID) -> User:
+        """Let a user in again. Raises what `change` raises."""
+        return await self.change(principal, user_id, UserChanges(active=True))
+
+    async def change(
+        self, principal: Principal, user_id: UUID, changes: UserChanges, *, check: Callable[[User], None] | None = None
+    ) -> User:
+        """Change a user, all or nothing. `check` may refuse the user as stored, by raising.
+
+        Raises `NotFound`, `NotAllowed`, `LastOwner` and `InvalidInput`.
+        """
+        name = None if changes.name is None else valid_name(changes.name)
+        role = None if changes.role is None else valid_role(changes.role)
 
         def work(tx: Transaction) -> User:
             user = require_user(tx, principal, user_id)
-            if user.active:
-                _keep_an_owner(tx, user)
-                Users(tx.uow).change(user_id, active=False)
-                Sessions(tx.uow).end_of_user(user_id)
-                audit.record(tx, principal, "user.disabled", "user", user_id)
-            return Users(tx.uow).require(user_id)
-
-        return await self._transactions.write(work, owner=principal.owner_id)
-
-    async def enable(self, principal: Principal, user_id: UUID) -> User:
-        """Let a user in again. Raises `NotFound` and `NotAllowed`."""
-
-        def work(tx: Transaction) -> User:
-            if not require_user(tx, principal, user_id).active:
-                Users(tx.uow).change(user_id, active=True)
-                audit.record(tx, principal, "user.enabled", "user", user_id)
+            if check is not None:
+                check(user)
+            if role is not None:
+                _require_power_over(principal, role)
+            for step in _steps(user, name, role, changes.active):
+                if step.ends_sessions:
+                    _keep_an_owner(tx, Users(tx.uow).require(user_id))
+                    Sessions(tx.uow).end_of_user(user_id)
+                Users(tx.uow).change(user_id, **step.columns)
+                audit.record(tx, principal, step.action, "user", user_id, step.detail)
             return Users(tx.uow).require(user_id)
 
         return await self._transactions.write(work, owner=principal.owner_id)
@@ -180,6 +188,18 @@ def _keep_an_owner(tx: Transaction, leaving: User) -> None:
     remaining = {user.id for user in Users(tx.uow).owners_who_can_enter()} - {leaving.id}
     if leaving.role == "owner" and leaving.can_enter and not remaining:
         raise LastOwner(f"{leaving.email} is the last owner who can sign in; make another user an owner first")
+
+
+def _steps(user: User, name: str | None, role: Role | None, active: bool | None) -> Iterator[_UserStep]:
+    """Yield what changes. Who is enabled and gets another role loses the sessions all the same."""
+    if name is not None and name != user.name:
+        yield _UserStep("user.renamed", {"name": name})
+    if active is True and not user.active:
+        yield _UserStep("user.enabled", {"active": True})
+    if role is not None and role != user.role:
+        yield _UserStep("user.role_changed", {"role": role}, {"from": user.role, "to": role}, ends_sessions=True)
+    if active is False and user.active:
+        yield _UserStep("user.disabled", {"active": False}, ends_sessions=True)
 
 
 def _users_of(uow: UnitOfWork, owner_id: UUID) -> Sequence[User]:

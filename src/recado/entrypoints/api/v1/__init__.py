@@ -9,11 +9,15 @@ from recado.entrypoints.api.door.authentication import Callers
 from recado.entrypoints.api.door.rates import Rates
 from recado.entrypoints.api.door.routes import Door
 from recado.entrypoints.api.v1.agents import agents_router
+from recado.entrypoints.api.v1.audit import audit_router
+from recado.entrypoints.api.v1.keys import keys_router
 from recado.entrypoints.api.v1.knowledge import knowledge_router
 from recado.entrypoints.api.v1.numbers import numbers_router
 from recado.entrypoints.api.v1.orphans import orphans_router
 from recado.entrypoints.api.v1.owners import owners_router
 from recado.entrypoints.api.v1.schedules import schedules_router
+from recado.entrypoints.api.v1.sessions import sessions_router
+from recado.entrypoints.api.v1.users import users_router
 
 if TYPE_CHECKING:
     from recado.bootstrap import Container
@@ -28,8 +32,13 @@ def build_routers(container: "Container") -> list[APIRouter]:
 def _routers(container: "Container", door: Door) -> Iterator[APIRouter]:
     """Yield every router. Add yours here, by its subject's name."""
     yield agents_router(door, container.agent_service())
+    yield audit_router(door, container.identity_reading())
+    yield keys_router(door, container.api_keys(), container.identity_reading())
     yield knowledge_router(door, container.knowledge(), container.agents_reading())
     yield numbers_router(door, container.channels_reading())
     yield orphans_router(door, container.orphans(), container.channels_reading())
     yield owners_router(door, container.owners())
     yield schedules_router(door, container.cron())
+    url = container.settings().public_url or ""
+    yield sessions_router(door, container.sign_in(), container.sessions(), container.links(), url)
+    yield users_router(door, container.users(), container.links(), container.identity_reading(), url)

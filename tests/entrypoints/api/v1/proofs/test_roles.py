@@ -13,7 +13,11 @@ from tests.entrypoints.api.v1.proofs.test_sweep import NOBODYS
 from tests.support.callers import KnownCallers
 from tests.world import World
 
-PUBLIC: Final[Mapping[str, str]] = {}
+PUBLIC: Final[Mapping[str, str]] = {
+    "POST /api/v1/sessions": "a password",
+    "POST /api/v1/passwords": "a link that is used once",
+    "POST /api/v1/passwords/reset": "nothing: what it leads to goes to the user by mail",
+}
 """The routes that take anybody, with what proves who calls."""
 
 

@@ -14,6 +14,7 @@ import pytest
 from recado.bootstrap import Container
 from recado.core.errors import DomainError, NotFound
 from recado.identity.principal import Principal
+from recado.identity.users import UserChanges
 from tests.architecture.wiring import hints_of, type_of
 from tests.entrypoints.api.v1.proofs.scene import MAKERS, Scene
 from tests.support.callers import admin_of
@@ -25,6 +26,7 @@ Call: TypeAlias = Callable[..., Awaitable[object]]
 OTHERS: Final[Mapping[str, Mapping[str, object]]] = {
     "HandOffService.assign": {"user_id": None},
     "HandOffService.reply": {"text": "oi", "take": True},
+    "UserService.change": {"changes": UserChanges(name="Bia")},
     "UserService.change_role": {"role": "viewer"},
     "UserService.rename": {"name": "Bia"},
 }
