@@ -111,7 +111,7 @@ def agents_router(door: Door, agents: AgentService) -> APIRouter:
         tagged(response, AgentView.of(saved.settings))
         return AgentSavedView.saved(saved)
 
-    @router.post("/agents/http/secret", summary="Renew the secret of your own agent")
+    @router.post("/agents/http/secret", summary="Renew the secret of your own agent", responses=problems(422))
     async def renew_secret(principal: Annotated[Principal, door.allows("agents.write")]) -> AgentSavedView:
         return AgentSavedView.saved(await agents.renew_secret(principal))
 

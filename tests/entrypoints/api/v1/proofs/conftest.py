@@ -13,7 +13,9 @@ from tests.world import World
 
 @pytest.fixture
 async def scene(world: World, container: Container) -> Scene:
-    return Scene(world, container)
+    scene = Scene(world, container)
+    await scene.furnish()
+    return scene
 
 
 @pytest.fixture

@@ -11,6 +11,7 @@ from uuid import UUID
 
 from sqlalchemy import select
 
+from recado.agents.models import AgentForm
 from recado.bootstrap import Container, metadata
 from recado.channels.models import Orphan, OrphanSigner, SignedOrphan
 from recado.channels.repository import Orphans
@@ -32,6 +33,12 @@ class Scene:
     world: World
     container: Container
     _made: int = 0
+
+    async def furnish(self) -> None:
+        """Give the owner what has no id: agents."""
+        agents = self.container.agent_service()
+        await agents.set(self.world.operator, AgentForm("http", url="https://agent.example"))
+        await agents.set(self.world.operator, AgentForm("echo"))
 
     async def make(self, name: str) -> UUID:
         """Return the id of a new thing of the owner; `name` is that of a path parameter."""
