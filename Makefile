@@ -53,4 +53,7 @@ lock:  ## Resolve the dependencies anew into requirements/
 	@$(PYTHON) -m pip install --quiet uv
 	@bash requirements/lock.sh
 
-.PHONY: help setup demo test test-slow sim torture check format bench lock
+api-reference: $(STAMP)  ## Make docs/reference/api.md from the routes
+	@$(BIN)/python -m recado.entrypoints.api.reference.markdown > docs/reference/api.md
+
+.PHONY: help setup demo test test-slow sim torture check format bench lock api-reference

@@ -30,7 +30,9 @@ from recado.core.tracing import SPANS
 from recado.emulator.app import build_app as build_emulator
 from recado.emulator.rules import faults
 from recado.emulator.settings import EmulatorSettings, Policies
-from recado.entrypoints.api.app import build_app
+from recado.entrypoints.api.app import build_app, described_api
+from recado.entrypoints.api.reference.markdown import markdown
+from recado.entrypoints.api.reference.outline import outline_of
 from recado.entrypoints.cli.demo.script import Customer, Script, ScriptStep, read_script
 from recado.entrypoints.cli.main import LazyGroup, app
 from recado.settings import load_settings, variables
@@ -240,13 +242,20 @@ async def routes(tmp_path: Path) -> list[str]:
     assert isinstance(served, TwilioWebhooks)
     async with httpx2.AsyncClient(transport=httpx2.ASGITransport(served), base_url="http://recado") as client:
         paths = (await client.get("/openapi.json")).json()["paths"]
+        assert (await client.get("/docs")).status_code == 200
     await container.database().close()
-    return [*paths, MESSAGES_PATH, STATUS_PREFIX, "/openapi.json"]
+    return [*paths, MESSAGES_PATH, STATUS_PREFIX, "/openapi.json", "/docs"]
 
 
 def test_every_route_is_documented(routes: list[str]) -> None:
-    below = [path for path in routes if not path.startswith("/api/v1/")]  # The others describe themselves.
+    below = [path for path in routes if not path.startswith("/api/v1/")]
     assert [path for path in below if f" {path}" not in page("reference/http.md")] == []
+
+
+def test_the_reference_of_the_api_is_made_from_its_routes() -> None:
+    settings = load_settings({"RECADO_SECRET_KEY": "A" * 43}, purpose="cli")
+    made = markdown(outline_of(described_api(Container(settings=settings))))
+    assert page("reference/api.md") == made, "make api-reference"
 
 
 _OTHERS: Final = (

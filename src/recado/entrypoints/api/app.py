@@ -4,10 +4,10 @@ Run it with `recado serve`; tests build the application from their own container
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from fastapi import APIRouter, FastAPI
 from starlette.types import ASGIApp
@@ -20,8 +20,9 @@ from recado.entrypoints.api.door.openapi import Api
 from recado.entrypoints.api.door.problems import add_problems
 from recado.entrypoints.api.health import add_health
 from recado.entrypoints.api.internal import Ticks, add_internal
-from recado.entrypoints.api.late import LateRoutes
+from recado.entrypoints.api.late import PREFIX, LateRoutes
 from recado.entrypoints.api.metrics import add_metrics
+from recado.entrypoints.api.reference.page import add_reference
 from recado.migrations.startup import schema_problem
 from recado.operations.readiness import Readiness
 
@@ -51,8 +52,17 @@ def build_app(container: "Container") -> ASGIApp:
     add_health(app, readiness)
     add_internal(app, container.settings().internal_api_key, ticks)
     add_metrics(app, container.exposition())
+    add_reference(app, app.openapi)
     rest = LateRoutes(app, partial(_routers, container))
     return TwilioWebhooks(container.webhooks(), rest, container.meters(), traces)
+
+
+def described_api(container: "Container") -> Mapping[str, Any]:
+    """Return the description of the API, without serving it."""
+    app = Api()
+    for router in _routers(container):
+        app.include_router(router, prefix=PREFIX)
+    return app.openapi()
 
 
 def _routers(container: "Container") -> Sequence[APIRouter]:
