@@ -11,7 +11,7 @@ from typing import Final
 
 SOURCE: Final = Path(__file__).parents[2] / "src" / "recado"
 ROOMS: Final = frozenset({"repository.py", "tables.py", "reading.py", "inspection.py"})
-FOLDERS: Final = frozenset({"storage", "migrations"})
+FOLDERS: Final = frozenset({"storage", "migrations", "reading"})
 DATABASE: Final = ("core", "database")
 BUILDERS: Final = frozenset(
     {"and_", "bindparam", "case", "cast", "column", "delete", "exists", "func", "insert", "literal", "not_", "or_"}

@@ -26,7 +26,7 @@ def test_a_migrated_database_has_the_tables_of_the_code(tmp_path: Path) -> None:
     with engine.connect() as connection:
         context = MigrationContext.configure(connection, opts={"compare_type": False})
         differences = compare_metadata(context, metadata())
-    assert [each for each in differences if "knowledge_fts" not in str(each)] == []
+    assert [each for each in differences if "_fts" not in str(each)] == []
     engine.dispose()
 
 

@@ -21,6 +21,7 @@ ON_BOTH_DATABASES = True
 OPEN = (
     "ix_message_queue_unfinished", "ix_message_queue_dead", "ix_messages_unturned", "ix_turns_unsettled",
     "ix_answers_unsettled", "uq_attempts_in_flight", "ix_inbox_items_open", "ix_orphans_waiting", "ix_lanes_due",
+    "ix_message_queue_letters",
 )  # fmt: skip
 """Indexes of open rows only."""
 SMALL = ("channel_accounts", "CONSTANT ROW", "oldest")

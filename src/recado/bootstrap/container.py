@@ -12,6 +12,7 @@ from recado.bootstrap.brokers import make_broker, make_delivery, make_dispatcher
 from recado.bootstrap.databases import clock_of, database_wakeups_of, metadata, open_database
 from recado.bootstrap.parts import (
     ORPHAN_READERS,
+    PROVIDER_WORDS,
     SCHEDULES,
     LazyChannel,
     LazyTwilio,
@@ -50,7 +51,8 @@ from recado.channels.twilio.accounts import NumberService
 from recado.channels.twilio.removal import NumberRemoval
 from recado.channels.twilio.tokens import TwilioTokens
 from recado.channels.twilio.webhook.dtos import FAILED, advances
-from recado.conversation.reading import ConversationReading
+from recado.conversation.reading.conversations import ConversationReading
+from recado.conversation.reading.messages import Transcripts
 from recado.conversation.replying.accept import AcceptService
 from recado.conversation.sending.provider_messages import DeliveryReportService
 from recado.conversation.sending.splitting import split
@@ -157,6 +159,7 @@ class Container(containers.DeclarativeContainer):
     handoff = providers.Singleton(make_handoff, database, clock, ids, send_rules, settings)
 
     conversation_reading = providers.Singleton(ConversationReading, database)
+    transcripts = providers.Singleton(Transcripts, database, clock, ids, providers.Object(PROVIDER_WORDS))
 
     rescue = providers.Singleton(Rescue, database, clock, ids, providers.Object(split), settings.provided.max_attempts)
     pruning = providers.Singleton(Pruning, database, clock)

@@ -13,12 +13,15 @@ from recado.channels.twilio.accounts import NumberService
 from recado.channels.twilio.callbacks import CallbackRefs
 from recado.channels.twilio.removal import NumberRemoval
 from recado.channels.twilio.rules import rules_for
+from recado.channels.twilio.sending.errors import meaning_of
 from recado.channels.twilio.tokens import TwilioTokens
 from recado.channels.twilio.values import PROVIDER
+from recado.channels.twilio.webhook.dtos import FAILED, advances
 from recado.channels.twilio.webhook.inbound import read_orphan
 from recado.channels.twilio.webhook.service import TwilioWebhookService
 from recado.conversation.people.handoff import HandOffService
 from recado.conversation.ports import Agents, Channels, OutboundText, Pull, SendResult
+from recado.conversation.reading.messages import ProviderWords
 from recado.conversation.replying.accept import AcceptService, BurstWindow
 from recado.conversation.replying.handler import ReplyHandler
 from recado.conversation.replying.open import ReplyLimits
@@ -71,6 +74,7 @@ if TYPE_CHECKING:
 
 
 _CALLBACKS: Final = "twilio.callbacks"
+PROVIDER_WORDS: Final = ProviderWords(advances, FAILED, meaning_of)
 ORPHAN_READERS: Final[Mapping[str, OrphanReader]] = {PROVIDER: read_orphan}
 
 

@@ -81,7 +81,7 @@ class Lifecycle:
         return changed
 
     def hand_to(self, conversation: Conversation, holder: Holder, by: By, reason: str | None) -> Conversation:
-        """Let somebody else speak in a conversation. A person holds it by the name of whoever took it."""
+        """Let somebody else speak in a conversation. A person holds it under a name."""
         conversation.check_holder(holder)
         person = by if holder == "person" and isinstance(by, Principal) else None
         changed = replace(

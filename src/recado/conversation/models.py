@@ -244,7 +244,7 @@ class Answer:
     closes: bool = False
     """The agent said that the conversation is over once this has arrived."""
     author_name: str | None = None
-    """Whoever wrote it, if a person or a program of the owner did."""
+    """The person or key that wrote it; None for the agent."""
 
 
 @dataclass(frozen=True, slots=True)

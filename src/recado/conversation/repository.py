@@ -4,7 +4,7 @@ All of them need a unit of work that has an owner. Handlers of jobs learn the ow
 own code wrote.
 """
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 from uuid import UUID
 
@@ -22,6 +22,7 @@ from recado.conversation.tables import (
     inbox_items,
     messages,
     outcome_changes,
+    search_documents,
     turns,
 )
 from recado.core.database.prepared import Prepared, inserting, param
@@ -29,6 +30,7 @@ from recado.core.database.repository import OwnedRepository, of_owner, owned
 from recado.core.database.unit_of_work import UnitOfWork
 from recado.core.queue.lane import Lane, send_lane
 from recado.core.queue.storage.tables import message_queue
+from recado.core.unicode import words as words_of
 
 # A scalar, so that the contact is found by its key: with IN, SQLite reads all contacts of the owner instead.
 _CONTACT_OF_KEY = (
@@ -270,3 +272,74 @@ def add_conversation_event(uow: UnitOfWork, **columns: object) -> None:
 def add_outcome_change(uow: UnitOfWork, **columns: object) -> None:
     """Keep a line of the history of a message's outcome."""
     uow.run(_OUTCOME_CHANGE, **columns)
+
+
+LONGEST_SEARCHED = 32
+"""Longer words are not searched: nobody types them, and those of owners and conversations are longer."""
+
+_DOCUMENT = Prepared(inserting(search_documents, "owner_id", "conversation_id", "message_id", "words"))
+_MOVE_DOCUMENT = Prepared(
+    update(search_documents)
+    .where(
+        of_owner(search_documents),
+        search_documents.c.conversation_id == param(search_documents.c.conversation_id, "before"),
+        search_documents.c.message_id == param(search_documents.c.message_id, "of_message"),
+    )
+    .values(
+        conversation_id=param(search_documents.c.conversation_id, "after"),
+        words=func.replace(search_documents.c.words, bindparam("word_before"), bindparam("word_after")),
+    )
+)
+
+
+def searched_words(text: str) -> list[str]:
+    """Return the words that a text is found by, each once, without case and accents."""
+    return [word for word in dict.fromkeys(words_of(text)) if len(word) <= LONGEST_SEARCHED]
+
+
+def owner_word(owner_id: UUID) -> str:
+    """Return the word that stands in each document of an owner."""
+    return f"o{owner_id.hex}"
+
+
+def conversation_word(conversation_id: UUID) -> str:
+    """Return the word that stands in each document of a conversation."""
+    return f"c{conversation_id.hex}"
+
+
+class SearchDocuments:
+    """The words of messages and answers, which conversations are found by."""
+
+    def __init__(self, uow: UnitOfWork) -> None:
+        self._uow = uow
+
+    def add(self, conversation: models.Conversation, texts: Mapping[UUID, str]) -> None:
+        """Store the words of messages or answers of a conversation, by their ids."""
+        scope = [owner_word(conversation.owner_id), conversation_word(conversation.id)]
+        self._uow.run_many(
+            _DOCUMENT,
+            [
+                {
+                    "owner_id": conversation.owner_id,
+                    "conversation_id": conversation.id,
+                    "message_id": id_,
+                    "words": " ".join([*scope, *searched_words(text)]),
+                }
+                for id_, text in texts.items()
+            ],
+        )
+
+    def move(self, message: models.Message, to: models.Conversation) -> None:
+        """Follow a message into another conversation."""
+        before = message.conversation_id
+        if before is None or before == to.id:
+            return
+        self._uow.run(
+            _MOVE_DOCUMENT,
+            owner=to.owner_id,
+            before=before,
+            of_message=message.id,
+            after=to.id,
+            word_before=conversation_word(before),
+            word_after=conversation_word(to.id),
+        )

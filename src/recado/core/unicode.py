@@ -37,6 +37,22 @@ def _is_mark(letter: str) -> bool:
     return unicodedata.combining(unicodedata.normalize("NFKD", letter)[0]) != 0
 
 
+MAX_WORD: Final = 64
+_WORD = re.compile(r"[^\W_]+")
+
+
+def fold(text: str) -> str:
+    """Return lower case without accents; ligatures and wide letters become plain ones."""
+    # Decompose first: the sign ℠ contains two capitals.
+    letters = normalized("NFKD", normalized("NFKD", text).casefold())
+    return "".join(letter for letter in letters if unicodedata.category(letter) != "Mn")
+
+
+def words(text: str) -> list[str]:
+    """Return every word of `text`, folded."""
+    return [word[:MAX_WORD] for word in _WORD.findall(fold(text))]
+
+
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 
 

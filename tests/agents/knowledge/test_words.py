@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from recado.agents.knowledge.words import content_words, coverage, fold, forms, loose_forms, terms, words
+from recado.agents.knowledge.words import content_words, coverage, forms, loose_forms, terms
+from recado.core.unicode import fold, words
 
 
 @pytest.mark.parametrize(

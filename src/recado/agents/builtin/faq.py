@@ -10,11 +10,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from recado.agents.builtin.texts import in_any_language, text_for
-from recado.agents.knowledge.words import content_words, words
+from recado.agents.knowledge.words import content_words
 from recado.agents.models import Passage
 from recado.agents.registry import AgentSetup
 from recado.agents.results import clean_text
 from recado.conversation.ports import AgentResult, HandOff, Incoming, NoReply, Reply, TurnContext
+from recado.core.unicode import words
 
 ENOUGH = 0.6
 """The share of a question that a passage must cover. "Vocês abrem no feriado?" is not answered by opening hours without

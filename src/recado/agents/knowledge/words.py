@@ -5,18 +5,14 @@ word and guesses wrong across three languages. So a word here has *several* form
 match if any of their forms do. Loose forms go further (abrem, abrimos, abre: "abr") and count for less.
 """
 
-import re
-import unicodedata
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from recado.core.unicode import normalized
+from recado.core.unicode import words
 
 INDEX_VERSION = 1
 """Raise it when forms change: documents that are added again are then indexed again although their text is the same."""
 
-MAX_WORD = 64
-_WORD = re.compile(r"[^\W_]+")
 _LOOSE_WEIGHT = 0.8
 
 # Endings of plurals and their possible singulars. They are tried on the folded word; at least two letters must remain.
@@ -77,18 +73,6 @@ class Word:
     text: str
     forms: frozenset[str]
     loose: frozenset[str]
-
-
-def fold(text: str) -> str:
-    """Return lower case without accents; ligatures and wide letters become plain ones."""
-    # Decompose first: the sign ℠ contains two capitals.
-    letters = normalized("NFKD", normalized("NFKD", text).casefold())
-    return "".join(letter for letter in letters if unicodedata.category(letter) != "Mn")
-
-
-def words(text: str) -> list[str]:
-    """Return every word of `text`, folded."""
-    return [word[:MAX_WORD] for word in _WORD.findall(fold(text))]
 
 
 def content_words(text: str) -> list[Word]:

@@ -1,6 +1,6 @@
 """What a person or a program may send, asked before it is stored.
 
-The same is asked again before each attempt. Asked here, whoever wrote it learns at once why it cannot be sent.
+The same is asked again before each attempt. Asked here, the writer learns at once why it cannot be sent.
 """
 
 from recado.conversation.errors import CannotSend, ContactBlocked, OptedOut, OwnerClosed, WindowClosed

@@ -9,7 +9,7 @@ from recado.conversation.contacts import contact_of
 from recado.conversation.lifecycle import Lifecycle
 from recado.conversation.models import Contact, Conversation, Message, Turn
 from recado.conversation.replying.jobs import reply_payload
-from recado.conversation.repository import Contacts, Conversations, Messages, Turns
+from recado.conversation.repository import Contacts, Conversations, Messages, SearchDocuments, Turns
 from recado.conversation.sending.repository import Answers
 from recado.core.queue.job import StoredJob
 from recado.core.queue.storage import endings
@@ -84,6 +84,10 @@ def receive(tx: Transaction, group: Sequence[Message], turn_id: UUID) -> tuple[C
         conversation_id=conversation.id,
         turn_id=turn_id,
     )
+    documents = SearchDocuments(tx.uow)
+    documents.add(conversation, {message.id: message.text for message in group if message.conversation_id is None})
+    for message in group:
+        documents.move(message, conversation)
     # A message that the gap sweep found was received last, and may be the first that was written.
     Conversations(tx.uow).touch(conversation.id, max(message.received_at for message in group))
     return contact, conversation

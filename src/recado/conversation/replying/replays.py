@@ -14,7 +14,7 @@ from recado.conversation.models import OUTCOME_CHANGES, Conversation, Message, T
 from recado.conversation.ports import Channels
 from recado.conversation.replying.jobs import reply_job, reply_payload
 from recado.conversation.replying.reception import receive
-from recado.conversation.repository import Conversations, InboxItems, Messages, Turns
+from recado.conversation.repository import Conversations, InboxItems, Messages, SearchDocuments, Turns
 from recado.conversation.settlement import Settlement
 from recado.conversation.values import Address
 from recado.core.queue.job import Replayed, ReplayRefused, StoredJob
@@ -48,6 +48,8 @@ def resume(tx: LaneTransaction, conversation: Conversation, answer_within: timed
         return None
     InboxItems(tx.uow).resolve({message.turn_id for message in group if message.turn_id is not None}, tx.now)
     Messages(tx.uow).join([message.id for message in group], conversation_id=conversation.id)
+    for message in group:
+        SearchDocuments(tx.uow).move(message, conversation)
     turn = Turn.begin(tx.ids.new(), conversation, tx.now, answer_within, resumes=True)
     return _enqueue(tx, turn, group, max_attempts)
 

@@ -6,7 +6,7 @@ from typing import TypeAlias
 from uuid import UUID
 
 from recado.conversation.models import Answer, Author, Conversation, Part, Turn
-from recado.conversation.repository import Messages
+from recado.conversation.repository import Messages, SearchDocuments
 from recado.conversation.sending.repository import Answers, Parts
 from recado.core.database.types import JsonValue
 from recado.core.errors import InvalidInput
@@ -63,6 +63,7 @@ class Outbox:
             Part(self._tx.ids.new(), answer.owner_id, answer.id, number, piece, "waiting")
             for number, piece in enumerate(self._split(text), start=1)
         )
+        SearchDocuments(self._uow).add(conversation, {answer.id: text})
         enqueue_send(self._tx, answer, self._trace)
         return answer
 

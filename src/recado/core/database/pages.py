@@ -33,16 +33,63 @@ def page_of(found: Sequence[T], limit: int, position: Callable[[T], tuple[dateti
 
 def write_cursor(at: datetime, id_: UUID) -> str:
     """Return the cursor of the items after this one."""
-    return base64.urlsafe_b64encode(json.dumps([at.isoformat(), str(id_)]).encode()).decode().rstrip("=")
+    return _encoded([at.isoformat(), str(id_)])
 
 
 def read_cursor(cursor: str) -> tuple[datetime, UUID]:
     """Return the position that a cursor names. Raises `InvalidInput` for a text that is no cursor of ours."""
     try:
-        at, id_ = json.loads(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
-        position = datetime.fromisoformat(at), UUID(id_)
-    except (binascii.Error, ValueError, TypeError, AttributeError) as error:
-        raise InvalidInput("this is not a cursor of ours: take `next_cursor` of the page before") from error
+        at, id_ = _decoded(cursor)
+        position = datetime.fromisoformat(str(at)), UUID(str(id_))
+    except (binascii.Error, ValueError, TypeError, AttributeError, RecursionError) as error:
+        raise _not_ours() from error
     if position[0].tzinfo is None:
-        raise InvalidInput("this is not a cursor of ours: take `next_cursor` of the page before")
+        raise _not_ours()
     return position
+
+
+def write_numbers(*numbers: int) -> str:
+    """Return the cursor of a list that is in the order of whole numbers."""
+    return _encoded(list(numbers))
+
+
+def read_numbers(cursor: str, count: int) -> tuple[int, ...]:
+    """Return the numbers of a cursor. Raises `InvalidInput` for a text that is no cursor of ours."""
+    try:
+        numbers = _decoded(cursor)
+    except (binascii.Error, ValueError, TypeError, RecursionError) as error:
+        raise _not_ours() from error
+    whole = tuple(number for number in numbers if isinstance(number, int) and 0 <= number < 2**63)
+    if len(whole) != count or len(numbers) != count:
+        raise _not_ours()
+    return whole
+
+
+def write_id(id_: UUID) -> str:
+    """Return the cursor of a list that is in the order of its ids."""
+    return _encoded([str(id_)])
+
+
+def read_id(cursor: str) -> UUID:
+    """Return the id of a cursor. Raises `InvalidInput` for a text that is no cursor of ours."""
+    try:
+        [id_] = _decoded(cursor)
+        return UUID(str(id_))
+    except (binascii.Error, ValueError, TypeError, AttributeError, RecursionError) as error:
+        raise _not_ours() from error
+
+
+def _encoded(values: Sequence[object]) -> str:
+    return base64.urlsafe_b64encode(json.dumps(values).encode()).decode().rstrip("=")
+
+
+def _decoded(cursor: str) -> list[str | int]:
+    """Return what a cursor holds. Raises `ValueError` or its like for anything else: a cursor comes from outside."""
+    found = json.loads(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
+    if not isinstance(found, list):
+        raise TypeError("a cursor is a list")
+    return found
+
+
+def _not_ours() -> InvalidInput:
+    return InvalidInput("this is not a cursor of ours: take `next_cursor` of the page before")

@@ -91,8 +91,8 @@ def _index_conversations() -> None:
     _index(
         "conversations",
         "ix_conversations_assigned",
-        ["assignee_id", *latest],
+        ["owner_id", "assignee_id", *latest],
         where=f"{active} AND assignee_id IS NOT NULL",
     )
-    _index("conversations", "ix_conversations_number", ["address_id", *latest], where=active)
-    _index("conversations", "ix_conversations_contact", ["contact_id", *latest])
+    _index("conversations", "ix_conversations_number", ["owner_id", "address_id", *latest], where=active)
+    _index("conversations", "ix_conversations_contact", ["owner_id", "contact_id", *latest])

@@ -35,6 +35,38 @@ def test_shows_a_person_no_whole_number(recado: Recado, owner: str, carla: str) 
     assert max(len(line) for line in shown.splitlines()) <= 80
 
 
+def test_lists_what_its_options_choose(recado: Recado, owner: str, carla: str, ana: str) -> None:
+    def listed(*options: str) -> list[str]:
+        return [str(each["id"]) for each in recado.many("conversations", "list", "--owner", owner, *options)]
+
+    assert listed("--held-by", "person") == listed("--waiting") == [carla]
+    assert listed("--text", "ALGUEM") == [ana]
+    assert listed("--status", "closed") == []
+    assert "is no status: use active" in recado.refuses("conversations", "list", "--owner", owner, "--status", "gone")
+
+
+def test_shows_what_was_said(recado: Recado, ana: str) -> None:
+    found = recado.one("conversations", "show", ana)["messages"]
+    assert isinstance(found, list)
+    assert [(each["author"], each["text"], each["state"]) for each in found] == [
+        ("customer", "oi", "apologised"),
+        ("apology", "Desculpe, estou indisponível no momento", "accepted"),
+        ("customer", "alguém?", "answered"),
+        ("agent", "echo: alguém?", "accepted"),
+    ]
+    assert "customer Ana" not in recado.says("conversations", "show", ana)
+    assert "customer: alguém? (answered)" in recado.says("conversations", "show", ana)
+
+
+def test_a_person_closes_and_assigns(recado: Recado, owner: str, ana: str) -> None:
+    user = str(recado.many("users", "list", "--owner", owner)[0]["user_id"])
+    assert recado.says("conversations", "assign", ana, "--user", user) == "The conversation is assigned.\n"
+    assert recado.says("conversations", "assign", ana) == "Nobody is assigned.\n"
+    [closed] = recado.many("conversations", "close", ana, "--reason", "spam")
+    assert closed["status"] == "closed"
+    assert "is closed" in recado.refuses("conversations", "take", ana)
+
+
 def test_a_person_takes_replies_and_gives_back(recado: Recado, ana: str) -> None:
     [taken] = recado.many("conversations", "take", ana)
     assert (taken["id"], taken["held_by"]) == (ana, "person")
@@ -53,7 +85,7 @@ def test_what_waited_for_a_person_goes_to_the_agent(recado: Recado, carla: str) 
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
-        (["take"], "is held by person already"),
+        (["take"], "is held by person cli:rita already"),
         (["reply", "--text", " "], "there is nothing to say"),
     ],
 )

@@ -168,6 +168,12 @@ def known(code: int | str | None) -> TwilioError | None:
     return ERRORS.get(int(text)) if text.isascii() and text.isdecimal() and len(text) <= 6 else None
 
 
+def meaning_of(code: str) -> str | None:
+    """Return what a code means, as a sentence for people; None for a code that is not in the table."""
+    found = known(code)
+    return None if found is None else found.meaning
+
+
 def is_opt_out(code: int | str | None) -> bool:
     """Return whether a code says that the recipient opted out."""
     row = known(code)

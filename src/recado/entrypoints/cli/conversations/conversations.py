@@ -2,7 +2,7 @@
 
 from collections.abc import Awaitable, Callable
 from datetime import datetime
-from typing import TYPE_CHECKING, Annotated, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Final, TypeAlias, TypeVar
 from uuid import UUID
 
 import typer
@@ -15,10 +15,15 @@ from recado.entrypoints.cli.running import operator, require_owner, run
 if TYPE_CHECKING:
     from recado.bootstrap import Container
     from recado.conversation.people.handoff import HandOffService
-    from recado.conversation.reading import ConversationItem
+    from recado.conversation.reading.conversations import ConversationItem
+    from recado.conversation.reading.messages import TranscriptItem
     from recado.identity.principal import Principal
 
 app = family("List, take, answer, release, assign and close conversations.")
+
+PAGE: Final = 200
+"""How many messages are read at a time."""
+Shown = TypeVar("Shown")
 
 ConversationId: TypeAlias = Annotated[
     UUID, typer.Argument(metavar="CONVERSATION_ID", parser=read_id, help="The id in `recado conversations list`.")
@@ -27,13 +32,25 @@ Act: TypeAlias = "Callable[[HandOffService, Principal], Awaitable[object]]"
 
 
 @app.command("list")
-def list_(owner: OwnerId, as_json: AsJson = False) -> None:
-    """List the conversations that are open or wait for a person, latest activity first."""
+def list_(
+    owner: OwnerId,
+    status: Annotated[str | None, typer.Option(help="active, open, idle, closed or all.")] = None,
+    held_by: Annotated[str | None, typer.Option("--held-by", help="agent, person or nobody.")] = None,
+    waiting: Annotated[bool, typer.Option("--waiting", help="Those that wait for a person, longest first.")] = False,
+    text: Annotated[str | None, typer.Option("--text", help="Those with a message that has these words.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """List the conversations that are not closed, latest activity first, or those that other options choose."""
 
     async def work(container: "Container") -> list[Item]:
+        from recado.conversation.reading.filters import ConversationFilters, valid_holder, valid_status
+
         await require_owner(container, owner)
+        filters = ConversationFilters(
+            status=valid_status(status), held_by=valid_holder(held_by), waiting=waiting, text=text
+        )
         now = container.clock().now()
-        return [_view(each, now) async for each in container.conversation_reading().every(owner)]
+        return [_view(each, now) async for each in container.conversation_reading().every(owner, filters)]
 
     columns = {
         "Id": column("id"),
@@ -48,6 +65,49 @@ def list_(owner: OwnerId, as_json: AsJson = False) -> None:
 def _waits(item: Item) -> str:
     seconds = item["waiting_seconds"]
     return format_age(seconds) if isinstance(seconds, int) else "–"
+
+
+@app.command()
+def show(conversation_id: ConversationId, as_json: AsJson = False) -> None:
+    """Show what was said in a conversation, and what became of each message. That it was read is written down."""
+    if as_json:
+        print_document({"messages": run(lambda container: _transcript(container, conversation_id, _message_view))})
+        return
+    for line in run(lambda container: _transcript(container, conversation_id, _message_line)):
+        print_line(line)
+
+
+async def _transcript(
+    container: "Container", conversation_id: UUID, shape: "Callable[[TranscriptItem], Shown]"
+) -> "list[Shown]":
+    """Return every message of a conversation of any owner, the oldest first."""
+    me = operator(await container.conversation_reading().owner_of(conversation_id))
+    found: list[Shown] = []
+    cursor: str | None = None
+    while True:
+        page = await container.transcripts().page(me, conversation_id, cursor, limit=PAGE)
+        found += [shape(item) for item in page.items]
+        if (cursor := page.next_cursor) is None:
+            return found
+
+
+def _message_view(item: "TranscriptItem") -> Item:
+    return {
+        "id": str(item.id),
+        "author": item.author,
+        "author_name": item.author_name,
+        "text": item.text,
+        "at": item.at.isoformat(),
+        "state": item.state,
+        "error": None if item.error is None else {"code": item.error.code, "text": item.error.text},
+        "attachments": list(item.attachments),
+    }
+
+
+def _message_line(item: "TranscriptItem") -> str:
+    who = item.author if item.author_name is None else f"{item.author} {item.author_name}"
+    state = item.state if item.error is None else f"{item.state}: {item.error.text}"
+    return f"{item.at:%Y-%m-%d %H:%M} {who}: {item.text} ({state})"
 
 
 @app.command()
