@@ -24,7 +24,6 @@ import pytest
 
 import recado
 from recado.agents.builtin import faq
-from recado.agents.http_clients import checked_url, literal_address
 from recado.agents.knowledge.documents import readable, split_document
 from recado.agents.knowledge.words import content_words, coverage, terms
 from recado.agents.prompts import tagged
@@ -35,6 +34,7 @@ from recado.conversation.ports import Incoming, Reply
 from recado.conversation.sending.splitting import normalised, split
 from recado.conversation.values import Address
 from recado.core.errors import DomainError
+from recado.core.outbound.http_clients import checked_url, literal_address
 from recado.core.telemetry import scrub
 from recado.core.unicode import normalized, storable
 from recado.identity.models import Owner, normalized_email, valid_text, valid_words

@@ -52,8 +52,10 @@ from recado.conversation.sending.splitting import split
 from recado.conversation.tables import messages
 from recado.conversation.values import Address, customer_lane
 from recado.core.clock import FrozenClock
+from recado.core.database.changes import Changes
 from recado.core.database.engine import Database
 from recado.core.database.types import Id, Moment
+from recado.core.event_log.numbering import Numbering
 from recado.core.ids import UuidV7
 from recado.core.metrics import Meters
 from recado.core.queue.job import Claim, Done, StoredJob
@@ -61,11 +63,16 @@ from recado.core.queue.lane import Lane
 from recado.core.queue.running.instrumentation import JobInstrumentation
 from recado.core.queue.service import QueueService
 from recado.core.queue.storage.tables import lanes
+from recado.events.delivering import EventDeliveryHandler
+from recado.events.fanout import Fanout
+from recado.events.publishing import EventPublisher
+from recado.events.service import EndpointService
 from recado.identity.owners import OwnerChanges, OwnerService, Registration
 from recado.identity.passwords import Passwords
 from recado.identity.principal import Principal, operator_of
 from recado.identity.users import UserService
 from recado.operations.verify import VerificationReport, Verifier
+from tests.support.endpoints import ScriptedEndpoint
 from tests.support.keys import KEY_RING, key_ring
 from tests.support.pigeon import PIGEON, installed
 
@@ -237,6 +244,10 @@ class World:
     replies: ReplyHandler = field(init=False)
     sends: SendHandler = field(init=False)
     rules: SendRules = field(init=False)
+    endpoint: ScriptedEndpoint = field(init=False)
+    fanout: Fanout = field(init=False)
+    publisher: EventPublisher = field(init=False)
+    endpoints: EndpointService = field(init=False)
     handoff: HandOffService = field(init=False)
     queue: QueueService = field(init=False)
     instrumentation: JobInstrumentation = field(init=False)
@@ -284,8 +295,13 @@ class World:
         )
         self.sends = SendHandler(database, clock, ids, chance, self.channels, AccountPauses(), crash=self._crash)
         self.rules = SendRules(self.channels, AccountPauses())
+        self.endpoint = ScriptedEndpoint()
+        self.fanout = Fanout(database, clock, ids)
+        self.publisher = EventPublisher(Numbering(database), self.fanout, Changes())
+        self.endpoints = EndpointService(database, clock, ids, key_ring, self.fanout)
+        deliveries = EventDeliveryHandler(database, clock, ids, chance, key_ring, self.endpoint, self.fanout)
         self.handoff = HandOffService(database, clock, ids, split, self.rules, DEADLINE, 3)
-        self.queue = QueueService(database, clock, ids, chance, (self.replies, self.sends), lease=LEASE)
+        self.queue = QueueService(database, clock, ids, chance, (self.replies, self.sends, deliveries), lease=LEASE)
         self.instrumentation = JobInstrumentation(clock, self.meters)
         self.verifier = Verifier(database, clock, DEADLINE.total_seconds(), FAILED)
 

@@ -278,6 +278,7 @@ _OFTEN: dict[str, Sequence[str]] = {
     "answers.author": ("agent", "agent", "person", "apology"),
     "answers.state": ("accepted",),
     "attempts.state": ("accepted",),
+    "event_deliveries.state": ("delivered",),
 }
 _NULL = {
     "messages.answered_by",

@@ -69,6 +69,9 @@ READS_MORE = {
     "INSERT INTO events (seq, number": "SCAN events$",
     "SELECT seq, at FROM events ORDER BY seq LIMIT": "SCAN events$|pk_events",
     "ORDER BY events.number DESC LIMIT": "uq_events_owner",
+    # The endpoints of an owner, twenty at most; and of all owners, to find those for which something has happened.
+    "FROM event_endpoints WHERE event_endpoints.owner_id =": "",
+    "FROM event_endpoints WHERE event_endpoints.disabled_at IS NULL": "event_endpoints",
     # What has no number yet: an index that holds nothing else.
     "FROM events WHERE number IS NULL": "ix_events_unnumbered",
     # Every owner, at a registration and when a key of the installation is made: whether another key sealed its keys.

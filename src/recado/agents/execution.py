@@ -10,9 +10,9 @@ from typing import TypeAlias
 
 import structlog
 
-from recado.agents.http_clients import HttpClients
 from recado.agents.results import usage_of, validated
 from recado.conversation.ports import Agent, AgentResult, TurnContext
+from recado.core.outbound.http_clients import HttpClients
 
 log = structlog.get_logger(__name__)
 

@@ -14,11 +14,11 @@ from uuid import UUID
 import structlog
 
 from recado.agents.errors import AgentUnusable, UnknownAgent
-from recado.agents.http_clients import HttpClients
 from recado.agents.knowledge.service import KnowledgeService
 from recado.agents.models import AgentCredentials, AgentSettings
 from recado.conversation.ports import Agent
 from recado.core.clock import Clock
+from recado.core.outbound.http_clients import HttpClients
 
 log = structlog.get_logger(__name__)
 

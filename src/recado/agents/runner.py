@@ -18,7 +18,6 @@ import structlog
 
 from recado.agents.errors import AgentUnusable, UnknownAgent
 from recado.agents.execution import AgentRun, RunFailed, RunThreads, SharedLoop
-from recado.agents.http_clients import HttpClients
 from recado.agents.knowledge.service import KnowledgeService
 from recado.agents.models import AgentSettings
 from recado.agents.registry import AgentRegistry, AgentSetup, ChecksItself, RegisteredAgent
@@ -27,6 +26,7 @@ from recado.agents.service import AgentService
 from recado.conversation.errors import AgentFailed
 from recado.conversation.ports import Agent, AgentResult, HandOff, TurnContext
 from recado.core.clock import Clock
+from recado.core.outbound.http_clients import HttpClients
 from recado.identity.models import SealedOwnerKeys
 
 log = structlog.get_logger(__name__)

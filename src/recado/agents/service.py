@@ -11,7 +11,6 @@ from datetime import datetime
 from functools import partial
 from uuid import UUID
 
-from recado.agents.http_clients import checked_url, names_metadata, names_private_address, origin
 from recado.agents.models import (
     DEFAULT_HISTORY,
     MAX_HISTORY,
@@ -29,6 +28,7 @@ from recado.core.database.types import JsonValue
 from recado.core.database.unit_of_work import UnitOfWork
 from recado.core.errors import InvalidInput
 from recado.core.ids import Ids
+from recado.core.outbound.http_clients import checked_url, names_metadata, names_private_address, origin
 from recado.core.queue.transactions import Transactions, UnlockedTransaction
 from recado.core.sealing import Sealer
 from recado.identity import audit

@@ -15,6 +15,7 @@ from recado.bootstrap.parts import (
     PROVIDER_WORDS,
     SCHEDULES,
     LazyChannel,
+    LazyPoster,
     LazyTwilio,
     make_agent_service,
     make_agent_trials,
@@ -23,6 +24,7 @@ from recado.bootstrap.parts import (
     make_callbacks,
     make_channel,
     make_channels,
+    make_endpoint_service,
     make_exposition,
     make_gap_sweep,
     make_handlers,
@@ -32,6 +34,7 @@ from recado.bootstrap.parts import (
     make_lease,
     make_link_mails,
     make_links,
+    make_maintenance,
     make_number_checks,
     make_queue,
     make_registry,
@@ -62,15 +65,20 @@ from recado.core.clock import Clock
 from recado.core.container import containers, providers
 from recado.core.database.changes import Changes
 from recado.core.database.engine import Database
+from recado.core.event_log.numbering import Numbering
+from recado.core.event_log.reading import EventReading
 from recado.core.ids import UuidV7, system_chance
 from recado.core.metrics import Meters
 from recado.core.queue.cron import Cron
 from recado.core.queue.running.heartbeat import Heartbeat
 from recado.core.queue.running.instrumentation import JobInstrumentation
 from recado.core.queue.running.isolation import IsolatedRunner
-from recado.core.queue.running.maintenance import Maintenance
 from recado.core.queue.wakeups.contract import Broker, Delivery
 from recado.core.tracing import Traces
+from recado.events.delivering import EventDeliveryHandler
+from recado.events.fanout import Fanout
+from recado.events.publishing import EventPublisher
+from recado.events.reading import EndpointReading
 from recado.identity.access.api_keys import ApiKeyService
 from recado.identity.access.authenticator import Authenticator, KeysAndSessions
 from recado.identity.access.sessions import SessionService
@@ -184,7 +192,17 @@ class Container(containers.DeclarativeContainer):
     owner_export = providers.Singleton(OwnerExport, database, clock, ids, providers.Object(metadata))
     owner_purge = providers.Singleton(OwnerPurge, database, clock, ids, providers.Object(metadata))
 
-    handlers = providers.Singleton(make_handlers, replies, sends, link_mails, sweeps, owner_purge)
+    event_reading = providers.Singleton(EventReading, database)
+    fanout = providers.Singleton(Fanout, database, clock, ids)
+    event_publisher = providers.Singleton(EventPublisher, providers.Singleton(Numbering, database), fanout, changes)
+    event_poster = providers.Singleton(LazyPoster, clock)
+    event_deliveries = providers.Singleton(
+        EventDeliveryHandler, database, clock, ids, chance, key_ring.provider, event_poster, fanout
+    )
+    endpoints = providers.Singleton(make_endpoint_service, database, clock, ids, key_ring.provider, fanout)
+    endpoint_reading = providers.Singleton(EndpointReading, database)
+
+    handlers = providers.Singleton(make_handlers, replies, sends, event_deliveries, link_mails, sweeps, owner_purge)
     lease = providers.Singleton(make_lease, settings)
     queue = providers.Singleton(make_queue, database, clock, ids, chance, handlers, lease)
     broker: providers.Singleton[Broker | None] = providers.Singleton(make_broker, settings)
@@ -194,7 +212,7 @@ class Container(containers.DeclarativeContainer):
         make_dispatcher, database, broker, database_wakeups.provider, clock, chance, settings
     )
     cron = providers.Singleton(Cron, database, clock, ids, providers.Object(SCHEDULES))
-    maintenance = providers.Singleton(Maintenance, queue, cron, clock, dispatcher)
+    maintenance = providers.Singleton(make_maintenance, queue, cron, clock, dispatcher, event_publisher)
     heartbeat = providers.Singleton(Heartbeat, database, clock, lease)
     isolated_runner = providers.Singleton(IsolatedRunner, queue, heartbeat)
     instrumentation = providers.Singleton(JobInstrumentation, clock, meters, traces)

@@ -20,6 +20,7 @@ def metadata() -> MetaData:
     import recado.conversation.tables
     import recado.core.event_log.tables
     import recado.core.queue.storage.tables
+    import recado.events.tables
     import recado.identity.tables  # noqa: F401 - importing registers the tables
     from recado.core.database.types import metadata as registered
 

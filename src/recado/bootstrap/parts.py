@@ -35,10 +35,11 @@ from recado.conversation.upkeep.rescue import Rescue
 from recado.core.clock import Clock
 from recado.core.database.engine import Database
 from recado.core.errors import ConfigurationError
+from recado.core.event_log.models import DELIVER, Event
 from recado.core.ids import Chance, Ids
 from recado.core.metrics import Meters
 from recado.core.queue.crash import crash_at
-from recado.core.queue.cron import Sweep
+from recado.core.queue.cron import Cron, Sweep
 from recado.core.queue.job import Handler
 from recado.core.queue.running.heartbeat import Heartbeat
 from recado.core.queue.running.instrumentation import JobInstrumentation
@@ -48,8 +49,13 @@ from recado.core.queue.running.worker import GRACE_SECONDS, Worker
 from recado.core.queue.schedules import Schedule
 from recado.core.queue.service import QueueService
 from recado.core.queue.wakeups.contract import Delivery
+from recado.core.queue.wakeups.dispatcher import Dispatcher
 from recado.core.sealing import Sealer
 from recado.core.tracing import NoTraces, Traces
+from recado.events.delivering import EventDeliveryHandler
+from recado.events.fanout import Fanout
+from recado.events.models import Endpoint, PostResult
+from recado.events.publishing import EventPublisher
 from recado.identity.access.links import LinkService
 from recado.identity.keys import KeyRing, SystemKeys
 from recado.identity.mail.jobs import LinkMailHandler, MailSettings, put_link_mail
@@ -71,6 +77,8 @@ if TYPE_CHECKING:
     from recado.channels.twilio.reconcile import GapSweep
     from recado.channels.twilio.sending.client import TwilioApi
     from recado.channels.twilio.sending.sender import TwilioSender
+    from recado.events.posting import Poster
+    from recado.events.service import EndpointService
 
 
 _CALLBACKS: Final = "twilio.callbacks"
@@ -157,6 +165,39 @@ def make_number_checks(numbers: NumberService, tokens: TwilioTokens, twilio_api_
     from recado.channels.twilio.checking import NumberChecks
 
     return NumberChecks(numbers, tokens, twilio_api_url)
+
+
+class LazyPoster:
+    """Connections to owners' endpoints, opened when an event is sent first."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._poster: Poster | None = None
+
+    async def post(self, endpoint: Endpoint, event: Event, secrets: Sequence[str]) -> PostResult:
+        from recado.core.outbound.http_clients import HttpClients
+        from recado.events.posting import Poster
+
+        self._poster = self._poster or Poster(HttpClients(), self._clock)
+        return await self._poster.post(endpoint, event, secrets)
+
+    async def aclose(self) -> None:
+        if self._poster is not None:
+            await self._poster.aclose()
+
+
+def make_endpoint_service(
+    database: Database, clock: Clock, ids: Ids, keys: Callable[[], KeyRing], fanout: Fanout
+) -> "EndpointService":
+    from recado.events.service import EndpointService
+
+    return EndpointService(database, clock, ids, keys, fanout)
+
+
+def make_maintenance(
+    queue: QueueService, cron: Cron, clock: Clock, dispatcher: Dispatcher | None, events: EventPublisher
+) -> Maintenance:
+    return Maintenance(queue, cron, clock, dispatcher, events.step)
 
 
 def make_registry() -> "AgentRegistry":
@@ -354,17 +395,18 @@ def make_sweeps(
 def make_handlers(
     replies: ReplyHandler,
     sends: SendHandler,
+    events: EventDeliveryHandler,
     link_mails: LinkMailHandler,
     sweeps: Sequence[Handler],
     owner_purge: OwnerPurge,
 ) -> Sequence[Handler]:
-    return (replies, sends, link_mails, *sweeps, owner_purge)
+    return (replies, sends, events, link_mails, *sweeps, owner_purge)
 
 
 def make_queue(
     database: Database, clock: Clock, ids: Ids, chance: Chance, handlers: Sequence[Handler], lease: timedelta
 ) -> QueueService:
-    return QueueService(database, clock, ids, chance, handlers, lease=lease, uncounted_crashes=(SEND,))
+    return QueueService(database, clock, ids, chance, handlers, lease=lease, uncounted_crashes=(SEND, DELIVER))
 
 
 def make_worker(

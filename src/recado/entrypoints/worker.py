@@ -52,6 +52,7 @@ async def run_worker(
     warming = asyncio.create_task(container.twilio().api().warm_up())  # Saves the first answer a quarter second.
     gc.freeze()  # Loaded modules stay. Without this the garbage collector reads them each time, for 40 ms.
     settings = container.settings()
+    container.event_publisher().start()
     shown = await show_metrics(container.exposition(), settings.metrics_host, settings.metrics_port)
     living = asyncio.create_task(_show_life(container, health_file))
     try:
@@ -118,6 +119,8 @@ async def close_container(container: "Container") -> None:
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(AGENTS_SECONDS):
             await container.agents().aclose()
+    await container.event_publisher().aclose()
+    await container.event_poster().aclose()
     await container.twilio().aclose()
     await container.delivery().close()
     await container.database_wakeups().close()

@@ -15,7 +15,6 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, RedirectResponse, Response
 
 from recado.agents.builtin.http import HttpAgent
-from recado.agents.http_clients import HttpClients, is_not_metadata, is_public
 from recado.agents.models import AgentForm
 from recado.agents.runner import AgentRunner
 from recado.agents.service import AgentService
@@ -23,6 +22,7 @@ from recado.conversation.errors import AgentFailed
 from recado.conversation.ports import Agent, AgentResult, HandOff, HistoryEntry, NoReply, Reply
 from recado.core.clock import FrozenClock
 from recado.core.errors import InvalidInput
+from recado.core.outbound.http_clients import HttpClients, is_not_metadata, is_public
 from recado.identity.principal import operator_of
 from tests.agents.conftest import Turns
 from tests.agents.fakes import setup_of

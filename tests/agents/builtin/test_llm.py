@@ -14,7 +14,6 @@ from starlette.responses import JSONResponse, Response
 
 from recado.agents.builtin.llm import LlmAgent
 from recado.agents.builtin.llm_engine import Engine
-from recado.agents.http_clients import PREPARED_AT_ONCE
 from recado.agents.knowledge.service import KnowledgeService
 from recado.agents.models import AgentForm
 from recado.agents.runner import AgentRunner
@@ -22,6 +21,7 @@ from recado.agents.service import AgentService
 from recado.conversation.errors import AgentFailed
 from recado.conversation.ports import AgentResult, HandOff, HistoryEntry, Reply, Usage
 from recado.core.clock import FrozenClock
+from recado.core.outbound.http_clients import PREPARED_AT_ONCE
 from recado.identity.principal import operator_of
 from tests.agents.conftest import Turns
 from tests.agents.fakes import setup_of

@@ -154,10 +154,10 @@ class SimQueue(QueueService):
 
     storage: Storage
 
-    async def claim(self, limit: int, *, max_isolated: int) -> list[Claim]:
+    async def claim(self, limit: int, *, max_isolated: int, max_background: int | None = None) -> list[Claim]:
         due = "SELECT 1 FROM lanes WHERE next_due_at <= ? LIMIT 1"
         if self.storage.down or self.storage.look(due, to_microseconds(self._clock.now())) is not None:
-            return await super().claim(limit, max_isolated=max_isolated)
+            return await super().claim(limit, max_isolated=max_isolated, max_background=max_background)
         return []
 
     async def free_ended_leases(self) -> int:

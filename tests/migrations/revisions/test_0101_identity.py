@@ -10,7 +10,7 @@ from recado.core.database.postgres.connections import postgres_engine
 from recado.core.database.sqlite.driver import sqlite_module
 from recado.migrations.postgres import migrate_postgres
 from recado.migrations.runner import migrate_sqlite
-from tests.migrations.history import tables_at
+from tests.migrations.revisions.history import tables_at
 from tests.support.servers.postgres import PostgresServer
 
 BAKERY, LIBRARY = "0a", "0b"

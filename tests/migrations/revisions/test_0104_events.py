@@ -12,7 +12,7 @@ from recado.core.database.unit_of_work import UnitOfWork
 from recado.core.event_log.repository import number_new
 from recado.migrations.postgres import migrate_postgres
 from recado.migrations.runner import migrate_sqlite
-from tests.migrations.history import tables_at
+from tests.migrations.revisions.history import tables_at
 from tests.support.servers.postgres import PostgresServer
 
 BEFORE, AFTER = "0103", "0104"

@@ -21,12 +21,12 @@ from typing import Annotated, Literal, TypeAlias
 import httpx2
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
-from recado.agents.http_clients import CONNECT_SECONDS, AddressRefused, Reach
 from recado.agents.registry import AgentSetup
 from recado.agents.results import MAX_ANSWER, MAX_REASON
 from recado.conversation.errors import AgentFailed
 from recado.conversation.ports import AgentResult, HandOff, NoReply, Reply, TurnContext
 from recado.core.database.types import JsonValue
+from recado.core.outbound.http_clients import CONNECT_SECONDS, AddressRefused, Reach
 
 MAX_BODY = 64 * 1024
 _TRY_AGAIN = frozenset({408, 425, 429})

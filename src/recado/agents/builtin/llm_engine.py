@@ -34,13 +34,13 @@ from pydantic_ai.models.openai import OpenAIChatModel
 from pydantic_ai.providers import Provider, infer_provider_class
 from pydantic_ai.providers.openai import OpenAIProvider
 
-from recado.agents.http_clients import CONNECT_SECONDS, READ_SECONDS, AddressRefused, Reach
 from recado.agents.knowledge.service import KnowledgeService
 from recado.agents.prompts import person_began, person_ended, system_prompt, tagged
 from recado.agents.registry import AgentSetup
 from recado.agents.results import MAX_ANSWER, clean_text
 from recado.conversation.errors import AgentFailed
 from recado.conversation.ports import AgentResult, HandOff, HistoryEntry, Reply, TurnContext, Usage
+from recado.core.outbound.http_clients import CONNECT_SECONDS, READ_SECONDS, AddressRefused, Reach
 
 MAX_PASSAGES = 5
 _RETRIES = 2

@@ -31,6 +31,10 @@ EventType: TypeAlias = Literal[
 EVENT_TYPES: Final[tuple[EventType, ...]] = get_args(EventType)
 
 
+DELIVER: Final = "event.deliver"
+"""The name of the jobs that send events."""
+
+
 @dataclass(frozen=True, slots=True)
 class NewEvent:
     """An event to be stored in the transaction of what it tells.

@@ -4,6 +4,7 @@ A number counts the events of all owners and would tell one how much the others 
 """
 
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Final
 from uuid import UUID
 
@@ -11,7 +12,7 @@ from sqlalchemy import Integer, bindparam, select
 
 from recado.core.database.engine import Database
 from recado.core.database.pages import Page
-from recado.core.database.prepared import Prepared
+from recado.core.database.prepared import Prepared, param
 from recado.core.database.repository import OwnedRepository, of_owner, owned
 from recado.core.database.unit_of_work import UnitOfWork
 from recado.core.errors import InvalidInput
@@ -31,6 +32,12 @@ _AFTER = Prepared(
 )
 _NUMBER_OF = Prepared(select(events.c.number).where(of_owner(events), events.c.id == bindparam("id"), _NUMBERED))
 _NEWEST = Prepared(select(events.c.number).where(of_owner(events), _NUMBERED).order_by(events.c.number.desc()).limit(1))
+_LAST_BEFORE = Prepared(
+    select(events.c.number)
+    .where(of_owner(events), _NUMBERED, events.c.at < param(events.c.at, "before"))
+    .order_by(events.c.number.desc())
+    .limit(1)
+)
 _BY_ID = Prepared(owned(events, Event).where(events.c.id == bindparam("id"), _NUMBERED))
 
 
@@ -56,6 +63,12 @@ class Events(OwnedRepository[Event]):
     def newest_number(self) -> int:
         """Return the highest number, 0 without events."""
         for (number,) in self._uow.rows(_NEWEST, owner=self.owner):
+            return int(number)
+        return 0
+
+    def last_before(self, at: datetime) -> int:
+        """Return the number of the last event that was told before a moment, 0 without one."""
+        for (number,) in self._uow.rows(_LAST_BEFORE, owner=self.owner, before=at):
             return int(number)
         return 0
 

@@ -23,6 +23,10 @@ MAX_FAULTS = 3
 """So many unexpected exceptions end a job without a limit of attempts. They are counted over its whole life: a fault
 that shows in every second run would never make a row of three."""
 
+BACKGROUND_PRIORITY = 8
+"""The priority of jobs for which no customer waits, such as events on their way to an owner's programs. They never take
+the last half of a worker's slots."""
+
 ISOLATED_AT_ONCE = 4
 """How many jobs a worker runs isolated at one time."""
 
@@ -79,6 +83,7 @@ class StoredJob:
     created_at: datetime
     due_at: datetime
     status: Status
+    priority: int = 5
     last_error: str | None = None
     trace: str | None = None
 
@@ -96,6 +101,11 @@ class StoredJob:
     def max_crashes_alone(self) -> int:
         """How often it may kill a process that runs nothing else."""
         return MAX_CRASHES if self.max_attempts is None else self.max_attempts
+
+    @property
+    def in_background(self) -> bool:
+        """Whether no customer waits for it."""
+        return self.priority == BACKGROUND_PRIORITY
 
     @property
     def give_up_reason(self) -> str | None:

@@ -125,12 +125,15 @@ class QueueService:
         """Store jobs in a transaction of their own. To store rows beside them, call `enqueue.add` in a unit of work."""
         await self._enqueue(jobs)
 
-    async def claim(self, limit: int, *, max_isolated: int) -> list[Claim]:
-        """Lease up to `limit` due jobs, at most `max_isolated` of them isolated. Used-up jobs are settled instead."""
+    async def claim(self, limit: int, *, max_isolated: int, max_background: int | None = None) -> list[Claim]:
+        """Lease up to `limit` due jobs, at most `max_isolated` of them isolated. Used-up jobs are settled instead.
+
+        No more than `max_background` are jobs for which no customer waits.
+        """
         now, token = self._clock.now(), self._ids.new()
 
         def take(uow: UnitOfWork) -> list[Claim]:
-            held, heads = hold_heads(uow, now, limit, max_isolated, self._walk)
+            held, heads = hold_heads(uow, now, limit, max_isolated, self._walk, max_background)
             return leases.lease(held, heads, token, now, now + self.lease)
 
         claims = await self._database.write(take, owner=None, urgent=True)
@@ -332,7 +335,8 @@ class QueueService:
         return cleared
 
     async def unfinished(self) -> int:
-        return await self._database.read(inspection.unfinished, owner=None)
+        now = self._clock.now()
+        return await self._database.read(lambda uow: inspection.unfinished(uow, now), owner=None)
 
     # --- Inside units of work -----------------------------------------------------------------------------------------
 

@@ -36,11 +36,14 @@ def build_app(container: "Container") -> ASGIApp:
     ticks = Ticks(container)
     readiness = Readiness(database, container.key_ring(), container.clock(), container.broker_monitor(), schema_problem)
     traces: Traces = container.traces()
+    publisher = container.event_publisher()
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
         readiness.start()
+        publisher.start()
         yield
+        await publisher.aclose()
         await ticks.aclose()
         await readiness.close()
         await database.close()

@@ -75,6 +75,8 @@ class WorkerControls:
     """How many more jobs it may run."""
     isolated_room: Callable[[], int]
     """How many of them may be isolated jobs."""
+    background_room: Callable[[], int]
+    """How many of them may be jobs for which no customer waits."""
     notify_newer_messages: Callable[[], Awaitable[None]]
     """Called once a second: notify runs of newer messages."""
     stopping: Callable[[], bool]
@@ -132,7 +134,7 @@ class BoundedRuns:
         loop = asyncio.get_running_loop()
         budget, served = Budget.of(seconds, loop.time()), False
         while loop.time() < budget.last_claim and not self._controls.stopping():
-            claims = await self._queue.claim(1, max_isolated=self._controls.isolated_room())
+            claims = await self._claim_up_to(1)
             if not claims:
                 return True
             task = self._controls.start(claims[0])
@@ -145,13 +147,20 @@ class BoundedRuns:
             served = True
         return served
 
+    async def _claim_up_to(self, limit: int) -> list[Claim]:
+        return await self._queue.claim(
+            limit,
+            max_isolated=self._controls.isolated_room(),
+            max_background=self._controls.background_room(),
+        )
+
     async def _claim(self, own: _OwnJobs, budget: Budget) -> None:
         async with self._claiming:
             room = min(MAX_JOBS - len(own.running), self._controls.room())
             if room <= 0 or asyncio.get_running_loop().time() >= budget.last_claim:
                 return
             try:
-                claims = await self._queue.claim(room, max_isolated=self._controls.isolated_room())
+                claims = await self._claim_up_to(room)
             except (Busy, StorageUnavailable) as error:
                 if not own.running:
                     raise

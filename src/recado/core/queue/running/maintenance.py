@@ -40,7 +40,16 @@ class MaintenanceReport:
 class Maintenance:
     """Requeues jobs whose lease has ended and inserts due slots, once a second. With a broker, dispatches wake-ups."""
 
-    def __init__(self, queue: QueueService, cron: Cron, clock: Clock, dispatcher: Dispatcher | None = None) -> None:
+    def __init__(
+        self,
+        queue: QueueService,
+        cron: Cron,
+        clock: Clock,
+        dispatcher: Dispatcher | None = None,
+        publish_events: Callable[[], Awaitable[None]] | None = None,
+    ) -> None:
+        """`publish_events` gives to their readers what processes that died have left."""
+        self._publish_events = publish_events
         self._queue = queue
         self._cron = cron
         self._clock = clock
@@ -98,6 +107,7 @@ class Maintenance:
             self._repair_at = now + REPAIR_SECONDS
         freed = await self._free() if now >= self._leases_kept_until else 0
         await self._cron.insert_slots()
+        await self._publish()
         self._last_step = now
         return freed
 
@@ -107,7 +117,16 @@ class Maintenance:
         Long gaps between runs are normal there and do not mean that the database was down.
         """
         await self._repair_times()
+        await self._publish()
         return MaintenanceReport(await self._cron.insert_slots(), await self._free())
+
+    async def _publish(self) -> None:
+        if self._publish_events is None:
+            return
+        try:
+            await self._publish_events()
+        except DomainError as error:  # Leases and slots must not wait for this.
+            log.warning("queue.events_not_published", error=str(error))
 
     def _clock_jumped(self) -> bool:
         """Return whether the clock was set since the last step."""

@@ -83,7 +83,12 @@ class Worker:
         self._stopping = asyncio.Event()
         self._needs_recycling = needs_recycling
         controls = WorkerControls(
-            self._start, self._free, self._isolated_room, self._notify_newer_messages, self._stopping.is_set
+            self._start,
+            self._free,
+            self._isolated_room,
+            self._background_room,
+            self._notify_newer_messages,
+            self._stopping.is_set,
         )
         self._bounded_runs = BoundedRuns(queue, maintenance, controls)
 
@@ -170,10 +175,15 @@ class Worker:
     def _isolated_room(self) -> int:
         return max(0, ISOLATED_AT_ONCE - sum(claim.job.isolated for claim in self._running.values()))
 
+    def _background_room(self) -> int:
+        return max(0, self._concurrency // 2 - sum(claim.job.in_background for claim in self._running.values()))
+
     async def _claim_what_fits(self) -> None:
         while (free := self._free()) > 0 and not self._stopping.is_set():
             try:
-                claims = await self._queue.claim(free, max_isolated=self._isolated_room())
+                claims = await self._queue.claim(
+                    free, max_isolated=self._isolated_room(), max_background=self._background_room()
+                )
             except (Busy, StorageUnavailable) as error:
                 log.warning("queue.claim_failed", error=str(error))
                 asyncio.get_running_loop().call_later(STORAGE_PAUSE, self._wake.set)

@@ -20,6 +20,7 @@ from sqlalchemy import Boolean, Integer, TextualSelect, bindparam, func, literal
 
 from recado.core.database.prepared import Prepared, param
 from recado.core.database.unit_of_work import UnitOfWork
+from recado.core.queue.job import BACKGROUND_PRIORITY
 from recado.core.queue.lane import HeldLanes, Lane
 from recado.core.queue.storage.tables import lanes, message_queue, queue_owners
 
@@ -69,29 +70,41 @@ class _ClaimRun:
     limit: int
     max_isolated: int
     locks: bool
+    max_background: int
     known: dict[UUID, _OwnerState] = field(default_factory=dict)
     taken: list[Head] = field(default_factory=list)
     skipped: set[Lane] = field(default_factory=set)
+    ceiling: int = 0
+    """How many heads may be taken at the priority that is looked at."""
 
     @property
     def missing(self) -> int:
-        return self.limit - len(self.taken)
+        return self.ceiling - len(self.taken)
+
+    def look_at(self, priority: int) -> None:
+        """Go on with a priority. Jobs in the background get no more than their share of the slots."""
+        self.ceiling = self.limit
+        if priority == BACKGROUND_PRIORITY:
+            self.ceiling = min(self.limit, len(self.taken) + self.max_background)
 
 
 def hold_heads(
-    uow: UnitOfWork, now: datetime, limit: int, max_isolated: int, walk: OwnerWalk
+    uow: UnitOfWork, now: datetime, limit: int, max_isolated: int, walk: OwnerWalk, max_background: int | None = None
 ) -> tuple[HeldLanes, list[Head]]:
     """Hold the lanes of up to `limit` due heads. Return the proof and the heads, in the order in which to run them.
 
-    At most `max_isolated` of them are isolated jobs, and no owner gets more than its cap.
+    At most `max_isolated` of them are isolated jobs, at most `max_background` jobs in the background, and no owner gets
+    more than its cap.
     """
-    heads = _choose_heads(_ClaimRun(uow, now, limit, max(max_isolated, 0), uow.dialect == "postgresql"), walk)
+    background = limit if max_background is None else max(max_background, 0)
+    run = _ClaimRun(uow, now, limit, max(max_isolated, 0), uow.dialect == "postgresql", background)
+    heads = _choose_heads(run, walk)
     return HeldLanes(uow, frozenset(head.lane for head in heads)), heads
 
 
 def read_heads(uow: UnitOfWork, now: datetime, limit: int, max_isolated: int, walk: OwnerWalk) -> list[Head]:
     """Return the heads that a claim would hold, without holding them."""
-    return _choose_heads(_ClaimRun(uow, now, limit, max(max_isolated, 0), locks=False), walk)
+    return _choose_heads(_ClaimRun(uow, now, limit, max(max_isolated, 0), locks=False, max_background=limit), walk)
 
 
 def _choose_heads(run: _ClaimRun, walk: OwnerWalk) -> list[Head]:
@@ -102,11 +115,12 @@ def _choose_heads(run: _ClaimRun, walk: OwnerWalk) -> list[Head]:
             _take_at(run, priority, {owner for _, owner, _ in rows})
         return run.taken
     above = -1
-    while run.missing > 0:
+    while len(run.taken) < run.limit:
         [(priority,)] = uow.rows(_PRIORITY, above=above)
         if priority is None:
             break
         above = priority
+        run.look_at(priority)
         walked = _walk(run, priority, walk)
         _take_at(run, priority, {owner for at, owner, _ in page if at == priority} | walked)
     return run.taken
@@ -231,6 +245,7 @@ _RUNNING = Prepared(
 
 def _take_at(run: _ClaimRun, priority: int, owners: set[UUID]) -> None:
     """Take heads of one priority, one of each owner in turn."""
+    run.look_at(priority)
     if run.missing <= 0:
         return
     _load_owners(run, owners)

@@ -9,7 +9,7 @@ from sqlalchemy import Integer, bindparam, func, text, update
 from recado.core.database.prepared import Prepared, param
 from recado.core.database.types import JsonValue
 from recado.core.database.unit_of_work import UnitOfWork
-from recado.core.event_log.models import NewEvent
+from recado.core.event_log.models import DELIVER, NewEvent
 from recado.core.event_log.repository import append
 from recado.core.ids import SYSTEM_OWNER
 from recado.core.metrics import DEAD
@@ -164,7 +164,7 @@ def force_dead(held: HeldLanes, job: StoredJob, now: datetime, error: str) -> No
 def _tell_dead(held: HeldLanes, job: StoredJob, now: datetime) -> None:
     """Count a dead letter, and tell its owner. A job dies once, so its id names the event too."""
     held.uow.count(DEAD, job.name)
-    if job.owner_id == SYSTEM_OWNER:
+    if job.owner_id == SYSTEM_OWNER or job.name == DELIVER:  # An event about an event would have its own, for ever.
         return
     turn_id = {} if job.turn_id is None else {"turn_id": str(job.turn_id)}
     data = {"job_id": str(job.id), "name": job.name, **turn_id}

@@ -4,11 +4,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import and_, bindparam, func, select, text
+from sqlalchemy import and_, bindparam, func, not_, select, text
 
 from recado.core.database.prepared import Prepared, param
 from recado.core.database.unit_of_work import UnitOfWork
-from recado.core.queue.job import StoredJob
+from recado.core.queue.job import BACKGROUND_PRIORITY, StoredJob
 from recado.core.queue.lane import HeldLanes
 from recado.core.queue.storage import lanes
 from recado.core.queue.storage.leases import JOB_COLUMNS
@@ -144,9 +144,11 @@ def hold_job(uow: UnitOfWork, job_id: UUID) -> tuple[HeldLanes, StoredJob] | Non
 _FIND = Prepared(select(*JOB_COLUMNS).where(message_queue.c.id == bindparam("id")))
 
 
-def unfinished(uow: UnitOfWork) -> int:
-    """Return the number of unfinished jobs."""
-    return int(uow.execute(select(func.count()).select_from(message_queue).where(IS_UNFINISHED)).scalar_one())
+def unfinished(uow: UnitOfWork, now: datetime) -> int:
+    """Return the number of unfinished jobs, without those in the background that wait for another try."""
+    waits = and_(message_queue.c.priority == BACKGROUND_PRIORITY, message_queue.c.due_at > now)
+    counted = select(func.count()).select_from(message_queue).where(IS_UNFINISHED, not_(waits))
+    return int(uow.execute(counted).scalar_one())
 
 
 _UNFINISHED_OF = Prepared(

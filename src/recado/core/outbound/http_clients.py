@@ -1,9 +1,9 @@
-"""The HTTP clients of agents: shared, and guarded against requests into our own network.
+"""HTTP clients for addresses that owners choose: shared, and guarded against requests into our own network.
 
-Tenants choose addresses (`url`, `base_url`), so a tenant could name the metadata service of the cloud, a database or
-our internal routes. The guard is where the connection is made: the name is resolved once, the addresses are checked,
-and exactly the checked address is dialled. A name that resolves to another address a moment later gains nothing. TLS
-still checks the name.
+Owners choose the addresses of agents, models and event endpoints, so a tenant could name the metadata service of the
+cloud, a database or our internal routes. The guard is where the connection is made: the name is resolved once, the
+addresses are checked, and exactly the checked address is dialled. A name that resolves to another address a moment
+later gains nothing. TLS still checks the name.
 
 Clients are shared because an SSL context alone takes about a megabyte: a thousand conversations that wait for a slow
 model share one client per event loop and one context.
@@ -45,7 +45,7 @@ AddressPolicy: TypeAlias = Callable[[IpAddress], bool]
 
 
 class AddressRefused(httpx2.ConnectError):
-    """The name has an address that is not public, and the owner's agent may not connect to it."""
+    """The name has an address that is not public, and what the owner set up may not connect to it."""
 
 
 class _Refused(httpcore2.ConnectError):
