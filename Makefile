@@ -5,6 +5,12 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 SCRIPT ?=
+# What pip tells in hundreds of lines, in one: how many of the packages it has, then that it installs them.
+PROGRESS = awk -v all=$$(grep -c '^[a-z0-9].*==' requirements/dev.txt) '\
+	/^Collecting /{n++; printf "\r\033[K%d of %d: %s", n, all, $$2; fflush()} \
+	/^Installing /{printf "\r\033[KInstalling %d packages …", all; fflush()} \
+	/^ERROR|^error/{printf "\n%s", $$0} \
+	END{printf "\r\033[K"}'
 
 help:  ## Show what can be typed here
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -14,7 +20,7 @@ setup: $(STAMP)  ## Install everything into .venv (safe to repeat)
 $(STAMP): requirements/dev.txt pyproject.toml
 	@echo "Setting up .venv (once; a few minutes) …"
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); echo "No virtual environment could be made: install python3-venv (Debian: apt install python3-venv)."; exit 1; }
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.txt
+	@set -o pipefail; $(BIN)/python -m pip install --disable-pip-version-check --progress-bar off --require-hashes -r requirements/dev.txt | $(PROGRESS)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $@
 

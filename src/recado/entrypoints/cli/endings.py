@@ -17,6 +17,7 @@ from recado.entrypoints.cli import output
 from recado.entrypoints.cli.exit_codes import ExitCode
 from recado.entrypoints.cli.help import coloured
 from recado.entrypoints.cli.texts.language import say, speaks_portuguese
+from recado.entrypoints.cli.waiting import make_room
 
 if TYPE_CHECKING:
     from typer._click.exceptions import ClickException
@@ -32,11 +33,13 @@ def wants_json(words: Sequence[str]) -> bool:
 
 def warn_of(sentence: str) -> None:
     """Print an error on standard error, and go on."""
+    make_room()
     typer.echo(f"{coloured(say('Error:'), 'red', bold=True)} {sentence}", err=True)
 
 
 def print_warning(sentence: str) -> None:
     """Print a warning on standard error: the command did its work, and something else is wrong."""
+    make_room()
     typer.echo(f"{coloured(say('Warning:'), 'yellow', bold=True)} {sentence}", err=True)
 
 

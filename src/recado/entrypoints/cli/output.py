@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 from recado.core.clock import Clock, SystemClock
+from recado.entrypoints.cli.waiting import make_room, show_progress
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 Json: TypeAlias = bool | int | float | str | Sequence["Json"] | Mapping[str, "Json"] | None
 Item: TypeAlias = Mapping[str, Json]
 
-PROGRESS_SECONDS: Final = 3.0
+PROGRESS_SECONDS: Final = 2.0
 MAX_SHOWN: Final = 1_000
 """A person is shown at most this many rows of a long list."""
 
@@ -39,6 +40,7 @@ def has_printed() -> bool:
 def _write(text: str) -> None:
     global _printed  # noqa: PLW0603
     _printed = True
+    make_room()
     sys.stdout.write(text)
 
 
@@ -62,13 +64,15 @@ def print_document_stream() -> Iterator[Callable[[Item], None]]:
 
 
 class Progress:
-    """Reports the progress of a long command on standard error, every few seconds."""
+    """Reports the progress of a long command: in the last line of a terminal, else as lines on standard error."""
 
     def __init__(self, clock: Clock | None = None) -> None:
         self._clock = clock or SystemClock()
         self._said_at = self._clock.monotonic()
 
     def __call__(self, words: str) -> None:
+        if show_progress(words):
+            return
         if self._clock.monotonic() - self._said_at >= PROGRESS_SECONDS:
             self._said_at = self._clock.monotonic()
             sys.stderr.write(f"{words}\n")
@@ -76,6 +80,7 @@ class Progress:
 
 def print_line(text: str) -> None:
     """Write a line for people."""
+    make_room()
     _console().print(_printable(text), soft_wrap=True)
 
 

@@ -14,6 +14,7 @@ from uuid import UUID
 
 from recado.core.clock import SystemClock
 from recado.core.tracing import NoTraces
+from recado.entrypoints.cli.waiting import waiting
 from recado.entrypoints.environment import environment
 from recado.identity.principal import Principal, operator_of
 from recado.settings import LogLevel, Purpose, Settings, load_settings
@@ -42,14 +43,15 @@ def run(
     secrets. They are no settings, even if their names look like it.
     """
     settings = settings_for(purpose, secret_names=secret_names, log_level=log_level)
-    from recado.bootstrap import Container, metadata
-    from recado.migrations.startup import prepare_database
+    with waiting():
+        from recado.bootstrap import Container, metadata
+        from recado.migrations.startup import prepare_database
 
-    prepare_database(settings.database_url, metadata, wait_seconds=WAIT_SECONDS)
-    container = Container(settings=settings)
-    if purpose == "cli":  # Such a command runs no job and needs no tracer.
-        container.traces.override(NoTraces())
-    return asyncio.run(_closing(container, work))
+        prepare_database(settings.database_url, metadata, wait_seconds=WAIT_SECONDS)
+        container = Container(settings=settings)
+        if purpose == "cli":  # Such a command runs no job and needs no tracer.
+            container.traces.override(NoTraces())
+        return asyncio.run(_closing(container, work))
 
 
 def settings_for(

@@ -15,6 +15,7 @@ from recado.core.errors import DomainError
 from recado.entrypoints.cli.endings import warn_of
 from recado.entrypoints.cli.options import AsJson
 from recado.entrypoints.cli.output import print_document, print_line
+from recado.entrypoints.cli.waiting import waiting
 from recado.entrypoints.environment import environment
 from recado.operations.doctor.findings import Finding
 from recado.operations.doctor.postgres import check_durability, check_encoding, server_settings
@@ -27,7 +28,8 @@ if TYPE_CHECKING:
 
 def doctor(as_json: AsJson = False) -> None:
     """Check the settings, the database, the key and the broker. Exit 1 if something keeps Recado from serving."""
-    findings = examine()
+    with waiting():
+        findings = examine()
     wrong = [each for each in findings if not each.ok]
     if as_json:
         shown = [{"name": each.name, "ok": each.ok, "says": each.detail} for each in findings]

@@ -2,29 +2,15 @@
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated
 
 import typer
 
-from recado.core.clock import SystemClock
 from recado.entrypoints.cli.options import AsJson
-from recado.entrypoints.cli.output import print_result
+from recado.entrypoints.cli.output import Progress, print_result
 from recado.entrypoints.cli.running import settings_for
-
-_PROGRESS_SECONDS: Final = 3.0
-
-
-class _CopyProgress:
-    """Reports the progress of a long copy on standard error."""
-
-    def __init__(self) -> None:
-        self._clock = SystemClock()
-        self._said_at = self._clock.monotonic()
-
-    def __call__(self, share: float) -> None:
-        if self._clock.monotonic() - self._said_at >= _PROGRESS_SECONDS:
-            self._said_at = self._clock.monotonic()
-            typer.echo(f"{share:.0%} copied", err=True)
+from recado.entrypoints.cli.texts.language import say
+from recado.entrypoints.cli.waiting import waiting
 
 
 def backup(
@@ -37,6 +23,8 @@ def backup(
     from recado.operations.backup import back_up
 
     require_database(settings.database_url)
-    made = back_up(settings.database_url, file, _CopyProgress())
+    progress = Progress()
+    with waiting():
+        made = back_up(settings.database_url, file, lambda share: progress(say("{share} copied", share=f"{share:.0%}")))
     words = f"{made.file} holds the database: {made.bytes / 1_000_000:.1f} MB at schema {made.schema}."
     print_result(asdict(made), words, as_json=as_json)

@@ -5,6 +5,7 @@ from dataclasses import asdict
 from recado.entrypoints.cli.options import AsJson
 from recado.entrypoints.cli.output import print_result
 from recado.entrypoints.cli.running import settings_for
+from recado.entrypoints.cli.waiting import waiting
 
 
 def migrate(as_json: AsJson = False) -> None:
@@ -16,7 +17,8 @@ def migrate(as_json: AsJson = False) -> None:
     from recado.bootstrap import metadata
     from recado.migrations.startup import migrate as bring
 
-    result = bring(settings.database_url, metadata)
+    with waiting():
+        result = bring(settings.database_url, metadata)
     words = f"The database was at schema {result.before or 'none'} and is at {result.after} now."
     if not result.migrated:
         words = f"The database is at schema {result.after}, the schema of this release."

@@ -10,6 +10,7 @@ from recado.entrypoints.cli.demo.emulator import ACCOUNT_SID, AUTH_TOKEN
 from recado.entrypoints.cli.output import Json
 from recado.entrypoints.cli.running import operator, operator_name, run, settings_for
 from recado.entrypoints.cli.setup.asking import InitForm, name_from
+from recado.entrypoints.cli.waiting import waiting
 
 if TYPE_CHECKING:
     from recado.bootstrap import Container
@@ -52,7 +53,8 @@ def open_shop(answers: InitForm, *, secret_names: Collection[str | None] = ()) -
     from recado.channels.twilio.webhook.routes import MESSAGES_PATH
     from recado.migrations.startup import migrate
 
-    migrate(settings.database_url, metadata)
+    with waiting():
+        migrate(settings.database_url, metadata)
     shown = settings.database_url.removeprefix("sqlite:///") if "@" not in settings.database_url else "PostgreSQL"
     base = Opened(shown, f"{settings.public_url}{MESSAGES_PATH}")
     if answers.email is None:

@@ -8,6 +8,8 @@ SENTENCES: Final[Mapping[str, str]] = {
     "Try '{command} --help' for help.": "Veja '{command} --help'.",
     "interrupted": "interrompido",
     "Warning:": "Aviso:",
+    "Working …": "Trabalhando …",
+    "{share} copied": "{share} copiados",
     # --- agents
     "the agent is set, but on this machine no run can succeed: {problem}": (
         "o agente está escolhido, mas nesta máquina nenhuma execução dá certo: {problem}"
