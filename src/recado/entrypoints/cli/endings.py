@@ -16,7 +16,7 @@ from recado.core.errors import ConfigurationError, DomainError
 from recado.entrypoints.cli import output
 from recado.entrypoints.cli.exit_codes import ExitCode
 from recado.entrypoints.cli.help import coloured
-from recado.entrypoints.cli.texts.language import say, speaks_portuguese
+from recado.entrypoints.cli.texts.language import said, say
 from recado.entrypoints.cli.waiting import make_room
 
 if TYPE_CHECKING:
@@ -34,13 +34,13 @@ def wants_json(words: Sequence[str]) -> bool:
 def warn_of(sentence: str) -> None:
     """Print an error on standard error, and go on."""
     make_room()
-    typer.echo(f"{coloured(say('Error:'), 'red', bold=True)} {sentence}", err=True)
+    typer.echo(f"{coloured(say('Error:'), 'red', bold=True)} {said(sentence)}", err=True)
 
 
 def print_warning(sentence: str) -> None:
     """Print a warning on standard error: the command did its work, and something else is wrong."""
     make_room()
-    typer.echo(f"{coloured(say('Warning:'), 'yellow', bold=True)} {sentence}", err=True)
+    typer.echo(f"{coloured(say('Warning:'), 'yellow', bold=True)} {said(sentence)}", err=True)
 
 
 def fail(code: str, sentence: str, status: ExitCode, *, as_json: bool) -> ExitCode:
@@ -73,8 +73,4 @@ def fail_of_usage(error: "ClickException", *, as_json: bool) -> ExitCode:
     if isinstance(context, typer.Context):
         typer.echo(context.get_usage(), err=True)
         typer.echo(say("Try '{command} --help' for help.", command=context.command_path) + "\n", err=True)
-    if speaks_portuguese():
-        from recado.entrypoints.cli.texts.usage import usage_in_portuguese
-
-        message = usage_in_portuguese(message)
     return fail(USAGE, message, ExitCode.USAGE, as_json=as_json)

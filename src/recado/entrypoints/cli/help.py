@@ -9,7 +9,7 @@ import typer
 from typer._click.formatting import HelpFormatter
 from typer.core import TyperArgument, TyperGroup, TyperOption
 
-from recado.entrypoints.cli.texts.language import in_portuguese, speaks_portuguese
+from recado.entrypoints.cli.texts.language import say, speaks_portuguese
 
 if TYPE_CHECKING:
     from typer._click import Command
@@ -44,7 +44,7 @@ class _Formatter(HelpFormatter):
         self.write(f"{'':>{self.current_indent}}{coloured(f'{heading}:', 'yellow', bold=True)}\n")
 
     def write_dl(self, rows: Sequence[tuple[str, str]], col_max: int = 30, col_spacing: int = 2) -> None:
-        super().write_dl([(coloured(name, "cyan"), _marked(text)) for name, text in rows], col_max, col_spacing)
+        super().write_dl([(coloured(name, "cyan"), _marked(say(text))) for name, text in rows], col_max, col_spacing)
 
 
 def _marked(text: str) -> str:
@@ -77,10 +77,10 @@ def dress(command: "Command") -> "Command":
 
 
 def _translate(command: "Command") -> None:
-    command.help = None if command.help is None else in_portuguese(_joined(command.help))
+    command.help = None if command.help is None else say(_joined(command.help))
     for each in command.params:
         if isinstance(each, TyperOption | TyperArgument) and each.help:
-            each.help = in_portuguese(each.help)
+            each.help = say(each.help)
 
 
 def _joined(text: str) -> str:

@@ -20,7 +20,7 @@ from typer.main import get_command, get_group
 
 from recado.entrypoints.cli import output
 from recado.entrypoints.cli.endings import INTERRUPTED, fail, fail_of, fail_of_usage, wants_json
-from recado.entrypoints.cli.exit_codes import MEANINGS, ExitCode
+from recado.entrypoints.cli.exit_codes import ExitCode, table
 from recado.entrypoints.cli.help import dress
 from recado.entrypoints.cli.texts.language import say
 
@@ -90,6 +90,7 @@ class LazyGroup(TyperGroup):
     ) -> NoReturn:
         words = sys.argv[1:] if args is None else list(args)
         output.begin()
+        self.epilog = table()
         dress(self)
         _allow_completion()
         # Not standalone, so that errors come here; the library would print them in its own way.
@@ -104,6 +105,7 @@ def _status_of(run: Callable[[], object], *, as_json: bool) -> ExitCode | int:
     except ClickException as error:
         return fail_of_usage(error, as_json=as_json)
     except typer.Abort:
+        typer.echo(err=True)  # The question stands there still.
         ended = ExitCode.INTERRUPTED
     except Exception as error:
         status = fail_of(error, as_json=as_json)
@@ -150,7 +152,6 @@ app = typer.Typer(
     name="recado",
     cls=LazyGroup,
     context_settings={"help_option_names": ["--help", "-h"]},
-    epilog="Exit codes:\n\n\b\n" + "\n".join(f"{code:<5d}{meaning}" for code, meaning in MEANINGS.items()),
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode=None,

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 from recado.core.clock import Clock, SystemClock
+from recado.entrypoints.cli.texts.language import said, say
 from recado.entrypoints.cli.waiting import make_room, show_progress
 
 if TYPE_CHECKING:
@@ -71,6 +72,7 @@ class Progress:
         self._said_at = self._clock.monotonic()
 
     def __call__(self, words: str) -> None:
+        words = said(words)
         if show_progress(words):
             return
         if self._clock.monotonic() - self._said_at >= PROGRESS_SECONDS:
@@ -79,7 +81,12 @@ class Progress:
 
 
 def print_line(text: str) -> None:
-    """Write a line for people."""
+    """Write a sentence of ours for people."""
+    print_text(said(text))
+
+
+def print_text(text: str) -> None:
+    """Write a text for people as it is: what customers, agents and other people wrote."""
     make_room()
     _console().print(_printable(text), soft_wrap=True)
 
@@ -116,7 +123,7 @@ def print_table(headings: Sequence[str] | None, rows: Sequence[Sequence[str]]) -
 
     shown = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="bold", show_header=headings is not None)
     for position, heading in enumerate(headings or [""] * len(rows[0])):
-        shown.add_column(heading, no_wrap=position == 0, overflow="fold")
+        shown.add_column(say(heading), no_wrap=position == 0, overflow="fold")
     for row in rows:
         shown.add_row(*(_printable(cell) for cell in row))
     _console().print(shown)
@@ -124,7 +131,7 @@ def print_table(headings: Sequence[str] | None, rows: Sequence[Sequence[str]]) -
 
 def print_fields(item: Item) -> None:
     """Print one item, a line for each field."""
-    print_table(None, [[name.replace("_", " "), _word(value)] for name, value in item.items()])
+    print_table(None, [[say(name.replace("_", " ")), _word(value)] for name, value in item.items()])
 
 
 def column(name: str) -> Callable[[Item], str]:
@@ -145,7 +152,7 @@ def _word(value: Json) -> str:
         case None:
             return "–"
         case bool():
-            return "yes" if value else "no"
+            return say("yes" if value else "no")
         case str() | int() | float():
             return str(value)
         case Mapping():

@@ -82,7 +82,7 @@ def make_room() -> None:
 
 
 def show_progress(words: str) -> bool:
-    """Show how far a command is in the line. Return whether there is one."""
+    """Show how far a command is, if a line is shown. Return whether one is."""
     if _current is None:
         return False
     _current.tell(words)

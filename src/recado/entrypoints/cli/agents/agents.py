@@ -17,8 +17,8 @@ from recado.entrypoints.cli.output import (
     print_document,
     print_fields,
     print_items,
-    print_line,
     print_note,
+    print_text,
 )
 from recado.entrypoints.cli.running import operator, require_owner, run
 from recado.entrypoints.cli.texts.language import say
@@ -175,7 +175,7 @@ def _view_trial(result: "TrialResult") -> Item:
 def _tell(result: "TrialResult", attempts: int) -> None:
     """Say what the customer would read, and what else would happen."""
     if result.text is not None:
-        print_line(result.text)
+        print_text(result.text)
     match result.ending:
         case "reply":
             used = result.usage.input_tokens, result.usage.output_tokens

@@ -15,6 +15,7 @@ from recado.core.errors import DomainError
 from recado.entrypoints.cli.endings import warn_of
 from recado.entrypoints.cli.options import AsJson
 from recado.entrypoints.cli.output import print_document, print_line
+from recado.entrypoints.cli.texts.language import said, say
 from recado.entrypoints.cli.waiting import waiting
 from recado.entrypoints.environment import environment
 from recado.operations.doctor.findings import Finding
@@ -37,7 +38,7 @@ def doctor(as_json: AsJson = False) -> None:
     else:
         for each in findings:
             if each.ok:
-                print_line(f"{each.name}: {each.detail}")
+                print_line(f"{say(each.name)}: {said(each.detail)}")
     for each in wrong:
         warn_of(f"{each.detail}")
     if wrong:

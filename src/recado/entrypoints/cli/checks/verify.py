@@ -9,6 +9,7 @@ from recado.entrypoints.cli.endings import warn_of
 from recado.entrypoints.cli.options import AsJson
 from recado.entrypoints.cli.output import print_document, print_line, print_table
 from recado.entrypoints.cli.running import run
+from recado.entrypoints.cli.texts.language import say
 
 if TYPE_CHECKING:
     from recado.operations.verify import VerificationReport
@@ -40,12 +41,12 @@ _APART: Final[Mapping[str, str]] = {
 
 def _tell(report: "VerificationReport") -> None:
     counts = report.document()
-    rows = [["accepted", str(report.accepted)], ["open", str(report.open)]]
+    rows = [[say("accepted"), str(report.accepted)], [say("open"), str(report.open)]]
     for outcome, count in report.outcomes.items():
         rows.append([outcome, str(count)])
         if outcome == "suppressed":
             rows += [[f"  {reason}", str(of_it)] for reason, of_it in report.suppressed.items()]
-    rows += [[words, str(counts[name])] for name, words in _APART.items() if counts[name]]
+    rows += [[say(words), str(counts[name])] for name, words in _APART.items() if counts[name]]
     print_table(None, rows)
     if report.violations:
         print_table(["Message", "Violation"], [[each.message_sid, each.why] for each in report.violations])

@@ -13,7 +13,7 @@ from recado.core.errors import Conflict, InvalidInput
 from recado.entrypoints.cli.endings import print_warning
 from recado.entrypoints.cli.main import family
 from recado.entrypoints.cli.options import AsJson, secret_from_variable
-from recado.entrypoints.cli.output import Item, print_document, print_line, print_result
+from recado.entrypoints.cli.output import Item, print_document, print_line, print_result, print_text
 from recado.entrypoints.cli.texts.language import say
 
 if TYPE_CHECKING:
@@ -23,7 +23,10 @@ PORT: Final = 8010
 ACCOUNT_SID: Final = "AC" + "0" * 31 + "1"
 AUTH_TOKEN: Final = "emulated"  # noqa: S105 - made up; it opens nothing but an emulator
 
-app = family(None)
+app = family(
+    "Run an emulator of Twilio, or write to a running one with `recado emulator send`.\n\n"
+    "Recado finds it by RECADO_TWILIO_API_URL; it finds Recado by --number and --webhook."
+)
 
 
 Host: TypeAlias = Annotated[str, typer.Option(help="The address to listen on.")]
@@ -157,6 +160,6 @@ def _tell(
 def _tell_people(sent: "SeenMessage", answers_seen: "list[SeenMessage]", waited: float) -> None:
     print_line(say("{sid} was sent to {to}.", sid=sent.sid, to=sent.to))
     for each in answers_seen:
-        print_line(f"{each.sender}: {each.body}")
+        print_text(f"{each.sender}: {each.body}")
     if waited and not answers_seen:
         print_line(say("No answer within {seconds} s.", seconds=f"{waited:g}"))

@@ -17,14 +17,21 @@ def speaks_portuguese() -> bool:
 
 def say(english: str, **values: object) -> str:
     """Return the text in the language of this process; `values` fill its {names}."""
-    text = in_portuguese(english) if speaks_portuguese() else english
+    text = english
+    if speaks_portuguese():
+        # The catalog is imported only where it is read: help must be fast.
+        from recado.entrypoints.cli.texts.catalog import PORTUGUESE
+
+        text = PORTUGUESE.get(english, english)
     return text.format(**values) if values else text
 
 
-def in_portuguese(english: str) -> str:
-    """Return the Portuguese text, or the English one if there is none."""
-    # The catalog is imported only where it is read: help must be fast.
-    from recado.entrypoints.cli.texts.help import HELP
-    from recado.entrypoints.cli.texts.sentences import SENTENCES
+def said(sentence: str) -> str:
+    """Return a finished sentence in the language of this process, if the catalog has a form that fits it."""
+    if not speaks_portuguese():
+        return sentence
+    from recado.entrypoints.cli.texts.catalog import translated
+    from recado.entrypoints.cli.texts.usage import usage_in_portuguese
 
-    return SENTENCES.get(english) or HELP.get(english) or english
+    found = translated(sentence)
+    return found if found != sentence else usage_in_portuguese(sentence)

@@ -10,7 +10,6 @@ SENTENCES: Final[Mapping[str, str]] = {
     "Warning:": "Aviso:",
     "Working …": "Trabalhando …",
     "{share} copied": "{share} copiados",
-    # --- agents
     "the agent is set, but on this machine no run can succeed: {problem}": (
         "o agente está escolhido, mas nesta máquina nenhuma execução dá certo: {problem}"
     ),
@@ -22,7 +21,6 @@ SENTENCES: Final[Mapping[str, str]] = {
     "The customer gets the text above {when}, and a dead letter is kept.": (
         "O cliente recebe o texto acima {when}, e uma dead letter fica guardada."
     ),
-    # --- emulator
     "{sid} was sent to {to}.": "{sid} foi enviada para {to}.",
     "No answer within {seconds} s.": "Sem resposta em {seconds} s.",
     "none": "nenhum",
@@ -30,10 +28,9 @@ SENTENCES: Final[Mapping[str, str]] = {
         "o emulador não tem webhook para {to}: inicie-o com --webhook URL"
     ),
     "{to} is nobody's number, no webhook was called: start the emulator with --number {to} (its numbers: {others})": (
-        "{to} não é número de ninguém, e nenhum webhook foi chamado: inicie o emulador com --number {to} "
-        "(os números dele: {others})"
+        "{to} não é número de ninguém, e nenhum webhook foi chamado: inicie o emulador com --number "
+        "{to} (os números dele: {others})"
     ),
-    # --- init
     "E-mail of the first user (empty: register nobody)": "E-mail do primeiro usuário (vazio: não cadastrar ninguém)",
     "Name of the organisation": "Nome da organização",
     "Password (empty: one is made)": "Senha (vazio: uma é criada)",
@@ -53,7 +50,6 @@ SENTENCES: Final[Mapping[str, str]] = {
     "Next, in this folder:": "Em seguida, nesta pasta:",
     "and in other terminals:": "e em outros terminais:",
     "At Twilio, the webhook of the number: {url}": "No Twilio, o webhook do número: {url}",
-    # --- health
     "well": "tudo bem",
     "--url must begin with http:// or https://": "--url precisa começar com http:// ou https://",
     "{url} answers {status}": "{url} responde {status}",
@@ -62,7 +58,6 @@ SENTENCES: Final[Mapping[str, str]] = {
         "{file} não existe: o worker não subiu, ou tem outro --health-file"
     ),
     "the worker last showed life {seconds} s ago": "o último sinal de vida do worker foi há {seconds} s",
-    # --- serve
     "Recado listens at {url}; stop it with Ctrl-C.": "O Recado escuta em {url}; pare com Ctrl-C.",
     "Webhook of each number at Twilio (POST): {webhook}": "Webhook de cada número no Twilio (POST): {webhook}",
     "Twilio cannot reach that address; `recado emulator` on this machine can.": (
@@ -72,4 +67,124 @@ SENTENCES: Final[Mapping[str, str]] = {
     "Nothing is answered until a worker runs: type `recado worker` in another terminal.": (
         "Nada é respondido enquanto não houver um worker: digite `recado worker` em outro terminal."
     ),
+    "{file} holds the database: {size} MB at schema {schema}.": (
+        "{file} guarda o banco de dados: {size} MB no esquema {schema}."
+    ),
+    "The database was at schema {before} and is at {after} now.": (
+        "O banco de dados estava no esquema {before} e agora está em {after}."
+    ),
+    "The database is at schema {schema}, the schema of this release.": (
+        "O banco de dados está no esquema {schema}, o desta versão."
+    ),
+    "{dropped} jobs dropped, {left} sends left to look up, {numbers} numbers.": (
+        "{dropped} jobs descartados, {left} envios ainda a procurar, {numbers} números."
+    ),
+    "No agent is set; begin with: recado agents set": "Nenhum agente escolhido; comece com: recado agents set",
+    "Added {documents} document{s} of {chunks} passage{t}.": (
+        "Documentos acrescentados: {documents}; trechos: {chunks}."
+    ),
+    "There are no documents; begin with: recado knowledge add": "Não há documentos; comece com: recado knowledge add",
+    "No passage matches.": "Nenhum trecho combina.",
+    "{name} was removed.": "{name} foi removido.",
+    "There are no users; begin with: recado org register": "Não há usuários; comece com: recado org register",
+    "Registered {name}. Its id, for --owner: {id}": "{name} está cadastrada. O id, para --owner: {id}",
+    "No organisation is registered; begin with: recado org register": (
+        "Nenhuma organização cadastrada; comece com: recado org register"
+    ),
+    "{name} is closed; recado org reopen takes it back.": "{name} está fechada; recado org reopen desfaz.",
+    "{name} is open.": "{name} está aberta.",
+    "{rows} rows are in {file}, which only you can read.": "{rows} registros estão em {file}, que só você pode ler.",
+    "A worker deletes everything of the organisation; the command `recado queue stats` shows when it is done.": (
+        "Um worker apaga tudo da organização; o comando `recado queue stats` mostra quando acabou."
+    ),
+    "{count} violation of the promise": "{count} violação da promessa",
+    "{count} violations of the promise": "{count} violações da promessa",
+    "No violations.": "Nenhuma violação.",
+    "There are no conversations.": "Não há conversas.",
+    "A person holds the conversation now.": "Uma pessoa está com a conversa agora.",
+    "The reply is stored; a worker sends it.": "A resposta está guardada; um worker a envia.",
+    "The agent holds the conversation again.": "O agente está com a conversa de novo.",
+    "There are no schedules.": "Não há agendas.",
+    "{name} is job {id}; a worker will run it.": "{name} é o job {id}; um worker vai executá-lo.",
+    "There are no dead letters.": "Não há dead letters.",
+    "These are the oldest {shown} of {count}; --json lists them all.": (
+        "Estas são as {shown} mais antigas de {count}; --json lista todas."
+    ),
+    "{done} of {total} dead letters handled: {refused} refused": (
+        "{done} de {total} dead letters tratadas: {refused} recusadas"
+    ),
+    "{count} dead letter will be retried by a worker.": "{count} dead letter vai ser tentada de novo por um worker.",
+    "{count} dead letters will be retried by a worker.": (
+        "{count} dead letters vão ser tentadas de novo por um worker."
+    ),
+    "… and {count} more: {why}": "… e mais {count}: {why}",
+    "{id} was discarded.": "{id} foi descartado.",
+    "{jobs} jobs run, {leases} leases freed, {due} still due.": (
+        "{jobs} jobs executados, {leases} leases liberadas, {due} ainda da vez."
+    ),
+    "There are no orphans.": "Não há mensagens sem dono.",
+    "{id} was accepted; a worker will handle it.": "{id} foi aceita; um worker cuida dela.",
+    "{address} is ready: point its webhook at /webhooks/twilio/messages under RECADO_PUBLIC_URL.": (
+        "{address} está pronto: aponte o webhook para /webhooks/twilio/messages sob RECADO_PUBLIC_URL."
+    ),
+    "Twilio confirms {address} and its account.": "O Twilio confirma {address} e a conta.",
+    "{address} is removed: point its webhook elsewhere at Twilio.": (
+        "{address} foi removido: aponte o webhook no Twilio para outro lugar."
+    ),
+    "There are no numbers; begin with: recado numbers add": "Não há números; comece com: recado numbers add",
+    "The emulator listens at {url} (account {account}); stop it with Ctrl-C.": (
+        "O emulador escuta em {url} (conta {account}); pare com Ctrl-C."
+    ),
+    "yes": "sim",
+    "no": "não",
+    "Address": "Endereço",
+    "Account": "Conta",
+    "Contact": "Contato",
+    "Held by": "Com quem",
+    "Status": "Situação",
+    "Waits": "Espera",
+    "Waiting": "Esperam",
+    "Running": "Rodam",
+    "Dead": "Mortos",
+    "Oldest due": "Mais atrasado",
+    "What": "O quê",
+    "Refused": "Recusado",
+    "Why": "Motivo",
+    "Message": "Mensagem",
+    "Violation": "Violação",
+    "Name": "Nome",
+    "Role": "Papel",
+    "Owner": "Organização",
+    "User": "Usuário",
+    "Agent": "Agente",
+    "Active": "Ativo",
+    "Model": "Modelo",
+    "accepted": "aceitas",
+    "open": "abertas",
+    "more violations": "mais violações",
+    "paused accounts": "contas em pausa",
+    "parts that arrived twice by policy": "partes que chegaram duas vezes por política",
+    "unknown sends": "envios incertos",
+    "not claimed by any worker": "sem worker que as pegue",
+    "Exit codes:": "Códigos de saída:",
+    "done": "feito",
+    "failed, or a check found something (standard error says what)": (
+        "falhou, ou uma conferência achou algo (a saída de erro diz o quê)"
+    ),
+    "the settings or the command line are wrong": "as configurações ou a linha de comando estão erradas",
+    "interrupted with Ctrl-C; what was done before stays done": "interrompido com Ctrl-C; o que foi feito antes fica",
+    "settings": "configurações",
+    "database": "banco",
+    "complete; the other checks try them": "completas; as outras conferências as experimentam",
+    "{path} does not exist yet; recado migrate or recado serve creates it": (
+        "{path} ainda não existe; recado migrate ou recado serve o cria"
+    ),
+    "{path} is at schema {schema}": "{path} está no esquema {schema}",
+    "PostgreSQL is at schema {schema}": "O PostgreSQL está no esquema {schema}",
+    "a trial row was stored and deleted": "uma linha de teste foi guardada e apagada",
+    "no owner is registered yet": "nenhuma organização cadastrada ainda",
+    "RECADO_SECRET_KEY opens the keys of all owners ({count})": (
+        "RECADO_SECRET_KEY abre as chaves de todas as organizações ({count})"
+    ),
+    "all stored credentials can be opened ({count})": "todas as credenciais guardadas abrem ({count})",
 }

@@ -1,0 +1,60 @@
+"""The Portuguese texts of the command line, by their English ones, and the search for a finished sentence.
+
+A key may hold {names}. A sentence that code put together (`there is no owner 0197…`, raised far below the command line)
+is found by the form that fits it, so that services need not know in which language their errors are read.
+"""
+
+import functools
+import re
+from collections.abc import Iterator, Mapping
+from typing import Final
+
+from recado.entrypoints.cli.texts.errors import ERRORS
+from recado.entrypoints.cli.texts.help_machine import HELP_MACHINE
+from recado.entrypoints.cli.texts.help_work import HELP_WORK
+from recado.entrypoints.cli.texts.sentences import SENTENCES
+from recado.entrypoints.cli.texts.settings import SETTINGS
+
+PORTUGUESE: Final[Mapping[str, str]] = {**HELP_MACHINE, **HELP_WORK, **SENTENCES, **ERRORS, **SETTINGS}
+
+_LINE: Final = "\n  - "
+_NAME: Final = re.compile(r"\{(\w+)\}")
+_SENTENCES: Final = frozenset({"why", "problem", "reason", "sentences"})
+"""Names that stand for sentences, which are translated too. All others are data: ids, files, what people wrote."""
+
+
+def translated(sentence: str) -> str:
+    """Return a finished sentence in Portuguese, or as it is if no form fits it."""
+    if _LINE in sentence:  # Several problems of the settings.
+        return _LINE.join(translated(each) for each in sentence.split(_LINE))
+    exact = PORTUGUESE.get(sentence)
+    if exact is not None:
+        return exact
+    for form, portuguese in _forms():
+        found = form.fullmatch(sentence)
+        if found is not None:
+            return portuguese.format(**{name: _value(name, text) for name, text in found.groupdict().items()})
+    return sentence
+
+
+def _value(name: str, text: str) -> str:
+    return translated(text) if name in _SENTENCES else text
+
+
+@functools.cache
+def _forms() -> list[tuple[re.Pattern[str], str]]:
+    """Return the forms with names, those with the most fixed letters first."""
+    named = [key for key in PORTUGUESE if _NAME.search(key)]
+    named.sort(key=lambda key: len(_NAME.sub("", key)), reverse=True)
+    return [(re.compile("".join(_pattern(key))), PORTUGUESE[key]) for key in named]
+
+
+def _pattern(key: str) -> Iterator[str]:
+    seen: set[str] = set()
+    end = 0
+    for found in _NAME.finditer(key):
+        yield re.escape(key[end : found.start()])
+        yield f"(?P={found[1]})" if found[1] in seen else f"(?P<{found[1]}>.*?)"
+        seen.add(found[1])
+        end = found.end()
+    yield re.escape(key[end:])

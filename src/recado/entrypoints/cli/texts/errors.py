@@ -1,0 +1,168 @@
+"""What errors say, in Portuguese, wherever they were raised."""
+
+from collections.abc import Mapping
+from typing import Final
+
+ERRORS: Final[Mapping[str, str]] = {
+    "there is no owner {id}": "não existe a organização {id}",
+    "there is no conversation {id}; `recado conversations list` shows them": (
+        "não existe a conversa {id}; `recado conversations list` mostra as que existem"
+    ),
+    "there is no job {id}; `recado queue dead` lists the dead letters": (
+        "não existe o job {id}; `recado queue dead` mostra as dead letters"
+    ),
+    "there is no orphan {id}; `recado orphans list` shows them": (
+        "não existe a mensagem sem dono {id}; `recado orphans list` mostra as que existem"
+    ),
+    "there is no schedule {name}; `recado cron list` shows them": (
+        "não existe a agenda {name}; `recado cron list` mostra as que existem"
+    ),
+    "there is no user {id}; `recado users list` shows them": (
+        "não existe o usuário {id}; `recado users list` mostra os que existem"
+    ),
+    "there is no document {name}; `recado knowledge list` shows them": (
+        "não existe o documento {name}; `recado knowledge list` mostra os que existem"
+    ),
+    "there is no API key {id}; `recado keys list` shows them": (
+        "não existe a chave de API {id}; `recado keys list` mostra as que existem"
+    ),
+    "no agent is called {name}; installed are: {names}": "nenhum agente se chama {name}; instalados: {names}",
+    "the llm agent needs a model: provider:name, or with a base URL the model's bare name": (
+        "o agente llm precisa de um modelo: provedor:nome, ou com uma base URL só o nome do modelo"
+    ),
+    "the http agent needs the URL of your own agent": "o agente http precisa da URL do seu próprio agente",
+    "the model {model} needs its provider (openai:{name}), or give the base URL it is at": (
+        "o modelo {model} precisa do provedor (openai:{name}), ou da base URL em que está"
+    ),
+    "the {agent} agent uses no {options}; leave that out": "o agente {agent} não usa {options}; deixe isso de fora",
+    "the provider {name} is not set up here: give an API key, or set its own variables": (
+        "o provedor {name} não está configurado aqui: dê uma chave de API, ou defina as variáveis dele"
+    ),
+    "there is no provider called {name}": "não existe um provedor chamado {name}",
+    "the provider {name} needs a package that is not installed": (
+        "o provedor {name} precisa de um pacote que não está instalado"
+    ),
+    "the llm agent needs the extra llm (in the checkout: pip install '.[llm]')": (
+        "o agente llm precisa do extra llm (no checkout: pip install '.[llm]')"
+    ),
+    "the model's server answered {status}": "o servidor do modelo respondeu {status}",
+    "the model's server could not be reached": "o servidor do modelo não foi alcançado",
+    "the model took too long": "o modelo demorou demais",
+    "the text must have 1 to {most} characters": "o texto precisa ter de 1 a {most} caracteres",
+    "{text} is not a phone number: {why}": "{text} não é um número de telefone: {why}",
+    "{text} is not an account SID: AC followed by 32 hexadecimal digits": (
+        "{text} não é um account SID: AC seguido de 32 dígitos hexadecimais"
+    ),
+    "{text} is not an e-mail address": "{text} não é um endereço de e-mail",
+    "{text} is not a locale: use {names}": "{text} não é uma língua: use {names}",
+    "{text} is not a send policy: use {names}": "{text} não é uma política de envio: use {names}",
+    "the name must have 1 to 200 characters that can be seen": "o nome precisa ter de 1 a 200 caracteres visíveis",
+    "the password is among the first that are guessed; take a few words nobody would combine": (
+        "a senha está entre as primeiras que alguém tenta; use algumas palavras que ninguém juntaria"
+    ),
+    "{address} belongs to another owner; a number has exactly one": (
+        "{address} é de outra organização; um número tem só uma"
+    ),
+    "{address} is no number of this owner's": "{address} não é um número desta organização",
+    "the environment variable {name}, which {option} names, is not set": (
+        "a variável de ambiente {name}, que {option} nomeia, não está definida"
+    ),
+    "there is no terminal to ask for the password; name a variable with --password-env": (
+        "não há terminal para perguntar a senha; nomeie uma variável com --password-env"
+    ),
+    "{path} does not exist": "{path} não existe",
+    "{path} cannot be read: {error}": "{path} não pode ser lido: {error}",
+    "{path} is larger than {size}": "{path} é maior que {size}",
+    "{path} is not a text file in UTF-8": "{path} não é um arquivo de texto em UTF-8",
+    "{path} is a folder; name the files in it": "{path} é uma pasta; nomeie os arquivos dela",
+    "{path} is not a regular file but a device, a pipe or a socket": (
+        "{path} não é um arquivo comum, e sim um dispositivo, um pipe ou um socket"
+    ),
+    "{path} exists already and is not overwritten: name another file": (
+        "{path} já existe e não é sobrescrito: nomeie outro arquivo"
+    ),
+    "{path} is not there: RECADO_DATABASE_URL names another file, or this is another directory; to make it, "
+    "type: recado migrate": (
+        "{path} não existe: RECADO_DATABASE_URL nomeia outro arquivo, ou esta é outra pasta; para "
+        "criar, digite: recado migrate"
+    ),
+    "{path} is not a database: set RECADO_DATABASE_URL to another file, or restore it": (
+        "{path} não é um banco de dados: aponte RECADO_DATABASE_URL para outro arquivo, ou restaure este"
+    ),
+    "{path} cannot be written, for its disk is full: make room": (
+        "{path} não pode ser escrito, o disco está cheio: libere espaço"
+    ),
+    "{path} cannot be written by this user: change its owner or its mode": (
+        "{path} não pode ser escrito por este usuário: mude o dono ou o modo"
+    ),
+    "{path} cannot be read by this user: change its owner or its mode": (
+        "{path} não pode ser lido por este usuário: mude o dono ou o modo"
+    ),
+    "another process has held {path} for too long; stop it, or try again": (
+        "outro processo segura {path} há tempo demais; pare-o, ou tente de novo"
+    ),
+    "RECADO_DATABASE_URL names a file in {folder}, and there is no such directory": (
+        "RECADO_DATABASE_URL nomeia um arquivo em {folder}, e essa pasta não existe"
+    ),
+    "RECADO_DATABASE_URL is refused by PostgreSQL: {error}": (
+        "RECADO_DATABASE_URL é recusado pelo PostgreSQL: {error}"
+    ),
+    "the database of RECADO_DATABASE_URL cannot be used now: {error}": (
+        "o banco de RECADO_DATABASE_URL não pode ser usado agora: {error}"
+    ),
+    "the database is at schema {found} instead of {head}: run recado migrate": (
+        "o banco está no esquema {found} em vez de {head}: digite recado migrate"
+    ),
+    "{path}, line {number}: write it as NAME=value": "{path}, linha {number}: escreva NOME=valor",
+    "{path} belongs to another user of this machine: move it away, or own it": (
+        "{path} é de outro usuário desta máquina: tire-o daqui, ou torne-se o dono"
+    ),
+    "{name} is set already, to another value: change it there, or leave the option out": (
+        "{name} já tem outro valor: mude onde está, ou deixe a opção de fora"
+    ),
+    "--number needs --email: a number belongs to an organisation": (
+        "--number precisa de --email: um número pertence a uma organização"
+    ),
+    "--account-sid needs --number, the number of that account": (
+        "--account-sid precisa de --number, o número dessa conta"
+    ),
+    "--account-sid needs --auth-token-env, the variable with the account's auth token": (
+        "--account-sid precisa de --auth-token-env, a variável com o auth token da conta"
+    ),
+    "--auth-token-env needs --account-sid, the account that the token belongs to": (
+        "--auth-token-env precisa de --account-sid, a conta a que o token pertence"
+    ),
+    "{why}; nothing was stored": "{why}; nada foi guardado",
+    "Twilio does not accept this auth token for {account}": "o Twilio não aceita este auth token para {account}",
+    "give --on or --off, not both": "dê --on ou --off, não os dois",
+    "give --at or --every, not both": "dê --at ou --every, não os dois",
+    "there is nothing to change: give --at, --every, --on or --off": (
+        "não há o que mudar: dê --at, --every, --on ou --off"
+    ),
+    "--time-zone is the time zone of --at; give --at too": "--time-zone é o fuso de --at; dê --at também",
+    "name one dead letter by its id, or all of them with --all": "nomeie uma dead letter pelo id, ou todas com --all",
+    "{id} was not retried: {why}": "{id} não foi tentado de novo: {why}",
+    "job {id} is {status}, not dead; only dead letters can be retried": (
+        "o job {id} está {status}, não morto; só dead letters podem ser tentadas de novo"
+    ),
+    "--to must be one of {names} for this database, not {name}": (
+        "--to precisa ser um destes para este banco: {names}; e não {name}"
+    ),
+    "--seconds must be a number from {least} to {most}": "--seconds precisa ser um número de {least} a {most}",
+    "--webhook needs a --number whose messages go there": (
+        "--webhook precisa de um --number cujas mensagens vão para lá"
+    ),
+    "the emulator cannot listen at {host}, port {port}: {error}": (
+        "o emulador não consegue escutar em {host}, porta {port}: {error}"
+    ),
+    "the emulator refused the message: {error}": "o emulador recusou a mensagem: {error}",
+    "no emulator answers at {url}; start one with: recado emulator --port …": (
+        "nenhum emulador responde em {url}; inicie um com: recado emulator --port …"
+    ),
+    "two of the files are called {name}, but names of documents are unique": (
+        "dois dos arquivos se chamam {name}, mas cada documento tem um nome só seu"
+    ),
+    "this deletes every row of the organisation and its keys: confirm it with --yes": (
+        "isto apaga cada registro da organização e as chaves dela: confirme com --yes"
+    ),
+}

@@ -1,0 +1,126 @@
+"""The Portuguese of the command line: nothing is missing, nothing is left over, and data stays as it is."""
+
+import ast
+import json
+import re
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+from recado.entrypoints.cli.exit_codes import MEANINGS
+from recado.entrypoints.cli.main import COMMANDS
+from recado.entrypoints.cli.texts.catalog import PORTUGUESE, translated
+from recado.entrypoints.cli.texts.usage import usage_in_portuguese
+from tests.entrypoints.cli.conftest import NOBODY, Recado
+from tests.test_docs import commands
+
+SOURCE: Final = Path(__file__).parents[4] / "src" / "recado"
+GROWING: Final = {"users", "keys", "audit", "contacts", "events", "conversations", "org", "numbers"}
+"""Families whose commands are still being added. Their help may be in English until they are complete."""
+
+
+@pytest.fixture
+def recado(recado: Recado) -> Recado:
+    """Commands of a person whose locale is Portuguese."""
+    return Recado({**recado.environment, "LC_ALL": "pt_BR.UTF-8"})
+
+
+def texts_of_help() -> Iterator[str]:
+    for entry in COMMANDS.values():
+        yield entry.summary
+    for name, command in commands():
+        if name.split()[0] in GROWING:
+            continue
+        if command.help:
+            yield "\n\n".join(" ".join(each.split()) for each in re.split(r"\n\s*\n", command.help.strip()))
+        for parameter in command.params:
+            if help_ := getattr(parameter, "help", None):
+                yield str(help_)
+
+
+def test_every_text_of_help_has_a_translation() -> None:
+    families = {f"{entry.summary}" for name, entry in COMMANDS.items() if name in GROWING}
+    assert sorted(set(texts_of_help()) - set(PORTUGUESE) - families) == []
+
+
+@cache
+def source() -> str:
+    """Every string of the code, with single blanks."""
+    found = (
+        node.value
+        for path in sorted(SOURCE.rglob("*.py"))
+        if "cli/texts" not in str(path)
+        for node in ast.walk(ast.parse(path.read_text("utf-8")))
+        if isinstance(node, ast.Constant) and isinstance(node.value, str)
+    )
+    return "\0".join(" ".join(each.split()) for each in found)
+
+
+LIBRARYS: Final = {"Show this message and exit."}
+
+
+def pairs(english: str) -> list[str]:
+    """Two words at a time of what is fixed in a text; the words alone of a text that has no two in a row."""
+    pieces = [piece.split() for piece in re.split(r"\{\w+\}\w*", english)]
+    found = [" ".join(words[at : at + 2]) for words in pieces for at in range(len(words) - 1)]
+    return found or [word for words in pieces for word in words]
+
+
+@pytest.mark.parametrize("english", sorted(set(PORTUGUESE) - LIBRARYS))
+def test_every_translated_text_is_one_that_the_code_has(english: str) -> None:
+    """Some are put together from pieces, so most of their words must stand in the code as they do in the text."""
+    found = pairs(english)
+    assert sum(each in source() for each in found) >= len(found) / 2
+
+
+@pytest.mark.parametrize(("english", "portuguese"), PORTUGUESE.items(), ids=range(len(PORTUGUESE)))
+def test_a_translation_names_the_same_values(english: str, portuguese: str) -> None:
+    names = set(re.findall(r"\{(\w+)\}", english))
+    assert set(re.findall(r"\{(\w+)\}", portuguese)) <= names
+    assert names - set(re.findall(r"\{(\w+)\}", portuguese)) <= {"s", "t"}
+
+
+class TestASentence:
+    def test_of_a_service_is_found_by_its_form(self, recado: Recado) -> None:
+        said = recado.refuses("numbers", "list", "--owner", NOBODY)
+        assert said == f"Erro: não existe a organização {NOBODY}\n"
+
+    def test_stays_english_for_programs(self, recado: Recado) -> None:
+        document = json.loads(recado("numbers", "list", "--owner", NOBODY, "--json").stdout)
+        assert document["error"]["message"] == f"there is no owner {NOBODY}"
+
+    def test_of_each_setting_is_translated(self, recado: Recado) -> None:
+        said = recado.refuses("queue", "stats", status=2, RECADO_LEASE_SECONDS="0", RECADO_MAX_ATTEMPTS="0")
+        assert "2 configurações precisam ser corrigidas:\n" in said
+        assert "  - RECADO_LEASE_SECONDS é 0, mas precisa ser pelo menos 1.\n" in said
+
+    def test_keeps_data_as_it_is(self) -> None:
+        assert translated("No violations. was removed.") == "No violations. foi removido."
+
+    def test_inside_of_another_is_translated_too(self) -> None:
+        inner = "job 7 is done, not dead; only dead letters can be retried"
+        assert translated(f"7 was not retried: {inner}").startswith("7 não foi tentado de novo: o job 7 está done")
+
+    def test_without_a_translation_is_shown_as_it_is(self) -> None:
+        assert (
+            translated("something went wrong") == usage_in_portuguese("something went wrong") == "something went wrong"
+        )
+
+
+def test_what_people_wrote_is_never_translated(recado: Recado, owner: str) -> None:
+    recado("agents", "set", "--owner", owner, "--agent", "http", "--url", "http://127.0.0.1:1/")
+    recado("agents", "set", "--owner", owner, "--agent", "echo")
+    assert recado.says("agents", "test", "--owner", owner, "x was removed.").startswith("echo: x was removed.\n")
+
+
+def test_the_table_of_exit_codes_is_translated(recado: Recado) -> None:
+    shown = recado.says("--help")
+    assert "Códigos de saída:" in shown
+    assert [meaning for meaning in MEANINGS.values() if meaning in shown] == []
+
+
+def test_a_table_has_headings_in_the_language(recado: Recado) -> None:
+    assert recado.says("queue", "stats").split()[:3] == ["Esperam", "Rodam", "Mortos"]
