@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from functools import partial
+from uuid import UUID
 
 import pytest
 from sqlalchemy import make_url
@@ -10,6 +11,7 @@ from sqlalchemy import make_url
 from recado.bootstrap import metadata
 from recado.core.database.postgres.connections import postgres_engine
 from recado.core.database.postgres.database import PostgresDatabase
+from recado.core.database.postgres.doors import ACCESS_TABLE
 from recado.core.database.postgres.roles import RolesMissing, roles_of
 from recado.migrations import tenancy
 from recado.migrations.postgres import await_schema, migrate_postgres
@@ -76,12 +78,34 @@ class TestMigrating:
         assert ask(url, _UNWALLED) == []
         assert ask(url, "CREATE TABLE diaries (owner_id uuid)", _UNWALLED) == [("diaries",)], "and this would notice"
 
-    def test_makes_roles_that_can_neither_log_in_nor_pass_by_policies(self, url: str) -> None:
+    def test_makes_roles_that_cannot_pass_by_policies_of_which_one_can_log_in(self, url: str) -> None:
         migrate_postgres(url, metadata)
-        what = "SELECT rolcanlogin, rolsuper, rolbypassrls, rolcreaterole FROM pg_roles WHERE rolname LIKE 'recado_%s'"
-        database = make_url(url).database
-        rows = ask(url, what.replace("%s", f"%_{database}"))
-        assert rows == [(False, False, False, False)] * 2
+        what = (
+            "SELECT rolname::text, rolcanlogin, rolsuper, rolbypassrls, rolcreaterole, rolcreatedb, rolreplication"
+            f" FROM pg_roles WHERE rolname LIKE 'recado\\_%\\_{make_url(url).database}' ORDER BY rolname"
+        )
+        roles = roles_of(make_url(url).database or "")
+        assert ask(url, what) == [
+            (roles.system, False, False, False, False, False, False),
+            (roles.tenant, True, False, False, False, False, False),
+        ]
+
+    def test_gives_tenants_no_membership_in_any_role(self, url: str) -> None:
+        migrate_postgres(url, metadata)
+        tenant = roles_of(make_url(url).database or "").tenant
+        assert ask(url, f"SELECT count(*) FROM pg_auth_members WHERE member = '{tenant}'::regrole") == [(0,)]
+
+    def test_again_keeps_password_and_secret(self, url: str) -> None:
+        """Processes that run have read them."""
+        migrate_postgres(url, metadata)
+        what = f"SELECT secret, login, password FROM {ACCESS_TABLE}"
+        before = ask(url, what)
+        engine = postgres_engine(make_url(url))
+        with engine.begin() as connection:
+            tenancy.enforce(connection, metadata())
+        engine.dispose()
+        migrate_postgres(url, metadata)
+        assert ask(url, what) == before
 
     def test_leaves_the_owner_of_the_tables_nothing_to_see(self, url: str) -> None:
         migrate_postgres(url, metadata)
@@ -124,6 +148,70 @@ class TestMigrating:
         with engine.begin() as connection:
             assert not tenancy.enforce(connection, metadata(), only_if_missing=True)
         engine.dispose()
+
+
+class TestATableThatIsOpen:
+    """As one that a revision makes by hand, with an owner and without a policy."""
+
+    OPEN = "CREATE TABLE diaries (owner_id uuid)"
+
+    def test_makes_the_migration_fail(self, url: str) -> None:
+        migrate_postgres(url, metadata)
+        ask(url, self.OPEN)
+        with pytest.raises(RolesMissing, match="the table diaries is not behind row-level security"):
+            migrate_postgres(url, metadata)
+
+    def test_keeps_processes_from_starting(self, url: str) -> None:
+        migrate_postgres(url, metadata)
+        ask(url, self.OPEN)
+        with pytest.raises(RolesMissing, match="the table diaries is not behind"):
+            await_schema(url, wait_seconds=0)
+
+
+class TestTenantsThatCannotLogIn:
+    """Then they take their role on the one login that there is, as the system does."""
+
+    async def works(self, url: str) -> tuple[str, str]:
+        """Session and role of a tenant's transaction."""
+        database = PostgresDatabase(url)
+        who = "SELECT session_user::text, current_user::text"
+        [row] = await database.read(lambda uow: uow.execute_raw(who), owner=UUID(int=10))
+        await database.close()
+        return row[0], row[1]
+
+    async def test_because_this_login_may_not_let_them(self, plain_url: str) -> None:
+        roles = roles_of(make_url(plain_url).database or "")
+        for role in (roles.system, roles.tenant):
+            ask(as_superuser(plain_url), f'CREATE ROLE "{role}"', f'GRANT "{role}" TO {_PLAIN}')
+        migrate_postgres(plain_url, metadata)
+        await_schema(plain_url, wait_seconds=0)
+        assert await self.works(plain_url) == (_PLAIN, roles.tenant)
+
+    async def test_because_the_server_s_rules_do_not_let_them_in(self, url: str) -> None:
+        """A role that may not connect is refused like one that `pg_hba.conf` does not name."""
+        roles = roles_of(make_url(url).database or "")
+        ask(as_superuser(url), f"REVOKE CONNECT ON DATABASE {make_url(url).database} FROM PUBLIC")
+        migrate_postgres(url, metadata)
+        assert ask(url, f"SELECT login, password FROM {ACCESS_TABLE}") == [(None, None)]
+        assert ask(url, f"SELECT rolcanlogin FROM pg_roles WHERE rolname = '{roles.tenant}'") == [(False,)]
+        assert await self.works(url) == (_ADMIN, roles.tenant)
+
+    async def test_log_in_after_the_next_migration_that_may_let_them(self, url: str) -> None:
+        ask(as_superuser(url), f"REVOKE CONNECT ON DATABASE {make_url(url).database} FROM PUBLIC")
+        migrate_postgres(url, metadata)
+        ask(as_superuser(url), f"GRANT CONNECT ON DATABASE {make_url(url).database} TO PUBLIC")
+        migrate_postgres(url, metadata)
+        roles = roles_of(make_url(url).database or "")
+        assert await self.works(url) == (roles.tenant, roles.tenant)
+
+    async def test_since_their_password_was_changed_are_told_what_to_run(self, url: str) -> None:
+        migrate_postgres(url, metadata)
+        roles = roles_of(make_url(url).database or "")
+        ask(as_superuser(url), f'ALTER ROLE "{roles.tenant}" NOLOGIN')
+        with pytest.raises(RolesMissing, match=r"tenants cannot log in.*run `recado migrate`"):
+            await self.works(url)
+        migrate_postgres(url, metadata)
+        assert await self.works(url) == (roles.tenant, roles.tenant)
 
 
 class TestALoginThatMayMakeNoRoles:

@@ -15,6 +15,7 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError
 
 from recado.core.database.postgres.connections import postgres_engine
+from recado.core.database.postgres.doors import url_of_tenants
 from recado.core.database.postgres.roles import RolesMissing
 from recado.core.errors import ConfigurationError, DomainError, StorageUnavailable
 from recado.migrations import HEAD, tenancy
@@ -70,6 +71,7 @@ def migrate_postgres(
     try:
         with engine.begin() as connection:
             result = _migrate(connection, metadata_loader(), versions, head)
+        _try_login_of_tenants(engine)
     except DBAPIError as error:
         raise _domain_error(error) from error
     finally:
@@ -87,13 +89,32 @@ def _migrate(connection: Connection, metadata: MetaData, versions: Path, head: s
     if not is_behind(before, head):
         if before == head:  # The tables of a later release are secured by that release.
             tenancy.enforce(connection, metadata, only_if_missing=True)
+            tenancy.refuse_open_tables(connection)
         return MigrationResult(before, before, migrated=False)
     if before is None:
         _require_free(connection, metadata)
     tenancy.relax(connection)
     _upgrade(connection, metadata, versions, head)
     tenancy.enforce(connection, metadata)
+    if head == HEAD:
+        tenancy.refuse_open_tables(connection)
     return MigrationResult(before, _revision_in(connection), migrated=True)
+
+
+def _try_login_of_tenants(engine: Engine) -> None:
+    """Have tenants log in by themselves only where the server lets them: its rules may name the URL's login alone."""
+    with engine.begin() as connection:
+        access = tenancy.tenants_log_in(connection)
+    if access is None:
+        return
+    tenants = postgres_engine(url_of_tenants(engine.url, access))
+    try:
+        tenants.connect().close()
+    except DBAPIError as error:
+        with engine.begin() as connection:
+            tenancy.close_login(connection, str(error.orig))
+    finally:
+        tenants.dispose()
 
 
 def require_server(version_num: int) -> None:

@@ -4,6 +4,7 @@ A table's columns decide: one with an owner's column shows the tenant role only 
 system's. So a new table is secured by having the column, and nobody has to remember it.
 """
 
+import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -12,7 +13,9 @@ import structlog
 from sqlalchemy import Connection, Integer, MetaData, Table, text
 from sqlalchemy.exc import DBAPIError
 
-from recado.core.database.postgres.roles import SETTING, Roles, RolesMissing, quoted, roles_of
+from recado.core.database.postgres.connections import TenantAccess
+from recado.core.database.postgres.doors import ACCESS_TABLE
+from recado.core.database.postgres.roles import PROOF_SETTING, SETTING, Roles, RolesMissing, quoted, roles_of
 from recado.core.database.tenancy import tenant_column
 from recado.core.errors import ConfigurationError
 
@@ -21,6 +24,9 @@ log = structlog.get_logger(__name__)
 SYSTEM_POLICY: Final = "recado_system"
 TENANT_POLICY: Final = "recado_tenant"
 _ROWS: Final = ("SELECT", "INSERT", "UPDATE", "DELETE")
+PROVED_OWNER: Final = "recado_proved_owner"
+"""The function that returns the owner of a tenant's transaction, if its proof is right."""
+_SECRET_BYTES: Final = 32
 _INSUFFICIENT_PRIVILEGE: Final = "42501"
 _MIN_VERSION_WITH_INHERIT: Final = 16
 """Since this version a member of a role can be kept from inheriting its rights and may SET ROLE all the same."""
@@ -41,6 +47,19 @@ _POLICIES: Final = text(
 _GRANTS: Final = text(
     "SELECT table_name, grantee, privilege_type FROM information_schema.role_table_grants"
     " WHERE table_schema = current_schema() AND grantee IN (:system, :tenant)"
+)
+_ACCESS: Final = text(f"SELECT secret, login, password FROM {ACCESS_TABLE}")
+_CAN_LOG_IN: Final = text("SELECT rolcanlogin FROM pg_roles WHERE rolname = :name")
+# The secret stays as it was first: processes that run have read it.
+_STORE_ACCESS: Final = text(
+    f"INSERT INTO {ACCESS_TABLE} (id, secret, login, password) VALUES (1, :secret, :login, :password)"
+    " ON CONFLICT (id) DO UPDATE SET login = excluded.login, password = excluded.password"
+)
+_OPEN_TABLES: Final = text(
+    "SELECT relname FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid"
+    " WHERE relnamespace = to_regnamespace(quote_ident(current_schema())) AND relkind IN ('r', 'p')"
+    " AND attname = 'owner_id' AND NOT attisdropped AND NOT (relrowsecurity AND relforcerowsecurity)"
+    " ORDER BY relname LIMIT 1"
 )
 _HAS_QUEUE: Final = text(
     "SELECT has_table_privilege(:system, c.oid, 'INSERT') AND c.relforcerowsecurity FROM pg_class c"
@@ -70,13 +89,14 @@ def enforce(connection: Connection, metadata: MetaData, *, only_if_missing: bool
     """
     place = _place(connection)
     _ensure_roles(connection, place)
-    if only_if_missing and _in_force(connection, place.roles, metadata):
-        return False
-    statements = _grants_on_schema(place)
+    if only_if_missing and _has_access(connection, place) and _in_force(connection, place.roles, metadata):
+        return _ensure_login(connection, place)
+    statements = [*_grants_on_schema(place), *_proving(place)]
     for table in metadata.sorted_tables:
         statements += _row_security(table, place.roles)
     statements += [_grant_on_view(view, place.roles) for view in _views(metadata)]
     _run(connection, statements)
+    _ensure_login(connection, place)
     log.info("migrations.row_level_security", system=place.roles.system, tenant=place.roles.tenant)
     return True
 
@@ -94,6 +114,9 @@ def check(connection: Connection) -> None:
     missing = [name for name in (place.roles.system, place.roles.tenant) if name not in takable]
     if missing:
         raise RolesMissing(f"{place.login} may not take the roles {' and '.join(missing)}: run `recado migrate`")
+    if not _has_access(connection, place):
+        raise RolesMissing("nothing says how tenants log in: run `recado migrate`")
+    refuse_open_tables(connection)
     if not connection.execute(_HAS_QUEUE, {"system": place.roles.system}).scalar():
         raise RolesMissing("the tables are not behind row-level security: run `recado migrate`")
 
@@ -149,6 +172,107 @@ def _membership(connection: Connection, role: str, login: str) -> str:
     return f"GRANT {quoted(role)} TO {quoted(login)}{how}"
 
 
+# --- How tenants log in -----------------------------------------------------------------------------------------------
+
+
+def tenants_log_in(connection: Connection) -> TenantAccess | None:
+    """Return how tenants log in, or None when they take their role on a connection of the URL's login."""
+    place = _place(connection)
+    if not _has_access(connection, place):
+        return None
+    secret, login, password = connection.execute(_ACCESS).one()
+    return None if login is None else TenantAccess(place.schema, bytes(secret), login, password)
+
+
+def close_login(connection: Connection, why: str) -> None:
+    """Let tenants take their role on a connection of the URL's login: the server does not let them log in."""
+    place = _place(connection)
+    _store_access(connection, None, None)
+    _run(connection, [f"ALTER ROLE {quoted(place.roles.tenant)} NOLOGIN PASSWORD NULL"])
+    log.warning("migrations.tenants_share_the_login", role=place.roles.tenant, why=why)
+
+
+def _proving(place: _Place) -> list[str]:
+    """Return the statements for the table of access, and for the function that policies call."""
+    system, tenant = quoted(place.roles.system), quoted(place.roles.tenant)
+    return [
+        f"CREATE TABLE IF NOT EXISTS {ACCESS_TABLE} (id integer PRIMARY KEY CHECK (id = 1), secret bytea NOT NULL,"
+        " login text, password text)",
+        f"REVOKE ALL ON {ACCESS_TABLE} FROM PUBLIC, {tenant}",
+        f"GRANT SELECT ON {ACCESS_TABLE} TO {system}",
+        # It reads the table with the rights of its owner. Its body is parsed now, so that no later search path changes
+        # what its names mean. See `roles.Proof`.
+        f"CREATE OR REPLACE FUNCTION {PROVED_OWNER}() RETURNS uuid LANGUAGE sql STABLE SECURITY DEFINER"
+        " BEGIN ATOMIC SELECT named.owner FROM (SELECT"
+        f" nullif(current_setting('{SETTING}', true), '')::uuid AS owner,"
+        f" decode(nullif(current_setting('{PROOF_SETTING}', true), ''), 'hex') AS proof) AS named, {ACCESS_TABLE} AS a"
+        " WHERE named.proof IN (sha256(a.secret || uuid_send(named.owner) || int4send(pg_backend_pid())),"
+        " sha256(a.secret || uuid_send(named.owner) || int4send(0))); END",
+        f"REVOKE ALL ON FUNCTION {PROVED_OWNER}() FROM PUBLIC",
+        f"GRANT EXECUTE ON FUNCTION {PROVED_OWNER}() TO {tenant}",
+    ]
+
+
+def _has_access(connection: Connection, place: _Place) -> bool:
+    """Return whether the way of tenants is stored, for this database and not for one that this is a copy of."""
+    if connection.execute(text(f"SELECT to_regclass('{ACCESS_TABLE}') IS NULL")).scalar():
+        return False
+    found = connection.execute(_ACCESS).first()
+    if found is None:
+        return False
+    login = found[1]
+    return login is None or (login == place.roles.tenant and bool(_can_log_in(connection, place)))
+
+
+def _can_log_in(connection: Connection, place: _Place) -> bool:
+    return bool(connection.execute(_CAN_LOG_IN, {"name": place.roles.tenant}).scalar())
+
+
+def _ensure_login(connection: Connection, place: _Place) -> bool:
+    """Make the tenant role a login with a password that nobody has seen. Return whether that was new.
+
+    Where this login may not do so tenants take their role, as they did before.
+    """
+    role = place.roles.tenant
+    if _has_access(connection, place) and connection.execute(_ACCESS).one()[1] is not None:
+        return False
+    password = secrets.token_hex(_SECRET_BYTES)
+    try:
+        with connection.begin_nested():
+            verifier = _verifier(connection, password, role)
+            _run(connection, [f"ALTER ROLE {quoted(role)} LOGIN PASSWORD '{verifier}'"])
+    except DBAPIError as error:
+        if getattr(error.orig, "sqlstate", None) != _INSUFFICIENT_PRIVILEGE:
+            raise
+        log.warning("migrations.tenants_share_the_login", role=role, why=str(error.orig))
+        _store_access(connection, None, None)
+        return False
+    _store_access(connection, role, password)
+    return True
+
+
+def _store_access(connection: Connection, login: str | None, password: str | None) -> None:
+    values = {"secret": secrets.token_bytes(_SECRET_BYTES), "login": login, "password": password}
+    connection.execute(_STORE_ACCESS, values)
+
+
+def _verifier(connection: Connection, password: str, role: str) -> str:
+    """Return what the server needs to check a password, so that its logs never show the password itself."""
+    import psycopg
+
+    driver = connection.connection.driver_connection
+    assert isinstance(driver, psycopg.Connection)  # noqa: S101 - narrows the type
+    made = driver.pgconn.encrypt_password(password.encode(), role.encode(), b"scram-sha-256")
+    return made.decode()
+
+
+def refuse_open_tables(connection: Connection) -> None:
+    """Raise `RolesMissing` when a table with an owner's column shows its rows to everybody."""
+    name = connection.execute(_OPEN_TABLES).scalar()
+    if name is not None:
+        raise RolesMissing(f"the table {name} is not behind row-level security: run `recado migrate`")
+
+
 # --- Tables -----------------------------------------------------------------------------------------------------------
 
 
@@ -174,7 +298,8 @@ def _row_security(table: Table, roles: Roles) -> list[str]:
     ]
     if column is None:
         return statements
-    mine = f"{quoted(column)} = nullif(current_setting('{SETTING}', true), '')::uuid"
+    # In a SELECT of its own the function runs once for each statement, and not once for each row.
+    mine = f"{quoted(column)} = (SELECT {PROVED_OWNER}())"
     return [
         *statements,
         f"ALTER TABLE {name} ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY",

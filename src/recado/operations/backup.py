@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Final
 from sqlalchemy.engine import URL, make_url
 
 from recado.core.database.engine import on_postgresql
+from recado.core.database.postgres.doors import ACCESS_TABLE
 from recado.core.database.postgres.roles import roles_of
 from recado.core.database.sqlite.driver import sqlite_module
 from recado.core.errors import Conflict, InvalidInput, NotFound, StorageUnavailable
@@ -197,7 +198,9 @@ def _dump(url: URL, part: Path) -> str | None:
 def _dump_options(url: URL) -> list[str]:
     # The login itself sees no rows, even as owner of the tables. The system role sees all of them.
     role = roles_of(url.database or "").system
-    return ["--format=custom", "--no-owner", f"--role={role}", "--enable-row-security"]
+    # A copy of the password would let its reader in at the server that was copied; `recado migrate` makes a new one.
+    without = f"--exclude-table-data={ACCESS_TABLE}"
+    return ["--format=custom", "--no-owner", f"--role={role}", "--enable-row-security", without]
 
 
 def _run_dump(words: list[str], secret: Mapping[str, str]) -> None:

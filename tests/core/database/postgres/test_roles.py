@@ -1,8 +1,9 @@
 """The backstop between owners: SQL that forgets the owner sees and changes nothing of other owners."""
 
+import asyncio
 import itertools
 from collections.abc import AsyncIterator, Iterator, Mapping
-from contextlib import closing
+from contextlib import closing, suppress
 from datetime import UTC, datetime
 from functools import partial
 from typing import Final
@@ -11,12 +12,12 @@ from uuid import UUID
 import psycopg
 import pytest
 from sqlalchemy import Column, Integer, LargeBinary, Table, delete, insert, make_url, select, text, update
-from sqlalchemy.exc import ProgrammingError
+from sqlalchemy.exc import DBAPIError, ProgrammingError
 
 from recado.bootstrap import metadata
 from recado.core.database.postgres.connections import postgres_engine
 from recado.core.database.postgres.database import PostgresDatabase
-from recado.core.database.postgres.roles import RolesMissing, roles_of, transaction_preamble
+from recado.core.database.postgres.roles import Proof, RolesMissing, roles_of, transaction_preamble
 from recado.core.database.tenancy import tenant_column
 from recado.core.database.types import Id, Json, JsonObject, Moment, ProviderId
 from recado.core.database.unit_of_work import UnitOfWork
@@ -149,6 +150,82 @@ class TestSqlThatForgetsTheOwner:
                 await database.read(partial(UnitOfWork.all, statement=select(table)), owner=ANA)
 
 
+class TestSqlOfAnAttackerInATenantsTransaction:
+    """Whatever one statement may say, it shows no row of anybody else."""
+
+    @pytest.mark.parametrize(
+        ("statement", "refusal"),
+        [
+            ("SET ROLE {system}", "permission denied to set role"),
+            ("SELECT set_config('role', '{system}', true)", "permission denied to set role"),
+            ("SET SESSION AUTHORIZATION {system}", "permission denied to set session authorization"),
+            ("GRANT {system} TO {tenant}", "permission denied to grant role"),
+            ("ALTER ROLE {tenant} BYPASSRLS", "permission denied to alter role"),
+            ("ALTER TABLE messages DISABLE ROW LEVEL SECURITY", "must be owner of table"),
+            ("DROP POLICY recado_tenant ON messages", "must be owner of"),
+            ("CREATE FUNCTION public.mine() RETURNS int LANGUAGE sql AS 'SELECT 1'", "permission denied for schema"),
+            ("SELECT secret, password FROM tenant_access", "permission denied for table tenant_access"),
+            ("SELECT sealed FROM system_keys", "permission denied for table system_keys"),
+        ],
+    )
+    async def test_is_refused(self, database: PostgresDatabase, statement: str, refusal: str) -> None:
+        roles = roles_of(make_url(database.url).database or "")
+        said = statement.format(system=roles.system, tenant=roles.tenant)
+        with pytest.raises(DBAPIError, match=refusal):
+            await database.write(lambda uow: uow.execute_raw(said), owner=ANA)
+
+    @pytest.mark.parametrize(
+        "statement",
+        [
+            "RESET ROLE",
+            "SET ROLE NONE",
+            "RESET SESSION AUTHORIZATION",
+            "SELECT set_config('role', 'none', true)",
+            "SET LOCAL row_security = on",
+        ],
+    )
+    async def test_goes_back_to_nothing_more(self, database: PostgresDatabase, statement: str) -> None:
+        def attack(uow: UnitOfWork) -> dict[str, set[object]]:
+            uow.execute_raw(statement)
+            return owners_seen(uow)
+
+        for door in (database.write, database.read):
+            assert await door(attack, owner=ANA) == everywhere(ANA)
+
+    async def test_names_another_owner_in_vain(self, database: PostgresDatabase) -> None:
+        def attack(uow: UnitOfWork) -> dict[str, set[object]]:
+            uow.execute_raw("SELECT set_config('recado.owner', $1, true)", str(BIA))
+            return owners_seen(uow)
+
+        for door in (database.write, database.read):
+            assert await door(attack, owner=ANA) == everywhere()
+            assert await door(owners_seen, owner=BIA) == everywhere(BIA)
+
+    async def test_repeats_the_proof_of_another_session_in_vain(
+        self, database: PostgresDatabase, tenants_url: str
+    ) -> None:
+        """Sessions of one role see each other's statements in `pg_stat_activity`."""
+        spied = "SELECT current_setting('recado.owner'), current_setting('recado.proof')"
+        other = PostgresDatabase(tenants_url)
+        [(owner, proof)] = await other.read(lambda uow: uow.execute_raw(spied), owner=BIA)
+        await other.close()
+
+        def attack(uow: UnitOfWork) -> dict[str, set[object]]:
+            uow.execute_raw(
+                "SELECT set_config('recado.owner', $1, true), set_config('recado.proof', $2, true)", owner, proof
+            )
+            return owners_seen(uow)
+
+        assert await database.read(attack, owner=ANA) == everywhere()
+
+    async def test_finds_the_secret_in_no_function(self, database: PostgresDatabase, tenants_url: str) -> None:
+        with closing(PostgresDatabase(tenants_url).open_connection()) as login:
+            [(secret,)] = login.execute("SELECT encode(secret, 'hex') FROM tenant_access").fetchall()
+        source = "SELECT pg_get_functiondef('recado_proved_owner'::regproc)"
+        [(shown,)] = await database.read(lambda uow: uow.execute_raw(source), owner=ANA)
+        assert str(secret) not in shown
+
+
 class TestWithoutAnOwner:
     @pytest.mark.parametrize("setting", ["RESET recado.owner", "SET recado.owner = ''"])
     async def test_the_tenant_role_sees_nothing(
@@ -164,6 +241,29 @@ class TestWithoutAnOwner:
             await database.read(lambda uow: uow.for_owner(BIA), owner=ANA)
 
 
+class TestUnderLoad:
+    async def test_no_connection_carries_one_tenant_to_the_next(self, tenants_url: str) -> None:
+        """Many owners at once on few connections, some of whose transactions fail: each sees its own rows only."""
+        database = PostgresDatabase(tenants_url, writers=3, readers=3)
+        table = metadata().tables["contacts"]
+
+        def look(uow: UnitOfWork, owner: UUID | None, fails: bool) -> set[object]:
+            seen = {row["owner_id"] for row in uow.all(select(table.c.owner_id))}
+            assert seen == ({ANA, BIA} if owner is None else {owner}), owner
+            if fails:
+                uow.execute_raw("SELECT * FROM nowhere")
+            return seen
+
+        async def one(number: int) -> None:
+            owner = (ANA, BIA, None)[number % 3]
+            door = database.write if number % 2 else database.read
+            with suppress(ProgrammingError):
+                await door(partial(look, owner=owner, fails=number % 7 == 0), owner=owner)
+
+        await asyncio.gather(*(one(number) for number in range(600)))
+        await database.close()
+
+
 class TestAConnectionThatIsUsedAgain:
     async def test_carries_no_role_and_no_owner_over(self, database: PostgresDatabase) -> None:
         roles = roles_of(make_url(database.url).database or "")
@@ -174,7 +274,7 @@ class TestAConnectionThatIsUsedAgain:
         ]
         for door in (database.write, database.read):
             seen = [await door(who, owner=owner) for owner in (ANA, BIA, None, ANA, None)]
-            assert len({pid for pid, *_ in seen}) == 1, "all of them on one connection"
+            assert len({pid for pid, *_ in seen}) == 2, "the system has one connection, and both tenants another"
             assert [tuple(rest) for _, *rest in seen] == [as_ana, as_bia, as_system, as_ana, as_system]
 
     async def test_carries_none_over_after_a_failure_either(self, database: PostgresDatabase) -> None:
@@ -192,8 +292,10 @@ class TestAConnectionThatIsUsedAgain:
     ) -> None:
         """A connection pooler may then hand it to anybody."""
         what = b"SELECT current_user = session_user, coalesce(current_setting('recado.owner', true), '')"
-        words = transaction_preamble(bare.info.dbname, "public", read_only=read_only)
-        for owner in (ANA, None):
+        roles, proof = roles_of(bare.info.dbname), Proof(bytes(32), 0)
+        as_ana = transaction_preamble("public", role=roles.tenant, read_only=read_only, proof=proof)
+        as_system = transaction_preamble("public", role=roles.system, read_only=read_only)
+        for words, owner in ((as_ana, ANA), (as_system, None)):
             bare.execute(words.of(owner).encode(), prepare=False)
             assert bare.execute(what).fetchall() == [(False, "" if owner is None else str(owner))]
             bare.execute(end.encode())

@@ -61,7 +61,7 @@ class TestOnPostgres:
             PATH=str(tmp_path),
             RECADO_DATABASE_URL="postgresql://recado:canary@db.internal/recado",
         )
-        as_system = "--role=recado_system_recado --enable-row-security"
+        as_system = "--role=recado_system_recado --enable-row-security --exclude-table-data=tenant_access"
         assert f"pg_dump --format=custom --no-owner {as_system} --file=FILE 'postgresql://recado@db.internal/" in told
         assert "canary" not in told
         assert [each.name for each in tmp_path.iterdir()] == ["recado.db"]

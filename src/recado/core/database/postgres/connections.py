@@ -1,5 +1,6 @@
 """Connections to PostgreSQL: their settings, and the role that each transaction runs as."""
 
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 from uuid import UUID
 
@@ -10,7 +11,7 @@ from sqlalchemy.pool import NullPool
 
 from recado.core.database.driver import set_answer_seconds
 from recado.core.database.postgres.errors import attempt_cleanup, sqlstate_of
-from recado.core.database.postgres.roles import ROLE_UNAVAILABLE, RolesMissing, transaction_preamble
+from recado.core.database.postgres.roles import ROLE_UNAVAILABLE, Proof, RolesMissing, roles_of, transaction_preamble
 from recado.core.database.unit_of_work import UnitOfWork
 
 if TYPE_CHECKING:
@@ -85,23 +86,46 @@ def bounded_connection(url: URL, *, autocommit: bool = False, **settings: str) -
     return BoundedConnection.connect(make_conninfo(**{**told, **_CONNECT, **settings}), autocommit=autocommit)
 
 
-class RoleConnection:
-    """A connection whose transactions each begin in a role of their own (see `roles`)."""
+@dataclass(frozen=True, slots=True)
+class TenantAccess:
+    """How tenants' transactions run: in which schema, by which secret, and as which login with which password.
 
-    def __init__(self, engine: Engine, answer_seconds: float, *, read_only: bool) -> None:
+    Without a login they run on connections of the URL's login, which takes the tenant role.
+    """
+
+    schema: str | None
+    secret: bytes = field(repr=False)
+    login: str | None
+    password: str | None = field(repr=False)
+
+
+class RoleConnection:
+    """A connection whose transactions all run in the system role, or all in the tenant role (see `roles`)."""
+
+    def __init__(
+        self, engine: Engine, answer_seconds: float, *, read_only: bool, tenants: TenantAccess | None = None
+    ) -> None:
+        """`tenants` is given for a connection of tenants."""
         self._answer_seconds = answer_seconds
         # The driver would send its own BEGIN and wait for it; ours carries the role and the owner along.
         self.connection = engine.connect().execution_options(isolation_level="AUTOCOMMIT")
         _cache_plans(self.connection)
         set_answer_seconds(self.connection, answer_seconds)
         try:
-            [[database, schema]] = UnitOfWork(self.connection).execute_raw(
-                "SELECT current_database(), current_schema()"
+            [[database, schema, process]] = UnitOfWork(self.connection).execute_raw(
+                "SELECT current_database(), current_schema(), pg_backend_pid()"
             )
         except BaseException:
             attempt_cleanup(self.connection.invalidate)
             raise
-        self._preamble = transaction_preamble(database, schema, read_only=read_only)
+        self.schema: str | None = schema
+        roles = roles_of(database)
+        if tenants is None:
+            self._preamble = transaction_preamble(schema, role=roles.system, read_only=read_only)
+        else:
+            role = roles.tenant if tenants.login is None else None
+            proof = Proof(tenants.secret, process if process == _process_told(self.connection) else 0)
+            self._preamble = transaction_preamble(tenants.schema, role=role, read_only=read_only, proof=proof)
 
     def begin(self, owner: UUID | None) -> RootTransaction:
         """Begin a transaction; raises `RolesMissing` unless `recado migrate` has made the roles."""
@@ -134,6 +158,15 @@ class RoleConnection:
         """Close the connection, whatever state it is in."""
         attempt_cleanup(self.connection.invalidate)
         attempt_cleanup(self.connection.close)
+
+
+def _process_told(connection: Connection) -> int:
+    """Return the server's process as the connection was told it at its start. A pooler tells a number of its own."""
+    import psycopg
+
+    driver = connection.connection.driver_connection
+    assert isinstance(driver, psycopg.Connection)  # noqa: S101 - narrows the type
+    return driver.info.backend_pid
 
 
 def _cache_plans(connection: Connection) -> None:

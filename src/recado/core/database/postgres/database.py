@@ -23,7 +23,8 @@ from sqlalchemy.exc import DBAPIError
 from recado.core.clock import Clock, ServerClock, SystemClock
 from recado.core.database.changes import Changes
 from recado.core.database.inbox import DatabaseWithInbox, Item, resolve_all
-from recado.core.database.postgres.connections import DURABLE, RoleConnection, bounded_connection, role_engine
+from recado.core.database.postgres.connections import DURABLE, bounded_connection
+from recado.core.database.postgres.doors import Doors, ThreadConnections
 from recado.core.database.postgres.errors import (
     UNREACHABLE,
     ConnectionLost,
@@ -71,10 +72,10 @@ class PostgresDatabase(DatabaseWithInbox):
         self._clock_is_set = False
         if self._url.get_backend_name() != "postgresql":
             raise ConfigurationError(f"{self._url.render_as_string()} is not a PostgreSQL database")
-        self._engine = role_engine(self._url)
+        self._doors = Doors(self._url, answer_seconds)
         self._readers = ThreadPoolExecutor(readers, thread_name_prefix="recado-read")
         self._local = threading.local()
-        self._read_connections: list[RoleConnection] = []
+        self._read_connections: list[ThreadConnections] = []
         super().__init__()
         self._count = writers
         self._threads: list[threading.Thread] = []
@@ -142,8 +143,8 @@ class PostgresDatabase(DatabaseWithInbox):
         for thread in self._threads:
             await loop.run_in_executor(None, thread.join)
         await loop.run_in_executor(None, self._readers.shutdown)
-        for role_connection in self._read_connections:
-            role_connection.close()
+        for connections in self._read_connections:
+            connections.close()
 
     def _start(self) -> None:
         """Start the writers' threads with the first write: a process that only reads has none."""
@@ -159,14 +160,13 @@ class PostgresDatabase(DatabaseWithInbox):
 
     def _write_loop(self) -> None:
         writer = PostgresWriter(
-            self._engine,
+            ThreadConnections(self._doors, read_only=False),
             self._listeners,
             self._clock,
             self._outage,
             self._meters,
             self._last_write,
             self._changes,
-            answer_seconds=self._answer_seconds,
         )
         while self._inbox.wait():
             group = self._inbox.take()
@@ -201,18 +201,15 @@ class PostgresDatabase(DatabaseWithInbox):
             raise as_storage_error(error) from error
 
     def _read_once(self, work: Callable[[UnitOfWork], T], owner: UUID | None) -> T:
-        role_connection: RoleConnection | None = getattr(self._local, "role_connection", None)
-        if role_connection is None:
-            role_connection = self._local.role_connection = RoleConnection(
-                self._engine, self._answer_seconds, read_only=True
-            )
-            self._read_connections.append(role_connection)
+        connections: ThreadConnections | None = getattr(self._local, "connections", None)
+        if connections is None:
+            connections = self._local.connections = ThreadConnections(self._doors, read_only=True)
+            self._read_connections.append(connections)
         try:
+            role_connection = connections.of(owner)
             with role_connection.begin(owner):
                 return work(UnitOfWork(role_connection.connection, owner))
         except DBAPIError as error:
             if is_connection_lost(error):
-                self._local.role_connection = None
-                self._read_connections.remove(role_connection)
-                role_connection.discard()
+                connections.discard()
             raise

@@ -1,14 +1,21 @@
-"""The roles of a PostgreSQL database, and the statements that begin a transaction as one of them."""
+"""The roles of a PostgreSQL database, and the statements that begin a transaction as one of them.
+
+The system's connections are opened with the login of the URL and take the system role in each transaction. Tenants'
+connections are opened as the tenant role itself, if `recado migrate` could make it a login: then nothing that runs on
+them can take another role. If it could not, they take the tenant role as the system's take theirs.
+"""
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 from uuid import UUID
 
 from recado.core.errors import ConfigurationError
 
 SETTING: Final = "recado.owner"
-"""The setting that policies read."""
+"""The setting that names a transaction's owner to the policies."""
+PROOF_SETTING: Final = "recado.proof"
+"""The setting that proves to them that Recado named it."""
 ROLE_UNAVAILABLE: Final = frozenset({"22023", "42501"})
 """The role does not exist or this login may not take it: errors of the statements that begin a transaction."""
 _NAME_BYTES: Final = 63
@@ -48,22 +55,48 @@ def quoted(name: str) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class TransactionPreamble:
-    """The statements that begin each transaction of a connection."""
+class Proof:
+    """Proves to the policies that Recado itself named a transaction's owner.
 
-    system: str
-    tenant: str
+    SQL that got into a tenant's transaction can name another owner, but cannot make the proof for it: the secret is in
+    a table that tenants cannot read. The proof is bound to the server's process, because other sessions of the tenant
+    role can see it in `pg_stat_activity`. Behind a pooler the process is not known, and 0 stands for it.
+    """
+
+    secret: bytes = field(repr=False)
+    process: int
+
+    def of(self, owner: UUID) -> str:
+        """Return the proof of an owner, as hexadecimal digits. `tenancy.py` says the same in SQL."""
+        return hashlib.sha256(self.secret + owner.bytes + self.process.to_bytes(4)).hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class TransactionPreamble:
+    """The statements that begin each transaction of a connection: of the system, or of tenants (with a `proof`)."""
+
+    begin: str
+    proof: Proof | None = None
 
     def of(self, owner: UUID | None) -> str:
         """Return the statements for the system, or for one owner.
 
-        They cannot bind values; a UUID is hexadecimal text.
+        They cannot bind values; a UUID and a proof are hexadecimal text.
         """
-        return self.system if owner is None else f"{self.tenant}'{owner}'"
+        if self.proof is None:
+            return self.begin
+        if owner is None:
+            raise RuntimeError("a transaction of the system was about to begin on a connection of tenants")
+        return f"{self.begin}; SET LOCAL {SETTING} = '{owner}'; SET LOCAL {PROOF_SETTING} = '{self.proof.of(owner)}'"
 
 
-def transaction_preamble(database: str, schema: str | None, *, read_only: bool) -> TransactionPreamble:
-    """Return how transactions begin in a database; a reader's transaction is one snapshot."""
+def transaction_preamble(
+    schema: str | None, *, role: str | None, read_only: bool, proof: Proof | None = None
+) -> TransactionPreamble:
+    """Return how transactions begin on a connection; a reader's transaction is one snapshot.
+
+    `role` is the role to take; None on a connection that was opened as its role.
+    """
     # Writers always use an index. On a table that was small a moment ago the planner would scan all of it and keep that
     # plan while the table grows. The isolation level is set because a server's or role's own default may not fit the
     # locks on lanes.
@@ -71,6 +104,5 @@ def transaction_preamble(database: str, schema: str | None, *, read_only: bool) 
     begin = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY" if read_only else writing
     # A search path may name a schema after the current role, which changes in a moment.
     path = "" if schema in {None, "public"} else f"; SET LOCAL search_path = {quoted(str(schema))}"
-    roles = roles_of(database)
-    system, tenant = (f"{begin}{path}; SET LOCAL ROLE {quoted(role)}" for role in (roles.system, roles.tenant))
-    return TransactionPreamble(system, f"{tenant}; SET LOCAL {SETTING} = ")
+    taking = "" if role is None else f"; SET LOCAL ROLE {quoted(role)}"
+    return TransactionPreamble(f"{begin}{path}{taking}", proof)

@@ -8,13 +8,13 @@ from datetime import datetime
 from typing import Any, Final
 
 import structlog
-from sqlalchemy import Engine
 from sqlalchemy.exc import DBAPIError
 
 from recado.core.clock import ServerClock
 from recado.core.database.changes import Changes
 from recado.core.database.inbox import Item, LastWrite, call_listeners, resolve_all
-from recado.core.database.postgres.connections import DURABLE, RoleConnection
+from recado.core.database.postgres.connections import DURABLE
+from recado.core.database.postgres.doors import ThreadConnections
 from recado.core.database.postgres.errors import (
     RETRYABLE,
     UNKNOWN_TRANSACTION,
@@ -59,25 +59,21 @@ class PostgresWriter:
 
     def __init__(
         self,
-        engine: Engine,
+        connections: ThreadConnections,
         listeners: Sequence[Callable[[], None]],
         clock: ServerClock,
         outage_seconds: float,
         meters: Meters | None = None,
         last_write: LastWrite | None = None,
         changes: Changes | None = None,
-        *,
-        answer_seconds: float = ANSWER_SECONDS,
     ) -> None:
-        self._answer_seconds = answer_seconds
         self._meters = meters
         self._changes = changes
         self._last_write = last_write or LastWrite()
         self._outage = outage_seconds
-        self._engine = engine
+        self._connections = connections
         self._clock = clock
         self._listeners = listeners
-        self._role_connection: RoleConnection | None = None
 
     def run(self, group: "list[Item[Any]]") -> bool:
         """Store a group, or set the error on each of its items; a failing group is bisected until only the bad item
@@ -112,7 +108,7 @@ class PostgresWriter:
         return True
 
     def close(self) -> None:
-        self._forget_connection()
+        self._connections.discard()
 
     def _run_with_retries(self, group: "list[Item[Any]]") -> _StoredGroup:
         """Run a group again as long as that can help; one that has waited long already gets one fresh connection."""
@@ -126,13 +122,13 @@ class PostgresWriter:
                 lost = is_connection_lost(error)
                 losses += lost
                 if lost:
-                    self._forget_connection()
+                    self._connections.discard()
                 if not ((again and failures <= RETRIES) or (lost and (losses == 1 or time.monotonic() < give_up))):
                     raise
             time.sleep(0.005 + 0.05 * random.random())  # noqa: S311 - jitter needs no secrecy
 
     def _transaction(self, group: "list[Item[Any]]") -> _StoredGroup:
-        role_connection = self._open()
+        role_connection = self._connections.of(group[0].owner)
         transaction = role_connection.begin(group[0].owner)
         try:
             uow = UnitOfWork(role_connection.connection, group[0].owner, self._meters, self._changes)
@@ -145,7 +141,7 @@ class PostgresWriter:
         try:
             transaction.commit()
         except DBAPIError as error:
-            self._forget_connection()
+            self._connections.discard()
             if number is None or not is_connection_lost(error) or not self._was_stored(number, server):
                 raise
         return ended
@@ -162,13 +158,13 @@ class PostgresWriter:
         still = server
         while status == "in progress" and time.monotonic() < give_up:
             try:
-                status, still = self._status_of(UnitOfWork(self._open().connection), number)
+                status, still = self._status_of(self._outside(), number)
                 if still != server:
                     break
             except DBAPIError as error:
                 if sqlstate_of(error) == UNKNOWN_TRANSACTION:
                     return False
-                self._forget_connection()
+                self._connections.discard()
             if status == "in progress":
                 time.sleep(0.05)
         if status == "in progress" or still != server:
@@ -195,17 +191,11 @@ class PostgresWriter:
         After the commit: a notification may be lost but must not delay it.
         """
         try:
-            UnitOfWork(self._open().connection).execute_raw(f"NOTIFY {channel}")
+            self._outside().execute_raw(f"NOTIFY {channel}")
         except DBAPIError as error:
             log.info("database.notify_failed", error=str(error.orig))
-            self._forget_connection()
+            self._connections.discard()
 
-    def _open(self) -> RoleConnection:
-        if self._role_connection is None:
-            self._role_connection = RoleConnection(self._engine, self._answer_seconds, read_only=False)
-        return self._role_connection
-
-    def _forget_connection(self) -> None:
-        role_connection, self._role_connection = self._role_connection, None
-        if role_connection is not None:
-            role_connection.discard()
+    def _outside(self) -> UnitOfWork:
+        """Return the system's connection outside any transaction."""
+        return UnitOfWork(self._connections.of(None).connection)
