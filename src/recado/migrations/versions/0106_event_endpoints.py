@@ -5,8 +5,8 @@ from alembic import op
 
 from recado.core.database import types
 
-revision = "0105"
-down_revision = "0104"
+revision = "0106"
+down_revision = "0105"
 
 
 def upgrade() -> None:

@@ -1,4 +1,4 @@
-"""From 0104 to 0105: an owner may have endpoints; what was told before is kept."""
+"""From 0105 to 0106: an owner may have endpoints; what was told before is kept."""
 
 from functools import partial
 from pathlib import Path
@@ -13,7 +13,7 @@ from recado.migrations.runner import migrate_sqlite
 from tests.migrations.revisions.history import tables_at
 from tests.support.servers.postgres import PostgresServer
 
-BEFORE, AFTER = "0104", "0105"
+BEFORE, AFTER = "0105", "0106"
 
 
 def fill(connection: Connection, an_id: str, moment: str) -> None:
