@@ -32,12 +32,24 @@ WORDS: Final[Mapping[str, Sequence[str]]] = {
     "org register": ("--name", "N", "--email", "n@recado.example", "--password-env", "PW"),
     "org set": (*OWNER, "--locale", "en"),
     "org list": (),
+    **dict.fromkeys(("org close", "org reopen"), OWNER),
+    "org export": ("everything.jsonl", *OWNER),
+    "org purge": (*OWNER, "--yes"),
     "users list": (),
+    "users add": (*OWNER, "--email", "n@recado.example", "--role", "viewer", "--password-env", "PW"),
+    "users invite": (*OWNER, "--email", "n@recado.example", "--role", "viewer"),
+    **dict.fromkeys(("users disable", "users enable", "users reset"), (ID,)),
+    "users role": (ID, "viewer"),
+    "keys create": (*OWNER, "--name", "N"),
+    "keys list": OWNER,
+    "keys revoke": (ID,),
+    "audit list": OWNER,
     "numbers add": (
         *(*OWNER, "--account-sid", "AC" + "a" * 32),
         *("--auth-token-env", "TOKEN", "--address", "whatsapp:+5511900000001"),
     ),
     "numbers list": OWNER,
+    **dict.fromkeys(("numbers check", "numbers remove"), ("whatsapp:+5511900000001", *OWNER)),
     "agents set": (*OWNER, "--agent", "echo"),
     "agents list": OWNER,
     "agents test": (*OWNER, "oi"),
@@ -46,9 +58,17 @@ WORDS: Final[Mapping[str, Sequence[str]]] = {
     "knowledge search": (*OWNER, "bolo"),
     "knowledge remove": (*OWNER, "a.md"),
     "conversations list": OWNER,
-    "conversations take": (ID,),
+    **dict.fromkeys(
+        ("conversations show", "conversations take", "conversations release", "conversations close"), (ID,)
+    ),
     "conversations reply": (ID, "--text", "oi"),
-    "conversations release": (ID,),
+    "conversations assign": (ID, "--user", ID),
+    "events list": OWNER,
+    "events log": (*OWNER, "--endpoint", ID),
+    "events replay": (*OWNER, "--endpoint", ID, "--event", ID),
+    "events endpoints add": (*OWNER, "--url", "https://shop.example/events"),
+    "events endpoints list": OWNER,
+    **{f"events endpoints {act}": (ID, *OWNER) for act in ("set", "enable", "disable", "rotate", "remove")},
     "queue stats": (),
     "queue dead": (),
     "queue retry": ("--all",),
@@ -93,7 +113,22 @@ def in_a_sentence(name: str, ended: Result) -> str:
 
 
 def test_every_command_is_tried_here() -> None:
-    families = {"recado", "org", "users", "numbers", "agents", "knowledge", "conversations", "queue", "cron", "orphans"}
+    families = {
+        *(
+            "recado",
+            "org",
+            "users",
+            "keys",
+            "audit",
+            "numbers",
+            "agents",
+            "knowledge",
+            "conversations",
+            "queue",
+            "cron",
+        ),
+        *("orphans", "events", "events endpoints"),
+    }
     assert {name for name, _ in commands()} - families == NO_DATABASE | set(ALL)
 
 

@@ -9,6 +9,7 @@ from recado.bootstrap import metadata
 MADE_BY: Final = {
     "0101": {"api_keys", "audit_entries", "idempotency_keys", "sessions", "sign_in_failures", "user_links"},
     "0104": {"event_numbers", "events"},
+    "0105": {"search_documents"},
     "0106": {"event_deliveries", "event_endpoints"},
 }
 """The tables that each revision made."""
