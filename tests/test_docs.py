@@ -31,6 +31,7 @@ from recado.emulator.app import build_app as build_emulator
 from recado.emulator.rules import faults
 from recado.emulator.settings import EmulatorSettings, Policies
 from recado.entrypoints.api.app import build_app, described_api
+from recado.entrypoints.api.links import PATH as LINK_PATH
 from recado.entrypoints.api.reference.markdown import markdown
 from recado.entrypoints.api.reference.outline import outline_of
 from recado.entrypoints.cli.demo.script import Customer, Script, ScriptStep, read_script
@@ -244,7 +245,7 @@ async def routes(tmp_path: Path) -> list[str]:
         paths = (await client.get("/openapi.json")).json()["paths"]
         assert (await client.get("/docs")).status_code == 200
     await container.database().close()
-    return [*paths, MESSAGES_PATH, STATUS_PREFIX, "/openapi.json", "/docs"]
+    return [*paths, MESSAGES_PATH, STATUS_PREFIX, "/openapi.json", "/docs", LINK_PATH]
 
 
 def test_every_route_is_documented(routes: list[str]) -> None:

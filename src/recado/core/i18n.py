@@ -42,6 +42,7 @@ class Text(StrEnum):
     LINK_BUTTON = "link_button"
     LINK_DONE = "link_done"
     LINK_OVER = "link_over"
+    HOW_TO_CHOOSE = "how_to_choose"
 
 
 CATALOG: Final[Mapping[Locale, Mapping[Text, str]]] = {
@@ -77,6 +78,7 @@ CATALOG: Final[Mapping[Locale, Mapping[Text, str]]] = {
         Text.LINK_BUTTON: "Salvar",
         Text.LINK_DONE: "A senha foi salva. Você já pode entrar com ela.",
         Text.LINK_OVER: "Este endereço já foi usado ou não vale mais. Peça outro a quem administra o Recado.",
+        Text.HOW_TO_CHOOSE: "Use ao menos oito caracteres, e não uma senha que muita gente usa.",
     },
     "en": {
         Text.APOLOGY: "Sorry, I am not available right now",
@@ -110,6 +112,7 @@ CATALOG: Final[Mapping[Locale, Mapping[Text, str]]] = {
         Text.LINK_BUTTON: "Save",
         Text.LINK_DONE: "The password was saved. You can sign in with it now.",
         Text.LINK_OVER: "This address was used already, or has ended. Ask your administrator for another one.",
+        Text.HOW_TO_CHOOSE: "Use at least eight characters, and not a password that many people use.",
     },
     "es": {
         Text.APOLOGY: "Disculpa, no estoy disponible en este momento",
@@ -143,6 +146,7 @@ CATALOG: Final[Mapping[Locale, Mapping[Text, str]]] = {
         Text.LINK_BUTTON: "Guardar",
         Text.LINK_DONE: "La contraseña se guardó. Ya puedes entrar con ella.",
         Text.LINK_OVER: "Esta dirección ya se usó o ya no vale. Pide otra a quien administra Recado.",
+        Text.HOW_TO_CHOOSE: "Usa al menos ocho caracteres, y no una contraseña que mucha gente usa.",
     },
 }
 

@@ -21,6 +21,7 @@ from recado.entrypoints.api.door.problems import add_problems
 from recado.entrypoints.api.health import add_health
 from recado.entrypoints.api.internal import Ticks, add_internal
 from recado.entrypoints.api.late import PREFIX, LateRoutes
+from recado.entrypoints.api.links import add_links
 from recado.entrypoints.api.metrics import add_metrics
 from recado.entrypoints.api.reference.page import add_reference
 from recado.migrations.startup import schema_problem
@@ -56,6 +57,7 @@ def build_app(container: "Container") -> ASGIApp:
     add_internal(app, container.settings().internal_api_key, ticks)
     add_metrics(app, container.exposition())
     add_reference(app, app.openapi)
+    add_links(app, container.links(), container.owners())
     rest = LateRoutes(app, partial(_routers, container))
     return TwilioWebhooks(container.webhooks(), rest, container.meters(), traces)
 
