@@ -16,7 +16,6 @@ from recado.core.database.sqlite.database import SqliteDatabase
 from recado.core.ids import UuidV7
 from recado.entrypoints.api.app import build_app
 from recado.entrypoints.http.server import Server, make_server
-from recado.identity.permissions import OF_KEYS
 from recado.migrations.startup import Creation, prepare_database
 from recado.settings import Settings
 from tests.conftest import NOON
@@ -93,7 +92,7 @@ class _Background:
             (container.authenticator, callers),
         ):
             provider.override(part)
-        self.scene, self.key = Scene(world, container), callers.key(world.owner_id, *OF_KEYS)
+        self.scene, self.key = Scene(world, container), callers.role(world.owner_id, "owner")
         await self.scene.furnish()
         self.loop = asyncio.get_running_loop()
         with socket.create_server(("127.0.0.1", 0)) as listener:
