@@ -94,8 +94,9 @@ def valid_role(text: str) -> Role:
 def valid_scopes(texts: Collection[str]) -> frozenset[Permission]:
     """Return the scopes of a new key. Raises `InvalidInput` with the ones that there are."""
     scopes = frozenset(scope for scope in OF_KEYS if scope in texts)
-    unknown = sorted(set(texts) - scopes)
-    if unknown or not texts:
-        wrong = f"{unknown[0][:40]!r} is no scope" if unknown else "a key needs a scope"
-        raise InvalidInput(f"{wrong}: use {', '.join(sorted(OF_KEYS))}")
+    unknown, names = sorted(set(texts) - scopes), ", ".join(sorted(OF_KEYS))
+    if unknown:
+        raise InvalidInput(f"{unknown[0][:40]!r} is no scope: use {names}")
+    if not texts:
+        raise InvalidInput(f"a key needs a scope: use {names}")
     return scopes
