@@ -95,6 +95,7 @@ from recado.operations.organizations.purge import OwnerPurge
 from recado.operations.pruning import Pruning
 from recado.operations.readiness import BrokerMonitor
 from recado.operations.restored import RestoredCopy
+from recado.operations.usage.service import UsageService
 from recado.operations.verify import Verifier
 from recado.settings import Settings
 
@@ -180,6 +181,7 @@ class Container(containers.DeclarativeContainer):
         providers.Object(split),
         providers.Singleton(make_idle_limits, settings),
     )
+    usage = providers.Singleton(UsageService, database, clock)
     sweeps = providers.Singleton(
         make_sweeps,
         rescue.provider,
@@ -187,6 +189,7 @@ class Container(containers.DeclarativeContainer):
         pruning.provider,
         idle_expiry.provider,
         number_removal.provider,
+        usage.provider,
     )
 
     owner_export = providers.Singleton(OwnerExport, database, clock, ids, providers.Object(metadata))

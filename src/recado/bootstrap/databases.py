@@ -21,7 +21,8 @@ def metadata() -> MetaData:
     import recado.core.event_log.tables
     import recado.core.queue.storage.tables
     import recado.events.tables
-    import recado.identity.tables  # noqa: F401 - importing registers the tables
+    import recado.identity.tables
+    import recado.operations.usage.tables  # noqa: F401 - importing registers the tables
     from recado.core.database.types import metadata as registered
 
     return registered

@@ -65,6 +65,7 @@ from recado.operations.exposition import Exposition
 from recado.operations.gauges import Gauges
 from recado.operations.organizations.purge import OwnerPurge
 from recado.operations.pruning import Pruning
+from recado.operations.usage.service import UsageService
 from recado.settings import Settings
 
 if TYPE_CHECKING:
@@ -369,6 +370,7 @@ SCHEDULES = (
     Schedule("sweep.gaps", timedelta(minutes=5)),
     Schedule("sweep.prune", timedelta(hours=1)),
     Schedule("sweep.tokens", timedelta(minutes=10)),
+    Schedule("sweep.usage", timedelta(hours=1)),
     Schedule("idle_conversations", timedelta(minutes=1)),
     Schedule("expired_conversations", timedelta(minutes=1)),
 )
@@ -381,12 +383,14 @@ def make_sweeps(
     pruning: Callable[[], Pruning],
     idle_expiry: Callable[[], IdleExpiry],
     number_removal: Callable[[], NumberRemoval],
+    usage: Callable[[], UsageService],
 ) -> Sequence[Handler]:
     return (
         Sweep("sweep.turns", lambda: rescue().run()),
         Sweep("sweep.gaps", lambda: gaps().sweep()),
         Sweep("sweep.prune", lambda: pruning().prune()),
         Sweep("sweep.tokens", lambda: number_removal().forget_tokens()),
+        Sweep("sweep.usage", lambda: usage().count()),
         Sweep("idle_conversations", lambda: idle_expiry().mark_idle()),
         Sweep("expired_conversations", lambda: idle_expiry().close_expired()),
     )

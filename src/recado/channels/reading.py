@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Column, Select, bindparam, exists, select
+from sqlalchemy import Column, Select, bindparam, select
 
 from recado.channels.tables import channel_accounts, channel_addresses, orphan_signers, orphans
 from recado.core.database.engine import Database
@@ -68,13 +68,17 @@ _NUMBER = (
     .where(of_owner(channel_addresses), channel_addresses.c.removed_at.is_(None))
 )
 _ONE_NUMBER = Prepared(_NUMBER.where(channel_addresses.c.id == bindparam("id")))
-_SIGNED = exists().where(orphan_signers.c.orphan_id == orphans.c.id, orphan_signers.c.owner_id == bindparam("owner"))
-_ORPHAN = select(
-    orphans.c.id,
-    orphans.c.provider_message_id,
-    orphans.c.account_ref,
-    orphans.c.to_address,
-    orphans.c.received_at,
+# An owner has a message signed by one account of its own at most, so this shows no orphan twice.
+_ORPHAN = (
+    select(
+        orphans.c.id,
+        orphans.c.provider_message_id,
+        orphans.c.account_ref,
+        orphans.c.to_address,
+        orphans.c.received_at,
+    )
+    .join(orphan_signers, orphan_signers.c.orphan_id == orphans.c.id)
+    .where(of_owner(orphan_signers), orphans.c.assigned_at.is_(None))
 )
 
 
@@ -84,7 +88,7 @@ def _paged(query: Select[*tuple[Any, ...]], id_: Column[Any]) -> Prepared:
 
 
 _NUMBERS = _paged(_NUMBER, channel_addresses.c.id)
-_ORPHANS = _paged(_ORPHAN.where(orphans.c.assigned_at.is_(None), _SIGNED), orphans.c.id)
+_ORPHANS = _paged(_ORPHAN, orphan_signers.c.orphan_id)
 
 
 @dataclass(frozen=True, slots=True)

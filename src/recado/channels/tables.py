@@ -75,4 +75,6 @@ orphan_signers = Table(
     Column("orphan_id", Id, ForeignKey("orphans.id"), primary_key=True),
     Column("account_id", Id, ForeignKey("channel_accounts.id"), primary_key=True),
     Column("owner_id", Id, nullable=False),
+    # For an owner's list of the orphans that it may have.
+    Index("ix_orphan_signers_owner", "owner_id", "orphan_id"),
 )

@@ -11,6 +11,7 @@ MADE_BY: Final = {
     "0104": {"event_numbers", "events"},
     "0105": {"search_documents"},
     "0106": {"event_deliveries", "event_endpoints"},
+    "0107": {"usage_days"},
 }
 """The tables that each revision made."""
 

@@ -17,6 +17,7 @@ from recado.entrypoints.api.v1.orphans import orphans_router
 from recado.entrypoints.api.v1.owners import owners_router
 from recado.entrypoints.api.v1.schedules import schedules_router
 from recado.entrypoints.api.v1.sessions import sessions_router
+from recado.entrypoints.api.v1.usage import usage_router
 from recado.entrypoints.api.v1.users import users_router
 
 if TYPE_CHECKING:
@@ -42,3 +43,4 @@ def _routers(container: "Container", door: Door) -> Iterator[APIRouter]:
     url = container.settings().public_url or ""
     yield sessions_router(door, container.sign_in(), container.sessions(), container.links(), url)
     yield users_router(door, container.users(), container.links(), container.identity_reading(), url)
+    yield usage_router(door, container.usage())
