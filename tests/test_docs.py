@@ -261,6 +261,7 @@ def test_the_reference_of_the_api_is_made_from_its_routes() -> None:
 
 _OTHERS: Final = (
     "/docs/",
+    "/links/",
     "/2010-04-01/",
     "/Messages",
     "/IncomingPhoneNumbers",
@@ -272,7 +273,7 @@ _OTHERS: Final = (
     "/prod",
     "/proc",
 )
-"""Paths of Twilio's documentation and API, of the emulator (see below), of examples, of file systems."""
+"""Paths of Twilio's documentation and API, of the emulator (see below), of examples, of file systems, of mailed links."""
 
 
 def test_every_route_that_is_named_exists(routes: list[str]) -> None:

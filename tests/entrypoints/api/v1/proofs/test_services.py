@@ -28,6 +28,7 @@ OTHERS: Final[Mapping[str, Mapping[str, object]]] = {
     "HandOffService.reply": {"text": "oi", "take": True},
     "UserService.change": {"changes": UserChanges(name="Bia")},
     "UserService.change_role": {"role": "viewer"},
+    "Transcripts.page": {"limit": 5},
     "UserService.rename": {"name": "Bia"},
 }
 """What a method needs besides who calls and the thing."""
