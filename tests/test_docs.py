@@ -273,7 +273,7 @@ _OTHERS: Final = (
     "/prod",
     "/proc",
 )
-"""Paths of Twilio's documentation and API, of the emulator (see below), of examples, of file systems, of mailed links."""
+"""Paths of Twilio's documentation and API, of the emulator (see below), of examples, file systems and mailed links."""
 
 
 def test_every_route_that_is_named_exists(routes: list[str]) -> None:

@@ -1,7 +1,7 @@
 """The routes of `/api/v1`, added to the application when the first request needs them.
 
 Building them takes a third of a second, which a server that only receives webhooks never spends, and which no webhook
-waits for: they are built in a thread.
+waits for: they are built in a thread, and so is their description.
 """
 
 import asyncio
@@ -12,7 +12,8 @@ from fastapi import APIRouter, FastAPI
 from starlette.types import Receive, Scope, Send
 
 PREFIX: Final = "/api/v1"
-_PATHS: Final = ("/api/", "/openapi.json", "/docs")
+_DESCRIBED: Final = ("/openapi.json", "/docs")
+_PATHS: Final = ("/api/", *_DESCRIBED)
 
 
 class LateRoutes:
@@ -23,10 +24,13 @@ class LateRoutes:
         self._build = build
         self._lock = asyncio.Lock()
         self._added = False
+        self._described = False
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if not self._added and scope["type"] == "http" and scope["path"].startswith(_PATHS):
             await self._add()
+        if not self._described and scope["type"] == "http" and scope["path"] in _DESCRIBED:
+            await self._describe()
         await self._app(scope, receive, send)
 
     async def _add(self) -> None:
@@ -35,3 +39,9 @@ class LateRoutes:
                 for router in await asyncio.to_thread(self._build):
                     self._app.include_router(router, prefix=PREFIX)
                 self._added = True
+
+    async def _describe(self) -> None:
+        async with self._lock:
+            if not self._described:
+                await asyncio.to_thread(self._app.openapi)
+                self._described = True
