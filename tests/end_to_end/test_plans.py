@@ -76,8 +76,15 @@ READS_MORE = {
     "FROM events WHERE number IS NULL": "ix_events_unnumbered",
     # Every owner, at a registration and when a key of the installation is made: whether another key sealed its keys.
     "FROM owners WHERE owners.data_key_id !=": "owners",
-    # Every number, once a sweep.
-    "WHERE channel_addresses.first_webhook_at IS NOT NULL": "channel_addresses",
+    # Every number in use, once a sweep.
+    "channel_addresses.first_webhook_at IS NOT NULL": "channel_addresses",
+    # Every account, once in ten minutes: whether it has a number left, and what was made with it that is in flight.
+    "FROM twilio_credentials WHERE NOT (EXISTS": "twilio_credentials|channel_addresses",
+    "SELECT attempts.id FROM attempts WHERE state IN ('sending','unknown')": "uq_attempts_in_flight",
+    # An organisation that is being deleted: what waits and runs of it, its orphans, and that no row refers to it.
+    "SELECT message_queue.id FROM message_queue WHERE status IN": "ix_message_queue_unfinished",
+    "SELECT orphans.id FROM orphans WHERE orphans.owner_id =": "orphan",
+    "DELETE FROM owners": "owner",
     # The SIDs of all accounts, once when a process starts.
     "SELECT DISTINCT channel_accounts.provider, channel_accounts.account_ref": "channel_accounts",
     # Lists for people.
@@ -86,6 +93,7 @@ READS_MORE = {
     "FROM orphans WHERE orphans.assigned_at IS NULL": "ix_orphans_waiting",
     "FROM conversations WHERE conversations.owner_id =": "",
     "FROM channel_addresses WHERE channel_addresses.owner_id =": "",
+    "FROM channel_addresses JOIN channel_accounts": "channel_a",
     "FROM knowledge_documents WHERE knowledge_documents.owner_id =": "",
     "FROM owners ORDER BY": "",
     "FROM users": "",
