@@ -1,7 +1,8 @@
 """Numbers, messages to numbers that nobody has, and schedules."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import timedelta
+from typing import Final
 from urllib.parse import urlencode
 from uuid import UUID
 
@@ -10,10 +11,13 @@ import pytest
 
 from recado.bootstrap import Container
 from recado.channels.twilio.accounts import NewNumber
+from recado.channels.twilio.checking import NumberChecks
 from recado.channels.twilio.webhook import form as forms
 from recado.channels.twilio.webhook.signature import sign
 from recado.conversation.values import Address
 from recado.core.clock import FrozenClock
+from recado.emulator.app import running
+from recado.emulator.settings import EmulatorSettings, Number, Policies
 from tests.support.callers import KnownCallers
 from tests.world import ACCOUNT, ANA, OURS, World
 
@@ -112,3 +116,65 @@ async def test_schedules_are_told(
         "last_slot": "2026-03-14T12:00:00Z",
         "next_slot": "2026-03-14T12:01:00Z",
     }
+
+
+class TestANumberThatIsAdded:
+    FORM: Final = {"account_sid": ACCOUNT.value, "auth_token": "0" * 32, "address": NEW}
+
+    @pytest.fixture
+    def writer(self, callers: KnownCallers, world: World) -> Mapping[str, str]:
+        return callers.key(world.owner_id, "numbers.read", "numbers.write")
+
+    @pytest.fixture
+    def twilio(self, container: Container) -> Iterator[None]:
+        """A Twilio that knows the account and the number."""
+        known = EmulatorSettings(
+            accounts={ACCOUNT.value: "0" * 32},
+            numbers=(Number(NEW, ACCOUNT.value),),
+            policies=Policies(restrict_senders=True),
+        )
+        with running(known) as url:
+            container.number_checks.override(NumberChecks(container.numbers(), container.twilio_tokens(), url))
+            yield
+
+    @pytest.mark.usefixtures("twilio")
+    async def test_is_confirmed_by_twilio_first(self, api: httpx2.AsyncClient, writer: Mapping[str, str]) -> None:
+        added = await api.post("/api/v1/numbers", json=self.FORM, headers=writer)
+        assert (added.status_code, added.json()["address"]) == (201, NEW)
+        path = f"/api/v1/numbers/{added.json()['id']}"
+        assert (await api.get(path, headers=writer)).json() == added.json()
+        checked = await api.post(f"{path}/check", headers=writer)
+        assert checked.json() == {"result": "confirmed", "detail": None}
+
+    @pytest.mark.usefixtures("twilio")
+    @pytest.mark.parametrize(
+        ("wrong", "status", "code"),
+        [
+            ({"auth_token": "1" * 32}, 409, "channels.number_not_confirmed"),
+            ({"address": "whatsapp:+5511900000008"}, 409, "channels.number_not_confirmed"),
+            ({"address": "whatsapp:5511900000007"}, 422, "core.invalid_input"),
+            ({"account_sid": "AC1"}, 422, "core.invalid_input"),
+        ],
+    )
+    async def test_is_not_stored_otherwise(
+        self, api: httpx2.AsyncClient, writer: Mapping[str, str], wrong: Mapping[str, str], status: int, code: str
+    ) -> None:
+        refused = await api.post("/api/v1/numbers", json={**self.FORM, **wrong}, headers=writer)
+        assert (refused.status_code, refused.json()["code"]) == (status, code)
+        assert len((await api.get("/api/v1/numbers", headers=writer)).json()["items"]) == 1
+
+    async def test_of_a_twilio_that_does_not_answer_is_denied(
+        self, api: httpx2.AsyncClient, writer: Mapping[str, str], world: World
+    ) -> None:
+        checked = await api.post(f"/api/v1/numbers/{world.address_id}/check", headers=writer)
+        assert (checked.status_code, checked.json()["result"]) == (200, "denied")
+
+
+async def test_a_removed_number_is_gone(
+    api: httpx2.AsyncClient, callers: KnownCallers, theirs: Mapping[str, str], world: World
+) -> None:
+    writer = callers.key(world.owner_id, "numbers.read", "numbers.write")
+    path = f"/api/v1/numbers/{world.address_id}"
+    assert (await api.delete(path, headers=theirs)).status_code == 404
+    assert (await api.delete(path, headers=writer)).status_code == 204
+    assert [(await api.request(method, path, headers=writer)).status_code for method in ("GET", "DELETE")] == [404, 404]

@@ -13,6 +13,7 @@ from recado.entrypoints.api.v1.audit import audit_router
 from recado.entrypoints.api.v1.keys import keys_router
 from recado.entrypoints.api.v1.knowledge import knowledge_router
 from recado.entrypoints.api.v1.numbers import numbers_router
+from recado.entrypoints.api.v1.organization import organization_router
 from recado.entrypoints.api.v1.orphans import orphans_router
 from recado.entrypoints.api.v1.owners import owners_router
 from recado.entrypoints.api.v1.schedules import schedules_router
@@ -36,7 +37,8 @@ def _routers(container: "Container", door: Door) -> Iterator[APIRouter]:
     yield audit_router(door, container.identity_reading())
     yield keys_router(door, container.api_keys(), container.identity_reading())
     yield knowledge_router(door, container.knowledge(), container.agents_reading())
-    yield numbers_router(door, container.channels_reading())
+    yield numbers_router(door, container.channels_reading(), container.number_checks(), container.number_removal())
+    yield organization_router(door, container.owners(), container.owner_export(), container.owner_purge())
     yield orphans_router(door, container.orphans(), container.channels_reading())
     yield owners_router(door, container.owners())
     yield schedules_router(door, container.cron())

@@ -31,7 +31,8 @@ class OwnerView(Output):
     stop_words: list[str] | None = Field(description="Words that opt out; null: Recado's own.")
     start_words: list[str] | None = Field(description="Words that lift an opt-out; null: Recado's own.")
     created_at: datetime
-    closed_at: datetime | None
+    closed_at: datetime | None = Field(description="Since then its customers get no answers; null: it is open.")
+    purge_started_at: datetime | None = Field(description="Since then everything of it is being deleted.")
 
 
 class OwnerChange(Input):
