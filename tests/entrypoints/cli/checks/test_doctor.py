@@ -1,8 +1,11 @@
 import json
+import os
 import resource
 import sqlite3
+from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
+from unittest.mock import patch
 from uuid import UUID
 
 import pytest
@@ -60,6 +63,34 @@ class TestDoctorOfABroker:
         ended = recado("doctor", RECADO_QUEUE_BACKEND="bullmq", RECADO_REDIS_URL=nowhere, RECADO_PUBLIC_URL=PUBLIC)
         assert ended.exit_code == 1
         assert "Redis cannot be reached" in ended.stderr
+
+
+class TestFilesOfVariables:
+    @pytest.fixture(autouse=True)
+    def folder(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+        monkeypatch.chdir(tmp_path)
+        with patch.dict(os.environ):
+            yield tmp_path
+
+    def says(self, recado: Recado) -> list[str]:
+        findings = json.loads(recado("doctor", "--json").stdout)["findings"]
+        return [each["says"] for each in findings if each["name"] in {"files", "mode"}]
+
+    def test_are_told_with_what_wins_over_them(self, recado: Recado, folder: Path) -> None:
+        (folder / "recado.env").write_text("RECADO_LEASE_SECONDS=20\nRECADO_DATABASE_URL=sqlite:///other.db\n")
+        (folder / ".env").write_text("OTHER=1\n")
+        assert self.says(recado)[:2] == [
+            "recado.env is read, variables: 2; other values win for RECADO_DATABASE_URL",
+            ".env is read, variables: 1",
+        ]
+
+    def test_with_a_key_that_others_can_read_are_told(self, recado: Recado, folder: Path) -> None:
+        (folder / "recado.env").write_text("RECADO_SECRET_KEY=" + "A" * 43)
+        (folder / "recado.env").chmod(0o644)
+        assert "recado.env is open to other users of this machine (0644): chmod 600 recado.env" in self.says(recado)
+
+    def test_are_not_told_where_there_are_none(self, recado: Recado) -> None:
+        assert [each for each in self.says(recado) if ".env" in each] == []
 
 
 class TestTrials:

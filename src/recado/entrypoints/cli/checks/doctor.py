@@ -4,6 +4,7 @@ It checks settings, database, schema and broker and tries a write and the key. I
 """
 
 import asyncio
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 from uuid import UUID
@@ -17,7 +18,7 @@ from recado.entrypoints.cli.options import AsJson
 from recado.entrypoints.cli.output import print_document, print_line
 from recado.entrypoints.cli.texts.language import said, say
 from recado.entrypoints.cli.waiting import waiting
-from recado.entrypoints.environment import environment
+from recado.entrypoints.environment import ANYBODYS, OURS, environment, read_environment_file
 from recado.operations.doctor.findings import Finding
 from recado.operations.doctor.postgres import check_durability, check_encoding, server_settings
 from recado.operations.doctor.sqlite import mode_findings, on_network_file_system, read_mounts, sqlite_version
@@ -47,12 +48,32 @@ def doctor(as_json: AsJson = False) -> None:
 
 def examine() -> list[Finding]:
     """Do all checks."""
+    files = _files()
     settings, findings = _settings()
+    findings = files + findings
     if settings is None or not on_postgresql(settings.database_url):
         findings.append(sqlite_version())
     if settings is not None:
         findings += _database(settings)
         findings += _broker(settings)
+    return findings
+
+
+def _files() -> list[Finding]:
+    """Tell which files of variables are read, and who else can read them. It is done before they are."""
+    findings = []
+    for name in (OURS, ANYBODYS):
+        path = Path(name)
+        try:
+            found = read_environment_file(path)
+        except DomainError:  # The check of the settings tells it.
+            continue
+        if path.is_file():
+            overruled = sorted(each for each in found if os.environ.get(each, found[each]) != found[each])
+            note = f"; other values win for {', '.join(overruled)}" if overruled else ""
+            findings.append(Finding("files", True, f"{name} is read, variables: {len(found)}{note}"))
+        if "RECADO_SECRET_KEY" in found:
+            findings += mode_findings(path)
     return findings
 
 

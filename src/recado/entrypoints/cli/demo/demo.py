@@ -27,6 +27,7 @@ from recado.core.telemetry import configure_logging
 from recado.emulator.phone.client import SeenMessage
 from recado.entrypoints.cli.demo.script import Customer, Script, ScriptStep, missing, read_script
 from recado.entrypoints.cli.demo.stage import NUMBER, Stage, staged
+from recado.entrypoints.cli.texts.language import speaks_portuguese
 from recado.operations.verify import VerificationReport
 
 ANSWER_SECONDS: Final = 60.0
@@ -106,8 +107,7 @@ def demo(
 
 
 def _words() -> Mapping[str, str]:
-    language = next((os.environ[name] for name in ("LC_ALL", "LC_MESSAGES", "LANG") if os.environ.get(name)), "")
-    return _PT if language.startswith("pt") else _EN
+    return _PT if speaks_portuguese() else _EN
 
 
 # --- A script ---------------------------------------------------------------------------------------------------------

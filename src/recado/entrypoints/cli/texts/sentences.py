@@ -187,4 +187,12 @@ SENTENCES: Final[Mapping[str, str]] = {
         "RECADO_SECRET_KEY abre as chaves de todas as organizações ({count})"
     ),
     "all stored credentials can be opened ({count})": "todas as credenciais guardadas abrem ({count})",
+    "files": "arquivos",
+    "{path} is open to other users of this machine ({mode}): chmod 600 {path}": (
+        "{path} está aberto a outros usuários desta máquina ({mode}): chmod 600 {path}"
+    ),
+    "{file} is read, variables: {count}": "{file} é lido, variáveis: {count}",
+    "{file} is read, variables: {count}; other values win for {names}": (
+        "{file} é lido, variáveis: {count}; outros valores vencem para {names}"
+    ),
 }
