@@ -5,11 +5,14 @@ import re
 import shlex
 import tomllib
 from collections.abc import Mapping, Sequence
+from importlib.metadata import distributions
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 import pytest
 import yaml
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 from typer.main import get_command
 
 from recado.entrypoints.cli.main import app
@@ -255,6 +258,20 @@ class TestTheImage:
                 r"^(?=[a-zA-Z])", (ROOT / "requirements" / f"{name}.txt").read_text("utf-8"), flags=re.MULTILINE
             )
             assert [pin for pin in pins[1:] if "==" not in pin or "--hash=sha256:" not in pin] == []
+
+    @pytest.mark.parametrize("name", ["image", "build"])
+    def test_gets_whatever_its_locked_packages_need(self, name: str) -> None:
+        """With hashes pip takes nothing that is not locked, and a release may need more than the one before."""
+        text = (ROOT / "requirements" / f"{name}.txt").read_text("utf-8")
+        locked = {canonicalize_name(each) for each in re.findall(r"^([\w.-]+)(?:\[.+?\])?==", text, flags=re.MULTILINE)}
+        installed = {canonicalize_name(each.name): each for each in distributions()}
+        needed = {
+            canonicalize_name(needed.name)
+            for each in locked & set(installed)
+            for needed in map(Requirement, installed[each].requires or ())
+            if needed.marker is None or needed.marker.evaluate({"extra": ""})
+        }
+        assert needed - locked == set()
 
     def test_holds_every_extra(self) -> None:
         """What a setting can ask for must be there."""
