@@ -9,7 +9,7 @@ import typer
 
 from recado.entrypoints.cli.main import family
 from recado.entrypoints.cli.options import AsJson, OwnerId, read_id
-from recado.entrypoints.cli.output import Item, column, format_age, print_document, print_items, print_line
+from recado.entrypoints.cli.output import Item, column, format_age, print_document, print_items, print_line, print_text
 from recado.entrypoints.cli.running import operator, require_owner, run
 
 if TYPE_CHECKING:
@@ -74,7 +74,7 @@ def show(conversation_id: ConversationId, as_json: AsJson = False) -> None:
         print_document({"messages": run(lambda container: _transcript(container, conversation_id, _message_view))})
         return
     for line in run(lambda container: _transcript(container, conversation_id, _message_line)):
-        print_line(line)
+        print_text(line)
 
 
 async def _transcript(

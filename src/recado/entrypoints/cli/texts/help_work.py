@@ -8,7 +8,6 @@ HELP_WORK: Final[Mapping[str, str]] = {
     "Register an organisation and its first user.\n\nThe user can sign in at once, and may do everything.": (
         "Cadastra uma organização e o primeiro usuário dela.\n\nO usuário pode entrar na hora, e pode fazer tudo."
     ),
-    "The e-mail address of the first user, an administrator.": "O e-mail do primeiro usuário, que pode fazer tudo.",
     "The environment variable with the password. Without it you are asked.": (
         "A variável de ambiente com a senha. Sem ela a senha é perguntada."
     ),

@@ -195,4 +195,43 @@ SENTENCES: Final[Mapping[str, str]] = {
     "{file} is read, variables: {count}; other values win for {names}": (
         "{file} é lido, variáveis: {count}; outros valores vencem para {names}"
     ),
+    "The new secret, shown only now: {secret}. The old one is valid for 24 hours more.": (
+        "O segredo novo, mostrado só agora: {secret}. O antigo vale por mais 24 horas."
+    ),
+    "The endpoint is removed.": "O endpoint foi removido.",
+    "There are no endpoints.": "Não há endpoints.",
+    "Endpoint {id} is added. Its secret, shown only now: {secret}": (
+        "O endpoint {id} foi cadastrado. O segredo dele, mostrado só agora: {secret}"
+    ),
+    "The endpoint is changed.": "O endpoint foi mudado.",
+    "The endpoint is switched off.": "O endpoint está desligado.",
+    "The endpoint is switched on.": "O endpoint está ligado.",
+    "The events are stored; a worker sends them.": "Os eventos estão guardados; um worker os manda.",
+    "Nothing has happened.": "Nada aconteceu.",
+    "Nothing was sent to it.": "Nada foi mandado a ele.",
+    "Nobody has done anything yet.": "Ninguém fez nada ainda.",
+    "The key {name} is revoked.": "A chave {name} foi revogada.",
+    "There are no keys; make one with: recado keys create": "Não há chaves; crie uma com: recado keys create",
+    "Added {email}. Their id: {id}": "{email} foi cadastrado. O id: {id}",
+    "{email} can sign in no more.": "{email} não pode mais entrar.",
+    "{email} can sign in again.": "{email} pode entrar de novo.",
+    "{email} is now: {role}.": "{email} agora é: {role}.",
+    "A worker mails {email} a link to choose a password.": "Um worker manda a {email} um link para escolher a senha.",
+    "Type": "Tipo",
+    "Types": "Tipos",
+    "State": "Estado",
+    "When": "Quando",
+    "Event": "Evento",
+    "Attempts": "Tentativas",
+    "Last answer": "Última resposta",
+    "At": "Em",
+    "Who": "Quem",
+    "Did": "Fez",
+    "To": "A",
+    "Scopes": "Permissões",
+    "Ends": "Vence",
+    "No mail can be sent from here. Hand this link to {email}; it is shown only now:\n{link}": (
+        "Daqui não se pode mandar e-mail. Entregue este link a {email}; ele é mostrado só agora:\n{link}"
+    ),
+    "{text}\nThis key is shown only now. Its id: {id}": "{text}\nEsta chave é mostrada só agora. O id dela: {id}",
 }
