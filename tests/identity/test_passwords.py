@@ -1,11 +1,13 @@
+import asyncio
 import unicodedata
 
 import pytest
 from argon2 import PasswordHasher, extract_parameters
 from argon2.low_level import Type
 
+from recado.core.errors import Busy
 from recado.identity.errors import PasswordRefused
-from recado.identity.passwords import PasswordCheck, Passwords, acceptable_password, common_passwords
+from recado.identity.passwords import MOST_WAITING, PasswordCheck, Passwords, acceptable_password, common_passwords
 
 GOOD = "pão de queijo às cinco"
 RIGHT, WRONG = PasswordCheck(right=True), PasswordCheck(right=False)
@@ -87,3 +89,11 @@ def test_ones_own_address_is_refused(password: str) -> None:
 
 def test_the_list_is_as_long_as_advised() -> None:
     assert len(common_passwords()) > 3_000
+
+
+async def test_when_too_many_wait_the_next_is_told_so_at_once(passwords: Passwords) -> None:
+    stored = await passwords.hash(GOOD)
+    many = [passwords.verify(GOOD, stored) for _ in range(MOST_WAITING + 1)]
+    ended = await asyncio.gather(*many, return_exceptions=True)
+    assert [isinstance(each, Busy) for each in ended] == [False] * MOST_WAITING + [True]
+    assert await passwords.verify(GOOD, stored) == RIGHT

@@ -16,6 +16,7 @@ from typing import Final, TypeVar
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
 
+from recado.core.errors import Busy
 from recado.core.unicode import normalized
 from recado.identity.errors import PasswordRefused
 
@@ -24,6 +25,9 @@ T = TypeVar("T")
 MIN_LENGTH: Final = 8
 MAX_LENGTH: Final = 1_024
 """Far above what anybody types. Without a limit, hashing a megabyte would be an attack."""
+
+MOST_WAITING: Final = 100
+"""More wait for longer than anybody does, some five seconds. Strangers can send passwords too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,12 +41,14 @@ class PasswordCheck:
 class Passwords:
     """Hash and verify passwords, by default as RFC 9106 advises for small machines (64 MiB, 3 passes, 4 lanes).
 
-    Two at a time: each takes 64 MiB, and a hundred sign-ins at once must not take six gigabytes.
+    Two at a time: each takes 64 MiB, and a hundred sign-ins at once must not take six gigabytes. Raises `Busy` when too
+    many wait.
     """
 
     def __init__(self, hasher: PasswordHasher | None = None) -> None:
         self._hasher = hasher or PasswordHasher()
         self._threads = ThreadPoolExecutor(2, thread_name_prefix="recado-password")
+        self._waiting = 0
 
     async def hash(self, password: str, *, about: str = "") -> str:
         """Return the hash to store;
@@ -74,7 +80,13 @@ class Passwords:
         return self._hasher.hash("nobody has this password")
 
     async def _in_thread(self, work: Callable[[], T]) -> T:
-        return await asyncio.get_running_loop().run_in_executor(self._threads, work)
+        if self._waiting >= MOST_WAITING:
+            raise Busy("too many passwords are being checked; try again in a moment")
+        self._waiting += 1
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._threads, work)
+        finally:
+            self._waiting -= 1
 
 
 def acceptable_password(password: str, *, about: str = "") -> str:

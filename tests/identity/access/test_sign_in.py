@@ -7,7 +7,7 @@ from datetime import timedelta
 
 import pytest
 from argon2 import PasswordHasher
-from sqlalchemy import select
+from sqlalchemy import Update, select, update
 
 from recado.core.clock import FrozenClock
 from recado.core.database.engine import Database
@@ -24,11 +24,11 @@ from recado.identity.access.sign_in import (
 from recado.identity.errors import PasswordRefused
 from recado.identity.models import User
 from recado.identity.owners import Registered
-from recado.identity.passwords import Passwords
+from recado.identity.passwords import PasswordCheck, Passwords
 from recado.identity.permissions import ALL, NotAllowed
 from recado.identity.principal import Principal, operator_of
 from recado.identity.repository import AllUsers
-from recado.identity.tables import audit_entries, sessions
+from recado.identity.tables import audit_entries, sessions, users
 from recado.identity.users import NewUser, UserService
 from tests.identity.conftest import PASSWORD
 
@@ -50,6 +50,20 @@ def door(
     database: Database, clock: FrozenClock, ids: UuidV7, passwords: Passwords, tokens: SessionService
 ) -> SignInService:
     return SignInService(database, clock, ids, passwords, tokens)
+
+
+class SlowPasswords(Passwords):
+    """Something happens while a password is looked at."""
+
+    def __init__(self, database: Database, happens: Update) -> None:
+        super().__init__(PasswordHasher(time_cost=1, memory_cost=8, parallelism=1))
+        self._database = database
+        self._happens = happens
+
+    async def verify(self, password: str, password_hash: str | None) -> PasswordCheck:
+        check = await super().verify(password, password_hash)
+        await self._database.write(lambda uow: uow.changed(self._happens), owner=None)
+        return check
 
 
 async def entered(door: SignInService, *, replacing: str | None = None, password: str = PASSWORD) -> SignedIn:
@@ -144,6 +158,22 @@ class TestEverythingElse:
         assert await door.sign_in(given) == WrongCredentials()
         await people.enable(ana, user.id)
         assert isinstance(await door.sign_in(given), SignedIn)
+
+    @pytest.mark.parametrize("columns", [{"active": False}, {"password_hash": "another"}], ids=["disabled", "changed"])
+    async def test_is_also_who_lost_the_right_while_the_password_was_looked_at(
+        self,
+        database: Database,
+        clock: FrozenClock,
+        ids: UuidV7,
+        tokens: SessionService,
+        bakery: Registered,
+        columns: dict[str, object],
+    ) -> None:
+        meanwhile = update(users).where(users.c.id == bakery.user_id).values(**columns)
+        slow = SlowPasswords(database, meanwhile)
+        door = SignInService(database, clock, ids, slow, tokens)
+        assert await door.sign_in(SignInForm(ANA, PASSWORD, HOME)) == WrongCredentials()
+        assert await database.read(lambda uow: uow.all(select(sessions)), owner=None) == []
 
     @pytest.mark.sqlite_only
     @pytest.mark.usefixtures("bakery")
@@ -257,6 +287,25 @@ class TestGuessing:
         clock.advance(timedelta(days=1))
         await self.fails(door, 5)
         assert isinstance(await door.sign_in(SignInForm(ANA, PASSWORD, ELSEWHERE)), SignedIn)
+
+    @pytest.mark.slow
+    @pytest.mark.sqlite_only
+    @pytest.mark.usefixtures("bakery", "library")
+    async def test_ten_thousand_times_from_everywhere_lets_few_tries_through_and_keeps_nobody_out(
+        self, door: SignInService, clock: FrozenClock
+    ) -> None:
+        await entered(door)
+        looked_at = 0
+        for number in range(10_000):
+            clock.advance(timedelta(seconds=1))
+            ended = await door.sign_in(SignInForm(ANA, "guess", f"9.{number % 9}.{number // 256 % 256}.{number % 256}"))
+            looked_at += isinstance(ended, WrongCredentials)
+            if number % 500 == 0:
+                await entered(door)
+                other = await door.sign_in(SignInForm("bob@livraria.example", PASSWORD, "9.9.9.9"))
+                assert isinstance(other, SignedIn)
+        # Six free ones, eight while the wait grows, then one in five minutes.
+        assert looked_at < 6 + 9 + 10_000 / 300
 
     @pytest.mark.usefixtures("bakery")
     async def test_a_hundred_times_at_once_is_counted_before_the_first_fails(self, door: SignInService) -> None:

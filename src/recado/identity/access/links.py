@@ -139,7 +139,6 @@ class LinkService:
             if not link.is_valid(tx.now) or not UserLinks(of_owner.uow).use(link.id, tx.now):
                 return LinkOver()
             set_password(of_owner, user_principal(user, source), user, password_hash)
-            UserLinks(of_owner.uow).end_of_user(user.id, tx.now)
             # Who has the link may sign in from here at once, however often others have guessed meanwhile.
             forgive(tx, Try.of(user.email, source))
             return Users(of_owner.uow).require(user.id)
