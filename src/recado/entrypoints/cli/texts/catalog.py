@@ -13,7 +13,6 @@ from recado.entrypoints.cli.texts.errors import ERRORS
 from recado.entrypoints.cli.texts.help_machine import HELP_MACHINE
 from recado.entrypoints.cli.texts.help_people import HELP_PEOPLE
 from recado.entrypoints.cli.texts.help_work import HELP_WORK
-from recado.entrypoints.cli.texts.people import PEOPLE
 from recado.entrypoints.cli.texts.sentences import SENTENCES
 from recado.entrypoints.cli.texts.settings import SETTINGS
 
@@ -21,7 +20,6 @@ PORTUGUESE: Final[Mapping[str, str]] = {
     **HELP_MACHINE,
     **HELP_WORK,
     **HELP_PEOPLE,
-    **PEOPLE,
     **SENTENCES,
     **ERRORS,
     **SETTINGS,

@@ -26,6 +26,17 @@ ERRORS: Final[Mapping[str, str]] = {
     "there is no API key {id}; `recado keys list` shows them": (
         "não existe a chave de API {id}; `recado keys list` mostra as que existem"
     ),
+    "{email} is registered already; use another address": "{email} já está cadastrado; use outro endereço",
+    "{email} is the last owner who can sign in; make another user an owner first": (
+        "{email} é o último owner que pode entrar; antes, faça owner outro usuário"
+    ),
+    "{email} was disabled; enable them first: recado users enable {id}": (
+        "{email} foi desativado; antes, ative de novo: recado users enable {id}"
+    ),
+    "{text} is not a role: use {names}": "{text} não é um papel: use {names}",
+    "{scope} is no scope: use {names}": "{scope} não é uma permissão: use {names}",
+    "a key needs a scope: use {names}": "uma chave precisa de uma permissão: use {names}",
+    "the end of the key is past; give a later one, or none": "o fim da chave já passou; dê um posterior, ou nenhum",
     "no agent is called {name}; installed are: {names}": "nenhum agente se chama {name}; instalados: {names}",
     "the llm agent needs a model: provider:name, or with a base URL the model's bare name": (
         "o agente llm precisa de um modelo: provedor:nome, ou com uma base URL só o nome do modelo"
