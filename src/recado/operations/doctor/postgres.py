@@ -55,3 +55,36 @@ def check_durability(settings: Mapping[str, str]) -> list[Finding]:
             Finding("durability", True, f"PostgreSQL's synchronous_commit is {weak}; Recado sets it to on for itself")
         )
     return findings or [Finding("durability", True, "PostgreSQL keeps committed data")]
+
+
+def tenants_login(database_url: str) -> str | None:
+    """Return the login of owners' transactions, None when they take their role on the login of the URL."""
+    import psycopg
+
+    from recado.core.database.postgres.database import PostgresDatabase
+    from recado.core.database.postgres.doors import ACCESS_TABLE
+    from recado.core.database.postgres.roles import quoted, roles_of
+
+    connection = PostgresDatabase(database_url).open_connection()
+    try:
+        connection.execute(f"SET ROLE {quoted(roles_of(connection.info.dbname).system)}".encode())
+        rows = connection.execute(f"SELECT login FROM {ACCESS_TABLE}".encode()).fetchall()
+    except psycopg.DatabaseError:  # The roles are missing, which the trial of a write reports.
+        return None
+    finally:
+        connection.close()
+    return None if not rows or rows[0][0] is None else str(rows[0][0])
+
+
+def check_tenants(login: str | None) -> list[Finding]:
+    """Tell how owners are kept apart."""
+    if login is None:
+        return [
+            Finding(
+                "tenants",
+                True,
+                "transactions of owners share the login of the URL, so policies keep them apart but an attacker's SQL "
+                "could leave them; the log of recado migrate says why",
+            )
+        ]
+    return [Finding("tenants", True, f"transactions of owners run as {login}, which can become nothing else")]

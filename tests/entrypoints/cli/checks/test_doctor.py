@@ -12,7 +12,7 @@ import pytest
 
 from recado.core.clock import SystemClock
 from recado.migrations import HEAD
-from recado.operations.doctor.postgres import check_durability, check_encoding
+from recado.operations.doctor.postgres import check_durability, check_encoding, check_tenants
 from recado.operations.doctor.sqlite import on_network_file_system
 from tests.entrypoints.cli.conftest import PUBLIC, Recado, spoil
 from tests.support.servers.brokers import RedisServer
@@ -183,6 +183,11 @@ class TestTrials:
         assert "PostgreSQL runs with full_page_writes=off" in ended.stderr
         assert "durability: PostgreSQL's synchronous_commit is off; Recado sets it" in ended.stdout
         assert "write: a trial row was stored" in ended.stdout
+        assert "tenants: transactions of owners run as recado_tenant_recado_" in ended.stdout
+
+    def test_owners_that_share_a_login_are_a_note(self) -> None:
+        [finding] = check_tenants(None)
+        assert (finding.ok, "share the login of the URL" in finding.detail) == (True, True)
 
     @pytest.mark.parametrize("name", ["LATIN1", "SQL_ASCII", "WIN1252"])
     def test_an_encoding_that_cannot_hold_what_customers_write(self, name: str) -> None:

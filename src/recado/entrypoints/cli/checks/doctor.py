@@ -20,7 +20,13 @@ from recado.entrypoints.cli.texts.language import said, say
 from recado.entrypoints.cli.waiting import waiting
 from recado.entrypoints.environment import ANYBODYS, OURS, environment, read_environment_file
 from recado.operations.doctor.findings import Finding
-from recado.operations.doctor.postgres import check_durability, check_encoding, server_settings
+from recado.operations.doctor.postgres import (
+    check_durability,
+    check_encoding,
+    check_tenants,
+    server_settings,
+    tenants_login,
+)
 from recado.operations.doctor.sqlite import mode_findings, on_network_file_system, read_mounts, sqlite_version
 
 if TYPE_CHECKING:
@@ -141,7 +147,8 @@ def _postgres(database_url: str) -> tuple[list[Finding], bool]:
     wrong = check_encoding(settings)
     if why := schema_problem(found):
         return [Finding("database", False, f"PostgreSQL: {why}"), *wrong], False
-    return [Finding("database", True, f"PostgreSQL is at schema {found}"), *wrong, *check_durability(settings)], True
+    kept = [*check_durability(settings), *check_tenants(tenants_login(database_url))]
+    return [Finding("database", True, f"PostgreSQL is at schema {found}"), *wrong, *kept], True
 
 
 # --- What a server does with it ---------------------------------------------------------------------------------------
@@ -157,7 +164,8 @@ def _try_database(settings: "Settings") -> list[Finding]:
 
     async def credential_problem(account_id: UUID) -> str | None:
         found = await container.twilio_tokens().account_for(account_id)
-        return found.detail if isinstance(found, NoCredentials) else None
+        # An account whose numbers were removed has none, and needs none.
+        return found.detail if isinstance(found, NoCredentials) and not found.gone else None
 
     return asyncio.run(try_database(container.database(), container.key_ring(), credential_problem))
 

@@ -4,6 +4,13 @@ from collections.abc import Mapping
 from typing import Final
 
 ERRORS: Final[Mapping[str, str]] = {
+    "the organisation is open: close it first, and purge it 30 days later": (
+        "a organização está aberta: feche-a primeiro e apague-a 30 dias depois"
+    ),
+    "the organisation may be purged from {day} UTC on": "a organização pode ser apagada a partir de {day} UTC",
+    "everything of the organisation is being deleted; it cannot be reopened": (
+        "tudo da organização está sendo apagado; ela não pode ser reaberta"
+    ),
     "there is no owner {id}": "não existe a organização {id}",
     "there is no conversation {id}; `recado conversations list` shows them": (
         "não existe a conversa {id}; `recado conversations list` mostra as que existem"
