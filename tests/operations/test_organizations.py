@@ -8,7 +8,8 @@ from pathlib import Path
 from uuid import UUID
 
 import pytest
-from sqlalchemy import LargeBinary, create_engine, insert, make_url, select, text
+from sqlalchemy import Engine, LargeBinary, create_engine, insert, make_url, select, text
+from sqlalchemy.pool import NullPool
 
 from recado.bootstrap import metadata
 from recado.channels.twilio.accounts import NewNumber
@@ -27,7 +28,7 @@ from recado.identity.owners import Registration
 from recado.identity.principal import Principal, operator_of
 from recado.operations.organizations.export import LEFT_OUT, OwnerExport, is_exported
 from recado.operations.organizations.purge import CLOSED_FOR, OwnerPurge, PurgeRefused
-from recado.operations.storage.owner_rows import tables_of_owners
+from recado.operations.storage.owner_rows import WINDOW, tables_of_owners
 from tests.core.database.postgres.test_roles import OF_TENANTS, row_of
 from tests.world import LEASE, World
 
@@ -197,6 +198,19 @@ class TestAPurge:
         assert {table for table, owners in left.items() if world.owner_id in owners} == set()
         assert {table for table, owners in left.items() if other.owner_id not in owners} == set()
 
+    async def test_finds_its_rows_between_those_of_others(self, world: World, purge: OwnerPurge) -> None:
+        """In several windows of the table, and more of them than one write deletes."""
+        other = await neighbour(world)
+        fill_audit(world.database.url, [*[world.owner_id] * 700, *[other.owner_id] * WINDOW, *[world.owner_id] * 700])
+        exporting = OwnerExport(world.database, world.clock, world.ids, metadata)
+        lines = [line async for line in await exporting.begin(world.operator)]
+        assert sum(line.get("table") == "audit_entries" for line in lines) > 1_400
+        await closed_for(world, CLOSED_FOR)
+        await purge.order(world.operator)
+        assert await runs(world, purge) == [Done()]
+        rows = await world.rows("SELECT count(*) AS n, count(DISTINCT owner_id) AS owners FROM audit_entries")
+        assert (rows[0]["n"] >= WINDOW, rows[0]["owners"]) == (True, 1)
+
     async def test_waits_for_what_is_under_way(self, world: World, purge: OwnerPurge) -> None:
         await closed_for(world, CLOSED_FOR)
         late = await world.receives("oi")
@@ -231,15 +245,27 @@ class TestAPurge:
 
 def fill_each_table(url: str, *owners: UUID) -> None:
     """Store a row of each owner in each table that has one. No row has a parent."""
-    on_postgresql = url.startswith("postgresql")
-    engine = postgres_engine(make_url(url)) if on_postgresql else create_engine(url, module=sqlite_module())
-    with engine.begin() as connection:
-        if on_postgresql:
+    with bare_engine(url).begin() as connection:
+        if url.startswith("postgresql"):
             connection.execute(text("SET LOCAL session_replication_role = replica"))
         tables = [table for table in OF_TENANTS if table.name != "owners"]
         for number, (table, owner) in enumerate(itertools.product(tables, owners), start=100):
             connection.execute(insert(table).values(row_of(table, owner, number)))
-    engine.dispose()
+
+
+def fill_audit(url: str, owners: Sequence[UUID]) -> None:
+    """Store an entry of each of some owners, in this order."""
+    table = metadata().tables["audit_entries"]
+    entries = [row_of(table, owner, 100_000 + number) for number, owner in enumerate(owners)]
+    with bare_engine(url).begin() as connection:
+        connection.execute(insert(table), entries)
+
+
+def bare_engine(url: str) -> Engine:
+    """An engine that checks no foreign keys on SQLite, and keeps no connection."""
+    if url.startswith("postgresql"):
+        return postgres_engine(make_url(url))
+    return create_engine(url, module=sqlite_module(), poolclass=NullPool)
 
 
 def owners_by_table(uow: UnitOfWork) -> dict[str, set[object]]:

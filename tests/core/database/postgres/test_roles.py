@@ -33,6 +33,7 @@ _FITTING: Final[Mapping[str, object]] = {
     "purpose": "invite",
     "kind": "reply",
     "status": "waiting",
+    "state": "waiting",
 }
 """Values that a check constraint asks for."""
 
