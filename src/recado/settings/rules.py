@@ -174,7 +174,7 @@ def _is_loopback(host: str) -> bool:
 
 
 _MAKE_A_KEY: Final = (
-    "it must be 32 bytes in base64url; make one with "
+    "it must be 32 bytes in base64url; `recado init` writes one to recado.env, or make one with "
     "python3 -c 'import base64, os; print(base64.urlsafe_b64encode(os.urandom(32)).decode())'."
 )
 

@@ -136,6 +136,12 @@ class TestWhatIsStored:
         assert list(folder.iterdir()) == []
 
 
+def test_it_begins_on_postgresql_too(recado: Recado, folder: Path, postgres_url: str) -> None:
+    made = recado.one("init", *EMAIL, "--number", NUMBER, "--database-url", postgres_url)
+    assert [each["owner_id"] for each in recado.many("org", "list")] == [made["owner_id"]]
+    assert written(folder)["RECADO_DATABASE_URL"] == postgres_url
+
+
 def test_what_to_type_next_is_said(recado: Recado) -> None:
     said = recado.says("init", *EMAIL, "--number", NUMBER)
     assert "recado serve --with-worker\n" in said

@@ -120,6 +120,7 @@ def banner(settings: Settings, url: str, *, with_worker: bool) -> Iterator[str]:
     yield "  " + say("Webhook of each number at Twilio (POST): {webhook}", webhook=webhook)
     if (settings.public_url or "").startswith("http://"):  # The settings allow that for this machine only.
         yield "  " + say("Twilio cannot reach that address; `recado emulator` on this machine can.")
+    yield "  " + say("API: {url}/docs (a key for it: recado keys create)", url=url)
     yield "  " + say("Health: {url}/readyz", url=url)
     if not with_worker:
         yield "  " + say("Nothing is answered until a worker runs: type `recado worker` in another terminal.")

@@ -234,4 +234,5 @@ SENTENCES: Final[Mapping[str, str]] = {
         "Daqui não se pode mandar e-mail. Entregue este link a {email}; ele é mostrado só agora:\n{link}"
     ),
     "{text}\nThis key is shown only now. Its id: {id}": "{text}\nEsta chave é mostrada só agora. O id dela: {id}",
+    "API: {url}/docs (a key for it: recado keys create)": "API: {url}/docs (uma chave para ela: recado keys create)",
 }

@@ -9,8 +9,8 @@ SETTINGS: Final[Mapping[str, str]] = {
     ),
     "RECADO_SECRET_KEY is not set: {why}": "RECADO_SECRET_KEY não está definida: {why}",
     "RECADO_SECRET_KEY cannot be used: {why}": "RECADO_SECRET_KEY não pode ser usada: {why}",
-    "it must be 32 bytes in base64url; make one with {command}": (
-        "ela precisa ser 32 bytes em base64url; crie uma com {command}"
+    "it must be 32 bytes in base64url; `recado init` writes one to recado.env, or make one with {command}": (
+        "ela precisa ser 32 bytes em base64url; `recado init` põe uma em recado.env, ou crie uma com {command}"
     ),
     "{name} is not a setting: did you mean {near}?": "{name} não é uma configuração: você quis dizer {near}?",
     "{name} is not a setting: see docs/reference/settings.md, or remove it.": (
