@@ -3,6 +3,7 @@
 import ast
 import json
 import re
+from collections import Counter
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -12,7 +13,7 @@ import pytest
 
 from recado.entrypoints.cli.exit_codes import MEANINGS
 from recado.entrypoints.cli.main import COMMANDS
-from recado.entrypoints.cli.texts.catalog import PORTUGUESE, translated
+from recado.entrypoints.cli.texts.catalog import PARTS, PORTUGUESE, translated
 from recado.entrypoints.cli.texts.usage import usage_in_portuguese
 from tests.entrypoints.cli.conftest import NOBODY, Recado
 from tests.test_docs import commands
@@ -44,6 +45,11 @@ def texts_of_help() -> Iterator[str]:
 def test_every_text_of_help_has_a_translation() -> None:
     families = {f"{entry.summary}" for name, entry in COMMANDS.items() if name in GROWING}
     assert sorted(set(texts_of_help()) - set(PORTUGUESE) - families) == []
+
+
+def test_no_text_is_translated_in_two_places() -> None:
+    counted = Counter(english for part in PARTS for english in part)
+    assert [english for english, count in counted.items() if count > 1] == []
 
 
 @cache

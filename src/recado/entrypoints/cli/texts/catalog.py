@@ -10,20 +10,15 @@ from collections.abc import Iterator, Mapping
 from typing import Final
 
 from recado.entrypoints.cli.texts.errors import ERRORS
+from recado.entrypoints.cli.texts.help_events import HELP_EVENTS
 from recado.entrypoints.cli.texts.help_machine import HELP_MACHINE
 from recado.entrypoints.cli.texts.help_people import HELP_PEOPLE
 from recado.entrypoints.cli.texts.help_work import HELP_WORK
 from recado.entrypoints.cli.texts.sentences import SENTENCES
 from recado.entrypoints.cli.texts.settings import SETTINGS
 
-PORTUGUESE: Final[Mapping[str, str]] = {
-    **HELP_MACHINE,
-    **HELP_WORK,
-    **HELP_PEOPLE,
-    **SENTENCES,
-    **ERRORS,
-    **SETTINGS,
-}
+PARTS: Final = (HELP_MACHINE, HELP_WORK, HELP_EVENTS, HELP_PEOPLE, SENTENCES, ERRORS, SETTINGS)
+PORTUGUESE: Final[Mapping[str, str]] = {english: text for part in PARTS for english, text in part.items()}
 
 _LINE: Final = "\n  - "
 _NAME: Final = re.compile(r"\{(\w+)\}")

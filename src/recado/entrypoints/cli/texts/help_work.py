@@ -136,4 +136,20 @@ HELP_WORK: Final[Mapping[str, str]] = {
         "Diz qual usuário cuida de uma conversa. Sem --user, ninguém."
     ),
     "The user; `recado users list` shows their ids.": "O usuário; `recado users list` mostra os ids.",
+    "The e-mail address of the first user, who may do everything.": (
+        "O e-mail do primeiro usuário, que pode fazer tudo."
+    ),
+    "List the conversations that are not closed, latest activity first, or those that other options choose.": (
+        "Lista as conversas não encerradas, a mais recente primeiro, ou as que outras opções escolhem."
+    ),
+    "active, open, idle, closed or all.": "active, open, idle, closed ou all.",
+    "agent, person or nobody.": "agent, person ou nobody.",
+    "Those that wait for a person, longest first.": "As que esperam uma pessoa, há mais tempo primeiro.",
+    "Those with a message that has these words.": "As que têm uma mensagem com estas palavras.",
+    "Show what was said in a conversation, and what became of each message. That it was read is written down.": (
+        "Mostra o que foi dito numa conversa, e o que houve com cada mensagem. A leitura fica registrada."
+    ),
+    "Make a new secret, and show it once. The old one signs beside it for 24 hours.": (
+        "Cria um segredo novo, e o mostra uma vez. O antigo assina junto por 24 horas."
+    ),
 }
