@@ -51,6 +51,13 @@ def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+def pytest_configure() -> None:
+    """Refuse to run beside files of variables: commands that tests type here would read them."""
+    found = [name for name in ("recado.env", ".env") if Path(name).is_file()]
+    if found:
+        raise pytest.UsageError(f"move {' and '.join(found)} away: the commands that tests type would read that")
+
+
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """A module that says `ON_BOTH_DATABASES = True` is run on SQLite and on PostgreSQL."""
     both = getattr(metafunc.module, "ON_BOTH_DATABASES", False)
