@@ -294,7 +294,10 @@ def test_every_route_that_is_named_exists(routes: list[str]) -> None:
 
 def is_route(named: str, route: str) -> bool:
     named = named.removesuffix("…")
-    return route.startswith(named) if named.endswith("/") else named == route or named.startswith(STATUS_PREFIX)
+    if named.endswith("/"):
+        return route.startswith(named)
+    shape = re.sub(r"\\{[^}]*\\}", "[^/]+", re.escape(route))
+    return re.fullmatch(shape, named) is not None or named.startswith(STATUS_PREFIX)
 
 
 # --- Tables and states ------------------------------------------------------------------------------------------------

@@ -52,7 +52,7 @@ def make_server(app: "ASGIApp", meters: Meters, *, ready: Hook, on_signal: Hook)
     limits = Limits(connections=connections_for(resource.getrlimit(resource.RLIMIT_NOFILE)[0], BACKLOG))
     config = uvicorn.Config(
         app,
-        http=protocol_for(Connections(limits, meters, _proves_identity)),
+        http=protocol_for(Connections(limits, meters, proves_identity)),
         ws="none",
         lifespan="on",
         log_config=None,
@@ -66,9 +66,10 @@ def make_server(app: "ASGIApp", meters: Meters, *, ready: Hook, on_signal: Hook)
     return Server(config, ready=ready, on_signal=on_signal)
 
 
-def _proves_identity(path: str, status: int) -> bool:
-    """Return whether only a caller that signs or sends a key gets this answer.
+def proves_identity(path: str, status: int) -> bool:
+    """Return whether only a caller that signs, sends a key or is signed in gets this answer.
 
     The connection of such a caller is kept longer, and is among the last to be closed when there are too many.
     """
-    return status < 400 and path.startswith(("/webhooks/", "/internal/"))
+    asks_for_password = path == "/api/v1/passwords/reset"  # The answer is the same for everybody.
+    return status < 400 and path.startswith(("/webhooks/", "/internal/", "/api/")) and not asks_for_password

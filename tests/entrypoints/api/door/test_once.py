@@ -223,6 +223,7 @@ class TestRates:
         fine = await orders(client, **mine)
         invalid = await client.post("/orders", json={}, headers=mine)
         assert fine.headers["ratelimit"] == '"caller";r=19;t=1'
+        assert fine.headers["cache-control"] == "no-store"
         assert invalid.headers["ratelimit"] == '"caller";r=18;t=1'
         assert fine.headers["ratelimit-policy"] == '"caller";q=20;w=10'
 

@@ -62,7 +62,7 @@ class Guard:
     async def handle(self, request: Request, handle: Handler) -> Response:
         """Handle a request that may pass. Raises for any other."""
         principal = await self.parts.callers.identify(request)
-        request.scope[HEADERS] = self.parts.rates.take(principal.id)
+        request.scope[HEADERS] = {"Cache-Control": "no-store", **self.parts.rates.take(principal.id)}
         if self.permission is not None:
             principal.require(self.permission)
         ids = [_id_in(value) for name, value in request.path_params.items() if name.endswith("_id")]
