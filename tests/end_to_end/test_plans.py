@@ -72,6 +72,8 @@ READS_MORE = {
     # The endpoints of an owner, twenty at most; and of all owners, to find those for which something has happened.
     "FROM event_endpoints WHERE event_endpoints.owner_id =": "",
     "FROM event_endpoints WHERE event_endpoints.disabled_at IS NULL": "event_endpoints",
+    # The first message of all: the beginning of an index.
+    "SELECT messages.id FROM messages ORDER BY messages.id LIMIT": "messages",
     # What has no number yet: an index that holds nothing else.
     "FROM events WHERE number IS NULL": "ix_events_unnumbered",
     # Every owner, at a registration and when a key of the installation is made: whether another key sealed its keys.
@@ -91,6 +93,7 @@ READS_MORE = {
     "FROM channel_accounts ORDER BY channel_accounts.id DESC": "channel_accounts",
     "FROM message_queue WHERE message_queue.status = 'dead'": "ix_message_queue_dead",
     "FROM orphans WHERE orphans.assigned_at IS NULL": "ix_orphans_waiting",
+    "FROM orphans JOIN orphan_signers": "ix_orphans_waiting|orphan_signers",
     "FROM conversations WHERE conversations.owner_id =": "",
     "FROM channel_addresses WHERE channel_addresses.owner_id =": "",
     "FROM channel_addresses JOIN channel_accounts": "channel_a",

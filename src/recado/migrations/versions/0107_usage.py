@@ -21,5 +21,7 @@ def upgrade() -> None:
         sa.Column("output_tokens", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("owner_id", "day", name=op.f("pk_usage_days")),
     )
+    with op.batch_alter_table("usage_days", schema=None) as batch_op:
+        batch_op.create_index("ix_usage_days_day", ["day"], unique=False)
     with op.batch_alter_table("orphan_signers", schema=None) as batch_op:
         batch_op.create_index("ix_orphan_signers_owner", ["owner_id", "orphan_id"], unique=False)

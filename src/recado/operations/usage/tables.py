@@ -4,7 +4,7 @@ Counting a month of messages when somebody asks would read each of them. So a sc
 stays when the messages behind it are deleted.
 """
 
-from sqlalchemy import BigInteger, Column, Integer, String, Table
+from sqlalchemy import BigInteger, Column, Index, Integer, String, Table
 
 from recado.core.database.types import Id, metadata
 
@@ -19,4 +19,6 @@ usage_days = Table(
     Column("agent_runs", Integer, nullable=False),
     Column("input_tokens", BigInteger, nullable=False),
     Column("output_tokens", BigInteger, nullable=False),
+    # For the last day that was counted.
+    Index("ix_usage_days_day", "day"),
 )
