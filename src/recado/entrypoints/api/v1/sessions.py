@@ -67,8 +67,13 @@ class MeView(Output):
 class PasswordChange(Input):
     """A new password of who is signed in."""
 
-    current: str = Field(max_length=_LONGEST_TEXT, repr=False)
-    new: str = Field(max_length=_LONGEST_TEXT, repr=False, description="At least 8 characters, and not a common one.")
+    current: str = Field(max_length=_LONGEST_TEXT, repr=False, examples=["pão quente às seis"])
+    new: str = Field(
+        max_length=_LONGEST_TEXT,
+        repr=False,
+        description="At least 8 characters, and not a common one.",
+        examples=["bolo de fubá às sete"],
+    )
 
 
 class ResetInput(Input):
@@ -86,8 +91,15 @@ class ResetView(Output):
 class LinkInput(Input):
     """A password that is chosen by a link."""
 
-    token: str = Field(max_length=100, repr=False, description="What stands after `/links/` in the link.")
-    password: str = Field(max_length=_LONGEST_TEXT, repr=False, description="At least 8 characters, not a common one.")
+    token: str = Field(
+        max_length=100, repr=False, description="What stands after `/links/` in the link.", examples=["mO8k…"]
+    )
+    password: str = Field(
+        max_length=_LONGEST_TEXT,
+        repr=False,
+        description="At least 8 characters, not a common one.",
+        examples=["bolo de fubá às sete"],
+    )
 
 
 def sessions_router(
