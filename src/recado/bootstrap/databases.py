@@ -7,6 +7,8 @@ from recado.core.database.changes import Changes
 from recado.core.database.engine import Database, on_postgresql
 from recado.core.database.sqlite.database import SqliteDatabase
 from recado.core.errors import ConfigurationError
+from recado.core.event_log.signals.contract import EventSignals
+from recado.core.event_log.signals.sqlite import SqliteEventSignals
 from recado.core.metrics import Meters
 from recado.core.queue.wakeups.contract import Delivery
 from recado.core.queue.wakeups.sqlite import SqliteDelivery
@@ -45,6 +47,18 @@ def clock_of(database: Database) -> Clock:
     from recado.core.database.postgres.database import PostgresDatabase
 
     return database.clock if isinstance(database, PostgresDatabase) else SystemClock()
+
+
+def event_signals_of(database: Database, changes: Changes) -> EventSignals:
+    """Return how a process learns of new events: from the database itself."""
+    if isinstance(database, SqliteDatabase):
+        return SqliteEventSignals(database, changes)
+    from recado.core.database.postgres.database import PostgresDatabase
+    from recado.core.event_log.signals.postgres import PostgresEventSignals
+
+    if not isinstance(database, PostgresDatabase):
+        raise ConfigurationError(f"{type(database).__name__} tells of no events; this is a fault of Recado")
+    return PostgresEventSignals(database)
 
 
 def database_wakeups_of(database: Database, clock: Clock) -> Delivery:

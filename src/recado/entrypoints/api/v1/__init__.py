@@ -10,6 +10,8 @@ from recado.entrypoints.api.door.rates import Rates
 from recado.entrypoints.api.door.routes import Door
 from recado.entrypoints.api.v1.agents import agents_router
 from recado.entrypoints.api.v1.audit import audit_router
+from recado.entrypoints.api.v1.events.endpoints import event_endpoints_router
+from recado.entrypoints.api.v1.events.log import events_router
 from recado.entrypoints.api.v1.keys import keys_router
 from recado.entrypoints.api.v1.knowledge import knowledge_router
 from recado.entrypoints.api.v1.numbers import numbers_router
@@ -36,6 +38,8 @@ def _routers(container: "Container", door: Door) -> Iterator[APIRouter]:
     yield agents_router(door, container.agent_service())
     yield audit_router(door, container.identity_reading())
     yield keys_router(door, container.api_keys(), container.identity_reading())
+    yield event_endpoints_router(door, container.endpoints(), container.endpoint_reading())
+    yield events_router(door, container.event_reading(), container.event_following())
     yield knowledge_router(door, container.knowledge(), container.agents_reading())
     yield numbers_router(door, container.channels_reading(), container.number_checks(), container.number_removal())
     yield organization_router(door, container.owners(), container.owner_export(), container.owner_purge())

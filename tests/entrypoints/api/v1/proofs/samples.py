@@ -20,6 +20,13 @@ class Sample:
 
 
 SAMPLES: Final[Mapping[str, Sample]] = {
+    "POST /api/v1/endpoints": Sample({"url": "https://crm.example/recado"}),
+    "PATCH /api/v1/endpoints/{endpoint_id}": Sample({"types": ["message.sent"]}),
+    "DELETE /api/v1/endpoints/{endpoint_id}": Sample(),
+    "POST /api/v1/endpoints/{endpoint_id}/disable": Sample(),
+    "POST /api/v1/endpoints/{endpoint_id}/enable": Sample(),
+    "POST /api/v1/endpoints/{endpoint_id}/rotate": Sample(),
+    "POST /api/v1/endpoints/{endpoint_id}/replay": Sample({"since": "2026-03-14T00:00:00Z"}),
     "PUT /api/v1/agents/{agent}": Sample({}),
     "POST /api/v1/agents/http/secret": Sample(),
     "POST /api/v1/knowledge": Sample({"name": "a.md", "text": "Abrimos às seis."}),
@@ -46,5 +53,6 @@ EXEMPT: Final[Mapping[str, str]] = {
     "POST /api/v1/passwords": "it names no thing, and needs a link; test_sessions.py redeems one",
     "POST /api/v1/passwords/reset": "it names no thing, and needs a mail server; test_sessions.py asks",
     "PUT /api/v1/me/password": "it changes who is signed in, and needs a password; test_sessions.py does",
+    "GET /api/v1/events/stream": "it answers for a quarter of an hour: tests/entrypoints/api/v1/test_event_stream.py",
 }
 """Routes that the sweep leaves out, with the reason."""

@@ -19,6 +19,7 @@ from recado.channels.twilio.accounts import NewNumber
 from recado.channels.twilio.values import PROVIDER
 from recado.conversation.errors import AgentFailed
 from recado.conversation.values import Address
+from recado.events.service import NewEndpoint
 from recado.identity.access.api_keys import NewKey
 from recado.identity.users import NewUser
 from tests.world import ACCOUNT, World
@@ -141,6 +142,11 @@ async def _orphan(scene: Scene) -> UUID:
     return orphan.id
 
 
+async def _endpoint(scene: Scene) -> UUID:
+    form = NewEndpoint(f"https://crm.example/{scene.number()}")
+    return (await scene.container.endpoints().add(scene.world.operator, form)).endpoint.id
+
+
 MAKERS: Final[Mapping[str, Maker]] = {
     "owner_id": _owner,
     "number_id": _number,
@@ -152,5 +158,6 @@ MAKERS: Final[Mapping[str, Maker]] = {
     "key_id": _key,
     "dead_letter_id": _dead_letter,
     "orphan_id": _orphan,
+    "endpoint_id": _endpoint,
 }
 """Who adds a route or a service about another kind of thing adds the kind here."""

@@ -1,0 +1,115 @@
+"""Who follows an owner's events gets each of them once and in order, also after a reconnection."""
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing
+from uuid import UUID
+
+import pytest
+
+from recado.bootstrap.databases import event_signals_of
+from recado.core.database.changes import Changes
+from recado.core.event_log import following as module
+from recado.core.event_log import repository
+from recado.core.event_log.following import EventFollowing, TooSlow
+from recado.core.event_log.models import CursorUnknown, Event, NewEvent
+from recado.core.event_log.numbering import Numbering
+from recado.core.event_log.reading import EventReading
+from recado.core.queue.lane import job_lane
+from tests.support.patience import PATIENCE
+from tests.world import World
+
+ON_BOTH_DATABASES = True
+
+
+@pytest.fixture
+def following(world: World) -> EventFollowing:
+    """As another process has it: it learns of commits from the database only."""
+    return EventFollowing(world.database, EventReading(world.database), event_signals_of(world.database, Changes()))
+
+
+async def happens(world: World, times: int = 1, owner_id: UUID | None = None) -> list[UUID]:
+    ids = [world.ids.new() for _ in range(times)]
+    owner = owner_id or world.owner_id
+    new = [NewEvent(id_, owner, "message.received", job_lane(id_), world.clock.now()) for id_ in ids]
+    await world.database.write(lambda uow: repository.append(uow, new), owner=None)
+    await Numbering(world.database).run()
+    return ids
+
+
+async def read(followed: AsyncGenerator[Event | None, None], count: int) -> list[UUID]:
+    found: list[UUID] = []
+    async with asyncio.timeout(PATIENCE):
+        while len(found) < count:
+            event = await anext(followed)
+            if event is not None:
+                found.append(event.id)
+    return found
+
+
+@pytest.fixture
+async def followed(world: World, following: EventFollowing) -> AsyncIterator[AsyncGenerator[Event | None, None]]:
+    """A stream that is ready."""
+    async with aclosing(following.follow(world.owner_id, None)) as stream:
+        assert await anext(stream) is None
+        yield stream
+
+
+async def test_what_happens_from_now_on_is_given(world: World, following: EventFollowing) -> None:
+    await happens(world)
+    async with aclosing(following.follow(world.owner_id, None)) as stream:
+        assert await anext(stream) is None
+        later = await happens(world, 3)
+        assert await read(stream, 3) == later
+
+
+async def test_after_a_cursor_what_was_missed_comes_first(world: World, following: EventFollowing) -> None:
+    first, *missed = await happens(world, 1_203)
+    async with aclosing(following.follow(world.owner_id, str(first))) as stream:
+        later = await happens(world, 2)
+        assert await read(stream, 1_204) == [*missed, *later]
+
+
+async def test_nothing_is_missed_over_reconnections_while_things_happen(
+    world: World, following: EventFollowing
+) -> None:
+    async def happening() -> list[UUID]:
+        return [id_ for _ in range(60) for id_ in await happens(world, 3)]
+
+    [first] = await happens(world)
+    running, had = asyncio.create_task(happening()), [first]
+    while len(had) < 181:
+        async with aclosing(following.follow(world.owner_id, str(had[-1]))) as stream:
+            had += await read(stream, min(7, 181 - len(had)))
+    assert had[1:] == await running
+
+
+async def test_another_owners_events_are_not_given(world: World, followed: AsyncGenerator[Event | None, None]) -> None:
+    await happens(world, 2, owner_id=world.ids.new())
+    own = await happens(world)
+    assert await read(followed, 1) == own
+
+
+async def test_a_cursor_that_is_too_old_is_refused_at_once(world: World, following: EventFollowing) -> None:
+    with pytest.raises(CursorUnknown):
+        await anext(following.follow(world.owner_id, str(world.ids.new())))
+
+
+async def test_one_that_does_not_keep_up_is_cut_off_and_holds_up_no_other(
+    world: World, following: EventFollowing, followed: AsyncGenerator[Event | None, None]
+) -> None:
+    async with aclosing(following.follow(world.owner_id, None)) as slow:
+        assert await anext(slow) is None
+        first = asyncio.create_task(read(followed, module.QUEUED + 10))
+        happened = await happens(world, module.QUEUED + 10)
+        assert await first == happened
+        assert await read(slow, module.QUEUED + 10) == happened, "the log has what its queue has not"
+        with pytest.raises(TooSlow):
+            await read(slow, 1)
+
+
+async def test_when_nobody_follows_nothing_runs(world: World, following: EventFollowing) -> None:
+    async with aclosing(following.follow(world.owner_id, None)) as stream:
+        assert await anext(stream) is None
+        assert following.is_at_work
+    assert not following.is_at_work
