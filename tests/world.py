@@ -21,14 +21,16 @@ from uuid import UUID
 from argon2 import PasswordHasher
 from sqlalchemy import RowMapping, TextClause, bindparam, func, select, text
 
-from recado.channels.repository import AccountPauses
+from recado.channels.repository import AccountPauses, NumbersInUse
 from recado.channels.router import ChannelRouter, InstalledChannel
 from recado.channels.twilio.accounts import NewNumber, NumberService
 from recado.channels.twilio.rules import rules_for
 from recado.channels.twilio.values import PROVIDER, AccountSid, MessageSid
 from recado.channels.twilio.webhook.dtos import FAILED, advances
 from recado.conversation.models import Conversation, Message
+from recado.conversation.people.contacts import ContactService
 from recado.conversation.people.handoff import HandOffService
+from recado.conversation.people.messages import MessageService
 from recado.conversation.ports import (
     Agent,
     AgentResult,
@@ -249,6 +251,8 @@ class World:
     publisher: EventPublisher = field(init=False)
     endpoints: EndpointService = field(init=False)
     handoff: HandOffService = field(init=False)
+    messages: MessageService = field(init=False)
+    contacts: ContactService = field(init=False)
     queue: QueueService = field(init=False)
     instrumentation: JobInstrumentation = field(init=False)
     verifier: Verifier = field(init=False)
@@ -301,6 +305,8 @@ class World:
         self.endpoints = EndpointService(database, clock, ids, key_ring, self.fanout)
         deliveries = EventDeliveryHandler(database, clock, ids, chance, key_ring, self.endpoint, self.fanout)
         self.handoff = HandOffService(database, clock, ids, split, self.rules, DEADLINE, 3)
+        self.messages = MessageService(database, clock, ids, split, self.rules, NumbersInUse(), KEY_RING)
+        self.contacts = ContactService(database, clock, ids)
         self.queue = QueueService(database, clock, ids, chance, (self.replies, self.sends, deliveries), lease=LEASE)
         self.instrumentation = JobInstrumentation(clock, self.meters)
         self.verifier = Verifier(database, clock, DEADLINE.total_seconds(), FAILED)

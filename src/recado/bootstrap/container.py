@@ -50,10 +50,14 @@ from recado.bootstrap.parts import (
 from recado.channels.directory import Directory
 from recado.channels.orphans import OrphanService
 from recado.channels.reading import ChannelsReading
+from recado.channels.repository import NumbersInUse
 from recado.channels.twilio.accounts import NumberService
 from recado.channels.twilio.removal import NumberRemoval
 from recado.channels.twilio.tokens import TwilioTokens
 from recado.channels.twilio.webhook.dtos import FAILED, advances
+from recado.conversation.people.contacts import ContactService
+from recado.conversation.people.messages import MessageService
+from recado.conversation.reading.contacts import ContactReading
 from recado.conversation.reading.conversations import ConversationReading
 from recado.conversation.reading.messages import Transcripts
 from recado.conversation.replying.accept import AcceptService
@@ -167,8 +171,20 @@ class Container(containers.DeclarativeContainer):
     sends = providers.Singleton(make_send_handler, database, clock, ids, chance, channels, settings, traces)
     send_rules = providers.Singleton(make_send_rules, channels, settings)
     handoff = providers.Singleton(make_handoff, database, clock, ids, send_rules, settings)
+    contact_service = providers.Singleton(ContactService, database, clock, ids)
+    messages = providers.Singleton(
+        MessageService,
+        database,
+        clock,
+        ids,
+        providers.Object(split),
+        send_rules,
+        providers.Singleton(NumbersInUse),
+        key_ring,
+    )
 
     conversation_reading = providers.Singleton(ConversationReading, database)
+    contact_reading = providers.Singleton(ContactReading, database)
     transcripts = providers.Singleton(Transcripts, database, clock, ids, providers.Object(PROVIDER_WORDS))
 
     rescue = providers.Singleton(Rescue, database, clock, ids, providers.Object(split), settings.provided.max_attempts)

@@ -10,7 +10,8 @@ from sqlalchemy import and_, bindparam, delete, exists, func, select, text, tupl
 
 from recado.channels.models import AccountKey, ChannelAccount, ChannelAddress, Orphan, OrphanSigner, SignedOrphan
 from recado.channels.tables import channel_accounts, channel_addresses, directory_generation, orphan_signers, orphans
-from recado.conversation.ports import SendingAccount
+from recado.conversation.ports import NumberOfOurs, SendingAccount
+from recado.conversation.values import Address
 from recado.core.database.prepared import Prepared, inserting, param
 from recado.core.database.repository import OwnedRepository, Repository, entities, owned
 from recado.core.database.unit_of_work import UnitOfWork
@@ -300,6 +301,15 @@ _PAUSE = Prepared(
         updated_at=param(channel_accounts.c.updated_at, "now"),
     )
 )
+
+
+class NumbersInUse:
+    """Numbers that messages are sent from, for the transactions of sending."""
+
+    def in_use(self, uow: UnitOfWork, address: Address) -> NumberOfOurs | None:
+        """Return the owner's number of this address, unless it was removed."""
+        found = ChannelAddresses(uow).by_address(address.value)
+        return None if found is None else NumberOfOurs(found.id, found.address)
 
 
 class AccountPauses:

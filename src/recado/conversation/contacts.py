@@ -5,26 +5,32 @@ from uuid import UUID
 
 from recado.conversation.models import Contact, Message
 from recado.conversation.repository import Contacts, Conversations
+from recado.conversation.values import Address
 from recado.core.queue.transactions import Transaction
 
 
 def contact_of(tx: Transaction, message: Message) -> Contact:
-    """Return the contact who wrote a message, by any spelling of the address, or make it.
+    """Return the contact who wrote a message, or make it."""
+    return contact_at(tx, message.owner_id, message.sender, message.profile_name)
+
+
+def contact_at(tx: Transaction, owner_id: UUID, address: Address, profile_name: str | None = None) -> Contact:
+    """Return the contact of an address, in any of its spellings, or make it.
 
     A contact bears the name of its newest profile, unless a person has named it.
     """
     contacts = Contacts(tx.uow)
-    key = message.sender.match_key
+    key = address.match_key
     contact = contacts.by_match_key(key)
     if contact is None:  # The customer may be writing to another number of the owner's at this moment.
-        tx.uow.lock_by_name(f"contact {message.owner_id} {key}")
+        tx.uow.lock_by_name(f"contact {owner_id} {key}")
         contact = contacts.by_match_key(key)
     if contact is None:
-        contact = contacts.add(Contact(tx.ids.new(), message.owner_id, message.profile_name, None, created_at=tx.now))
-    elif contact.named_by is None and message.profile_name and message.profile_name != contact.name:
-        contacts.change(contact.id, name=message.profile_name)
-        contact = replace(contact, name=message.profile_name)
-    contacts.remember_address(tx.ids.new(), contact.id, message.from_address, key, tx.now)
+        contact = contacts.add(Contact(tx.ids.new(), owner_id, profile_name, None, created_at=tx.now))
+    elif contact.named_by is None and profile_name and profile_name != contact.name:
+        contacts.change(contact.id, name=profile_name)
+        contact = replace(contact, name=profile_name)
+    contacts.remember_address(tx.ids.new(), contact.id, address.value, key, tx.now)
     return contact
 
 

@@ -6,6 +6,7 @@ DomainError
 ├── ConversationClosed    conversation.closed             409
 ├── IllegalTransition     conversation.illegal_transition 409
 │   └── HeldByAgent       conversation.held_by_agent      409
+├── UnknownNumber         conversation.unknown_number     422
 └── CannotSend            conversation.cannot_send        409
     ├── OwnerClosed       conversation.closed_account     409
     ├── OptedOut          conversation.opted_out          409
@@ -15,7 +16,7 @@ DomainError
 
 from uuid import UUID
 
-from recado.core.errors import Conflict, DomainError
+from recado.core.errors import Conflict, DomainError, InvalidInput
 
 
 class AgentFailed(DomainError):
@@ -59,6 +60,15 @@ class HeldByAgent(IllegalTransition):
 
     def __init__(self, conversation_id: UUID) -> None:
         super().__init__(f"the agent holds conversation {conversation_id}; take it first")
+
+
+class UnknownNumber(InvalidInput):
+    """A message was to be sent from a number that is not the owner's."""
+
+    code = "conversation.unknown_number"
+
+    def __init__(self, address: str) -> None:
+        super().__init__(f"{address} is not a number of this organisation")
 
 
 class CannotSend(Conflict):

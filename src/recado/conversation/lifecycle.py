@@ -4,12 +4,14 @@ Every change is checked against the tables of `models` and leaves a line in the 
 """
 
 from dataclasses import replace
+from datetime import datetime
 from uuid import UUID
 
-from recado.conversation.models import Actor, Answer, By, Conversation, Holder
+from recado.conversation.models import Actor, Answer, By, Contact, Conversation, Holder
 from recado.conversation.repository import Conversations, add_conversation_event
 from recado.core.event_log.models import EventType, NewEvent, given
 from recado.core.event_log.repository import append
+from recado.core.queue.lane import Lane
 from recado.core.queue.transactions import Transaction
 from recado.identity.principal import Principal
 
@@ -135,6 +137,33 @@ class Lifecycle:
             at=self._tx.now,
             by_name=by.name if isinstance(by, Principal) else None,
         )
+
+
+def conversation_in(
+    tx: Transaction, lane: Lane, address_id: UUID, contact: Contact, by: By, at: datetime
+) -> Conversation:
+    """Return the lane's conversation: an idle one is opened again, a closed one is followed by a new one."""
+    conversations = Conversations(tx.uow)
+    current = conversations.current(lane)
+    if current is not None:
+        return Lifecycle(tx).revive(current, by)
+    previous = conversations.latest(lane)
+    return Lifecycle(tx).open(
+        Conversation(
+            id=tx.ids.new(),
+            owner_id=contact.owner_id,
+            lane=lane,
+            contact_id=contact.id,
+            address_id=address_id,
+            status="open",
+            held_by="agent",
+            version=1,
+            previous_id=previous.id if previous else None,
+            opened_at=tx.now,
+            held_since=tx.now,
+            last_activity_at=at,
+        )
+    )
 
 
 def _actor(by: By) -> Actor:

@@ -10,6 +10,7 @@ from typing import Literal, Protocol, TypeAlias
 from uuid import UUID
 
 from recado.conversation.values import Address
+from recado.core.database.unit_of_work import UnitOfWork
 
 # --- Agents -----------------------------------------------------------------------------------------------------------
 
@@ -278,13 +279,29 @@ class ChannelRules:
 
     def sendable_until(self, written_at: datetime, newest_inbound_at: datetime | None) -> datetime:
         """Return until when an answer may be sent."""
-        if self.reply_window is None or newest_inbound_at is None:
+        if self.reply_window is None:
             return written_at + self.retry_for
-        return newest_inbound_at + self.reply_window
+        return written_at if newest_inbound_at is None else newest_inbound_at + self.reply_window
 
     def is_too_old(self, received_at: datetime, now: datetime) -> bool:
         """Return whether a message of the customer is too old to be answered."""
         return self.answer_within is not None and now - received_at >= self.answer_within
+
+
+@dataclass(frozen=True, slots=True)
+class NumberOfOurs:
+    """A number of an owner's, as it is stored."""
+
+    id: UUID
+    address: str
+
+
+class Numbers(Protocol):
+    """Finds numbers, inside a transaction of their owner."""
+
+    def in_use(self, uow: UnitOfWork, address: Address) -> NumberOfOurs | None:
+        """Return the owner's number of this address, or None for one that is not the owner's or was removed."""
+        ...
 
 
 class Channels(Protocol):

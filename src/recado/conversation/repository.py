@@ -26,7 +26,7 @@ from recado.conversation.tables import (
     turns,
 )
 from recado.core.database.prepared import Prepared, inserting, param
-from recado.core.database.repository import OwnedRepository, of_owner, owned
+from recado.core.database.repository import OwnedRepository, entities, of_owner, owned
 from recado.core.database.unit_of_work import UnitOfWork
 from recado.core.queue.lane import Lane, send_lane
 from recado.core.queue.storage.tables import message_queue
@@ -177,6 +177,23 @@ _LATER = Prepared(
     )
 )
 
+# The newest message of each conversation is looked up, the latest conversation first.
+_of_each = messages.alias("of_each")
+_NEWEST_TURNED = (
+    select(_of_each.c.id)
+    .where(_of_each.c.conversation_id == conversations.c.id)
+    .order_by(_of_each.c.id.desc())
+    .limit(1)
+    .scalar_subquery()
+)
+_NEWEST_IN_LANE = Prepared(
+    entities(messages, models.Message)
+    .join_from(conversations, messages, messages.c.id == _NEWEST_TURNED)
+    .where(of_owner(conversations), conversations.c.lane == bindparam("lane"))
+    .order_by(conversations.c.opened_at.desc())
+    .limit(1)
+)
+
 
 class Messages(OwnedRepository[models.Message]):
     """Accepted inbound messages, in the order we received them (their ids are ordered)."""
@@ -205,6 +222,11 @@ class Messages(OwnedRepository[models.Message]):
     def newest(self, conversation_id: UUID) -> models.Message | None:
         """Return the newest message: it tells whom to answer and when the reply window opened."""
         return self._one(_NEWEST, conversation_id=conversation_id)
+
+    def newest_in_lane(self, lane: Lane) -> models.Message | None:
+        """Return the customer's newest message in any conversation of a lane, also one that no turn has yet."""
+        unturned = self.unturned(lane)
+        return unturned[-1] if unturned else self._one(_NEWEST_IN_LANE, lane=lane)
 
     def later_outcomes(self, lane: Lane, after: UUID) -> set[models.Outcome | None]:
         """Return the outcomes of the lane's messages after message `after`. None stands for an open one."""

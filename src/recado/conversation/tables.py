@@ -41,6 +41,8 @@ contacts = Table(
     Column("blocked_at", Moment),
     Column("blocked_by", Name),
     Index("ix_contacts_owner", "owner_id", "id"),
+    partial("ix_contacts_blocked", "owner_id", "id", where="blocked_at IS NOT NULL"),
+    partial("ix_contacts_opted_out", "owner_id", "id", where="opted_out_at IS NOT NULL"),
 )
 
 contact_addresses = Table(

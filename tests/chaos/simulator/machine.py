@@ -15,7 +15,7 @@ from typing import Any, TypeVar, cast
 from uuid import UUID
 
 from recado.channels.directory import Directory
-from recado.channels.repository import AccountPauses
+from recado.channels.repository import AccountPauses, NumbersInUse
 from recado.channels.router import ChannelRouter, InstalledChannel
 from recado.channels.twilio.reconcile import GapSweep
 from recado.channels.twilio.rules import rules_for
@@ -23,7 +23,9 @@ from recado.channels.twilio.sending.client import TwilioApi
 from recado.channels.twilio.tokens import TwilioTokens
 from recado.channels.twilio.values import PROVIDER
 from recado.channels.twilio.webhook.dtos import FAILED, advances
+from recado.conversation.people.contacts import ContactService
 from recado.conversation.people.handoff import HandOffService
+from recado.conversation.people.messages import MessageService
 from recado.conversation.replying.accept import AcceptService, BurstWindow
 from recado.conversation.replying.handler import ReplyHandler
 from recado.conversation.replying.open import ReplyLimits
@@ -52,6 +54,7 @@ from tests.chaos.simulator.outside.agents import SimAgents
 from tests.chaos.simulator.outside.twilio import InboundList, SimChannel, SimTwilio
 from tests.chaos.simulator.storage import ProcessDatabase, Storage
 from tests.chaos.simulator.world import World
+from tests.support.keys import KEY_RING
 from tests.support.pigeon import PIGEON, installed
 
 T = TypeVar("T")
@@ -264,6 +267,8 @@ class Parts:
     reports: DeliveryReportService
     idle_expiry: IdleExpiry
     handoff: HandOffService
+    contacts: ContactService
+    messages: MessageService
     queue: QueueService
     heartbeat: SimHeartbeat
     wakeups: SimWakeups | None
@@ -336,6 +341,8 @@ class Machine:
             acceptance=acceptance,
             reports=DeliveryReportService(database, world.clock, ids, advances, FAILED),
             idle_expiry=idle_expiry,
+            contacts=ContactService(database, world.clock, ids),
+            messages=MessageService(database, world.clock, ids, cut, rules, NumbersInUse(), KEY_RING),
             handoff=HandOffService(database, world.clock, ids, cut, rules, plan.deadline, MAX_ATTEMPTS),
             queue=queue,
             heartbeat=heartbeat,

@@ -280,6 +280,9 @@ class Scenario:
             "person replies": partial(self._person_acts, "reply"),
             "person releases": partial(self._person_acts, "release"),
             "person closes": partial(self._person_acts, "close"),
+            "person blocks": partial(self._person_blocks, True),
+            "person unblocks": partial(self._person_blocks, False),
+            "program writes": self._program_writes,
             "operator retries": partial(self._operator_acts, "retry"),
             "operator forces": partial(self._operator_acts, "force"),
             "operator discards": partial(self._operator_acts, "discard"),
@@ -367,6 +370,29 @@ class Scenario:
                 case _:
                     text = f"a person says {world.chance.random():.6f}"
                     await parts.handoff.reply(person, conversation_id, text, take=True)
+
+        await self._try(act)
+
+    async def _person_blocks(self, block: bool) -> None:
+        found = self.machine.storage.rows("SELECT id, owner_id FROM contacts ORDER BY id")
+        if not found:
+            return
+        contact_id, owner_id = (UUID(bytes=each) for each in self.world.chance.choice(found))
+        person = operator_of(owner_id, "rita")
+
+        async def act(parts: Parts) -> None:
+            await (parts.contacts.block if block else parts.contacts.unblock)(person, contact_id)
+
+        await self._try(act)
+
+    async def _program_writes(self) -> None:
+        """A program of the owner's sends a notice, into a conversation or to somebody who has never written."""
+        number = self.world.chance.choice(self.numbers)
+        to = self.world.chance.choice(self.world.chance.choice(CUSTOMERS))
+        text = f"a program says {self.world.chance.random():.6f}"
+
+        async def act(parts: Parts) -> None:
+            await parts.messages.send(operator_of(number.owner_id, "shop"), number.address, to, text)
 
         await self._try(act)
 

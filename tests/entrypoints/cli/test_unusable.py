@@ -63,6 +63,8 @@ WORDS: Final[Mapping[str, Sequence[str]]] = {
     ),
     "conversations reply": (ID, "--text", "oi"),
     "conversations assign": (ID, "--user", ID),
+    "contacts list": OWNER,
+    **dict.fromkeys([f"contacts {act}" for act in ("rename", "block", "unblock", "opt-out", "opt-in")], (ID,)),
     "events list": OWNER,
     "events log": (*OWNER, "--endpoint", ID),
     "events replay": (*OWNER, "--endpoint", ID, "--event", ID),

@@ -204,10 +204,13 @@ _BY_ID = Prepared(select(*_item(_ONE)))
 
 
 def _of_ids(ids: Sequence[UUID], others: _Shape) -> Select[*tuple[Any, ...]]:
-    some = _CONVERSATION.where(conversations.c.id.in_(ids), *(_asked(conversations, name) for name in others)).subquery(
-        "w"
-    )
-    return select(*_item(some))
+    """Return the statement for conversations that are known to be the owner's.
+
+    It does not name the owner: SQLite would read all of the owner's conversations to find these.
+    """
+    asked = [_asked(conversations, name) for name in others]
+    some = select(*(conversations.c[name] for name in _COLUMNS)).where(conversations.c.id.in_(ids), *asked)
+    return select(*_item(some.subquery("w")))
 
 
 _OWNER = Prepared(select(conversations.c.owner_id).where(conversations.c.id == bindparam("id")))
@@ -279,9 +282,8 @@ class ConversationReading:
         if filters.waiting:
             raise InvalidInput("a list is either of those that wait for a person or of those that a text is found in")
         until, below = (None, None) if cursor is None else read_numbers(cursor, 2)
-        return await self._database.read(
-            lambda uow: _with_text(uow, filters, found_in(uow, query, until, below, limit)), owner=owner_id
-        )
+        found = await self._database.read(lambda uow: found_in(uow, owner_id, query, until, below, limit), owner=None)
+        return await self._database.read(lambda uow: _with_text(uow, filters, found), owner=owner_id)
 
 
 def _latest(
@@ -312,7 +314,7 @@ def _waiting(
 
 
 def _with_text(uow: UnitOfWork, filters: ConversationFilters, found: Found) -> Page[ConversationItem]:
-    values = {**_values(filters), "owner": uow.owner}
+    values = _values(filters)
     rows = uow.execute(_of_ids(found.conversations, _others(filters)), values).all() if found.conversations else []
     items = {item.id: item for item in (_row_of(tuple(row)) for row in rows)}
     after = None if found.below is None else write_numbers(found.until, found.below)

@@ -84,15 +84,19 @@ def search_query(typed: str) -> tuple[str, ...]:
     return tuple(words)
 
 
-def found_in(uow: UnitOfWork, words: Sequence[str], until: int | None, below: int | None, limit: int) -> Found:
-    """Return the next conversations in which all these words stand in one message."""
-    if uow.owner is None:
-        raise RuntimeError("a search needs a unit of work with an owner")
+def found_in(
+    uow: UnitOfWork, owner: UUID, words: Sequence[str], until: int | None, below: int | None, limit: int
+) -> Found:
+    """Return the owner's next conversations in which all these words stand in one message.
+
+    The unit of work must be the system's: for a tenant PostgreSQL compares the owner of each row before it asks the index
+    of words. So every statement here names the owner.
+    """
     first_page = until is None or below is None
     if until is None or below is None:
-        until = _newest(uow)
+        until = _newest(uow, owner)
         below = until + 1
-    search = _Hits(uow, uow.owner, words, until, chunk=limit + limit // 4 + 1)
+    search = _Hits(uow, owner, words, until, chunk=limit + limit // 4 + 1)
     for _ in range(MOST_CHUNKS):
         hits = search.hits(below)
         seen_before = frozenset[UUID]() if first_page else search.with_later_match(hits)
@@ -168,6 +172,6 @@ def _any_of(first: int, last: int) -> str:
     return " | ".join(f"'b{bucket}'" for bucket in range(first, last + 1))
 
 
-def _newest(uow: UnitOfWork) -> int:
-    rows = uow.rows(_NEWEST, owner=uow.owner)
+def _newest(uow: UnitOfWork, owner: UUID) -> int:
+    rows = uow.rows(_NEWEST, owner=owner)
     return int(rows[0][0]) if rows else 0

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from uuid import UUID
 
 from recado.conversation.contacts import contact_of
-from recado.conversation.lifecycle import Lifecycle
+from recado.conversation.lifecycle import conversation_in
 from recado.conversation.models import Contact, Conversation, Message, Turn
 from recado.conversation.replying.jobs import reply_payload
 from recado.conversation.repository import Contacts, Conversations, Messages, SearchDocuments, Turns
@@ -77,7 +77,7 @@ def receive(tx: Transaction, group: Sequence[Message], turn_id: UUID) -> tuple[C
     """Put messages of one lane into a turn and into their conversation. Return that and its contact."""
     newest = group[-1]
     contact = contact_of(tx, newest)
-    conversation = _conversation_of(tx, newest, contact)
+    conversation = conversation_in(tx, newest.lane, newest.address_id, contact, "customer", newest.received_at)
     Messages(tx.uow).join(
         [message.id for message in group],
         contact_id=contact.id,
@@ -91,28 +91,3 @@ def receive(tx: Transaction, group: Sequence[Message], turn_id: UUID) -> tuple[C
     # A message that the gap sweep found was received last, and may be the first that was written.
     Conversations(tx.uow).touch(conversation.id, max(message.received_at for message in group))
     return contact, conversation
-
-
-def _conversation_of(tx: Transaction, message: Message, contact: Contact) -> Conversation:
-    """Return the lane's conversation: an idle one is opened again, a closed one is followed by a new one."""
-    conversations = Conversations(tx.uow)
-    current = conversations.current(message.lane)
-    if current is not None:
-        return Lifecycle(tx).revive(current)
-    previous = conversations.latest(message.lane)
-    return Lifecycle(tx).open(
-        Conversation(
-            id=tx.ids.new(),
-            owner_id=message.owner_id,
-            lane=message.lane,
-            contact_id=contact.id,
-            address_id=message.address_id,
-            status="open",
-            held_by="agent",
-            version=1,
-            previous_id=previous.id if previous else None,
-            opened_at=tx.now,
-            held_since=tx.now,
-            last_activity_at=message.received_at,
-        )
-    )

@@ -55,9 +55,11 @@ class Outbox:
         turn: Turn | None = None,
         closes: bool = False,
         author_name: str | None = None,
+        route: Route | None = None,
     ) -> Answer:
-        """Store an answer and the job that will send it."""
-        answer = self._answer(conversation, author, turn, closes=closes, author_name=author_name)
+        """Store an answer and the job that will send it, by default to the sender of the newest message."""
+        route = route or self.route_of(conversation)
+        answer = self._answer(conversation, author, route, turn, closes=closes, author_name=author_name)
         Answers(self._uow).add(answer)
         Parts(self._uow).add_all(
             Part(self._tx.ids.new(), answer.owner_id, answer.id, number, piece, "waiting")
@@ -68,9 +70,15 @@ class Outbox:
         return answer
 
     def _answer(
-        self, conversation: Conversation, author: Author, turn: Turn | None, *, closes: bool, author_name: str | None
+        self,
+        conversation: Conversation,
+        author: Author,
+        route: Route,
+        turn: Turn | None,
+        *,
+        closes: bool,
+        author_name: str | None,
     ) -> Answer:
-        route = self.route_of(conversation)
         return Answer(
             id=self._tx.ids.new(),
             owner_id=conversation.owner_id,

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import TypeAlias
 
-from recado.conversation.models import Answer, Conversation, Suppression
+from recado.conversation.models import Answer, Conversation, Message, Suppression
 from recado.conversation.ports import ChannelRules
 from recado.conversation.repository import Contacts, Conversations, Messages
 from recado.conversation.sending.repository import Answers, Attempts
@@ -65,8 +65,13 @@ def why_not(
 
 def sendable_until(uow: UnitOfWork, answer: Answer, rules: ChannelRules) -> datetime:
     """Return until when an answer may be sent. No wait is longer."""
-    newest = None if rules.reply_window is None else Messages(uow).newest(answer.conversation_id)
+    newest = None if rules.reply_window is None else _newest_for(uow, answer)
     return rules.sendable_until(answer.created_at, None if newest is None else newest.received_at)
+
+
+def _newest_for(uow: UnitOfWork, answer: Answer) -> Message | None:
+    """Return the customer's newest message; a conversation that began with us may have none of its own."""
+    return Messages(uow).newest(answer.conversation_id) or Messages(uow).newest_in_lane(answer.lane)
 
 
 def why_not_replay(tx: Transaction, answer: Answer, rules: ChannelRules, *, force: bool) -> str | None:

@@ -59,6 +59,7 @@ COMMANDS: Final[Mapping[str, Entry]] = {
         "List, read, take, answer, release and close conversations.", f"{_HERE}.conversations.conversations:app"
     ),
     "events": Entry("Read events, and send them to servers of yours.", f"{_HERE}.events.events:app"),
+    "contacts": Entry("List, name, block and opt out customers.", f"{_HERE}.contacts.contacts:app"),
     "queue": Entry("Show jobs and dead letters; retry or discard them.", f"{_HERE}.queue.queue:app"),
     "cron": Entry("List and change scheduled jobs.", f"{_HERE}.queue.cron:app"),
     "orphans": Entry("List and assign messages to numbers without an owner.", f"{_HERE}.numbers.orphans:orphans"),
