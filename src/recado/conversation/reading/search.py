@@ -89,8 +89,8 @@ def found_in(
 ) -> Found:
     """Return the owner's next conversations in which all these words stand in one message.
 
-    The unit of work must be the system's: for a tenant PostgreSQL compares the owner of each row before it asks the index
-    of words. So every statement here names the owner.
+    The unit of work must be the system's: for a tenant PostgreSQL compares the owner of each row before it asks the
+    index of words. So every statement here names the owner.
     """
     first_page = until is None or below is None
     if until is None or below is None:
