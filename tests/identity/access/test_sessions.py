@@ -138,18 +138,3 @@ class TestATokenOfASession:
         principal = await tokens.principal_of(token)
         assert principal is not None
         assert (principal.permissions, principal.name) == (OF_ROLE["viewer"], "Ana Souza")
-
-
-class TestSigningOut:
-    async def test_ends_this_session_and_no_other(
-        self, tokens: SessionService, signed_in: SignedIn, bakery: Registered, library: Registered
-    ) -> None:
-        here, elsewhere, another = await signed_in(bakery), await signed_in(bakery), await signed_in(library)
-        await tokens.end(here)
-        assert [await tokens.principal_of(each) is None for each in (here, elsewhere, another)] == [True, False, False]
-
-    async def test_twice_is_no_error(self, tokens: SessionService, signed_in: SignedIn, bakery: Registered) -> None:
-        token = await signed_in(bakery)
-        for _ in range(2):
-            await tokens.end(token)
-        await tokens.end("nonsense")

@@ -315,6 +315,28 @@ class TestGuessing:
         assert sum(isinstance(each, TooManyTries) for each in ended) == 94
 
 
+class TestSigningOut:
+    async def test_ends_this_session_and_no_other(
+        self, door: SignInService, tokens: SessionService, bakery: Registered, database: Database
+    ) -> None:
+        here, elsewhere = await entered(door), await entered(door)
+        await door.sign_out(here.token, source=HOME)
+        assert await tokens.principal_of(here.token) is None
+        assert await tokens.principal_of(elsewhere.token) is not None
+        signed_out = select(audit_entries).where(audit_entries.c.action == "user.signed_out")
+        [entry] = await database.read(lambda uow: uow.all(signed_out), owner=None)
+        assert (entry["actor_id"], entry["owner_id"]) == (bakery.user_id, bakery.owner_id)
+        assert (entry["actor_name"], entry["source"]) == (ANA, HOME)
+
+    @pytest.mark.usefixtures("bakery")
+    async def test_twice_is_no_error_and_one_entry(self, door: SignInService, database: Database) -> None:
+        found = await entered(door)
+        for token in (found.token, found.token, "nonsense", ""):
+            await door.sign_out(token)
+        signed_out = select(audit_entries).where(audit_entries.c.action == "user.signed_out")
+        assert len(await database.read(lambda uow: uow.all(signed_out), owner=None)) == 1
+
+
 class TestChangingThePassword:
     async def test_takes_the_old_one_and_ends_every_session(
         self, door: SignInService, tokens: SessionService, bakery: Registered, database: Database

@@ -26,7 +26,7 @@ USED_EVERY: Final = timedelta(minutes=1)
 
 
 class SessionService:
-    """Opens sessions, tells who bears one, and ends them."""
+    """Tells who bears a session."""
 
     def __init__(self, database: Database, clock: Clock, random_bytes: RandomBytes = secrets.token_bytes) -> None:
         self._database = database
@@ -48,17 +48,6 @@ class SessionService:
             with suppress(Busy, StorageUnavailable):
                 await self._database.write(lambda uow: Sessions(uow).used(session.id, now), owner=session.owner_id)
         return user_principal(user, source)
-
-    async def end(self, token: str) -> None:
-        """Sign out. A token that names no session is no error: it is signed out already."""
-        token_hash = hash_of(token)
-
-        def work(uow: UnitOfWork) -> None:
-            session = AllSessions(uow).of_token(token_hash)
-            if session is not None:
-                Sessions(uow.for_owner(session.owner_id)).end(session.id)
-
-        await self._database.write(work, owner=None)
 
     def new_token(self) -> str:
         """Return the token of a session that is about to be opened."""

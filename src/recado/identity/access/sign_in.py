@@ -1,4 +1,4 @@
-"""Sign in with a password, and change it.
+"""Sign in with a password, sign out, and change the password.
 
 A wrong password, an address that nobody has, a user who was disabled and one who has no password yet are told apart
 neither by the answer nor by the time it takes.
@@ -88,6 +88,17 @@ class SignInService:
         entry = _Entry(user, check.new_hash, attempt, self._sessions.new_token(), given.source, replacing)
         return await self._transactions.write(entry.enter, owner=None)
 
+    async def sign_out(self, token: str, *, source: str | None = None) -> None:
+        """End a session. A token that names none is no error: it is signed out already."""
+
+        def work(tx: Transaction) -> None:
+            user = _end(tx, token)
+            if user is not None:
+                principal = user_principal(user, source)
+                audit.record(tx.of_owner(user.owner_id), principal, "user.signed_out", "user", user.id)
+
+        await self._transactions.write(work, owner=None)
+
     async def change_password(
         self, principal: Principal, current: str, new: str
     ) -> PasswordChanged | WrongCredentials | TooManyTries:
@@ -162,10 +173,13 @@ def _is_unchanged(tx: Transaction, user: User) -> bool:
     return now is not None and now.active and now.password_hash == user.password_hash
 
 
-def _end(tx: Transaction, token: str) -> None:
+def _end(tx: Transaction, token: str) -> User | None:
+    """End a session; return whose it was, or None when there is none."""
     session = AllSessions(tx.uow).of_token(hash_of(token))
-    if session is not None:
-        Sessions(tx.of_owner(session.owner_id).uow).end(session.id)
+    if session is None:
+        return None
+    of_owner = tx.of_owner(session.owner_id)
+    return Users(of_owner.uow).get(session.user_id) if Sessions(of_owner.uow).end(session.id) else None
 
 
 def _spelling(text: str) -> str:

@@ -19,7 +19,6 @@ from recado.entrypoints.api.door.routes import Door
 from recado.entrypoints.api.v1.users import UserView
 from recado.identity.access.links import LinkOver, LinkService
 from recado.identity.access.models import LONGEST
-from recado.identity.access.sessions import SessionService
 from recado.identity.access.sign_in import SignInForm, SignInService, TooManyTries, WrongCredentials
 from recado.identity.principal import Principal, PrincipalKind
 
@@ -102,9 +101,7 @@ class LinkInput(Input):
     )
 
 
-def sessions_router(
-    door: Door, sign_ins: SignInService, sessions: SessionService, links: LinkService, public_url: str
-) -> APIRouter:
+def sessions_router(door: Door, sign_ins: SignInService, links: LinkService, public_url: str) -> APIRouter:
     router, cookie = door.router("sessions"), session_cookie(public_url)
     secure = public_url.startswith("https:")
 
@@ -139,7 +136,7 @@ def sessions_router(
     ) -> None:
         token = request.cookies.get(cookie)
         if token is not None:
-            await sessions.end(token)
+            await sign_ins.sign_out(token, source=_source(request))
         response.delete_cookie(cookie, secure=secure, httponly=True, samesite="lax")
 
     @router.get("/me", summary="Who calls")
