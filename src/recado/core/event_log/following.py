@@ -8,6 +8,7 @@ The only task here runs while somebody follows.
 """
 
 import asyncio
+import contextlib
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
@@ -25,6 +26,8 @@ from recado.core.event_log.signals.contract import EventSignals
 
 log = structlog.get_logger(__name__)
 
+QUIET_SECONDS: Final = 15.0
+"""After this time without an event a follower is told so: nobody on the way shall believe that a connection is dead."""
 QUEUED: Final = 2_000
 """How many events a follower may be behind."""
 _PAUSE: Final = 0.5
@@ -38,15 +41,26 @@ class TooSlow(Exception):
 class _Follower:
     """Somebody who follows an owner's events."""
 
-    queue: "asyncio.Queue[Event]" = field(default_factory=lambda: asyncio.Queue(QUEUED))
+    waiting: list[Event] = field(default_factory=list)
+    has_some: asyncio.Event = field(default_factory=asyncio.Event)
     cut_off: bool = False
 
     def put(self, events: Sequence[Event]) -> None:
-        for event in events:
-            if self.cut_off or self.queue.full():
-                self.cut_off = True
-                return
-            self.queue.put_nowait(event)
+        if len(self.waiting) + len(events) > QUEUED:
+            self.cut_off = True
+        if not self.cut_off:
+            self.waiting += events
+        self.has_some.set()
+
+    async def take(self, seconds: float) -> Sequence[Event]:
+        """Return all that waits, or nothing when nothing came for so long."""
+        with contextlib.suppress(TimeoutError):
+            # Not `wait_for`: it loses a cancellation that comes together with the event.
+            async with asyncio.timeout(seconds):
+                await self.has_some.wait()
+        taken, self.waiting = self.waiting, []
+        self.has_some.clear()
+        return taken
 
 
 @dataclass(slots=True, eq=False)
@@ -72,10 +86,13 @@ class EventFollowing:
         """Whether somebody follows."""
         return self._task is not None
 
-    async def follow(self, owner_id: UUID, after: str | None) -> AsyncGenerator[Event | None, None]:
-        """Yield an owner's events after a cursor, or from now on; None when it is ready for those to come.
+    async def follow(
+        self, owner_id: UUID, after: str | None, *, quiet_seconds: float = QUIET_SECONDS
+    ) -> AsyncGenerator[Sequence[Event], None]:
+        """Yield an owner's events after a cursor, or from now on, as many as there are at a time.
 
-        Raises `InvalidInput` and `CursorUnknown` before the first, and `TooSlow`.
+        Yields nothing once when it is ready, and after each quiet time. Raises `InvalidInput` and `CursorUnknown`
+        before that, and `TooSlow`.
         """
         number = None if after is None else await self._reading.number_of(owner_id, after)
         newest = await self._reading.newest_number(owner_id)
@@ -85,17 +102,17 @@ class EventFollowing:
         self._start()
         try:
             number = feed.position if number is None else number
-            yield None
+            yield ()
             while page := await self._reading.after(owner_id, number):
-                for event in page:
-                    number = event.number
-                    yield event
+                number = page[-1].number
+                yield page
                 if len(page) < MOST:
                     break
             while not follower.cut_off:
-                event = await follower.queue.get()
-                if event.number > number:
-                    yield event
+                taken = await follower.take(quiet_seconds)
+                fresh = [event for event in taken if event.number > number]
+                if fresh or not taken:
+                    yield fresh
             raise TooSlow
         finally:
             self._leave(owner_id, feed, follower)

@@ -2,8 +2,8 @@
 
 import asyncio
 import json
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from contextlib import aclosing, suppress
 from datetime import datetime
 from typing import Annotated, Any, Final
 from uuid import UUID
@@ -21,8 +21,7 @@ from recado.entrypoints.api.door.routes import Door
 from recado.events.rendering import rendered
 from recado.identity.principal import Principal
 
-QUIET_SECONDS: Final = 15.0
-"""After this time without an event a comment is sent, so that nobody on the way believes the connection is dead."""
+_MOST_KNOWN: Final = 1_000
 STREAM_SECONDS: Final = 900.0
 """A stream ends after this time; its reader comes again, and shows again that it may."""
 
@@ -55,7 +54,7 @@ class EventView(Output):
 
 
 def events_router(door: Door, reading: EventReading, following: EventFollowing) -> APIRouter:
-    router = door.router("events")
+    router, written = door.router("events"), Written()
 
     @router.get(
         "/events",
@@ -84,35 +83,35 @@ def events_router(door: Door, reading: EventReading, following: EventFollowing) 
         followed = following.follow(principal.owner_id, last_event_id)
         await anext(followed)  # What is wrong with the cursor is said before the stream begins.
         headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
-        return StreamingResponse(_streamed(followed), media_type="text/event-stream", headers=headers)
+        return StreamingResponse(_streamed(followed, written), media_type="text/event-stream", headers=headers)
 
     return router
 
 
-async def _streamed(followed: AsyncGenerator[Event | None, None]) -> AsyncIterator[bytes]:
+async def _streamed(followed: AsyncGenerator[Sequence[Event], None], written: "Written") -> AsyncIterator[bytes]:
     """Yield events as they come, and comments in quiet times, until the stream has lasted long enough."""
     ends = asyncio.get_running_loop().time() + STREAM_SECONDS
     async with aclosing(followed):
         yield b"retry: 1000\n\n"
-        coming = asyncio.ensure_future(anext(followed))
-        try:
-            while asyncio.get_running_loop().time() < ends:
-                done, _ = await asyncio.wait({coming}, timeout=QUIET_SECONDS)
-                if not done:
-                    yield b": nothing new\n\n"
-                    continue
-                event = coming.result()
-                coming = asyncio.ensure_future(anext(followed))
-                if event is not None:
-                    yield sse(event)
-        except (TooSlow, StopAsyncIteration):
-            return
-        finally:
-            coming.cancel()
-            await asyncio.gather(coming, return_exceptions=True)
+        with suppress(TooSlow):
+            async for events in followed:
+                yield b"".join(map(written.of, events)) or b": nothing new\n\n"
+                if asyncio.get_running_loop().time() >= ends:
+                    return
 
 
-def sse(event: Event) -> bytes:
-    """Return an event as a server-sent event."""
-    body = json.dumps(rendered(event), ensure_ascii=False, separators=(",", ":"))
-    return f"id: {event.id}\nevent: {event.type}\ndata: {body}\n\n".encode()
+class Written:
+    """Events as server-sent events. Each is written once, for all who listen."""
+
+    def __init__(self) -> None:
+        self._known: dict[UUID, bytes] = {}
+
+    def of(self, event: Event) -> bytes:
+        """Return an event as it is sent."""
+        found = self._known.get(event.id)
+        if found is None:
+            if len(self._known) >= _MOST_KNOWN:
+                self._known.clear()
+            body = json.dumps(rendered(event), ensure_ascii=False, separators=(",", ":"))
+            found = self._known[event.id] = f"id: {event.id}\nevent: {event.type}\ndata: {body}\n\n".encode()
+        return found
