@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from types import FrameType
@@ -20,6 +21,7 @@ from recado.core.telemetry import configure_logging
 from recado.entrypoints.cli.options import AsJson
 from recado.entrypoints.cli.output import print_document
 from recado.entrypoints.cli.texts.language import say
+from recado.entrypoints.cli.waiting import make_room, waiting
 from recado.entrypoints.environment import environment
 from recado.settings import Settings, load_settings
 
@@ -54,6 +56,22 @@ def serve(
     """Receive webhooks. Twilio must reach this server at RECADO_PUBLIC_URL."""
     settings = load_settings(environment(), purpose="serve")
     configure_logging(settings.log_level, sys.stderr, SystemClock())
+    with waiting():  # Until it says that it listens.
+        _serve(settings, host, port, WithWorkerProcess(with_worker, health_file), as_json=as_json)
+
+
+@dataclass(frozen=True, slots=True)
+class WithWorkerProcess:
+    """Whether a worker runs beside the server, and the file that shows its life."""
+
+    wanted: bool
+    health_file: Path | None
+
+    def start(self) -> "WorkerProcess | None":
+        return WorkerProcess(self.health_file) if self.wanted else None
+
+
+def _serve(settings: Settings, host: str, port: int, beside: WithWorkerProcess, *, as_json: bool) -> None:
     from recado.bootstrap import Container, metadata
     from recado.entrypoints.api.app import build_app
     from recado.entrypoints.http.listening import bind, listen
@@ -65,7 +83,7 @@ def serve(
         prepare_database(settings.database_url, metadata, creation=Creation.ALLOWED)
         listen(listener)
         container = Container(settings=settings)
-        worker_process = WorkerProcess(health_file) if with_worker else None
+        worker_process = beside.start()
         app = build_app(container)
         try:
             told = partial(_announce, settings, worker_process, as_json=as_json)
@@ -102,6 +120,7 @@ def _run(
 
 
 def _announce(settings: Settings, worker_process: "WorkerProcess | None", url: str, *, as_json: bool) -> None:
+    make_room()
     log.info("serve.listening", url=url)
     if as_json:
         print_document({"url": url})

@@ -2,6 +2,7 @@
 
 import asyncio
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated
 
@@ -9,6 +10,8 @@ import typer
 
 from recado.core.clock import SystemClock
 from recado.core.telemetry import configure_logging
+from recado.entrypoints.cli.texts.language import say
+from recado.entrypoints.cli.waiting import waiting
 from recado.entrypoints.environment import environment
 from recado.entrypoints.shutdown import ShutdownSignals, exit_now
 from recado.settings import load_settings
@@ -28,11 +31,14 @@ def worker(
     signals = ShutdownSignals()
     settings = load_settings(environment(), purpose="worker")
     configure_logging(settings.log_level, sys.stderr, SystemClock())
-    from recado.bootstrap import Container, metadata
-    from recado.entrypoints.worker import WorkerEnding, run_isolated_jobs, run_worker
-    from recado.migrations.startup import Creation, prepare_database
+    with waiting() if sys.stdin.isatty() else nullcontext():  # The worker of a server says nothing of its own.
+        from recado.bootstrap import Container, metadata
+        from recado.entrypoints.worker import WorkerEnding, run_isolated_jobs, run_worker
+        from recado.migrations.startup import Creation, prepare_database
 
-    prepare_database(settings.database_url, metadata, creation=Creation.AWAITED)
+        prepare_database(settings.database_url, metadata, creation=Creation.AWAITED)
+    if sys.stdin.isatty():
+        typer.echo(say("The worker runs jobs; stop it with Ctrl-C."), err=True)
     container = Container(settings=settings)
     if isolated:
         exit_now(asyncio.run(run_isolated_jobs(container, signals)))

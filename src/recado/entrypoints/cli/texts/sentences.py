@@ -63,6 +63,7 @@ SENTENCES: Final[Mapping[str, str]] = {
     "Twilio cannot reach that address; `recado emulator` on this machine can.": (
         "O Twilio não alcança esse endereço; `recado emulator` nesta máquina alcança."
     ),
+    "The worker runs jobs; stop it with Ctrl-C.": "O worker executa jobs; pare com Ctrl-C.",
     "Health: {url}/readyz": "Saúde: {url}/readyz",
     "Nothing is answered until a worker runs: type `recado worker` in another terminal.": (
         "Nada é respondido enquanto não houver um worker: digite `recado worker` em outro terminal."
