@@ -87,6 +87,21 @@ class TestARemovedNumber:
         added = await world.numbers.add(other, NewNumber(ACCOUNT, "token", OURS))
         assert (added.owner_id, added.id != world.address_id) == (other.owner_id, True)
 
+    async def test_is_what_the_operator_makes_of_one_that_moves(self, world: World, directory: Directory) -> None:
+        """Who had it keeps what was said over it, and reads in the audit who took it away."""
+        form = Registration("Livraria", "dona@livraria.example", "capítulo novo às oito")
+        other = operator_of((await world.owners.register_organization(form)).owner_id, "test")
+        sid = await world.receives("oi")
+        moved = await world.numbers.add(other, NewNumber(ACCOUNT, "token", OURS), move=True)
+        known = await directory.lookup(OURS.value)
+        assert known is not None
+        assert (known.owner_id, known.address_id) == (other.owner_id, moved.id)
+        assert await world.numbers.list(world.owner_id) == []
+        rows = await world.rows("SELECT owner_id FROM audit_entries WHERE action = 'number.removed'")
+        assert [world.uuid(row["owner_id"]) for row in rows] == [world.owner_id]
+        await world.passes(2)
+        assert await world.outcome_of(sid) == "answered"
+
     async def test_that_is_added_again_is_the_same(self, world: World, removal: NumberRemoval) -> None:
         """So that its customers' conversations go on."""
         await removal.remove(world.operator, world.address_id)

@@ -1,6 +1,6 @@
 """Add numbers of ours and their accounts."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Final
 from uuid import UUID
@@ -17,6 +17,7 @@ from recado.channels.repository import (
 )
 from recado.channels.tables import channel_addresses
 from recado.channels.twilio.models import StoredCredentials
+from recado.channels.twilio.removal import remove
 from recado.channels.twilio.repository import Credentials
 from recado.channels.twilio.tokens import TOKEN_FIELD
 from recado.channels.twilio.values import PROVIDER, AccountSid
@@ -27,7 +28,7 @@ from recado.core.database.engine import Database
 from recado.core.database.unit_of_work import UnitOfWork
 from recado.core.errors import Conflict, InvalidInput, NotFound
 from recado.core.ids import Ids
-from recado.core.queue.transactions import Transaction, Transactions
+from recado.core.queue.transactions import Transaction, Transactions, UnlockedTransaction
 from recado.core.sealing import SealBroken, Sealer
 from recado.identity import audit
 from recado.identity.keys import KeyRing
@@ -55,18 +56,19 @@ class NumberService:
         self._transactions = Transactions(database, clock, ids)
         self._keys = keys
 
-    async def add(self, principal: Principal, number: NewNumber) -> ChannelAddress:
+    async def add(self, principal: Principal, number: NewNumber, *, move: bool = False) -> ChannelAddress:
         """Add a number to the principal's owner, or give its account a new token.
 
         The old token stays valid for signatures, because rotation takes time. A removed number that is added again
-        keeps its conversations. Raises `Conflict` when the number belongs to another owner.
+        keeps its conversations. Raises `Conflict` when the number belongs to another owner, unless the operator has it
+        moved: then it is removed there.
         """
         if not number.auth_token.strip():
             raise InvalidInput("the auth token is empty; put it into the variable that --auth-token-env names")
         try:
             # As the system: a transaction of an owner cannot see whether the number belongs to another owner.
             return await self._transactions.write(
-                lambda tx: self._add(tx.of_owner(principal.owner_id), principal, number), owner=None
+                lambda tx: self._move_and_add(tx, principal, number, move=move), owner=None
             )
         except IntegrityError as error:
             if not is_duplicate_of(error, channel_addresses.c.address):
@@ -96,6 +98,14 @@ class NumberService:
 
     async def list(self, owner_id: UUID) -> list[ChannelAddress]:
         return await self._database.read(lambda uow: ChannelAddresses(uow).all(), owner=owner_id)
+
+    def _move_and_add(
+        self, tx: UnlockedTransaction, principal: Principal, number: NewNumber, *, move: bool
+    ) -> ChannelAddress:
+        known = EveryAddress(tx.uow).by_address(number.address.value) if move else None
+        if known is not None and known.owner_id != principal.owner_id:
+            remove(tx.of_owner(known.owner_id), replace(principal, owner_id=known.owner_id), known.id)
+        return self._add(tx.of_owner(principal.owner_id), principal, number)
 
     def _add(self, tx: Transaction, principal: Principal, number: NewNumber) -> ChannelAddress:
         uow, owner_id = tx.uow, principal.owner_id

@@ -32,7 +32,7 @@ class NumberRemoval:
         """Remove a number of the principal's owner. Raises `NotFound`, also when it was removed before."""
         # As the system: the generation of the directory belongs to no owner.
         return await self._transactions.write(
-            lambda tx: _remove(tx.of_owner(principal.owner_id), principal, number_id), owner=None
+            lambda tx: remove(tx.of_owner(principal.owner_id), principal, number_id), owner=None
         )
 
     async def forget_tokens(self) -> int:
@@ -46,7 +46,8 @@ class NumberRemoval:
         return forgotten
 
 
-def _remove(tx: Transaction, principal: Principal, number_id: UUID) -> ChannelAddress:
+def remove(tx: Transaction, principal: Principal, number_id: UUID) -> ChannelAddress:
+    """Remove a number in a transaction of the system that was narrowed to the number's owner."""
     numbers = ChannelAddresses(tx.uow)
     number = numbers.require_in_use(number_id)
     _announce(tx.uow, number.account_id)

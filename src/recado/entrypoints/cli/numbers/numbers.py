@@ -33,6 +33,11 @@ Check: TypeAlias = Annotated[
 ]
 
 
+Move: TypeAlias = Annotated[
+    bool, typer.Option("--move", help="Take the number away from another organisation that has it.")
+]
+
+
 @numbers.command()
 def add(
     owner: OwnerId,
@@ -40,6 +45,7 @@ def add(
     auth_token_env: AuthTokenEnv,
     address: NumberAddress,
     check: Check = False,
+    move: Move = False,
     as_json: AsJson = False,
 ) -> None:
     """Add a number, or give its account a new auth token."""
@@ -50,7 +56,9 @@ def add(
 
     number = NewNumber(AccountSid(account_sid), token, Address.parse(address))
 
-    added, warnings = run(lambda container: _add(container, owner, number, check=check), secret_names=[auth_token_env])
+    added, warnings = run(
+        lambda container: _add(container, owner, number, check=check, move=move), secret_names=[auth_token_env]
+    )
     for each in warnings:
         print_warning(each)
     words = f"{added.address} is ready: point its webhook at /webhooks/twilio/messages under RECADO_PUBLIC_URL."
@@ -62,10 +70,10 @@ def add(
 
 
 async def _add(
-    container: "Container", owner: UUID, number: "NewNumber", *, check: bool
+    container: "Container", owner: UUID, number: "NewNumber", *, check: bool, move: bool
 ) -> "tuple[ChannelAddress, list[str]]":
     warnings = await _check(container, number) if check else []
-    added = await container.numbers().add(operator(owner), number)
+    added = await container.numbers().add(operator(owner), number, move=move)
     if others := await container.numbers().count_others_with(number.account_sid, owner):
         warnings.append(_shared_account_warning(number, others))
     return added, warnings

@@ -34,6 +34,7 @@ HELP_WORK: Final[Mapping[str, str]] = {
     ),
     "Words that opt in again; empty: the built-in words.": "Palavras que aceitam de novo; vazio: as prontas.",
     "List all organisations.": "Lista todas as organizações.",
+    "Take the number away from another organisation that has it.": "Tira o número de outra organização que o tem.",
     "Close an organisation: its customers get no answers any more. Nothing is deleted.": (
         "Fecha uma organização: os clientes dela não recebem mais respostas. Nada é apagado."
     ),
