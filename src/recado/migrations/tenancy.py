@@ -114,11 +114,14 @@ def check(connection: Connection) -> None:
     missing = [name for name in (place.roles.system, place.roles.tenant) if name not in takable]
     if missing:
         raise RolesMissing(f"{place.login} may not take the roles {' and '.join(missing)}: run `recado migrate`")
+    if not connection.execute(_HAS_QUEUE, {"system": place.roles.system}).scalar():
+        raise RolesMissing("the tables are not behind row-level security: run `recado migrate`")
+    # As the system, and in the schema of the login: the tables may belong to another login.
+    path = f"SET LOCAL search_path = {quoted(place.schema)}; " if place.schema else ""
+    _run(connection, [f"{path}SET LOCAL ROLE {quoted(place.roles.system)}"])
     if not _has_access(connection, place):
         raise RolesMissing("nothing says how tenants log in: run `recado migrate`")
     refuse_open_tables(connection)
-    if not connection.execute(_HAS_QUEUE, {"system": place.roles.system}).scalar():
-        raise RolesMissing("the tables are not behind row-level security: run `recado migrate`")
 
 
 # --- Roles ------------------------------------------------------------------------------------------------------------
