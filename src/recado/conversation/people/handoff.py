@@ -16,7 +16,7 @@ from uuid import UUID
 from recado.conversation.errors import HeldByAgent
 from recado.conversation.lifecycle import Lifecycle
 from recado.conversation.models import Answer, Conversation
-from recado.conversation.people.sendable import checked_text, require_sendable
+from recado.conversation.people.sendable import checked_text, nothing_more, require_sendable
 from recado.conversation.replying.replays import resume
 from recado.conversation.repository import Conversations
 from recado.conversation.sending.outbox import Outbox, Split
@@ -26,7 +26,7 @@ from recado.core.clock import Clock
 from recado.core.database.engine import Database
 from recado.core.errors import InvalidInput
 from recado.core.ids import Ids
-from recado.core.queue.transactions import LaneTransaction, Transactions, UnlockedTransaction
+from recado.core.queue.transactions import LaneTransaction, Transaction, Transactions, UnlockedTransaction
 from recado.identity import audit
 from recado.identity.principal import Principal
 from recado.identity.repository import Users
@@ -72,10 +72,18 @@ class HandOffService:
 
         return await self._write(principal, conversation_id, work)
 
-    async def reply(self, principal: Principal, conversation_id: UUID, text: str, *, take: bool = False) -> Answer:
+    async def reply(
+        self,
+        principal: Principal,
+        conversation_id: UUID,
+        text: str,
+        *,
+        take: bool = False,
+        then: Callable[[Transaction, Answer], None] = nothing_more,
+    ) -> Answer:
         """Send a person's message. Raises `HeldByAgent` while the agent holds the conversation, unless `take`.
 
-        Raises `CannotSend` when it could not be sent now.
+        Raises `CannotSend` when it could not be sent now. `then` is called at the end of its transaction.
         """
         text = checked_text(text)
 
@@ -91,6 +99,7 @@ class HandOffService:
             audit.record(
                 tx, principal, "conversation.replied", "conversation", conversation.id, {"answer_id": str(answer.id)}
             )
+            then(tx, answer)
             return answer
 
         return await self._write(principal, conversation_id, work)

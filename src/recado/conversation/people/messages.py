@@ -4,14 +4,14 @@ It goes out over the same machine as every answer, serially with all else to tha
 from nobody: the one who held it before holds it still, and the agent answers what the customer says to it.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from uuid import UUID
 
 from recado.conversation.contacts import contact_at
 from recado.conversation.errors import UnknownNumber
 from recado.conversation.lifecycle import conversation_in
 from recado.conversation.models import Answer
-from recado.conversation.people.sendable import checked_text, require_sendable
+from recado.conversation.people.sendable import checked_text, nothing_more, require_sendable
 from recado.conversation.ports import NumberOfOurs, Numbers
 from recado.conversation.repository import Messages
 from recado.conversation.sending.outbox import Outbox, Route, Split
@@ -23,7 +23,7 @@ from recado.core.ids import Ids
 from recado.core.queue.lane import Lane, send_lane
 from recado.core.queue.storage import lanes
 from recado.core.queue.storage.lanes import LaneOwner
-from recado.core.queue.transactions import LaneTransaction, Transactions, UnlockedTransaction
+from recado.core.queue.transactions import LaneTransaction, Transaction, Transactions, UnlockedTransaction
 from recado.identity import audit
 from recado.identity.keys import KeyRing
 from recado.identity.principal import Principal
@@ -48,10 +48,19 @@ class MessageService:
         self._numbers = numbers
         self._keys = keys
 
-    async def send(self, principal: Principal, from_: Address, to: Address, text: str) -> Answer:
+    async def send(
+        self,
+        principal: Principal,
+        from_: Address,
+        to: Address,
+        text: str,
+        *,
+        then: Callable[[Transaction, Answer], None] = nothing_more,
+    ) -> Answer:
         """Store a message to a customer from a number of the owner's.
 
-        Raises `UnknownNumber`, and `CannotSend` when it could not be sent now.
+        Raises `UnknownNumber`, and `CannotSend` when it could not be sent now. `then` is called at the end of its
+        transaction.
         """
         text = checked_text(text)
 
@@ -61,7 +70,9 @@ class MessageService:
                 raise UnknownNumber(from_.value)
             lane = customer_lane(self._keys.of(tx.uow, principal.owner_id).lane_salt, number.id, to.match_key)
             held = tx.holding(lanes.hold_or_create(tx.uow, _both(lane, principal.owner_id)))
-            return self._put(held, principal, number, to, lane, text)
+            answer = self._put(held, principal, number, to, lane, text)
+            then(held, answer)
+            return answer
 
         return await self._transactions.write(work, owner=principal.owner_id)
 

@@ -30,6 +30,10 @@ def checked_text(text: str) -> str:
     return text
 
 
+def nothing_more(_tx: Transaction, _answer: Answer) -> None:
+    """Do nothing at the end of a transaction."""
+
+
 def require_sendable(tx: Transaction, answer: Answer, conversation: Conversation, rules: SendRules) -> None:
     """Raise `CannotSend` when an answer that was just stored could not be sent now; the transaction undoes it."""
     account = rules.accounts.behind(tx.uow, answer.address_id)

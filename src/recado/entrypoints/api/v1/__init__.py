@@ -10,6 +10,9 @@ from recado.entrypoints.api.door.rates import Rates
 from recado.entrypoints.api.door.routes import Door
 from recado.entrypoints.api.v1.agents import agents_router
 from recado.entrypoints.api.v1.audit import audit_router
+from recado.entrypoints.api.v1.conversation.contacts import contacts_router
+from recado.entrypoints.api.v1.conversation.conversations import conversations_router
+from recado.entrypoints.api.v1.conversation.messages import messages_router
 from recado.entrypoints.api.v1.events.endpoints import event_endpoints_router
 from recado.entrypoints.api.v1.events.log import events_router
 from recado.entrypoints.api.v1.keys import keys_router
@@ -37,6 +40,9 @@ def _routers(container: "Container", door: Door) -> Iterator[APIRouter]:
     """Yield every router. Add yours here, by its subject's name."""
     yield agents_router(door, container.agent_service())
     yield audit_router(door, container.identity_reading())
+    yield contacts_router(door, container.contact_service(), container.contact_reading())
+    yield conversations_router(door, container.handoff(), container.conversation_reading(), container.transcripts())
+    yield messages_router(door, container.messages())
     yield keys_router(door, container.api_keys(), container.identity_reading())
     yield event_endpoints_router(door, container.endpoints(), container.endpoint_reading())
     yield events_router(door, container.event_reading(), container.event_following())

@@ -25,6 +25,7 @@ ON_BOTH_DATABASES = True
 Call: TypeAlias = Callable[..., Awaitable[object]]
 
 OTHERS: Final[Mapping[str, Mapping[str, object]]] = {
+    "ContactService.rename": {"name": "Ana Maria"},
     "EndpointService.replay": {"since": datetime(2026, 3, 14, tzinfo=UTC)},
     "HandOffService.assign": {"user_id": None},
     "HandOffService.reply": {"text": "oi", "take": True},

@@ -1,0 +1,95 @@
+"""Contacts: the customers, and whether they want messages."""
+
+from datetime import datetime
+from typing import Annotated
+from uuid import UUID
+
+from fastapi import APIRouter, Query
+from pydantic import Field
+
+from recado.conversation.people.contacts import MAX_NAME_LENGTH, ContactService
+from recado.conversation.reading.contacts import ContactFilters, ContactReading
+from recado.conversation.values import Address
+from recado.entrypoints.api.door.models import EXAMPLE_ID, Cursor, Input, Limit, Output, PageOf
+from recado.entrypoints.api.door.routes import Door
+from recado.identity.principal import Principal
+
+
+class ContactView(Output):
+    """A customer, with every spelling of the addresses."""
+
+    id: UUID = Field(examples=[EXAMPLE_ID])
+    name: str | None
+    named_by: str | None = Field(description="The person who gave the name; null: it is the customer's profile.")
+    addresses: list[str] = Field(examples=[["whatsapp:+5511987654321"]])
+    opted_out_at: datetime | None
+    opted_out_by: str | None = Field(description="The person who stored it; null: the customer did.")
+    blocked_at: datetime | None
+    blocked_by: str | None
+    created_at: datetime
+
+
+class ContactName(Input):
+    """A name for a contact."""
+
+    name: str | None = Field(max_length=MAX_NAME_LENGTH, description="null: the customer's profile counts again.")
+
+
+def contacts_router(door: Door, service: ContactService, reading: ContactReading) -> APIRouter:
+    router = door.router("contacts")
+    writes = door.allows("contacts.write", knows=reading.one)
+
+    async def shown(principal: Principal, contact_id: UUID) -> ContactView:
+        return ContactView.model_validate(await reading.one(principal.owner_id, contact_id))
+
+    @router.get("/contacts", summary="List contacts")
+    async def list_contacts(
+        principal: Annotated[Principal, door.allows("contacts.read")],
+        limit: Limit = 50,
+        cursor: Cursor = None,
+        address: Annotated[str | None, Query(max_length=256, examples=["whatsapp:+5511987654321"])] = None,
+        blocked: bool = False,
+        opted_out: bool = False,
+    ) -> PageOf[ContactView]:
+        """The newest first; `address` finds a contact by any spelling."""
+        parsed = None if address is None else Address.parse(address)
+        filters = ContactFilters(address=parsed, blocked=blocked, opted_out=opted_out)
+        page = await reading.page(principal.owner_id, cursor, limit=limit, filters=filters)
+        return PageOf(items=[ContactView.model_validate(each) for each in page.items], next_cursor=page.next_cursor)
+
+    @router.get("/contacts/{contact_id}", summary="Read a contact")
+    async def read_contact(
+        principal: Annotated[Principal, door.allows("contacts.read")], contact_id: UUID
+    ) -> ContactView:
+        return await shown(principal, contact_id)
+
+    @router.patch("/contacts/{contact_id}", summary="Name a contact")
+    async def rename_contact(
+        principal: Annotated[Principal, writes], contact_id: UUID, body: ContactName
+    ) -> ContactView:
+        await service.rename(principal, contact_id, body.name)
+        return await shown(principal, contact_id)
+
+    @router.post("/contacts/{contact_id}/block", summary="Block a contact")
+    async def block_contact(principal: Annotated[Principal, writes], contact_id: UUID) -> ContactView:
+        """Its messages are answered by nobody, and nothing is sent to it."""
+        await service.block(principal, contact_id)
+        return await shown(principal, contact_id)
+
+    @router.post("/contacts/{contact_id}/unblock", summary="Unblock a contact")
+    async def unblock_contact(principal: Annotated[Principal, writes], contact_id: UUID) -> ContactView:
+        await service.unblock(principal, contact_id)
+        return await shown(principal, contact_id)
+
+    @router.post("/contacts/{contact_id}/opt-out", summary="Opt a contact out")
+    async def opt_out_contact(principal: Annotated[Principal, writes], contact_id: UUID) -> ContactView:
+        await service.opt_out(principal, contact_id)
+        return await shown(principal, contact_id)
+
+    @router.post("/contacts/{contact_id}/opt-in", summary="Opt a contact in")
+    async def opt_in_contact(principal: Annotated[Principal, writes], contact_id: UUID) -> ContactView:
+        """Only if the customer has asked for it."""
+        await service.opt_in(principal, contact_id)
+        return await shown(principal, contact_id)
+
+    return router

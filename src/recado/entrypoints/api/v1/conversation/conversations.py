@@ -1,0 +1,207 @@
+"""Conversations: what customers and we say to each other, and what people do in them."""
+
+from datetime import datetime
+from typing import Annotated
+from uuid import UUID
+
+from fastapi import APIRouter, Query
+from pydantic import Field
+
+from recado.conversation.models import Actor, Answer, ConversationStatus, Holder
+from recado.conversation.people.handoff import MAX_REASON_LENGTH, HandOffService
+from recado.conversation.people.sendable import MAX_TEXT_LENGTH
+from recado.conversation.reading.conversations import ConversationReading
+from recado.conversation.reading.filters import ConversationFilters, StatusFilter
+from recado.conversation.reading.messages import Order, Transcripts
+from recado.entrypoints.api.door.models import EXAMPLE_ID, Cursor, Input, Limit, Output, PageOf
+from recado.entrypoints.api.door.once import Once
+from recado.entrypoints.api.door.openapi import problems
+from recado.entrypoints.api.door.routes import Door
+from recado.identity.principal import Principal
+
+
+class ConversationView(Output):
+    """A conversation, and who holds it."""
+
+    id: UUID = Field(examples=[EXAMPLE_ID])
+    contact_id: UUID
+    contact_name: str | None
+    address: str | None = Field(description="The address that the contact wrote from first.")
+    number_id: UUID
+    status: ConversationStatus
+    held_by: Holder = Field(description="Who may speak: the agent, a person, or nobody until a person comes.")
+    holder_name: str | None
+    held_since: datetime
+    assignee_id: UUID | None
+    assignee_name: str | None
+    waiting_since: datetime | None = Field(description="Since when a message waits for a person; null: none does.")
+    opened_at: datetime
+    last_activity_at: datetime
+    closed_at: datetime | None
+    closed_by: Actor | None
+    closed_reason: str | None
+    previous_id: UUID | None
+
+
+class ErrorView(Output):
+    """Why a message was not sent or not delivered."""
+
+    code: str | None = Field(examples=["30005"])
+    text: str
+
+
+class MessageView(Output):
+    """A message of either side."""
+
+    id: UUID = Field(examples=[EXAMPLE_ID])
+    author: str = Field(description="customer, agent, apology, person or notice", examples=["customer"])
+    author_name: str | None
+    kind: str
+    text: str
+    at: datetime
+    state: str = Field(description="Its outcome, or how far it was delivered.", examples=["answered", "delivered"])
+    reason: str | None
+    error: ErrorView | None
+    answered_by: UUID | None = Field(description="The message of ours that answered it.")
+    attachments: list[str] = Field(description="Always empty: attachments are described in the text.")
+
+
+class ReplyView(Output):
+    """A message that is on its way."""
+
+    id: UUID = Field(examples=[EXAMPLE_ID])
+    conversation_id: UUID
+    state: str = Field(examples=["waiting"])
+    created_at: datetime
+
+    @classmethod
+    def of(cls, answer: Answer) -> "ReplyView":
+        return cls.model_validate(answer)
+
+
+class NewReply(Input):
+    """A message to the customer."""
+
+    text: str = Field(min_length=1, max_length=MAX_TEXT_LENGTH, examples=["Oi Ana, aqui é o Zé."])
+    take: bool = Field(False, description="Also take the conversation from the agent.")
+
+
+class Assignment(Input):
+    """Who is to look after a conversation."""
+
+    user_id: UUID | None = Field(description="A user of the organisation; null: nobody.", examples=[EXAMPLE_ID])
+
+
+class Closing(Input):
+    """The end of a conversation."""
+
+    reason: str | None = Field(None, max_length=MAX_REASON_LENGTH, examples=["resolvido"])
+
+
+Text = Annotated[
+    str | None,
+    Query(
+        max_length=200, description="Those with a message of either side that has all these words.", examples=["bolo"]
+    ),
+]
+
+
+def conversations_router(
+    door: Door, service: HandOffService, reading: ConversationReading, transcripts: Transcripts
+) -> APIRouter:
+    router = door.router("conversations")
+    reads = door.allows("conversations.read", knows=reading.one)
+    acts = door.allows("conversations.write", knows=reading.one)
+
+    async def shown(principal: Principal, conversation_id: UUID) -> ConversationView:
+        return ConversationView.model_validate(await reading.one(principal.owner_id, conversation_id))
+
+    @router.get("/conversations", summary="List conversations")
+    async def list_conversations(
+        principal: Annotated[Principal, door.allows("conversations.read")],
+        limit: Limit = 50,
+        cursor: Cursor = None,
+        status: StatusFilter | None = None,
+        held_by: Holder | None = None,
+        assignee_id: UUID | None = None,
+        contact_id: UUID | None = None,
+        number_id: UUID | None = None,
+        waiting: bool = False,
+        text: Text = None,
+    ) -> PageOf[ConversationView]:
+        """Those that are not closed, latest activity first. A page may be short, or empty, and have a next one."""
+        filters = ConversationFilters(
+            status=status,
+            held_by=held_by,
+            assignee_id=assignee_id,
+            contact_id=contact_id,
+            number_id=number_id,
+            waiting=waiting,
+            text=text,
+        )
+        page = await reading.page(principal.owner_id, cursor, limit=limit, filters=filters)
+        return PageOf(
+            items=[ConversationView.model_validate(each) for each in page.items], next_cursor=page.next_cursor
+        )
+
+    @router.get("/conversations/{conversation_id}", summary="Read a conversation")
+    async def read_conversation(principal: Annotated[Principal, reads], conversation_id: UUID) -> ConversationView:
+        await transcripts.record_reading(principal, conversation_id)
+        return await shown(principal, conversation_id)
+
+    @router.get("/conversations/{conversation_id}/messages", summary="Read what was said")
+    async def list_messages(
+        principal: Annotated[Principal, reads],
+        conversation_id: UUID,
+        limit: Limit = 50,
+        cursor: Cursor = None,
+        order: Order = "oldest",
+    ) -> PageOf[MessageView]:
+        """The messages of both sides, with what became of each. That they were read is written into the audit."""
+        page = await transcripts.page(principal, conversation_id, cursor, limit=limit, order=order)
+        return PageOf(items=[MessageView.model_validate(each) for each in page.items], next_cursor=page.next_cursor)
+
+    @router.post("/conversations/{conversation_id}/take", summary="Take a conversation", responses=problems(409))
+    async def take(principal: Annotated[Principal, acts], conversation_id: UUID) -> ConversationView:
+        """From now on a person speaks, and no answer of the agent is sent. 409 while a person holds it."""
+        await service.take(principal, conversation_id)
+        return await shown(principal, conversation_id)
+
+    @router.post("/conversations/{conversation_id}/release", summary="Give it back", responses=problems(409))
+    async def release(principal: Annotated[Principal, acts], conversation_id: UUID) -> ConversationView:
+        """The agent speaks again, and answers what still waits."""
+        await service.release(principal, conversation_id)
+        return await shown(principal, conversation_id)
+
+    @router.post("/conversations/{conversation_id}/close", summary="Close it", responses=problems(409))
+    async def close(
+        principal: Annotated[Principal, acts], conversation_id: UUID, body: Closing | None = None
+    ) -> ConversationView:
+        """What waits for a person is not answered. The customer's next message opens a new conversation."""
+        await service.close(principal, conversation_id, None if body is None else body.reason)
+        return await shown(principal, conversation_id)
+
+    @router.post("/conversations/{conversation_id}/assign", summary="Assign it", responses=problems(409))
+    async def assign(
+        principal: Annotated[Principal, acts], conversation_id: UUID, body: Assignment
+    ) -> ConversationView:
+        """Say who is to look after it. Who may speak stays the same."""
+        await service.assign(principal, conversation_id, body.user_id)
+        return await shown(principal, conversation_id)
+
+    @router.post(
+        "/conversations/{conversation_id}/replies",
+        summary="Reply as a person",
+        status_code=202,
+        responses=problems(409),
+    )
+    async def reply(
+        principal: Annotated[Principal, acts], conversation_id: UUID, body: NewReply, once: Once
+    ) -> ReplyView:
+        """A worker sends it. 409 while the agent holds the conversation (unless `take`), and when it cannot be sent."""
+        answer = await service.reply(
+            principal, conversation_id, body.text, take=body.take, then=once.then(ReplyView.of)
+        )
+        return ReplyView.of(answer)
+
+    return router
