@@ -47,6 +47,13 @@ class TestToSomebodyNew:
         assert first.conversation_id == second.conversation_id
         assert world.sent_texts(CARLA) == ["seu pedido saiu", "já chegou?"]
 
+    async def test_a_person_may_go_on_in_it_before_the_customer_has_written(self, world: World) -> None:
+        begun = await send(world, CARLA, from_=SMS)
+        await world.handoff.reply(world.rita, begun.conversation_id, "já chegou?", take=True)
+        await world.work()
+        assert world.sent_texts(CARLA) == ["seu pedido saiu", "já chegou?"]
+        assert await clean(world)
+
 
 class TestWithinTheWindow:
     async def test_it_goes_to_the_address_that_wrote_last(self, world: World) -> None:

@@ -40,11 +40,17 @@ class Outbox:
         self._trace = trace
 
     def route_of(self, conversation: Conversation) -> Route:
-        """Return the way back to the literal From of the newest message, from the number it was sent to."""
+        """Return the way back to the literal From of the newest message, from the number it was sent to.
+
+        In a conversation that began with us it is the way of our newest message, until the customer writes.
+        """
         newest = Messages(self._uow).newest(conversation.id)
-        if newest is None:
+        if newest is not None:
+            return Route(newest.address_id, newest.to_address, newest.from_address)
+        ours = Answers(self._uow).newest(conversation.id)
+        if ours is None:
             raise InvalidInput("nobody has written in this conversation yet, so there is no address to answer")
-        return Route(newest.address_id, newest.to_address, newest.from_address)
+        return Route(ours.address_id, ours.from_address, ours.to_address)
 
     def put(
         self,

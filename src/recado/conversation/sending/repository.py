@@ -19,6 +19,9 @@ from recado.core.queue.lane import Lane
 _ANSWERS = owned(answers, models.Answer)
 _ACCEPTED = answers.c.state == text("'accepted'")
 _ANSWER_OF_TURN = Prepared(_ANSWERS.where(answers.c.turn_id == bindparam("turn_id")))
+_NEWEST = Prepared(
+    _ANSWERS.where(answers.c.conversation_id == bindparam("conversation_id")).order_by(answers.c.id.desc()).limit(1)
+)
 _LATEST_SPOKEN = (
     select(answers.c.id)
     .where(of_owner(answers), answers.c.conversation_id == bindparam("conversation_id"), _ACCEPTED)
@@ -67,6 +70,10 @@ class Answers(OwnedRepository[models.Answer]):
 
     def of_turn(self, turn_id: UUID) -> models.Answer | None:
         return self._one(_ANSWER_OF_TURN, turn_id=turn_id)
+
+    def newest(self, conversation_id: UUID) -> models.Answer | None:
+        """Return the answer of a conversation that was stored last."""
+        return self._one(_NEWEST, conversation_id=conversation_id)
 
     def spoken_in(self, conversation_id: UUID, *, limit: int) -> list[Spoken]:
         """Return the latest accepted answers of a conversation with their whole texts, oldest first."""
