@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Final
 from uuid import UUID
 
-from sqlalchemy import bindparam, select, text
+from sqlalchemy import bindparam, false, select, text
 
 from recado.conversation.repository import owner_word, searched_words
 from recado.conversation.tables import SEARCH_BUCKET, search_documents
@@ -37,7 +37,7 @@ _COLUMNS = (search_documents.c.seq, search_documents.c.conversation_id)
 _ON_SQLITE = text(
     """
     SELECT d.seq, d.conversation_id FROM search_fts JOIN search_documents d ON d.seq = search_fts.rowid
-    WHERE search_fts MATCH :match AND search_fts.rowid < :below AND d.owner_id = :owner
+    WHERE search_fts MATCH :match AND search_fts.rowid < :below AND search_fts.rowid >= :floor AND d.owner_id = :owner
     ORDER BY search_fts.rowid DESC LIMIT :most
     """
 )
@@ -57,9 +57,12 @@ _BY_INDEX = text(
     WHERE seq < :below AND seq >= :floor AND owner_id = :owner ORDER BY seq DESC LIMIT :most
     """
 )
-_HITS = Prepared(_ON_SQLITE.bindparams(_OWNER).columns(*_COLUMNS))
-_HITS_BY_INDEX = Prepared(_BY_INDEX.bindparams(_OWNER).columns(*_COLUMNS))
-_RECENT_HITS = Prepared(_AMONG_NEWEST.bindparams(_OWNER).columns(*_COLUMNS))
+_HITS = Prepared(
+    _ON_SQLITE.bindparams(_OWNER).columns(*_COLUMNS), on_postgresql=_BY_INDEX.bindparams(_OWNER).columns(*_COLUMNS)
+)
+_RECENT_HITS = Prepared(  # SQLite, whose index has an order, is not asked this.
+    select(*_COLUMNS).where(false()), on_postgresql=_AMONG_NEWEST.bindparams(_OWNER).columns(*_COLUMNS)
+)
 _NEWEST = Prepared(
     select(search_documents.c.seq).where(of_owner(search_documents)).order_by(search_documents.c.seq.desc()).limit(1)
 )
@@ -127,7 +130,7 @@ class _Hits:
         if self.uow.dialect == "postgresql":
             return self._hits_on_postgresql(below)
         match = " AND ".join(f'"{word}"' for word in (owner_word(self.owner), *self.words))
-        found = self.uow.rows(_HITS, match=match, owner=self.owner, below=below, most=self.chunk)
+        found = self.uow.rows(_HITS, match=match, owner=self.owner, below=below, floor=0, most=self.chunk)
         return [(seq, id_) for seq, id_ in found]
 
     def _hits_on_postgresql(self, below: int) -> Sequence[tuple[int, UUID]]:
@@ -141,7 +144,7 @@ class _Hits:
             first = 0 if size is None else max(0, (below - 1) // SEARCH_BUCKET - size + 1)
             neighbours = "" if size is None else f" & ({_any_of(first, (below - 1) // SEARCH_BUCKET)})"
             floor = first * SEARCH_BUCKET
-            found += self.uow.rows(_HITS_BY_INDEX, **values, match=match + neighbours, below=below, floor=floor)
+            found += self.uow.rows(_HITS, **values, match=match + neighbours, below=below, floor=floor)
             if len(found) >= self.chunk or floor == 0:
                 break
             below = floor
