@@ -17,6 +17,7 @@ from recado.core.queue.storage import inspection
 from recado.events.models import AT_ONCE, BREAKS_AFTER, TRIED_FOR, Endpoint, PostResult
 from recado.events.reading import EndpointReading
 from recado.events.service import NewEndpoint
+from recado.operations.pruning import KEEP_EVENTS, Pruning
 from tests.world import ANA, BRUNO, World
 
 ON_BOTH_DATABASES = True
@@ -218,6 +219,21 @@ async def test_waiting_for_an_endpoint_does_not_keep_a_worker_from_being_drained
     await happens(world, lane_of(world))
     await world.work()
     assert await world.queue.unfinished() == 0
+
+
+async def test_what_was_delivered_is_known_for_thirty_days(world: World, endpoint: Endpoint) -> None:
+    await happens(world, lane_of(world))
+    await world.work()
+    world.endpoint.always = FAILS
+    world.clock.advance(KEEP_EVENTS)
+    await happens(world, lane_of(world))
+    await world.work()
+    pruning = Pruning(world.database, world.clock)
+    await pruning.prune()
+    assert await states(world, endpoint) == ["delivered", "waiting"]
+    world.clock.advance(timedelta(milliseconds=1))
+    await pruning.prune()
+    assert await states(world, endpoint) == ["waiting"]
 
 
 # --- What people do ---------------------------------------------------------------------------------------------------

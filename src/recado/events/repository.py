@@ -138,6 +138,9 @@ _PRUNE = Prepared(
 )
 
 
-def prune(uow: UnitOfWork, before: UUID, most: int = STEP) -> int:
-    """Delete up to `most` ended deliveries that were made before an id. Return their number."""
-    return uow.run(_PRUNE, before=before, most=most)
+def prune(uow: UnitOfWork, before: datetime, most: int = STEP) -> int:
+    """Delete up to `most` ended deliveries that were made before a moment. Return their number.
+
+    Their ids begin with the millisecond in which they were made, so the oldest are at the beginning of the table.
+    """
+    return uow.run(_PRUNE, before=UUID(int=int(before.timestamp() * 1000) << 80), most=most)

@@ -1,7 +1,7 @@
 """Delete old rows in small steps, so that other transactions do not wait for the lock.
 
-Finished jobs are deleted after a week; their results stay in messages, turns and answers. Dead letters stay. Events are
-deleted after 30 days. What people and programs proved themselves by goes when it has ended.
+Finished jobs are deleted after a week; their results stay in messages, turns and answers. Dead letters stay. Events and
+their deliveries are deleted after 30 days. What people and programs proved themselves by goes when it has ended.
 """
 
 from collections.abc import Callable
@@ -14,6 +14,7 @@ from recado.core.database.engine import Database
 from recado.core.database.unit_of_work import UnitOfWork
 from recado.core.event_log import repository as event_log
 from recado.core.queue.storage import endings, slots, tables
+from recado.events.repository import prune as prune_deliveries
 from recado.identity.access.repository import prune as prune_access
 
 KEEP_JOBS: Final = timedelta(days=7)
@@ -45,6 +46,7 @@ class Pruning:
         await self._database.write(lambda uow: slots.forget_old(uow, now - KEEP_SLOTS), owner=None)
         jobs = await self._in_steps(lambda uow: endings.prune(uow, now - KEEP_JOBS), tables.STEP)
         events = await self._in_steps(lambda uow: event_log.prune(uow, now - KEEP_EVENTS), event_log.STEP)
+        await self._in_steps(lambda uow: prune_deliveries(uow, now - KEEP_EVENTS), event_log.STEP)
         access = await self._in_steps(lambda uow: prune_access(uow, now, tables.STEP), tables.STEP)
         return PruningReport(jobs, events, access)
 
