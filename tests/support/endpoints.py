@@ -29,6 +29,8 @@ class ScriptedEndpoint:
         """The events to which it answers 500."""
         self.meanwhile: Callable[[], Awaitable[object]] | None = None
         """What happens while it is asked."""
+        self.afterwards: Callable[[], None] = lambda: None
+        """What happens when it has answered, before its answer is heard."""
         self.at_once = 0
         self.most_at_once = 0
 
@@ -44,6 +46,7 @@ class ScriptedEndpoint:
         finally:
             self.at_once -= 1
         self.posted.append(Posted(endpoint.url, event, tuple(secrets)))
+        self.afterwards()
         if self._script:
             return self._script.popleft()
         if self.refuses(event):
