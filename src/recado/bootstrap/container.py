@@ -59,6 +59,7 @@ from recado.conversation.people.contacts import ContactService
 from recado.conversation.people.messages import MessageService
 from recado.conversation.reading.contacts import ContactReading
 from recado.conversation.reading.conversations import ConversationReading
+from recado.conversation.reading.drafts import DraftReading
 from recado.conversation.reading.messages import Transcripts
 from recado.conversation.replying.accept import AcceptService
 from recado.conversation.sending.provider_messages import DeliveryReportService
@@ -184,6 +185,7 @@ class Container(containers.DeclarativeContainer):
     )
 
     conversation_reading = providers.Singleton(ConversationReading, database)
+    draft_reading = providers.Singleton(DraftReading, database)
     contact_reading = providers.Singleton(ContactReading, database)
     transcripts = providers.Singleton(Transcripts, database, clock, ids, providers.Object(PROVIDER_WORDS))
 

@@ -6,6 +6,7 @@ from uuid import UUID
 import httpx2
 import pytest
 
+from recado.conversation.ports import AgentResult, Reply, TurnContext
 from recado.identity.permissions import OF_ROLE
 from tests.support.callers import KnownCallers
 from tests.world import ANA, BRUNO, OURS, World
@@ -168,6 +169,22 @@ async def test_contacts_are_found_named_blocked_and_opted_out(
         assert (answer.status_code, answer.json()[field] is not None) == (200, is_set)
     assert (await api.get(f"/api/v1/contacts/{contact_id}", headers=operator)).json()["id"] == contact_id
     assert id_
+
+
+async def test_drafts_are_listed_with_why_they_were_not_sent(
+    api: httpx2.AsyncClient, viewer: Mapping[str, str], theirs: Mapping[str, str], id_: str, world: World
+) -> None:
+    async def taken_meanwhile(turn: TurnContext) -> AgentResult:
+        await world.take()
+        return Reply(f"late: {turn.text}")
+
+    world.agents.will(taken_meanwhile)
+    await world.says("e agora?")
+    [draft] = (await api.get("/api/v1/drafts", headers=viewer)).json()["items"]
+    assert (draft["text"], draft["conversation_id"]) == ("late: e agora?", id_)
+    assert draft["why"] == "held by person meanwhile"
+    assert (await api.get("/api/v1/drafts", headers=theirs)).json()["items"] == []
+    assert (await api.get("/api/v1/drafts")).status_code == 401
 
 
 def routes(conversation_id: str, contact_id: str) -> list[tuple[str, str]]:

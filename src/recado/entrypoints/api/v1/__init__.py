@@ -12,6 +12,7 @@ from recado.entrypoints.api.v1.agents import agents_router
 from recado.entrypoints.api.v1.audit import audit_router
 from recado.entrypoints.api.v1.conversation.contacts import contacts_router
 from recado.entrypoints.api.v1.conversation.conversations import conversations_router
+from recado.entrypoints.api.v1.conversation.drafts import drafts_router
 from recado.entrypoints.api.v1.conversation.messages import messages_router
 from recado.entrypoints.api.v1.events.endpoints import event_endpoints_router
 from recado.entrypoints.api.v1.events.log import events_router
@@ -42,6 +43,7 @@ def _routers(container: "Container", door: Door) -> Iterator[APIRouter]:
     yield audit_router(door, container.identity_reading())
     yield contacts_router(door, container.contact_service(), container.contact_reading())
     yield conversations_router(door, container.handoff(), container.conversation_reading(), container.transcripts())
+    yield drafts_router(door, container.draft_reading())
     yield messages_router(door, container.messages())
     yield keys_router(door, container.api_keys(), container.identity_reading())
     yield event_endpoints_router(door, container.endpoints(), container.endpoint_reading())
