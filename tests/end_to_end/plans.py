@@ -321,7 +321,7 @@ def _value(column: "Column[object]", n: int, owner: UUID) -> object:
 
 def _by_type(column: "Column[object]", n: int) -> object:
     if isinstance(column.type, Integer):
-        if column.table.name == "events":  # What the world tells is numbered from 1 on.
+        if column.table.name in ("events", "search_documents"):  # What the world adds is numbered from 1 on.
             return n - ROWS
         return n if column.primary_key or column.name == "position" else 1
     made: Mapping[type, object] = {

@@ -74,6 +74,12 @@ READS_MORE = {
     "FROM event_endpoints WHERE event_endpoints.disabled_at IS NULL": "event_endpoints",
     # The first message of all: the beginning of an index.
     "SELECT messages.id FROM messages ORDER BY messages.id LIMIT": "messages",
+    # The newest message of an owner: the end of an index.
+    "FROM search_documents WHERE search_documents.owner_id =": "search_documents",
+    # The links, sessions and failures that have not ended yet, a few for each user, when they are pruned.
+    "DELETE FROM user_links": "user_links",
+    "DELETE FROM sessions": "sessions",
+    "DELETE FROM sign_in_failures": "sign_in_failures",
     # What has no number yet: an index that holds nothing else.
     "FROM events WHERE number IS NULL": "ix_events_unnumbered",
     # Every owner, at a registration and when a key of the installation is made: whether another key sealed its keys.
@@ -96,6 +102,7 @@ READS_MORE = {
     "FROM orphans JOIN orphan_signers": "ix_orphans_waiting|orphan_signers",
     "FROM conversations WHERE conversations.owner_id =": "",
     "FROM channel_addresses WHERE channel_addresses.owner_id =": "",
+    "FROM api_keys WHERE api_keys.owner_id =": "api_keys",
     "FROM channel_addresses JOIN channel_accounts": "channel_a",
     "FROM knowledge_documents WHERE knowledge_documents.owner_id =": "",
     "FROM owners ORDER BY": "",

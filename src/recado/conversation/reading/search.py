@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Final
 from uuid import UUID
 
-from sqlalchemy import bindparam, false, select, text
+from sqlalchemy import bindparam, select, text
 
 from recado.conversation.repository import owner_word, searched_words
 from recado.conversation.tables import SEARCH_BUCKET, search_documents
@@ -60,8 +60,9 @@ _BY_INDEX = text(
 _HITS = Prepared(
     _ON_SQLITE.bindparams(_OWNER).columns(*_COLUMNS), on_postgresql=_BY_INDEX.bindparams(_OWNER).columns(*_COLUMNS)
 )
-_RECENT_HITS = Prepared(  # SQLite, whose index has an order, is not asked this.
-    select(*_COLUMNS).where(false()), on_postgresql=_AMONG_NEWEST.bindparams(_OWNER).columns(*_COLUMNS)
+_RECENT_HITS = Prepared(  # SQLite, whose index has an order, is not asked this. It has no message 0.
+    select(*_COLUMNS).where(search_documents.c.seq == text("0")),
+    on_postgresql=_AMONG_NEWEST.bindparams(_OWNER).columns(*_COLUMNS),
 )
 _NEWEST = Prepared(
     select(search_documents.c.seq).where(of_owner(search_documents)).order_by(search_documents.c.seq.desc()).limit(1)

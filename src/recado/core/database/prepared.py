@@ -138,7 +138,7 @@ class CompiledStatement:
         Thirteen rows are one round trip instead of three. With many columns VALUES is faster nevertheless: psycopg
         makes an array in Python, value by value.
         """
-        if self._values_group is None or self._mark == "?" or len(self._binds) > _NARROW:
+        if self._values_group is None or self._mark == "?" or not 1 <= len(self._binds) <= _NARROW:
             return None
         before, _, after = self.sql.partition(f"VALUES {self._values_group}")
         arrays = ", ".join(f"%s::{name}[]" for name in self._type_names())
