@@ -12,9 +12,9 @@ twice, which must be 0.
 """
 
 import asyncio
-import sys
 import time
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 from uuid import UUID
@@ -24,6 +24,8 @@ from harness import Figure, Workbench, at_most, percentile, progress
 
 if TYPE_CHECKING:
     from recado.bootstrap import Container
+    from recado.core.database.unit_of_work import UnitOfWork
+    from recado.core.event_log.models import NewEvent
 
 LISTENERS = 1_000
 SECONDS = 20
@@ -92,16 +94,21 @@ async def come_and_go(port: int, key: str, first: str, count: int) -> list[str]:
     return had
 
 
+def _append(uow: "UnitOfWork", event: "NewEvent") -> None:
+    from recado.core.event_log.repository import append
+
+    append(uow, [event])
+
+
 async def happen(container: "Container", owner_id: UUID, heard: Heard, count: int) -> None:
     from recado.core.event_log.models import NewEvent
-    from recado.core.event_log.repository import append
     from recado.core.queue.lane import job_lane
 
     ids, clock, database = container.ids(), container.clock(), container.database()
     for _ in range(count):
         id_ = ids.new()
         event = NewEvent(id_, owner_id, "message.received", job_lane(id_), clock.now(), data={"message_id": str(id_)})
-        await database.write(lambda uow, told=event: append(uow, [told]), owner=None)
+        await database.write(partial(_append, event=event), owner=None)
         heard.stored[str(id_)] = time.perf_counter()
         await asyncio.sleep(1 / PER_SECOND)
 
@@ -165,4 +172,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -303,7 +303,7 @@ _DOCUMENT = Prepared(inserting(search_documents, "owner_id", "conversation_id", 
 _MOVE_DOCUMENT = Prepared(
     update(search_documents)
     .where(
-        of_owner(search_documents),
+        # Not by the owner, whose index SQLite would read from end to end. The conversation is the owner's.
         search_documents.c.conversation_id == param(search_documents.c.conversation_id, "before"),
         search_documents.c.message_id == param(search_documents.c.message_id, "of_message"),
     )
@@ -358,7 +358,6 @@ class SearchDocuments:
             return
         self._uow.run(
             _MOVE_DOCUMENT,
-            owner=to.owner_id,
             before=before,
             of_message=message.id,
             after=to.id,
