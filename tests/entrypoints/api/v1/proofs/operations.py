@@ -61,6 +61,10 @@ class Operation:
         """Send a request whose body cannot be read."""
         return await self._send(client, headers, id_, content=b"{")
 
+    async def send_refused(self, client: httpx2.AsyncClient, headers: Mapping[str, str], id_: UUID) -> httpx2.Response:
+        """Send a request that is refused once its caller may send it, so that nothing is done and nothing streams."""
+        return await self._send(client, headers, id_, content=b"{", params={"nul": "\0"})
+
     async def _send(
         self,
         client: httpx2.AsyncClient,

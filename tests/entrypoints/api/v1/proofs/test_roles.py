@@ -32,7 +32,7 @@ def test_no_route_is_open_but_these(operations: list[Operation]) -> None:
 async def test_nobody_gets_in_without_a_key_or_a_session(operations: list[Operation], api: httpx2.AsyncClient) -> None:
     for operation in guarded(operations):
         for headers in ({}, {"Authorization": "Bearer rcd_nothing"}, {"Cookie": "__Host-recado_session=nothing"}):
-            answer = await operation.send_garbage(api, headers, NOBODYS)
+            answer = await operation.send_refused(api, headers, NOBODYS)
             assert answer.status_code == 401, operation.name
 
 
@@ -43,7 +43,7 @@ async def test_a_role_may_do_what_the_table_says(
     allowed = {each.name for each in guarded(operations) if each.permission is None or each.permission in OF_ROLE[role]}
     headers, passed = callers.role(world.owner_id, role), set()
     for operation in guarded(operations):
-        answer = await operation.send_garbage(api, headers, NOBODYS)
+        answer = await operation.send_refused(api, headers, NOBODYS)
         assert answer.status_code != 401, operation.name
         if answer.status_code != 403:
             passed.add(operation.name)
@@ -56,7 +56,7 @@ async def test_one_scope_less_is_one_scope_too_few(
     for operation in guarded(operations):
         if operation.permission is not None:
             headers = callers.key(world.owner_id, *(each for each in ALL if each != operation.permission))
-            answer = await operation.send_garbage(api, headers, NOBODYS)
+            answer = await operation.send_refused(api, headers, NOBODYS)
             assert (answer.status_code, answer.json()["code"]) == (403, "identity.not_allowed"), operation.name
 
 
