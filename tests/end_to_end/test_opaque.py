@@ -33,7 +33,7 @@ FOR_PEOPLE: Final = frozenset(
         "answer_parts.text", "answers.from_address", "answers.to_address", "channel_addresses.address",
         "contact_addresses.address", "contact_addresses.match_key", "contacts.name", "inbox_items.note",
         "messages.from_address", "messages.to_address", "messages.text", "messages.raw", "messages.profile_name",
-        "orphans.from_address", "orphans.to_address", "orphans.raw",
+        "orphans.from_address", "orphans.to_address", "orphans.raw", "search_documents.words",
     }
 )  # fmt: skip
 """The columns that hold what customers write, and from where. An erasure clears them; none is a key."""

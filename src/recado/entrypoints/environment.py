@@ -17,8 +17,10 @@ OURS: Final = "recado.env"
 ANYBODYS: Final = ".env"
 MAX_BYTES: Final = 256 * 1024
 
-_LINE: Final = re.compile(r"(?:export\s+)?([A-Za-z_]\w*)\s*=\s*(.*)", re.ASCII)
-_QUOTED: Final = re.compile(r"""'([^']*)'\s*(?:#.*)?|"((?:[^"\\]|\\.)*)"\s*(?:#.*)?""")
+_LINE: Final = re.compile(r"\A(?:export\s+)?([A-Za-z_]\w*)\s*=\s*(.*)", re.ASCII)
+_PLAIN: Final = re.compile(r"[\w.,:;@%+/=?&~^-]*", re.ASCII)
+_COMMENT: Final = re.compile(r"\s#")
+_QUOTED: Final = re.compile(r"""\A(?:'([^']*)'\s*(?:#.*)?|"((?:[^"\\]|\\.)*)"\s*(?:#.*)?)""")
 _ESCAPED: Final = re.compile(r"\\(.)")
 _MEANINGS: Final[Mapping[str, str]] = {"n": "\n", "t": "\t", "r": "\r"}
 
@@ -48,7 +50,7 @@ def read_environment_file(path: Path) -> Mapping[str, str]:
 
 def assignment(variable: str, value: str) -> str:
     """Return a line that this module, systemd, container engines and a shell read alike."""
-    if not re.fullmatch(r"[\w.,:;@%+/=?&~^-]*", value, re.ASCII):
+    if not _PLAIN.fullmatch(value):
         raise ConfigurationError(f"{variable} has characters that a file of variables cannot hold: {value[:40]!r}")
     return f"{variable}={value}\n"
 
@@ -69,7 +71,7 @@ def _assignments(text: str, path: Path) -> Iterator[tuple[str, str]]:
 def _value(text: str) -> str | None:
     """Return what stands behind the equals sign, or None for a quotation that does not end."""
     if text[:1] not in {"'", '"'}:
-        return re.split(r"\s#", text, maxsplit=1)[0].strip()
+        return _COMMENT.split(text, maxsplit=1)[0].strip()
     found = _QUOTED.fullmatch(text)
     if found is None:
         return None

@@ -129,7 +129,7 @@ def test_every_command_is_tried_here() -> None:
             "queue",
             "cron",
         ),
-        *("orphans", "events", "events endpoints"),
+        *("orphans", "contacts", "events", "events endpoints"),
     }
     assert {name for name, _ in commands()} - families == NO_DATABASE | set(ALL)
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 _HEADINGS: Final[Mapping[str, str]] = {"Options": "Opções", "Commands": "Comandos", "Arguments": "Argumentos"}
 _MARKS: Final[Mapping[str, str]] = {"default: ": "padrão: ", "required": "obrigatório"}
-_MARK: Final = re.compile(r"\[(.*)\]\Z", re.DOTALL)
+_PARAGRAPHS: Final = re.compile(r"\n\s*\n")
 
 
 def in_colour() -> bool:
@@ -49,13 +49,13 @@ class _Formatter(HelpFormatter):
 
 def _marked(text: str) -> str:
     """Return the text of a row, with `[required]` or `[default: x]` at its end in the language of the locale."""
-    found = _MARK.search(text)
-    if found is None or not speaks_portuguese():
+    start = text.find("[")
+    if start < 0 or not text.endswith("]") or not speaks_portuguese():
         return text
-    mark = found[1]
+    mark = text[start + 1 : -1]
     for english, portuguese in _MARKS.items():
         mark = mark.replace(english, portuguese)
-    return f"{text[: found.start()]}[{mark}]"
+    return f"{text[:start]}[{mark}]"
 
 
 class HelpContext(typer.Context):
@@ -85,4 +85,4 @@ def _translate(command: "Command") -> None:
 
 def _joined(text: str) -> str:
     """Return the paragraphs of a docstring, each on one line: the name of a text must not depend on line breaks."""
-    return "\n\n".join(" ".join(paragraph.split()) for paragraph in re.split(r"\n\s*\n", text.strip()))
+    return "\n\n".join(" ".join(paragraph.split()) for paragraph in _PARAGRAPHS.split(text.strip()))

@@ -18,6 +18,7 @@ class TestReading:
             "id": str(world.owner_id),
             "name": "Padaria",
             "email": "dona@padaria.example",
+            "purge_started_at": None,
             "locale": "pt-BR",
             "apology_text": None,
             "handoff_text": None,

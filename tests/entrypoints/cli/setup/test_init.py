@@ -16,6 +16,7 @@ from recado.entrypoints.environment import read_environment_file
 from recado.settings import load_settings
 from tests.entrypoints.cli.conftest import TOKEN, Recado
 from tests.support.patience import PATIENCE
+from tests.support.servers.postgres import PostgresServer
 
 NUMBER = "whatsapp:+14155238886"
 ACCOUNT = "AC" + "a" * 32
@@ -136,10 +137,11 @@ class TestWhatIsStored:
         assert list(folder.iterdir()) == []
 
 
-def test_it_begins_on_postgresql_too(recado: Recado, folder: Path, postgres_url: str) -> None:
-    made = recado.one("init", *EMAIL, "--number", NUMBER, "--database-url", postgres_url)
+def test_it_begins_on_postgresql_too(recado: Recado, folder: Path, postgres_server: PostgresServer) -> None:
+    url = postgres_server.make()
+    made = recado.one("init", *EMAIL, "--number", NUMBER, "--database-url", url)
     assert [each["owner_id"] for each in recado.many("org", "list")] == [made["owner_id"]]
-    assert written(folder)["RECADO_DATABASE_URL"] == postgres_url
+    assert written(folder)["RECADO_DATABASE_URL"] == url
 
 
 def test_what_to_type_next_is_said(recado: Recado) -> None:

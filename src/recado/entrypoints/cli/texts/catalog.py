@@ -6,7 +6,8 @@ is found by the form that fits it, so that services need not know in which langu
 
 import functools
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Final
 
 from recado.entrypoints.cli.texts.errors import ERRORS
@@ -34,9 +35,9 @@ def translated(sentence: str) -> str:
     if exact is not None:
         return exact
     for form, portuguese in _forms():
-        found = form.fullmatch(sentence)
+        found = form.read(sentence)
         if found is not None:
-            return portuguese.format(**{name: _value(name, text) for name, text in found.groupdict().items()})
+            return portuguese.format(**{name: _value(name, text) for name, text in found.items()})
     return sentence
 
 
@@ -44,20 +45,39 @@ def _value(name: str, text: str) -> str:
     return translated(text) if name in _SENTENCES else text
 
 
+@dataclass(frozen=True, slots=True)
+class _Form:
+    """A key with {names}: fixed pieces, and between each two of them a name."""
+
+    pieces: Sequence[str]
+    names: Sequence[str]
+
+    @classmethod
+    def of(cls, key: str) -> "_Form":
+        pieces = _NAME.split(key)
+        return cls(pieces[::2], pieces[1::2])
+
+    def read(self, sentence: str) -> Mapping[str, str] | None:
+        """Return what stands for each name, or None if the sentence is not of this form.
+
+        Each value ends where the next piece is first found, so the time grows with the sentence and no faster.
+        """
+        first, *others = self.pieces
+        if not sentence.startswith(first) or not sentence.endswith(others[-1]):
+            return None
+        values: dict[str, str] = {}
+        at, end = len(first), len(sentence) - len(others[-1])
+        for number, (name, piece) in enumerate(zip(self.names, others, strict=True), start=1):
+            until = end if number == len(others) else sentence.find(piece, at, end)
+            if until < at or values.setdefault(name, sentence[at:until]) != sentence[at:until]:
+                return None
+            at = until + len(piece)
+        return values
+
+
 @functools.cache
-def _forms() -> list[tuple[re.Pattern[str], str]]:
+def _forms() -> list[tuple[_Form, str]]:
     """Return the forms with names, those with the most fixed letters first."""
     named = [key for key in PORTUGUESE if _NAME.search(key)]
     named.sort(key=lambda key: len(_NAME.sub("", key)), reverse=True)
-    return [(re.compile("".join(_pattern(key))), PORTUGUESE[key]) for key in named]
-
-
-def _pattern(key: str) -> Iterator[str]:
-    seen: set[str] = set()
-    end = 0
-    for found in _NAME.finditer(key):
-        yield re.escape(key[end : found.start()])
-        yield f"(?P={found[1]})" if found[1] in seen else f"(?P<{found[1]}>.*?)"
-        seen.add(found[1])
-        end = found.end()
-    yield re.escape(key[end:])
+    return [(_Form.of(key), PORTUGUESE[key]) for key in named]

@@ -22,17 +22,18 @@ _FORMS: Final[Mapping[str, str]] = {
     r"(?:File|Path|Directory) (.+) does not exist\.": r"\1 não existe.",
     r"(?:File|Path|Directory) (.+) is a directory\.": r"\1 é uma pasta.",
 }
+_COMPILED: Final = [(re.compile(form, re.DOTALL), portuguese) for form, portuguese in _FORMS.items()]
 _NEAR: Final = re.compile(r"\(?Did you mean (.+?)\?\)?$|\(Possible options: (.+)\)$")
 
 
 def usage_in_portuguese(message: str) -> str:
     """Return a message of the library in Portuguese, or as it is if its form is not known."""
-    for form, portuguese in _FORMS.items():
-        found = re.fullmatch(form, message, re.DOTALL)
+    for form, portuguese in _COMPILED:
+        found = form.fullmatch(message)
         if found is None:
             continue
         said = found.expand(portuguese)
-        if form.startswith("Invalid value"):
+        if form.pattern.startswith("Invalid value"):
             said = said.replace(found[2], usage_in_portuguese(found[2]))
         near = _NEAR.search(message)
         return said if near is None else f"{said} Você quis dizer {near[1] or near[2]}?"

@@ -25,7 +25,9 @@ def operations(document: Json) -> Iterator[tuple[str, Json]]:
 def models_of_bodies(document: Json) -> Iterator[str]:
     for _, operation in operations(document):
         for content in operation.get("requestBody", {}).get("content", {}).values():
-            yield content["schema"]["$ref"].rpartition("/")[2]
+            for schema in content["schema"].get("anyOf", [content["schema"]]):  # A body may be left out.
+                if "$ref" in schema:
+                    yield schema["$ref"].rpartition("/")[2]
 
 
 def test_every_operation_has_a_summary_and_a_name_of_its_own(document: Json) -> None:
