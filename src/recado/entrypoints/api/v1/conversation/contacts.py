@@ -32,7 +32,11 @@ class ContactView(Output):
 class ContactName(Input):
     """A name for a contact."""
 
-    name: str | None = Field(max_length=MAX_NAME_LENGTH, description="null: the customer's profile counts again.")
+    name: str | None = Field(
+        max_length=MAX_NAME_LENGTH,
+        examples=["Ana Souza"],
+        description="null: the customer's profile counts again.",
+    )
 
 
 def contacts_router(door: Door, service: ContactService, reading: ContactReading) -> APIRouter:
