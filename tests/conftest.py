@@ -62,10 +62,15 @@ def pytest_configure() -> None:
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """A module that says `ON_BOTH_DATABASES = True` is run on SQLite and on PostgreSQL."""
+    """A module that says `ON_BOTH_DATABASES = True` is run on SQLite and on PostgreSQL.
+
+    What the API calls is tried on both in the fast suite. Its own tests on PostgreSQL are among the long ones.
+    """
     both = getattr(metafunc.module, "ON_BOTH_DATABASES", False)
     if both and "database" in metafunc.fixturenames and metafunc.definition.get_closest_marker("sqlite_only") is None:
-        metafunc.parametrize("database", ["sqlite", "postgres"], indirect=True)
+        of_api = metafunc.module.__name__.startswith("tests.entrypoints.api.")
+        on_postgres = pytest.param("postgres", marks=[pytest.mark.slow] if of_api else [])
+        metafunc.parametrize("database", ["sqlite", on_postgres], indirect=True)
 
 
 @pytest.fixture

@@ -75,18 +75,25 @@ def pairs(english: str) -> list[str]:
     return found or [word for words in pieces for word in words]
 
 
-@pytest.mark.parametrize("english", sorted(set(PORTUGUESE) - LIBRARYS))
-def test_every_translated_text_is_one_that_the_code_has(english: str) -> None:
+def test_every_translated_text_is_one_that_the_code_has() -> None:
     """Some are put together from pieces, so most of their words must stand in the code as they do in the text."""
-    found = pairs(english)
-    assert sum(each in source() for each in found) >= len(found) / 2
+    strange = [
+        english
+        for english in sorted(set(PORTUGUESE) - LIBRARYS)
+        if 2 * sum(each in source() for each in pairs(english)) < len(pairs(english))
+    ]
+    assert strange == []
 
 
-@pytest.mark.parametrize(("english", "portuguese"), PORTUGUESE.items(), ids=range(len(PORTUGUESE)))
-def test_a_translation_names_the_same_values(english: str, portuguese: str) -> None:
-    names = set(re.findall(r"\{(\w+)\}", english))
-    assert set(re.findall(r"\{(\w+)\}", portuguese)) <= names
-    assert names - set(re.findall(r"\{(\w+)\}", portuguese)) <= {"s", "t"}
+def names_in(text: str) -> set[str]:
+    return set(re.findall(r"\{(\w+)\}", text))
+
+
+def test_a_translation_names_the_same_values() -> None:
+    """Only the letter of an English plural may be missing."""
+    assert [english for english, text in PORTUGUESE.items() if not names_in(text) <= names_in(english)] == []
+    missing = {english: names_in(english) - names_in(text) for english, text in PORTUGUESE.items()}
+    assert {english: names for english, names in missing.items() if not names <= {"s", "t"}} == {}
 
 
 class TestASentence:
