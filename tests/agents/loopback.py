@@ -52,7 +52,9 @@ class Loopback:
 class _Server(uvicorn.Server):
     """Tells a waiting thread that it listens."""
 
-    listens = threading.Event()
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self.listens = threading.Event()
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
