@@ -28,7 +28,10 @@ demo: $(STAMP)  ## Talk to a sample bakery in this terminal (SCRIPT=file.yaml pl
 	@$(BIN)/recado demo $(if $(SCRIPT),--script $(SCRIPT))
 
 test: $(STAMP)  ## The fast suite (under five minutes)
-	@$(BIN)/python -m pytest -m "not slow" -n auto --dist loadfile $(ARGS)
+	@$(BIN)/python -m pytest -m "not slow and not proof" -n auto --dist loadfile $(ARGS)
+
+proofs: $(STAMP)  ## Whole processes that are killed, and the whole API against its description (a minute or two)
+	@$(BIN)/python -m pytest -m "proof and not slow" -n auto --dist loadfile $(ARGS)
 
 test-slow: $(STAMP)  ## The long tests
 	@$(BIN)/python -m pytest -m slow $(ARGS)
@@ -62,4 +65,4 @@ lock:  ## Resolve the dependencies anew into requirements/
 api-reference: $(STAMP)  ## Make docs/reference/api.md from the routes
 	@$(BIN)/python -m recado.entrypoints.api.reference.markdown > docs/reference/api.md
 
-.PHONY: help setup demo test test-slow sim torture check format bench lock api-reference
+.PHONY: help setup demo test proofs test-slow sim torture check format bench lock api-reference

@@ -13,6 +13,8 @@ from recado.bootstrap import SCHEDULES
 from tests.support.patience import PATIENCE
 from tests.support.processes import BAKERY, Road, Shop, customer, until
 
+pytestmark = pytest.mark.proof
+
 KEY = "k3y-of-the-timer"
 PEOPLE = 8
 

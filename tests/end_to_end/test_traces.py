@@ -9,6 +9,8 @@ import pytest
 from tests.support.processes import BAKERY, Road, customer, until
 from tests.support.servers.collector import Collector, SeenSpan, collecting
 
+pytestmark = pytest.mark.proof
+
 TEXT = "segredo de pastelaria"
 
 

@@ -15,6 +15,8 @@ from recado.operations.verify import VerificationReport
 from tests.end_to_end.webhooks import Hook, post
 from tests.support.processes import BAKERY, Road, customer
 
+pytestmark = pytest.mark.proof
+
 _numbers = itertools.count(1)
 
 

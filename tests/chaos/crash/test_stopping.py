@@ -18,6 +18,8 @@ from tests.support.servers.ports import reserved_port
 from tests.support.servers.postgres import PostgresServer
 from tests.support.unruly import HANGING, HOLDS_THE_LOCK, MENDED
 
+pytestmark = pytest.mark.proof
+
 HANG = Shop(BAKERY.name, BAKERY.number, BAKERY.account_sid, BAKERY.token, agent="hanging")
 AT_ONCE = ("--grace", "0.1")
 _numbers = count()

@@ -11,6 +11,8 @@ from tests.support.patience import PATIENCE
 from tests.support.processes import BAKERY, FLORIST, Road, Shop, customer
 from tests.support.unruly import MENDED, NEIGHBOURS, POISON
 
+pytestmark = pytest.mark.proof
+
 APOLOGY = "Desculpe, estou indisponível no momento"
 BROKEN = Shop(BAKERY.name, BAKERY.number, BAKERY.account_sid, BAKERY.token, agent="broken")
 DEADLY = Shop(FLORIST.name, FLORIST.number, FLORIST.account_sid, FLORIST.token, agent="deadly")

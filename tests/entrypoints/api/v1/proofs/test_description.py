@@ -22,6 +22,8 @@ from schemathesis.specs.openapi.checks import (
 from tests.entrypoints.api.v1.proofs.samples import EXEMPT, SAMPLES, Sample
 from tests.entrypoints.api.v1.proofs.served import Served, served
 
+pytestmark = pytest.mark.proof
+
 CHECKS: Final = [
     not_a_server_error,
     status_code_conformance,

@@ -13,6 +13,8 @@ from tests.entrypoints.api.v1.proofs.test_sweep import NOBODYS
 from tests.support.callers import KnownCallers
 from tests.world import World
 
+pytestmark = pytest.mark.proof
+
 PUBLIC: Final[Mapping[str, str]] = {
     "POST /api/v1/sessions": "a password",
     "POST /api/v1/passwords": "a link that is used once",

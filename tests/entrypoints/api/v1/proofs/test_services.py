@@ -20,6 +20,8 @@ from tests.architecture.wiring import hints_of, type_of
 from tests.entrypoints.api.v1.proofs.scene import MAKERS, Scene
 from tests.support.callers import admin_of
 
+pytestmark = pytest.mark.proof
+
 ON_BOTH_DATABASES = True
 
 Call: TypeAlias = Callable[..., Awaitable[object]]

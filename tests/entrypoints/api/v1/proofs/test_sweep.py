@@ -4,10 +4,13 @@ from collections.abc import Mapping, Sequence
 from uuid import UUID
 
 import httpx2
+import pytest
 
 from tests.entrypoints.api.v1.proofs.operations import Operation
 from tests.entrypoints.api.v1.proofs.samples import EXEMPT, SAMPLES
 from tests.entrypoints.api.v1.proofs.scene import MAKERS, Scene
+
+pytestmark = pytest.mark.proof
 
 ON_BOTH_DATABASES = True
 
