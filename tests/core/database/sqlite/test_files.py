@@ -213,6 +213,20 @@ class TestALogThatWasDeleted:
         with closing(sqlite_module().connect(file.with_name("copy.db"))) as copy:
             assert copy.execute("SELECT value FROM things").fetchall() == [("before",)]
 
+    async def test_is_copied_too_when_a_connection_that_was_just_being_made_left_an_empty_one(
+        self, things: SqliteDatabase
+    ) -> None:
+        file = file_of(things)
+        beside(file, "-wal").unlink()
+        with closing(sqlite_module().connect(file)) as late, pytest.raises(sqlite_module().OperationalError):
+            late.execute("SELECT value FROM things").fetchall()
+        assert beside(file, "-wal").stat().st_size == 0
+        with pytest.raises(StorageUnavailable):
+            await add(things, "refused")
+        shutil.copy(file, file.with_name("copy.db"))
+        with closing(sqlite_module().connect(file.with_name("copy.db"))) as copy:
+            assert copy.execute("SELECT value FROM things").fetchall() == [("before",)]
+
     async def test_is_no_loss_once_every_process_has_been_restarted(self, things: SqliteDatabase) -> None:
         beside(file_of(things), "-wal").unlink()
         await things.close()

@@ -52,10 +52,17 @@ class DatabaseFiles:
         self._first: _File = None
         self._held: list[OpenedFiles] = []
 
-    @property
-    def log_is_gone(self) -> bool:
-        """Whether the log has no name any more while the database has."""
-        return _identity_of(self.path) == self._first and _identity_of(self._log) is None
+    def has_lost_its_log(self, opened: OpenedFiles) -> bool:
+        """Return whether the log that was opened has no name any more, and nothing else is to be read in its place.
+
+        A connection that was being made when the log was deleted leaves an empty file under the log's name.
+        """
+        if _identity_of(self.path) != opened.database or _identity_of(self._log) == opened.log:
+            return False
+        try:
+            return self._log.stat().st_size == 0
+        except OSError:
+            return True
 
     def before_opening(self) -> None:
         """Raise `Displaced` where opening a connection would make a file or mix files that do not belong together."""

@@ -185,7 +185,7 @@ class SqliteWriter:
 
     def _checkpoint_unnamed_log(self, raw: stdlib_sqlite3.Connection) -> None:
         """Copy the log while it is there: a log without a name is lost with the processes that have it open."""
-        if self._files is not None and self._files.log_is_gone:
+        if self._files is not None and self._opened is not None and self._files.has_lost_its_log(self._opened):
             with contextlib.suppress(sqlite_module().Error):
                 raw.execute("PRAGMA wal_checkpoint(PASSIVE)")
 
