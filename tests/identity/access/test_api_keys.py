@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta, timezone
 from typing import TypeVar
 from uuid import UUID
 
@@ -116,8 +116,18 @@ class TestWhatIsRefused:
         assert await stored(database) == []
 
     async def test_an_end_that_is_past(self, keys: ApiKeyService, ana: Principal, clock: FrozenClock) -> None:
-        with pytest.raises(InvalidInput, match="is past"):
-            await keys.create(ana, NewKey("site", expires_at=clock.now()))
+        for end in (clock.now(), datetime(1, 1, 1, tzinfo=timezone(timedelta(hours=14)))):
+            with pytest.raises(InvalidInput, match="is past"):
+                await keys.create(ana, NewKey("site", expires_at=end))
+
+    @pytest.mark.parametrize("zone", [UTC, timezone(timedelta(hours=-14))])
+    async def test_an_end_that_is_further_away_than_anybody_plans(
+        self, keys: ApiKeyService, ana: Principal, database: Database, zone: timezone
+    ) -> None:
+        """The last moment of the calendar west of Greenwich cannot be read back: in UTC its year has five digits."""
+        with pytest.raises(InvalidInput, match="more than ten years away"):
+            await keys.create(ana, NewKey("site", expires_at=datetime.max.replace(tzinfo=zone)))
+        assert await stored(database) == []
 
 
 class TestAText:

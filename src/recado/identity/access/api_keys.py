@@ -11,7 +11,7 @@ import zlib
 from collections.abc import Collection
 from contextlib import suppress
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Final
 from uuid import UUID
 
@@ -30,6 +30,8 @@ from recado.identity.principal import Principal
 
 USED_EVERY: Final = timedelta(minutes=1)
 """`last_used_at` is at most so much behind."""
+LASTS_AT_MOST: Final = timedelta(days=3_650)
+"""The end that a key may be given is no further away."""
 
 _DIGITS: Final = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 _SECRET_LENGTH: Final = 43
@@ -72,8 +74,7 @@ class ApiKeyService:
         lacking = sorted((OF_KEYS if scopes is None else scopes) - frozenset(principal.permissions))
         if lacking:
             raise NotAllowed(f"{principal.name} cannot give a key the permission {lacking[0]}, which they do not have")
-        if form.expires_at is not None and form.expires_at <= self._clock.now():
-            raise InvalidInput("the end of the key is past; give a later one, or none")
+        ends = None if form.expires_at is None else _valid_end(form.expires_at, self._clock.now())
         secret = _in_digits(self._random_bytes(TOKEN_BYTES), _SECRET_LENGTH)
 
         def work(tx: Transaction) -> IssuedKey:
@@ -85,7 +86,7 @@ class ApiKeyService:
                 scopes=None if scopes is None else sorted(scopes),
                 created_at=tx.now,
                 created_by=principal.name,
-                expires_at=form.expires_at,
+                expires_at=ends,
             )
             audit.record(tx, principal, "key.created", "key", key.id, {"scopes": key.scopes})
             return ApiKeys(tx.uow).add(key)
@@ -132,6 +133,15 @@ class ApiKeyService:
         # A database that cannot store now still lets programs read.
         with suppress(Busy, StorageUnavailable):
             await self._database.write(lambda uow: ApiKeys(uow).change(key.id, last_used_at=now), owner=key.owner_id)
+
+
+def _valid_end(end: datetime, now: datetime) -> datetime:
+    """Return the end of a key in UTC. Raises `InvalidInput`."""
+    if end <= now:
+        raise InvalidInput("the end of the key is past; give a later one, or none")
+    if end > now + LASTS_AT_MOST:
+        raise InvalidInput("the end of the key is more than ten years away; give an earlier one, or none")
+    return end.astimezone(UTC)
 
 
 def _text(key_id: UUID, secret: str) -> str:

@@ -109,6 +109,7 @@ class TestKeys:
             {"name": "loja", "scopes": []},
             {"name": "loja", "expires_at": "2020-01-01T00:00:00Z"},
             {"name": "loja", "expires_at": "2030-01-01T00:00:00"},
+            {"name": "loja", "expires_at": "9999-12-31T23:59:59.999999-14:00"},
         ):
             assert (await api.post(KEYS, json=body, headers=headers)).status_code == 422
         assert (await api.get(KEYS, headers=headers)).json()["items"] == []

@@ -1,9 +1,10 @@
 """What the models of all routes share."""
 
+from datetime import UTC, datetime
 from typing import Annotated, Final, Generic, TypeAlias, TypeVar
 
 from fastapi import Query
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, model_validator
 
 from recado.core.database.pages import PAGE_SIZE
 
@@ -18,6 +19,17 @@ Limit: TypeAlias = Annotated[int, Query(ge=1, le=PAGE_SIZE, description="The mos
 
 Cursor: TypeAlias = Annotated[str | None, Query(max_length=200, description=_CURSOR)]
 """Of a list: `cursor: Cursor = None`."""
+
+
+def _in_utc(moment: datetime) -> datetime:
+    try:
+        return moment.astimezone(UTC)
+    except OverflowError as error:
+        raise ValueError("in UTC this is not between the years 1 and 9999") from error
+
+
+Moment: TypeAlias = Annotated[AwareDatetime, AfterValidator(_in_utc)]
+"""A time in a body: with its zone, and one that can be stored and read again."""
 
 
 class Output(BaseModel):

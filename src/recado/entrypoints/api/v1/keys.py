@@ -6,9 +6,9 @@ from typing import Annotated
 from uuid import UUID
 
 from fastapi import APIRouter
-from pydantic import AwareDatetime, Field
+from pydantic import Field
 
-from recado.entrypoints.api.door.models import EXAMPLE_ID, Cursor, Input, Limit, Output, PageOf
+from recado.entrypoints.api.door.models import EXAMPLE_ID, Cursor, Input, Limit, Moment, Output, PageOf
 from recado.entrypoints.api.door.routes import Door
 from recado.identity.access.api_keys import ApiKeyService, NewKey
 from recado.identity.principal import Principal
@@ -43,7 +43,7 @@ class KeyInput(Input):
     scopes: list[str] | None = Field(
         None, examples=[["conversations.read"]], description="What the key may do. Null: all that a key may do."
     )
-    expires_at: AwareDatetime | None = Field(None, description="Null: it lasts until it is revoked.")
+    expires_at: Moment | None = Field(None, description="At most ten years away. Null: it lasts until it is revoked.")
 
 
 def keys_router(door: Door, keys: ApiKeyService, reading: IdentityReading) -> APIRouter:

@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 
 from recado.core.event_log.models import EventType
 from recado.entrypoints.api.door.etags import IfMatch, tagged
-from recado.entrypoints.api.door.models import EXAMPLE_ID, Cursor, Input, Limit, Output, PageOf
+from recado.entrypoints.api.door.models import EXAMPLE_ID, Cursor, Input, Limit, Moment, Output, PageOf
 from recado.entrypoints.api.door.openapi import problems
 from recado.entrypoints.api.door.routes import Door
 from recado.events.models import DeliveryState, Endpoint
@@ -80,15 +80,13 @@ class EndpointChange(Input):
 class ReplayInput(Input):
     """What to send again: one event, or all since a time."""
 
-    since: datetime | None = None
+    since: Moment | None = None
     event_id: UUID | None = Field(default=None, examples=[EXAMPLE_ID])
 
     @model_validator(mode="after")
     def _one(self) -> Self:
         if (self.since is None) == (self.event_id is None):
             raise ValueError("say `since` or `event_id`")
-        if self.since is not None and self.since.tzinfo is None:
-            raise ValueError("`since` needs a time zone")
         return self
 
 
