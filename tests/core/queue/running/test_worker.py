@@ -17,7 +17,7 @@ from recado.core.clock import SystemClock
 from recado.core.database.engine import Database
 from recado.core.ids import UuidV7
 from recado.core.queue.cron import Cron
-from recado.core.queue.job import Claim, JobResult, NewJob, RetryIn
+from recado.core.queue.job import BACKGROUND_PRIORITY, Claim, JobResult, NewJob, RetryIn
 from recado.core.queue.running.heartbeat import Heartbeat
 from recado.core.queue.running.isolation import Command, IsolatedRunner
 from recado.core.queue.running.maintenance import Maintenance
@@ -87,10 +87,11 @@ class Workshop:
             needs_recycling=lambda: self.needs_recycling,
         )
 
-    async def stores(self, *lanes: str, name: str = "reply", attempts: int = 3) -> None:
+    async def stores(self, *lanes: str, name: str = "reply", attempts: int = 3, priority: int = 5) -> None:
         now = self.clock.now()
         jobs = [
-            NewJob(self.ids.new(), name, PADARIA, now, now, lane_named(lane), max_attempts=attempts) for lane in lanes
+            NewJob(self.ids.new(), name, PADARIA, now, now, lane_named(lane), max_attempts=attempts, priority=priority)
+            for lane in lanes
         ]
         queue = QueueService(self.database, self.clock, self.ids, NoChance(), [])
         await queue.enqueue(jobs)
@@ -144,6 +145,15 @@ class TestDraining:
         other.stop()
         await ends(elsewhere)
         assert slow.ran
+
+    async def test_a_worker_of_one_job_runs_those_in_the_background_too(self, workshop: Workshop) -> None:
+        """Half of one is none: events would never be delivered, and draining would never end."""
+        handler = ScriptedHandler()
+        await workshop.stores("ana", "bia", priority=BACKGROUND_PRIORITY)
+
+        await ends(asyncio.create_task(workshop.worker(handler, concurrency=1).run(drain=True)))
+
+        assert len(handler.ran) == 2
 
 
 class TestStopping:

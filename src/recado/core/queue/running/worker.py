@@ -176,7 +176,8 @@ class Worker:
         return max(0, ISOLATED_AT_ONCE - sum(claim.job.isolated for claim in self._running.values()))
 
     def _background_room(self) -> int:
-        return max(0, self._concurrency // 2 - sum(claim.job.in_background for claim in self._running.values()))
+        share = max(1, self._concurrency // 2)  # A worker of one job has no half to keep free.
+        return max(0, share - sum(claim.job.in_background for claim in self._running.values()))
 
     async def _claim_what_fits(self) -> None:
         while (free := self._free()) > 0 and not self._stopping.is_set():
