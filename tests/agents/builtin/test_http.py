@@ -22,7 +22,7 @@ from recado.conversation.errors import AgentFailed
 from recado.conversation.ports import Agent, AgentResult, HandOff, HistoryEntry, NoReply, Reply
 from recado.core.clock import FrozenClock
 from recado.core.errors import InvalidInput
-from recado.core.outbound.http_clients import HttpClients, is_not_metadata, is_public
+from recado.core.outbound.http_clients import HttpClients, Reach, is_not_metadata, is_public
 from recado.identity.principal import operator_of
 from tests.agents.conftest import Turns
 from tests.agents.fakes import setup_of
@@ -281,3 +281,14 @@ async def test_clients_are_shared_within_a_loop() -> None:
     assert first.is_closed
     assert not clients.client("provider").is_closed
     await clients.close_loop_clients()
+
+
+@pytest.mark.parametrize("reach", ["anywhere", "provider"])
+async def test_a_shared_client_keeps_no_cookie(server: Loopback, reach: Reach) -> None:
+    """Owners share it: the cookie that one owner's server sets would go to the other's at the same domain."""
+    clients = HttpClients()
+    server.says(Response(headers={"Set-Cookie": "whose=padaria"}))
+    for _ in range(2):
+        await clients.client(reach).post(server.url)
+    await clients.close_loop_clients()
+    assert [asked.headers.get("cookie") for asked in server.asked] == [None, None]

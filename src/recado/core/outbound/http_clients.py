@@ -6,7 +6,7 @@ addresses are checked, and exactly the checked address is dialled. A name that r
 later gains nothing. TLS still checks the name.
 
 Clients are shared because an SSL context alone takes about a megabyte: a thousand conversations that wait for a slow
-model share one client per event loop and one context.
+model share one client per event loop and one context. Owners share them, so they keep no cookies.
 """
 
 import asyncio
@@ -19,6 +19,7 @@ import threading
 import weakref
 from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable
 from contextvars import ContextVar
+from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import Final, Literal, TypeAlias
 from urllib.parse import urlsplit
 
@@ -315,8 +316,11 @@ async def _release_when_sent(_request: httpx2.Request) -> None:
         release()
 
 
-def _hooks() -> dict[str, list[Callable[[httpx2.Request], Awaitable[None]]]]:
-    return {"request": [_release_when_sent]}
+_HOOKS: Final[dict[str, list[Callable[[httpx2.Request], Awaitable[None]]]]] = {"request": [_release_when_sent]}
+
+
+def _no_cookies() -> CookieJar:
+    return CookieJar(DefaultCookiePolicy(allowed_domains=[]))
 
 
 @functools.cache
@@ -381,11 +385,14 @@ class HttpClients:
         timeout = httpx2.Timeout(READ_SECONDS, connect=CONNECT_SECONDS, pool=None)
         if reach != "provider":
             transport = GuardedTransport(_tls(), is_public if reach == "public" else is_not_metadata)
-            return httpx2.AsyncClient(transport=transport, timeout=timeout, trust_env=False, event_hooks=_hooks())
+            return httpx2.AsyncClient(
+                transport=transport, timeout=timeout, cookies=_no_cookies(), trust_env=False, event_hooks=_HOOKS
+            )
         return httpx2.AsyncClient(
             verify=_tls(),
             timeout=timeout,
+            cookies=_no_cookies(),
             limits=httpx2.Limits(max_connections=None, max_keepalive_connections=_IDLE_CONNECTIONS),
             trust_env=True,
-            event_hooks=_hooks(),
+            event_hooks=_HOOKS,
         )
