@@ -137,6 +137,7 @@ class TestMigrating:
             "ALTER TABLE messages DISABLE ROW LEVEL SECURITY",
             "DROP POLICY recado_tenant ON messages",
             "REVOKE INSERT ON messages FROM {system}",
+            "DROP FUNCTION recado_search",
         ],
     )
     def test_again_mends_what_is_missing(self, url: str, damage: str) -> None:
@@ -148,6 +149,47 @@ class TestMigrating:
         with engine.begin() as connection:
             assert not tenancy.enforce(connection, metadata(), only_if_missing=True)
         engine.dispose()
+
+
+class TestTheFunctionsForTenants:
+    WHOSE = (
+        "SELECT pg_get_userbyid(proowner)::text, prosecdef, has_function_privilege('public', oid, 'EXECUTE'),"
+        " has_function_privilege('{tenant}', oid, 'EXECUTE'), has_schema_privilege('{system}', 'public', 'CREATE')"
+        " FROM pg_proc WHERE proname = 'recado_search'"
+    )
+
+    def whose(self, url: str) -> Sequence[tuple[object, ...]]:
+        roles = roles_of(make_url(url).database or "")
+        return ask(url, self.WHOSE.format(system=roles.system, tenant=roles.tenant))
+
+    def test_run_as_the_system_which_can_make_no_more_of_them(self, url: str) -> None:
+        migrate_postgres(url, metadata)
+        system = roles_of(make_url(url).database or "").system
+        assert self.whose(url) == [(system, True, False, True, False)]
+
+    def test_of_a_copied_database_are_made_anew(self, url: str, postgres_server: PostgresServer) -> None:
+        """They ran as the system of the one that was copied."""
+        migrate_postgres(url, metadata)
+        copy = f"{make_url(url).database}_moved"
+        postgres_server.command(f"CREATE DATABASE {copy} TEMPLATE {make_url(url).database} OWNER {_ADMIN}")
+        copied = make_url(url).set(database=copy).render_as_string(hide_password=False)
+        migrate_postgres(copied, metadata)
+        assert self.whose(copied) == [(roles_of(copy).system, True, False, True, False)]
+
+    def test_need_the_schema_s_permission_and_name_it(self, plain_url: str) -> None:
+        """As where an administrator owns the schema, and lets the login make tables in it."""
+        roles = roles_of(make_url(plain_url).database or "")
+        administrator = as_superuser(plain_url)
+        for role in (roles.system, roles.tenant):
+            ask(administrator, f'CREATE ROLE "{role}"', f'GRANT "{role}" TO {_PLAIN}')
+        ask(administrator, "ALTER SCHEMA public OWNER TO recado", f"GRANT CREATE, USAGE ON SCHEMA public TO {_PLAIN}")
+        with pytest.raises(
+            tenancy.RolesRefused, match=f"{_PLAIN} may not let {roles.system} make functions"
+        ) as refused:
+            migrate_postgres(plain_url, metadata)
+        ask(administrator, str(refused.value).split("`")[1])
+        assert migrate_postgres(plain_url, metadata).migrated
+        await_schema(plain_url, wait_seconds=0)
 
 
 class TestATableThatIsOpen:

@@ -19,6 +19,7 @@ def metadata() -> MetaData:
     import recado.agents.tables
     import recado.channels.tables
     import recado.channels.twilio.tables
+    import recado.conversation.search_tables
     import recado.conversation.tables
     import recado.core.event_log.tables
     import recado.core.queue.storage.tables

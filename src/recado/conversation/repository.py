@@ -11,6 +11,7 @@ from uuid import UUID
 from sqlalchemy import Integer, bindparam, exists, func, literal_column, or_, select, text, union, update
 
 from recado.conversation import models
+from recado.conversation.search_tables import search_documents
 from recado.conversation.tables import (
     answers,
     attempts,
@@ -22,7 +23,6 @@ from recado.conversation.tables import (
     inbox_items,
     messages,
     outcome_changes,
-    search_documents,
     turns,
 )
 from recado.core.database.prepared import Prepared, inserting, param

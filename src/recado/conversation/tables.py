@@ -5,19 +5,15 @@ message touches three of them. A message is `open` while it has no outcome: it i
 """
 
 from sqlalchemy import (
-    BigInteger,
     Boolean,
     Column,
-    Connection,
     ForeignKey,
     Index,
     Integer,
     LargeBinary,
     String,
     Table,
-    Text,
     UniqueConstraint,
-    event,
 )
 
 from recado.core.database.types import Id, Json, Moment, ProviderId, metadata, partial
@@ -336,68 +332,3 @@ tool_effects = Table(
     Column("finished_at", Moment),
     Index("ix_tool_effects_turn", "turn_id"),
 )
-
-search_documents = Table(
-    "search_documents",
-    metadata,
-    # A whole number, because FTS5 identifies rows by whole numbers only; they rise with time.
-    Column("seq", BigInteger().with_variant(Integer(), "sqlite"), primary_key=True),
-    Column("owner_id", Id, nullable=False),
-    Column("conversation_id", Id, nullable=False),
-    # A message of the customer's, or an answer.
-    Column("message_id", Id, nullable=False),
-    # Each word once, folded, between blanks; first a word for the owner and one for the conversation.
-    Column("words", Text, nullable=False),
-    Index("ix_search_documents_owner", "owner_id", "seq"),
-    Index("ix_search_documents_conversation", "conversation_id", "seq"),
-)
-
-SEARCH_ON_SQLITE = (
-    """
-CREATE VIRTUAL TABLE IF NOT EXISTS search_fts USING fts5(
-    words, content = 'search_documents', content_rowid = 'seq', detail = none, tokenize = 'unicode61'
-)
-""".strip(),
-    """
-CREATE TRIGGER IF NOT EXISTS search_documents_added AFTER INSERT ON search_documents BEGIN
-    INSERT INTO search_fts(rowid, words) VALUES (new.seq, new.words);
-END
-""".strip(),
-    """
-CREATE TRIGGER IF NOT EXISTS search_documents_removed AFTER DELETE ON search_documents BEGIN
-    INSERT INTO search_fts(search_fts, rowid, words) VALUES ('delete', old.seq, old.words);
-END
-""".strip(),
-    """
-CREATE TRIGGER IF NOT EXISTS search_documents_changed AFTER UPDATE ON search_documents BEGIN
-    INSERT INTO search_fts(search_fts, rowid, words) VALUES ('delete', old.seq, old.words);
-    INSERT INTO search_fts(rowid, words) VALUES (new.seq, new.words);
-END
-""".strip(),
-)
-"""The index of FTS5, which SQLAlchemy cannot describe. The triggers keep it equal to the table, so that every deletion
-of an owner's rows empties it too."""
-
-SEARCH_BUCKET = 4_096
-"""On PostgreSQL each document also has a word that so many neighbours have, which were stored one after the other."""
-
-SEARCH_ON_POSTGRESQL = (
-    """
-ALTER TABLE search_documents ADD COLUMN search tsvector
-    GENERATED ALWAYS AS (array_to_tsvector(string_to_array(words || ' b' || (seq / 4096)::text, ' '))) STORED
-""".strip(),
-    # A list of pending entries would be read whole by each search, and one unlucky insert would have to empty it.
-    "CREATE INDEX ix_search_documents_search ON search_documents USING gin (search) WITH (fastupdate = off)",
-)
-
-
-@event.listens_for(search_documents, "after_create")
-def _add_search(_table: Table, connection: Connection, **_options: object) -> None:
-    for statement in SEARCH_ON_SQLITE if connection.dialect.name == "sqlite" else SEARCH_ON_POSTGRESQL:
-        connection.exec_driver_sql(statement)
-
-
-@event.listens_for(search_documents, "after_drop")
-def _drop_search(_table: Table, connection: Connection, **_options: object) -> None:
-    if connection.dialect.name == "sqlite":
-        connection.exec_driver_sql("DROP TABLE IF EXISTS search_fts")

@@ -16,16 +16,15 @@ from sqlalchemy.exc import DBAPIError
 from recado.core.database.postgres.connections import TenantAccess
 from recado.core.database.postgres.doors import ACCESS_TABLE
 from recado.core.database.postgres.roles import PROOF_SETTING, SETTING, Roles, RolesMissing, quoted, roles_of
-from recado.core.database.tenancy import tenant_column
+from recado.core.database.tenancy import PROVED_OWNER, tenant_column
 from recado.core.errors import ConfigurationError
+from recado.migrations import functions
 
 log = structlog.get_logger(__name__)
 
 SYSTEM_POLICY: Final = "recado_system"
 TENANT_POLICY: Final = "recado_tenant"
 _ROWS: Final = ("SELECT", "INSERT", "UPDATE", "DELETE")
-PROVED_OWNER: Final = "recado_proved_owner"
-"""The function that returns the owner of a tenant's transaction, if its proof is right."""
 _SECRET_BYTES: Final = 32
 _INSUFFICIENT_PRIVILEGE: Final = "42501"
 _MIN_VERSION_WITH_INHERIT: Final = 16
@@ -96,6 +95,7 @@ def enforce(connection: Connection, metadata: MetaData, *, only_if_missing: bool
         statements += _row_security(table, place.roles)
     statements += [_grant_on_view(view, place.roles) for view in _views(metadata)]
     _run(connection, statements)
+    _make_functions(connection, place, metadata)
     _ensure_login(connection, place)
     log.info("migrations.row_level_security", system=place.roles.system, tenant=place.roles.tenant)
     return True
@@ -212,7 +212,8 @@ def _proving(place: _Place) -> list[str]:
         " WHERE named.proof IN (sha256(a.secret || uuid_send(named.owner) || int4send(pg_backend_pid())),"
         " sha256(a.secret || uuid_send(named.owner) || int4send(0))); END",
         f"REVOKE ALL ON FUNCTION {PROVED_OWNER}() FROM PUBLIC",
-        f"GRANT EXECUTE ON FUNCTION {PROVED_OWNER}() TO {tenant}",
+        # Functions for tenants run as the system, and ask for the owner of the tenant that called them.
+        f"GRANT EXECUTE ON FUNCTION {PROVED_OWNER}() TO {system}, {tenant}",
     ]
 
 
@@ -313,6 +314,18 @@ def _row_security(table: Table, roles: Roles) -> list[str]:
     ]
 
 
+def _make_functions(connection: Connection, place: _Place, metadata: MetaData) -> None:
+    try:
+        functions.make(connection, place.roles, place.schema, metadata)
+    except DBAPIError as error:
+        if getattr(error.orig, "sqlstate", None) != _INSUFFICIENT_PRIVILEGE:
+            raise
+        raise RolesRefused(
+            f"{place.login} may not let {place.roles.system} make functions ({error.orig}): as an administrator run"
+            f" `{functions.permission(place.roles, place.schema)}` and then `recado migrate` again"
+        ) from error
+
+
 def _views(metadata: MetaData) -> Sequence[str]:
     """Return the views of the code. Each has `security_invoker`, so row-level security holds for its readers."""
     return list(metadata.info.get("views", ()))
@@ -345,7 +358,12 @@ def _in_force(connection: Connection, roles: Roles, metadata: MetaData) -> bool:
             wanted_forced.add(table.name)
             wanted_policies |= {(table.name, SYSTEM_POLICY), (table.name, TENANT_POLICY)}
     wanted_grants |= {(view, role, "SELECT") for view in _views(metadata) for role in (roles.system, roles.tenant)}
-    return wanted_forced <= forced and wanted_policies <= held and wanted_grants <= granted
+    return (
+        wanted_forced <= forced
+        and wanted_policies <= held
+        and wanted_grants <= granted
+        and functions.are_made(connection, roles, metadata)
+    )
 
 
 def _run(connection: Connection, statements: Sequence[str]) -> None:

@@ -18,7 +18,7 @@ from recado.core.database.prepared import Prepared, inserting, param
 from recado.core.database.sqlite.database import SqliteDatabase
 from recado.core.database.types import Id, Json, Moment
 from recado.core.database.unit_of_work import UnitOfWork
-from tests.support.servers.postgres import EMPTY, PostgresServer
+from tests.support.servers.postgres import PostgresServer
 
 letters = Table(
     "letters",
@@ -143,7 +143,7 @@ def test_postgresql_understands_every_statement_of_ours(postgres_server: Postgre
     """PostgreSQL compiles and plans each of them, though not every one is run by a test."""
     statements = dict(_statements_of_ours())
     assert len(statements) > 80
-    with closing(PostgresDatabase(postgres_server.named(EMPTY)).open_connection()) as connection:
+    with closing(PostgresDatabase(postgres_server.make()).open_connection()) as connection:
         for name, prepared in statements.items():
             form = prepared.compiled("postgresql")
             for sql in filter(None, (form.driver_sql, form.by_column)):

@@ -5,6 +5,7 @@ from typing import Final
 from sqlalchemy import MetaData
 
 from recado.bootstrap import metadata
+from recado.core.database.tenancy import FUNCTIONS
 
 MADE_BY: Final = {
     "0101": {"api_keys", "audit_entries", "idempotency_keys", "sessions", "sign_in_failures", "user_links"},
@@ -14,6 +15,8 @@ MADE_BY: Final = {
     "0107": {"usage_days"},
 }
 """The tables that each revision made."""
+FUNCTIONS_SINCE: Final = "0109"
+"""The first revision with functions for tenants."""
 
 
 def tables_at(revision: str) -> MetaData:
@@ -21,6 +24,8 @@ def tables_at(revision: str) -> MetaData:
     later = {name for made_by, made in MADE_BY.items() if made_by > revision for name in made}
     found = MetaData()
     found.info.update(metadata().info)
+    if revision < FUNCTIONS_SINCE:
+        found.info.pop(FUNCTIONS)
     for table in metadata().sorted_tables:
         if table.name not in later:
             table.to_metadata(found)

@@ -282,8 +282,9 @@ class ConversationReading:
         if filters.waiting:
             raise InvalidInput("a list is either of those that wait for a person or of those that a text is found in")
         until, below = (None, None) if cursor is None else read_numbers(cursor, 2)
-        found = await self._database.read(lambda uow: found_in(uow, owner_id, query, until, below, limit), owner=None)
-        return await self._database.read(lambda uow: _with_text(uow, filters, found), owner=owner_id)
+        return await self._database.read(
+            lambda uow: _with_text(uow, filters, found_in(uow, query, until, below, limit)), owner=owner_id
+        )
 
 
 def _latest(

@@ -3,7 +3,8 @@
 On SQLite an FTS5 index is read backwards from where the last page ended. PostgreSQL's GIN index has no order: it gives
 all that match at once, which may be every third message. So each message also has a word that it shares with its
 neighbours in time, and is looked for among the newest first, then among four times as many, and so on: a frequent word
-is found at once, and of a rare one there are few.
+is found at once, and of a rare one there are few. Policies keep a tenant from that index, so a function asks it, which
+takes the owner from the transaction's proof.
 
 A conversation stands where its latest matching message does. A page carries the number of the newest message of its
 first page, so a message that comes meanwhile moves nothing to and fro.
@@ -17,7 +18,7 @@ from uuid import UUID
 from sqlalchemy import bindparam, select, text
 
 from recado.conversation.repository import owner_word, searched_words
-from recado.conversation.tables import SEARCH_BUCKET, search_documents
+from recado.conversation.search_tables import SEARCH_BUCKET, SEARCH_FUNCTION, search_documents
 from recado.core.database.prepared import Prepared
 from recado.core.database.repository import of_owner
 from recado.core.database.types import Id
@@ -50,16 +51,10 @@ _AMONG_NEWEST = text(
     """
 )
 _BY_INDEX = text(
-    """
-    WITH found AS MATERIALIZED (
-        SELECT seq, conversation_id, owner_id FROM search_documents WHERE search @@ CAST(:match AS tsquery))
-    SELECT seq, conversation_id FROM found
-    WHERE seq < :below AND seq >= :floor AND owner_id = :owner ORDER BY seq DESC LIMIT :most
-    """
+    f"SELECT seq, conversation_id FROM {SEARCH_FUNCTION.name}(CAST(:match AS tsquery), :below, :floor, :most)"
+    " ORDER BY seq DESC"
 )
-_HITS = Prepared(
-    _ON_SQLITE.bindparams(_OWNER).columns(*_COLUMNS), on_postgresql=_BY_INDEX.bindparams(_OWNER).columns(*_COLUMNS)
-)
+_HITS = Prepared(_ON_SQLITE.bindparams(_OWNER).columns(*_COLUMNS), on_postgresql=_BY_INDEX.columns(*_COLUMNS))
 _RECENT_HITS = Prepared(  # SQLite, whose index has an order, is not asked this. It has no message 0.
     select(*_COLUMNS).where(search_documents.c.seq == text("0")),
     on_postgresql=_AMONG_NEWEST.bindparams(_OWNER).columns(*_COLUMNS),
@@ -88,19 +83,15 @@ def search_query(typed: str) -> tuple[str, ...]:
     return tuple(words)
 
 
-def found_in(
-    uow: UnitOfWork, owner: UUID, words: Sequence[str], until: int | None, below: int | None, limit: int
-) -> Found:
-    """Return the owner's next conversations in which all these words stand in one message.
-
-    The unit of work must be the system's: for a tenant PostgreSQL compares the owner of each row before it asks the
-    index of words. So every statement here names the owner.
-    """
+def found_in(uow: UnitOfWork, words: Sequence[str], until: int | None, below: int | None, limit: int) -> Found:
+    """Return the owner's next conversations in which all these words stand in one message."""
+    if uow.owner is None:
+        raise RuntimeError("a search is of one owner's messages")
     first_page = until is None or below is None
     if until is None or below is None:
-        until = _newest(uow, owner)
+        until = _newest(uow)
         below = until + 1
-    search = _Hits(uow, owner, words, until, chunk=limit + limit // 4 + 1)
+    search = _Hits(uow, uow.owner, words, until, chunk=limit + limit // 4 + 1)
     for _ in range(MOST_CHUNKS):
         hits = search.hits(below)
         seen_before = frozenset[UUID]() if first_page else search.with_later_match(hits)
@@ -135,9 +126,8 @@ class _Hits:
         return [(seq, id_) for seq, id_ in found]
 
     def _hits_on_postgresql(self, below: int) -> Sequence[tuple[int, UUID]]:
-        match = " & ".join(f"'{word}'" for word in (owner_word(self.owner), *self.words))
-        values = {"owner": self.owner, "most": self.chunk}
-        found = self.uow.rows(_RECENT_HITS, **values, match=match, below=below, newest=NEWEST)
+        match = " & ".join(f"'{word}'" for word in self.words)
+        found = self.uow.rows(_RECENT_HITS, owner=self.owner, most=self.chunk, match=match, below=below, newest=NEWEST)
         if len(found) == self.chunk:
             return sorted(((seq, id_) for seq, id_ in found), reverse=True)
         found = []
@@ -145,7 +135,7 @@ class _Hits:
             first = 0 if size is None else max(0, (below - 1) // SEARCH_BUCKET - size + 1)
             neighbours = "" if size is None else f" & ({_any_of(first, (below - 1) // SEARCH_BUCKET)})"
             floor = first * SEARCH_BUCKET
-            found += self.uow.rows(_HITS, **values, match=match + neighbours, below=below, floor=floor)
+            found += self.uow.rows(_HITS, match=match + neighbours, below=below, floor=floor, most=self.chunk)
             if len(found) >= self.chunk or floor == 0:
                 break
             below = floor
@@ -176,6 +166,6 @@ def _any_of(first: int, last: int) -> str:
     return " | ".join(f"'b{bucket}'" for bucket in range(first, last + 1))
 
 
-def _newest(uow: UnitOfWork, owner: UUID) -> int:
-    rows = uow.rows(_NEWEST, owner=owner)
+def _newest(uow: UnitOfWork) -> int:
+    rows = uow.rows(_NEWEST, owner=uow.owner)
     return int(rows[0][0]) if rows else 0

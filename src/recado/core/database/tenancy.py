@@ -7,12 +7,44 @@ login role itself sees none. Role and owner are set for one transaction only, by
 cost no round trip and nothing is carried over to the next user of the connection, however connections are pooled.
 """
 
+from dataclasses import dataclass
 from typing import Final
 
-from sqlalchemy import Table
+from sqlalchemy import MetaData, Table
 
+PROVED_OWNER: Final = "recado_proved_owner"
+"""PostgreSQL's function that returns the owner of a tenant's transaction, if its proof is right (see `roles.Proof`)."""
 _OWNER_COLUMN: Final = "owner_id"
 _INFO: Final = "tenant_column"
+FUNCTIONS: Final = "functions_for_tenants"
+"""Where metadata keep the functions for tenants."""
+
+
+@dataclass(frozen=True, slots=True)
+class TenantFunction:
+    """SQL that tenants call on PostgreSQL and that runs as the system.
+
+    It is for what policies would make slow: PostgreSQL compares the owner of each row before it compares anything that
+    might tell of the row, such as words with an index of them. So `body` must itself ask only for rows of the owner
+    that `recado_proved_owner()` returns, and no argument may name one.
+    """
+
+    name: str
+    arguments: str
+    returns: str
+    body: str
+    table: str
+    """The table that it reads."""
+
+
+def add_function(metadata: MetaData, function: TenantFunction) -> None:
+    """Have `recado migrate` make a function for tenants."""
+    metadata.info.setdefault(FUNCTIONS, []).append(function)
+
+
+def functions_of(metadata: MetaData) -> list[TenantFunction]:
+    """Return the functions for tenants of the tables that are given."""
+    return [each for each in metadata.info.get(FUNCTIONS, ()) if each.table in metadata.tables]
 
 
 def tenant_of(column: str) -> dict[object, object]:
