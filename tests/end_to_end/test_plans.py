@@ -68,7 +68,9 @@ READS_MORE = {
     # The newest event of all, and the oldest: the ends of the table, by the order in which it is stored.
     "INSERT INTO events (seq, number": "SCAN events$",
     "SELECT seq, at FROM events ORDER BY seq LIMIT": "SCAN events$|pk_events",
-    "ORDER BY events.number DESC LIMIT": "uq_events_owner",
+    "ORDER BY events.number DESC LIMIT": "uq_events_owner|ix_events_number",
+    "ORDER BY events.seq DESC LIMIT": "SCAN events$",
+    "FROM event_numbers": "event_numbers",
     # The endpoints of an owner, twenty at most; and of all owners, to find those for which something has happened.
     "FROM event_endpoints WHERE event_endpoints.owner_id =": "",
     "FROM event_endpoints WHERE event_endpoints.disabled_at IS NULL": "event_endpoints",

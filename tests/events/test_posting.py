@@ -82,6 +82,7 @@ async def test_the_body_names_what_happened(poster: Poster, endpoint: Endpoint, 
         "id": str(EVENT.id),
         "type": "outcome.decided",
         "timestamp": "2026-03-14T12:00:00.250Z",
+        "owner_id": str(EVENT.owner_id),
         "data": {"conversation_id": str(UUID(int=4)), "outcome": "answered"},
     }
 

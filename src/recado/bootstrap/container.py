@@ -216,7 +216,7 @@ class Container(containers.DeclarativeContainer):
 
     event_reading = providers.Singleton(EventReading, database)
     event_following = providers.Singleton(
-        EventFollowing, database, event_reading, providers.Singleton(event_signals_of, database, changes)
+        EventFollowing, event_reading, providers.Singleton(event_signals_of, database, changes)
     )
     fanout = providers.Singleton(Fanout, database, clock, ids)
     event_publisher = providers.Singleton(EventPublisher, providers.Singleton(Numbering, database), fanout, changes)

@@ -14,6 +14,7 @@ def rendered(event: Event) -> Mapping[str, JsonValue]:
         "id": str(event.id),
         "type": event.type,
         "timestamp": event.at.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+        "owner_id": str(event.owner_id),
         "data": {"conversation_id": conversation_id, **event.data},
     }
 

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
-from contextlib import aclosing
+from contextlib import AsyncExitStack, aclosing
 from typing import TypeAlias
 from uuid import UUID
 
@@ -28,7 +28,7 @@ Stream: TypeAlias = AsyncGenerator[Sequence[Event], None]
 @pytest.fixture
 def following(world: World) -> EventFollowing:
     """As another process has it: it learns of commits from the database only."""
-    return EventFollowing(world.database, EventReading(world.database), event_signals_of(world.database, Changes()))
+    return EventFollowing(EventReading(world.database), event_signals_of(world.database, Changes()))
 
 
 async def happens(world: World, times: int = 1, owner_id: UUID | None = None) -> list[UUID]:
@@ -89,6 +89,49 @@ async def test_another_owners_events_are_not_given(world: World, followed: Strea
     await happens(world, 2, owner_id=world.ids.new())
     own = await happens(world)
     assert await read(followed, 1) == own
+
+
+async def test_each_of_many_owners_is_given_its_own(world: World, following: EventFollowing) -> None:
+    owners = [world.ids.new() for _ in range(7)]
+    async with AsyncExitStack() as stack:
+        streams = [await stack.enter_async_context(aclosing(following.follow(owner, None))) for owner in owners]
+        assert [await anext(stream) for stream in streams] == [()] * 7
+        happened = [[*await happens(world, 2, owner), *await happens(world, 1, owner)] for owner in owners]
+        await happens(world, 3)
+        assert [await read(stream, 3) for stream in streams] == happened
+
+
+async def test_who_comes_while_others_are_told_misses_nothing(world: World, following: EventFollowing) -> None:
+    """One joins for each event of another owner, so some join while those are read."""
+    owner = world.ids.new()
+    async with aclosing(following.follow(world.owner_id, None)) as other:
+        assert await anext(other) == ()
+        for _ in range(25):
+            async with aclosing(following.follow(owner, None)) as stream:
+                assert await anext(stream) == ()
+                [_, own] = await asyncio.gather(happens(world), happens(world, 2, owner))
+                assert (await read(stream, 2))[-2:] == own
+
+
+async def test_all_that_is_followed_ends_with_the_server(world: World, following: EventFollowing) -> None:
+    had_one = asyncio.Event()
+
+    async def everything(stream: Stream) -> list[UUID]:
+        ids = []
+        async for events in stream:
+            ids += [event.id for event in events]
+            if ids:
+                had_one.set()
+        return ids
+
+    async with aclosing(following.follow(world.owner_id, None)) as stream:
+        assert await anext(stream) == ()
+        reading = asyncio.create_task(everything(stream))
+        happened = await happens(world)
+        async with asyncio.timeout(PATIENCE):
+            await had_one.wait()
+            following.stop()
+            assert await reading == happened
 
 
 async def test_a_cursor_that_is_too_old_is_refused_at_once(world: World, following: EventFollowing) -> None:

@@ -1,15 +1,16 @@
-"""Follow the events of owners as they come: one reading of the log for all that follow the same owner.
+"""Follow the events of owners as they come: one reading of the log for all that follow, whichever owner they follow.
 
 A follower misses nothing. It is registered first, so that whatever is read from then on reaches its queue; then it is
 given what is in the log after its own cursor; then its queue, without what it has had. One that cannot keep up is cut
 off, and goes on after its last event when it comes again.
 
-The only task here runs while somebody follows.
+The reading costs nothing for owners that have nothing new: it asks for the numbers after the last one, of all owners,
+and then for the events of those that are followed. The only task here runs while somebody follows.
 """
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import Final
@@ -17,11 +18,9 @@ from uuid import UUID
 
 import structlog
 
-from recado.core.database.engine import Database
-from recado.core.database.unit_of_work import UnitOfWork
 from recado.core.errors import DomainError
 from recado.core.event_log.models import Event
-from recado.core.event_log.reading import MOST, EventReading, Events
+from recado.core.event_log.reading import MOST, EventReading
 from recado.core.event_log.signals.contract import EventSignals
 
 log = structlog.get_logger(__name__)
@@ -63,28 +62,29 @@ class _Follower:
         return taken
 
 
-@dataclass(slots=True, eq=False)
-class _Feed:
-    """The events of one owner: up to which they were read, and who follows."""
-
-    position: int
-    followers: set[_Follower] = field(default_factory=set)
-
-
 class EventFollowing:
     """Gives events to followers. One per process."""
 
-    def __init__(self, database: Database, reading: EventReading, signals: EventSignals) -> None:
-        self._database = database
+    def __init__(self, reading: EventReading, signals: EventSignals) -> None:
         self._reading = reading
         self._signals = signals
-        self._feeds: dict[UUID, _Feed] = {}
+        self._followers: dict[UUID, set[_Follower]] = {}
+        self._position: int | None = None
+        """The last number that was read, while somebody follows."""
         self._task: asyncio.Task[None] | None = None
+        self._stopped = False
 
     @property
     def is_at_work(self) -> bool:
         """Whether somebody follows."""
         return self._task is not None
+
+    def stop(self) -> None:
+        """End everything that is followed, so that a server which stops does not wait for it."""
+        self._stopped = True
+        for followers in self._followers.values():
+            for follower in followers:
+                follower.has_some.set()
 
     async def follow(
         self, owner_id: UUID, after: str | None, *, quiet_seconds: float = QUIET_SECONDS
@@ -95,39 +95,48 @@ class EventFollowing:
         before that, and `TooSlow`.
         """
         number = None if after is None else await self._reading.number_of(owner_id, after)
-        newest = await self._reading.newest_number(owner_id)
-        feed = self._feeds.setdefault(owner_id, _Feed(newest))
-        follower = _Follower()
-        feed.followers.add(follower)
-        self._start()
+        position = await self._known_position()
+        follower = self._join(owner_id)
         try:
-            number = feed.position if number is None else number
+            number = position if number is None else number
             yield ()
             while page := await self._reading.after(owner_id, number):
                 number = page[-1].number
                 yield page
                 if len(page) < MOST:
                     break
-            while not follower.cut_off:
+            while not (self._stopped or follower.cut_off):
                 taken = await follower.take(quiet_seconds)
                 fresh = [event for event in taken if event.number > number]
                 if fresh or not taken:
                     yield fresh
-            raise TooSlow
+            if follower.cut_off:
+                raise TooSlow
         finally:
-            self._leave(owner_id, feed, follower)
+            self._leave(owner_id, follower)
 
-    def _start(self) -> None:
+    async def _known_position(self) -> int:
+        if self._position is None:
+            newest = await self._reading.newest_of_all()
+            if self._position is None:  # Another follower may have begun meanwhile.
+                self._position = newest
+        return self._position
+
+    def _join(self, owner_id: UUID) -> _Follower:
+        follower = _Follower()
+        self._followers.setdefault(owner_id, set()).add(follower)
         if self._task is None or self._task.done():
             self._task = asyncio.create_task(self._run())
+        return follower
 
-    def _leave(self, owner_id: UUID, feed: _Feed, follower: _Follower) -> None:
-        feed.followers.discard(follower)
-        if not feed.followers and self._feeds.get(owner_id) is feed:
-            del self._feeds[owner_id]
-        if not self._feeds and self._task is not None:
+    def _leave(self, owner_id: UUID, follower: _Follower) -> None:
+        followers = self._followers[owner_id]
+        followers.discard(follower)
+        if not followers:
+            del self._followers[owner_id]
+        if not self._followers and self._task is not None:
             self._task.cancel()
-            self._task = None
+            self._task = self._position = None
 
     async def _run(self) -> None:
         async with aclosing(self._signals.receive()) as signals:
@@ -141,19 +150,15 @@ class EventFollowing:
 
     async def _read(self) -> bool:
         """Give what is new to all followers. Return whether there may be more."""
-        positions = {owner_id: feed.position for owner_id, feed in self._feeds.items()}
-        found = await self._database.read(lambda uow: _after(uow, positions), owner=None)
+        position = await self._known_position()
+        new = await self._reading.numbers_after(position)
+        if not new:
+            return False
+        # Who joins from here on finds all of these in the log.
+        followed, last = {each.owner_id for each in new} & self._followers.keys(), new[-1].number
+        found = await self._reading.between(followed, position, last) if followed else {}
         for owner_id, events in found.items():
-            feed = self._feeds.get(owner_id)
-            if feed is None or not events:
-                continue
-            fresh = [event for event in events if event.number > feed.position]
-            if fresh:
-                feed.position = fresh[-1].number
-            for follower in feed.followers:
-                follower.put(fresh)
-        return any(len(events) == MOST for events in found.values())
-
-
-def _after(uow: UnitOfWork, positions: Mapping[UUID, int]) -> Mapping[UUID, Sequence[Event]]:
-    return {owner_id: Events(uow.for_owner(owner_id)).after(number, MOST) for owner_id, number in positions.items()}
+            for follower in self._followers.get(owner_id, ()):
+                follower.put(events)
+        self._position = last
+        return len(new) == MOST

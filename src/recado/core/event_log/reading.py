@@ -3,7 +3,8 @@
 A number counts the events of all owners and would tell one how much the others do; an id tells nothing.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 from uuid import UUID
@@ -17,7 +18,7 @@ from recado.core.database.repository import OwnedRepository, of_owner, owned
 from recado.core.database.unit_of_work import UnitOfWork
 from recado.core.errors import InvalidInput
 from recado.core.event_log.models import CursorUnknown, Event
-from recado.core.event_log.tables import events
+from recado.core.event_log.tables import event_numbers, events
 
 PAGE: Final = 100
 MOST: Final = 500
@@ -30,6 +31,11 @@ _AFTER = Prepared(
     .order_by(events.c.number)
     .limit(bindparam("most", type_=Integer))
 )
+_BETWEEN = Prepared(
+    owned(events, Event)
+    .where(_NUMBERED, events.c.number > bindparam("after"), events.c.number <= bindparam("last"))
+    .order_by(events.c.number)
+)
 _NUMBER_OF = Prepared(select(events.c.number).where(of_owner(events), events.c.id == bindparam("id"), _NUMBERED))
 _NEWEST = Prepared(select(events.c.number).where(of_owner(events), _NUMBERED).order_by(events.c.number.desc()).limit(1))
 _LAST_BEFORE = Prepared(
@@ -37,6 +43,20 @@ _LAST_BEFORE = Prepared(
     .where(of_owner(events), _NUMBERED, events.c.at < param(events.c.at, "before"))
     .order_by(events.c.number.desc())
     .limit(1)
+)
+_NUMBERS = (events.c.number, events.c.owner_id)
+_NUMBERS_AFTER = Prepared(  # On SQLite the number is the key of the row.
+    select(*_NUMBERS)
+    .where(events.c.seq > bindparam("after"))
+    .order_by(events.c.seq)
+    .limit(bindparam("most", type_=Integer)),
+    on_postgresql=select(*_NUMBERS)
+    .where(_NUMBERED, events.c.number > bindparam("after"))
+    .order_by(events.c.number)
+    .limit(bindparam("most", type_=Integer)),
+)
+_NEWEST_OF_ALL = Prepared(
+    select(events.c.seq).order_by(events.c.seq.desc()).limit(1), on_postgresql=select(event_numbers.c.last)
 )
 _BY_ID = Prepared(owned(events, Event).where(events.c.id == bindparam("id"), _NUMBERED))
 
@@ -49,6 +69,10 @@ class Events(OwnedRepository[Event]):
     def after(self, number: int, limit: int) -> Sequence[Event]:
         """Return the events after a number, by rising numbers."""
         return self._many(_AFTER, after=number, most=limit)
+
+    def between(self, after: int, last: int) -> Sequence[Event]:
+        """Return the events after a number up to another, by rising numbers."""
+        return self._many(_BETWEEN, after=after, last=last)
 
     def number_of(self, id_: UUID) -> int:
         """Return the number of an event. Raises `CursorUnknown`."""
@@ -75,6 +99,14 @@ class Events(OwnedRepository[Event]):
     def numbered(self, id_: UUID) -> Event | None:
         """Return an event."""
         return self._one(_BY_ID, id=id_)
+
+
+@dataclass(frozen=True, slots=True)
+class Numbered:
+    """An event's number, and whose event it is."""
+
+    number: int
+    owner_id: UUID
 
 
 class EventReading:
@@ -104,13 +136,27 @@ class EventReading:
         id_ = read_cursor(cursor)
         return await self._database.read(lambda uow: Events(uow).number_of(id_), owner=owner_id)
 
-    async def newest_number(self, owner_id: UUID) -> int:
-        """Return the number of the owner's newest event, 0 without events."""
-        return await self._database.read(lambda uow: Events(uow).newest_number(), owner=owner_id)
+    async def newest_of_all(self) -> int:
+        """Return the number of the newest event of all owners, 0 without events."""
+        found = await self._database.read(lambda uow: uow.rows(_NEWEST_OF_ALL), owner=None)
+        return int(found[0][0]) if found else 0
+
+    async def numbers_after(self, number: int) -> Sequence[Numbered]:
+        """Return the numbers after one, of all owners, by rising numbers; `MOST` at a time."""
+        found = await self._database.read(lambda uow: uow.rows(_NUMBERS_AFTER, after=number, most=MOST), owner=None)
+        return [Numbered(int(number), owner_id) for number, owner_id in found]
 
     async def after(self, owner_id: UUID, number: int, limit: int = MOST) -> Sequence[Event]:
         """Return the events after a number."""
         return await self._database.read(lambda uow: Events(uow).after(number, limit), owner=owner_id)
+
+    async def between(self, owner_ids: Collection[UUID], after: int, last: int) -> Mapping[UUID, Sequence[Event]]:
+        """Return the events of some owners after a number up to another."""
+
+        def work(uow: UnitOfWork) -> Mapping[UUID, Sequence[Event]]:
+            return {owner_id: Events(uow.for_owner(owner_id)).between(after, last) for owner_id in owner_ids}
+
+        return await self._database.read(work, owner=None)
 
 
 def read_cursor(cursor: str) -> UUID:

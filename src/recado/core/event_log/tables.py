@@ -1,8 +1,12 @@
 """The table of events, and the last number that was given."""
 
-from sqlalchemy import BigInteger, Column, Integer, String, Table
+from typing import Final
+
+from sqlalchemy import BigInteger, Column, Connection, Integer, String, Table, event
 
 from recado.core.database.types import Id, JsonObject, Moment, metadata, partial
+
+NUMBERS_ON_POSTGRESQL: Final = "CREATE INDEX ix_events_number ON events (number) WHERE number IS NOT NULL"
 
 events = Table(
     "events",
@@ -21,6 +25,14 @@ events = Table(
     partial("uq_events_owner", "owner_id", "number", unique=True, where="number IS NOT NULL"),
     partial("ix_events_unnumbered", "seq", where="number IS NULL"),
 )
+
+
+@event.listens_for(events, "after_create")
+def _index_numbers(_table: Table, connection: Connection, **_options: object) -> None:
+    """Let PostgreSQL find what is new of all owners. On SQLite the number is the key of the row."""
+    if connection.dialect.name == "postgresql":
+        connection.exec_driver_sql(NUMBERS_ON_POSTGRESQL)
+
 
 event_numbers = Table(
     "event_numbers",

@@ -28,16 +28,25 @@ Hook = Callable[[], object]
 
 
 class Server(uvicorn.Server):
-    """Calls `ready` once it accepts requests, and `on_signal` at the first SIGTERM or SIGINT."""
+    """Calls `ready` once it accepts requests, and `on_signal` at the first SIGTERM or SIGINT.
 
-    def __init__(self, config: uvicorn.Config, *, ready: Hook, on_signal: Hook) -> None:
+    `on_stop` is called in the event loop before it waits for the requests that run: those that last until they are
+    ended must end then.
+    """
+
+    def __init__(self, config: uvicorn.Config, *, ready: Hook, on_signal: Hook, on_stop: Hook) -> None:
         super().__init__(config)
         self._ready = ready
         self._on_signal = on_signal
+        self._on_stop = on_stop
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         self._ready()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        self._on_stop()
+        await super().shutdown(sockets)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Stop the server. The process exits in time, whatever blocks its end."""
@@ -47,7 +56,7 @@ class Server(uvicorn.Server):
         super().handle_exit(sig, frame)
 
 
-def make_server(app: "ASGIApp", meters: Meters, *, ready: Hook, on_signal: Hook) -> Server:
+def make_server(app: "ASGIApp", meters: Meters, *, ready: Hook, on_signal: Hook, on_stop: Hook) -> Server:
     """Return a server for an application. The limit of open files sets the number of connections."""
     limits = Limits(connections=connections_for(resource.getrlimit(resource.RLIMIT_NOFILE)[0], BACKLOG))
     config = uvicorn.Config(
@@ -63,7 +72,7 @@ def make_server(app: "ASGIApp", meters: Meters, *, ready: Hook, on_signal: Hook)
         timeout_graceful_shutdown=GRACE_SECONDS,
         backlog=BACKLOG,
     )
-    return Server(config, ready=ready, on_signal=on_signal)
+    return Server(config, ready=ready, on_signal=on_signal, on_stop=on_stop)
 
 
 def proves_identity(path: str, status: int) -> bool:

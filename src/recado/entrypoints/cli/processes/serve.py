@@ -28,7 +28,7 @@ from recado.settings import Settings, load_settings
 if TYPE_CHECKING:
     from starlette.types import ASGIApp
 
-    from recado.core.metrics import Meters
+    from recado.bootstrap import Container
 
 log = structlog.get_logger(__name__)
 
@@ -87,7 +87,7 @@ def _serve(settings: Settings, host: str, port: int, beside: WithWorkerProcess, 
         app = build_app(container)
         try:
             told = partial(_announce, settings, worker_process, as_json=as_json)
-            _run(app, listener, container.meters(), worker_process, told)
+            _run(app, listener, container, worker_process, told)
         finally:
             if worker_process is not None:
                 worker_process.stop()
@@ -96,7 +96,7 @@ def _serve(settings: Settings, host: str, port: int, beside: WithWorkerProcess, 
 def _run(
     app: "ASGIApp",
     listener: socket.socket,
-    meters: "Meters",
+    container: "Container",
     worker_process: "WorkerProcess | None",
     announce: Callable[[str], None],
 ) -> None:
@@ -107,7 +107,13 @@ def _run(
         if worker_process is not None:
             worker_process.terminate()
 
-    server = make_server(app, meters, ready=lambda: announce(url_of(listener)), on_signal=stop_worker)
+    server = make_server(
+        app,
+        container.meters(),
+        ready=lambda: announce(url_of(listener)),
+        on_signal=stop_worker,
+        on_stop=container.event_following().stop,
+    )
     gc.freeze()  # Loaded modules stay. Without this the garbage collector reads them again and again, 40 ms each time.
     # The event loop and the writer's thread alternate: with Python's default of 5 ms each row waits that long.
     sys.setswitchinterval(0.0005)

@@ -97,7 +97,8 @@ class _Background:
         self.loop = asyncio.get_running_loop()
         with socket.create_server(("127.0.0.1", 0)) as listener:
             self.url = f"http://127.0.0.1:{listener.getsockname()[1]}"
-            self._http = make_server(build_app(container), world.meters, ready=ready, on_signal=ready)
+            app = build_app(container)
+            self._http = make_server(app, world.meters, ready=ready, on_signal=ready, on_stop=ready)
             await self._http.serve([listener])
 
     def stop(self) -> None:

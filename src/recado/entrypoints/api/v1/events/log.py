@@ -50,11 +50,12 @@ class EventView(Output):
     id: UUID = Field(examples=[EXAMPLE_ID])
     type: EventType = Field(examples=["outcome.decided"])
     timestamp: datetime
+    owner_id: UUID = Field(examples=[EXAMPLE_ID])
     data: dict[str, str | None] = Field(examples=[{"conversation_id": EXAMPLE_ID, "outcome": "answered"}])
 
 
 def events_router(door: Door, reading: EventReading, following: EventFollowing) -> APIRouter:
-    router, written = door.router("events"), Written()
+    router, sent = door.router("events"), ServerSentEvents()
 
     @router.get(
         "/events",
@@ -83,25 +84,25 @@ def events_router(door: Door, reading: EventReading, following: EventFollowing) 
         followed = following.follow(principal.owner_id, last_event_id)
         await anext(followed)  # What is wrong with the cursor is said before the stream begins.
         headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
-        return StreamingResponse(_streamed(followed, written), media_type="text/event-stream", headers=headers)
+        return StreamingResponse(_streamed(followed, sent), media_type="text/event-stream", headers=headers)
 
     return router
 
 
-async def _streamed(followed: AsyncGenerator[Sequence[Event], None], written: "Written") -> AsyncIterator[bytes]:
+async def _streamed(followed: AsyncGenerator[Sequence[Event], None], sent: "ServerSentEvents") -> AsyncIterator[bytes]:
     """Yield events as they come, and comments in quiet times, until the stream has lasted long enough."""
     ends = asyncio.get_running_loop().time() + STREAM_SECONDS
     async with aclosing(followed):
         yield b"retry: 1000\n\n"
         with suppress(TooSlow):
             async for events in followed:
-                yield b"".join(map(written.of, events)) or b": nothing new\n\n"
+                yield b"".join(map(sent.of, events)) or b": nothing new\n\n"
                 if asyncio.get_running_loop().time() >= ends:
                     return
 
 
-class Written:
-    """Events as server-sent events. Each is written once, for all who listen."""
+class ServerSentEvents:
+    """Events as they are sent to listeners. Each is written once, for all who listen."""
 
     def __init__(self) -> None:
         self._known: dict[UUID, bytes] = {}
