@@ -97,6 +97,10 @@ class Users(OwnedRepository[User]):
     entity = User
     noun = "user"
 
+    def hold(self) -> None:
+        """Let no other transaction that holds them change the owner's users until this one ends."""
+        self._uow.lock_by_name(f"users of {self.owner}")
+
     def in_order(self) -> Sequence[User]:
         return self._many(_USERS)
 

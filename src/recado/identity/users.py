@@ -1,7 +1,8 @@
 """Users, the people of organisations: add, change their role, let them in or not.
 
 Two rules hold for all of it. Nobody changes a user who may do more than they do themselves, nor makes one. And an
-organisation keeps an owner who can sign in. What changes a user's rights ends the user's sessions.
+organisation keeps an owner who can sign in. What changes a user's rights ends the user's sessions and links: a
+link that was made before must not let its holder in with other rights.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -19,7 +20,7 @@ from recado.core.errors import NotFound
 from recado.core.ids import Ids
 from recado.core.queue.transactions import Transaction, Transactions
 from recado.identity import audit
-from recado.identity.access.repository import Sessions
+from recado.identity.access.repository import end_access
 from recado.identity.errors import EmailTaken, LastOwner
 from recado.identity.models import Role, User, normalized_email, valid_name
 from recado.identity.passwords import Passwords
@@ -54,7 +55,7 @@ class _UserStep:
     action: str
     columns: Mapping[str, object]
     detail: Mapping[str, JsonValue] | None = None
-    ends_sessions: bool = False
+    ends_access: bool = False
 
 
 class UserService:
@@ -78,11 +79,11 @@ class UserService:
         return await self.change(principal, user_id, UserChanges(name=name))
 
     async def change_role(self, principal: Principal, user_id: UUID, role: str) -> User:
-        """Give a user another role, and end the user's sessions. Raises what `change` raises."""
+        """Give a user another role, and end the user's sessions and links. Raises what `change` raises."""
         return await self.change(principal, user_id, UserChanges(role=role))
 
     async def disable(self, principal: Principal, user_id: UUID) -> User:
-        """Let a user in no more, and end the user's sessions. Raises what `change` raises."""
+        """Let a user in no more, and end the user's sessions and links. Raises what `change` raises."""
         return await self.change(principal, user_id, UserChanges(active=False))
 
     async def enable(self, principal: Principal, user_id: UUID) -> User:
@@ -106,9 +107,9 @@ class UserService:
             if role is not None:
                 _require_power_over(principal, role)
             for step in _steps(user, name, role, changes.active):
-                if step.ends_sessions:
+                if step.ends_access:
                     _keep_an_owner(tx, Users(tx.uow).require(user_id))
-                    Sessions(tx.uow).end_of_user(user_id)
+                    end_access(tx.uow, user_id, tx.now)
                 Users(tx.uow).change(user_id, **step.columns)
                 audit.record(tx, principal, step.action, "user", user_id, step.detail)
             return Users(tx.uow).require(user_id)
@@ -172,7 +173,7 @@ def require_user(tx: Transaction, principal: Principal, user_id: UUID) -> User:
 
     It holds the organisation's users until the transaction ends: of two owners who remove each other one stays.
     """
-    tx.uow.lock_by_name(f"users of {principal.owner_id}")
+    Users(tx.uow).hold()
     user = Users(tx.uow).require(user_id)
     _require_power_over(principal, user.role)
     return user
@@ -191,15 +192,15 @@ def _keep_an_owner(tx: Transaction, leaving: User) -> None:
 
 
 def _steps(user: User, name: str | None, role: Role | None, active: bool | None) -> Iterator[_UserStep]:
-    """Yield what changes. Who is enabled and gets another role loses the sessions all the same."""
+    """Yield what changes. Who is enabled and gets another role loses sessions and links all the same."""
     if name is not None and name != user.name:
         yield _UserStep("user.renamed", {"name": name})
     if active is True and not user.active:
         yield _UserStep("user.enabled", {"active": True})
     if role is not None and role != user.role:
-        yield _UserStep("user.role_changed", {"role": role}, {"from": user.role, "to": role}, ends_sessions=True)
+        yield _UserStep("user.role_changed", {"role": role}, {"from": user.role, "to": role}, ends_access=True)
     if active is False and user.active:
-        yield _UserStep("user.disabled", {"active": False}, ends_sessions=True)
+        yield _UserStep("user.disabled", {"active": False}, ends_access=True)
 
 
 def _users_of(uow: UnitOfWork, owner_id: UUID) -> Sequence[User]:

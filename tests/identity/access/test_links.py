@@ -16,7 +16,14 @@ from recado.core.queue.transactions import Transaction
 from recado.identity.access.links import Issued, LinkOver, LinkService, ResetRequested
 from recado.identity.access.models import LinkPurpose
 from recado.identity.access.sessions import SessionService
-from recado.identity.access.sign_in import SignedIn, SignInForm, SignInService, TooManyTries, WrongCredentials
+from recado.identity.access.sign_in import (
+    PasswordChanged,
+    SignedIn,
+    SignInForm,
+    SignInService,
+    TooManyTries,
+    WrongCredentials,
+)
 from recado.identity.errors import EmailTaken, NoMail, PasswordRefused
 from recado.identity.models import User
 from recado.identity.owners import Registered
@@ -24,7 +31,7 @@ from recado.identity.passwords import Passwords
 from recado.identity.permissions import OF_ROLE, NotAllowed
 from recado.identity.principal import Principal
 from recado.identity.tables import audit_entries, user_links
-from recado.identity.users import NewUser, UserService
+from recado.identity.users import NewUser, UserChanges, UserService
 from tests.identity.conftest import PASSWORD
 
 ON_BOTH_DATABASES = True
@@ -188,6 +195,45 @@ class TestAReset:
                 await links.renew(ana, user_id)
 
 
+class TestWhatEndsALink:
+    """Whoever holds a link, perhaps since before somebody else decided, must not come in by it afterwards."""
+
+    @pytest.fixture
+    async def bia(self, links: LinkService, invited: Issued) -> User:
+        """An operator who has chosen a password."""
+        chosen = await links.redeem(token_of(invited), NEW_PASSWORD, HOME)
+        assert isinstance(chosen, User)
+        return chosen
+
+    async def test_another_role(self, links: LinkService, people: UserService, ana: Principal, invited: Issued) -> None:
+        """Who invited an operator has no way to become the owner that another has made of this operator."""
+        await people.change_role(ana, invited.user.id, "owner")
+        assert await links.user_of(token_of(invited)) == LinkOver()
+        assert await links.redeem(token_of(invited), NEW_PASSWORD, HOME) == LinkOver()
+        again = await links.renew(ana, invited.user.id)
+        assert isinstance(await links.redeem(token_of(again), NEW_PASSWORD, HOME), User)
+
+    async def test_being_disabled_though_enabled_again(
+        self, links: LinkService, people: UserService, ana: Principal, bia: User
+    ) -> None:
+        reset = await links.renew(ana, bia.id)
+        await people.disable(ana, bia.id)
+        await people.enable(ana, bia.id)
+        assert await links.redeem(token_of(reset), PASSWORD, HOME) == LinkOver()
+
+    async def test_a_new_password(self, links: LinkService, door: SignInService, ana: Principal, bia: User) -> None:
+        reset = await links.renew(ana, bia.id)
+        herself = Principal("user", bia.owner_id, bia.id, "Bia", OF_ROLE["operator"], HOME)
+        assert isinstance(await door.change_password(herself, NEW_PASSWORD, PASSWORD), PasswordChanged)
+        assert await links.redeem(token_of(reset), "outra coisa ainda", HOME) == LinkOver()
+        assert isinstance(await door.sign_in(SignInForm(BIA, PASSWORD, HOME)), SignedIn)
+
+    async def test_and_nothing_else(self, links: LinkService, people: UserService, ana: Principal, bia: User) -> None:
+        reset = await links.renew(ana, bia.id)
+        await people.change(ana, bia.id, UserChanges(name="Beatriz", role="operator", active=True))
+        assert isinstance(await links.redeem(token_of(reset), PASSWORD, HOME), User)
+
+
 class TestByMail:
     async def test_nobody_but_the_user_sees_the_link(
         self, mailed: LinkService, letters: PutLetters, ana: Principal, bakery: Registered, database: Database
@@ -239,3 +285,4 @@ async def test_each_step_is_audited(links: LinkService, ana: Principal, invited:
         ("user.link_requested", "Ana", "192.0.2.7"),
         ("user.password_changed", "Bia", HOME),
     ]
+    assert entries[-1]["detail"] == {"by": "link"}, "which Ana could have used as well"

@@ -1,7 +1,8 @@
 """Links by which a user chooses a password: an invitation, and a reset of a lost password.
 
 A link is used once and ends by itself. Where mail can be sent, a job makes the link and sends it, so that no queue ever
-holds one; elsewhere the link is handed to who asked for it. A newer link ends the older ones of the same user.
+holds one; elsewhere the link is handed to who asked for it. A newer link ends the older ones of the same user, and so
+does all that ends the user's sessions.
 """
 
 import secrets
@@ -136,9 +137,10 @@ class LinkService:
 
         def work(tx: Transaction) -> User | LinkOver:
             of_owner = tx.of_owner(user.owner_id)
+            Users(of_owner.uow).hold()
             if not link.is_valid(tx.now) or not UserLinks(of_owner.uow).use(link.id, tx.now):
                 return LinkOver()
-            set_password(of_owner, user_principal(user, source), user, password_hash)
+            set_password(of_owner, user_principal(user, source), user, password_hash, by="link")
             # Who has the link may sign in from here at once, however often others have guessed meanwhile.
             forgive(tx, Try.of(user.email, source))
             return Users(of_owner.uow).require(user.id)

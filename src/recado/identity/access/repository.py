@@ -90,6 +90,12 @@ class UserLinks(OwnedRepository[UserLink]):
         self._run(_END_LINKS, of_user=user_id, now=now)
 
 
+def end_access(uow: UnitOfWork, user_id: UUID, now: datetime) -> None:
+    """End all that lets somebody in as a user without the password: sessions, and links to choose another."""
+    Sessions(uow).end_of_user(user_id)
+    UserLinks(uow).end_of_user(user_id, now)
+
+
 class AllUserLinks(Repository[UserLink]):
     """The links of all owners' users: the owner is known only when the link is."""
 

@@ -6,6 +6,7 @@ neither by the answer nor by the time it takes.
 
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from typing import Literal
 
 from recado.core.clock import Clock
 from recado.core.database.engine import Database
@@ -14,7 +15,7 @@ from recado.core.ids import Ids
 from recado.core.queue.transactions import Transaction, Transactions
 from recado.identity import audit
 from recado.identity.access.models import LONGEST
-from recado.identity.access.repository import AllSessions, Sessions
+from recado.identity.access.repository import AllSessions, Sessions, end_access
 from recado.identity.access.sessions import SessionService, open_session
 from recado.identity.access.throttling import Try, count, forgive
 from recado.identity.access.tokens import hash_of
@@ -57,7 +58,7 @@ class TooManyTries:
 
 @dataclass(frozen=True, slots=True)
 class PasswordChanged:
-    """The new password is in force, and every session of the user has ended."""
+    """The new password is in force, and every session and link of the user has ended."""
 
     user: User
 
@@ -123,7 +124,7 @@ class SignInService:
             if not _is_unchanged(of_owner, user):
                 return WrongCredentials()
             forgive(tx, attempt)
-            set_password(of_owner, principal, user, new_hash)
+            set_password(of_owner, principal, user, new_hash, by="password")
             return PasswordChanged(Users(of_owner.uow).require(user.id))
 
         return await self._transactions.write(work, owner=None)
@@ -159,16 +160,18 @@ class _Entry:
         return SignedIn(Users(of_owner.uow).require(user.id), self.token, tx.now + LONGEST)
 
 
-def set_password(tx: Transaction, principal: Principal, user: User, password_hash: str) -> None:
-    """Store a user's new password, and end the user's sessions."""
+def set_password(
+    tx: Transaction, principal: Principal, user: User, password_hash: str, *, by: Literal["password", "link"]
+) -> None:
+    """Store a user's new password, and end the user's sessions and links. `by` is what the user proved to be with."""
     Users(tx.uow).change(user.id, password_hash=password_hash)
-    Sessions(tx.uow).end_of_user(user.id)
-    audit.record(tx, principal, "user.password_changed", "user", user.id)
+    end_access(tx.uow, user.id, tx.now)
+    audit.record(tx, principal, "user.password_changed", "user", user.id, {"by": by})
 
 
 def _is_unchanged(tx: Transaction, user: User) -> bool:
     """Return whether the user may still come in with the password that was checked, outside this transaction."""
-    tx.uow.lock_by_name(f"users of {user.owner_id}")
+    Users(tx.uow).hold()
     now = Users(tx.uow).get(user.id)
     return now is not None and now.active and now.password_hash == user.password_hash
 

@@ -98,7 +98,9 @@ class LinkMailHandler:
         order, token = _Order.of(claim.job), new_token(self._random_bytes)
 
         def write(tx: Transaction) -> Letter | None:
-            user = Users(tx.uow).get(order.user_id)
+            users = Users(tx.uow)
+            users.hold()  # Who is being disabled gets no link that would outlive it.
+            user = users.get(order.user_id)
             if user is None or not user.active:
                 return None
             make_link(tx, user, order.purpose, token)
