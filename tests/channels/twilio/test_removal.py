@@ -6,11 +6,13 @@ from datetime import timedelta
 import pytest
 
 from recado.channels.directory import Directory
-from recado.channels.repository import ChannelAddresses
-from recado.channels.twilio.accounts import NewNumber
+from recado.channels.models import ChannelAddress
+from recado.channels.repository import ChannelAccounts, ChannelAddresses
+from recado.channels.twilio.accounts import NewNumber, NumberService
 from recado.channels.twilio.models import NoCredentials
 from recado.channels.twilio.removal import NumberRemoval
 from recado.channels.twilio.tokens import TwilioTokens
+from recado.channels.twilio.values import PROVIDER, AccountSid
 from recado.conversation.ports import NotProcessed, Unknown
 from recado.conversation.values import Address
 from recado.core.clock import FrozenClock
@@ -19,6 +21,7 @@ from recado.core.errors import NotFound
 from recado.core.ids import UuidV7
 from recado.identity.owners import Registration
 from recado.identity.principal import operator_of
+from tests.support.crossing import crossing
 from tests.support.keys import KEY_RING
 from tests.world import ACCOUNT, OURS, World
 
@@ -43,6 +46,10 @@ def directory(world: World) -> Directory:
 @pytest.fixture
 def tokens(world: World, directory: Directory) -> TwilioTokens:
     return TwilioTokens(directory, world.database, KEY_RING, world.clock)
+
+
+def numbers_in(database: Database, world: World) -> NumberService:
+    return NumberService(database, KEY_RING, world.clock, world.ids)
 
 
 async def has_token(world: World, tokens: TwilioTokens) -> bool:
@@ -143,6 +150,59 @@ class TestWhatIsUnderWay:
         await world.passes(1.6)
         await removal.remove(world.operator, world.address_id)
         assert await removal.forget_tokens() == 0
+
+
+class TestAtOneTime:
+    async def test_a_number_that_is_added_again_keeps_its_new_token(
+        self, world: World, removal: NumberRemoval, tokens: TwilioTokens
+    ) -> None:
+        """Otherwise every webhook of a number in use would be refused, and every send fail."""
+        await removal.remove(world.operator, world.address_id)
+        number = NewNumber(ACCOUNT, "another token", OURS)
+        _, forgotten = await crossing(
+            world.database,
+            lambda database: numbers_in(database, world).add(world.operator, number),
+            removal.forget_tokens,
+        )
+        assert forgotten == 0
+        assert await has_token(world, tokens)
+
+    async def test_two_who_remove_a_number_are_one_removal(self, world: World, removal: NumberRemoval) -> None:
+        _, second = await crossing(
+            world.database,
+            lambda database: NumberRemoval(database, world.clock, world.ids).remove(world.operator, world.address_id),
+            lambda: removal.remove(world.operator, world.address_id),
+        )
+        assert isinstance(second, NotFound)
+        assert len(await world.rows("SELECT id FROM audit_entries WHERE action = 'number.removed'")) == 1
+
+    async def test_one_who_removes_what_has_moved_to_another_account_tells_of_that_account(
+        self, world: World, removal: NumberRemoval, directory: Directory
+    ) -> None:
+        """The caches of other processes follow the account that the number is in, not the one it was in."""
+        number = NewNumber(AccountSid("AC" + "7" * 32), "token", OURS)
+        await crossing(
+            world.database,
+            lambda database: numbers_in(database, world).add(world.operator, number),
+            lambda: removal.remove(world.operator, world.address_id),
+        )
+        await directory.refresh()
+        moved = await world.database.read(
+            lambda uow: ChannelAccounts(uow).by_ref(PROVIDER, number.account_sid.value), owner=world.owner_id
+        )
+        assert moved is not None
+        assert moved.changed_in == directory.generation
+
+    async def test_the_operator_moves_a_number_that_its_owner_removes(self, world: World) -> None:
+        form = Registration("Livraria", "dona@livraria.example", "capítulo novo às oito")
+        other = operator_of((await world.owners.register_organization(form)).owner_id, "test")
+        _, moved = await crossing(
+            world.database,
+            lambda database: NumberRemoval(database, world.clock, world.ids).remove(world.operator, world.address_id),
+            lambda: world.numbers.add(other, NewNumber(ACCOUNT, "token", OURS), move=True),
+        )
+        assert isinstance(moved, ChannelAddress)
+        assert moved.owner_id == other.owner_id
 
 
 class TestTokens:

@@ -102,15 +102,16 @@ class NumberService:
     def _move_and_add(
         self, tx: UnlockedTransaction, principal: Principal, number: NewNumber, *, move: bool
     ) -> ChannelAddress:
+        # Locks, so whose the number is does not change any more once it was read.
+        generation = DirectoryGeneration(tx.uow).advance()
         known = EveryAddress(tx.uow).by_address(number.address.value) if move else None
         if known is not None and known.owner_id != principal.owner_id:
             remove(tx.of_owner(known.owner_id), replace(principal, owner_id=known.owner_id), known.id)
-        return self._add(tx.of_owner(principal.owner_id), principal, number)
+        return self._add(tx.of_owner(principal.owner_id), principal, number, generation)
 
-    def _add(self, tx: Transaction, principal: Principal, number: NewNumber) -> ChannelAddress:
+    def _add(self, tx: Transaction, principal: Principal, number: NewNumber, generation: int) -> ChannelAddress:
         uow, owner_id = tx.uow, principal.owner_id
         owner_in(uow, owner_id)
-        generation = DirectoryGeneration(uow).advance()
         account = self._account(tx, owner_id, number, generation)
         known = EveryAddress(uow).by_address(number.address.value)
         if known is not None and known.owner_id != owner_id:

@@ -49,8 +49,9 @@ class NumberRemoval:
 def remove(tx: Transaction, principal: Principal, number_id: UUID) -> ChannelAddress:
     """Remove a number in a transaction of the system that was narrowed to the number's owner."""
     numbers = ChannelAddresses(tx.uow)
+    generation = DirectoryGeneration(tx.uow).advance()  # Locks: what is read from here on does not change any more.
     number = numbers.require_in_use(number_id)
-    _announce(tx.uow, number.account_id)
+    ChannelAccounts(tx.uow).change(number.account_id, changed_in=generation)
     numbers.change(number_id, removed_at=tx.now)
     audit.record(tx, principal, "number.removed", "number", number_id)
     return numbers.require(number_id)
@@ -58,15 +59,19 @@ def remove(tx: Transaction, principal: Principal, number_id: UUID) -> ChannelAdd
 
 def _forget_if_unused(uow: UnitOfWork, account_id: UUID, owner_id: UUID) -> bool:
     narrowed = uow.for_owner(owner_id)
-    if (account_id, owner_id) not in Credentials(narrowed).without_numbers() or is_account_busy(narrowed, account_id):
+    if not _is_unused(narrowed, account_id, owner_id):
         return False
-    if any(is_address_busy(narrowed, each) for each in ChannelAddresses(narrowed).removed_of(account_id)):
+    generation = DirectoryGeneration(narrowed).advance()
+    if not _is_unused(narrowed, account_id, owner_id):  # A number was added again while this waited for the lock.
         return False
-    _announce(narrowed, account_id)
+    # Every process reads again what it has cached of the account.
+    ChannelAccounts(narrowed).change(account_id, changed_in=generation)
     Credentials(narrowed).forget(account_id)
     return True
 
 
-def _announce(uow: UnitOfWork, account_id: UUID) -> None:
-    """Let every process read again what it has cached of an account and its numbers."""
-    ChannelAccounts(uow).change(account_id, changed_in=DirectoryGeneration(uow).advance())
+def _is_unused(narrowed: UnitOfWork, account_id: UUID, owner_id: UUID) -> bool:
+    """Return whether an account has no number in use, and nothing is under way with it."""
+    if (account_id, owner_id) not in Credentials(narrowed).without_numbers() or is_account_busy(narrowed, account_id):
+        return False
+    return not any(is_address_busy(narrowed, each) for each in ChannelAddresses(narrowed).removed_of(account_id))
