@@ -1,6 +1,6 @@
 """What Twilio received and could not deliver to us is found in its list: once, in time, and never answered twice."""
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 
@@ -9,8 +9,10 @@ from sqlalchemy import select
 
 from recado.channels.directory import Directory
 from recado.channels.tables import channel_addresses
+from recado.channels.twilio.accounts import NewNumber
 from recado.channels.twilio.models import TwilioCredentials
 from recado.channels.twilio.reconcile import MAX_PAGES, GapSweep, SweepReport
+from recado.channels.twilio.removal import NumberRemoval
 from recado.channels.twilio.sending.client import MessageRecord, MessagesPage, TwilioApi
 from recado.channels.twilio.sending.transport import CallProblem, Declined, NeverSent, Transport, Uncertain
 from recado.channels.twilio.tokens import TwilioTokens
@@ -20,6 +22,8 @@ from recado.conversation.values import Address
 from recado.core.clock import FrozenClock
 from recado.core.database.engine import Database
 from recado.core.ids import UuidV7
+from recado.identity.owners import Registration
+from recado.identity.principal import Principal, operator_of
 from tests.support.keys import KEY_RING
 from tests.world import ACCOUNT, ANA, BRUNO, OURS, World
 
@@ -45,6 +49,8 @@ class ListedMessages(TwilioApi):
         self.problems: dict[int, CallProblem] = {}
         """What reading a page ends in, by the page's number."""
         self.asked: list[tuple[str, datetime | None]] = []
+        self.meanwhile: Callable[[], Awaitable[object]] | None = None
+        """What happens while a page is read."""
 
     async def list_messages(
         self,
@@ -57,6 +63,8 @@ class ListedMessages(TwilioApi):
     ) -> MessagesPage | CallProblem:
         assert credentials.auth_token == "token"
         self.asked.append((to, sent_after))
+        if self.meanwhile is not None:
+            await self.meanwhile()
         number = int(next_url or 0)
         if number in self.problems:
             return self.problems[number]
@@ -141,6 +149,13 @@ async def gaps(world: World) -> Gaps:
     await gaps.first_webhook()
     world.clock.advance(timedelta(days=2))
     return gaps
+
+
+@pytest.fixture
+async def livraria(world: World) -> Principal:
+    """Another owner, with the same account."""
+    form = Registration("Livraria", "dona@livraria.example", "capítulo novo às oito")
+    return operator_of((await world.owners.register_organization(form)).owner_id, "test")
 
 
 async def clean(world: World) -> bool:
@@ -255,6 +270,52 @@ class TestWhichSpan:
         await world.passes(10)
         assert await world.outcomes_of(old, young) == ["suppressed:stale", "answered"]
         assert (world.sent_texts(), await clean(world)) == (["echo: hoje"], True)
+
+
+class TestANumberThatWasAway:
+    """Who had it meanwhile has answered what came then, or nobody will."""
+
+    async def test_is_swept_from_its_next_webhook_on(self, world: World, gaps: Gaps, livraria: Principal) -> None:
+        """Otherwise what the other owner's agent has answered is answered again, and the other's customers are read."""
+        number = NewNumber(ACCOUNT, "token", OURS)
+        await world.numbers.add(livraria, number, move=True)
+        gaps.misses("to the other", ago=-60 * MINUTE)
+        world.clock.advance(timedelta(hours=6))
+        await world.numbers.add(world.operator, number, move=True)
+        assert await gaps.sweep() == SweepReport(numbers=0)
+        await gaps.directory.refresh()
+        await gaps.first_webhook()
+        gaps.misses("to this one", ago=-MINUTE)
+        world.clock.advance(5 * MINUTE)
+        assert await gaps.sweep() == SweepReport(numbers=1, found=1)
+        assert await gaps.texts() == ["to this one"]
+
+    async def test_brings_nothing_of_the_months_in_which_it_was_removed(self, world: World, gaps: Gaps) -> None:
+        await gaps.sweep()
+        await NumberRemoval(world.database, world.clock, world.ids).remove(world.operator, world.address_id)
+        for days in range(60):
+            gaps.misses("nobody's", ago=timedelta(days=-days))
+        world.clock.advance(timedelta(days=61))
+        await world.numbers.add(world.operator, NewNumber(ACCOUNT, "token", OURS))
+        await gaps.directory.refresh()
+        await gaps.first_webhook()
+        assert (await gaps.sweep()).found == 0
+        assert await gaps.stored() == []
+
+    async def test_that_moves_while_its_list_is_read_gives_nothing_to_the_other(
+        self, world: World, gaps: Gaps, livraria: Principal
+    ) -> None:
+        async def moves() -> None:
+            await world.numbers.add(livraria, NewNumber(ACCOUNT, "token", OURS), move=True)
+            await gaps.directory.refresh()
+
+        gaps.misses()
+        gaps.twilio.meanwhile = moves
+        assert (await gaps.sweep()).found == 0
+        assert await gaps.stored() == []
+        assert [row["swept_until"] for row in await world.rows("SELECT swept_until FROM channel_addresses")] == [
+            None
+        ] * 2
 
 
 class TestAWebhookThatComesAfterAll:

@@ -181,7 +181,10 @@ def _put(tx: Transaction, owner_id: UUID, account: ChannelAccount, address: Addr
     known = addresses.by_address(address.value) or addresses.removed(address.value)
     if known is None:
         return addresses.add(ChannelAddress(tx.ids.new(), owner_id, account.id, address.value, tx.now))
-    addresses.change(known.id, account_id=account.id, removed_at=None)
+    if known.removed_at is None:
+        addresses.change(known.id, account_id=account.id)
+    else:  # What came while it was away is not for this owner: the gap sweep begins with the next webhook.
+        addresses.change(known.id, account_id=account.id, removed_at=None, first_webhook_at=None, swept_until=None)
     return addresses.require(known.id)
 
 

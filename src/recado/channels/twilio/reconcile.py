@@ -2,7 +2,8 @@
 
 Twilio calls at most twice and then gives up, but it lists every message that it received. The sweep reads the list of
 each number from its last sweep on, with an hour of overlap. Missing messages are handled like any other message. A
-number is swept only from its first verified webhook on: earlier messages belong to the system before.
+number is swept only from its first verified webhook on: earlier messages belong to the system before. So is
+one that was removed and added again: the owner that had it meanwhile has answered what came then.
 
 Messages younger than two minutes are left to their webhook. A webhook that arrives after the sweep adds the raw form,
 and creates no second job.
@@ -10,7 +11,7 @@ and creates no second job.
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -97,6 +98,8 @@ class GapSweep:
         records = await self._list_messages(credentials, address, since)
         if records is None:
             return None
+        if not await self._is_as_read(address):
+            return 0
         due = [record for record in records if since <= record.created_at <= now - WEBHOOK_GRACE]
         missed = await self._accept_all(address, due, now)
         swept_until = now - WEBHOOK_GRACE
@@ -104,6 +107,11 @@ class GapSweep:
             lambda uow: EveryAddress(uow).change(address.id, swept_until=swept_until), owner=None
         )
         return missed
+
+    async def _is_as_read(self, address: ChannelAddress) -> bool:
+        """Return whether a number is in use as it was before its list was read, which may take minutes."""
+        now = await self._database.read(lambda uow: EveryAddress(uow).get(address.id), owner=None)
+        return now is not None and replace(now, swept_until=address.swept_until) == address
 
     async def _list_messages(
         self, credentials: TwilioCredentials, address: ChannelAddress, since: datetime
@@ -125,7 +133,7 @@ class GapSweep:
     async def _accept_all(self, address: ChannelAddress, records: Sequence[MessageRecord], now: datetime) -> int:
         """Accept messages, the oldest first, many in one commit. Return the number of new ones."""
         known = await self._directory.lookup(address.address)
-        if known is None:  # It was removed meanwhile.
+        if known is None or known.address_id != address.id:  # It was removed meanwhile.
             return 0
         missed = 0
         for at in range(0, len(records), BATCH_SIZE):
