@@ -27,6 +27,10 @@ class AgentSettingsRepository(OwnedRepository[AgentSettings]):
     entity = AgentSettings
     noun = "agent"
 
+    def hold(self) -> None:
+        """Let other changes of the owner's agents wait until this transaction ends. Call it before they are read."""
+        self._uow.lock_by_name(f"agents of {self.owner}")
+
     def named(self, agent: str) -> AgentSettings | None:
         return self._one(_NAMED, agent=agent)
 

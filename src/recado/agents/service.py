@@ -87,7 +87,9 @@ class AgentService:
         secret = self._make_secret() if form.agent == "http" else None
 
         def work(tx: UnlockedTransaction) -> AgentSaved:
-            check(AgentSettingsRepository(tx.uow).named(form.agent))
+            stored = AgentSettingsRepository(tx.uow)
+            stored.hold()
+            check(stored.named(form.agent))
             saved = self._set(tx.uow, form, secret, tx.now, operator=principal.kind == "operator")
             audit.record(tx, principal, "agent.set", "agent", form.agent, {"fields": changed_fields(form)})
             return saved
@@ -114,6 +116,7 @@ class AgentService:
         secret = self._make_secret()
 
         def work(tx: UnlockedTransaction) -> AgentSaved:
+            AgentSettingsRepository(tx.uow).hold()
             saved = self._renew(tx.uow, secret, tx.now)
             audit.record(tx, principal, "agent.secret_renewed", "agent", saved.settings.agent)
             return saved
