@@ -80,6 +80,10 @@ class TestRefusals:
             (AgentForm("llm", model="m", base_url="https://"), "not a URL"),
             (AgentForm("llm", model="m", base_url="https://x.example:99999"), "not a URL"),
             (AgentForm("llm", model="m", base_url="https://[::1"), "not a URL"),
+            (AgentForm("llm", model="m", base_url="https://300.1.1.1/"), "not a URL"),
+            (AgentForm("http", url="https://[v1.a]/"), "not a URL"),
+            (AgentForm("http", url="https://ex☃.com/"), "not a URL"),
+            (AgentForm("http", url="https://01.1.1.1/"), "not a URL"),
             (AgentForm("llm", model="m", base_url="http://x.example/v1"), "must start with https"),
             (AgentForm("llm", model="m", base_url="https://me:pw@x.example"), "must not hold"),
             (AgentForm("llm", model="m", base_url="https://x.example/" + "x" * 2_000), "too long"),
@@ -101,7 +105,7 @@ class TestRefusals:
             (AgentForm("http", url="https://x.example", base_url="https://y.example"), "not both"),
             (AgentForm("faq", history_limit=0), "at least 1"),
         ],
-        ids=range(30),
+        ids=range(34),
     )
     async def test_say_what_to_mend(self, service: AgentService, owner: UUID, form: AgentForm, why: str) -> None:
         with pytest.raises(InvalidInput, match=why):

@@ -313,6 +313,7 @@ async def test_jobs_in_the_background_get_no_more_than_their_share(world: World)
         "ftp://crm.example/",
         "https://127.0.0.1/x",
         "https://[::1]/",
+        "https://300.1.1.1/",
     ],
 )
 async def test_a_url_that_must_not_be_called_is_refused(world: World, url: str) -> None:

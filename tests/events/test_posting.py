@@ -120,6 +120,14 @@ async def test_an_answer_without_end_is_cut_off(poster: Poster, endpoint: Endpoi
     assert (await poster.post(endpoint, EVENT, [NEW])).is_taken
 
 
+@pytest.mark.parametrize("url", ["https://300.1.1.1/", "https://[v1.a]/"])
+async def test_a_url_that_cannot_be_called_is_one_that_is_not_reached(
+    poster: Poster, endpoint: Endpoint, url: str
+) -> None:
+    """Older releases took such URLs; their events wait for another one as they do for a server that is away."""
+    assert await poster.post(replace(endpoint, url=url), EVENT, [NEW]) == PostResult(None, "its URL cannot be called")
+
+
 async def test_retry_after_is_heard(poster: Poster, endpoint: Endpoint, server: Loopback) -> None:
     server.says(Response(status_code=429, headers={"Retry-After": "120"}))
     assert (await poster.post(endpoint, EVENT, [NEW])).retry_after.total_seconds() == 120

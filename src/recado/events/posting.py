@@ -38,6 +38,8 @@ class Poster:
             return PostResult(None, "no answer in time")
         except AddressRefused:
             return PostResult(None, "the URL leads to an address that is not public")
+        except httpx2.InvalidURL:  # An older release took it.
+            return PostResult(None, "its URL cannot be called")
         except httpx2.HTTPError as error:
             return PostResult(None, f"it could not be reached ({type(error).__name__})")
 

@@ -210,6 +210,17 @@ async def test_a_server_that_is_not_there_may_be_there_later(asker: Asker) -> No
     assert failure.value.retryable
 
 
+async def test_a_url_of_an_older_release_that_cannot_be_called_is_not_tried_again(
+    runner: AgentRunner, service: AgentService, owner: UUID, turn_of: Turns
+) -> None:
+    await service.set(operator_of(owner, "rita"), AgentForm("http", url="https://agent.example/"))
+    setup = await setup_of(runner, service, owner)
+    agent = HttpAgent(replace(setup, settings=replace(setup.settings, url="https://300.1.1.1/")))
+    with pytest.raises(AgentFailed, match="cannot be called") as failure:
+        await runner.run(agent, turn_of("oi"), 5)
+    assert not failure.value.retryable
+
+
 class TestTheGuard:
     @pytest.mark.parametrize("address", PRIVATE)
     def test_knows_private_addresses_in_every_disguise(self, address: str) -> None:

@@ -84,6 +84,8 @@ class HttpAgent:
             raise AgentFailed("the agent's server took too long") from None
         except AddressRefused:
             raise AgentFailed("the agent's URL leads to an address that is not public", retryable=False) from None
+        except httpx2.InvalidURL:  # An older release took it.
+            raise AgentFailed("the agent's URL cannot be called; set another one", retryable=False) from None
         except httpx2.HTTPError as error:
             raise AgentFailed(f"the agent's server could not be reached ({type(error).__name__})") from None
 

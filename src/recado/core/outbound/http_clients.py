@@ -164,7 +164,18 @@ def checked_url(name: str, url: str, *, private: bool) -> str:
     address = literal_address(parts.hostname)
     if parts.scheme == "http" and not private and not (address is not None and address.is_loopback):
         raise InvalidInput(f"{name} must start with https://; plain http is for loopback and private networks only")
+    if (private or address is None or is_public(address)) and not _can_be_called(url):
+        raise InvalidInput(f"{name} is not a URL; write it as https://host/path")
     return url
+
+
+def _can_be_called(url: str) -> bool:
+    """Return whether our client takes a URL. It refuses some that Python parses, such as https://300.1.1.1/."""
+    try:
+        httpx2.URL(url)
+    except httpx2.InvalidURL:
+        return False
+    return True
 
 
 # --- Dialling ---------------------------------------------------------------------------------------------------------
@@ -248,18 +259,11 @@ class GuardedTransport(httpx2.AsyncBaseTransport):
 def _inner_request(request: httpx2.Request) -> httpcore2.Request:
     """Return the request as the layer that dials takes it."""
     url = httpcore2.URL(
-        scheme=request.url.raw_scheme,
-        host=request.url.raw_host,
-        port=request.url.port,
-        target=request.url.raw_path,
+        scheme=request.url.raw_scheme, host=request.url.raw_host, port=request.url.port, target=request.url.raw_path
     )
     assert isinstance(request.stream, httpx2.AsyncByteStream)  # noqa: S101 - narrows: an async client's requests are
     return httpcore2.Request(
-        request.method,
-        url,
-        headers=request.headers.raw,
-        content=request.stream,
-        extensions=request.extensions,
+        request.method, url, headers=request.headers.raw, content=request.stream, extensions=request.extensions
     )
 
 
@@ -317,10 +321,7 @@ async def _release_when_sent(_request: httpx2.Request) -> None:
 
 
 _HOOKS: Final[dict[str, list[Callable[[httpx2.Request], Awaitable[None]]]]] = {"request": [_release_when_sent]}
-
-
-def _no_cookies() -> CookieJar:
-    return CookieJar(DefaultCookiePolicy(allowed_domains=[]))
+_NO_COOKIES: Final = CookieJar(DefaultCookiePolicy(allowed_domains=[]))
 
 
 @functools.cache
@@ -386,12 +387,12 @@ class HttpClients:
         if reach != "provider":
             transport = GuardedTransport(_tls(), is_public if reach == "public" else is_not_metadata)
             return httpx2.AsyncClient(
-                transport=transport, timeout=timeout, cookies=_no_cookies(), trust_env=False, event_hooks=_HOOKS
+                transport=transport, timeout=timeout, cookies=_NO_COOKIES, trust_env=False, event_hooks=_HOOKS
             )
         return httpx2.AsyncClient(
             verify=_tls(),
             timeout=timeout,
-            cookies=_no_cookies(),
+            cookies=_NO_COOKIES,
             limits=httpx2.Limits(max_connections=None, max_keepalive_connections=_IDLE_CONNECTIONS),
             trust_env=True,
             event_hooks=_HOOKS,
