@@ -1,7 +1,7 @@
 """The one function that writes down who did or read what.
 
-Each change, and each reading of a conversation by a person or a key, leaves one row in its own transaction: either both
-are stored or neither is.
+Each change leaves one row in its own transaction: either both are stored or neither is. Each reading of a conversation
+by a person or a key, and each search that found a text in some, leaves one before anything is shown.
 """
 
 from collections.abc import Mapping

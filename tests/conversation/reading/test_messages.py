@@ -96,6 +96,18 @@ async def test_each_reading_leaves_a_line_in_the_audit(world: World, transcripts
     assert tuple(entry.values()) == ("cli:rita", str((await world.conversation()).id))
 
 
+async def test_what_a_search_found_is_one_line_without_the_text(world: World, transcripts: Transcripts) -> None:
+    await world.says("oi")
+    id_ = (await world.conversation()).id
+    await transcripts.record_search(world.rita, [id_])
+    await transcripts.record_search(world.rita, [])
+    [entry] = await world.rows(
+        "SELECT actor_name, object_id, detail FROM audit_entries WHERE action = 'conversation.searched'"
+    )
+    assert (entry["actor_name"], entry["object_id"]) == ("cli:rita", str(world.owner_id))
+    assert str(id_) in str(entry["detail"])
+
+
 async def test_a_conversation_of_another_owner_is_unknown_and_no_reading(
     world: World, transcripts: Transcripts
 ) -> None:

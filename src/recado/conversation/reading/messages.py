@@ -1,13 +1,14 @@
 """What was said in a conversation by both sides, with what became of each message.
 
 Messages and answers are two tables; their ids rise with time, so two indexes are read from where the last page ended
-and merged. Who reads it is written down: a line in the audit comes before the first word is read.
+and merged. Who reads it is written down: a line in the audit comes before the first word is read. Who searches for
+a text learns that somebody said it, so what a search found is written down before it is shown. The text is not.
 """
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from functools import cache
+from functools import cache, partial
 from itertools import groupby
 from operator import itemgetter
 from typing import Final, Literal, TypeAlias
@@ -20,9 +21,10 @@ from recado.conversation.repository import Conversations
 from recado.conversation.tables import answer_parts, answers, attempts, messages, sent_messages
 from recado.core.clock import Clock
 from recado.core.database.engine import Database
-from recado.core.database.pages import Page, read_id, write_id
+from recado.core.database.pages import PAGE_SIZE, Page, read_id, write_id
 from recado.core.database.prepared import Prepared, Row, param
 from recado.core.database.repository import of_owner
+from recado.core.database.types import JsonValue
 from recado.core.database.unit_of_work import UnitOfWork
 from recado.core.ids import Ids
 from recado.core.queue.transactions import Transaction, Transactions
@@ -181,6 +183,17 @@ class Transcripts:
 
         await self._transactions.write(record, owner=principal.owner_id)
 
+    async def record_search(self, principal: Principal, found: Sequence[UUID]) -> None:
+        """Write down that somebody was told in which conversations a text was said, if it was said in any."""
+        for start in range(0, len(found), PAGE_SIZE):
+            detail = {"conversation_ids": [str(id_) for id_ in found[start : start + PAGE_SIZE]]}
+            record = partial(_record_search, principal=principal, detail=detail)
+            await self._transactions.write(record, owner=principal.owner_id)
+
+
+def _record_search(tx: Transaction, *, principal: Principal, detail: Mapping[str, JsonValue]) -> None:
+    audit.record(tx, principal, "conversation.searched", "owner", principal.owner_id, detail)
+
 
 @dataclass(frozen=True, slots=True)
 class _Said:
@@ -206,7 +219,8 @@ class _Page:
         ids = sorted((row[0] for row in (*received, *spoken)), reverse=order == "newest")
         shown = ids[:limit]
         items = {row[0]: _of_customer(row) for row in received}
-        ours = [row for row in spoken if row[0] in set(shown)]
+        shown_ids = set(shown)
+        ours = [row for row in spoken if row[0] in shown_ids]
         said = self._said(ours)
         items |= {row[0]: self._of_ours(row, said.get(row[0], _Said())) for row in ours}
         return Page([items[id_] for id_ in shown], write_id(shown[-1]) if len(ids) > limit else None)

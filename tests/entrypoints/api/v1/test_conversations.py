@@ -57,6 +57,8 @@ async def test_are_listed_filtered_and_searched(
     first = (await api.get("/api/v1/conversations?limit=1", headers=viewer)).json()
     rest = (await api.get(f"/api/v1/conversations?limit=1&cursor={first['next_cursor']}", headers=viewer)).json()
     assert [first["items"][0]["id"], rest["items"][0]["id"], rest["next_cursor"]] == [bruno, id_, None]
+    [search] = await world.rows("SELECT detail FROM audit_entries WHERE action = 'conversation.searched'")
+    assert (bruno in str(search["detail"]), id_ in str(search["detail"])) == (True, False)
     for query in ("status=gone", "cursor=nonsense", "text=%3F"):
         assert (await api.get(f"/api/v1/conversations?{query}", headers=viewer)).status_code == 422
 

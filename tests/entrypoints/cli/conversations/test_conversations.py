@@ -41,6 +41,8 @@ def test_lists_what_its_options_choose(recado: Recado, owner: str, carla: str, a
 
     assert listed("--held-by", "person") == listed("--waiting") == [carla]
     assert listed("--text", "ALGUEM") == [ana]
+    [search] = [each for each in recado.many("audit", "list", "--owner", owner) if "searched" in str(each["action"])]
+    assert search["detail"] == {"conversation_ids": [ana]}
     assert listed("--status", "closed") == []
     assert "is no status: use active" in recado.refuses("conversations", "list", "--owner", owner, "--status", "gone")
 

@@ -50,7 +50,10 @@ def list_(
             status=valid_status(status), held_by=valid_holder(held_by), waiting=waiting, text=text
         )
         now = container.clock().now()
-        return [_view(each, now) async for each in container.conversation_reading().every(owner, filters)]
+        found = [each async for each in container.conversation_reading().every(owner, filters)]
+        if text is not None:
+            await container.transcripts().record_search(operator(owner), [each.id for each in found])
+        return [_view(each, now) for each in found]
 
     columns = {
         "Id": column("id"),

@@ -140,6 +140,8 @@ def conversations_router(
             text=text,
         )
         page = await reading.page(principal.owner_id, cursor, limit=limit, filters=filters)
+        if text is not None:
+            await transcripts.record_search(principal, [each.id for each in page.items])
         return PageOf(
             items=[ConversationView.model_validate(each) for each in page.items], next_cursor=page.next_cursor
         )
