@@ -34,7 +34,10 @@ class NewDocument(Input):
     """A document to add. One of the same name is replaced."""
 
     name: str = Field(examples=["cardapio.md"], max_length=200)
-    text: str = Field(examples=["# Horário\n\nAbrimos às seis."], description="Plain text or Markdown.")
+    text: str = Field(
+        examples=["# Horário\n\nAbrimos às seis."],
+        description="Plain text or Markdown. A request has at most 256 KiB; `recado knowledge add` takes up to 2 MB.",
+    )
 
 
 class PassageView(Output):
