@@ -50,7 +50,7 @@ def build_app(container: "Container") -> ASGIApp:
         await database.close()
         await asyncio.to_thread(traces.close)
 
-    app = Api(lifespan)
+    app = Api(lifespan, public_url=container.settings().public_url)
     add_cors(app, container.settings().allowed_origins)
     add_problems(app)
     add_health(app, readiness)
@@ -64,7 +64,7 @@ def build_app(container: "Container") -> ASGIApp:
 
 def described_api(container: "Container") -> Mapping[str, Any]:
     """Return the description of the API, without serving it."""
-    app = Api()
+    app = Api(public_url=container.settings().public_url)
     for router in _routers(container):
         app.include_router(router, prefix=PREFIX)
     return app.openapi()

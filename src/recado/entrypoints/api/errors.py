@@ -1,4 +1,6 @@
-"""The one shape of an error that callers can understand."""
+"""The one shape of an error outside `/api/`."""
+
+from collections.abc import Mapping
 
 from fastapi.requests import Request
 from fastapi.responses import JSONResponse
@@ -11,6 +13,9 @@ async def error_response(_request: Request, error: Exception) -> JSONResponse:
     if not isinstance(error, DomainError):
         raise error
     headers = {"WWW-Authenticate": "Bearer"} if error.status == 401 else None
-    return JSONResponse(
-        {"error": {"code": error.code, "message": str(error)}}, status_code=error.status, headers=headers
-    )
+    return plain_error(error.status, error.code, str(error), headers)
+
+
+def plain_error(status: int, code: str, message: str, headers: Mapping[str, str] | None = None) -> JSONResponse:
+    """Return an error in that shape."""
+    return JSONResponse({"error": {"code": code, "message": message}}, status_code=status, headers=headers)

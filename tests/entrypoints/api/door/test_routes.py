@@ -259,6 +259,13 @@ class TestTheDescription:
         assert change["responses"]["404"]["content"].keys() == {"application/problem+json"}
         assert set(paths["/api/v1/things"]["get"]["responses"]) == {"200", "401", "403", "422", "429", "503"}
 
+    @pytest.mark.parametrize(
+        ("url", "name"), [("https://a.example", "__Host-recado_session"), ("http://127.0.0.1:8000", "recado_session")]
+    )
+    def test_names_the_cookie_that_is_sent(self, url: str, name: str) -> None:
+        schemes = Api(public_url=url).openapi()["components"]["securitySchemes"]
+        assert schemes["session"] == {"type": "apiKey", "in": "cookie", "description": "Who is signed in", "name": name}
+
     async def test_names_what_is_open_and_why(self, door: Door) -> None:
         let_in = app_of(door, Things()).openapi()["paths"]["/api/v1/open"]["post"]
         assert (let_in["x-public"], let_in["security"]) == ("it is a test", [])

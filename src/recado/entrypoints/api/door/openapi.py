@@ -1,7 +1,7 @@
 """The description of the API: what FastAPI finds out by itself, and what every route behind the door has in common."""
 
 import http
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from importlib.metadata import version
 from typing import Any, Final, TypeAlias
 
@@ -10,6 +10,7 @@ from fastapi.routing import APIRoute
 from starlette.types import Lifespan
 
 from recado.channels.twilio.webhook.routes import MAX_BODY
+from recado.entrypoints.api.door.authentication import session_cookie
 from recado.entrypoints.api.door.once import HEADER
 from recado.entrypoints.api.door.problems import MEDIA_TYPE, PREFIX, ApiProblem, InvalidField
 from recado.entrypoints.api.door.routes import PERMISSION, PUBLIC
@@ -18,16 +19,17 @@ Json: TypeAlias = dict[str, Any]
 """A part of the document, which FastAPI makes and takes as plain JSON."""
 
 _SCHEMAS: Final = "#/components/schemas/{model}"
-_SECURITY: Final = {
-    "key": {"type": "http", "scheme": "bearer", "description": "An API key: `rcd_…`"},
-    "session": {"type": "apiKey", "in": "cookie", "name": "__Host-recado_session", "description": "Who is signed in"},
-}
+_KEY: Final = {"type": "http", "scheme": "bearer", "description": "An API key: `rcd_…`"}
+_SESSION: Final = {"type": "apiKey", "in": "cookie", "description": "Who is signed in"}
 
 
 class Api(FastAPI):
-    """The application, whose description also tells the statuses and permissions of the door."""
+    """The application, whose description also tells the statuses and permissions of the door.
 
-    def __init__(self, lifespan: Lifespan[FastAPI] | None = None) -> None:
+    The name of the session's cookie depends on the public URL.
+    """
+
+    def __init__(self, lifespan: Lifespan[FastAPI] | None = None, *, public_url: str | None = None) -> None:
         super().__init__(
             title="Recado",
             version=version("recado"),
@@ -39,10 +41,11 @@ class Api(FastAPI):
             generate_unique_id_function=_operation_id,
             telemetry={"tracing": False, "metrics": False, "logs": False},
         )
+        self._security: Json = {"key": _KEY, "session": {**_SESSION, "name": session_cookie(public_url)}}
 
     def openapi(self) -> Json:
         if self.openapi_schema is None:
-            self.openapi_schema = _completed(super().openapi())
+            self.openapi_schema = _completed(super().openapi(), self._security)
         return self.openapi_schema
 
 
@@ -56,16 +59,16 @@ def problems(*statuses: int) -> dict[int | str, Json]:
     return {status: {"description": http.HTTPStatus(status).phrase} for status in statuses}
 
 
-def _completed(document: Json) -> Json:
+def _completed(document: Json, security: Json) -> Json:
     components: Json = document.setdefault("components", {})
-    components["securitySchemes"] = _SECURITY
+    components["securitySchemes"] = security
     schemas: Json = components.setdefault("schemas", {})
     for model in (ApiProblem, InvalidField):
         schema = model.model_json_schema(ref_template=_SCHEMAS)
         schema.pop("$defs", None)
         schemas[model.__name__] = schema
     for operation in _operations(document):
-        _complete(operation)
+        _complete(operation, security)
     for unused in ("HTTPValidationError", "ValidationError"):
         schemas.pop(unused, None)
     return document
@@ -77,7 +80,7 @@ def _operations(document: Json) -> Iterator[Json]:
             yield from methods.values()
 
 
-def _complete(operation: Json) -> None:
+def _complete(operation: Json, security: Json) -> None:
     responses: Json = operation["responses"]
     for number in _statuses(operation):
         responses.setdefault(str(number), {})
@@ -89,10 +92,16 @@ def _complete(operation: Json) -> None:
     if PUBLIC in operation:
         operation["security"] = []
     else:
-        operation["security"] = [{name: []} for name in _SECURITY]
-        permission = operation.get(PERMISSION)
-        needs = "Needs a valid key or session." if permission is None else f"Needs the permission `{permission}`."
-        operation["description"] = f"{operation.get('description', '')}\n\n{needs}".strip()
+        operation["security"] = [{name: []} for name in security]
+        operation["description"] = f"{operation.get('description', '')}\n\n{needs_of(operation)}".strip()
+
+
+def needs_of(operation: Mapping[str, Any]) -> str:
+    """Return the sentence about callers that ends the description of an operation; empty for a public one."""
+    if PUBLIC in operation:
+        return ""
+    permission = operation.get(PERMISSION)
+    return "Needs a valid key or session." if permission is None else f"Needs the permission `{permission}`."
 
 
 def _statuses(operation: Json) -> Iterator[int]:

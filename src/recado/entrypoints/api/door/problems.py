@@ -14,11 +14,11 @@ from starlette.exceptions import HTTPException
 
 from recado.core.errors import DomainError, InvalidInput
 from recado.entrypoints.api.door.rates import TooManyRequests
-from recado.entrypoints.api.errors import error_response
+from recado.entrypoints.api.errors import error_response, plain_error
 
 MEDIA_TYPE: Final = "application/problem+json"
 PREFIX: Final = "/api/"
-"""Below this path errors are problems. `/internal/` keeps the shape that it had before."""
+"""Below this path errors are problems. All other paths keep the shape that they had before."""
 
 HEADERS: Final = "recado.headers"
 """Where in the scope of a request the headers stand that every answer to it gets."""
@@ -54,7 +54,7 @@ class ApiProblem(BaseModel):
 
 
 def add_problems(app: FastAPI) -> None:
-    """Answer every error below `/api/` with a problem."""
+    """Answer every error: below `/api/` with a problem, elsewhere with a plain error."""
     app.add_exception_handler(DomainError, _of_domain_error)
     app.add_exception_handler(RequestValidationError, _of_invalid_request)
     app.add_exception_handler(HTTPException, _of_http_exception)
@@ -69,7 +69,9 @@ def problem_response(
     errors: Sequence[InvalidField] | None = None,
     headers: Mapping[str, str] | None = None,
 ) -> Response:
-    """Return a problem."""
+    """Return a problem, or outside the API a plain error."""
+    if not request.url.path.startswith(PREFIX):
+        return plain_error(status, code, detail, headers)
     problem = ApiProblem(
         title=http.HTTPStatus(status).phrase,
         status=status,

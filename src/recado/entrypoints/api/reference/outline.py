@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
 
+from recado.entrypoints.api.door.openapi import needs_of
 from recado.entrypoints.api.door.problems import PREFIX
 from recado.entrypoints.api.door.routes import PERMISSION, PUBLIC
 
@@ -86,7 +87,7 @@ def _route(method: str, path: str, operation: Json) -> RouteOutline:
         method.upper(),
         path,
         operation.get("summary", ""),
-        said.rpartition("Needs ")[0].strip(),
+        said.removesuffix(needs_of(operation)).strip(),
         who,
         [_parameter(each) for each in operation.get("parameters", ())],
         _shown_content(body),
