@@ -6,6 +6,7 @@ import pytest
 
 from recado.conversation.reading.conversations import ConversationReading
 from recado.conversation.reading.filters import ConversationFilters
+from recado.conversation.reading.search import HITS
 from recado.conversation.values import Address
 from recado.core.errors import InvalidInput
 from tests.world import ANA, BRUNO, World
@@ -86,6 +87,17 @@ async def test_a_message_that_moves_into_a_new_conversation_is_found_there(
     found = await reading.page(world.owner_id, filters=ConversationFilters(text="cadê"))
     assert before.id not in {item.id for item in found.items}
     assert (await world.conversation(ANA)).id in {item.id for item in found.items}
+
+
+@pytest.mark.sqlite_only
+async def test_on_sqlite_the_index_of_words_is_asked_once(world: World) -> None:
+    """On PostgreSQL: `test_search_of_tenants.py`."""
+    how = f"EXPLAIN QUERY PLAN {HITS.compiled('sqlite').sql}"
+    plan = await world.database.read(lambda uow: uow.execute_raw(how, *[None] * how.count("?")), owner=world.owner_id)
+    assert [row[-1].split(" VIRTUAL")[0] for row in plan] == [
+        "SCAN search_fts",
+        "SEARCH d USING INTEGER PRIMARY KEY (rowid=?)",
+    ]
 
 
 async def test_nothing_of_another_owner_is_found(world: World, reading: ConversationReading) -> None:

@@ -35,9 +35,10 @@ BUCKETS: Final = (2, 8, 32, 128)
 
 _OWNER = bindparam("owner", type_=Id)
 _COLUMNS = (search_documents.c.seq, search_documents.c.conversation_id)
+# CROSS JOIN: the index of words first. SQLite would rather ask it once for each message of the owner.
 _ON_SQLITE = text(
     """
-    SELECT d.seq, d.conversation_id FROM search_fts JOIN search_documents d ON d.seq = search_fts.rowid
+    SELECT d.seq, d.conversation_id FROM search_fts CROSS JOIN search_documents d ON d.seq = search_fts.rowid
     WHERE search_fts MATCH :match AND search_fts.rowid < :below AND search_fts.rowid >= :floor AND d.owner_id = :owner
     ORDER BY search_fts.rowid DESC LIMIT :most
     """
@@ -54,7 +55,7 @@ _BY_INDEX = text(
     f"SELECT seq, conversation_id FROM {SEARCH_FUNCTION.name}(CAST(:match AS tsquery), :below, :floor, :most)"
     " ORDER BY seq DESC"
 )
-_HITS = Prepared(_ON_SQLITE.bindparams(_OWNER).columns(*_COLUMNS), on_postgresql=_BY_INDEX.columns(*_COLUMNS))
+HITS = Prepared(_ON_SQLITE.bindparams(_OWNER).columns(*_COLUMNS), on_postgresql=_BY_INDEX.columns(*_COLUMNS))
 _RECENT_HITS = Prepared(  # SQLite, whose index has an order, is not asked this. It has no message 0.
     select(*_COLUMNS).where(search_documents.c.seq == text("0")),
     on_postgresql=_AMONG_NEWEST.bindparams(_OWNER).columns(*_COLUMNS),
@@ -122,7 +123,7 @@ class _Hits:
         if self.uow.dialect == "postgresql":
             return self._hits_on_postgresql(below)
         match = " AND ".join(f'"{word}"' for word in (owner_word(self.owner), *self.words))
-        found = self.uow.rows(_HITS, match=match, owner=self.owner, below=below, floor=0, most=self.chunk)
+        found = self.uow.rows(HITS, match=match, owner=self.owner, below=below, floor=0, most=self.chunk)
         return [(seq, id_) for seq, id_ in found]
 
     def _hits_on_postgresql(self, below: int) -> Sequence[tuple[int, UUID]]:
@@ -135,7 +136,7 @@ class _Hits:
             first = 0 if size is None else max(0, (below - 1) // SEARCH_BUCKET - size + 1)
             neighbours = "" if size is None else f" & ({_any_of(first, (below - 1) // SEARCH_BUCKET)})"
             floor = first * SEARCH_BUCKET
-            found += self.uow.rows(_HITS, match=match + neighbours, below=below, floor=floor, most=self.chunk)
+            found += self.uow.rows(HITS, match=match + neighbours, below=below, floor=floor, most=self.chunk)
             if len(found) >= self.chunk or floor == 0:
                 break
             below = floor
