@@ -50,6 +50,21 @@ class TestUsers:
         link = await api.post(f"{USERS}/{id_}/link", headers=headers)
         assert (link.status_code, "was disabled" in link.json()["detail"]) == (422, True)
 
+    async def test_are_changed_by_those_who_read_them_before_a_sign_in(
+        self, api: httpx2.AsyncClient, callers: KnownCallers, world: World
+    ) -> None:
+        headers = callers.role(world.owner_id, "owner")
+        invited = (await api.post(USERS, json=BIA, headers=headers)).json()
+        password = {"token": invited["link"].rpartition("/")[2], "password": "um bolo de milho"}
+        assert (await api.post("/api/v1/passwords", json=password)).status_code == 200
+        read = await api.get(f"{USERS}/{invited['id']}", headers=headers)
+        signing_in = {"email": BIA["email"], "password": password["password"]}
+        assert (await api.post("/api/v1/sessions", json=signing_in)).status_code == 201
+        signed_in = await api.get(f"{USERS}/{invited['id']}", headers=headers)
+        assert (read.json()["last_login_at"], signed_in.json()["last_login_at"] is None) == (None, False)
+        known = {**headers, "If-Match": read.headers["etag"]}
+        assert (await api.patch(f"{USERS}/{invited['id']}", json={"name": "Bê"}, headers=known)).status_code == 200
+
     async def test_of_whom_the_last_owner_stays(
         self, api: httpx2.AsyncClient, callers: KnownCallers, world: World
     ) -> None:

@@ -11,11 +11,11 @@ import hashlib
 from typing import Annotated, Final, TypeAlias, TypeVar
 
 from fastapi import Depends, Header, Response
-from pydantic import BaseModel
 
 from recado.core.errors import DomainError
+from recado.entrypoints.api.door.models import Output
 
-M = TypeVar("M", bound=BaseModel)
+M = TypeVar("M", bound=Output)
 _DIGITS: Final = 24
 
 
@@ -39,7 +39,7 @@ class Precondition:
     def __init__(self, given: str) -> None:
         self._given = {each.strip().removeprefix("W/") for each in given.split(",")}
 
-    def check(self, now: BaseModel) -> None:
+    def check(self, now: Output) -> None:
         """Raise `PreconditionFailed` unless the caller knows this state."""
         if "*" not in self._given and etag(now) not in self._given:
             raise PreconditionFailed("this was changed since you read it: read it again, and send its new ETag")
@@ -60,9 +60,10 @@ async def _precondition(
 IfMatch: TypeAlias = Annotated[Precondition, Depends(_precondition)]
 
 
-def etag(view: BaseModel) -> str:
-    """Return the entity tag of what is shown: another text has another tag."""
-    return f'"{hashlib.sha256(view.model_dump_json().encode()).hexdigest()[:_DIGITS]}"'
+def etag(view: Output) -> str:
+    """Return the entity tag of what is shown: another text has another tag, but for what changes by itself."""
+    shown = view.model_dump_json(exclude=set(view.NOT_IN_ETAG))
+    return f'"{hashlib.sha256(shown.encode()).hexdigest()[:_DIGITS]}"'
 
 
 def tagged(response: Response, view: M) -> M:

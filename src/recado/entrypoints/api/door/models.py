@@ -1,7 +1,7 @@
 """What the models of all routes share."""
 
 from datetime import UTC, datetime
-from typing import Annotated, Final, Generic, TypeAlias, TypeVar
+from typing import Annotated, ClassVar, Final, Generic, TypeAlias, TypeVar
 
 from fastapi import Query
 from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, model_validator
@@ -36,6 +36,9 @@ class Output(BaseModel):
     """What a route answers."""
 
     model_config = ConfigDict(from_attributes=True)
+
+    NOT_IN_ETAG: ClassVar[frozenset[str]] = frozenset()
+    """Fields that change by themselves, such as when somebody was last seen. Editing the rest needs no look at them."""
 
 
 class Input(BaseModel):

@@ -1,7 +1,7 @@
 """Users: the people of your organisation."""
 
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, ClassVar
 from uuid import UUID
 
 from fastapi import APIRouter, Response
@@ -30,6 +30,8 @@ class UserView(Output):
     invited: bool = Field(description="Whether the person has still to choose a password.")
     created_at: datetime
     last_login_at: datetime | None
+
+    NOT_IN_ETAG: ClassVar = frozenset({"last_login_at"})
 
     @classmethod
     def of(cls, user: User | UserItem) -> "UserView":

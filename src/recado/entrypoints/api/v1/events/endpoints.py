@@ -1,7 +1,7 @@
 """Event endpoints: your servers to which events are sent, and what was delivered."""
 
 from datetime import datetime
-from typing import Annotated, Literal, Self
+from typing import Annotated, ClassVar, Literal, Self
 from uuid import UUID
 
 from fastapi import APIRouter, Query, Response
@@ -33,6 +33,8 @@ class EndpointView(Output):
     disabled_reason: str | None = Field(description="`failing` for three days, `gone` (410) or `by_person`.")
     created_at: datetime
     created_by: str
+
+    NOT_IN_ETAG: ClassVar = frozenset({"state", "failing_since"})
 
     @classmethod
     def of(cls, endpoint: Endpoint) -> "EndpointView":
