@@ -186,7 +186,52 @@ async def test_410_switches_it_off_at_once(world: World, endpoint: Endpoint) -> 
     await world.passes(60)
     assert (await now(world, endpoint)).disabled_reason == "gone"
     assert len(world.endpoint.posted) == 1
-    assert set(await states(world, endpoint)) == {"failed", "cancelled"}
+    assert set(await states(world, endpoint)) == {"waiting"}
+
+
+async def test_switched_on_again_after_a_410_it_misses_nothing(world: World, endpoint: Endpoint) -> None:
+    world.endpoint.will(PostResult(410, "it answered 410 Gone"))
+    ana, bruno = lane_of(world), lane_of(world)
+    happened = await happens(world, ana, bruno, ana, ana)
+    await world.passes(86_400)
+    world.endpoint.posted.clear()
+    await world.endpoints.enable(world.rita, endpoint.id)
+    await world.passes(1)
+    of_customers = [each.event for each in world.endpoint.posted if each.event.type == "message.received"]
+    assert sorted(each.id for each in of_customers) == sorted(happened)
+    assert [each.id for each in of_customers if each.lane == ana] == [happened[0], *happened[2:]]
+
+
+@pytest.mark.usefixtures("endpoint")
+async def test_what_waits_for_hours_is_sent_when_the_endpoint_is_well_again(world: World) -> None:
+    world.endpoint.always = FAILS
+    happened = await happens(world, lane_of(world), lane_of(world))
+    await world.passes(6 * 3_600)
+    world.endpoint.always = None
+    world.endpoint.posted.clear()
+    await world.passes(16 * 60)  # The longest time between two trials is a quarter of an hour.
+    assert sorted(posted(world)) == sorted(happened)
+
+
+@pytest.mark.usefixtures("endpoint")
+async def test_one_that_is_refused_for_hours_is_not_tried_more_often_because_others_are_taken(world: World) -> None:
+    [poison] = await happens(world, lane_of(world))
+    world.endpoint.refuses = lambda event: event.id == poison
+    for _ in range(60):
+        await happens(world, lane_of(world))
+        await world.passes(60)
+    assert posted(world).count(poison) <= 6
+
+
+async def test_a_new_url_is_sent_what_waits_at_once(world: World, endpoint: Endpoint) -> None:
+    world.endpoint.always = FAILS
+    [event] = await happens(world, lane_of(world))
+    await world.passes(86_400)
+    world.endpoint.always = None
+    world.endpoint.posted.clear()
+    await world.endpoints.change(world.rita, endpoint.id, url="https://crm.example/new")
+    await world.passes(1)
+    assert [(each.event.id, each.url) for each in world.endpoint.posted] == [(event, "https://crm.example/new")]
 
 
 @pytest.mark.usefixtures("endpoint")
@@ -216,7 +261,8 @@ async def test_a_worker_that_dies_before_it_could_store_the_answer_sends_again(
 @pytest.mark.usefixtures("endpoint")
 async def test_waiting_for_an_endpoint_does_not_keep_a_worker_from_being_drained(world: World) -> None:
     world.endpoint.always = FAILS
-    await happens(world, lane_of(world))
+    ana = lane_of(world)
+    await happens(world, ana, ana)
     await world.work()
     assert await world.queue.unfinished() == 0
 

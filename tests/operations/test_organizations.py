@@ -24,6 +24,8 @@ from recado.core.errors import Conflict, NotFound
 from recado.core.ids import system_chance
 from recado.core.queue.job import Done, JobResult, RetryIn
 from recado.core.queue.service import QueueService
+from recado.events.models import PostResult
+from recado.events.service import NewEndpoint
 from recado.identity.owners import Registration
 from recado.identity.principal import Principal, operator_of
 from recado.operations.organizations.export import LEFT_OUT, OwnerExport, is_exported
@@ -220,6 +222,17 @@ class TestAPurge:
             RetryIn(timedelta(minutes=1), "something of the organisation is under way", counts=False)
         ]
         assert await world.outcome_of(late) is None, "its row is still there"
+
+    async def test_waits_for_no_event_that_waits_for_an_endpoint(self, world: World, purge: OwnerPurge) -> None:
+        await world.endpoints.add(world.rita, NewEndpoint("https://crm.example/events"))
+        world.endpoint.always = PostResult(410, "it answered 410 Gone")
+        await world.says("oi")
+        await world.publisher.step()
+        await world.work()
+        await closed_for(world, CLOSED_FOR)
+        await purge.order(world.operator)
+        await world.work()
+        assert await runs(world, purge) == [Done()]
 
     async def test_that_is_ordered_twice_ends_as_once(self, world: World, purge: OwnerPurge) -> None:
         await closed_for(world, CLOSED_FOR)

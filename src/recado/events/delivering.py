@@ -4,6 +4,7 @@
     failed      anything else: it is tried again later, for three days
     gone        410: the endpoint is switched off
     broken      the endpoint has failed five times in a row: one delivery tries it from time to time, the others wait
+    off         what is on its way waits until the endpoint is switched on, or removed, or the event is deleted
 
 An endpoint that has taken nothing for three days is switched off. What happens to an endpoint is written in the
 transaction that ends the run.
@@ -47,6 +48,8 @@ SECRET: Final = "event_endpoints.secret"  # noqa: S105 - the name of a column
 _GONE: Final = 410
 _MOST_PATIENCE: Final = timedelta(hours=1)
 """The longest that an endpoint's Retry-After is followed."""
+_WHILE_OFF: Final = timedelta(hours=6)
+"""How long to wait before looking again whether an endpoint was switched on. Switching it on tells, too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,9 +100,11 @@ class EventDeliveryHandler:
         ready = await self._database.read(lambda uow: self._ready(uow, claim.job), owner=owner_id)
         if isinstance(ready, str):
             return await self._cancel(claim, ready)
+        endpoint, now = ready.endpoint, self._clock.now()
+        if endpoint.disabled_at is not None:
+            return RetryIn(_WHILE_OFF, counts=False)
         if ready.place >= AT_ONCE:
             return RetryIn(self._soon(1.0), counts=False)
-        endpoint, now = ready.endpoint, self._clock.now()
         resumes_at = endpoint.resumes_at(now)
         if resumes_at is not None:
             return RetryIn(resumes_at - now + self._soon(5.0), counts=False)
@@ -138,8 +143,8 @@ class EventDeliveryHandler:
         if delivery is None or delivery.state != "waiting":
             return "the delivery is over"
         endpoint = Endpoints(uow).get(delivery.endpoint_id)
-        if endpoint is None or endpoint.disabled_at is not None:
-            return "the endpoint is switched off"
+        if endpoint is None:
+            return "the endpoint was removed"
         event = Events(uow).numbered(delivery.event_id)
         if event is None:
             return "the event was deleted"
@@ -197,12 +202,13 @@ class EventDeliveryHandler:
     def _record_failure(self, tx: LaneTransaction, claim: Claim, delivery: EventDelivery, answered: PostResult) -> None:
         tried = _tried_since(delivery, tx.now)
         endpoint = Endpoints(tx.uow).get(delivery.endpoint_id)
-        given_up = tried.is_given_up(tx.now) or answered.status == _GONE
+        given_up = tried.is_given_up(tx.now)
         if given_up:
             stored = endings.complete(tx.held, claim, tx.now, status="discarded", error=answered.error)
         else:
             attempts = delivery.attempts + 1
-            wait = max(self._varied(delay_after(attempts)), min(answered.retry_after, _MOST_PATIENCE))
+            delay = delay_after(attempts, 0 if endpoint is None else endpoint.failures + 1)
+            wait = max(self._varied(delay), min(answered.retry_after, _MOST_PATIENCE))
             stored = endings.requeue(tx.held, claim, tx.now, wait, error=answered.error, attempts=attempts)
         if not stored:
             return

@@ -9,7 +9,8 @@ behind it. An endpoint that fails each time gets one further lane for each trial
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
+from functools import partial
 from typing import Final
 from uuid import UUID
 
@@ -28,6 +29,8 @@ from recado.events.repository import Deliveries, Endpoints
 
 PAGE: Final = 200
 """How many events one transaction goes through."""
+_RESUMED: Final = 50
+"""How many lanes one transaction makes due."""
 
 
 def delivery_lane(endpoint_id: UUID, lane: Lane) -> Lane:
@@ -76,6 +79,18 @@ class Fanout:
 
         return await self._database.read(lambda uow: work(Deliveries(uow), Endpoints(uow), Events(uow)), owner=owner_id)
 
+    async def resume(self, owner_id: UUID, endpoint_id: UUID) -> None:
+        """Have what waits sent soon, because somebody says that the endpoint takes events again.
+
+        It becomes due a few lanes at a time, because no more than four are sent at one time. What a process that dies
+        meanwhile has left is sent when it is due.
+        """
+        waiting = await self._database.read(lambda uow: Deliveries(uow).waiting_lanes(endpoint_id), owner=owner_id)
+        names = [delivery_lane(endpoint_id, lane) for lane in waiting]
+        for first in range(0, len(names), _RESUMED):
+            page = names[first : first + _RESUMED]
+            await self._transactions.write(partial(_make_due, names=page, first=first), owner=owner_id)
+
     def _make(self, tx: UnlockedTransaction, endpoint_id: UUID) -> bool:
         """Store what is to be delivered next. Return whether there may be more."""
         endpoint = Endpoints(tx.uow).held(endpoint_id)
@@ -94,6 +109,12 @@ class Fanout:
         jobs = [_job(delivery, endpoint) for delivery in deliveries]
         if jobs:
             enqueue.add(lanes.hold_for(tx.uow, jobs), jobs)
+
+
+def _make_due(tx: UnlockedTransaction, names: Sequence[Lane], first: int) -> None:
+    held = tx.hold(*names)
+    moments = {lane: held.now + timedelta(seconds=place / AT_ONCE) for place, lane in enumerate(names, first)}
+    enqueue.make_due(held.held, moments, held.now)
 
 
 def _planned(endpoint: Endpoint, deliveries: Deliveries, log: Events, now: datetime) -> _Plan:

@@ -29,16 +29,20 @@ _FIRST_BREAK: Final = timedelta(seconds=30)
 _LONGEST_BREAK: Final = timedelta(minutes=15)
 
 
-def delay_after(attempts: int) -> timedelta:
-    """Return how long to wait after so many attempts: seconds at first, an hour in the end."""
-    return _DELAYS[min(attempts, len(_DELAYS)) - 1]
-
-
 def break_after(failures: int) -> timedelta | None:
     """Return for how long the breaker opens after so many failures in a row; None while it stays closed."""
     if failures < BREAKS_AFTER:
         return None
     return min(_FIRST_BREAK * 2.0 ** min(failures - BREAKS_AFTER, 10), _LONGEST_BREAK)
+
+
+def delay_after(attempts: int, failures: int) -> timedelta:
+    """Return how long to wait after so many attempts: seconds at first, an hour in the end.
+
+    While the endpoint takes nothing at all it is no longer than the breaker is open, so that there is a trial then.
+    """
+    delay = _DELAYS[min(attempts, len(_DELAYS)) - 1]
+    return min(delay, break_after(failures) or delay)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

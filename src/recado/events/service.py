@@ -120,10 +120,13 @@ class EndpointService:
                 changed["types"] = _types(types)
             return changed
 
-        return await self._change(principal, endpoint_id, "changed", columns)
+        found = await self._change(principal, endpoint_id, "changed", columns)
+        if url is not UNCHANGED:
+            await self._fanout.resume(found.owner_id, found.id)
+        return found
 
     async def disable(self, principal: Principal, endpoint_id: UUID) -> Endpoint:
-        """Switch an endpoint off. What waits for it is cancelled."""
+        """Switch an endpoint off. What is on its way to it waits until it is switched on."""
 
         def columns(tx: Transaction, endpoint: Endpoint) -> dict[str, object]:
             return {} if endpoint.disabled_at else {"disabled_at": tx.now, "disabled_reason": "by_person"}
@@ -131,9 +134,10 @@ class EndpointService:
         return await self._change(principal, endpoint_id, "disabled", columns)
 
     async def enable(self, principal: Principal, endpoint_id: UUID) -> Endpoint:
-        """Switch an endpoint on. It is sent what happened since the last event that was on its way to it."""
+        """Switch an endpoint on. It is sent what waits for it, and what has happened since."""
         fresh = {"disabled_at": None, "disabled_reason": None, "failures": 0, "failing_since": None, "open_until": None}
         found = await self._change(principal, endpoint_id, "enabled", lambda _tx, _endpoint: dict(fresh))
+        await self._fanout.resume(found.owner_id, found.id)
         await self._fanout.advance(found.owner_id, found.id)
         return found
 

@@ -1,6 +1,6 @@
 """Store jobs, open and extend burst windows, and change what still waits."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from uuid import UUID
 
@@ -94,15 +94,15 @@ _COLLECTING = select(message_queue.c.id, message_queue.c.due_at).where(
 _WINDOW = Prepared(_COLLECTING)
 _REMOVE = Prepared(delete(message_queue).where(message_queue.c.id == bindparam("id")))
 # The index's own condition, word for word, beside ours: without it SQLite reads the whole queue.
-_MAKE_DUE_NOW = Prepared(
+_MAKE_DUE = Prepared(
     update(message_queue)
     .where(
         message_queue.c.lane == bindparam("of_lane"),
         IS_UNFINISHED,
         message_queue.c.status == text("'waiting'"),
-        message_queue.c.due_at > bindparam("now"),
+        message_queue.c.due_at > bindparam("at"),
     )
-    .values(due_at=param(message_queue.c.due_at, "now"), timed_at=param(message_queue.c.timed_at, "now"))
+    .values(due_at=param(message_queue.c.due_at, "at"), timed_at=param(message_queue.c.timed_at, "now"))
 )
 
 
@@ -126,5 +126,10 @@ def remove(held: HeldLanes, job_id: UUID, lane: Lane) -> None:
 
 def make_due_now(held: HeldLanes, lane: Lane, now: datetime) -> None:
     """Make the waiting jobs of a lane due now, because the news that they wait for has come."""
-    held.uow.run(_MAKE_DUE_NOW, of_lane=lane, now=now)
-    lanes.refresh(held, [lane])
+    make_due(held, {lane: now}, now)
+
+
+def make_due(held: HeldLanes, moments: Mapping[Lane, datetime], now: datetime) -> None:
+    """Make the waiting jobs of some lanes due at these moments, where they were due later."""
+    held.uow.run_many(_MAKE_DUE, [{"of_lane": lane, "at": at, "now": now} for lane, at in sorted(moments.items())])
+    lanes.refresh(held, moments)

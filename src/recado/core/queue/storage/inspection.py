@@ -145,17 +145,25 @@ _FIND = Prepared(select(*JOB_COLUMNS).where(message_queue.c.id == bindparam("id"
 
 
 def unfinished(uow: UnitOfWork, now: datetime) -> int:
-    """Return the number of unfinished jobs, without those in the background that wait for another try."""
-    waits = and_(message_queue.c.priority == BACKGROUND_PRIORITY, message_queue.c.due_at > now)
+    """Return the number of unfinished jobs, without those in the background whose lane waits for another try."""
+    of_lane = lanes_table.c.lane == message_queue.c.lane
+    later = select(lanes_table.c.lane).where(of_lane, lanes_table.c.next_due_at > now)
+    waits = and_(message_queue.c.priority == BACKGROUND_PRIORITY, later.exists())
     counted = select(func.count()).select_from(message_queue).where(IS_UNFINISHED, not_(waits))
     return int(uow.execute(counted).scalar_one())
 
 
 _UNFINISHED_OF = Prepared(
-    select(message_queue.c.id).where(IS_UNFINISHED, message_queue.c.owner_id == bindparam("owner_id")).limit(1)
+    select(message_queue.c.id)
+    .where(
+        IS_UNFINISHED,
+        message_queue.c.owner_id == bindparam("owner_id"),
+        text(f"(message_queue.priority <> {BACKGROUND_PRIORITY} OR message_queue.status = 'running')"),
+    )
+    .limit(1)
 )
 
 
 def has_unfinished(uow: UnitOfWork, owner_id: UUID) -> bool:
-    """Return whether an owner has a job that waits or runs."""
+    """Return whether an owner has a job that waits or runs. One in the background counts only while it runs."""
     return bool(uow.rows(_UNFINISHED_OF, owner_id=owner_id))
