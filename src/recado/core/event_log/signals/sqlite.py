@@ -1,7 +1,7 @@
 """Signals from a SQLite file: own commits at once, those of other processes by `PRAGMA data_version`.
 
-A connection of its own polls it every 10 ms (1.7 µs each). After a commit the id of the newest event is read, so that
-commits which tell nothing cost no reader anything.
+A connection of its own polls it every 10 ms (1.7 µs each). After a commit the newest event is looked up: commits that
+tell nothing cost no reader anything.
 """
 
 import asyncio
@@ -15,6 +15,8 @@ from recado.core.database.sqlite.database import SqliteDatabase
 from recado.core.database.sqlite.driver import sqlite_module
 
 POLL_SECONDS: Final = 0.01
+FALLBACK_SECONDS: Final = 1.0
+_VERSION: Final = "PRAGMA data_version"
 _NEWEST: Final = "SELECT seq FROM events ORDER BY seq DESC LIMIT 1"
 
 
@@ -35,31 +37,31 @@ class SqliteEventSignals:
 
         unsubscribe = self._changes.subscribe("events", told)
         try:
-            newest = self._query(_NEWEST)
-            yield None
+            newest, after_commit = None, False
             while True:
-                await self._wait(committed)
+                version = self._query(_VERSION)  # Read before the newest event: a commit in between changes it.
                 found = self._query(_NEWEST)
-                if found != newest or found is None:
+                if found != newest or found is None or not after_commit:
                     newest = found
                     yield None
+                after_commit = await self._wait(version, committed)
         finally:
             unsubscribe()
             self._forget()
 
-    async def _wait(self, committed: asyncio.Event) -> None:
-        """Return after a commit that may have told something."""
-        version = self._query("PRAGMA data_version")
-        while True:
+    async def _wait(self, version: int | None, committed: asyncio.Event) -> bool:
+        """Return True after a commit that may have told something, and False after a second without one."""
+        for _ in range(round(FALLBACK_SECONDS / POLL_SECONDS)):
             try:
                 # Not `wait_for`: it loses a cancellation that comes together with the commit.
                 async with asyncio.timeout(POLL_SECONDS):
                     await committed.wait()
                 committed.clear()
-                return
+                return True
             except TimeoutError:
-                if self._query("PRAGMA data_version") != version:
-                    return
+                if self._query(_VERSION) != version:
+                    return True
+        return False
 
     def _query(self, question: str) -> int | None:
         try:
