@@ -21,8 +21,11 @@ from recado.core.database.sqlite.driver import sqlite_module
 from recado.core.database.tenancy import tenant_column
 from recado.core.database.unit_of_work import UnitOfWork
 from recado.core.errors import Conflict, NotFound
+from recado.core.event_log.models import NewEvent
+from recado.core.event_log.repository import append
 from recado.core.ids import system_chance
 from recado.core.queue.job import Done, JobResult, RetryIn
+from recado.core.queue.lane import job_lane
 from recado.core.queue.service import QueueService
 from recado.events.models import PostResult
 from recado.events.service import NewEndpoint
@@ -30,6 +33,7 @@ from recado.identity.owners import Registration
 from recado.identity.principal import Principal, operator_of
 from recado.operations.organizations.export import LEFT_OUT, OwnerExport, is_exported
 from recado.operations.organizations.purge import CLOSED_FOR, OwnerPurge, PurgeRefused
+from recado.operations.pruning import Pruning
 from recado.operations.storage.owner_rows import WINDOW, tables_of_owners
 from tests.core.database.postgres.test_roles import OF_TENANTS, row_of
 from tests.world import LEASE, World
@@ -233,6 +237,32 @@ class TestAPurge:
         await purge.order(world.operator)
         await world.work()
         assert await runs(world, purge) == [Done()]
+
+    async def test_of_the_owner_of_the_newest_event_lets_nobody_miss_the_next(
+        self, world: World, purge: OwnerPurge
+    ) -> None:
+        """Numbers go on after those that are gone: an endpoint is sent what comes after the last number it had."""
+        other = await neighbour(world)
+        await world.endpoints.add(world.rita, NewEndpoint("https://crm.example/events"))
+
+        async def happens(owner_id: UUID) -> UUID:
+            event = NewEvent(world.ids.new(), owner_id, "message.received", job_lane(owner_id), world.clock.now())
+            await world.database.write(lambda uow: append(uow, [event]), owner=None)
+            await world.publisher.step()
+            await world.work()
+            return event.id
+
+        first = await happens(world.owner_id)
+        await world.owners.close_account(other)
+        await happens(other.owner_id)
+        world.clock.advance(CLOSED_FOR + timedelta(days=1))
+        await Pruning(world.database, world.clock).prune()
+        await purge.order(other)
+        assert await runs(world, purge) == [Done()]
+        assert await world.rows("SELECT id FROM events") == []
+        assert [each.event.id for each in world.endpoint.posted] == [first]
+        later = await happens(world.owner_id)
+        assert [each.event.id for each in world.endpoint.posted] == [first, later]
 
     async def test_that_is_ordered_twice_ends_as_once(self, world: World, purge: OwnerPurge) -> None:
         await closed_for(world, CLOSED_FOR)

@@ -25,11 +25,12 @@ STEP: Final = 500
 _COLUMNS: Final = ("id", "owner_id", "type", "lane", "conversation_id", "data", "at")
 _NAMES: Final = ", ".join(_COLUMNS)
 _APPEND = Prepared(
-    # The newest row is never deleted, so no number is given twice.
+    # After the newest row, or after one that was newer and is deleted, so that no number is given twice.
     text(
         f"WITH given (place, {_NAMES}) AS (VALUES (:place, {', '.join(f':{name}' for name in _COLUMNS)})) "
         f"INSERT INTO events (seq, number, {_NAMES}) SELECT last + place, last + place, {_NAMES} "
-        "FROM given, (SELECT coalesce((SELECT seq FROM events ORDER BY seq DESC LIMIT 1), 0) AS last) "
+        "FROM given, (SELECT max(coalesce((SELECT seq FROM events ORDER BY seq DESC LIMIT 1), 0),"
+        " coalesce((SELECT last FROM event_numbers WHERE id = 1), 0)) AS last) "
         "WHERE true ORDER BY place "
         "ON CONFLICT (id) DO NOTHING"
     ).bindparams(bindparam("place", type_=Integer), *(param(events.c[name]) for name in _COLUMNS)),
@@ -70,6 +71,10 @@ RETURNING events.owner_id
     .columns(events.c.owner_id)
 )
 _SET_LAST = Prepared(text("UPDATE event_numbers SET last = :last WHERE id = 1").bindparams(param(event_numbers.c.last)))
+_KEEP_LAST = (
+    "INSERT INTO event_numbers (id, last) SELECT 1, coalesce(max(seq), 0) FROM events "
+    "WHERE true ON CONFLICT (id) DO UPDATE SET last = max(event_numbers.last, excluded.last)"
+)
 _UNNUMBERED = Prepared(text("SELECT 1 FROM events WHERE number IS NULL LIMIT 1"))
 
 
@@ -92,6 +97,12 @@ def number_new(uow: UnitOfWork, most: int = STEP) -> Sequence[UUID]:
         uow.run(_SET_LAST, last=last + len(owners))
         uow.notify("recado_events")
     return owners
+
+
+def keep_last_number(uow: UnitOfWork) -> None:
+    """Remember the newest number, in a transaction that may delete its event. PostgreSQL remembers it anyway."""
+    if uow.dialect == "sqlite":
+        uow.execute_raw(_KEEP_LAST)
 
 
 _PRUNE_TYPES = (param(events.c.at, "before"), bindparam("most", type_=Integer))

@@ -37,7 +37,8 @@ def _index_numbers(_table: Table, connection: Connection, **_options: object) ->
 event_numbers = Table(
     "event_numbers",
     metadata,
-    # One row, whose lock is the lock of numbering. PostgreSQL only: on SQLite a number is the order of storing.
+    # One row, whose lock is the lock of numbering on PostgreSQL. On SQLite a number is the order of storing; the row
+    # remembers the newest one when its event is deleted with its owner.
     Column("id", Integer, primary_key=True, autoincrement=False),
     Column("last", BigInteger, nullable=False),
 )

@@ -8,7 +8,7 @@
 A job does it, in the name of the installation: the owner's own jobs are deleted too. Each step may be repeated.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Final
@@ -22,6 +22,8 @@ from recado.core.clock import Clock
 from recado.core.database.engine import Database
 from recado.core.database.unit_of_work import UnitOfWork
 from recado.core.errors import Conflict, InvalidInput
+from recado.core.event_log.repository import keep_last_number
+from recado.core.event_log.tables import events
 from recado.core.ids import SYSTEM_OWNER, Ids
 from recado.core.queue.job import Claim, Done, JobResult, NewJob, Replayed, ReplayRefused, RetryIn, StoredJob
 from recado.core.queue.lane import HeldLanes
@@ -107,7 +109,7 @@ class OwnerPurge:
             read = partial(_keys, table=table, owner_id=owner_id, after=after)
             keys, after = await self._database.read(read, owner=None)
             for n in range(0, len(keys), STEP):
-                delete = partial(table.delete, owner=owner_id, keys=keys[n : n + STEP])
+                delete = partial(_delete, table=table, owner_id=owner_id, keys=keys[n : n + STEP])
                 deleted += await self._database.write(delete, owner=None)
             if after is None:
                 return deleted
@@ -177,6 +179,12 @@ def _keys(
 ) -> tuple[list[Position], Position | None]:
     end = table.window_end(uow, after)
     return list(table.keys(uow, owner_id, after, end)), end
+
+
+def _delete(uow: UnitOfWork, table: OwnerRows, owner_id: UUID, keys: Sequence[Position]) -> int:
+    if table.table is events:  # Numbers go on after those of an owner who had the newest.
+        keep_last_number(uow)
+    return table.delete(uow, owner_id, keys)
 
 
 def _owner_of(job: StoredJob) -> UUID:
