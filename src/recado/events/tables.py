@@ -5,7 +5,6 @@ from sqlalchemy import (
     Boolean,
     CheckConstraint,
     Column,
-    ForeignKey,
     Index,
     Integer,
     LargeBinary,
@@ -45,7 +44,8 @@ event_deliveries = Table(
     metadata,
     Column("id", Id, primary_key=True),
     Column("owner_id", Id, nullable=False),
-    Column("endpoint_id", Id, ForeignKey("event_endpoints.id"), nullable=False),
+    # No foreign key: an endpoint is removed at once, however much was delivered to it.
+    Column("endpoint_id", Id, nullable=False),
     Column("event_id", Id, nullable=False),
     Column("type", String(32), nullable=False),
     Column("lane", Id, nullable=False),
@@ -59,5 +59,6 @@ event_deliveries = Table(
     Column("updated_at", Moment, nullable=False),
     CheckConstraint("state IN ('waiting', 'delivered', 'failed', 'cancelled')", name="state"),
     Index("ix_event_deliveries_endpoint", "endpoint_id", "id"),
+    partial("ix_event_deliveries_undelivered", "endpoint_id", "id", where="state <> 'delivered'"),
     partial("ix_event_deliveries_waiting", "endpoint_id", "lane", where="state='waiting'"),
 )
