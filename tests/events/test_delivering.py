@@ -3,6 +3,7 @@
 import asyncio
 from collections import defaultdict
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import timedelta
 from functools import partial
 from uuid import UUID
@@ -11,10 +12,13 @@ import pytest
 
 from recado.core.errors import InvalidInput
 from recado.core.event_log.models import Event, NewEvent
+from recado.core.event_log.numbering import Numbering
 from recado.core.event_log.repository import append
 from recado.core.queue.lane import Lane, job_lane
 from recado.core.queue.storage import inspection
-from recado.events.models import AT_ONCE, BREAKS_AFTER, TRIED_FOR, Endpoint, PostResult
+from recado.events.errors import TooManyEndpoints
+from recado.events.fanout import PAGE
+from recado.events.models import AT_ONCE, BREAKS_AFTER, MOST_ENDPOINTS, MOST_WAITING, TRIED_FOR, Endpoint, PostResult
 from recado.events.reading import EndpointReading
 from recado.events.service import NewEndpoint
 from recado.operations.pruning import KEEP_EVENTS, Pruning
@@ -282,6 +286,53 @@ async def test_what_was_delivered_is_known_for_thirty_days(world: World, endpoin
     assert await states(world, endpoint) == ["waiting"]
 
 
+@pytest.mark.sqlite_only
+async def test_a_customer_whose_events_are_refused_holds_up_nobody_elses(world: World, endpoint: Endpoint) -> None:
+    ana, bruno = lane_of(world), lane_of(world)
+    [poison] = await happens(world, ana)
+    world.endpoint.refuses = lambda event: event.id == poison
+    await happens(world, *[ana] * 10)
+    await world.work()
+    many = [
+        NewEvent(world.ids.new(), world.owner_id, "message.received", ana, world.clock.now())
+        for _ in range(MOST_WAITING)
+    ]
+    await world.database.write(partial(append, new=many), owner=None)
+    await world.publisher.step()
+    [other] = await happens(world, bruno)
+    await world.publisher.step()
+    await world.work()
+    assert posted(world)[-1] == other
+    assert (await now(world, endpoint)).disabled_at is None
+
+
+async def test_a_long_log_is_gone_through_in_several_runs(world: World) -> None:
+    form = NewEndpoint("https://crm.example/events", ["outcome.decided"])
+    endpoint = (await world.endpoints.add(world.rita, form)).endpoint
+    await world.endpoints.disable(world.rita, endpoint.id)
+    many = [
+        NewEvent(world.ids.new(), world.owner_id, "message.received", lane_of(world), world.clock.now())
+        for _ in range(PAGE)
+    ]
+    wanted = replace(many[0], id=world.ids.new(), type="outcome.decided")
+    await world.database.write(partial(append, new=[*many, wanted]), owner=None)
+    await world.publisher.step()
+    await world.endpoints.enable(world.rita, endpoint.id)
+    assert await states(world, endpoint) == [], "a request goes one step"
+    await world.publisher.step()
+    assert await states(world, endpoint) == ["waiting"]
+
+
+async def test_a_run_for_one_owner_goes_on_with_its_endpoints_only(world: World, endpoint: Endpoint) -> None:
+    event = NewEvent(world.ids.new(), world.owner_id, "message.received", lane_of(world), world.clock.now())
+    await world.database.write(partial(append, new=[event]), owner=None)
+    await Numbering(world.database).run()
+    await world.fanout.run({world.ids.new()})
+    assert await states(world, endpoint) == []
+    await world.fanout.run({world.owner_id})
+    assert await states(world, endpoint) == ["waiting"]
+
+
 # --- What people do ---------------------------------------------------------------------------------------------------
 
 
@@ -307,6 +358,27 @@ async def test_replay_sends_what_happened_since_with_the_same_ids(world: World, 
     await world.endpoints.replay(world.rita, endpoint.id, since=since)
     await world.work()
     assert posted(world) == list(later)
+
+
+async def test_replay_begins_at_the_time_given_wherever_that_is(world: World, endpoint: Endpoint) -> None:
+    moments, happened = [], list[UUID]()
+    for seconds in (1, 600, 1, 86_400, 3, 1):
+        world.advance(seconds)
+        happened += await happens(world, lane_of(world), lane_of(world))
+        moments.append((world.clock.now(), happened[-2]))
+    await world.work()
+    for at, first in moments:
+        world.endpoint.posted.clear()
+        await world.endpoints.replay(world.rita, endpoint.id, since=at)
+        await world.passes(10)
+        assert set(posted(world)) == set(happened[happened.index(first) :])
+
+
+async def test_many_that_are_added_at_once_are_no_more_than_there_may_be(world: World) -> None:
+    adding = [world.endpoints.add(world.rita, NewEndpoint("https://crm.example/")) for _ in range(MOST_ENDPOINTS + 5)]
+    added = await asyncio.gather(*adding, return_exceptions=True)
+    assert sum(isinstance(each, TooManyEndpoints) for each in added) == 5
+    assert len(await EndpointReading(world.database).endpoints(world.owner_id)) == MOST_ENDPOINTS
 
 
 async def test_one_event_is_sent_again(world: World, endpoint: Endpoint) -> None:
@@ -360,6 +432,7 @@ async def test_jobs_in_the_background_get_no_more_than_their_share(world: World)
         "https://127.0.0.1/x",
         "https://[::1]/",
         "https://300.1.1.1/",
+        "https://[v1.a]/",
     ],
 )
 async def test_a_url_that_must_not_be_called_is_refused(world: World, url: str) -> None:

@@ -153,5 +153,9 @@ async def test_nobody_there_is_a_value(poster: Poster, endpoint: Endpoint) -> No
     assert (await poster.post(nobody, EVENT, [NEW])).status is None
 
 
+async def test_a_url_that_cannot_be_called_is_a_value(poster: Poster, endpoint: Endpoint) -> None:
+    assert (await poster.post(replace(endpoint, url="https://300.1.1.1/"), EVENT, [NEW])).status is None
+
+
 async def test_a_secret_is_not_shown_in_logs(endpoint: Endpoint) -> None:
     assert "secret" not in repr(replace(endpoint, previous_secret_sealed=b"x"))

@@ -7,7 +7,7 @@ behind it. An endpoint that fails each time gets one further lane for each trial
 """
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import partial
@@ -24,11 +24,13 @@ from recado.core.queue.lane import Lane, lane_of_digest
 from recado.core.queue.storage import enqueue, lanes
 from recado.core.queue.transactions import Transactions, UnlockedTransaction
 from recado.events import repository
-from recado.events.models import AT_ONCE, MOST_WAITING, Endpoint, EventDelivery
+from recado.events.models import AT_ONCE, MOST_COUNTED, MOST_WAITING, Endpoint, EventDelivery
 from recado.events.repository import Deliveries, Endpoints
 
 PAGE: Final = 200
 """How many events one transaction goes through."""
+STEPS: Final = 10
+"""How many transactions one run makes for an endpoint; the next run goes on."""
 _RESUMED: Final = 50
 """How many lanes one transaction makes due."""
 
@@ -56,14 +58,18 @@ class Fanout:
         self._ids = ids
         self._transactions = Transactions(database, clock, ids)
 
-    async def run(self) -> None:
-        """Go on with every endpoint that is behind."""
-        for owner_id, endpoint_id in await self._database.read(repository.behind, owner=None):
+    async def run(self, owners: Collection[UUID] | None = None) -> None:
+        """Go on with the endpoints of some owners, or with every endpoint that is behind."""
+        now = self._clock.now()
+        reading = repository.behind if owners is None else partial(repository.of_owners, owners=owners)
+        for owner_id, endpoint_id in await self._database.read(partial(reading, now=now), owner=None):
             await self.advance(owner_id, endpoint_id)
 
-    async def advance(self, owner_id: UUID, endpoint_id: UUID) -> None:
+    async def advance(self, owner_id: UUID, endpoint_id: UUID, *, steps: int = STEPS) -> None:
         """Make the deliveries for which an endpoint has room. Nothing is written where there is nothing to be sent."""
-        while await self._has_work(owner_id, endpoint_id):
+        for _ in range(steps):
+            if not await self._has_work(owner_id, endpoint_id):
+                break
             if not await self._transactions.write(lambda tx: self._make(tx, endpoint_id), owner=owner_id):
                 break
 
@@ -122,7 +128,8 @@ def _planned(endpoint: Endpoint, deliveries: Deliveries, log: Events, now: datet
     plan = _Plan(endpoint.position)
     waiting = deliveries.waiting_lanes(endpoint.id)
     room = _room(endpoint, waiting, now)
-    if endpoint.disabled_at is not None or sum(count for _, count in waiting.values()) >= MOST_WAITING:
+    counted = sum(min(count, MOST_COUNTED) for _, count in waiting.values())
+    if endpoint.disabled_at is not None or counted >= MOST_WAITING:
         return plan
     lanes_open = set(waiting)
     found = log.after(endpoint.position, PAGE)

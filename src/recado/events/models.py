@@ -22,7 +22,9 @@ MOST_ENDPOINTS: Final = 20
 OLD_SECRET_FOR: Final = timedelta(hours=24)
 """How long the secret before a rotation signs, too."""
 MOST_WAITING: Final = 2_000
-"""No more deliveries are made for an endpoint while so many wait for another try."""
+"""No more deliveries are made for an endpoint while so many wait, for another try or behind one that does."""
+MOST_COUNTED: Final = 100
+"""How many of one customer count at most, so that a customer whose events are refused holds up nobody else's."""
 
 _DELAYS: Final = tuple(timedelta(seconds=seconds) for seconds in (5, 30, 120, 600, 1_800, 3_600))
 _FIRST_BREAK: Final = timedelta(seconds=30)

@@ -1,7 +1,7 @@
 """Number and fan out what was committed: a moment after each commit of this process, and once a second for all others.
 
-There is no loop here. A commit that tells something starts one run, unless one is under way; the maintenance of each
-worker makes a run for what a process that died has left.
+A commit that tells something starts one run for its owner, unless one is under way. What a process without a publisher
+has stored, or one that died, is numbered here within a second; the maintenance of each worker makes deliveries of it.
 """
 
 import asyncio
@@ -19,6 +19,8 @@ log = structlog.get_logger(__name__)
 
 GATHER_SECONDS = 0.02
 """How long a run waits for further commits, so that one step serves all of them."""
+LOOK_SECONDS = 1.0
+"""How often this process looks for events that nobody has numbered."""
 
 
 class EventPublisher:
@@ -32,24 +34,29 @@ class EventPublisher:
         self._changes = changes
         self._gather_seconds = gather_seconds
         self._run: asyncio.Task[None] | None = None
-        self._again = False
+        self._look: asyncio.Task[None] | None = None
+        self._owners: set[UUID] = set()
         self._stop: Callable[[], None] = lambda: None
 
     def start(self) -> None:
         """Run a moment after each commit from now on, on the running loop."""
         loop = asyncio.get_running_loop()
 
-        def told(_owner: UUID) -> None:
+        def told(owner_id: UUID) -> None:
             if not loop.is_closed():
-                loop.call_soon_threadsafe(self._begin)
+                loop.call_soon_threadsafe(self._begin, owner_id)
 
         self._stop = self._changes.subscribe("events", told)
+        if self._numbering.is_needed:
+            self._look = loop.create_task(self._look_again_and_again())
 
     async def aclose(self) -> None:
         """Run no more; wait for the run that is under way."""
         self._stop()
-        if self._run is not None:
-            await asyncio.gather(self._run, return_exceptions=True)
+        if self._look is not None:
+            self._look.cancel()
+        under_way = [task for task in (self._look, self._run) if task is not None]
+        await asyncio.gather(*under_way, return_exceptions=True)
 
     async def step(self) -> None:
         """Give what is committed by now to its readers. Raises `Busy` and `StorageUnavailable`."""
@@ -57,17 +64,25 @@ class EventPublisher:
             await self._numbering.run()
         await self._fanout.run()
 
-    def _begin(self) -> None:
-        self._again = True
+    def _begin(self, owner_id: UUID) -> None:
+        self._owners.add(owner_id)
         if self._run is None or self._run.done():
             self._run = asyncio.create_task(self._gather())
 
     async def _gather(self) -> None:
-        while self._again:
+        while self._owners:
             await asyncio.sleep(self._gather_seconds)
-            self._again = False
+            owners, self._owners = self._owners, set()
             try:
-                await self._numbering.run()
-                await self._fanout.run()
-            except DomainError as error:  # The next run, here or in a worker's maintenance, finds the same events.
+                await self._fanout.run({*owners, *await self._numbering.run()})
+            except DomainError as error:  # A worker's maintenance finds the same events.
                 log.info("events.not_published", error=str(error))
+
+    async def _look_again_and_again(self) -> None:
+        while True:
+            await asyncio.sleep(LOOK_SECONDS)
+            try:
+                if await self._numbering.has_work():
+                    await self._fanout.run(await self._numbering.run())
+            except DomainError as error:
+                log.info("events.not_numbered", error=str(error))

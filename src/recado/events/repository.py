@@ -1,11 +1,11 @@
 """Statements about endpoints and deliveries."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Final
 from uuid import UUID
 
-from sqlalchemy import Integer, bindparam, func, literal_column, select, text, update
+from sqlalchemy import Integer, bindparam, func, literal_column, or_, select, text, update
 
 from recado.core.database.prepared import Prepared, param
 from recado.core.database.repository import OwnedRepository, of_owner, owned
@@ -59,16 +59,10 @@ class Endpoints(OwnedRepository[Endpoint]):
         return self._run(_TRIAL, of_id=id_, now=now, until=until) == 1
 
     def remove(self, id_: UUID) -> None:
-        """Delete an endpoint and what is known of its deliveries."""
-        self._run(_FORGET_DELIVERIES, of_id=id_)
+        """Delete an endpoint. Its deliveries, which may be a million, are pruned when they are a month old."""
         self._run(_FORGET, of_id=id_)
 
 
-_FORGET_DELIVERIES = Prepared(
-    text("DELETE FROM event_deliveries WHERE endpoint_id = :of_id AND owner_id = :owner").bindparams(
-        param(event_deliveries.c.endpoint_id, "of_id"), param(event_deliveries.c.owner_id, "owner")
-    )
-)
 _FORGET = Prepared(
     text("DELETE FROM event_endpoints WHERE id = :of_id AND owner_id = :owner").bindparams(
         param(event_endpoints.c.id, "of_id"), param(event_endpoints.c.owner_id, "owner")
@@ -113,10 +107,16 @@ class Deliveries(OwnedRepository[EventDelivery]):
         return [id_ for (id_,) in self._uow.rows(_RUNNING, owner=self.owner, endpoint_id=endpoint_id)]
 
 
+_IS_OPEN = or_(
+    event_endpoints.c.failures < text(str(BREAKS_AFTER)),
+    event_endpoints.c.open_until.is_(None),
+    event_endpoints.c.open_until <= param(event_endpoints.c.open_until, "now"),
+)
 _BEHIND = Prepared(
     select(event_endpoints.c.owner_id, event_endpoints.c.id)
     .where(
         event_endpoints.c.disabled_at.is_(None),
+        _IS_OPEN,
         select(literal_column("1", Integer))
         .where(events.c.owner_id == event_endpoints.c.owner_id, events.c.number > event_endpoints.c.position)
         .exists(),
@@ -125,9 +125,15 @@ _BEHIND = Prepared(
 )
 
 
-def behind(uow: UnitOfWork) -> Sequence[tuple[UUID, UUID]]:
-    """Return owner and id of all endpoints for which there are events that no delivery was made of."""
-    return [(owner_id, id_) for owner_id, id_ in uow.rows(_BEHIND)]
+def behind(uow: UnitOfWork, now: datetime) -> Sequence[tuple[UUID, UUID]]:
+    """Return owner and id of all endpoints to be sent something for which no delivery was made yet."""
+    return [(owner_id, id_) for owner_id, id_ in uow.rows(_BEHIND, now=now)]
+
+
+def of_owners(uow: UnitOfWork, owners: Collection[UUID], now: datetime) -> Sequence[tuple[UUID, UUID]]:
+    """Return owner and id of the endpoints of some owners that may be sent something."""
+    found = [each for owner_id in owners for each in Endpoints(uow.for_owner(owner_id)).in_order()]
+    return [(each.owner_id, each.id) for each in found if each.disabled_at is None and each.resumes_at(now) is None]
 
 
 _PRUNE_SQL: Final = "SELECT id FROM event_deliveries WHERE id < :before AND state <> 'waiting' ORDER BY id LIMIT :most"

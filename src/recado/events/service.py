@@ -78,6 +78,7 @@ class EndpointService:
         secret = new_secret(self._random_bytes)
 
         def work(tx: Transaction) -> EndpointWithSecret:
+            tx.uow.lock_by_name(f"endpoints of {principal.owner_id}")  # For the count.
             endpoints = Endpoints(tx.uow)
             if len(endpoints.in_order()) >= MOST_ENDPOINTS:
                 raise TooManyEndpoints(f"an owner may have {MOST_ENDPOINTS} endpoints; remove one first")
@@ -138,7 +139,7 @@ class EndpointService:
         fresh = {"disabled_at": None, "disabled_reason": None, "failures": 0, "failing_since": None, "open_until": None}
         found = await self._change(principal, endpoint_id, "enabled", lambda _tx, _endpoint: dict(fresh))
         await self._fanout.resume(found.owner_id, found.id)
-        await self._fanout.advance(found.owner_id, found.id)
+        await self._fanout.advance(found.owner_id, found.id, steps=1)
         return found
 
     async def rotate(self, principal: Principal, endpoint_id: UUID) -> EndpointWithSecret:
@@ -155,7 +156,7 @@ class EndpointService:
         return EndpointWithSecret(await self._change(principal, endpoint_id, "rotated", columns), secret)
 
     async def remove(self, principal: Principal, endpoint_id: UUID) -> None:
-        """Remove an endpoint, with what is known of its deliveries. Jobs under way find nothing to do."""
+        """Remove an endpoint. Jobs under way find nothing to do."""
 
         def work(tx: Transaction) -> None:
             _held(tx, endpoint_id)
@@ -175,7 +176,7 @@ class EndpointService:
             return {"position": min(endpoint.position, before)}
 
         found = await self._change(principal, endpoint_id, "replayed", columns)
-        await self._fanout.advance(found.owner_id, found.id)
+        await self._fanout.advance(found.owner_id, found.id, steps=1)
         return found
 
     async def resend(self, principal: Principal, endpoint_id: UUID, event_id: UUID) -> None:

@@ -9,12 +9,14 @@ from functools import partial
 import pytest
 
 from recado.core.clock import FrozenClock
+from recado.core.database.changes import Changes
 from recado.core.database.postgres.database import PostgresDatabase
 from recado.core.database.unit_of_work import UnitOfWork
 from recado.core.event_log import repository
 from recado.core.event_log.numbering import Numbering
 from recado.core.event_log.reading import EventReading
 from recado.core.ids import UuidV7
+from recado.events.publishing import EventPublisher
 from tests.core.event_log.test_log import event
 from tests.support.patience import PATIENCE
 from tests.world import World
@@ -73,3 +75,15 @@ async def test_what_commits_while_numbers_are_given_comes_after_what_has_one(wor
         await second
     page = await EventReading(world.database).page(world.owner_id)
     assert [each.id for each in page.items] == [quick.id, slow.id], "a reader may have read the quick one already"
+
+
+async def test_a_server_numbers_what_a_process_without_a_publisher_has_stored(world: World) -> None:
+    stored, reading = event(world), EventReading(world.database)
+    publisher = EventPublisher(Numbering(world.database), world.fanout, Changes())
+    publisher.start()
+    await world.database.write(partial(repository.append, new=[stored]), owner=None)
+    async with asyncio.timeout(PATIENCE):
+        while not (page := await reading.page(world.owner_id)).items:
+            """It looks once a second."""
+    await publisher.aclose()
+    assert [each.id for each in page.items] == [stored.id]

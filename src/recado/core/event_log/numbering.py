@@ -1,6 +1,7 @@
 """Number committed events until none is left without a number."""
 
 from collections.abc import Collection
+from typing import Final
 from uuid import UUID
 
 from recado.core.database.engine import Database, on_postgresql
@@ -12,12 +13,12 @@ class Numbering:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._needed = on_postgresql(database.url)
+        self.is_needed: Final = on_postgresql(database.url)
 
     async def run(self) -> Collection[UUID]:
         """Number all events that are committed by now. Return their owners. On SQLite nothing is read."""
         owners: set[UUID] = set()
-        while self._needed:
+        while self.is_needed:
             numbered = await self._database.write(repository.number_new, owner=None)
             owners.update(numbered)
             if len(numbered) < repository.STEP:
@@ -26,4 +27,4 @@ class Numbering:
 
     async def has_work(self) -> bool:
         """Return whether events wait for their number."""
-        return self._needed and await self._database.read(repository.has_unnumbered, owner=None)
+        return self.is_needed and await self._database.read(repository.has_unnumbered, owner=None)

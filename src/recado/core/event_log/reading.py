@@ -13,7 +13,7 @@ from sqlalchemy import Integer, bindparam, select
 
 from recado.core.database.engine import Database
 from recado.core.database.pages import Page
-from recado.core.database.prepared import Prepared, param
+from recado.core.database.prepared import Prepared
 from recado.core.database.repository import OwnedRepository, of_owner, owned
 from recado.core.database.unit_of_work import UnitOfWork
 from recado.core.errors import InvalidInput
@@ -38,10 +38,10 @@ _BETWEEN = Prepared(
 )
 _NUMBER_OF = Prepared(select(events.c.number).where(of_owner(events), events.c.id == bindparam("id"), _NUMBERED))
 _NEWEST = Prepared(select(events.c.number).where(of_owner(events), _NUMBERED).order_by(events.c.number.desc()).limit(1))
-_LAST_BEFORE = Prepared(
-    select(events.c.number)
-    .where(of_owner(events), _NUMBERED, events.c.at < param(events.c.at, "before"))
-    .order_by(events.c.number.desc())
+_FROM = Prepared(
+    select(events.c.number, events.c.at)
+    .where(of_owner(events), _NUMBERED, events.c.number >= bindparam("least"))
+    .order_by(events.c.number)
     .limit(1)
 )
 _NUMBERS = (events.c.number, events.c.owner_id)
@@ -91,10 +91,19 @@ class Events(OwnedRepository[Event]):
         return 0
 
     def last_before(self, at: datetime) -> int:
-        """Return the number of the last event that was told before a moment, 0 without one."""
-        for (number,) in self._uow.rows(_LAST_BEFORE, owner=self.owner, before=at):
-            return int(number)
-        return 0
+        """Return the number of the last event that was told before a moment, 0 without one.
+
+        Times rise with the numbers, so it halves what is left: thirty looks into the index, and not a walk through it.
+        """
+        least, most = 0, self.newest_number()
+        while least < most:
+            middle = (least + most + 1) // 2
+            [(number, told_at)] = self._uow.rows(_FROM, owner=self.owner, least=middle)
+            if told_at < at:
+                least = number
+            else:
+                most = middle - 1
+        return least
 
     def numbered(self, id_: UUID) -> Event | None:
         """Return an event."""

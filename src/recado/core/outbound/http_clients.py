@@ -155,7 +155,8 @@ def checked_url(name: str, url: str, *, private: bool) -> str:
     try:
         parts = urlsplit(url)
         port_is_fine = parts.port is None or parts.port > 0
-    except ValueError:
+        httpx2.URL(url)  # It refuses some hosts that the standard library takes, when it is to call them.
+    except (ValueError, httpx2.InvalidURL):
         raise InvalidInput(f"{name} is not a URL; write it as https://host/path") from None
     if parts.scheme not in {"http", "https"} or not parts.hostname or not port_is_fine or not url.isprintable():
         raise InvalidInput(f"{name} is not a URL; write it as https://host/path")
