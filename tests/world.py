@@ -73,6 +73,8 @@ from recado.identity.owners import OwnerChanges, OwnerService, Registration
 from recado.identity.passwords import Passwords
 from recado.identity.principal import Principal, operator_of
 from recado.identity.users import UserService
+from recado.operations.dead_letters.bulk import BulkHandler
+from recado.operations.dead_letters.service import DeadLetterService
 from recado.operations.verify import VerificationReport, Verifier
 from tests.support.endpoints import ScriptedEndpoint
 from tests.support.keys import KEY_RING, key_ring
@@ -254,6 +256,8 @@ class World:
     messages: MessageService = field(init=False)
     contacts: ContactService = field(init=False)
     queue: QueueService = field(init=False)
+    bulk: BulkHandler = field(init=False)
+    dead_letters: DeadLetterService = field(init=False)
     instrumentation: JobInstrumentation = field(init=False)
     verifier: Verifier = field(init=False)
     _received: int = 0
@@ -307,7 +311,10 @@ class World:
         self.handoff = HandOffService(database, clock, ids, split, self.rules, DEADLINE, 3)
         self.messages = MessageService(database, clock, ids, split, self.rules, NumbersInUse(), KEY_RING)
         self.contacts = ContactService(database, clock, ids)
-        self.queue = QueueService(database, clock, ids, chance, (self.replies, self.sends, deliveries), lease=LEASE)
+        single = (self.replies, self.sends, deliveries)
+        self.bulk = BulkHandler(database, clock, ids, single)
+        self.queue = QueueService(database, clock, ids, chance, (*single, self.bulk), lease=LEASE)
+        self.dead_letters = DeadLetterService(database, clock, ids, self.queue)
         self.instrumentation = JobInstrumentation(clock, self.meters)
         self.verifier = Verifier(database, clock, DEADLINE.total_seconds(), FAILED)
 

@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 from uuid import UUID
 
 import pytest
-from sqlalchemy import select, text, update
+from sqlalchemy import select, text
 from sqlalchemy.engine import RowMapping
 
 from recado.core.clock import FrozenClock
@@ -819,43 +819,6 @@ class QueueContract:
         assert await harness.queue.retry(job_id) == ReplayRefused(job_id, "too late")
         assert [job.id for job in await harness.queue.dead()] == [job_id]
         assert isinstance(await harness.queue.retry(job_id, force=True), Replayed)
-
-    async def test_all_are_retried_though_pages_of_them_are_refused(self, harness: QueueHarness) -> None:
-        lanes = [f"{n:04}" for n in range(inspection.PAGE + 20)]
-        letters = await harness.gives_up(*lanes)
-        harness.handler.refused_lanes = set(lanes[: inspection.PAGE + 3])
-
-        results = [result async for result in harness.queue.retry_all()]
-
-        assert [result.job_id for result in results] == letters
-        assert [isinstance(result, Replayed) for result in results] == [False] * (inspection.PAGE + 3) + [True] * 17
-        assert [job.id for job in await harness.queue.dead()] == letters[: inspection.PAGE + 3]
-
-    async def test_a_job_that_dies_while_all_are_retried_is_left(self, harness: QueueHarness) -> None:
-        """A replay that fails at once would be replayed for ever."""
-        first = await harness.gives_up("ana", "bia")
-        results = []
-        async for result in harness.queue.retry_all():
-            results.append(result.job_id)
-            newer = await harness.gives_up(f"newer {len(results)}")
-
-        assert results == first
-        assert newer[0] in [job.id for job in await harness.queue.dead()]
-
-    async def test_one_that_cannot_be_retried_stops_none_behind_it(self, harness: QueueHarness) -> None:
-        strange, fine = await harness.gives_up("strange", "fine")
-        renamed = (
-            update(message_queue)
-            .where(message_queue.c.lane == lane_named("strange"))
-            .values(name="of an older release")
-        )
-        await harness.database.write(lambda uow: uow.execute(renamed).close(), owner=None)
-
-        refused, retried = [result async for result in harness.queue.retry_all()]
-
-        assert isinstance(refused, ReplayRefused)
-        assert (refused.job_id, "no handler" in refused.why) == (strange, True)
-        assert retried == Replayed(fine, SUCCESSOR)
 
     async def test_only_dead_letters_can_be_retried(self, harness: QueueHarness) -> None:
         [job_id] = await harness.stores("ana")

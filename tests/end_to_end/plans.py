@@ -279,6 +279,7 @@ _OFTEN: dict[str, Sequence[str]] = {
     "answers.state": ("accepted",),
     "attempts.state": ("accepted",),
     "event_deliveries.state": ("delivered",),
+    "bulk_operations.kind": ("retry", "discard"),
 }
 _NULL = {
     "messages.answered_by",

@@ -25,6 +25,7 @@ from recado.bootstrap.parts import (
     make_channel,
     make_channels,
     make_endpoint_service,
+    make_every_handler,
     make_exposition,
     make_gap_sweep,
     make_handlers,
@@ -95,6 +96,9 @@ from recado.identity.owners import OwnerService
 from recado.identity.passwords import Passwords
 from recado.identity.reading import IdentityReading
 from recado.identity.users import UserService
+from recado.operations.dead_letters.bulk import BulkHandler
+from recado.operations.dead_letters.reading import DeadLetterReading
+from recado.operations.dead_letters.service import DeadLetterService
 from recado.operations.gauges import Gauges
 from recado.operations.organizations.export import OwnerExport
 from recado.operations.organizations.purge import OwnerPurge
@@ -227,9 +231,15 @@ class Container(containers.DeclarativeContainer):
     endpoints = providers.Singleton(make_endpoint_service, database, clock, ids, key_ring.provider, fanout)
     endpoint_reading = providers.Singleton(EndpointReading, database)
 
-    handlers = providers.Singleton(make_handlers, replies, sends, event_deliveries, link_mails, sweeps, owner_purge)
+    single_handlers = providers.Singleton(
+        make_handlers, replies, sends, event_deliveries, link_mails, sweeps, owner_purge
+    )
+    bulk = providers.Singleton(BulkHandler, database, clock, ids, single_handlers)
+    handlers = providers.Singleton(make_every_handler, single_handlers, bulk)
     lease = providers.Singleton(make_lease, settings)
     queue = providers.Singleton(make_queue, database, clock, ids, chance, handlers, lease)
+    dead_letters = providers.Singleton(DeadLetterService, database, clock, ids, queue)
+    dead_letter_reading = providers.Singleton(DeadLetterReading, database)
     broker: providers.Singleton[Broker | None] = providers.Singleton(make_broker, settings)
     database_wakeups: providers.Singleton[Delivery] = providers.Singleton(database_wakeups_of, database, clock)
     delivery: providers.Singleton[Delivery] = providers.Singleton(make_delivery, broker, database_wakeups.provider)

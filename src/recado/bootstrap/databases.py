@@ -25,6 +25,7 @@ def metadata() -> MetaData:
     import recado.core.queue.storage.tables
     import recado.events.tables
     import recado.identity.tables
+    import recado.operations.dead_letters.tables
     import recado.operations.usage.tables  # noqa: F401 - importing registers the tables
     from recado.core.database.types import metadata as registered
 

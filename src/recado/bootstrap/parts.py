@@ -61,6 +61,7 @@ from recado.identity.keys import KeyRing, SystemKeys
 from recado.identity.mail.jobs import LinkMailHandler, MailSettings, put_link_mail
 from recado.identity.mail.letters import Mailer
 from recado.identity.passwords import Passwords
+from recado.operations.dead_letters.bulk import BulkHandler
 from recado.operations.exposition import Exposition
 from recado.operations.gauges import Gauges
 from recado.operations.organizations.purge import OwnerPurge
@@ -405,6 +406,11 @@ def make_handlers(
     owner_purge: OwnerPurge,
 ) -> Sequence[Handler]:
     return (replies, sends, events, link_mails, *sweeps, owner_purge)
+
+
+def make_every_handler(single: Sequence[Handler], bulk: BulkHandler) -> Sequence[Handler]:
+    """Return the handlers of all jobs: those of one thing each, and the one of many dead letters."""
+    return (*single, bulk)
 
 
 def make_queue(

@@ -1,7 +1,8 @@
 """Delete old rows in small steps, so that other transactions do not wait for the lock.
 
 Finished jobs are deleted after a week; their results stay in messages, turns and answers. Dead letters stay. Events and
-their deliveries are deleted after 30 days. What people and programs proved themselves by goes when it has ended.
+their deliveries are deleted after 30 days, and so are bulk operations that are done. What people and programs proved
+themselves by goes when it has ended.
 """
 
 from collections.abc import Callable
@@ -16,9 +17,11 @@ from recado.core.event_log import repository as event_log
 from recado.core.queue.storage import endings, slots, tables
 from recado.events.repository import prune as prune_deliveries
 from recado.identity.access.repository import prune as prune_access
+from recado.operations.dead_letters.repository import prune as prune_bulk_operations
 
 KEEP_JOBS: Final = timedelta(days=7)
 KEEP_EVENTS: Final = timedelta(days=30)
+KEEP_BULK_OPERATIONS: Final = timedelta(days=30)
 KEEP_SLOTS: Final = timedelta(days=2)
 MAX_STEPS: Final = 200
 """A hundred thousand rows a run; the next run goes on."""
@@ -47,6 +50,8 @@ class Pruning:
         jobs = await self._in_steps(lambda uow: endings.prune(uow, now - KEEP_JOBS), tables.STEP)
         events = await self._in_steps(lambda uow: event_log.prune(uow, now - KEEP_EVENTS), event_log.STEP)
         await self._in_steps(lambda uow: prune_deliveries(uow, now - KEEP_EVENTS), event_log.STEP)
+        bulk_before = now - KEEP_BULK_OPERATIONS
+        await self._in_steps(lambda uow: prune_bulk_operations(uow, bulk_before, tables.STEP), tables.STEP)
         access = await self._in_steps(lambda uow: prune_access(uow, now, tables.STEP), tables.STEP)
         return PruningReport(jobs, events, access)
 

@@ -5,7 +5,7 @@ message gets its apology and cannot stop the queue.
 """
 
 import contextlib
-from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
@@ -16,8 +16,9 @@ import structlog
 from recado.core.clock import Clock
 from recado.core.database.engine import Database
 from recado.core.database.unit_of_work import UnitOfWork
-from recado.core.errors import Busy, Conflict, DomainError, NotFound, StorageUnavailable
+from recado.core.errors import Busy, StorageUnavailable
 from recado.core.ids import Chance, Ids, IdSource, jittered
+from recado.core.queue import handling
 from recado.core.queue.job import (
     MAX_FAULTS,
     Claim,
@@ -35,6 +36,7 @@ from recado.core.queue.job import (
 from recado.core.queue.lane import HeldLanes, Lane
 from recado.core.queue.storage import clock_changes, dispatched, endings, enqueue, inspection, lanes, leases, tables
 from recado.core.queue.storage.claiming import LEEWAY, OwnerWalk, hold_heads
+from recado.core.queue.transactions import Transactions, UnlockedTransaction
 
 log = structlog.get_logger(__name__)
 
@@ -101,25 +103,28 @@ class QueueService:
         self._walk = OwnerWalk()
         self._future_leases: dict[tuple[UUID, datetime], float] = {}
         self._database = database
+        self._transactions = Transactions(database, clock, ids)
         self._clock = clock
         self._ids = ids
         self._chance = chance
-        self._handlers: Mapping[str, Handler] = {handler.name: handler for handler in handlers}
+        self._handlers = handling.Handlers(handlers)
         self.lease = lease
         self._backoff = backoff or Backoff()
         self._enqueue = database.batched(self._enqueue_many)
         self._finish = database.batched(self._finish_many)
 
+    @property
+    def handlers(self) -> handling.Handlers:
+        """The handlers of jobs."""
+        return self._handlers
+
     def handler(self, name: str) -> Handler:
         """Return the handler of a job's name. Raises `NotFound` for a name that this release does not know."""
-        try:
-            return self._handlers[name]
-        except KeyError:
-            raise NotFound(f"no handler knows jobs named {name!r}") from None
+        return self._handlers.of(name)
 
     def knows(self, name: str) -> bool:
         """Return whether this release can run jobs of that name."""
-        return name in self._handlers
+        return self._handlers.know(name)
 
     async def enqueue(self, jobs: Sequence[NewJob]) -> None:
         """Store jobs in a transaction of their own. To store rows beside them, call `enqueue.add` in a unit of work."""
@@ -274,58 +279,21 @@ class QueueService:
             yield page
             after = page[-1].id
 
-    async def retry_all(self, *, force: bool = False) -> AsyncIterator[Replayed | ReplayRefused]:
-        """Start every dead letter of now again. Yield the result of each once it is stored.
-
-        Later dead letters are left: a replay that fails at once would be replayed for ever. Raises `Busy` and
-        `StorageUnavailable`; the results that were yielded before are stored.
-        """
-        newest = (await self.dead_summary()).newest
-        if newest is None:
-            return
-        async for page in self.dead_pages(last=newest):
-            for job in page:
-                yield await self._retry_or_refuse(job.id, force=force)
-
-    async def _retry_or_refuse(self, job_id: UUID, *, force: bool) -> Replayed | ReplayRefused:
-        """Retry one of many. An error of one job, or a change by another process, refuses only that job."""
-        try:
-            return await self.retry(job_id, force=force)
-        except (Busy, StorageUnavailable):
-            raise
-        except DomainError as error:
-            return ReplayRefused(job_id, str(error))
-
     async def retry(self, job_id: UUID, *, force: bool = False) -> Replayed | ReplayRefused:
-        """Start a dead letter again. Raises `NotFound` and `Conflict` in words a person understands."""
-        now, first_id = self._clock.now(), self._ids.new()
+        """Start anybody's dead letter again. Raises `NotFound` and `Conflict` in words a person understands."""
 
-        def start(uow: UnitOfWork) -> Replayed | ReplayRefused:
-            held, job = _hold_job(uow, job_id)
-            if job.status != "dead":
-                raise Conflict(f"job {job_id} is {job.status}, not dead; only dead letters can be retried")
-            result = self.handler(job.name).replay(held, job, force=force, now=now, ids=IdSource(first_id))
-            if isinstance(result, Replayed):
-                endings.mark_replayed(held, job, result.by)
-            return result
+        def start(tx: UnlockedTransaction) -> Replayed | ReplayRefused:
+            return handling.retry(*handling.hold(tx, job_id), self._handlers, force=force)
 
-        return await self._database.write(start, owner=None)
+        return await self._transactions.write(start, owner=None)
 
     async def discard(self, job_id: UUID) -> None:
-        """Take a dead letter off the list, or a waiting job out of the queue. Raises `NotFound` and `Conflict`."""
-        now, first_id = self._clock.now(), self._ids.new()
+        """Take anybody's dead letter off the list, or a waiting job out of the queue. Raises as `retry` does."""
 
-        def drop(uow: UnitOfWork) -> None:
-            held, job = _hold_job(uow, job_id)
-            if job.status in ("running", "done", "discarded"):
-                raise Conflict(f"job {job_id} is {job.status}; only dead letters and waiting jobs can be discarded")
-            if job.status != "dead":
-                refusal = self.handler(job.name).discarded(held, job, now, IdSource(first_id))
-                if refusal is not None:
-                    raise Conflict(refusal)
-            endings.mark_discarded(held, job, now)
+        def drop(tx: UnlockedTransaction) -> bool:
+            return handling.discard(*handling.hold(tx, job_id), self._handlers)
 
-        await self._database.write(drop, owner=None)
+        await self._transactions.write(drop, owner=None)
 
     async def clear_dispatched(self) -> int:
         """Republish a wake-up for every waiting job that was dispatched before. Return their number."""
@@ -388,10 +356,3 @@ def _was_last(job: StoredJob, attempts: int, faults: int, now: datetime) -> bool
     if job.max_attempts is None:
         return faults >= MAX_FAULTS or now - job.created_at >= UNLIMITED_FOR
     return attempts >= job.max_attempts
-
-
-def _hold_job(uow: UnitOfWork, job_id: UUID) -> tuple[HeldLanes, StoredJob]:
-    found = inspection.hold_job(uow, job_id)
-    if found is None:
-        raise NotFound(f"there is no job {job_id}; `recado queue dead` lists the dead letters")
-    return found

@@ -16,6 +16,8 @@ from recado.core.queue.job import NewJob
 from recado.core.queue.storage import enqueue, lanes
 from recado.entrypoints.cli.output import Progress
 from recado.entrypoints.cli.queue.queue import _retry_all
+from recado.entrypoints.cli.running import operator_name
+from recado.operations.dead_letters.service import DeadLetterService
 from tests.conftest import NOON
 from tests.contracts.queue import QueueHarness
 from tests.entrypoints.cli.conftest import NOBODY, Recado
@@ -83,6 +85,24 @@ class TestRetry:
         assert f"there is no job {NOBODY}" in recado.refuses("queue", "retry", NOBODY)
 
 
+class TestWhoDidIt:
+    def test_stands_at_the_dead_letter_and_in_the_audit(self, recado: Recado, owner: str, dead: list[str]) -> None:
+        recado.one("queue", "retry", dead[1])
+        recado.one("queue", "discard", dead[0])
+        entries = recado.many("audit", "list", "--owner", owner)
+        found = {each["action"]: each["actor_name"] for each in entries if each["object_kind"] == "job"}
+        assert found == dict.fromkeys(("dead_letter.retried", "dead_letter.discarded"), f"cli:{operator_name()}")
+        assert asyncio.run(names_at(recado, dead)) == [f"cli:{operator_name()}"] * 2
+
+
+async def names_at(recado: Recado, letters: Sequence[str]) -> list[object]:
+    database = SqliteDatabase(recado.environment["RECADO_DATABASE_URL"])
+    read = text("SELECT handled_by FROM message_queue_view WHERE id = :id")
+    rows = await database.read(lambda uow: [uow.first(read, {"id": each}) for each in letters], owner=None)
+    await database.close()
+    return [row["handled_by"] for row in rows if row is not None]
+
+
 class TestRetryOfVeryMany:
     @pytest.fixture
     def many(self, recado: Recado, dead: list[str]) -> list[str]:  # noqa: ARG002 - read before there are so many
@@ -121,7 +141,8 @@ class TestRetryThatIsInterrupted:
                 loop.call_soon_threadsafe(retrying.cancel)
 
         harness.handler.on_replay = third
-        retrying = asyncio.ensure_future(_retry_all(harness.queue, force=False))
+        service = DeadLetterService(database, clock, ids, harness.queue)
+        retrying = asyncio.ensure_future(_retry_all(service, len(letters), force=False))
         ended = await retrying
 
         stored = {str(job.id) for job in await harness.queue.dead()}

@@ -29,7 +29,7 @@ def _setting(*names: str) -> Prepared:
 _SET_TURN = _setting("turn_id", "payload")
 _SET_PAYLOAD = _setting("payload")
 _SET_STATUS = _setting("status")
-_SET_REPLAYED = _setting("replayed_by")
+_SET_REPLAYED = _setting("replayed_by", "handled_by")
 
 
 def set_turn(held: HeldLanes, job: StoredJob, turn_id: UUID, payload: Mapping[str, JsonValue]) -> None:
@@ -203,16 +203,16 @@ def mark_done(held: HeldLanes, job: StoredJob) -> None:
     held.uow.run(_SET_STATUS, of_id=job.id, status="done")
 
 
-def mark_replayed(held: HeldLanes, job: StoredJob, by: UUID) -> None:
-    """Store which new job replays a dead letter."""
+def mark_replayed(held: HeldLanes, job: StoredJob, replayed_by: UUID, handled_by: str | None) -> None:
+    """Store which new job replays a dead letter, and whose deed that was."""
     held.require(job.lane)
-    held.uow.run(_SET_REPLAYED, of_id=job.id, replayed_by=by)
+    held.uow.run(_SET_REPLAYED, of_id=job.id, replayed_by=replayed_by, handled_by=handled_by)
 
 
-def mark_discarded(held: HeldLanes, job: StoredJob, now: datetime) -> None:
-    """Take a dead letter off the list (it stays dead), or discard a waiting job."""
+def mark_discarded(held: HeldLanes, job: StoredJob, now: datetime, handled_by: str | None) -> None:
+    """Take a dead letter off the list (it stays dead), or discard a waiting job. Store whose deed that was."""
     held.require(job.lane)
-    values: dict[str, object] = {"discarded_at": now}
+    values: dict[str, object] = {"discarded_at": now, "handled_by": handled_by}
     if job.status != "dead":
         values |= {"status": "discarded", "finished_at": now}
     held.uow.execute(update(message_queue).where(message_queue.c.id == job.id).values(**values))

@@ -28,12 +28,11 @@ class QueueStats:
 
 def stats(uow: UnitOfWork, now: datetime) -> QueueStats:
     """Return the figures of the queue."""
-    """Return the figures of the queue."""
     counted = uow.all(
         select(message_queue.c.status, func.count().label("n")).where(IS_UNFINISHED).group_by(message_queue.c.status)
     )
     by_status = {row["status"]: int(row["n"]) for row in counted}
-    dead = uow.execute(select(func.count()).select_from(message_queue).where(_LISTED)).scalar_one()
+    dead = uow.execute(select(func.count()).select_from(message_queue).where(LISTED)).scalar_one()
     oldest = uow.execute(
         select(lanes_table.c.next_due_at)
         .where(lanes_table.c.next_due_at.is_not(None))
@@ -72,7 +71,6 @@ class Due:
 
 def due(uow: UnitOfWork, now: datetime) -> Due:
     """Return how much could be claimed now."""
-    """Return how much could be claimed now."""
     heads = (
         select(lanes_table.c.next_due_at).where(lanes_table.c.next_due_at <= now).order_by(lanes_table.c.next_due_at)
     )
@@ -84,11 +82,11 @@ def due(uow: UnitOfWork, now: datetime) -> Due:
 _NOT_REPLAYED = message_queue.c.replayed_by.is_(None)
 PAGE = 500
 """How many dead letters are read at a time."""
-_LISTED = and_(message_queue.c.status == text("'dead'"), message_queue.c.discarded_at.is_(None), _NOT_REPLAYED)
+LISTED = and_(message_queue.c.status == text("'dead'"), message_queue.c.discarded_at.is_(None), _NOT_REPLAYED)
 _DEAD = Prepared(
     select(*JOB_COLUMNS)
     .where(
-        _LISTED,
+        LISTED,
         message_queue.c.id > param(message_queue.c.id, "after"),
         message_queue.c.id <= param(message_queue.c.id, "last"),
     )
@@ -118,9 +116,8 @@ class DeadLetterSummary:
 
 def dead_summary(uow: UnitOfWork) -> DeadLetterSummary:
     """Return the number of dead letters that were neither replayed nor discarded, and the newest."""
-    """Return the number of dead letters that were neither replayed nor discarded, and the newest."""
-    (count,) = uow.execute(select(func.count()).select_from(message_queue).where(_LISTED)).one()
-    newest = uow.first(select(message_queue.c.id).where(_LISTED).order_by(message_queue.c.id.desc()).limit(1))
+    (count,) = uow.execute(select(func.count()).select_from(message_queue).where(LISTED)).one()
+    newest = uow.first(select(message_queue.c.id).where(LISTED).order_by(message_queue.c.id.desc()).limit(1))
     return DeadLetterSummary(int(count), newest["id"] if newest is not None else None)
 
 
@@ -129,6 +126,25 @@ def find(uow: UnitOfWork, job_id: UUID) -> StoredJob | None:
     for row in uow.rows(_FIND, id=job_id):
         return StoredJob(*row)
     return None
+
+
+@dataclass(frozen=True, slots=True)
+class Deed:
+    """What a person did with a dead letter, if anything."""
+
+    replayed_by: UUID | None
+    discarded_at: datetime | None
+
+
+_DEED = Prepared(
+    select(message_queue.c.replayed_by, message_queue.c.discarded_at).where(message_queue.c.id == bindparam("id"))
+)
+
+
+def deed_of(uow: UnitOfWork, job_id: UUID) -> Deed:
+    """Return what a person did with a job that is there."""
+    [row] = uow.rows(_DEED, id=job_id)
+    return Deed(*row)
 
 
 def hold_job(uow: UnitOfWork, job_id: UUID) -> tuple[HeldLanes, StoredJob] | None:

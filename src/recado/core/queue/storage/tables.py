@@ -74,6 +74,11 @@ message_queue = Table(
         *("owner_id", "id"),
         where="status='dead' AND discarded_at IS NULL AND replayed_by IS NULL",
     ),
+    partial(
+        "ix_message_queue_letters_named",
+        *("owner_id", "name", "id"),
+        where="status='dead' AND discarded_at IS NULL AND replayed_by IS NULL",
+    ),
     partial("ix_message_queue_finished", "finished_at", where="status IN ('done','discarded')"),
     partial("ix_message_queue_turn", "turn_id", where="turn_id IS NOT NULL"),
 )

@@ -22,7 +22,8 @@ from recado.entrypoints.api.v1.numbers import numbers_router
 from recado.entrypoints.api.v1.organization import organization_router
 from recado.entrypoints.api.v1.orphans import orphans_router
 from recado.entrypoints.api.v1.owners import owners_router
-from recado.entrypoints.api.v1.schedules import schedules_router
+from recado.entrypoints.api.v1.queue.dead_letters import dead_letters_router
+from recado.entrypoints.api.v1.queue.schedules import schedules_router
 from recado.entrypoints.api.v1.sessions import sessions_router
 from recado.entrypoints.api.v1.usage import usage_router
 from recado.entrypoints.api.v1.users import users_router
@@ -43,6 +44,7 @@ def _routers(container: "Container", door: Door) -> Iterator[APIRouter]:
     yield audit_router(door, container.identity_reading())
     yield contacts_router(door, container.contact_service(), container.contact_reading())
     yield conversations_router(door, container.handoff(), container.conversation_reading(), container.transcripts())
+    yield dead_letters_router(door, container.dead_letters(), container.dead_letter_reading())
     yield drafts_router(door, container.draft_reading())
     yield messages_router(door, container.messages())
     yield keys_router(door, container.api_keys(), container.identity_reading())

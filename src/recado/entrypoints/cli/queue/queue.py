@@ -25,12 +25,13 @@ from recado.entrypoints.cli.output import (
     print_result,
     print_table,
 )
-from recado.entrypoints.cli.running import run
+from recado.entrypoints.cli.running import operator, run
 
 if TYPE_CHECKING:
     from recado.bootstrap import Container
     from recado.core.queue.job import Replayed, ReplayRefused, StoredJob
-    from recado.core.queue.service import QueueService
+    from recado.identity.principal import Principal
+    from recado.operations.dead_letters.service import DeadLetterService
 
 app = family("Show jobs and dead letters; retry or discard them.")
 
@@ -153,20 +154,25 @@ def retry(
 
 
 async def _retry(container: "Container", job_id: UUID | None, *, force: bool) -> RetryReport:
+    service = container.dead_letters()
     if job_id is None:
-        return await _retry_all(container.queue(), force=force)
+        return await _retry_all(service, (await container.queue().dead_summary()).count, force=force)
     ended = RetryReport()
-    ended.add(await container.queue().retry(job_id, force=force))
+    ended.add(await service.retry(await _acting_for_owner_of(container, job_id), job_id, force=force))
     return ended
 
 
-async def _retry_all(queue: "QueueService", *, force: bool) -> RetryReport:
+async def _acting_for_owner_of(container: "Container", job_id: UUID) -> "Principal":
+    """Return the person at the command line, acting for the owner of a job. Raises `NotFound`."""
+    return operator(await container.dead_letter_reading().owner_of(job_id))
+
+
+async def _retry_all(service: "DeadLetterService", total: int, *, force: bool) -> RetryReport:
     """Retry all dead letters until an interruption or a database error, and report what was done."""
     from recado.core.errors import Busy, StorageUnavailable
 
     ended, progress = RetryReport(), Progress()
-    total = (await queue.dead_summary()).count
-    every = queue.retry_all(force=force)
+    every = service.retry_all(operator, force=force)
     try:
         while (step := await _run_to_completion(anext(every, None))) is not None:
             ended.add(step.result)
@@ -275,5 +281,9 @@ def discard(job_id: JobId, as_json: AsJson = False) -> None:
 
     A dead letter leaves the list. A waiting job leaves the queue, and its messages are not answered.
     """
-    run(lambda container: container.queue().discard(job_id))
+    run(lambda container: _discard(container, job_id))
     print_result({"id": str(job_id), "discarded": True}, f"{job_id} was discarded.", as_json=as_json)
+
+
+async def _discard(container: "Container", job_id: UUID) -> None:
+    await container.dead_letters().discard(await _acting_for_owner_of(container, job_id), job_id)

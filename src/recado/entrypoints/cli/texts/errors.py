@@ -15,6 +15,11 @@ ERRORS: Final[Mapping[str, str]] = {
     "there is no conversation {id}; `recado conversations list` shows them": (
         "não existe a conversa {id}; `recado conversations list` mostra as que existem"
     ),
+    "it was retried before": "ela já foi tentada de novo",
+    "it was discarded": "ela foi descartada",
+    "job {id} was retried before, as job {other}; it is on no list any more": (
+        "o job {id} já foi tentado de novo, como job {other}; não está mais em nenhuma lista"
+    ),
     "there is no job {id}; `recado queue dead` lists the dead letters": (
         "não existe o job {id}; `recado queue dead` mostra as dead letters"
     ),

@@ -53,6 +53,10 @@ SAMPLES: Final[Mapping[str, Sample]] = {
     "POST /api/v1/contacts/{contact_id}/unblock": Sample(),
     "POST /api/v1/contacts/{contact_id}/opt-out": Sample(),
     "POST /api/v1/contacts/{contact_id}/opt-in": Sample(),
+    "POST /api/v1/dead-letters/{dead_letter_id}/retry": Sample({}),
+    "POST /api/v1/dead-letters/{dead_letter_id}/discard": Sample(),
+    "POST /api/v1/dead-letters/retry": Sample({"all": True, "name": "conversation.reply"}),
+    "POST /api/v1/dead-letters/discard": Sample({"ids": ["01a203d3-d0be-7000-95bc-8269c3611314"]}),
     "PATCH /api/v1/owners/{owner_id}": Sample({"name": "Padaria Nova"}),
 }
 

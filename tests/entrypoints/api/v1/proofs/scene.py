@@ -22,6 +22,7 @@ from recado.conversation.values import Address
 from recado.events.service import NewEndpoint
 from recado.identity.access.api_keys import NewKey
 from recado.identity.users import NewUser
+from recado.operations.dead_letters.models import BulkOrder
 from tests.world import ACCOUNT, World
 
 Maker: TypeAlias = Callable[["Scene"], Awaitable[UUID]]
@@ -117,6 +118,12 @@ async def _dead_letter(scene: Scene) -> UUID:
     return dead
 
 
+async def _operation(scene: Scene) -> UUID:
+    """Many dead letters to be discarded."""
+    order = BulkOrder("discard", job_name="nothing")
+    return (await scene.container.dead_letters().begin(scene.world.operator, order)).id
+
+
 async def _orphan(scene: Scene) -> UUID:
     """A message to a number that was added afterwards."""
     world, number = scene.world, scene.number()
@@ -157,6 +164,7 @@ MAKERS: Final[Mapping[str, Maker]] = {
     "user_id": _user,
     "key_id": _key,
     "dead_letter_id": _dead_letter,
+    "operation_id": _operation,
     "orphan_id": _orphan,
     "endpoint_id": _endpoint,
 }
