@@ -13,7 +13,7 @@ MADE_BY: Final = {
     "0105": {"search_documents"},
     "0106": {"event_deliveries", "event_endpoints"},
     "0107": {"usage_days"},
-    "0110": {"bulk_operations"},
+    "0112": {"bulk_operations"},
 }
 """The tables that each revision made."""
 FUNCTIONS_SINCE: Final = "0109"

@@ -1,4 +1,4 @@
-"""From 0109 to 0110: what was delivered is kept, and an endpoint may be removed without it."""
+"""From 0110 to 0111: what was delivered is kept, and an endpoint may be removed without it."""
 
 from functools import partial
 from pathlib import Path
@@ -14,7 +14,7 @@ from tests.migrations.revisions.history import tables_at
 from tests.migrations.revisions.test_0106_event_endpoints import without_walls
 from tests.support.servers.postgres import PostgresServer
 
-BEFORE, AFTER = "0109", "0110"
+BEFORE, AFTER = "0110", "0111"
 
 
 def fill(connection: Connection, an_id: str, moment: str, nothing: str) -> None:

@@ -1,4 +1,4 @@
-"""From 0109 to 0110: bulk operations have a table, and lists of dead letters of one job name an index."""
+"""From 0111 to 0112: bulk operations have a table, and lists of dead letters of one job name an index."""
 
 from functools import partial
 from pathlib import Path
@@ -15,7 +15,7 @@ from recado.migrations.runner import migrate_sqlite
 from tests.migrations.revisions.history import tables_at
 from tests.support.servers.postgres import PostgresServer
 
-BEFORE, AFTER = "0109", "0110"
+BEFORE, AFTER = "0111", "0112"
 SQLITE, POSTGRES = "x'{:032x}'", "'00000000-0000-0000-0000-{:012x}'"
 
 

@@ -5,8 +5,8 @@ from alembic import op
 
 from recado.core.database import types
 
-revision = "0110"
-down_revision = "0109"
+revision = "0112"
+down_revision = "0111"
 
 _LISTED = sa.text("status='dead' AND discarded_at IS NULL AND replayed_by IS NULL")
 
