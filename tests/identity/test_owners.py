@@ -1,4 +1,5 @@
 import asyncio
+from collections.abc import Callable
 from datetime import timedelta
 from uuid import UUID
 
@@ -8,11 +9,12 @@ from sqlalchemy.exc import IntegrityError
 
 from recado.core.clock import FrozenClock
 from recado.core.database.engine import Database
-from recado.core.errors import InvalidInput, NotFound
+from recado.core.errors import Conflict, InvalidInput, NotFound
 from recado.core.ids import UuidV7
 from recado.core.sealing import OtherKey, Sealer
 from recado.identity.errors import EmailTaken, PasswordRefused
 from recado.identity.keys import KeyRing
+from recado.identity.models import Owner
 from recado.identity.owners import OwnerChanges, OwnerService, Registered, Registration
 from recado.identity.passwords import Passwords
 from recado.identity.permissions import ALL
@@ -20,6 +22,7 @@ from recado.identity.principal import Principal, operator_of
 from recado.identity.repository import AllUsers, owner_in
 from recado.identity.tables import audit_entries
 from recado.identity.users import UserService
+from tests.support.crossing import crossing
 from tests.support.keys import key_ring
 
 ON_BOTH_DATABASES = True
@@ -33,6 +36,12 @@ class OneId:
 
     def new(self) -> UUID:
         return UUID(int=7)
+
+
+@pytest.fixture
+def on(clock: FrozenClock, ids: UuidV7, passwords: Passwords) -> Callable[[Database], OwnerService]:
+    """The service on another database, such as one that holds its transactions."""
+    return lambda database: OwnerService(database, clock, ids, passwords, key_ring)
 
 
 def ana(registered: Registered) -> Principal:
@@ -176,6 +185,25 @@ class TestChangingAnOwner:
         await service.register_organization(a_bakery("bob@example.com"))
         with pytest.raises(EmailTaken, match=r"bob@example\.com belongs to another owner"):
             await service.set_owner(ana(bakery), OwnerChanges(email="Bob@example.com"))
+
+    async def test_who_comes_while_another_changes_it_is_shown_the_change(
+        self, service: OwnerService, on: Callable[[Database], OwnerService], database: Database, bakery: Registered
+    ) -> None:
+        """Both have read the same state, and say that they change that one."""
+        seen = await service.owner(bakery.owner_id)
+
+        def unchanged(owner: Owner) -> None:
+            if owner != seen:
+                raise Conflict("changed meanwhile")
+
+        principal = operator_of(bakery.owner_id, "x")
+        first, second = await crossing(
+            database,
+            lambda holding: on(holding).set_owner(principal, OwnerChanges(name="Padaria"), check=unchanged),
+            lambda: service.set_owner(principal, OwnerChanges(name="Confeitaria"), check=unchanged),
+        )
+        assert (type(first), type(second)) == (Owner, Conflict)
+        assert (await service.owner(bakery.owner_id)).name == "Padaria"
 
     async def test_an_unknown_owner_is_not_found(self, service: OwnerService) -> None:
         with pytest.raises(NotFound, match="there is no owner"):

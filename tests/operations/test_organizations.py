@@ -8,6 +8,7 @@ from pathlib import Path
 from uuid import UUID
 
 import pytest
+from argon2 import PasswordHasher
 from sqlalchemy import Engine, LargeBinary, create_engine, insert, make_url, select, text
 from sqlalchemy.pool import NullPool
 
@@ -29,13 +30,17 @@ from recado.core.queue.lane import job_lane
 from recado.core.queue.service import QueueService
 from recado.events.models import PostResult
 from recado.events.service import NewEndpoint
-from recado.identity.owners import Registration
+from recado.identity.models import Owner
+from recado.identity.owners import OwnerService, Registration
+from recado.identity.passwords import Passwords
 from recado.identity.principal import Principal, operator_of
 from recado.operations.organizations.export import LEFT_OUT, OwnerExport, is_exported
 from recado.operations.organizations.purge import CLOSED_FOR, OwnerPurge, PurgeRefused
 from recado.operations.pruning import Pruning
 from recado.operations.storage.owner_rows import WINDOW, tables_of_owners
 from tests.core.database.postgres.test_roles import OF_TENANTS, row_of
+from tests.support.crossing import crossing
+from tests.support.keys import key_ring
 from tests.world import LEASE, World
 
 ON_BOTH_DATABASES = True
@@ -121,6 +126,28 @@ class TestReopening:
         await purge.order(world.operator)
         with pytest.raises(Conflict, match="cannot be reopened"):
             await world.owners.reopen_account(world.operator)
+
+    async def test_and_ordering_its_purge_at_one_moment_only_one_happens(self, world: World, purge: OwnerPurge) -> None:
+        """Otherwise it would be open, and deleted."""
+        await closed_for(world, CLOSED_FOR)
+
+        def reopened(database: Database) -> OwnerService:
+            weak = Passwords(PasswordHasher(time_cost=1, memory_cost=8, parallelism=1))
+            return OwnerService(database, world.clock, world.ids, weak, key_ring)
+
+        first, second = await crossing(
+            world.database,
+            lambda holding: reopened(holding).reopen_account(world.operator),
+            lambda: purge.order(world.operator),
+        )
+        assert (type(first), type(second)) == (Owner, PurgeRefused)
+        await closed_for(world, CLOSED_FOR)
+        first, second = await crossing(
+            world.database,
+            lambda holding: OwnerPurge(holding, world.clock, world.ids, metadata).order(world.operator),
+            lambda: world.owners.reopen_account(world.operator),
+        )
+        assert (type(first), type(second)) == (Owner, Conflict)
 
 
 class TestAnExport:

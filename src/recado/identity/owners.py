@@ -36,7 +36,7 @@ from recado.identity.models import (
 )
 from recado.identity.passwords import Passwords
 from recado.identity.principal import Principal, operator_of, user_principal
-from recado.identity.repository import Owners, Users, owner_in
+from recado.identity.repository import Owners, Users, held_owner, owner_in
 from recado.identity.tables import owners, users
 
 
@@ -147,7 +147,7 @@ class OwnerService:
         columns = _validated(changes)
 
         def work(tx: UnlockedTransaction) -> Owner:
-            check(owner_in(tx.uow, principal.owner_id))
+            check(held_owner(tx.uow, principal.owner_id))
             return _change(tx, principal, columns)
 
         return await self._transactions.write(work, owner=principal.owner_id)
@@ -213,14 +213,14 @@ def _change(tx: Transaction, principal: Principal, columns: dict[str, object]) -
 
 def _close(tx: Transaction, principal: Principal) -> Owner:
     owner_id = principal.owner_id
-    if not owner_in(tx.uow, owner_id).is_closed:
+    if not held_owner(tx.uow, owner_id).is_closed:
         Owners(tx.uow).change(owner_id, closed_at=tx.now)
         audit.record(tx, principal, "owner.closed", "owner", owner_id)
     return owner_in(tx.uow, owner_id)
 
 
 def _reopen(tx: Transaction, principal: Principal) -> Owner:
-    owner = owner_in(tx.uow, principal.owner_id)
+    owner = held_owner(tx.uow, principal.owner_id)
     if owner.purge_started_at is not None:
         raise Conflict("everything of the organisation is being deleted; it cannot be reopened")
     if owner.is_closed:

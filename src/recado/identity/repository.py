@@ -127,6 +127,15 @@ class AllUsers(Repository[User]):
         return self._one(_OF_EMAIL, email=email)
 
 
+def held_owner(uow: UnitOfWork, owner_id: UUID) -> Owner:
+    """Return an owner about to be changed; raises `NotFound`.
+
+    No other transaction that asks so reads or changes it until this one ends: what is decided by what was read is so.
+    """
+    uow.lock_by_name(f"owner {owner_id}")
+    return owner_in(uow, owner_id)
+
+
 def owner_in(uow: UnitOfWork, owner_id: UUID) -> Owner:
     """Return the owner, inside another module's unit of work; raises `NotFound`."""
     return Owners(uow).require(owner_id)

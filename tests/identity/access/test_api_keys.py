@@ -20,6 +20,7 @@ from recado.identity.owners import Registered
 from recado.identity.permissions import OF_KEYS, OF_ROLE, NotAllowed
 from recado.identity.principal import Principal, operator_of
 from recado.identity.tables import api_keys, audit_entries
+from tests.support.crossing import crossing
 
 ON_BOTH_DATABASES = True
 
@@ -182,6 +183,17 @@ class TestTheEndOfAKey:
         assert await keys.principal_of(key.text) is None
         clock.advance(timedelta(hours=1))
         assert (await keys.revoke(ana, key.key.id)).revoked_at == first
+        revoked = select(audit_entries).where(audit_entries.c.action == "key.revoked")
+        assert len(await database.read(lambda uow: uow.all(revoked), owner=None)) == 1
+
+    async def test_that_two_bring_about_at_one_moment_is_one(
+        self, keys: ApiKeyService, key: CreatedKey, ana: Principal, clock: FrozenClock, ids: UuidV7, database: Database
+    ) -> None:
+        await crossing(
+            database,
+            lambda holding: ApiKeyService(holding, clock, ids).revoke(ana, key.key.id),
+            lambda: keys.revoke(ana, key.key.id),
+        )
         revoked = select(audit_entries).where(audit_entries.c.action == "key.revoked")
         assert len(await database.read(lambda uow: uow.all(revoked), owner=None)) == 1
 

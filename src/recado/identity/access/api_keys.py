@@ -99,6 +99,7 @@ class ApiKeyService:
 
         def work(tx: Transaction) -> IssuedKey:
             keys = ApiKeys(tx.uow)
+            tx.uow.lock_by_name(f"API key {key_id}")
             if keys.require(key_id).revoked_at is None:
                 keys.change(key_id, revoked_at=tx.now)
                 audit.record(tx, principal, "key.revoked", "key", key_id)

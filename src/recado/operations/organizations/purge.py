@@ -32,7 +32,7 @@ from recado.core.queue.transactions import Transactions, UnlockedTransaction
 from recado.identity import audit
 from recado.identity.models import Owner
 from recado.identity.principal import Principal
-from recado.identity.repository import Owners, owner_in
+from recado.identity.repository import Owners, held_owner, owner_in
 from recado.operations.storage.owner_rows import STEP, OwnerRows, Position, overwriting, tables_of_owners
 
 log = structlog.get_logger(__name__)
@@ -137,7 +137,7 @@ class OwnerPurge:
 def _order(tx: UnlockedTransaction, principal: Principal) -> Owner:
     owner_id = principal.owner_id
     of_owner = tx.of_owner(owner_id)
-    owner = owner_in(of_owner.uow, owner_id)
+    owner = held_owner(of_owner.uow, owner_id)
     if owner.closed_at is None:
         raise PurgeRefused("the organisation is open: close it first, and purge it 30 days later")
     if owner.purge_started_at is None and owner.closed_at + CLOSED_FOR > tx.now:

@@ -4,7 +4,7 @@
     if_match: IfMatch                                                # a parameter of PATCH
     await service.change(principal, …, check=lambda owner: if_match.check(OwnerView.of(owner)))
 
-The service calls `check` in the transaction that changes the row, so nobody else can come between.
+The service calls `check` in the transaction that changes the row, once it holds what it reads: nobody comes between.
 """
 
 import hashlib
