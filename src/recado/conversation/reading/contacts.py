@@ -12,7 +12,7 @@ from sqlalchemy import Select, bindparam, select
 from recado.conversation.tables import contact_addresses, contacts
 from recado.conversation.values import Address
 from recado.core.database.engine import Database
-from recado.core.database.pages import PAGE_SIZE, Page, read_id, write_id
+from recado.core.database.pages import PAGE_SIZE, Page, every, read_id, write_id
 from recado.core.database.prepared import Prepared, param
 from recado.core.database.repository import of_owner
 from recado.core.database.unit_of_work import UnitOfWork
@@ -89,15 +89,9 @@ class ContactReading:
         before, chosen = _LAST if cursor is None else read_id(cursor), filters or ContactFilters()
         return await self._database.read(lambda uow: _page(uow, before, limit, chosen), owner=owner_id)
 
-    async def every(self, owner_id: UUID, filters: ContactFilters | None = None) -> AsyncIterator[ContactItem]:
+    def every(self, owner_id: UUID, filters: ContactFilters | None = None) -> AsyncIterator[ContactItem]:
         """Yield the items of all pages."""
-        cursor: str | None = None
-        while True:
-            page = await self.page(owner_id, cursor, filters=filters)
-            for item in page.items:
-                yield item
-            if (cursor := page.next_cursor) is None:
-                return
+        return every(lambda cursor: self.page(owner_id, cursor, filters=filters))
 
     async def one(self, owner_id: UUID, contact_id: UUID) -> ContactItem:
         """Return one contact of an owner. Raises `NotFound`."""

@@ -20,7 +20,16 @@ from recado.conversation.reading.search import Found, found_in, search_query
 from recado.conversation.tables import contact_addresses, contacts, conversations, inbox_items
 from recado.conversation.values import Address
 from recado.core.database.engine import Database
-from recado.core.database.pages import PAGE_SIZE, Page, page_of, read_cursor, read_numbers, write_cursor, write_numbers
+from recado.core.database.pages import (
+    PAGE_SIZE,
+    Page,
+    every,
+    page_of,
+    read_cursor,
+    read_numbers,
+    write_cursor,
+    write_numbers,
+)
 from recado.core.database.prepared import Prepared, Row, param
 from recado.core.database.repository import of_owner
 from recado.core.database.unit_of_work import UnitOfWork
@@ -246,17 +255,9 @@ class ConversationReading:
         read = _waiting if chosen.waiting else _latest
         return await self._database.read(lambda uow: read(uow, chosen, position, limit), owner=owner_id)
 
-    async def every(
-        self, owner_id: UUID, filters: ConversationFilters | None = None
-    ) -> AsyncIterator[ConversationItem]:
+    def every(self, owner_id: UUID, filters: ConversationFilters | None = None) -> AsyncIterator[ConversationItem]:
         """Yield the items of all pages."""
-        cursor: str | None = None
-        while True:
-            page = await self.page(owner_id, cursor, filters=filters)
-            for item in page.items:
-                yield item
-            if (cursor := page.next_cursor) is None:
-                return
+        return every(lambda cursor: self.page(owner_id, cursor, filters=filters))
 
     async def one(self, owner_id: UUID, conversation_id: UUID) -> ConversationItem:
         """Return one conversation of an owner. Raises `NotFound`."""

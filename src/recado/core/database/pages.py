@@ -3,7 +3,7 @@
 import base64
 import binascii
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Generic, TypeVar
@@ -23,6 +23,17 @@ class Page(Generic[T]):
 
     items: Sequence[T]
     next_cursor: str | None
+
+
+async def every(page: Callable[[str | None], Awaitable[Page[T]]]) -> AsyncIterator[T]:
+    """Yield the items of all pages of a list. `page` returns the one at a cursor."""
+    cursor: str | None = None
+    while True:
+        found = await page(cursor)
+        for item in found.items:
+            yield item
+        if (cursor := found.next_cursor) is None:
+            return
 
 
 def page_of(found: Sequence[T], limit: int, position: Callable[[T], tuple[datetime, UUID]]) -> Page[T]:
