@@ -3,7 +3,7 @@
 import itertools
 import json
 from collections.abc import Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from uuid import UUID
 
@@ -16,6 +16,7 @@ from recado.bootstrap import metadata
 from recado.channels.twilio.accounts import NewNumber
 from recado.channels.twilio.values import AccountSid
 from recado.conversation.values import Address
+from recado.core.clock import FrozenClock
 from recado.core.database.engine import Database
 from recado.core.database.postgres.connections import postgres_engine
 from recado.core.database.sqlite.driver import sqlite_module
@@ -35,7 +36,7 @@ from recado.identity.owners import OwnerService, Registration
 from recado.identity.passwords import Passwords
 from recado.identity.principal import Principal, operator_of
 from recado.operations.organizations.export import LEFT_OUT, OwnerExport, is_exported
-from recado.operations.organizations.purge import CLOSED_FOR, OwnerPurge, PurgeRefused
+from recado.operations.organizations.purge import CLOSED_FOR, OwnerPurge, PurgeProgress, PurgeRefused
 from recado.operations.pruning import Pruning
 from recado.operations.storage.owner_rows import WINDOW, tables_of_owners
 from tests.core.database.postgres.test_roles import OF_TENANTS, row_of
@@ -74,12 +75,26 @@ async def closed_for(world: World, span: timedelta) -> None:
     world.clock.advance(span)
 
 
-async def runs(world: World, purge: OwnerPurge) -> list[JobResult]:
+class Hurried:
+    """A clock on which twenty seconds pass whenever it is looked at."""
+
+    def __init__(self, clock: FrozenClock) -> None:
+        self._clock = clock
+
+    def now(self) -> datetime:
+        self._clock.advance(timedelta(seconds=20))
+        return self._clock.now()
+
+    def monotonic(self) -> float:
+        return self._clock.monotonic()
+
+
+async def runs(world: World, purge: OwnerPurge, most: int = 1_000) -> list[JobResult]:
     """What the runs of the purge's jobs ended in, one after the other, until none is due within a minute."""
     queue = QueueService(world.database, world.clock, world.ids, system_chance(), (purge,), lease=LEASE)
     world.clock.advance(timedelta(minutes=1))
     ended: list[JobResult] = []
-    while claims := await queue.claim(1, max_isolated=1):
+    while len(ended) < most and (claims := await queue.claim(1, max_isolated=1)):
         for claim in claims:
             result = await purge.run(claim)
             ended.append(result)
@@ -205,7 +220,7 @@ class TestAPurge:
         with pytest.raises(PurgeRefused, match="from 2026-04-13 12:00 UTC on"):
             await purge.order(world.operator)
         world.clock.advance(timedelta(seconds=1))
-        assert (await purge.order(world.operator)).purge_started_at == world.clock.now()
+        assert (await purge.order(world.operator)).owner.purge_started_at == world.clock.now()
 
     async def test_leaves_nothing_of_it_and_everything_of_others(self, world: World, purge: OwnerPurge) -> None:
         other = await neighbour(world)
@@ -243,6 +258,35 @@ class TestAPurge:
         assert await runs(world, purge) == [Done()]
         rows = await world.rows("SELECT count(*) AS n, count(DISTINCT owner_id) AS owners FROM audit_entries")
         assert (rows[0]["n"] >= WINDOW, rows[0]["owners"]) == (True, 1)
+
+    async def test_ends_between_two_pages_when_its_time_is_over(self, world: World) -> None:
+        """The next run goes on, and each tells how far it came."""
+        fill_audit(world.database.url, [world.owner_id] * 1_700)
+        await closed_for(world, CLOSED_FOR)
+        purge = OwnerPurge(world.database, Hurried(world.clock), world.ids, metadata)
+        ordered = await purge.order(world.operator)
+        assert await purge.progress(ordered) == PurgeProgress("waiting", None, None)
+        ended, told = list[JobResult](), list[PurgeProgress]()
+        while Done() not in ended and len(ended) < 20:
+            ended += await runs(world, purge, most=1)
+            told.append(await purge.progress(ordered))
+        assert set(ended[:-1]) == {RetryIn(timedelta(), counts=False)}
+        assert len(ended) > 2
+        assert told[-1] == PurgeProgress("done", None, None)
+        rows = [each.rows or 0 for each in told[:-1]]
+        assert rows == sorted(rows)
+        assert rows[-1] > 1_700
+
+    async def test_deletes_nothing_more_when_its_lease_is_lost(self, world: World, purge: OwnerPurge) -> None:
+        await closed_for(world, CLOSED_FOR)
+        await purge.order(world.operator)
+        queue = QueueService(world.database, world.clock, world.ids, system_chance(), (purge,), lease=LEASE)
+        world.clock.advance(timedelta(minutes=1))
+        [claim] = await queue.claim(1, max_isolated=1)
+        before = await world.database.read(owners_by_table, owner=None)
+        claim.lose()
+        assert await purge.run(claim) == RetryIn(timedelta(), counts=False)
+        assert await world.database.read(owners_by_table, owner=None) == before
 
     async def test_waits_for_what_is_under_way(self, world: World, purge: OwnerPurge) -> None:
         await closed_for(world, CLOSED_FOR)
@@ -295,7 +339,7 @@ class TestAPurge:
         await closed_for(world, CLOSED_FOR)
         first = await purge.order(world.operator)
         world.clock.advance(timedelta(minutes=5))
-        assert await purge.order(world.operator) == first
+        assert (await purge.order(world.operator)).owner == first.owner
         assert await runs(world, purge) == [Done(), Done()]
 
     @pytest.mark.sqlite_only

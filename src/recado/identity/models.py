@@ -60,6 +60,8 @@ class Owner:
     closed_at: datetime | None = None
     purge_started_at: datetime | None = None
     """From then on everything of the owner is being deleted, and nothing brings it back."""
+    purged_rows: int | None = None
+    """How many rows were deleted since; None before the first."""
 
     @property
     def is_closed(self) -> bool:

@@ -5,7 +5,7 @@ from dataclasses import asdict
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import bindparam, delete, select, text
+from sqlalchemy import Integer, bindparam, delete, func, select, text, update
 
 from recado.core.database.prepared import Prepared, inserting
 from recado.core.database.repository import OwnedRepository, Repository, entities, owned
@@ -15,6 +15,11 @@ from recado.identity.tables import owners, system_keys, users
 
 _OWNERS = Prepared(entities(owners, Owner).order_by(owners.c.id))
 _DELETE_OWNER = Prepared(delete(owners).where(owners.c.id == bindparam("id")))
+_COUNT_PURGED = Prepared(
+    update(owners)
+    .where(owners.c.id == bindparam("of_id"))
+    .values(purged_rows=func.coalesce(owners.c.purged_rows, 0) + bindparam("more", type_=Integer))
+)
 _NEW_OWNER = Prepared(inserting(owners))
 _KEYS = entities(owners, SealedOwnerKeys)
 _NEWEST_KEYS = Prepared(_KEYS.order_by(owners.c.id.desc()).limit(bindparam("most")))
@@ -45,6 +50,10 @@ class Owners(Repository[Owner]):
     def delete(self, id_: UUID) -> bool:
         """Delete an owner's own row, and with it the owner's keys. Return whether it was there."""
         return self._uow.run(_DELETE_OWNER, id=id_) == 1
+
+    def count_purged(self, id_: UUID, more: int) -> None:
+        """Add to the number of rows that a purge has deleted. An owner that is gone counts no more."""
+        self._uow.run(_COUNT_PURGED, of_id=id_, more=more)
 
     def in_order(self) -> Sequence[Owner]:
         """Return every owner, the oldest first."""

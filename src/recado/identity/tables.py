@@ -29,6 +29,7 @@ owners = Table(
     Column("closed_at", Moment),
     Column("created_at", Moment, nullable=False),
     Column("purge_started_at", Moment),
+    Column("purged_rows", Integer),
     CheckConstraint("send_policy IN ('prefer_silence', 'prefer_delivery')", name="send_policy"),
     info=tenant_of("id"),
 )
@@ -132,6 +133,8 @@ audit_entries = Table(
     Column("object_id", String(64), nullable=False),
     Column("detail", JsonObject()),
     Index("ix_audit_entries_owner", "owner_id", "id"),
+    Index("ix_audit_entries_kind", "owner_id", "object_kind", "id"),
+    Index("ix_audit_entries_object", "owner_id", "object_kind", "object_id", "id"),
 )
 
 idempotency_keys = Table(

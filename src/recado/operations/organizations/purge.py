@@ -9,6 +9,7 @@ A job does it, in the name of the installation: the owner's own jobs are deleted
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Final
@@ -21,11 +22,11 @@ from recado.channels.repository import ChannelAccounts, ChannelAddresses, Direct
 from recado.core.clock import Clock
 from recado.core.database.engine import Database
 from recado.core.database.unit_of_work import UnitOfWork
-from recado.core.errors import Conflict, InvalidInput
+from recado.core.errors import Conflict, InvalidInput, NotFound
 from recado.core.event_log.repository import keep_last_number
 from recado.core.event_log.tables import events
 from recado.core.ids import SYSTEM_OWNER, Ids
-from recado.core.queue.job import Claim, Done, JobResult, NewJob, Replayed, ReplayRefused, RetryIn, StoredJob
+from recado.core.queue.job import Claim, Done, JobResult, NewJob, Replayed, ReplayRefused, RetryIn, Status, StoredJob
 from recado.core.queue.lane import HeldLanes
 from recado.core.queue.storage import enqueue, inspection, lanes
 from recado.core.queue.transactions import Transactions, UnlockedTransaction
@@ -53,6 +54,29 @@ class PurgeRefused(Conflict):
     code = "operations.purge_refused"
 
 
+@dataclass(frozen=True, slots=True)
+class Ordered:
+    """An order to delete an owner, and the job that does it."""
+
+    owner: Owner
+    job_id: UUID
+
+
+@dataclass(frozen=True, slots=True)
+class PurgeProgress:
+    """How far a purge is. `rows` is None before the first was deleted, and again when all are."""
+
+    status: Status
+    """Of the job; `done` once everything is deleted."""
+    rows: int | None
+    note: str | None
+    """Why the job waits, or what made it fail."""
+
+
+class _Stopped(Exception):
+    """The run must give the job back."""
+
+
 class OwnerPurge:
     """Takes the order to delete an owner, and as the handler of a job does it."""
 
@@ -65,7 +89,7 @@ class OwnerPurge:
         self._clock = clock
         self._tables = tables
 
-    async def order(self, principal: Principal) -> Owner:
+    async def order(self, principal: Principal) -> Ordered:
         """Have everything of the principal's owner deleted. Raises `NotFound` and `PurgeRefused`.
 
         To order it again does no harm, and helps when the job of the first order became a dead letter.
@@ -73,46 +97,31 @@ class OwnerPurge:
         # As the system: the job belongs to the installation.
         return await self._transactions.write(partial(_order, principal=principal), owner=None)
 
+    async def progress(self, ordered: Ordered) -> PurgeProgress:
+        """Return how far a purge is. Raises `NotFound` for one whose job was pruned."""
+
+        def read(uow: UnitOfWork) -> PurgeProgress:
+            job, owner = inspection.find(uow, ordered.job_id), Owners(uow).get(ordered.owner.id)
+            if job is None:
+                raise NotFound(f"there is no job {ordered.job_id}")
+            return PurgeProgress(job.status, None if owner is None else owner.purged_rows, job.last_error)
+
+        return await self._database.read(read, owner=None)
+
     async def run(self, claim: Claim) -> JobResult:
         owner_id = _owner_of(claim.job)
         if await self._database.read(lambda uow: _is_busy(uow, owner_id), owner=None):
             return RetryIn(WAIT, "something of the organisation is under way", counts=False)
-        end = self._clock.now() + _RUN
-        while deleted := await self._pass(owner_id, end):
-            log.info("owner.purging", owner=str(owner_id), rows=deleted)
-            if claim.is_lost or self._clock.now() >= end:
-                return RetryIn(timedelta(), counts=False)
-        if await self._database.write(partial(_delete_owner, owner_id=owner_id), owner=None):
-            log.warning("owner.purged", owner=str(owner_id))
-        while await self._pass(owner_id, end):
-            """What was stored while the last pass went by."""
+        run = _Run(self._database, self._clock, claim, owner_id, self._clock.now() + _RUN)
+        tables = [each for each in reversed(tables_of_owners(self._tables())) if each.table.name not in _OWN_STEPS]
+        try:
+            await run.delete_all(tables)
+            if await self._database.write(partial(_delete_owner, owner_id=owner_id), owner=None):
+                log.warning("owner.purged", owner=str(owner_id))
+            await run.delete_all(tables)  # What was stored while the last pass went by.
+        except _Stopped:
+            return RetryIn(timedelta(), counts=False)
         return Done()
-
-    async def _pass(self, owner_id: UUID, end: datetime) -> int:
-        """Delete the owner's rows of every table once, the ones that refer to others first. Return their number."""
-        deleted = await self._delete_orphans(owner_id)
-        for table in reversed(tables_of_owners(self._tables())):
-            if table.table.name not in _OWN_STEPS and self._clock.now() < end:
-                deleted += await self._delete_from(table, owner_id)
-        return deleted
-
-    async def _delete_orphans(self, owner_id: UUID) -> int:
-        deleted = 0
-        while step := await self._database.write(lambda uow: Orphans(uow).purge(owner_id, STEP), owner=None):
-            deleted += step
-        return deleted
-
-    async def _delete_from(self, table: OwnerRows, owner_id: UUID) -> int:
-        after: Position | None = None
-        deleted = 0
-        while True:
-            read = partial(_keys, table=table, owner_id=owner_id, after=after)
-            keys, after = await self._database.read(read, owner=None)
-            for n in range(0, len(keys), STEP):
-                delete = partial(_delete, table=table, owner_id=owner_id, keys=keys[n : n + STEP])
-                deleted += await self._database.write(delete, owner=None)
-            if after is None:
-                return deleted
 
     # --- In transactions of the queue ---------------------------------------------------------------------------------
 
@@ -134,7 +143,61 @@ class OwnerPurge:
         return "an organisation that is being deleted cannot be kept any more"
 
 
-def _order(tx: UnlockedTransaction, principal: Principal) -> Owner:
+@dataclass(frozen=True, slots=True)
+class _Run:
+    """One run of the job: it deletes a page at a time, and stops between two of them."""
+
+    database: Database
+    clock: Clock
+    claim: Claim
+    owner_id: UUID
+    end: datetime
+
+    async def delete_all(self, tables: Sequence[OwnerRows]) -> None:
+        """Delete the owner's rows of every table, the ones that refer to others first, until none is left."""
+        while deleted := await self._pass(tables):
+            log.info("owner.purging", owner=str(self.owner_id), rows=deleted)
+
+    async def _pass(self, tables: Sequence[OwnerRows]) -> int:
+        deleted = 0
+        while step := await self._write(lambda uow: Orphans(uow).purge(self.owner_id, STEP)):
+            deleted += step
+        for table in tables:
+            deleted += await self._delete_from(table)
+        return deleted
+
+    async def _delete_from(self, table: OwnerRows) -> int:
+        after: Position | None = None
+        deleted = 0
+        while True:
+            read = partial(_keys, table=table, owner_id=self.owner_id, after=after)
+            keys, after = await self.database.read(read, owner=None)
+            for n in range(0, len(keys), STEP):
+                deleted += await self._write(
+                    partial(_delete, table=table, owner_id=self.owner_id, keys=keys[n : n + STEP])
+                )
+            if after is None:
+                return deleted
+            self._stop_if_over()
+
+    async def _write(self, delete: Callable[[UnitOfWork], int]) -> int:
+        """Delete a page, and count it at the owner. Raises `_Stopped` when the run must end before it."""
+        self._stop_if_over()
+
+        def work(uow: UnitOfWork) -> int:
+            deleted = delete(uow)
+            if deleted:
+                Owners(uow).count_purged(self.owner_id, deleted)
+            return deleted
+
+        return await self.database.write(work, owner=None)
+
+    def _stop_if_over(self) -> None:
+        if self.claim.is_lost or self.clock.now() >= self.end:
+            raise _Stopped
+
+
+def _order(tx: UnlockedTransaction, principal: Principal) -> Ordered:
     owner_id = principal.owner_id
     of_owner = tx.of_owner(owner_id)
     owner = held_owner(of_owner.uow, owner_id)
@@ -155,7 +218,7 @@ def _order(tx: UnlockedTransaction, principal: Principal) -> Owner:
         payload={"owner_id": str(owner_id)},
     )
     enqueue.add(lanes.hold_for(tx.uow, [job]), [job])
-    return owner_in(of_owner.uow, owner_id)
+    return Ordered(owner_in(of_owner.uow, owner_id), job.id)
 
 
 def _delete_owner(uow: UnitOfWork, owner_id: UUID) -> bool:

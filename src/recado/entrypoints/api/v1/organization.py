@@ -68,7 +68,7 @@ def organization_router(door: Door, owners: OwnerService, exporting: OwnerExport
         owner_id: UUID,  # noqa: ARG001
     ) -> OwnerView:
         """It must have been closed for 30 days. A worker does it, and nothing brings it back."""
-        return OwnerView.model_validate(await purge.order(principal))
+        return OwnerView.model_validate((await purge.order(principal)).owner)
 
     return router
 

@@ -33,6 +33,7 @@ class OwnerView(Output):
     created_at: datetime
     closed_at: datetime | None = Field(description="Since then its customers get no answers; null: it is open.")
     purge_started_at: datetime | None = Field(description="Since then everything of it is being deleted.")
+    purged_rows: int | None = Field(description="How many rows of it are deleted; null before the first.")
 
 
 class OwnerChange(Input):

@@ -1,12 +1,13 @@
 """`recado org`: organisations, and what they say when no agent speaks."""
 
+import asyncio
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Final, TypeAlias
 from uuid import UUID
 
 import typer
 
-from recado.core.errors import InvalidInput
+from recado.core.errors import DomainError, InvalidInput
 from recado.entrypoints.cli.files import write_lines
 from recado.entrypoints.cli.main import family
 from recado.entrypoints.cli.options import (
@@ -16,13 +17,31 @@ from recado.entrypoints.cli.options import (
     comma_separated,
     secret_from_variable,
 )
-from recado.entrypoints.cli.output import Item, column, print_document, print_fields, print_items, print_result
+from recado.entrypoints.cli.output import (
+    Item,
+    Progress,
+    column,
+    print_document,
+    print_fields,
+    print_items,
+    print_result,
+)
 from recado.entrypoints.cli.running import operator, operator_name, run
 
 if TYPE_CHECKING:
     from recado.bootstrap import Container
     from recado.identity.models import Owner
     from recado.identity.owners import OwnerChanges
+    from recado.operations.organizations.purge import Ordered, PurgeProgress
+
+_POLL_SECONDS: Final = 0.5
+
+
+class PurgeFailed(DomainError):
+    """The job of a purge has become a dead letter."""
+
+    code = "cli.purge_failed"
+
 
 org = family("Register and change organisations.")
 
@@ -141,6 +160,7 @@ def _view(owner: "Owner") -> Item:
         "start_words": owner.start_words,
         "closed_at": None if owner.closed_at is None else owner.closed_at.isoformat(),
         "purge_started_at": None if owner.purge_started_at is None else owner.purge_started_at.isoformat(),
+        "purged_rows": owner.purged_rows,
     }
 
 
@@ -183,11 +203,39 @@ def export(owner: OwnerId, file: ExportFile, as_json: AsJson = False) -> None:
     print_result(view, f"{rows} rows are in {file}, which only you can read.", as_json=as_json)
 
 
+Wait: TypeAlias = Annotated[bool, typer.Option("--wait", help="Show how far it is, and end when it is done.")]
+
+
 @org.command()
-def purge(owner: OwnerId, confirmed: Confirmed = False, as_json: AsJson = False) -> None:
+def purge(owner: OwnerId, confirmed: Confirmed = False, wait: Wait = False, as_json: AsJson = False) -> None:
     """Delete everything of an organisation that was closed for 30 days, for good. A worker does it."""
     if not confirmed:
         raise InvalidInput("this deletes every row of the organisation and its keys: confirm it with --yes")
-    purged = run(lambda container: container.owner_purge().order(operator(owner)))
-    words = "A worker deletes everything of the organisation; the command `recado queue stats` shows when it is done."
-    print_result(_view(purged), words, as_json=as_json)
+    ordered = run(lambda container: _purge(container, owner, wait=wait))
+    words = "A worker deletes everything of the organisation; --wait shows how far it is."
+    if wait:
+        words = "Everything of the organisation is deleted."
+    print_result(_view(ordered.owner), words, as_json=as_json)
+
+
+async def _purge(container: "Container", owner: UUID, *, wait: bool) -> "Ordered":
+    """Order the purge, and stay until it is over if that is wanted."""
+    service = container.owner_purge()
+    ordered = await service.order(operator(owner))
+    progress, rows = Progress(), 0
+    while wait:
+        found = await service.progress(ordered)
+        if found.status == "done":
+            break
+        if found.status == "dead":
+            raise PurgeFailed(f"the purge has failed ({found.note}): give the order again")
+        rows = found.rows or rows
+        progress(_how_far(found, rows))
+        await asyncio.sleep(_POLL_SECONDS)
+    return ordered
+
+
+def _how_far(found: "PurgeProgress", rows: int) -> str:
+    if rows:
+        return f"{rows:,} rows deleted"
+    return found.note or "no worker has begun yet; one must run: recado worker"
