@@ -41,6 +41,11 @@ class MailServer:
     starttls: bool = True
     refuse: bytes | None = None
     """What it answers to every recipient, when it takes none."""
+    refuse_login: bytes | None = None
+    """What it answers to every name and password, when it takes none."""
+    greeting: bytes = b"220 ready"
+    signs_in: bool = True
+    """Whether it takes names and passwords at all."""
     taken: list[TakenMail] = field(default_factory=list)
 
 
@@ -50,11 +55,11 @@ class _Conversation(socketserver.StreamRequestHandler):
     def handle(self) -> None:
         mail, sender, to, login = self.server.mail, "", list[str](), None
         by_tls = self.server.implicit
-        self._say(b"220 ready")
+        self._say(mail.greeting)
         while line := self.rfile.readline():
             verb = line[:4].upper()
             if verb == b"EHLO":
-                self._say(b"250-here\r\n250-AUTH PLAIN")
+                self._say(b"250-here\r\n250-AUTH PLAIN" if mail.signs_in else b"250-here")
                 self._say(b"250 STARTTLS" if mail.starttls and not by_tls else b"250 8BITMIME")
             elif verb == b"STAR":
                 self._say(b"220 go on")
@@ -62,7 +67,7 @@ class _Conversation(socketserver.StreamRequestHandler):
                 by_tls = True
             elif verb == b"AUTH":
                 login = line.split()[-1].decode()
-                self._say(b"235 welcome")
+                self._say(mail.refuse_login or b"235 welcome")
             elif verb == b"MAIL":
                 sender = line.decode().strip()
                 self._say(b"250 ok")

@@ -40,9 +40,7 @@ class SmtpMailer:
     def _send(self, letter: Letter) -> Delivered | NotDelivered:
         try:
             message = _message(letter, self._sender)
-            with self._connected() as server:
-                if self._user:
-                    server.login(self._user, self._password)
+            with self.enter() as server:
                 server.send_message(message)
         except smtplib.SMTPResponseException as error:
             return NotDelivered(f"the mail server answered {error.smtp_code} ({type(error).__name__})")
@@ -50,6 +48,23 @@ class SmtpMailer:
             # Their texts may hold the address.
             return NotDelivered(f"the mail could not be handed over ({type(error).__name__})")
         return Delivered()
+
+    @property
+    def place(self) -> str:
+        """Return host and port of the server."""
+        return f"{self._host}:{self._port}"
+
+    def enter(self) -> smtplib.SMTP:
+        """Return a connection that may hand over mails, and has not yet. Raises `SMTPException` and `OSError`."""
+        server = self._connected()
+        try:
+            server.ehlo_or_helo_if_needed()
+            if self._user:
+                server.login(self._user, self._password)
+        except (smtplib.SMTPException, OSError):
+            server.close()
+            raise
+        return server
 
     def _connected(self) -> smtplib.SMTP:
         context = self._tls or ssl.create_default_context()

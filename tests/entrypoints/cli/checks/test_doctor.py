@@ -65,6 +65,16 @@ class TestDoctorOfABroker:
         assert "Redis cannot be reached" in ended.stderr
 
 
+class TestDoctorOfTheMailServer:
+    def test_says_that_links_are_printed_without_one(self, recado: Recado) -> None:
+        assert "mail: RECADO_SMTP_URL names no mail server" in recado.says("doctor", RECADO_PUBLIC_URL=PUBLIC)
+
+    def test_one_that_is_not_there_is_an_error(self, recado: Recado) -> None:
+        nowhere = {"RECADO_SMTP_URL": f"smtp://127.0.0.1:{reserved_port()}", "RECADO_SMTP_FROM": "recado@example.com"}
+        ended = recado("doctor", RECADO_PUBLIC_URL=PUBLIC, **nowhere)
+        assert (ended.exit_code, "cannot be reached (Connection refused)" in ended.stderr) == (1, True)
+
+
 class TestFilesOfVariables:
     @pytest.fixture(autouse=True)
     def folder(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:

@@ -1,6 +1,7 @@
 """`recado doctor`: find what keeps Recado from serving before a customer does.
 
-It checks settings, database, schema and broker and tries a write and the key. It creates nothing.
+It checks settings, database, schema and broker, and tries a write, the key and the mail server. It creates nothing and
+sends nothing.
 """
 
 import asyncio
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
 
 
 def doctor(as_json: AsJson = False) -> None:
-    """Check the settings, the database, the key and the broker. Exit 1 if something keeps Recado from serving."""
+    """Check settings, database, key, broker and mail server. Exit 1 if something keeps Recado from its work."""
     with waiting():
         findings = examine()
     wrong = [each for each in findings if not each.ok]
@@ -62,6 +63,7 @@ def examine() -> list[Finding]:
     if settings is not None:
         findings += _database(settings)
         findings += _broker(settings)
+        findings.append(_mail(settings))
     return findings
 
 
@@ -192,3 +194,17 @@ def _broker(settings: "Settings") -> list[Finding]:
         return [Finding(state.name, state.reachable, warning) for warning in state.warnings]
     detail = ", ".join(f"{name} {value}" for name, value in state.detail)
     return [Finding(state.name, True, f"reachable, {detail}; it carries wake-ups, and `recado queue` shows the jobs")]
+
+
+# --- The mail server --------------------------------------------------------------------------------------------------
+
+
+def _mail(settings: "Settings") -> Finding:
+    """Check whether mails can get out."""
+    from recado.operations.doctor.mail import try_mail, without_mail
+
+    if settings.smtp_url is None or settings.smtp_from is None:
+        return without_mail(settings.smtp_from)
+    from recado.identity.mail.smtp import SmtpMailer
+
+    return try_mail(SmtpMailer(settings.smtp_url, settings.smtp_from))
