@@ -1,6 +1,7 @@
 """Lists of users, keys and the audit are read in pages that miss nothing, repeat nothing and cost the same."""
 
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import TypeVar
 from uuid import UUID
 
@@ -19,7 +20,7 @@ from recado.identity.access.links import LinkService
 from recado.identity.owners import Registered
 from recado.identity.passwords import Passwords
 from recado.identity.principal import Principal
-from recado.identity.reading import AuditItem, IdentityReading, KeyItem, UserItem
+from recado.identity.reading import AuditFilters, AuditItem, IdentityReading, KeyItem, UserItem
 from recado.identity.users import NewUser
 
 ON_BOTH_DATABASES = True
@@ -129,19 +130,61 @@ async def test_a_cursor_that_is_none_is_refused(reading: IdentityReading, ana: P
             await pages(ana.owner_id, "nonsense")
 
 
+class TestTheAuditOfAThing:
+    async def test_shows_one_kind_or_one_thing(
+        self, reading: IdentityReading, keys: ApiKeyService, links: LinkService, ana: Principal
+    ) -> None:
+        made = [await keys.create(ana, NewKey(f"key {number}")) for number in range(4)]
+        await links.invite(ana, NewUser("bia@padaria.example", "viewer"))
+        await keys.revoke(ana, made[1].key.id)
+        of_keys = AuditFilters("key")
+        assert {item.object_kind for item in (await reading.audit(ana.owner_id, filters=of_keys)).items} == {"key"}
+        await pages_are_the_whole(partial(reading.audit, filters=of_keys), ana.owner_id, 5)
+        of_one = AuditFilters("key", str(made[1].key.id))
+        found = (await reading.audit(ana.owner_id, filters=of_one)).items
+        assert [item.action for item in found] == ["key.revoked", "key.created"]
+
+    async def test_shows_nothing_of_another_kind_with_the_same_id(
+        self, reading: IdentityReading, keys: ApiKeyService, ana: Principal
+    ) -> None:
+        made = await keys.create(ana, NewKey("site"))
+        assert (await reading.audit(ana.owner_id, filters=AuditFilters("user", str(made.key.id)))).items == []
+
+    async def test_shows_nothing_of_another_owner(
+        self, reading: IdentityReading, keys: ApiKeyService, ana: Principal, library: Registered
+    ) -> None:
+        made = await keys.create(ana, NewKey("site"))
+        filters = AuditFilters("key", str(made.key.id))
+        assert (await reading.audit(library.owner_id, filters=filters)).items == []
+
+    def test_needs_the_kind_of_the_thing(self) -> None:
+        with pytest.raises(InvalidInput, match="of which kind"):
+            AuditFilters(object_id="7")
+
+
 @pytest.mark.sqlite_only
-async def test_a_page_of_the_audit_reads_an_index_and_no_more(database: Database) -> None:
+@pytest.mark.parametrize(
+    ("about", "index"),
+    [
+        ("", "ix_audit_entries_owner (owner_id=? AND id<?)"),
+        ("AND object_kind = 'key'", "ix_audit_entries_kind (owner_id=? AND object_kind=? AND id<?)"),
+        (
+            "AND object_kind = 'key' AND object_id = '7'",
+            "ix_audit_entries_object (owner_id=? AND object_kind=? AND object_id=? AND id<?)",
+        ),
+    ],
+)
+async def test_a_page_of_the_audit_reads_an_index_and_no_more(database: Database, about: str, index: str) -> None:
     plan = await database.read(
         lambda uow: uow.all(
             text(
-                "EXPLAIN QUERY PLAN SELECT * FROM audit_entries WHERE owner_id = x'00' AND id < x'ff'"
+                f"EXPLAIN QUERY PLAN SELECT * FROM audit_entries WHERE owner_id = x'00' {about} AND id < x'ff'"
                 " ORDER BY id DESC LIMIT 5"
             )
         ),
         owner=None,
     )
-    steps = [row["detail"] for row in plan]
-    assert steps == ["SEARCH audit_entries USING INDEX ix_audit_entries_owner (owner_id=? AND id<?)"]
+    assert [row["detail"] for row in plan] == [f"SEARCH audit_entries USING INDEX {index}"]
 
 
 async def test_an_entry_may_have_nothing_to_add(

@@ -30,6 +30,12 @@ class KnownCallers:
         """Return the headers of a key that may do what a role may."""
         return {"Authorization": f"Bearer {self._new('key', owner_id, OF_ROLE[role])}"}
 
+    def known(self, principal: Principal) -> Mapping[str, str]:
+        """Return the headers of a principal whom a test has made."""
+        token = f"key-{len(self._known)}"
+        self._known[token] = principal
+        return {"Authorization": f"Bearer {token}"}
+
     def session(self, owner_id: UUID, role: Role) -> Mapping[str, str]:
         """Return the headers of a browser in which somebody of a role is signed in."""
         return {"Cookie": f"__Host-recado_session={self._new('user', owner_id, OF_ROLE[role])}"}

@@ -88,6 +88,7 @@ from recado.events.publishing import EventPublisher
 from recado.events.reading import EndpointReading
 from recado.identity.access.api_keys import ApiKeyService
 from recado.identity.access.authenticator import Authenticator, KeysAndSessions
+from recado.identity.access.own_sessions import OwnSessions
 from recado.identity.access.sessions import SessionService
 from recado.identity.access.sign_in import SignInService
 from recado.identity.idempotency.service import IdempotencyService
@@ -138,6 +139,7 @@ class Container(containers.DeclarativeContainer):
     link_mails = providers.Singleton(make_link_mails, database, clock, ids, settings)
     api_keys = providers.Singleton(ApiKeyService, database, clock, ids)
     identity_reading = providers.Singleton(IdentityReading, database)
+    own_sessions = providers.Singleton(OwnSessions, database, clock, ids, identity_reading)
     authenticator: providers.Singleton[Authenticator] = providers.Singleton(KeysAndSessions, api_keys, sessions)
 
     idempotency = providers.Singleton(IdempotencyService, database, clock, ids)

@@ -1,10 +1,10 @@
-"""Read models of users, API keys and the audit, for the lists and pages that people and programs see.
+"""Read models of users, their sessions, API keys and the audit, for the lists and pages that people and programs see.
 
 Secrets and hashes are in none of them.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from typing import Final, TypeVar
 from uuid import UUID
@@ -13,14 +13,14 @@ from sqlalchemy import Select, Table, bindparam, select
 
 from recado.core.database.engine import Database
 from recado.core.database.pages import PAGE_SIZE, Page, page_of, read_cursor
-from recado.core.database.prepared import Prepared, Row
+from recado.core.database.prepared import Prepared, Row, param
 from recado.core.database.repository import of_owner
 from recado.core.database.types import JsonValue
 from recado.core.database.unit_of_work import UnitOfWork
-from recado.core.errors import NotFound
+from recado.core.errors import InvalidInput, NotFound
 from recado.identity.models import Role
 from recado.identity.principal import PrincipalKind
-from recado.identity.tables import api_keys, audit_entries, users
+from recado.identity.tables import api_keys, audit_entries, sessions, users
 
 T = TypeVar("T")
 
@@ -55,6 +55,42 @@ class KeyItem:
     expires_at: datetime | None
     last_used_at: datetime | None
     revoked_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class SessionItem:
+    """A session of a user as the user sees it. `current` is that of the request."""
+
+    id: UUID
+    source: str | None
+    """The network address of the sign-in."""
+    created_at: datetime
+    last_used_at: datetime
+    expires_at: datetime
+    current: bool
+
+
+@dataclass(frozen=True, slots=True)
+class SessionFilters:
+    """Whose sessions a list shows, which have not ended at `now`, and the hash of the token of the current one."""
+
+    user_id: UUID
+    now: datetime
+    idle_since: datetime
+    """A session that was last used before this has ended."""
+    token_hash: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class AuditFilters:
+    """Which entries a list shows: all, those about one kind of thing, or those about one thing."""
+
+    object_kind: str | None = None
+    object_id: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.object_id is not None and self.object_kind is None:
+            raise InvalidInput("say of which kind the object is: an id alone names none")
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +129,19 @@ _KEY: Final = select(
     api_keys.c.last_used_at,
     api_keys.c.revoked_at,
 ).where(of_owner(api_keys))
+_SESSION: Final = select(
+    sessions.c.id,
+    sessions.c.source,
+    sessions.c.created_at,
+    sessions.c.last_used_at,
+    sessions.c.expires_at,
+    (sessions.c.token_hash == bindparam("token_hash")).label("current"),
+).where(
+    of_owner(sessions),
+    sessions.c.user_id == bindparam("user_id"),
+    sessions.c.expires_at > param(sessions.c.expires_at, "now"),
+    sessions.c.last_used_at > param(sessions.c.last_used_at, "idle_since"),
+)
 _ENTRY: Final = select(
     audit_entries.c.id,
     audit_entries.c.at,
@@ -121,11 +170,15 @@ _USER_PAGE = _oldest_first(_USER, users)
 _ONE_USER = Prepared(_USER.where(users.c.id == bindparam("id")))
 _KEY_PAGE = _oldest_first(_KEY, api_keys)
 _ONE_KEY = Prepared(_KEY.where(api_keys.c.id == bindparam("id")))
+_SESSION_PAGE = _newest_first(_SESSION, sessions)
 _ENTRY_PAGE = _newest_first(_ENTRY, audit_entries)
+_OF_KIND = _ENTRY.where(audit_entries.c.object_kind == bindparam("object_kind"))
+_KIND_PAGE = _newest_first(_OF_KIND, audit_entries)
+_OBJECT_PAGE = _newest_first(_OF_KIND.where(audit_entries.c.object_id == bindparam("object_id")), audit_entries)
 
 
 class IdentityReading:
-    """Reads users, API keys and the audit of one owner."""
+    """Reads users, sessions, API keys and the audit of one owner."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -156,10 +209,26 @@ class IdentityReading:
             raise NotFound(f"there is no API key {key_id}")
         return found[0]
 
-    async def audit(self, owner_id: UUID, cursor: str | None = None, *, limit: int = PAGE_SIZE) -> Page[AuditItem]:
+    async def sessions(
+        self, owner_id: UUID, asked: SessionFilters, cursor: str | None = None, *, limit: int = PAGE_SIZE
+    ) -> Page[SessionItem]:
+        """Return a page of a user's sessions that have not ended, the newest first."""
+        before = _LAST if cursor is None else read_cursor(cursor)
+        found = await self._rows(owner_id, _SESSION_PAGE, _session, **asdict(asked), after=before[1], most=limit + 1)
+        return page_of(found, limit, lambda item: (item.created_at, item.id))
+
+    async def audit(
+        self,
+        owner_id: UUID,
+        cursor: str | None = None,
+        *,
+        limit: int = PAGE_SIZE,
+        filters: AuditFilters = AuditFilters(),
+    ) -> Page[AuditItem]:
         """Return a page of the owner's audit, the newest entry first."""
         before = _LAST if cursor is None else read_cursor(cursor)
-        found = await self._rows(owner_id, _ENTRY_PAGE, _entry, after=before[1], most=limit + 1)
+        query, about = _audit_query(filters)
+        found = await self._rows(owner_id, query, _entry, **about, after=before[1], most=limit + 1)
         return page_of(found, limit, lambda item: (item.at, item.id))
 
     async def _rows(self, owner_id: UUID, query: Prepared, item: Callable[[Row], T], **values: object) -> list[T]:
@@ -167,6 +236,20 @@ class IdentityReading:
             return [item(row) for row in uow.rows(query, owner=owner_id, **values)]
 
         return await self._database.read(read, owner=owner_id)
+
+
+def _audit_query(filters: AuditFilters) -> tuple[Prepared, Mapping[str, str]]:
+    """Return the statement that reads these entries, and what it asks for. Each has an index."""
+    if filters.object_kind is None:
+        return _ENTRY_PAGE, {}
+    if filters.object_id is None:
+        return _KIND_PAGE, {"object_kind": filters.object_kind}
+    return _OBJECT_PAGE, {"object_kind": filters.object_kind, "object_id": filters.object_id}
+
+
+def _session(row: Row) -> SessionItem:
+    id_, source, created_at, last_used_at, expires_at, current = row
+    return SessionItem(id_, source, created_at, last_used_at, expires_at, bool(current))
 
 
 def _user(row: Row) -> UserItem:

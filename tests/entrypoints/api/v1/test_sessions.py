@@ -106,6 +106,72 @@ class TestSigningOut:
         assert (await site.get("/me")).status_code == 200
 
 
+class TestWhereAUserIsSignedIn:
+    async def test_is_listed_with_where_from_and_which_is_this_one(
+        self, site: httpx2.AsyncClient, world: World
+    ) -> None:
+        await signs_in(site)
+        elsewhere = site.cookies[COOKIE]
+        site.cookies.clear()
+        world.advance(90)
+        await signs_in(site)
+        found = (await site.get("/sessions")).json()["items"]
+        assert [each["current"] for each in found] == [True, False]
+        assert {each["source"] for each in found} == {"8.8.4.4"}
+        assert found[0]["created_at"] > found[1]["created_at"] == found[1]["last_used_at"]
+        assert elsewhere not in str(found)
+        pages = [(await site.get("/sessions", params={"limit": 1})).json()]
+        pages.append((await site.get("/sessions", params={"limit": 1, "cursor": pages[0]["next_cursor"]})).json())
+        assert [page["items"] for page in pages] == [[found[0]], [found[1]]]
+
+    async def test_is_not_where_a_session_has_ended(self, site: httpx2.AsyncClient, world: World) -> None:
+        await signs_in(site)
+        site.cookies.clear()
+        world.advance(12 * 3_600)
+        await signs_in(site)
+        assert [each["current"] for each in (await site.get("/sessions")).json()["items"]] == [True]
+
+    async def test_ends_there_and_stays_here(self, site: httpx2.AsyncClient, world: World) -> None:
+        await signs_in(site)
+        lost = site.cookies[COOKIE]
+        site.cookies.clear()
+        world.advance(1)
+        await signs_in(site)
+        [_, other] = (await site.get("/sessions")).json()["items"]
+        answer = await site.delete(f"/sessions/{other['id']}")
+        assert (answer.status_code, "set-cookie" in answer.headers) == (204, False)
+        assert (await site.get("/me", headers={"Cookie": f"{COOKIE}={lost}"})).status_code == 401
+        assert len((await site.get("/sessions")).json()["items"]) == 1
+        entry = (await site.get("/audit", params={"object_kind": "session"})).json()["items"][0]
+        assert (entry["action"], entry["object_id"]) == ("session.ended", other["id"])
+        assert (await site.delete(f"/sessions/{other['id']}")).status_code == 404
+
+    async def test_ends_here_with_the_cookie(self, site: httpx2.AsyncClient) -> None:
+        await signs_in(site)
+        [here] = (await site.get("/sessions")).json()["items"]
+        answer = await site.delete(f"/sessions/{here['id']}")
+        assert f'{COOKIE}=""' in answer.headers["set-cookie"]
+        assert (await site.get("/me")).status_code == 401
+
+    async def test_is_known_to_this_user_alone(self, site: httpx2.AsyncClient) -> None:
+        """Not even to another user of the organisation, nor to an API key."""
+        await signs_in(site)
+        owners = dict(site.cookies)
+        key = (await site.post("/keys", json={"name": "loja"})).json()["key"]
+        link = (await site.post("/users", json={"email": "bia@padaria.example", "role": "admin"})).json()["link"]
+        [session] = (await site.get("/sessions")).json()["items"]
+        site.cookies.clear()
+        await site.post("/passwords", json={"token": link.rpartition("/")[2], "password": NEW_PASSWORD})
+        await site.post("/sessions", json={"email": "bia@padaria.example", "password": NEW_PASSWORD})
+        assert [each["current"] for each in (await site.get("/sessions")).json()["items"]] == [True]
+        assert (await site.delete(f"/sessions/{session['id']}")).status_code == 404
+        site.cookies.clear()
+        bearer = {"Authorization": f"Bearer {key}"}
+        assert (await site.get("/sessions", headers=bearer)).json() == {"items": [], "next_cursor": None}
+        assert (await site.delete(f"/sessions/{session['id']}", headers=bearer)).status_code == 404
+        assert (await site.get("/me", headers={"Cookie": f"{COOKIE}={owners[COOKIE]}"})).status_code == 200
+
+
 class TestThePassword:
     async def test_is_changed_by_who_knows_it_and_signs_out_everywhere(self, site: httpx2.AsyncClient) -> None:
         await signs_in(site)

@@ -147,5 +147,10 @@ async def test_the_audit_tells_what_was_done(
     entry = (await api.get("/api/v1/audit", headers=headers, params={"limit": 1})).json()["items"][0]
     assert (entry["action"], entry["object_id"], entry["detail"]) == ("key.created", made["id"], {"scopes": None})
     assert (entry["actor_name"], entry["source"]) == ("Bia", "203.0.113.7")
+    about = {"object_kind": "key", "object_id": made["id"]}
+    found = await api.get("/api/v1/audit", headers=headers, params=about)
+    assert found.json()["items"] == [entry]
+    unclear = await api.get("/api/v1/audit", headers=headers, params={"object_id": made["id"]})
+    assert (unclear.status_code, unclear.json()["code"]) == (422, "core.invalid_input")
     theirs = (await api.get("/api/v1/audit", headers=callers.role(stranger, "admin"))).json()["items"]
     assert [each["action"] for each in theirs] == ["owner.registered"]

@@ -80,5 +80,15 @@ class TestTheAudit:
         assert recado.many("audit", "list", "--owner", owner, "--limit", "2") == entries[:2]
         assert "key.revoked" in recado.says("audit", "list", "--owner", owner)
 
+    def test_shows_one_kind_or_one_thing(self, recado: Recado, owner: str) -> None:
+        first, _ = (recado.one("keys", "create", "--owner", owner, "--name", name) for name in ("site", "loja"))
+        every = recado.many("audit", "list", "--owner", owner)
+        of_keys = recado.many("audit", "list", "--owner", owner, "--object", "key")
+        assert of_keys == [entry for entry in every if entry["object_kind"] == "key"]
+        [only] = recado.many("audit", "list", "--owner", owner, "--object", f"key:{first['key_id']}")
+        assert only["object_id"] == first["key_id"]
+        assert recado.says("audit", "list", "--owner", owner, "--object", "endpoint") == "There are no entries.\n"
+        assert "of which kind" in recado.refuses("audit", "list", "--owner", owner, "--object", ":7")
+
     def test_of_nobody_gets_a_sentence(self, recado: Recado) -> None:
         assert recado.refuses("audit", "list", "--owner", NOBODY) == f"Error: there is no owner {NOBODY}\n"

@@ -57,6 +57,6 @@ def _routers(container: "Container", door: Door) -> Iterator[APIRouter]:
     yield owners_router(door, container.owners())
     yield schedules_router(door, container.cron())
     url = container.settings().public_url or ""
-    yield sessions_router(door, container.sign_in(), container.links(), url)
+    yield sessions_router(door, container.sign_in(), container.own_sessions(), container.links(), url)
     yield users_router(door, container.users(), container.links(), container.identity_reading(), url)
     yield usage_router(door, container.usage())

@@ -2,16 +2,16 @@
 
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, TypeAlias
 from uuid import UUID
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Query
 from pydantic import Field, JsonValue
 
 from recado.entrypoints.api.door.models import EXAMPLE_ID, Cursor, Limit, Output, PageOf
 from recado.entrypoints.api.door.routes import Door
 from recado.identity.principal import Principal, PrincipalKind
-from recado.identity.reading import IdentityReading
+from recado.identity.reading import AuditFilters, IdentityReading
 
 
 class AuditView(Output):
@@ -19,7 +19,7 @@ class AuditView(Output):
 
     id: UUID = Field(examples=[EXAMPLE_ID])
     at: datetime
-    actor_kind: PrincipalKind = Field(description="`operator` is somebody at the command line of the installation.")
+    actor_kind: PrincipalKind = Field(description="`operator` is a person at the command line of the installation.")
     actor_id: UUID | None
     actor_name: str = Field(examples=["Ana"])
     source: str | None = Field(examples=["203.0.113.7"], description="The network address that the request came from.")
@@ -29,14 +29,29 @@ class AuditView(Output):
     detail: Mapping[str, JsonValue] | None = Field(description="What changed, by ids and names of fields.")
 
 
+ObjectKind: TypeAlias = Annotated[
+    str | None,
+    Query(max_length=32, description="Only what was done to things of this kind.", examples=["conversation"]),
+]
+ObjectId: TypeAlias = Annotated[
+    str | None,
+    Query(max_length=64, description="With `object_kind`: only what was done to this thing.", examples=[EXAMPLE_ID]),
+]
+
+
 def audit_router(door: Door, reading: IdentityReading) -> APIRouter:
     router = door.router("audit")
 
     @router.get("/audit", summary="List who did what, the newest first")
     async def list_audit(
-        principal: Annotated[Principal, door.allows("audit.read")], limit: Limit = 50, cursor: Cursor = None
+        principal: Annotated[Principal, door.allows("audit.read")],
+        object_kind: ObjectKind = None,
+        object_id: ObjectId = None,
+        limit: Limit = 50,
+        cursor: Cursor = None,
     ) -> PageOf[AuditView]:
-        page = await reading.audit(principal.owner_id, cursor, limit=limit)
+        filters = AuditFilters(object_kind, object_id)
+        page = await reading.audit(principal.owner_id, cursor, limit=limit, filters=filters)
         return PageOf(items=[AuditView.model_validate(each) for each in page.items], next_cursor=page.next_cursor)
 
     return router

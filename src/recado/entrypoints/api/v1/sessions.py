@@ -1,4 +1,4 @@
-"""Sessions: sign in and out, who I am, and passwords."""
+"""Sessions: sign in and out, where I am signed in, who I am, and passwords."""
 
 import math
 from collections.abc import Sequence
@@ -12,13 +12,14 @@ from pydantic import Field
 
 from recado.core.errors import DomainError
 from recado.entrypoints.api.door.authentication import session_cookie
-from recado.entrypoints.api.door.models import EXAMPLE_ID, Input, Output
+from recado.entrypoints.api.door.models import EXAMPLE_ID, Cursor, Input, Limit, Output, PageOf
 from recado.entrypoints.api.door.openapi import problems
 from recado.entrypoints.api.door.rates import TooManyRequests
 from recado.entrypoints.api.door.routes import Door
 from recado.entrypoints.api.v1.users import UserView
 from recado.identity.access.links import LinkOver, LinkService
 from recado.identity.access.models import LONGEST
+from recado.identity.access.own_sessions import OwnSessions
 from recado.identity.access.sign_in import SignInForm, SignInService, TooManyTries, WrongCredentials
 from recado.identity.principal import Principal, PrincipalKind
 
@@ -26,7 +27,7 @@ _LONGEST_TEXT = 1_024
 
 
 class SignInRefused(DomainError):
-    """Address and password do not fit, or the user may not come in: nobody is told which."""
+    """Address and password do not fit, or the user may not come in: it is not told which."""
 
     code = "api.wrong_credentials"
     status = 401
@@ -51,6 +52,17 @@ class SessionView(Output):
 
     user: UserView
     expires_at: datetime = Field(description="It ends then, or after 12 hours without a request.")
+
+
+class OwnSessionView(Output):
+    """A place where you are signed in."""
+
+    id: UUID = Field(examples=[EXAMPLE_ID])
+    source: str | None = Field(examples=["203.0.113.7"], description="The network address of the sign-in.")
+    created_at: datetime
+    last_used_at: datetime = Field(description="The last request, to the minute.")
+    expires_at: datetime = Field(description="It ends then, or after 12 hours without a request.")
+    current: bool = Field(description="Whether it is the session of this request.")
 
 
 class MeView(Output):
@@ -82,7 +94,7 @@ class ResetInput(Input):
 
 
 class ResetView(Output):
-    """The same for everybody, so that nobody learns who has an account."""
+    """The same for every caller, so that no one learns who has an account."""
 
     status: Literal["accepted"] = "accepted"
 
@@ -101,7 +113,9 @@ class LinkInput(Input):
     )
 
 
-def sessions_router(door: Door, sign_ins: SignInService, links: LinkService, public_url: str) -> APIRouter:
+def sessions_router(
+    door: Door, sign_ins: SignInService, own: OwnSessions, links: LinkService, public_url: str
+) -> APIRouter:
     router, cookie = door.router("sessions"), session_cookie(public_url)
     secure = public_url.startswith("https:")
 
@@ -138,6 +152,21 @@ def sessions_router(door: Door, sign_ins: SignInService, links: LinkService, pub
         if token is not None:
             await sign_ins.sign_out(token, source=_source(request))
         response.delete_cookie(cookie, secure=secure, httponly=True, samesite="lax")
+
+    @router.get("/sessions", summary="List where you are signed in, the newest first")
+    async def list_sessions(
+        principal: Annotated[Principal, door.signed_in()], request: Request, limit: Limit = 50, cursor: Cursor = None
+    ) -> PageOf[OwnSessionView]:
+        """An API key has no sessions: its list is empty."""
+        page = await own.page(principal, request.cookies.get(cookie), cursor, limit=limit)
+        return PageOf(items=[OwnSessionView.model_validate(each) for each in page.items], next_cursor=page.next_cursor)
+
+    @router.delete("/sessions/{session_id}", summary="End one of your sessions", status_code=204)
+    async def end_session(
+        principal: Annotated[Principal, door.signed_in()], session_id: UUID, request: Request, response: Response
+    ) -> None:
+        if await own.end(principal, session_id, request.cookies.get(cookie)):
+            response.delete_cookie(cookie, secure=secure, httponly=True, samesite="lax")
 
     @router.get("/me", summary="Who calls")
     async def read_me(principal: Annotated[Principal, door.signed_in()]) -> MeView:

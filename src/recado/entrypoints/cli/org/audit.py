@@ -11,7 +11,7 @@ from recado.entrypoints.cli.running import require_owner, run
 
 if TYPE_CHECKING:
     from recado.bootstrap import Container
-    from recado.identity.reading import AuditItem
+    from recado.identity.reading import AuditFilters, AuditItem
 
 audit = family("Show who did or read what.")
 
@@ -24,6 +24,10 @@ def _several() -> None:
 @audit.command("list")
 def list_entries(
     owner: OwnerId,
+    about: Annotated[
+        str | None,
+        typer.Option("--object", metavar="KIND[:ID]", help="Only about this kind of thing, or about this one thing."),
+    ] = None,
     most: Annotated[int, typer.Option("--limit", min=1, help="The most entries to show.")] = 100,
     as_json: AsJson = False,
 ) -> None:
@@ -31,17 +35,27 @@ def list_entries(
 
     async def work(container: "Container") -> list[Item]:
         await require_owner(container, owner)
+        filters = _filters(about)
         found: list[Item] = []
         cursor: str | None = None
         while len(found) < most:
-            page = await container.identity_reading().audit(owner, cursor, limit=min(most - len(found), 200))
+            limit = min(most - len(found), 200)
+            page = await container.identity_reading().audit(owner, cursor, limit=limit, filters=filters)
             found += [_view(entry) for entry in page.items]
             if (cursor := page.next_cursor) is None:
                 break
         return found
 
     columns = {"At": column("at"), "Who": column("actor_name"), "Did": column("action"), "To": column("object_id")}
-    print_items(run(work), columns, empty="Nobody has done anything yet.", as_json=as_json)
+    print_items(run(work), columns, empty="There are no entries.", as_json=as_json)
+
+
+def _filters(about: str | None) -> "AuditFilters":
+    """Return the filters that `conversation` or `conversation:0197…` stands for."""
+    from recado.identity.reading import AuditFilters
+
+    kind, _, id_ = (about or "").partition(":")
+    return AuditFilters(kind.strip() or None, id_.strip() or None)
 
 
 def _view(entry: "AuditItem") -> Item:

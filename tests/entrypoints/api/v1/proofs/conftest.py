@@ -24,9 +24,9 @@ async def operations(api: httpx2.AsyncClient) -> list[Operation]:
 
 
 @pytest.fixture
-def mine(callers: KnownCallers, world: World) -> Mapping[str, str]:
-    """The headers of the owner whose things are asked for."""
-    return callers.role(world.owner_id, "owner")
+async def mine(callers: KnownCallers, scene: Scene) -> Mapping[str, str]:
+    """The headers of the owner whose things are asked for: its first user, signed in."""
+    return callers.known(await scene.first_user())
 
 
 @pytest.fixture

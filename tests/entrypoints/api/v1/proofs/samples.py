@@ -34,6 +34,7 @@ SAMPLES: Final[Mapping[str, Sample]] = {
     "DELETE /api/v1/keys/{key_id}": Sample(),
     "DELETE /api/v1/knowledge/{document_id}": Sample(),
     "DELETE /api/v1/sessions/current": Sample(),
+    "DELETE /api/v1/sessions/{session_id}": Sample(),
     "POST /api/v1/keys": Sample({"name": "loja"}),
     "POST /api/v1/users": Sample({"email": "nova@padaria.example", "role": "viewer"}),
     "PATCH /api/v1/users/{user_id}": Sample({"name": "Beatriz"}),
@@ -61,7 +62,7 @@ SAMPLES: Final[Mapping[str, Sample]] = {
 }
 
 EXEMPT: Final[Mapping[str, str]] = {
-    "POST /api/v1/messages": "it names no thing, and needs somebody who has written; test_conversations.py sends one",
+    "POST /api/v1/messages": "it names no thing, and needs a customer who has written; test_conversations.py sends one",
     "POST /api/v1/numbers": "it names no thing, and needs a Twilio that confirms; test_numbers.py has one",
     "POST /api/v1/owners/{owner_id}/purge": "it ends the owner of all other samples; test_organization.py asks",
     "POST /api/v1/sessions": "it names no thing, and needs a password; test_sessions.py signs in",

@@ -19,8 +19,11 @@ from recado.channels.twilio.accounts import NewNumber
 from recado.channels.twilio.values import PROVIDER
 from recado.conversation.errors import AgentFailed
 from recado.conversation.values import Address
+from recado.core.queue.transactions import Transactions
 from recado.events.service import NewEndpoint
 from recado.identity.access.api_keys import NewKey
+from recado.identity.access.sessions import open_session
+from recado.identity.principal import Principal, user_principal
 from recado.identity.users import NewUser
 from recado.operations.dead_letters.models import BulkOrder
 from tests.world import ACCOUNT, World
@@ -41,6 +44,11 @@ class Scene:
         agents = self.container.agent_service()
         await agents.set(self.world.operator, AgentForm("http", url="https://agent.example"))
         await agents.set(self.world.operator, AgentForm("echo"))
+
+    async def first_user(self) -> Principal:
+        """Return the user who was registered with the owner, and may do everything."""
+        [user, *_] = await self.container.users().users(self.world.owner_id)
+        return user_principal(user)
 
     async def make(self, name: str) -> UUID:
         """Return the id of a new thing of the owner; `name` is that of a path parameter."""
@@ -154,6 +162,15 @@ async def _endpoint(scene: Scene) -> UUID:
     return (await scene.container.endpoints().add(scene.world.operator, form)).endpoint.id
 
 
+async def _session(scene: Scene) -> UUID:
+    """A place where the owner's first user is signed in."""
+    [user, *_] = await scene.container.users().users(scene.world.owner_id)
+    transactions = Transactions(scene.world.database, scene.world.clock, scene.world.ids)
+    token = scene.container.sessions().new_token()
+    opened = await transactions.write(lambda tx: open_session(tx, user, token, None), owner=user.owner_id)
+    return opened.id
+
+
 MAKERS: Final[Mapping[str, Maker]] = {
     "owner_id": _owner,
     "number_id": _number,
@@ -163,6 +180,7 @@ MAKERS: Final[Mapping[str, Maker]] = {
     "contact_id": _contact,
     "user_id": _user,
     "key_id": _key,
+    "session_id": _session,
     "dead_letter_id": _dead_letter,
     "operation_id": _operation,
     "orphan_id": _orphan,

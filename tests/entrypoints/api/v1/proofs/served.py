@@ -92,8 +92,9 @@ class _Background:
             (container.authenticator, callers),
         ):
             provider.override(part)
-        self.scene, self.key = Scene(world, container), callers.role(world.owner_id, "owner")
+        self.scene = Scene(world, container)
         await self.scene.furnish()
+        self.key = callers.known(await self.scene.first_user())
         self.loop = asyncio.get_running_loop()
         with socket.create_server(("127.0.0.1", 0)) as listener:
             self.url = f"http://127.0.0.1:{listener.getsockname()[1]}"
