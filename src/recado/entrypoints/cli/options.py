@@ -8,6 +8,7 @@ from uuid import UUID
 import typer
 
 from recado.core.errors import InvalidInput
+from recado.entrypoints.cli.texts.language import say
 from recado.entrypoints.environment import environment
 
 
@@ -40,7 +41,7 @@ def asked_password() -> str:
     """Ask for a new password on the terminal, twice and without showing it."""
     if not sys.stdin.isatty():
         raise InvalidInput("there is no terminal to ask for the password; name a variable with --password-env")
-    asked: str = typer.prompt("Password", hide_input=True, confirmation_prompt=True, err=True)
+    asked: str = typer.prompt(say("Password"), hide_input=True, confirmation_prompt=say("The same again"), err=True)
     return asked
 
 

@@ -63,7 +63,7 @@ def test_shows_what_was_said(recado: Recado, ana: str) -> None:
 def test_a_person_closes_and_assigns(recado: Recado, owner: str, ana: str) -> None:
     user = str(recado.many("users", "list", "--owner", owner)[0]["user_id"])
     assert recado.says("conversations", "assign", ana, "--user", user) == "The conversation is assigned.\n"
-    assert recado.says("conversations", "assign", ana) == "Nobody is assigned.\n"
+    assert recado.says("conversations", "assign", ana) == "No user is assigned.\n"
     [closed] = recado.many("conversations", "close", ana, "--reason", "spam")
     assert closed["status"] == "closed"
     assert "is closed" in recado.refuses("conversations", "take", ana)

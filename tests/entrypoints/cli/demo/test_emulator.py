@@ -62,7 +62,7 @@ def test_a_message_to_nobodys_number_says_so_and_waits_for_no_answer(recado: Rec
     words = ["emulator", "send", "--from", ANA.value, "--to", "whatsapp:+14150000000", "--wait", "600", "--url", url]
     ended = recado(*words)
     assert ended.exit_code == 0
-    assert "Warning: whatsapp:+14150000000 is nobody's number, no webhook was called" in ended.stderr
+    assert "Warning: whatsapp:+14150000000 is not the emulator's, so no webhook was called" in ended.stderr
     assert f"(its numbers: {OURS})" in ended.stderr
     assert len(json.loads(recado(*words, "--json").stdout)["warnings"]) == 1
 

@@ -10,6 +10,7 @@ from recado.entrypoints.cli.main import family
 from recado.entrypoints.cli.options import AsJson, OwnerId, read_id
 from recado.entrypoints.cli.output import Item, column, print_items, print_result
 from recado.entrypoints.cli.running import operator, require_owner, run
+from recado.entrypoints.cli.texts.language import say
 
 if TYPE_CHECKING:
     from recado.bootstrap import Container
@@ -52,7 +53,7 @@ def list_(
 
 def _state(item: Item) -> str:
     states = {"blocked": item["blocked_at"], "opted out": item["opted_out_at"]}
-    return ", ".join(name for name, since in states.items() if since) or "–"
+    return ", ".join(say(name) for name, since in states.items() if since) or "–"
 
 
 @app.command()
@@ -74,7 +75,7 @@ def block(contact_id: ContactId, as_json: AsJson = False) -> None:
 @app.command()
 def unblock(contact_id: ContactId, as_json: AsJson = False) -> None:
     """Answer a contact again, from the next message on."""
-    _act(contact_id, lambda service, me: service.unblock(me, contact_id), "The contact is free.", as_json=as_json)
+    _act(contact_id, lambda service, me: service.unblock(me, contact_id), "The contact is unblocked.", as_json=as_json)
 
 
 @app.command("opt-out")

@@ -158,9 +158,9 @@ def assign(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Say which user is to look after a conversation. Without --user nobody is."""
+    """Say which user is to look after a conversation. Without --user no one is."""
     found = _act(conversation_id, lambda service, me: service.assign(me, conversation_id, user))
-    _show(found, "The conversation is assigned." if user else "Nobody is assigned.", as_json=as_json)
+    _show(found, "The conversation is assigned." if user else "No user is assigned.", as_json=as_json)
 
 
 def _act(conversation_id: UUID, act: Act) -> Item:

@@ -121,7 +121,7 @@ def send(
             sender, to, body, media_urls=media or (), profile_name=name, button_payload=button, button_text=tapped
         )
         warning = _nobody_hears(sent.to, client.webhooks())
-        waits = wait if warning is None else 0.0  # Nobody would answer.
+        waits = wait if warning is None else 0.0  # No one would answer.
         answers_seen = client.messages(sent.seq, waits, sender=to, to=sender, direction="outbound-api") if waits else []
     except EmulatorRefused as error:
         raise Conflict(f"the emulator refused the message: {error}") from error
@@ -138,7 +138,7 @@ def _nobody_hears(to: str, webhooks: "Mapping[str, str | None]") -> str | None:
         return say("the emulator has no webhook for {to}: start it with --webhook URL", to=to)
     others = ", ".join(webhooks) or say("none")
     return say(
-        "{to} is nobody's number, no webhook was called: start the emulator with --number {to} (its numbers: {others})",
+        "{to} is not the emulator's, so no webhook was called: start it with --number {to} (its numbers: {others})",
         to=to,
         others=others,
     )

@@ -10,6 +10,7 @@ from recado.entrypoints.cli.main import family
 from recado.entrypoints.cli.options import AsJson, OwnerId, secret_from_variable
 from recado.entrypoints.cli.output import Item, column, print_items, print_result
 from recado.entrypoints.cli.running import operator, require_owner, run
+from recado.entrypoints.cli.texts.language import said
 
 if TYPE_CHECKING:
     from recado.bootstrap import Container
@@ -151,7 +152,7 @@ def list_(owner: OwnerId, as_json: AsJson = False) -> None:
     print_items(found, columns, empty="There are no numbers; begin with: recado numbers add", as_json=as_json)
     if not as_json:
         for problem, addresses in _problems(found).items():
-            print_warning(f"{', '.join(addresses)}: {problem}")
+            print_warning(f"{', '.join(addresses)}: {said(problem)}")
 
 
 def _account(item: Item) -> str:

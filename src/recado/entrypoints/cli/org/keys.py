@@ -10,6 +10,7 @@ from recado.entrypoints.cli.main import family
 from recado.entrypoints.cli.options import AsJson, OwnerId, comma_separated, read_id
 from recado.entrypoints.cli.output import Item, column, print_items, print_result
 from recado.entrypoints.cli.running import operator, require_owner, run
+from recado.entrypoints.cli.texts.language import say
 
 if TYPE_CHECKING:
     from recado.bootstrap import Container
@@ -80,11 +81,11 @@ def list_keys(owner: OwnerId, as_json: AsJson = False) -> None:
 
 
 def _scopes(item: Item) -> str:
-    return "all" if item["scopes"] is None else column("scopes")(item)
+    return say("all") if item["scopes"] is None else column("scopes")(item)
 
 
 def _end(item: Item) -> str:
-    return "revoked" if item["revoked_at"] is not None else column("expires_at")(item)
+    return say("revoked") if item["revoked_at"] is not None else column("expires_at")(item)
 
 
 def _view(key: "IssuedKey | KeyItem") -> Item:

@@ -10,6 +10,7 @@ from recado.entrypoints.cli.main import family
 from recado.entrypoints.cli.options import AsJson, OwnerId, asked_password, read_id, secret_from_variable
 from recado.entrypoints.cli.output import Item, column, print_document, print_items, print_line, print_result
 from recado.entrypoints.cli.running import operator, run
+from recado.entrypoints.cli.texts.language import say
 
 if TYPE_CHECKING:
     from recado.bootstrap import Container
@@ -111,7 +112,7 @@ def list_users(
 
 
 def _role(item: Item) -> str:
-    return f"{item['role']}" if item["active"] else f"{item['role']} (disabled)"
+    return f"{item['role']}" if item["active"] else say("{role} (disabled)", role=item["role"])
 
 
 def _change(user_id: UUID, change: Change) -> "User":

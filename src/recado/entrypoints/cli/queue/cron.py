@@ -11,6 +11,7 @@ from recado.entrypoints.cli.main import family
 from recado.entrypoints.cli.options import AsJson
 from recado.entrypoints.cli.output import Item, column, print_document, print_fields, print_items, print_result
 from recado.entrypoints.cli.running import run
+from recado.entrypoints.cli.texts.language import said, say
 
 if TYPE_CHECKING:
     from recado.core.queue.cron import ScheduleListing
@@ -118,6 +119,6 @@ def _on_its_wall(listed: "ScheduleListing") -> dict[str, str | bool | None]:
     def shown(moment: datetime | None) -> str | None:
         return None if moment is None else f"{moment.astimezone(zone):%Y-%m-%d %H:%M:%S}"
 
-    following = shown(listed.next_slot) if schedule.enabled else "off"
-    when = schedule.in_words() + (f" {schedule.time_zone}" if isinstance(schedule.when, At) else "")
+    following = shown(listed.next_slot) if schedule.enabled else say("off")
+    when = said(schedule.in_words()) + (f" {schedule.time_zone}" if isinstance(schedule.when, At) else "")
     return {"when": when, "last_slot": shown(listed.last_slot), "next_slot": following}

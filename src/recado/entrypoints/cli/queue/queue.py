@@ -26,6 +26,7 @@ from recado.entrypoints.cli.output import (
     print_table,
 )
 from recado.entrypoints.cli.running import operator, run
+from recado.entrypoints.cli.texts.language import said
 
 if TYPE_CHECKING:
     from recado.bootstrap import Container
@@ -217,7 +218,7 @@ def _tell(ended: RetryReport) -> None:
         print_line("There are no dead letters.")
     if ended.refused:
         shown = ended.refused[:MAX_REFUSALS_SHOWN]
-        print_table(["Refused", "Why"], [[str(each["id"]), str(each["why"])] for each in shown])
+        print_table(["Refused", "Why"], [[str(each["id"]), said(str(each["why"]))] for each in shown])
     for why, count in _reasons(ended.refused[MAX_REFUSALS_SHOWN:]):
         print_line(f"… and {count:,} more: {why}")
 

@@ -18,7 +18,7 @@ EMULATOR_NUMBER: Final = "whatsapp:+14155238886"
 
 
 def name_from(email: str) -> str:
-    """Return the name that an organisation gets when nobody names it: what stands behind the @ of its address."""
+    """Return the name that an organisation gets when it is not named: what stands behind the @ of its address."""
     return email.partition("@")[2].partition(".")[0]
 
 
@@ -75,7 +75,7 @@ class Asking:
         return answers
 
     def _organisation(self, given: InitForm) -> InitForm:
-        email = given.email or self._ask("E-mail of the first user (empty: register nobody)", "") or None
+        email = given.email or self._ask("E-mail of the first user (empty: register no one)", "") or None
         if email is None:
             return given
         name = given.name or self._ask("Name of the organisation", name_from(email))

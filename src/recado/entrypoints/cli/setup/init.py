@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 DEFAULT_URL = "http://127.0.0.1:8000"
 
 Email: TypeAlias = Annotated[
-    str | None, typer.Option(help="The e-mail address of the first user. Without it nobody is registered.")
+    str | None, typer.Option(help="The e-mail address of the first user. Without it no one is registered.")
 ]
 Name: TypeAlias = Annotated[str | None, typer.Option(help="The organisation's name.")]
 PasswordEnv: TypeAlias = Annotated[

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from recado.entrypoints.cli.texts.errors import ERRORS
+from recado.entrypoints.cli.texts.errors_services import ERRORS_SERVICES
 from recado.entrypoints.cli.texts.help_events import HELP_EVENTS
 from recado.entrypoints.cli.texts.help_machine import HELP_MACHINE
 from recado.entrypoints.cli.texts.help_people import HELP_PEOPLE
@@ -18,7 +19,7 @@ from recado.entrypoints.cli.texts.help_work import HELP_WORK
 from recado.entrypoints.cli.texts.sentences import SENTENCES
 from recado.entrypoints.cli.texts.settings import SETTINGS
 
-PARTS: Final = (HELP_MACHINE, HELP_WORK, HELP_EVENTS, HELP_PEOPLE, SENTENCES, ERRORS, SETTINGS)
+PARTS: Final = (HELP_MACHINE, HELP_WORK, HELP_EVENTS, HELP_PEOPLE, SENTENCES, ERRORS, ERRORS_SERVICES, SETTINGS)
 PORTUGUESE: Final[Mapping[str, str]] = {english: text for part in PARTS for english, text in part.items()}
 
 _LINE: Final = "\n  - "

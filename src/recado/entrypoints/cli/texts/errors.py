@@ -80,7 +80,7 @@ ERRORS: Final[Mapping[str, str]] = {
     "{text} is not a locale: use {names}": "{text} não é uma língua: use {names}",
     "{text} is not a send policy: use {names}": "{text} não é uma política de envio: use {names}",
     "the name must have 1 to 200 characters that can be seen": "o nome precisa ter de 1 a 200 caracteres visíveis",
-    "the password is among the first that are guessed; take a few words nobody would combine": (
+    "the password is among the first that are guessed; take a few words that no one would combine": (
         "a senha está entre as primeiras que alguém tenta; use algumas palavras que ninguém juntaria"
     ),
     "{address} belongs to another owner; a number has exactly one": (
@@ -188,4 +188,147 @@ ERRORS: Final[Mapping[str, str]] = {
     "this deletes every row of the organisation and its keys: confirm it with --yes": (
         "isto apaga cada registro da organização e as chaves dela: confirme com --yes"
     ),
+    "RECADO_SQS_QUEUE_URL is missing: the URL of the queue, as AWS shows it": (
+        "falta RECADO_SQS_QUEUE_URL: a URL da fila, como a AWS mostra"
+    ),
+    "RECADO_SECRET_KEY is missing; `recado doctor` shows how to make one": (
+        "falta RECADO_SECRET_KEY; `recado doctor` mostra como criar uma"
+    ),
+    "RECADO_PUBLIC_URL is missing: the address at which Twilio reaches this server": (
+        "falta RECADO_PUBLIC_URL: o endereço em que o Twilio alcança este servidor"
+    ),
+    "RECADO_SECRET_KEY is not the key that sealed the owners' keys: set the one that did": (
+        "RECADO_SECRET_KEY não é a chave que cifrou as das organizações: defina a que cifrou"
+    ),
+    "{field} was sealed with another RECADO_SECRET_KEY (its id is {id}, this key's is {other}): set the one it was "
+    "stored with": (
+        "{field} foi cifrado com outra RECADO_SECRET_KEY (o id dela é {id}, o desta é {other}): defina aquela com que "
+        "foi guardado"
+    ),
+    "the stored {field} cannot be opened: {why}": "{field}, como está guardado, não pode ser aberto: {why}",
+    "too many writes are waiting for the database; try again": (
+        "há escritas demais esperando o banco de dados; tente de novo"
+    ),
+    "too many reads are waiting for the database; try again": (
+        "há leituras demais esperando o banco de dados; tente de novo"
+    ),
+    "the database cannot be reached: {error}": "o banco de dados não foi alcançado: {error}",
+    "the database was lost in mid-commit; it is not known whether this was stored": (
+        "o banco de dados se perdeu durante o commit; não se sabe se isto foi guardado"
+    ),
+    "it is not known whether this was stored: {error}": "não se sabe se isto foi guardado: {error}",
+    "tenants cannot log in ({error}): run `recado migrate`": (
+        "as organizações não conseguem entrar no banco ({error}): digite `recado migrate`"
+    ),
+    "nothing says how tenants log in: run `recado migrate`": (
+        "nada diz como as organizações entram no banco: digite `recado migrate`"
+    ),
+    "the tables are not behind row-level security: run `recado migrate`": (
+        "as tabelas não estão atrás de row-level security: digite `recado migrate`"
+    ),
+    "the table {name} is not behind row-level security: run `recado migrate`": (
+        "a tabela {name} não está atrás de row-level security: digite `recado migrate`"
+    ),
+    "{role} may not take the roles {names}: run `recado migrate`": (
+        "{role} não pode assumir os papéis {names}: digite `recado migrate`"
+    ),
+    "the role {role} is a superuser or has BYPASSRLS, so no policy holds it: take that away": (
+        "o papel {role} é superusuário ou tem BYPASSRLS, e nenhuma política o segura: tire isso dele"
+    ),
+    "{role} may not make the roles of row-level security ({error}): as an administrator run `{command}` and then "
+    "`recado migrate` again": (
+        "{role} não pode criar os papéis de row-level security ({error}): como administrador, digite `{command}` e "
+        "depois `recado migrate` de novo"
+    ),
+    "the PostgreSQL server is of release {found} and Recado needs {least} or later: upgrade the server, or set "
+    "RECADO_DATABASE_URL to another": (
+        "o servidor PostgreSQL é da versão {found}, e o Recado precisa da {least} ou posterior: atualize o servidor, "
+        "ou aponte RECADO_DATABASE_URL para outro"
+    ),
+    "the database has a table {name} and no revision of Recado's: set RECADO_DATABASE_URL to another database, or "
+    "restore a backup": (
+        "o banco tem uma tabela {name} e nenhuma revisão do Recado: aponte RECADO_DATABASE_URL para outro banco, ou "
+        "restaure um backup"
+    ),
+    "RECADO_DATABASE_URL: after sqlite:/// comes a path and nothing else, no ?… or file:": (
+        "RECADO_DATABASE_URL: depois de sqlite:/// vem um caminho e mais nada, sem ?… nem file:"
+    ),
+    "RECADO_DATABASE_URL names {backend}: {why}": "RECADO_DATABASE_URL nomeia {backend}: {why}",
+    "RECADO_DATABASE_URL cannot be used: {error}": "RECADO_DATABASE_URL não pode ser usado: {error}",
+    "another process has been migrating {path} for too long; stop it, or try again": (
+        "outro processo migra {path} há tempo demais; pare-o, ou tente de novo"
+    ),
+    "{path} holds no database of Recado's: RECADO_DATABASE_URL names another file, or it is still to be made; to make "
+    "it, type: recado migrate": (
+        "{path} não guarda um banco do Recado: RECADO_DATABASE_URL nomeia outro arquivo, ou ele ainda precisa ser "
+        "criado; para criar, digite: recado migrate"
+    ),
+    "{path} cannot be opened: {error}": "{path} não pode ser aberto: {error}",
+    "{path} cannot be written: {error}": "{path} não pode ser escrito: {error}",
+    "{path} cannot be read or written ({error}): look at its disk": (
+        "{path} não pode ser lido nem escrito ({error}): veja o disco dele"
+    ),
+    "{path} is damaged ({error}): stop what uses it, and restore a backup": (
+        "{path} está danificado ({error}): pare o que o usa, e restaure um backup"
+    ),
+    "{place} is at a schema of Recado's and lacks its table {table}: set RECADO_DATABASE_URL to another database, or "
+    "restore a backup": (
+        "{place} está num esquema do Recado e lhe falta a tabela {table}: aponte RECADO_DATABASE_URL para outro banco, "
+        "ou restaure um backup"
+    ),
+    "{path} is a directory: set RECADO_DATABASE_URL to a file": (
+        "{path} é uma pasta: aponte RECADO_DATABASE_URL para um arquivo"
+    ),
+    "{path} is no ordinary file: set RECADO_DATABASE_URL to another": (
+        "{path} não é um arquivo comum: aponte RECADO_DATABASE_URL para outro"
+    ),
+    "{path} lies on a file system that is mounted read-only: mount it for writing, or move the file": (
+        "{path} está num sistema de arquivos montado só para leitura: monte-o para escrita, ou mova o arquivo"
+    ),
+    "{path} is empty while its log {log} is there, which may hold what was stored last: put the file back beside it, "
+    "or move the log away to start with a new database": (
+        "{path} está vazio e o log {log} existe, que pode ter o que foi guardado por último: ponha o arquivo de volta "
+        "ao lado dele, ou tire o log daqui para começar com um banco novo"
+    ),
+    "{path} is missing while its log {log} is there, which may hold what was stored last: put the file back beside it, "
+    "or move the log away to start with a new database": (
+        "{path} não existe e o log {log} existe, que pode ter o que foi guardado por último: ponha o arquivo de volta "
+        "ao lado dele, ou tire o log daqui para começar com um banco novo"
+    ),
+    "{folder} cannot be written by this user, and {name} and its logs must lie there: change its mode": (
+        "{folder} não pode ser escrita por este usuário, e {name} e os logs dele precisam ficar lá: mude o modo"
+    ),
+    "{path} was moved, deleted or replaced: put it back, or restart every process of this database": (
+        "{path} foi movido, apagado ou trocado: ponha-o de volta, ou reinicie todos os processos deste banco"
+    ),
+    "{target} is a directory: name a file in it": "{target} é uma pasta: nomeie um arquivo nela",
+    "there is no directory {folder}: create it, or name a file elsewhere": (
+        "não existe a pasta {folder}: crie-a, ou nomeie um arquivo em outro lugar"
+    ),
+    "there is no database at {path}; RECADO_DATABASE_URL says where it is": (
+        "não há banco de dados em {path}; RECADO_DATABASE_URL diz onde está"
+    ),
+    "no backup was made: {error}": "nenhum backup foi feito: {error}",
+    "{path} cannot be read as a database: {error}": "{path} não pode ser lido como banco de dados: {error}",
+    "the copy is corrupt, so the database may be corrupt too: {error}": (
+        "a cópia está corrompida, e o banco pode estar também: {error}"
+    ),
+    "PostgreSQL is copied by pg_dump, which is not on PATH: {advice}; or run on a machine that has it: pg_dump "
+    "{options} --file=FILE '{url}'": (
+        "o PostgreSQL é copiado pelo pg_dump, que não está no PATH: {advice}; ou digite numa máquina que o tem: "
+        "pg_dump {options} --file=FILE '{url}'"
+    ),
+    "a worker holds {count} jobs of this database: stop the workers, or wait for their leases to end": (
+        "um worker segura {count} jobs deste banco: pare os workers, ou espere o fim das leases"
+    ),
+    "{count} jobs wait to answer customers and would be dropped, and sweeps would ignore messages before now: confirm "
+    "with --yes": (
+        "{count} jobs esperam para responder clientes e seriam descartados, e as varreduras ignorariam mensagens "
+        "anteriores a agora: confirme com --yes"
+    ),
+    "{variable} has characters that a file of variables cannot hold: {text}": (
+        "{variable} tem caracteres que um arquivo de variáveis não pode ter: {text}"
+    ),
+    "{host} is not a host that this machine knows; {error}": "{host} não é um host que esta máquina conhece; {error}",
+    "{path} is not YAML: {error}": "{path} não é YAML: {error}",
 }

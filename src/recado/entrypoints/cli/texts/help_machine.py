@@ -24,7 +24,7 @@ HELP_MACHINE: Final[Mapping[str, str]] = {
         "dados, uma organização, um número.\n\nNum terminal pergunta o que falta. O que já existe fica "
         "como está, e o comando pode ser repetido."
     ),
-    "The e-mail address of the first user. Without it nobody is registered.": (
+    "The e-mail address of the first user. Without it no one is registered.": (
         "O e-mail do primeiro usuário. Sem ele ninguém é cadastrado."
     ),
     "The organisation's name.": "O nome da organização.",
@@ -195,8 +195,8 @@ HELP_MACHINE: Final[Mapping[str, str]] = {
     "Find problems of the settings, the database and the broker.": (
         "Achar problemas das configurações, do banco e do broker."
     ),
-    "Check the settings, the database, the key and the broker. Exit 1 if something keeps Recado from serving.": (
-        "Confere as configurações, o banco, a chave e o broker. Sai com 1 se algo impede o Recado de servir."
+    "Check settings, database, key, broker and mail server. Exit 1 if something keeps Recado from its work.": (
+        "Confere configurações, banco, chave, broker e servidor de e-mail. Sai com 1 se algo impede o trabalho."
     ),
     "Print a script with which a shell completes commands.": "Escrever um script com que o shell completa comandos.",
     'Print a script with which a shell completes commands.\n\nFor bash, add to ~/.bashrc: eval "$(recado '

@@ -1,4 +1,4 @@
-"""What the help of commands about people, keys and events says, in Portuguese."""
+"""What the help of commands about people, customers, keys and the audit says, in Portuguese."""
 
 from collections.abc import Mapping
 from typing import Final
@@ -47,5 +47,22 @@ HELP_PEOPLE: Final[Mapping[str, str]] = {
     "List the newest entries: who, from where, what, and the thing it was done to.": (
         "Lista as entradas mais novas: quem, de onde, o quê, e em que coisa."
     ),
+    "Only about this kind of thing, or about this one thing.": "Só sobre este tipo de coisa, ou só sobre esta coisa.",
     "The most entries to show.": "Quantas entradas mostrar no máximo.",
+    "List, name, block and opt out customers.": "Listar, nomear, bloquear clientes e parar mensagens.",
+    "List contacts, the newest first.": "Lista os contatos, o mais novo primeiro.",
+    "Only the contact of this address, such as +5511987654321.": "Só o contato deste endereço, como +5511987654321.",
+    "Only those that are blocked.": "Só os bloqueados.",
+    "Only those that want no messages.": "Só os que recusaram mensagens.",
+    "The id in `recado contacts list`.": "O id em `recado contacts list`.",
+    "Give a contact a name that the customer's profile does not change.": (
+        "Dá a um contato um nome que o perfil do cliente não muda."
+    ),
+    "The name; without it the customer's profile counts again.": "O nome; sem ele volta a valer o do perfil.",
+    "Answer a contact no more. Nothing is sent to it either, not even what waits to be sent.": (
+        "Bloqueia um contato: ele não é mais respondido, e nada mais é enviado a ele, nem o que já esperava envio."
+    ),
+    "Answer a contact again, from the next message on.": "Volta a responder um contato, a partir da próxima mensagem.",
+    "Store that a contact wants no messages.": "Registra que um contato não quer mensagens.",
+    "Store that a contact wants messages again.": "Registra que um contato quer mensagens de novo.",
 }

@@ -48,6 +48,7 @@ HELP_WORK: Final[Mapping[str, str]] = {
     "Delete everything of an organisation that was closed for 30 days, for good. A worker does it.": (
         "Apaga para sempre tudo de uma organização fechada há 30 dias. Um worker faz isso."
     ),
+    "Show how far it is, and end when it is done.": "Mostra até onde chegou, e termina quando acaba.",
     "Confirm that everything is to be deleted.": "Confirma que tudo deve ser apagado.",
     "List the people of organisations.": "Listar as pessoas das organizações.",
     "List users and their roles.": "Lista os usuários e os papéis deles.",
@@ -133,7 +134,7 @@ HELP_WORK: Final[Mapping[str, str]] = {
         "Encerra uma conversa. O que nela espera uma pessoa fica sem resposta; a próxima mensagem abre outra."
     ),
     "Why, for the history.": "O motivo, para o histórico.",
-    "Say which user is to look after a conversation. Without --user nobody is.": (
+    "Say which user is to look after a conversation. Without --user no one is.": (
         "Diz qual usuário cuida de uma conversa. Sem --user, ninguém."
     ),
     "The user; `recado users list` shows their ids.": "O usuário; `recado users list` mostra os ids.",

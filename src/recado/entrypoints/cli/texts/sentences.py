@@ -27,11 +27,10 @@ SENTENCES: Final[Mapping[str, str]] = {
     "the emulator has no webhook for {to}: start it with --webhook URL": (
         "o emulador não tem webhook para {to}: inicie-o com --webhook URL"
     ),
-    "{to} is nobody's number, no webhook was called: start the emulator with --number {to} (its numbers: {others})": (
-        "{to} não é número de ninguém, e nenhum webhook foi chamado: inicie o emulador com --number "
-        "{to} (os números dele: {others})"
+    "{to} is not the emulator's, so no webhook was called: start it with --number {to} (its numbers: {others})": (
+        "{to} não é do emulador, e nenhum webhook foi chamado: inicie-o com --number {to} (os números dele: {others})"
     ),
-    "E-mail of the first user (empty: register nobody)": "E-mail do primeiro usuário (vazio: não cadastrar ninguém)",
+    "E-mail of the first user (empty: register no one)": "E-mail do primeiro usuário (vazio: não cadastrar ninguém)",
     "Name of the organisation": "Nome da organização",
     "Password (empty: one is made)": "Senha (vazio: uma é criada)",
     "Address at which Twilio reaches this server": "Endereço em que o Twilio alcança este servidor",
@@ -95,9 +94,17 @@ SENTENCES: Final[Mapping[str, str]] = {
     "{name} is closed; recado org reopen takes it back.": "{name} está fechada; recado org reopen desfaz.",
     "{name} is open.": "{name} está aberta.",
     "{rows} rows are in {file}, which only you can read.": "{rows} registros estão em {file}, que só você pode ler.",
-    "A worker deletes everything of the organisation; the command `recado queue stats` shows when it is done.": (
-        "Um worker apaga tudo da organização; o comando `recado queue stats` mostra quando acabou."
+    "A worker deletes everything of the organisation; --wait shows how far it is.": (
+        "Um worker apaga tudo da organização; --wait mostra até onde chegou."
     ),
+    "Everything of the organisation is deleted.": "Tudo da organização está apagado.",
+    "{rows} rows deleted": "{rows} registros apagados",
+    "no worker has begun yet; one must run: recado worker": (
+        "nenhum worker começou ainda; um precisa rodar: recado worker"
+    ),
+    "something of the organisation is under way": "algo da organização ainda está em andamento",
+    "the purge has failed ({why}): give the order again": "a exclusão falhou ({why}): dê a ordem de novo",
+    "purged rows": "registros apagados",
     "{count} violation of the promise": "{count} violação da promessa",
     "{count} violations of the promise": "{count} violações da promessa",
     "No violations.": "Nenhuma violação.",
@@ -220,4 +227,189 @@ SENTENCES: Final[Mapping[str, str]] = {
     ),
     "{text}\nThis key is shown only now. Its id: {id}": "{text}\nEsta chave é mostrada só agora. O id dela: {id}",
     "API: {url}/docs (a key for it: recado keys create)": "API: {url}/docs (uma chave para ela: recado keys create)",
+    "Id": "Id",
+    "URL": "URL",
+    "E-mail": "E-mail",
+    "Document": "Documento",
+    "Passages": "Trechos",
+    "Passage": "Trecho",
+    "Coverage": "Cobertura",
+    "Addresses": "Endereços",
+    "To": "Para",
+    "Received": "Recebida",
+    "At": "Quando",
+    "Who": "Quem",
+    "Did": "Fez",
+    "Scopes": "Permissões",
+    "Ends": "Vence",
+    "Role": "Papel",
+    "Last slot": "Último horário",
+    "Next slot": "Próximo horário",
+    "all": "todas",
+    "off": "desligada",
+    "every {count} d": "a cada {count} d",
+    "every {count} h": "a cada {count} h",
+    "every {count} min": "a cada {count} min",
+    "every {count} s": "a cada {count} s",
+    "revoked": "revogada",
+    "blocked": "bloqueado",
+    "opted out": "recusou mensagens",
+    "{role} (disabled)": "{role} (desativado)",
+    "owner id": "id da organização",
+    "name": "nome",
+    "email": "e-mail",
+    "locale": "língua",
+    "apology": "desculpas",
+    "hand off": "aviso de pessoa",
+    "nudge": "lembrete",
+    "send policy": "política de envio",
+    "stop words": "palavras de parar",
+    "start words": "palavras de voltar",
+    "closed at": "fechada em",
+    "purge started at": "exclusão desde",
+    "agent": "agente",
+    "active": "ativo",
+    "model": "modelo",
+    "base url": "base URL",
+    "url": "URL",
+    "prompt": "prompt",
+    "history": "histórico",
+    "allow private": "rede privada",
+    "has api key": "tem chave de API",
+    "has secret": "tem segredo",
+    "secret": "segredo",
+    "when": "quando",
+    "time zone": "fuso",
+    "enabled": "ligada",
+    "last slot": "último horário",
+    "next slot": "próximo horário",
+    "There are no contacts.": "Não há contatos.",
+    "The name is stored.": "O nome está guardado.",
+    "The contact is blocked.": "O contato está bloqueado.",
+    "The contact is unblocked.": "O contato está desbloqueado.",
+    "The opt-out is stored.": "A recusa está registrada.",
+    "The opt-out is lifted.": "A recusa foi retirada.",
+    "The conversation is closed.": "A conversa está encerrada.",
+    "The conversation is assigned.": "A conversa está atribuída.",
+    "No user is assigned.": "A conversa não está atribuída a ninguém.",
+    "There are no entries.": "Não há entradas.",
+    "The key {name} is revoked.": "A chave {name} está revogada.",
+    "There are no keys; make one with: recado keys create": "Não há chaves; crie uma com: recado keys create",
+    "Added {email}. Their id: {id}": "{email} está cadastrado. O id: {id}",
+    "{email} can sign in no more.": "{email} não pode mais entrar.",
+    "{email} can sign in again.": "{email} pode entrar de novo.",
+    "{email} is now: {role}.": "{email} agora é: {role}.",
+    "A worker mails {email} a link to choose a password.": (
+        "Um worker manda por e-mail a {email} um link para escolher a senha."
+    ),
+    "Set RECADO_QUEUE_BACKEND={name} and restart the processes, one after the other: they use {name} from then on. "
+    "Waiting jobs with a new wake-up: {count}.": (
+        "Ponha RECADO_QUEUE_BACKEND={name} e reinicie os processos, um depois do outro: daí em diante usam {name}. "
+        "Jobs que esperam, com um aviso novo: {count}."
+    ),
+    "{why}; `recado queue retry --all` continues with the rest": (
+        "{why}; `recado queue retry --all` continua com o resto"
+    ),
+    "Password": "Senha",
+    "version {version}": "versão {version}",
+    "PostgreSQL keeps committed data": "o PostgreSQL guarda o que foi confirmado",
+    "transactions of owners run as {login}, which can become nothing else": (
+        "as transações das organizações rodam como {login}, que não pode virar outro"
+    ),
+    "transactions of owners share the login of the URL, so policies keep them apart but an attacker's SQL could leave "
+    "them; the log of recado migrate says why": (
+        "as transações das organizações usam o login da URL: as políticas as separam, mas o SQL de um invasor poderia "
+        "sair delas; o log de recado migrate diz por quê"
+    ),
+    "the database did not answer within {seconds} s": "o banco de dados não respondeu em {seconds} s",
+    "account {account} of owner {owner} sends nothing until {moment} UTC ({reason})": (
+        "a conta {account} da organização {owner} não envia nada até {moment} UTC ({reason})"
+    ),
+    "{count} of {total} stored credentials cannot be opened, those of {names}: store them again with `recado numbers "
+    "add`": (
+        "{count} de {total} credenciais guardadas não abrem, as de {names}: guarde-as de novo com `recado numbers add`"
+    ),
+    "RECADO_SECRET_KEY opens the keys of {count} of {total} owners, but not those of {names}: {why}": (
+        "RECADO_SECRET_KEY abre as chaves de {count} de {total} organizações, mas não as de {names}: {why}"
+    ),
+    "they were sealed with another RECADO_SECRET_KEY, and one must open the keys of all owners": (
+        "foram cifradas com outra RECADO_SECRET_KEY, e uma só precisa abrir as de todas"
+    ),
+    "their rows were changed; restore them from a backup": "as linhas foram alteradas; restaure-as de um backup",
+    "PostgreSQL's synchronous_commit is {value}; Recado sets it to on for itself": (
+        "o synchronous_commit do PostgreSQL é {value}; o Recado usa on para si"
+    ),
+    "PostgreSQL runs with fsync=off: a crash of its machine loses or corrupts committed data; set fsync=on": (
+        "o PostgreSQL roda com fsync=off: uma queda da máquina perde ou corrompe o que foi confirmado; ponha fsync=on"
+    ),
+    "PostgreSQL runs with full_page_writes=off: a crash of its machine can corrupt pages; set full_page_writes=on": (
+        "o PostgreSQL roda com full_page_writes=off: uma queda da máquina pode corromper páginas; ponha "
+        "full_page_writes=on"
+    ),
+    "the PostgreSQL database has the encoding {name}, which cannot store what customers write: create another with "
+    "CREATE DATABASE … ENCODING 'UTF8' TEMPLATE template0": (
+        "o banco PostgreSQL tem a codificação {name}, que não guarda tudo o que clientes escrevem: crie outro com "
+        "CREATE DATABASE … ENCODING 'UTF8' TEMPLATE template0"
+    ),
+    "SQLite {version} can corrupt a database that several processes write: use {least}": (
+        "o SQLite {version} pode corromper um banco em que vários processos escrevem: use {least}"
+    ),
+    "reachable, {detail}; it carries wake-ups, and `recado queue` shows the jobs": (
+        "alcançado, {detail}; leva os avisos de trabalho, e `recado queue` mostra os jobs"
+    ),
+    "RECADO_SMTP_URL names no mail server, so `recado users invite` prints its links": (
+        "RECADO_SMTP_URL não nomeia um servidor de e-mail: `recado users invite` mostra os links"
+    ),
+    "RECADO_SMTP_FROM is set, but no mail is sent without RECADO_SMTP_URL": (
+        "RECADO_SMTP_FROM está definida, mas nenhum e-mail sai sem RECADO_SMTP_URL"
+    ),
+    "the mail server {place} lets us in; no mail was sent": (
+        "o servidor de e-mail {place} nos deixa entrar; nenhum e-mail foi enviado"
+    ),
+    "the mail server {place} did not let us in within {seconds} s: look at RECADO_SMTP_URL (a port that begins with "
+    "TLS, such as 465, needs smtps://)": (
+        "o servidor de e-mail {place} não nos deixou entrar em {seconds} s: veja RECADO_SMTP_URL (uma porta que começa "
+        "com TLS, como 465, precisa de smtps://)"
+    ),
+    "the mail server {place} refuses the name and password of RECADO_SMTP_URL ({code})": (
+        "o servidor de e-mail {place} recusa o nome e a senha de RECADO_SMTP_URL ({code})"
+    ),
+    "the mail server {place} offers no TLS, without which nothing is sent: name another port or server in "
+    "RECADO_SMTP_URL": (
+        "o servidor de e-mail {place} não oferece TLS, sem o qual nada é enviado: nomeie outra porta ou outro servidor "
+        "em RECADO_SMTP_URL"
+    ),
+    "the mail server {place} answered {code}: ask who runs it, or name another server in RECADO_SMTP_URL": (
+        "o servidor de e-mail {place} respondeu {code}: pergunte a quem cuida dele, ou nomeie outro em RECADO_SMTP_URL"
+    ),
+    "the mail server {place} hung up: look at host and port in RECADO_SMTP_URL": (
+        "o servidor de e-mail {place} desligou: veja host e porta em RECADO_SMTP_URL"
+    ),
+    "the mail server {place} does not speak SMTP: look at host and port in RECADO_SMTP_URL": (
+        "o servidor de e-mail {place} não fala SMTP: veja host e porta em RECADO_SMTP_URL"
+    ),
+    "the mail server {place} takes no name and password: take them out of RECADO_SMTP_URL": (
+        "o servidor de e-mail {place} não recebe nome e senha: tire-os de RECADO_SMTP_URL"
+    ),
+    "the mail server {place} shows a certificate that does not hold ({error}): mend the host in RECADO_SMTP_URL": (
+        "o servidor de e-mail {place} mostra um certificado que não vale ({error}): corrija o host em RECADO_SMTP_URL"
+    ),
+    "the mail server {place} does not begin with TLS: write RECADO_SMTP_URL with smtp:// (usually port 587)": (
+        "o servidor de e-mail {place} não começa com TLS: escreva RECADO_SMTP_URL com smtp:// (em geral a porta 587)"
+    ),
+    "the mail server {place} is not known to this machine: mend the host in RECADO_SMTP_URL": (
+        "o servidor de e-mail {place} não é conhecido desta máquina: corrija o host em RECADO_SMTP_URL"
+    ),
+    "the mail server {place} cannot be reached ({error}): look at host and port in RECADO_SMTP_URL": (
+        "o servidor de e-mail {place} não foi alcançado ({error}): veja host e porta em RECADO_SMTP_URL"
+    ),
+    "mail": "e-mail",
+    "write": "escrita",
+    "key": "chave",
+    "credentials": "credenciais",
+    "durability": "durabilidade",
+    "tenants": "organizações",
+    "encoding": "codificação",
+    "mode": "modo",
+    "paused": "em pausa",
 }
