@@ -103,7 +103,7 @@ CATALOG: Final[Mapping[Locale, Mapping[Text, str]]] = {
         ),
         Text.RESET_SUBJECT: "A new password for {organisation}",
         Text.RESET_MAIL: (
-            "Hello!\n\nSomebody asked for a new password for {email} at {organisation}.\n"
+            "Hello!\n\nA new password for {email} at {organisation} was asked for.\n"
             "Choose it at this address, which is good for one hour and for one use:\n\n{url}\n\n"
             "If it was not you, ignore this message: your password stays as it is.\n"
         ),

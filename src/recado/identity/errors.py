@@ -16,13 +16,13 @@ class EmailTaken(Conflict):
 
 
 class LastOwner(Conflict):
-    """Without this user nobody could do everything in the organisation any more."""
+    """Without this user no one could do everything in the organisation any more."""
 
     code = "identity.last_owner"
 
 
 class NoMail(Conflict):
-    """This installation sends no mail, so nobody can ask it for a link."""
+    """This installation sends no mail, so no one can ask it for a link."""
 
     code = "identity.no_mail"
 

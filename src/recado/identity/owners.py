@@ -1,6 +1,6 @@
 """Organisations: register, change, list, close.
 
-An organisation without a user could never be entered, and a user without one belongs to nobody: both are made in one
+An organisation without a user could never be entered, and a user without one belongs to no one: both are made in one
 unit of work. Hashing a password takes a tenth of a second, so it is done before any transaction is open.
 """
 

@@ -98,7 +98,9 @@ def acceptable_password(password: str, *, about: str = "") -> str:
         raise PasswordRefused(f"the password may have at most {MAX_LENGTH:,} characters")
     folded = plain.casefold()
     if folded in common_passwords() or _is_repetition(folded) or folded in {about, about.partition("@")[0]}:
-        raise PasswordRefused("the password is among the first that are guessed; take a few words nobody would combine")
+        raise PasswordRefused(
+            "the password is among the first that are guessed; take a few words that no one would combine"
+        )
     return plain
 
 

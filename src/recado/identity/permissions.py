@@ -1,7 +1,7 @@
 """Who may do what: one table, which the HTTP API, the command line and the console read.
 
 Nothing is allowed that is not written here. A user has the permissions of the user's role; an API key has its scopes,
-which are permissions as well. Nobody can give away a permission that they do not have.
+which are permissions as well. No one can give away a permission that they do not have.
 """
 
 from collections.abc import Collection, Mapping

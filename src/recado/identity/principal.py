@@ -1,4 +1,4 @@
-"""Who acts: a signed-in user, an API key, or somebody at the command line of the installation."""
+"""Who acts: a signed-in user, an API key, or a person at the command line of the installation."""
 
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ PrincipalKind: TypeAlias = Literal["user", "key", "operator", "system"]
 
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """Somebody who acts for one owner, and what they may do. `name` stands at what they did."""
+    """Who acts for one owner, and what they may do. `name` stands at what they did."""
 
     kind: PrincipalKind
     owner_id: UUID

@@ -1,6 +1,6 @@
 """Users, the people of organisations: add, change their role, let them in or not.
 
-Two rules hold for all of it. Nobody changes a user who may do more than they do themselves, nor makes one. And an
+Two rules hold for all of it. No one changes a user who may do more than they do themselves, nor makes one. And an
 organisation keeps an owner who can sign in. What changes a user's rights ends the user's sessions and links: a
 link that was made before must not let its holder in with other rights.
 """
@@ -185,7 +185,7 @@ def _require_power_over(principal: Principal, role: Role) -> None:
 
 
 def _keep_an_owner(tx: Transaction, leaving: User) -> None:
-    """Raise `LastOwner` when nobody else could sign in as an owner."""
+    """Raise `LastOwner` when no other user could sign in as an owner."""
     remaining = {user.id for user in Users(tx.uow).owners_who_can_enter()} - {leaving.id}
     if leaving.role == "owner" and leaving.can_enter and not remaining:
         raise LastOwner(f"{leaving.email} is the last owner who can sign in; make another user an owner first")

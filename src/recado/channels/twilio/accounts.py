@@ -73,7 +73,7 @@ class NumberService:
         except IntegrityError as error:
             if not is_duplicate_of(error, channel_addresses.c.address):
                 raise
-            raise Conflict(f"{number.address} was added by somebody else at the same moment") from error
+            raise Conflict(f"another request added {number.address} at the same moment") from error
 
     async def count_others_with(self, account_sid: AccountSid, owner_id: UUID) -> int:
         """Return the number of other owners with the same account SID.

@@ -134,7 +134,7 @@ class HandOffService:
 
         def work(tx: LaneTransaction, conversation: Conversation) -> Conversation:
             if user_id is not None and not Users(tx.uow).require(user_id).active:
-                raise InvalidInput(f"user {user_id} may not sign in any more; assign it to somebody else")
+                raise InvalidInput(f"user {user_id} may not sign in any more; assign it to another user")
             detail = {"user_id": None if user_id is None else str(user_id)}
             audit.record(tx, principal, "conversation.assigned", "conversation", conversation.id, detail)
             return Lifecycle(tx).assign(conversation, user_id, principal)

@@ -37,16 +37,16 @@ class ConversationFilters:
 
 def valid_status(text: str | None) -> StatusFilter | None:
     """Return a status to filter by. Raises `InvalidInput`."""
-    return None if text is None else _one_of(text, get_args(StatusFilter), "status")
+    return None if text is None else _one_of(text, get_args(StatusFilter), "is no status: use")
 
 
 def valid_holder(text: str | None) -> Holder | None:
     """Return a holder to filter by. Raises `InvalidInput`."""
-    return None if text is None else _one_of(text, get_args(Holder), "holder")
+    return None if text is None else _one_of(text, get_args(Holder), "is no holder: use")
 
 
-def _one_of(text: str, choices: Sequence[T], noun: str) -> T:
+def _one_of(text: str, choices: Sequence[T], says: str) -> T:
     for choice in choices:
         if choice == text:
             return choice
-    raise InvalidInput(f"{text[:20]!r} is no {noun}: use {', '.join(map(str, choices))}")
+    raise InvalidInput(f"{text[:20]!r} {says} {', '.join(map(str, choices))}")

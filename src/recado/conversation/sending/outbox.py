@@ -49,7 +49,9 @@ class Outbox:
             return Route(newest.address_id, newest.to_address, newest.from_address)
         ours = Answers(self._uow).newest(conversation.id)
         if ours is None:
-            raise InvalidInput("nobody has written in this conversation yet, so there is no address to answer")
+            raise InvalidInput(
+                "the customer has not written in this conversation yet, so there is no address to answer"
+            )
         return Route(ours.address_id, ours.from_address, ours.to_address)
 
     def put(

@@ -44,7 +44,7 @@ class Issued:
 
 @dataclass(frozen=True, slots=True)
 class ResetRequested:
-    """A link is on its way, if the address belongs to anybody."""
+    """A link is on its way, if a user has the address."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +99,7 @@ class LinkService:
         return await self._transactions.write(work, owner=principal.owner_id)
 
     async def request_reset(self, email: str, source: str | None) -> ResetRequested | TooManyTries:
-        """Send a link to the user with this address, for anybody who asks. It tells nobody whether there is one.
+        """Send a link to the user with this address, for every caller who asks. It does not tell whether there is one.
 
         Raises `InvalidInput`, and `NoMail` where no mail can be sent.
         """

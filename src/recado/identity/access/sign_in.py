@@ -1,6 +1,6 @@
 """Sign in with a password, sign out, and change the password.
 
-A wrong password, an address that nobody has, a user who was disabled and one who has no password yet are told apart
+A wrong password, an unknown address, a user who was disabled and one who has no password yet are told apart
 neither by the answer nor by the time it takes.
 """
 
@@ -28,7 +28,7 @@ from recado.identity.repository import AllUsers, Users
 
 @dataclass(frozen=True, slots=True)
 class SignInForm:
-    """What somebody types to sign in, and the network address it comes from."""
+    """What a person types to sign in, and the network address it comes from."""
 
     email: str
     password: str = field(repr=False)
@@ -186,7 +186,7 @@ def _end(tx: Transaction, token: str) -> User | None:
 
 
 def _spelling(text: str) -> str:
-    """Return the stored spelling of an e-mail address; of any other text the empty one, which nobody has."""
+    """Return the stored spelling of an e-mail address; of any other text the empty one, which no user has."""
     try:
         return normalized_email(text)
     except InvalidInput:

@@ -1,11 +1,11 @@
-"""How often somebody may try a password: freely at first, then with a wait that doubles.
+"""How often a password may be tried: freely at first, then with a wait that doubles.
 
-What is counted is a pair of account and network address, if somebody has signed in to the account from there before.
-Otherwise the account and the address are counted, each by itself. So guessing at an account from elsewhere makes nobody
+What is counted is a pair of account and network address, if a user has signed in to the account from there before.
+Otherwise the account and the address are counted, each by itself. So guessing at an account from elsewhere makes no one
 wait who signs in from their usual place, and what one address does makes only that address wait.
 
 A try is counted before its password is looked at, and forgiven when that was right: a thousand tries at once cannot all
-pass the check before the first of them has failed. While somebody waits, further tries count for nothing.
+pass the check before the first of them has failed. While a caller waits, further tries count for nothing.
 """
 
 import hashlib
@@ -90,7 +90,7 @@ def forgive(tx: Transaction, attempt: Try) -> None:
     counted = _counted(rows, attempt)
     for each in counted:
         before = _current(tx, rows, each)
-        # Of an address only this try is taken back: somebody with an account of their own could guess for ever.
+        # Of an address only this try is taken back: a stranger with an account of their own could guess for ever.
         left = max(before.failures - 1, 0) if each == attempt.address else 0
         rows.put(replace(before, failures=left, blocked_until=tx.now))
     if attempt.pair is not None:
@@ -116,7 +116,7 @@ def _current(tx: Transaction, rows: SignInFailures, counted: _Counted) -> Failur
 def _network(source: str) -> str | None:
     """Return what is counted as one address: of IPv6 the half that a network gives to one customer.
 
-    None for an address that is not public: it may be a proxy of ours, with everybody behind it.
+    None for an address that is not public: it may be a proxy of ours, with many people behind it.
     """
     try:
         address = ipaddress.ip_address(source.partition("%")[0])

@@ -17,14 +17,14 @@ _SAFE: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
 class Unauthenticated(DomainError):
-    """Nobody is known by what the request bears."""
+    """No caller is known by what the request bears."""
 
     code = "api.unauthenticated"
     status = 401
 
 
 class ForeignOrigin(DomainError):
-    """A page of another site sent this with the cookie of somebody who is signed in here."""
+    """A page of another site sent this with the cookie of a user who is signed in here."""
 
     code = "api.foreign_origin"
     status = 403

@@ -1,10 +1,11 @@
-"""Nobody overwrites what they have not seen: `ETag` on what people edit, `If-Match` on their changes.
+"""No one overwrites what they have not seen: `ETag` on what people edit, `If-Match` on their changes.
 
     view = tagged(response, OwnerView.of(owner))                     # the answer of GET and PATCH
     if_match: IfMatch                                                # a parameter of PATCH
     await service.change(principal, …, check=lambda owner: if_match.check(OwnerView.of(owner)))
 
-The service calls `check` in the transaction that changes the row, once it holds what it reads: nobody comes between.
+The service calls `check` in the transaction that changes the row, once it holds what it reads: no change comes
+between.
 """
 
 import hashlib
@@ -20,7 +21,7 @@ _DIGITS: Final = 24
 
 
 class PreconditionFailed(DomainError):
-    """Somebody else has changed this since the caller read it."""
+    """Another caller has changed this since the caller read it."""
 
     code = "api.changed_meanwhile"
     status = 412

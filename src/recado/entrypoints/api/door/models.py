@@ -42,7 +42,7 @@ class Output(BaseModel):
 
 
 class Input(BaseModel):
-    """The body of a request. A field that nobody reads is refused, since it may be a misspelt one."""
+    """The body of a request. A field that no route reads is refused, since it may be a misspelt one."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -50,7 +50,7 @@ class Input(BaseModel):
     @classmethod
     def _storable(cls, given: object) -> object:
         if not _is_storable(given, _DEEP):
-            raise ValueError("there is a NUL character, which no text can have, or more levels than anybody needs")
+            raise ValueError("there is a NUL character, which no text can have, or more levels than any request needs")
         return given
 
 

@@ -36,7 +36,7 @@ Knows: TypeAlias = Callable[[UUID, UUID], Awaitable[object]]
 PERMISSION: Final = "x-permission"
 """In OpenAPI: the permission that a route needs. Without one, being signed in is enough."""
 PUBLIC: Final = "x-public"
-"""In OpenAPI: why a route takes anybody."""
+"""In OpenAPI: why a route takes every caller."""
 
 _PRINCIPAL: Final = "recado.principal"
 Handler: TypeAlias = Callable[[Request], Coroutine[Any, Any, Response]]
@@ -82,7 +82,7 @@ class Guard:
 
 
 class Open:
-    """Lets everybody in, for a reason."""
+    """Lets every caller in, for a reason."""
 
     permission, knows = None, None
 
@@ -155,11 +155,11 @@ class Door:
         return _dependency(Guard(self._parts, permission, knows))
 
     def signed_in(self) -> params.Depends:
-        """Let in everybody who is known."""
+        """Let in every known caller."""
         return _dependency(Guard(self._parts, None, None))
 
     def anyone(self, why: str) -> params.Depends:
-        """Let in everybody: `dependencies=[door.anyone("signing in proves who calls")]`. The reason is public."""
+        """Let in every caller: `dependencies=[door.anyone("signing in proves who calls")]`. The reason is public."""
         return _dependency(Open(why))
 
 

@@ -79,8 +79,8 @@ def outline_of(document: Json) -> ApiOutline:
 
 def _route(method: str, path: str, operation: Json) -> RouteOutline:
     permission = operation.get(PERMISSION)
-    needs = "anybody who is known" if permission is None else f"`{permission}`"
-    who = f"anybody: {operation[PUBLIC]}" if PUBLIC in operation else needs
+    needs = "every known caller" if permission is None else f"`{permission}`"
+    who = f"every caller: {operation[PUBLIC]}" if PUBLIC in operation else needs
     said: str = operation.get("description", "")
     body = operation.get("requestBody", {})
     return RouteOutline(

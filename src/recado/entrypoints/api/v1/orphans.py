@@ -1,4 +1,4 @@
-"""Orphans: messages to numbers that nobody has, signed by an account of the owner."""
+"""Orphans: messages to numbers without an owner, signed by an account of the owner."""
 
 from datetime import datetime
 from typing import Annotated
@@ -17,7 +17,7 @@ from recado.identity.principal import Principal
 
 
 class OrphanView(Output):
-    """A message to a number that nobody has. No agent gets it before it is assigned."""
+    """A message to a number without an owner. No agent gets it before it is assigned."""
 
     id: UUID = Field(examples=[EXAMPLE_ID])
     message_sid: str = Field(examples=["SM00000000000000000000000000000001"])

@@ -12,7 +12,7 @@ from recado.identity.principal import Principal
 from recado.operations.usage.service import Period, UsageService
 
 DAYS = 31
-"""What is told when nobody asks for other days."""
+"""What is told when the request names no days."""
 
 Since = Annotated[date | None, Query(alias="from", description="The first day. Default: a month before the last.")]
 Until = Annotated[date | None, Query(alias="to", description="The last day. Default: today.")]

@@ -76,7 +76,7 @@ def contacts_router(door: Door, service: ContactService, reading: ContactReading
 
     @router.post("/contacts/{contact_id}/block", summary="Block a contact")
     async def block_contact(principal: Annotated[Principal, writes], contact_id: UUID) -> ContactView:
-        """Its messages are answered by nobody, and nothing is sent to it."""
+        """No one answers its messages, and nothing is sent to it."""
         await service.block(principal, contact_id)
         return await shown(principal, contact_id)
 

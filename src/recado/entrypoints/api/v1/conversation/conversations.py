@@ -29,7 +29,9 @@ class ConversationView(Output):
     address: str | None = Field(description="The address that the contact wrote from first.")
     number_id: UUID
     status: ConversationStatus
-    held_by: Holder = Field(description="Who may speak: the agent, a person, or nobody until a person comes.")
+    held_by: Holder = Field(
+        description="Who may speak: the agent, a person, or no one (`nobody`) until a person comes."
+    )
     holder_name: str | None
     held_since: datetime
     assignee_id: UUID | None
@@ -89,7 +91,7 @@ class NewReply(Input):
 class Assignment(Input):
     """Who is to look after a conversation."""
 
-    user_id: UUID | None = Field(description="A user of the organisation; null: nobody.", examples=[EXAMPLE_ID])
+    user_id: UUID | None = Field(description="A user of the organisation; null: no one.", examples=[EXAMPLE_ID])
 
 
 class Closing(Input):

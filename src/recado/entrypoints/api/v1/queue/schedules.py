@@ -1,4 +1,4 @@
-"""Schedules: what Recado does by itself at fixed times. They are of the installation, so nobody changes them here."""
+"""Schedules: what Recado does by itself at fixed times. They are of the installation, so they are not changed here."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -35,7 +35,7 @@ def schedules_router(door: Door, schedules: ScheduleReader) -> APIRouter:
 
     @router.get("/schedules", summary="List the schedules")
     async def list_schedules(
-        principal: Annotated[Principal, door.allows("schedules.read")],  # noqa: ARG001 - it is the same for everybody
+        principal: Annotated[Principal, door.allows("schedules.read")],  # noqa: ARG001 - it is the same for every caller
     ) -> PageOf[ScheduleView]:
         return PageOf(items=[_view(each) for each in await schedules.list()], next_cursor=None)
 
