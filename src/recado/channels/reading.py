@@ -72,8 +72,9 @@ _ONE_NUMBER = Prepared(_NUMBER.where(channel_addresses.c.id == bindparam("id")))
 _ORPHAN = (
     select(
         orphans.c.id,
-        orphans.c.provider_message_id,
+        orphans.c.provider,
         orphans.c.account_ref,
+        orphans.c.provider_message_id,
         orphans.c.to_address,
         orphans.c.received_at,
     )
@@ -110,8 +111,9 @@ class OrphanItem:
     """An orphan that waits, as those see it whose account signed it."""
 
     id: UUID
-    message_sid: str
-    account_sid: str
+    provider: str
+    account_ref: str
+    provider_message_id: str
     to: str
     received_at: datetime
 

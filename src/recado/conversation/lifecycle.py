@@ -37,7 +37,7 @@ class Lifecycle:
             "conversation.opened",
             conversation,
             contact_id=str(conversation.contact_id),
-            address_id=str(conversation.address_id),
+            number_id=str(conversation.address_id),
             previous_id=None if previous is None else str(previous),
         )
         return conversation

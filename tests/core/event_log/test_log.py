@@ -55,7 +55,7 @@ async def test_a_conversation_is_told_from_its_first_message_to_its_end(world: W
     message, conversation = await world.message(sid), await world.conversation()
     assert {each.lane for each in events} == {world.lane_of()}
     assert [each.conversation_id for each in events] == [None, conversation.id, conversation.id, conversation.id]
-    assert events[0].data == {"message_id": str(message.id), "address_id": str(world.address_id), "kind": "text"}
+    assert events[0].data == {"message_id": str(message.id), "number_id": str(world.address_id), "kind": "text"}
     assert events[-1].data == {
         "message_id": str(message.id),
         "outcome": "answered",

@@ -114,7 +114,7 @@ class AcceptService:
     def _events(self, inbound: InboundMessage) -> Iterator[NewEvent]:
         """Yield the events of a message. Its conversation is found or made when its job is claimed."""
         lane, at, message_id = inbound.lane, inbound.received_at, str(inbound.id)
-        data = {"message_id": message_id, "address_id": str(inbound.address_id), "kind": inbound.kind}
+        data = {"message_id": message_id, "number_id": str(inbound.address_id), "kind": inbound.kind}
         yield NewEvent(self._ids.new(), inbound.owner_id, "message.received", lane, at, data=data)
         if inbound.stale:
             data = {"message_id": message_id, "outcome": "suppressed", "reason": "stale"}

@@ -74,7 +74,7 @@ class TestOrphans:
             await receives(api, number)
         first = (await api.get("/api/v1/orphans?limit=2", headers=operator)).json()
         rest = (await api.get(f"/api/v1/orphans?cursor={first['next_cursor']}", headers=operator)).json()
-        sids = [each["message_sid"] for each in (*first["items"], *rest["items"])]
+        sids = [each["provider_message_id"] for each in (*first["items"], *rest["items"])]
         assert sids == [f"SM{number:032x}" for number in range(3)]
         assert (await api.get("/api/v1/orphans", headers=theirs)).json()["items"] == []
 
@@ -119,7 +119,7 @@ async def test_schedules_are_told(
 
 
 class TestANumberThatIsAdded:
-    FORM: Final = {"account_sid": ACCOUNT.value, "auth_token": "0" * 32, "address": NEW}
+    FORM: Final = {"account_ref": ACCOUNT.value, "auth_token": "0" * 32, "address": NEW}
 
     @pytest.fixture
     def writer(self, callers: KnownCallers, world: World) -> Mapping[str, str]:
@@ -153,7 +153,7 @@ class TestANumberThatIsAdded:
             ({"auth_token": "1" * 32}, 409, "channels.number_not_confirmed"),
             ({"address": "whatsapp:+5511900000008"}, 409, "channels.number_not_confirmed"),
             ({"address": "whatsapp:5511900000007"}, 422, "core.invalid_input"),
-            ({"account_sid": "AC1"}, 422, "core.invalid_input"),
+            ({"account_ref": "AC1"}, 422, "core.invalid_input"),
         ],
     )
     async def test_is_not_stored_otherwise(

@@ -32,11 +32,11 @@ def add(owner: str, address: str = ADDRESS, *, account: str = ACCOUNT.value) -> 
 class TestAdd:
     def test_gives_the_id_under_which_it_is_listed(self, recado: Recado, owner: str) -> None:
         added = recado.one(*add(owner), T=TOKEN)
-        listed = {number["address_id"]: number for number in recado.many("numbers", "list", "--owner", owner)}
-        assert listed[added["address_id"]] == {
-            **added,
+        listed = {number["number_id"]: number for number in recado.many("numbers", "list", "--owner", owner)}
+        assert listed[added["number_id"]] == {
+            "number_id": added["address_id"],
             "address": "whatsapp:+5511988887777",
-            "account_sid": ACCOUNT.value,
+            "account_ref": ACCOUNT.value,
             "problem": None,
         }
 
@@ -103,7 +103,7 @@ class TestCheckOfAStoredNumber:
         added = recado.one(*add(owner), T=TOKEN)
         words = ("numbers", "check", "--owner", owner, ADDRESS)
         assert recado.one(*words, RECADO_TWILIO_API_URL=twilio) == {
-            **added,
+            "number_id": added["number_id"],
             "address": "whatsapp:+5511988887777",
             "warning": None,
         }

@@ -98,7 +98,7 @@ class TestWhatIsStored:
     def test_is_a_number_with_an_owner_and_an_agent_on_the_emulator(self, recado: Recado, folder: Path) -> None:
         made = recado.one("init", *EMAIL, "--number", NUMBER)
         [number] = recado.many("numbers", "list", "--owner", made["owner_id"])
-        assert (number["address_id"], number["address"], number["problem"]) == (made["address_id"], NUMBER, None)
+        assert (number["number_id"], number["address"], number["problem"]) == (made["number_id"], NUMBER, None)
         [agent] = recado.many("agents", "list", "--owner", made["owner_id"])
         assert (agent["agent"], agent["active"]) == ("echo", True)
         assert written(folder)["RECADO_TWILIO_API_URL"] == "http://127.0.0.1:8010"
@@ -107,12 +107,12 @@ class TestWhatIsStored:
         words = ["init", *EMAIL, "--number", NUMBER, "--account-sid", ACCOUNT, "--auth-token-env", "TOKEN"]
         made = recado.one(*words, TOKEN=TOKEN)
         [number] = recado.many("numbers", "list", "--owner", made["owner_id"])
-        assert number["account_sid"] == ACCOUNT
+        assert number["account_ref"] == ACCOUNT
         assert "RECADO_TWILIO_API_URL" not in written(folder)
 
     def test_is_stored_once(self, recado: Recado) -> None:
         first, again = (recado.one("init", *EMAIL, "--number", NUMBER) for _ in range(2))
-        assert (first["owner_id"], first["address_id"]) == (again["owner_id"], again["address_id"])
+        assert (first["owner_id"], first["number_id"]) == (again["owner_id"], again["number_id"])
         assert "password" in first
         assert "password" not in again
 

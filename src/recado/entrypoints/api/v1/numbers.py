@@ -35,13 +35,15 @@ class NumberView(Output):
 class NumberForm(Input):
     """A number to be added."""
 
-    account_sid: str = Field(max_length=100, examples=["AC00000000000000000000000000000001"])
+    account_ref: str = Field(
+        max_length=100, examples=["AC00000000000000000000000000000001"], description="Twilio's SID of the account."
+    )
     auth_token: str = Field(max_length=200, examples=["0123456789abcdef0123456789abcdef"], description="Kept sealed.")
     address: str = Field(max_length=256, examples=["whatsapp:+5511900000001"])
 
     def number(self) -> NewNumber:
         """Return what was given. Raises `InvalidInput`."""
-        return NewNumber(AccountSid(self.account_sid), self.auth_token, Address.parse(self.address))
+        return NewNumber(AccountSid(self.account_ref), self.auth_token, Address.parse(self.address))
 
 
 class NumberCheckView(Output):

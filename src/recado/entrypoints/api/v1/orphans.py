@@ -20,8 +20,13 @@ class OrphanView(Output):
     """A message to a number without an owner. No agent gets it before it is assigned."""
 
     id: UUID = Field(examples=[EXAMPLE_ID])
-    message_sid: str = Field(examples=["SM00000000000000000000000000000001"])
-    account_sid: str = Field(examples=["AC00000000000000000000000000000001"])
+    provider: str = Field(examples=["twilio"])
+    account_ref: str = Field(
+        examples=["AC00000000000000000000000000000001"], description="The provider's name of the account."
+    )
+    provider_message_id: str = Field(
+        examples=["SM00000000000000000000000000000001"], description="The provider's name of the message."
+    )
     to: str = Field(examples=["whatsapp:+5511900000001"])
     received_at: datetime
 

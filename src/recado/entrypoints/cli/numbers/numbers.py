@@ -63,11 +63,9 @@ def add(
     for each in warnings:
         print_warning(each)
     words = f"{added.address} is ready: point its webhook at /webhooks/twilio/messages under RECADO_PUBLIC_URL."
-    print_result(
-        {"address_id": str(added.id), **({"warnings": warnings} if warnings else {})},
-        words,
-        as_json=as_json,
-    )
+    id_ = str(added.id)
+    view: Item = {"number_id": id_, "address_id": id_, **({"warnings": warnings} if warnings else {})}
+    print_result(view, words, as_json=as_json)
 
 
 async def _add(
@@ -115,7 +113,7 @@ def check_number(owner: OwnerId, address: StoredNumber, as_json: AsJson = False)
     if isinstance(result, Denied):
         raise NumberNotConfirmed(result.why)
     why = result.why if isinstance(result, Unconfirmed) else None
-    view: Item = {"address_id": str(checked.number.id), "address": checked.number.address, "warning": why}
+    view: Item = {"number_id": str(checked.number.id), "address": checked.number.address, "warning": why}
     words = why or f"Twilio confirms {checked.number.address} and its account."
     print_result(view, words, as_json=as_json)
 
@@ -130,7 +128,7 @@ def remove(owner: OwnerId, address: StoredNumber, as_json: AsJson = False) -> No
 
     removed = run(work)
     words = f"{removed.address} is removed: point its webhook elsewhere at Twilio."
-    print_result({"address_id": str(removed.id), "address": removed.address}, words, as_json=as_json)
+    print_result({"number_id": str(removed.id), "address": removed.address}, words, as_json=as_json)
 
 
 async def _named(container: "Container", owner: UUID, address: str) -> "ChannelAddress":
@@ -147,7 +145,7 @@ def list_(owner: OwnerId, as_json: AsJson = False) -> None:
         found = await container.numbers().list(await require_owner(container, owner))
         return [await _view(container, number) for number in found]
 
-    columns = {"Id": column("address_id"), "Address": column("address"), "Account": _account}
+    columns = {"Id": column("number_id"), "Address": column("address"), "Account": _account}
     found = run(work)
     print_items(found, columns, empty="There are no numbers; begin with: recado numbers add", as_json=as_json)
     if not as_json:
@@ -157,7 +155,7 @@ def list_(owner: OwnerId, as_json: AsJson = False) -> None:
 
 def _account(item: Item) -> str:
     """Return the end of the SID, which fits on a terminal. Why an account cannot be used stands under the table."""
-    return "–" if item["account_sid"] is None else f"…{str(item['account_sid'])[-6:]}"
+    return "–" if item["account_ref"] is None else f"…{str(item['account_ref'])[-6:]}"
 
 
 def _problems(found: list[Item]) -> dict[str, list[str]]:
@@ -174,8 +172,8 @@ async def _view(container: "Container", number: "ChannelAddress") -> Item:
 
     account = await container.twilio_tokens().account_for(number.account_id)
     return {
-        "address_id": str(number.id),
+        "number_id": str(number.id),
         "address": number.address,
-        "account_sid": account.account_sid.value if isinstance(account, TwilioCredentials) else None,
+        "account_ref": account.account_sid.value if isinstance(account, TwilioCredentials) else None,
         "problem": None if isinstance(account, TwilioCredentials) else account.detail,
     }

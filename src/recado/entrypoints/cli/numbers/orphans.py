@@ -61,7 +61,7 @@ def _orphan(found: "SignedOrphan") -> Item:
         "message_sid": found.orphan.provider_message_id,
         "to": found.orphan.to_address,
         "received_at": found.orphan.received_at.isoformat(),
-        "account_sid": found.orphan.account_ref,
+        "account_ref": found.orphan.account_ref,
         "signed_by": sorted(str(owner) for owner in found.owners),
     }
 

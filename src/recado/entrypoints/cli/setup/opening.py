@@ -24,12 +24,12 @@ class Opened:
     webhook: str
     owner_id: UUID | None = None
     user_id: UUID | None = None
-    address_id: UUID | None = None
+    number_id: UUID | None = None
     password: str | None = field(default=None, repr=False)
 
     def document(self) -> dict[str, Json]:
         found: dict[str, Json] = {"webhook": self.webhook}
-        for name in ("owner_id", "user_id", "address_id", "password"):
+        for name in ("owner_id", "user_id", "number_id", "password"):
             value: UUID | str | None = getattr(self, name)
             if value is not None:
                 found[name] = str(value)
@@ -65,8 +65,8 @@ def open_shop(answers: InitForm, *, secret_names: Collection[str | None] = ()) -
 async def _store(container: "Container", answers: InitForm, base: Opened) -> Opened:
     owner_id, user_id, password = await _organisation(container, answers)
     await _agent(container, owner_id, answers.agent)
-    address_id = None if answers.number is None else await _number(container, owner_id, answers)
-    return Opened(base.database, base.webhook, owner_id, user_id, address_id, password)
+    number_id = None if answers.number is None else await _number(container, owner_id, answers)
+    return Opened(base.database, base.webhook, owner_id, user_id, number_id, password)
 
 
 async def _organisation(container: "Container", answers: InitForm) -> tuple[UUID, UUID | None, str | None]:

@@ -55,7 +55,9 @@ class ErrorView(Output):
 class MessageView(Output):
     """A message of either side."""
 
-    id: UUID = Field(examples=[EXAMPLE_ID])
+    id: UUID = Field(
+        examples=[EXAMPLE_ID], description="In events `message_id` of the customer's, `answer_id` of ours."
+    )
     author: str = Field(description="customer, agent, apology, person or notice", examples=["customer"])
     author_name: str | None
     kind: str
@@ -64,14 +66,14 @@ class MessageView(Output):
     state: str = Field(description="Its outcome, or how far it was delivered.", examples=["answered", "delivered"])
     reason: str | None
     error: ErrorView | None
-    answered_by: UUID | None = Field(description="The message of ours that answered it.")
+    answer_id: UUID | None = Field(validation_alias="answered_by", description="The message of ours that answered it.")
     attachments: list[str] = Field(description="Always empty: attachments are described in the text.")
 
 
 class ReplyView(Output):
     """A message that is on its way."""
 
-    id: UUID = Field(examples=[EXAMPLE_ID])
+    id: UUID = Field(examples=[EXAMPLE_ID], description="In events `answer_id`.")
     conversation_id: UUID
     state: str = Field(examples=["waiting"])
     created_at: datetime
