@@ -194,6 +194,8 @@ class TestWhatIsRefused:
             ("CORS_ORIGINS", "*"),
             ("CORS_ORIGINS", "https://app.example/page"),
             ("CORS_ORIGINS", "app.example"),
+            ("TRUSTED_PROXIES", "*"),
+            ("TRUSTED_PROXIES", "127.0.0.1, proxy"),
         ],
     )
     def test_a_value_that_makes_no_sense(self, name: str, value: str) -> None:

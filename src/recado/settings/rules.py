@@ -114,9 +114,20 @@ def _addresses(settings: Settings, _given: Given, _purpose: Purpose) -> Iterator
     for origin in settings.allowed_origins:
         if not _ORIGIN.fullmatch(origin):
             yield _problem("CORS_ORIGINS", f"must name origins like https://app.example, and {origin[:40]!r} is none.")
+    for proxy in settings.proxies:
+        if not _is_network(proxy):
+            yield _problem("TRUSTED_PROXIES", f"must name addresses like 10.0.0.5 or 10.0.0.0/8, not {proxy[:40]!r}.")
     # An emulator in another container may have no https.
     if why := _bad_address(settings.twilio_api_url, http_anywhere=True):
         yield _problem("TWILIO_API_URL", why)
+
+
+def _is_network(text: str) -> bool:
+    try:
+        ipaddress.ip_network(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _bad_address(url: str, *, http_anywhere: bool) -> str | None:

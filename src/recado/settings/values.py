@@ -44,6 +44,9 @@ class Settings:
     cors_origins: str = ""
     """The origins of pages that may call the API from a browser, separated by commas. No default: none may."""
 
+    trusted_proxies: str = ""
+    """The addresses or networks of proxies whose X-Forwarded-For is believed, separated by commas. Default: none."""
+
     twilio_api_url: str = "https://api.twilio.com"
     """The URL of Twilio's API or of an emulator, without a slash at the end. Default: Twilio."""
 
@@ -100,6 +103,11 @@ class Settings:
 
     testing: bool = False
     """Whether this is a test. Default 0."""
+
+    @property
+    def proxies(self) -> tuple[str, ...]:
+        """The addresses and networks of `trusted_proxies`."""
+        return tuple(each.strip() for each in self.trusted_proxies.split(",") if each.strip())
 
     @property
     def allowed_origins(self) -> tuple[str, ...]:

@@ -23,6 +23,7 @@ from recado.entrypoints.api.internal import Ticks, add_internal
 from recado.entrypoints.api.late import PREFIX, LateRoutes
 from recado.entrypoints.api.links import add_links
 from recado.entrypoints.api.metrics import add_metrics
+from recado.entrypoints.api.proxies import CallersBehindProxies
 from recado.entrypoints.api.reference.page import add_reference
 from recado.migrations.startup import schema_problem
 from recado.operations.readiness import Readiness
@@ -58,7 +59,9 @@ def build_app(container: "Container") -> ASGIApp:
     add_metrics(app, container.exposition())
     add_reference(app, app.openapi)
     add_links(app, container.links(), container.owners())
-    rest = LateRoutes(app, partial(_routers, container))
+    rest: ASGIApp = LateRoutes(app, partial(_routers, container))
+    if proxies := container.settings().proxies:
+        rest = CallersBehindProxies(rest, proxies)
     return TwilioWebhooks(container.webhooks(), rest, container.meters(), traces)
 
 
