@@ -48,6 +48,7 @@ from recado.bootstrap.parts import (
     make_webhook_service,
     make_worker,
 )
+from recado.bootstrap.telling import make_disabled_mails, make_event_deliveries
 from recado.channels.directory import Directory
 from recado.channels.orphans import OrphanService
 from recado.channels.reading import ChannelsReading
@@ -82,7 +83,6 @@ from recado.core.queue.running.instrumentation import JobInstrumentation
 from recado.core.queue.running.isolation import IsolatedRunner
 from recado.core.queue.wakeups.contract import Broker, Delivery
 from recado.core.tracing import Traces
-from recado.events.delivering import EventDeliveryHandler
 from recado.events.fanout import Fanout
 from recado.events.publishing import EventPublisher
 from recado.events.reading import EndpointReading
@@ -228,13 +228,14 @@ class Container(containers.DeclarativeContainer):
     event_publisher = providers.Singleton(EventPublisher, providers.Singleton(Numbering, database), fanout, changes)
     event_poster = providers.Singleton(LazyPoster, clock)
     event_deliveries = providers.Singleton(
-        EventDeliveryHandler, database, clock, ids, chance, key_ring.provider, event_poster, fanout
+        make_event_deliveries, database, clock, ids, chance, key_ring.provider, event_poster, fanout, settings
     )
+    disabled_mails = providers.Singleton(make_disabled_mails, database, settings)
     endpoints = providers.Singleton(make_endpoint_service, database, clock, ids, key_ring.provider, fanout)
     endpoint_reading = providers.Singleton(EndpointReading, database)
 
     single_handlers = providers.Singleton(
-        make_handlers, replies, sends, event_deliveries, link_mails, sweeps, owner_purge
+        make_handlers, replies, sends, event_deliveries, disabled_mails, link_mails, sweeps, owner_purge
     )
     bulk = providers.Singleton(BulkHandler, database, clock, ids, single_handlers)
     handlers = providers.Singleton(make_every_handler, single_handlers, bulk)

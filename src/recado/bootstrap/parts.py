@@ -55,6 +55,7 @@ from recado.core.tracing import NoTraces, Traces
 from recado.events.delivering import EventDeliveryHandler
 from recado.events.fanout import Fanout
 from recado.events.models import Endpoint, PostResult
+from recado.events.notices import DisabledMailHandler
 from recado.events.publishing import EventPublisher
 from recado.identity.access.links import LinkService
 from recado.identity.keys import KeyRing, SystemKeys
@@ -401,11 +402,12 @@ def make_handlers(
     replies: ReplyHandler,
     sends: SendHandler,
     events: EventDeliveryHandler,
+    disabled_mails: DisabledMailHandler,
     link_mails: LinkMailHandler,
     sweeps: Sequence[Handler],
     owner_purge: OwnerPurge,
 ) -> Sequence[Handler]:
-    return (replies, sends, events, link_mails, *sweeps, owner_purge)
+    return (replies, sends, events, disabled_mails, link_mails, *sweeps, owner_purge)
 
 
 def make_every_handler(single: Sequence[Handler], bulk: BulkHandler) -> Sequence[Handler]:

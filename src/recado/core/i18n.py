@@ -43,6 +43,10 @@ class Text(StrEnum):
     LINK_DONE = "link_done"
     LINK_OVER = "link_over"
     HOW_TO_CHOOSE = "how_to_choose"
+    ENDPOINT_OFF_SUBJECT = "endpoint_off_subject"
+    ENDPOINT_OFF_MAIL = "endpoint_off_mail"
+    ENDPOINT_FAILING = "endpoint_failing"
+    ENDPOINT_GONE = "endpoint_gone"
 
 
 CATALOG: Final[Mapping[Locale, Mapping[Text, str]]] = {
@@ -79,6 +83,15 @@ CATALOG: Final[Mapping[Locale, Mapping[Text, str]]] = {
         Text.LINK_DONE: "A senha foi salva. Você já pode entrar com ela.",
         Text.LINK_OVER: "Este endereço já foi usado ou não vale mais. Peça outro a quem administra o Recado.",
         Text.HOW_TO_CHOOSE: "Use ao menos oito caracteres, e não uma senha que muita gente usa.",
+        Text.ENDPOINT_OFF_SUBJECT: "O envio de eventos de {organisation} foi desligado",
+        Text.ENDPOINT_OFF_MAIL: (
+            "Olá!\n\nO Recado não envia mais os eventos de {organisation} para {url}, porque esse servidor {why}.\n"
+            "O que acontece fica guardado por trinta dias. Quando o servidor voltar, ligue o envio; o que esperava vai "
+            "em ordem:\n\nrecado events endpoints enable --owner {owner} {endpoint}\n\n"
+            "ou, pela API, POST /api/v1/endpoints/{endpoint}/enable.\n"
+        ),
+        Text.ENDPOINT_FAILING: "não aceitou nada durante três dias",
+        Text.ENDPOINT_GONE: "respondeu 410 (Gone)",
     },
     "en": {
         Text.APOLOGY: "Sorry, I am not available right now",
@@ -113,6 +126,15 @@ CATALOG: Final[Mapping[Locale, Mapping[Text, str]]] = {
         Text.LINK_DONE: "The password was saved. You can sign in with it now.",
         Text.LINK_OVER: "This address was used already, or has ended. Ask your administrator for another one.",
         Text.HOW_TO_CHOOSE: "Use at least eight characters, and not a password that many people use.",
+        Text.ENDPOINT_OFF_SUBJECT: "Events of {organisation} are not sent any more",
+        Text.ENDPOINT_OFF_MAIL: (
+            "Hello!\n\nThe events of {organisation} are not sent to {url} any more, because that server {why}.\n"
+            "What happens is kept for thirty days. When the server is back, switch it on; what waited is sent in "
+            "order:\n\nrecado events endpoints enable --owner {owner} {endpoint}\n\n"
+            "or, over the API, POST /api/v1/endpoints/{endpoint}/enable.\n"
+        ),
+        Text.ENDPOINT_FAILING: "has taken nothing for three days",
+        Text.ENDPOINT_GONE: "answered 410 (Gone)",
     },
     "es": {
         Text.APOLOGY: "Disculpa, no estoy disponible en este momento",
@@ -147,6 +169,15 @@ CATALOG: Final[Mapping[Locale, Mapping[Text, str]]] = {
         Text.LINK_DONE: "La contraseña se guardó. Ya puedes entrar con ella.",
         Text.LINK_OVER: "Esta dirección ya se usó o ya no vale. Pide otra a quien administra Recado.",
         Text.HOW_TO_CHOOSE: "Usa al menos ocho caracteres, y no una contraseña que mucha gente usa.",
+        Text.ENDPOINT_OFF_SUBJECT: "Ya no se envían los eventos de {organisation}",
+        Text.ENDPOINT_OFF_MAIL: (
+            "¡Hola!\n\nRecado ya no envía los eventos de {organisation} a {url}, porque ese servidor {why}.\n"
+            "Lo que pasa se guarda durante treinta días. Cuando el servidor vuelva, enciende el envío; lo que esperaba "
+            "va en orden:\n\nrecado events endpoints enable --owner {owner} {endpoint}\n\n"
+            "o, por la API, POST /api/v1/endpoints/{endpoint}/enable.\n"
+        ),
+        Text.ENDPOINT_FAILING: "no aceptó nada durante tres días",
+        Text.ENDPOINT_GONE: "respondió 410 (Gone)",
     },
 }
 

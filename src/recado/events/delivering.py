@@ -86,7 +86,10 @@ class EventDeliveryHandler:
         keys: Callable[[], KeyRing],
         poster: Posting,
         fanout: Fanout,
+        tell_disabled: Callable[[LaneTransaction, Endpoint], None] = lambda _tx, _endpoint: None,
     ) -> None:
+        """`tell_disabled` tells the owner's people of an endpoint that was switched off."""
+        self._tell_disabled = tell_disabled
         self._database = database
         self._clock = clock
         self._chance = chance
@@ -226,9 +229,18 @@ class EventDeliveryHandler:
             open_until=None if open_for is None else tx.now + self._varied(open_for),
         )
         if answered.status == _GONE:
-            _switch_off(tx, endpoint, "gone")
+            self._switch_off(tx, endpoint, "gone")
         elif endpoint.has_failed_for_good(tx.now):
-            _switch_off(tx, endpoint, "failing")
+            self._switch_off(tx, endpoint, "failing")
+
+    def _switch_off(self, tx: LaneTransaction, endpoint: Endpoint, reason: DisabledReason) -> None:
+        """Switch an endpoint off, and tell its owner's other programs and people."""
+        Endpoints(tx.uow).change(endpoint.id, disabled_at=tx.now, disabled_reason=reason)
+        data = {"endpoint_id": str(endpoint.id), "reason": reason}
+        lane = job_lane(endpoint.id)
+        append(tx.uow, [NewEvent(tx.ids.new(), endpoint.owner_id, "endpoint.disabled", lane, tx.now, data=data)])
+        self._tell_disabled(tx, endpoint)
+        log.warning("events.endpoint_disabled", endpoint=str(endpoint.id), reason=reason)
 
     def _varied(self, wait: timedelta) -> timedelta:
         return timedelta(seconds=jittered(wait.total_seconds(), self._chance))
@@ -253,12 +265,3 @@ def _tried(
         tried_since=delivery.tried_since or now,
         updated_at=now,
     )
-
-
-def _switch_off(tx: LaneTransaction, endpoint: Endpoint, reason: DisabledReason) -> None:
-    """Switch an endpoint off, and tell its owner's other programs."""
-    Endpoints(tx.uow).change(endpoint.id, disabled_at=tx.now, disabled_reason=reason)
-    data = {"endpoint_id": str(endpoint.id), "reason": reason}
-    lane = job_lane(endpoint.id)
-    append(tx.uow, [NewEvent(tx.ids.new(), endpoint.owner_id, "endpoint.disabled", lane, tx.now, data=data)])
-    log.warning("events.endpoint_disabled", endpoint=str(endpoint.id), reason=reason)

@@ -94,7 +94,7 @@ class LinkMailHandler:
         """Make the link and send it."""
         mailer, public_url = self._settings.mailer, self._settings.public_url
         if mailer is None or public_url is None:
-            return RetryIn(_delay(claim.job.attempts), "RECADO_SMTP_URL is not set for this worker")
+            return RetryIn(delay_after(claim.job.attempts), "RECADO_SMTP_URL is not set for this worker")
         order, token = _Order.of(claim.job), new_token(self._random_bytes)
 
         def write(tx: Transaction) -> Letter | None:
@@ -110,7 +110,7 @@ class LinkMailHandler:
         if letter is None:
             return Discard("the user may not sign in any more")
         sent = await mailer.send(letter)
-        return Done() if isinstance(sent, Delivered) else RetryIn(_delay(claim.job.attempts), sent.why)
+        return Done() if isinstance(sent, Delivered) else RetryIn(delay_after(claim.job.attempts), sent.why)
 
     def exhausted(self, held: HeldLanes, job: StoredJob, error: str, now: datetime, ids: Ids) -> None:
         """Do nothing: the dead letter says why, and a person can ask for another link."""
@@ -125,24 +125,30 @@ class LinkMailHandler:
         ids: Ids,
     ) -> Replayed | ReplayRefused:
         """Send it again, in the lane of the dead letter."""
-        again = NewJob(
-            id=ids.new(),
-            name=LINK_MAIL,
-            owner_id=job.owner_id,
-            created_at=now,
-            due_at=now,
-            lane=job.lane,
-            payload=job.payload,
-            priority=PRIORITY,
-            max_attempts=MAX_ATTEMPTS,
-        )
-        enqueue.add(held, [again])
-        return Replayed(job.id, again.id)
+        return sent_again(held, job, now, ids)
 
     def discarded(self, held: HeldLanes, job: StoredJob, now: datetime, ids: Ids) -> str | None:  # noqa: ARG002
         """Settle nothing: a link that was not sent does not exist."""
         return None
 
 
-def _delay(attempts: int) -> timedelta:
+def sent_again(held: HeldLanes, job: StoredJob, now: datetime, ids: Ids) -> Replayed:
+    """Store the job of a mail again, in the lane of its dead letter."""
+    again = NewJob(
+        id=ids.new(),
+        name=job.name,
+        owner_id=job.owner_id,
+        created_at=now,
+        due_at=now,
+        lane=job.lane,
+        payload=job.payload,
+        priority=PRIORITY,
+        max_attempts=MAX_ATTEMPTS,
+    )
+    enqueue.add(held, [again])
+    return Replayed(job.id, again.id)
+
+
+def delay_after(attempts: int) -> timedelta:
+    """Return how long to wait after so many tries to send a mail."""
     return timedelta(seconds=min(30 * 4**attempts, 900))
