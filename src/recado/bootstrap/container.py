@@ -9,7 +9,7 @@ that a process pays only for what it does.
 
 from recado.agents.reading import AgentsReading
 from recado.bootstrap.brokers import make_broker, make_delivery, make_dispatcher
-from recado.bootstrap.databases import clock_of, database_wakeups_of, event_signals_of, metadata, open_database
+from recado.bootstrap.databases import clock_of, database_wakeups_of, make_following, metadata, open_database
 from recado.bootstrap.parts import (
     ORPHAN_READERS,
     PROVIDER_WORDS,
@@ -72,7 +72,6 @@ from recado.core.clock import Clock
 from recado.core.container import containers, providers
 from recado.core.database.changes import Changes
 from recado.core.database.engine import Database
-from recado.core.event_log.following import EventFollowing
 from recado.core.event_log.numbering import Numbering
 from recado.core.event_log.reading import EventReading
 from recado.core.ids import UuidV7, system_chance
@@ -221,9 +220,7 @@ class Container(containers.DeclarativeContainer):
     owner_purge = providers.Singleton(OwnerPurge, database, clock, ids, providers.Object(metadata))
 
     event_reading = providers.Singleton(EventReading, database)
-    event_following = providers.Singleton(
-        EventFollowing, event_reading, providers.Singleton(event_signals_of, database, changes)
-    )
+    event_following = providers.Singleton(make_following, event_reading, database, changes)
     fanout = providers.Singleton(Fanout, database, clock, ids)
     event_publisher = providers.Singleton(EventPublisher, providers.Singleton(Numbering, database), fanout, changes)
     event_poster = providers.Singleton(LazyPoster, clock)

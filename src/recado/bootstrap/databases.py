@@ -1,5 +1,7 @@
 """Databases by their URL: the tables, the clock and the wake-ups of each."""
 
+import resource
+
 from sqlalchemy import MetaData
 
 from recado.core.clock import Clock, SystemClock
@@ -7,6 +9,8 @@ from recado.core.database.changes import Changes
 from recado.core.database.engine import Database, on_postgresql
 from recado.core.database.sqlite.database import SqliteDatabase
 from recado.core.errors import ConfigurationError
+from recado.core.event_log.following import EventFollowing, FollowLimits
+from recado.core.event_log.reading import EventReading
 from recado.core.event_log.signals.contract import EventSignals
 from recado.core.event_log.signals.sqlite import SqliteEventSignals
 from recado.core.metrics import Meters
@@ -75,3 +79,9 @@ def database_wakeups_of(database: Database, clock: Clock) -> Delivery:
             f"no wake-up source is configured for {type(database).__name__}; this is a fault of Recado"
         )
     return PostgresDelivery(database, clock)
+
+
+def make_following(reading: EventReading, database: Database, changes: Changes) -> EventFollowing:
+    """Return what streams of events ask. They may have half of a server's connections, one owner's a quarter."""
+    most = min(FollowLimits().followers, max(2, resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 8))
+    return EventFollowing(reading, event_signals_of(database, changes), FollowLimits(most, max(1, most // 2)))

@@ -12,7 +12,7 @@ from recado.bootstrap.databases import event_signals_of
 from recado.core.database.changes import Changes
 from recado.core.event_log import following as module
 from recado.core.event_log import repository
-from recado.core.event_log.following import EventFollowing, TooSlow
+from recado.core.event_log.following import EventFollowing, FollowLimits, TooManyFollowers, TooSlow
 from recado.core.event_log.models import CursorUnknown, Event, NewEvent
 from recado.core.event_log.numbering import Numbering
 from recado.core.event_log.reading import EventReading
@@ -25,10 +25,14 @@ ON_BOTH_DATABASES = True
 Stream: TypeAlias = AsyncGenerator[Sequence[Event], None]
 
 
+def following_of(world: World, limits: FollowLimits | None = None) -> EventFollowing:
+    """As another process has it: it learns of commits from the database only."""
+    return EventFollowing(EventReading(world.database), event_signals_of(world.database, Changes()), limits)
+
+
 @pytest.fixture
 def following(world: World) -> EventFollowing:
-    """As another process has it: it learns of commits from the database only."""
-    return EventFollowing(EventReading(world.database), event_signals_of(world.database, Changes()))
+    return following_of(world)
 
 
 async def happens(world: World, times: int = 1, owner_id: UUID | None = None) -> list[UUID]:
@@ -134,6 +138,18 @@ async def test_all_that_is_followed_ends_with_the_server(world: World, following
             assert await reading == happened
 
 
+async def test_one_owner_takes_no_other_s_place_and_all_together_no_more_than_there_are(world: World) -> None:
+    following = following_of(world, FollowLimits(followers=3, of_one_owner=2))
+    async with AsyncExitStack() as stack:
+        for owner in (world.owner_id, world.owner_id, world.ids.new()):
+            await anext(await stack.enter_async_context(aclosing(following.follow(owner, None))))
+        for owner in (world.owner_id, world.ids.new()):
+            with pytest.raises(TooManyFollowers):
+                await anext(following.follow(owner, None))
+    async with aclosing(following.follow(world.owner_id, None)) as again:
+        assert await anext(again) == ()
+
+
 async def test_a_cursor_that_is_too_old_is_refused_at_once(world: World, following: EventFollowing) -> None:
     with pytest.raises(CursorUnknown):
         await anext(following.follow(world.owner_id, str(world.ids.new())))
@@ -158,8 +174,9 @@ async def test_when_nobody_follows_nothing_runs(world: World, following: EventFo
     assert not following.is_at_work
 
 
-async def test_in_quiet_times_nothing_is_given_from_time_to_time(world: World, following: EventFollowing) -> None:
-    async with aclosing(following.follow(world.owner_id, None, quiet_seconds=0.01)) as stream:
+async def test_in_quiet_times_nothing_is_given_from_time_to_time(world: World) -> None:
+    following = following_of(world, FollowLimits(quiet_seconds=0.01))
+    async with aclosing(following.follow(world.owner_id, None)) as stream:
         assert [await anext(stream) for _ in range(3)] == [(), [], []]
         [happened] = await happens(world)
         assert await read(stream, 1) == [happened]

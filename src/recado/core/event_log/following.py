@@ -25,8 +25,6 @@ from recado.core.event_log.signals.contract import EventSignals
 
 log = structlog.get_logger(__name__)
 
-QUIET_SECONDS: Final = 15.0
-"""After this time without an event a follower is told so: nobody on the way shall believe that a connection is dead."""
 QUEUED: Final = 2_000
 """How many events a follower may be behind."""
 _PAUSE: Final = 0.5
@@ -34,6 +32,23 @@ _PAUSE: Final = 0.5
 
 class TooSlow(Exception):
     """A follower did not keep up."""
+
+
+class TooManyFollowers(DomainError):
+    """As many follow the events of this owner as may, or of all owners together."""
+
+    code = "events.too_many_streams"
+    status = 429
+
+
+@dataclass(frozen=True, slots=True)
+class FollowLimits:
+    """How many may follow in one process: the connections of a server are for others too."""
+
+    followers: int = 2_048
+    of_one_owner: int = 1_024
+    quiet_seconds: float = 15.0
+    """After this time without an event a follower is told so: nobody on the way shall believe the connection dead."""
 
 
 @dataclass(slots=True, eq=False)
@@ -65,7 +80,8 @@ class _Follower:
 class EventFollowing:
     """Gives events to followers. One per process."""
 
-    def __init__(self, reading: EventReading, signals: EventSignals) -> None:
+    def __init__(self, reading: EventReading, signals: EventSignals, limits: FollowLimits | None = None) -> None:
+        self._limits = limits or FollowLimits()
         self._reading = reading
         self._signals = signals
         self._followers: dict[UUID, set[_Follower]] = {}
@@ -86,13 +102,11 @@ class EventFollowing:
             for follower in followers:
                 follower.has_some.set()
 
-    async def follow(
-        self, owner_id: UUID, after: str | None, *, quiet_seconds: float = QUIET_SECONDS
-    ) -> AsyncGenerator[Sequence[Event], None]:
+    async def follow(self, owner_id: UUID, after: str | None) -> AsyncGenerator[Sequence[Event], None]:
         """Yield an owner's events after a cursor, or from now on, as many as there are at a time.
 
-        Yields nothing once when it is ready, and after each quiet time. Raises `InvalidInput` and `CursorUnknown`
-        before that, and `TooSlow`.
+        Yields nothing once when it is ready, and after each quiet time. Raises `InvalidInput`, `CursorUnknown` and
+        `TooManyFollowers` before that, and `TooSlow`.
         """
         number = None if after is None else await self._reading.number_of(owner_id, after)
         position = await self._known_position()
@@ -106,7 +120,7 @@ class EventFollowing:
                 if len(page) < MOST:
                     break
             while not (self._stopped or follower.cut_off):
-                taken = await follower.take(quiet_seconds)
+                taken = await follower.take(self._limits.quiet_seconds)
                 fresh = [event for event in taken if event.number > number]
                 if fresh or not taken:
                     yield fresh
@@ -123,8 +137,11 @@ class EventFollowing:
         return self._position
 
     def _join(self, owner_id: UUID) -> _Follower:
+        limits, followers = self._limits, self._followers.get(owner_id, set())
+        if len(followers) >= limits.of_one_owner or sum(map(len, self._followers.values())) >= limits.followers:
+            raise TooManyFollowers("too many streams are open; close one, or read /api/v1/events from time to time")
         follower = _Follower()
-        self._followers.setdefault(owner_id, set()).add(follower)
+        self._followers.setdefault(owner_id, followers).add(follower)
         if self._task is None or self._task.done():
             self._task = asyncio.create_task(self._run())
         return follower

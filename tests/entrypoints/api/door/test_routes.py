@@ -123,6 +123,23 @@ class TestTheOrder:
         answer = await client.patch(f"/things/{path}", content=b"{", headers=callers.role(THEIRS, "admin"))
         assert told(answer) == (404, "core.not_found")
 
+    @pytest.mark.parametrize(
+        "path", [f"-{THING.hex}", f"{THING.hex}-", f"{{{THING}}}", f"urn:uuid:{THING}", f"+{THING.hex}"]
+    )
+    async def test_a_text_that_is_no_id_is_nobody_s(
+        self, client: httpx2.AsyncClient, callers: KnownCallers, path: str
+    ) -> None:
+        answer = await client.patch(f"/things/{path}", content=b"{", headers=callers.role(MINE, "admin"))
+        assert told(answer) == (404, "core.not_found")
+
+    async def test_a_path_with_a_slash_too_many_is_unknown(
+        self, client: httpx2.AsyncClient, callers: KnownCallers
+    ) -> None:
+        """A redirection would lead to whatever the Host header says, and over http:// behind a proxy."""
+        answer = await client.get("/things/", headers={**callers.role(MINE, "admin"), "Host": "evil.example"})
+        assert told(answer)[0] == 404
+        assert "location" not in answer.headers
+
     @pytest.mark.parametrize("content", [b"{", b'{"text": 5}', b'{"text": "a", "more": 1}', b'{"text": "\\u0000"}'])
     async def test_then_the_body(self, client: httpx2.AsyncClient, callers: KnownCallers, content: bytes) -> None:
         headers = {**callers.role(MINE, "admin"), "Content-Type": "application/json", "If-Match": "*"}
@@ -173,6 +190,8 @@ class TestWhoCalls:
             ({"Origin": "https://evil.example"}, 403),
             ({"Origin": "https://evil.example", "Sec-Fetch-Site": "same-origin"}, 403),
             ({"Origin": "null"}, 403),
+            ({"Origin": "http://recado.example"}, 403),
+            ({"Origin": "https://other.example", "Host": "other.example"}, 403),
             ({"Origin": "https://recado.example.evil.example"}, 403),
             ({"Sec-Fetch-Site": "same-site"}, 403),
             ({}, 403),

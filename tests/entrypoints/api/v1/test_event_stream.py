@@ -8,6 +8,9 @@ import httpx2
 from starlette.types import Message, Scope
 
 from recado.bootstrap import Container
+from recado.bootstrap.databases import event_signals_of
+from recado.core.database.changes import Changes
+from recado.core.event_log.following import EventFollowing, FollowLimits
 from recado.entrypoints.api.app import build_app
 from tests.support.callers import KnownCallers
 from tests.support.patience import PATIENCE
@@ -110,3 +113,33 @@ async def test_the_stream_needs_to_know_who_listens_and_from_where(
     lost = Stream(container, {**callers.role(world.owner_id, "viewer"), "Last-Event-ID": str(world.ids.new())})
     await lost.task
     assert (nobody.status, lost.status) == (401, 410)
+
+
+async def test_a_stream_ends_soon_after_its_reader_may_not_listen(
+    container: Container, callers: KnownCallers, world: World
+) -> None:
+    limits = FollowLimits(quiet_seconds=0.01)
+    following = EventFollowing(container.event_reading(), event_signals_of(world.database, Changes()), limits)
+    headers = callers.role(world.owner_id, "viewer")
+    with container.event_following.override(following):
+        stream = Stream(container, headers)
+        assert [await stream.next() for _ in range(2)] == ["retry: 1000\n\n", ": nothing new\n\n"]
+        callers.forget()
+        async with asyncio.timeout(PATIENCE):
+            await stream.task
+    assert not following.is_at_work
+
+
+async def test_more_streams_than_an_owner_may_have_are_429(
+    container: Container, callers: KnownCallers, world: World
+) -> None:
+    limits = FollowLimits(of_one_owner=1)
+    following = EventFollowing(container.event_reading(), event_signals_of(world.database, Changes()), limits)
+    headers = callers.role(world.owner_id, "viewer")
+    with container.event_following.override(following):
+        one = Stream(container, headers)
+        await one.next()
+        other = Stream(container, headers)
+        await other.task
+        await one.leave()
+    assert (one.status, other.status) == (200, 429)

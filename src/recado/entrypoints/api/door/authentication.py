@@ -67,8 +67,10 @@ class Callers:
         origin = request.headers.get("origin")
         if origin is None:
             return request.headers.get("sec-fetch-site") == "same-origin"
-        # A page cannot choose the Host header of a request; a proxy that changes it has our public URL.
-        return origin == self._origin or urlsplit(origin).netloc == request.headers.get("host")
+        if self._origin.startswith("https:"):  # Anybody on the way can forge a page of http://, also of our own host.
+            return origin == self._origin
+        # On this machine the server has several names; a page cannot choose the Host header of a request.
+        return origin == self._origin or origin == f"http://{request.headers.get('host')}"
 
 
 def _origin(url: str) -> str:

@@ -38,6 +38,7 @@ class Api(FastAPI):
             docs_url=None,
             redoc_url=None,
             max_body_size=MAX_BODY,
+            redirect_slashes=False,  # The address of a redirection would be made of the caller's Host header.
             generate_unique_id_function=_operation_id,
             telemetry={"tracing": False, "metrics": False, "logs": False},
         )

@@ -11,6 +11,7 @@ Only then is the body read (400, 413, 422). A route without a guard cannot be bu
 a body whose guard does not know the thing: nothing is open by oversight.
 """
 
+import re
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
@@ -22,12 +23,12 @@ from fastapi.requests import Request
 from fastapi.routing import APIRoute
 
 from recado.core.errors import InvalidInput, NotFound
-from recado.entrypoints.api.door.authentication import Callers
+from recado.entrypoints.api.door.authentication import Callers, Unauthenticated
 from recado.entrypoints.api.door.once import handled_once, read_once
 from recado.entrypoints.api.door.problems import HEADERS
 from recado.entrypoints.api.door.rates import Rates
 from recado.identity.idempotency.service import IdempotencyService
-from recado.identity.permissions import Permission
+from recado.identity.permissions import NotAllowed, Permission
 from recado.identity.principal import Principal
 
 Knows: TypeAlias = Callable[[UUID, UUID], Awaitable[object]]
@@ -38,6 +39,7 @@ PERMISSION: Final = "x-permission"
 PUBLIC: Final = "x-public"
 """In OpenAPI: why a route takes every caller."""
 
+_ID: Final = re.compile(r"[0-9a-fA-F]{8}(-?)(?:[0-9a-fA-F]{4}\1){3}[0-9a-fA-F]{12}")
 _PRINCIPAL: Final = "recado.principal"
 Handler: TypeAlias = Callable[[Request], Coroutine[Any, Any, Response]]
 
@@ -154,6 +156,14 @@ class Door:
         """
         return _dependency(Guard(self._parts, permission, knows))
 
+    async def still_allows(self, request: Request, permission: Permission) -> bool:
+        """Return whether who sent a request is known and may do this now: a long answer asks from time to time."""
+        try:
+            (await self._parts.callers.identify(request)).require(permission)
+        except (Unauthenticated, NotAllowed):
+            return False
+        return True
+
     def signed_in(self) -> params.Depends:
         """Let in every known caller."""
         return _dependency(Guard(self._parts, None, None))
@@ -169,10 +179,10 @@ def _dependency(guard: Guard | Open) -> params.Depends:
 
 
 def _id_in(text: str) -> UUID:
-    try:
-        return UUID(text)
-    except ValueError as error:
-        raise NotFound(f"there is nothing with the id {text[:60]!r}") from error
+    # `UUID` takes hyphens, blanks and braces anywhere, which the route's own reading of the id does not.
+    if not _ID.fullmatch(text):
+        raise NotFound(f"there is nothing with the id {text[:60]!r}")
+    return UUID(text)
 
 
 def _refuse_nul(request: Request) -> None:

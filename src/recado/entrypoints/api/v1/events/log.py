@@ -2,15 +2,17 @@
 
 import asyncio
 import json
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
-from contextlib import aclosing, suppress
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import AsyncExitStack, aclosing, suppress
 from datetime import datetime
+from functools import partial
 from typing import Annotated, Any, Final
 from uuid import UUID
 
-from fastapi import APIRouter, Header, Query
+from fastapi import APIRouter, Header, Query, Request
 from fastapi.responses import StreamingResponse
 from pydantic import Field
+from starlette.types import Receive, Scope, Send
 
 from recado.core.event_log.following import EventFollowing, TooSlow
 from recado.core.event_log.models import Event, EventType
@@ -24,6 +26,8 @@ from recado.identity.principal import Principal
 _MOST_KNOWN: Final = 1_000
 STREAM_SECONDS: Final = 900.0
 """A stream ends after this time; its reader comes again, and shows again that it may."""
+CHECK_SECONDS: Final = 15.0
+"""How often a stream asks whether its reader may still listen: a key may be revoked and a user disabled."""
 
 After = Annotated[
     str | None, Query(max_length=200, description="The id of the last event that you have. Without it the log begins.")
@@ -79,26 +83,52 @@ def events_router(door: Door, reading: EventReading, following: EventFollowing) 
         responses={**problems(410), **_STREAM},
     )
     async def stream(
-        principal: Annotated[Principal, door.allows("events.read")], last_event_id: LastEventId = None
-    ) -> StreamingResponse:
-        followed = following.follow(principal.owner_id, last_event_id)
-        await anext(followed)  # What is wrong with the cursor is said before the stream begins.
-        headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
-        return StreamingResponse(_streamed(followed, sent), media_type="text/event-stream", headers=headers)
+        request: Request,
+        principal: Annotated[Principal, door.allows("events.read")],
+        last_event_id: LastEventId = None,
+    ) -> EventStream:
+        async with AsyncExitStack() as until_sent:
+            followed = following.follow(principal.owner_id, last_event_id)
+            await until_sent.enter_async_context(aclosing(followed))
+            await anext(followed)  # What is wrong is said before the stream begins.
+            still_allowed = partial(door.still_allows, request, "events.read")
+            return EventStream(_streamed(followed, sent, still_allowed), until_sent.pop_all())
 
     return router
 
 
-async def _streamed(followed: AsyncGenerator[Sequence[Event], None], sent: "ServerSentEvents") -> AsyncIterator[bytes]:
-    """Yield events as they come, and comments in quiet times, until the stream has lasted long enough."""
-    ends = asyncio.get_running_loop().time() + STREAM_SECONDS
-    async with aclosing(followed):
-        yield b"retry: 1000\n\n"
-        with suppress(TooSlow):
-            async for events in followed:
-                yield b"".join(map(sent.of, events)) or b": nothing new\n\n"
-                if asyncio.get_running_loop().time() >= ends:
+class EventStream(StreamingResponse):
+    """A stream that leaves nothing open, even if its reader is gone before it begins."""
+
+    media_type = "text/event-stream"
+
+    def __init__(self, content: AsyncIterator[bytes], until_sent: AsyncExitStack) -> None:
+        super().__init__(content, headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"})
+        self._until_sent = until_sent
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async with self._until_sent:
+            await super().__call__(scope, receive, send)
+
+
+async def _streamed(
+    followed: AsyncIterator[Sequence[Event]],
+    sent: "ServerSentEvents",
+    still_allowed: Callable[[], Awaitable[bool]],
+) -> AsyncIterator[bytes]:
+    """Yield events as they come, and comments in quiet times, until its time is over or its reader may not listen."""
+    clock = asyncio.get_running_loop().time
+    ends, checked = clock() + STREAM_SECONDS, clock()
+    yield b"retry: 1000\n\n"
+    with suppress(TooSlow):
+        async for events in followed:
+            if not events or clock() >= checked + CHECK_SECONDS:
+                checked = clock()
+                if not await still_allowed():
                     return
+            yield b"".join(map(sent.of, events)) or b": nothing new\n\n"
+            if clock() >= ends:
+                return
 
 
 class ServerSentEvents:
