@@ -34,7 +34,7 @@ from recado.conversation.ports import Incoming, Reply
 from recado.conversation.sending.splitting import normalised, split
 from recado.conversation.values import Address
 from recado.core.errors import DomainError
-from recado.core.outbound.http_clients import checked_url, literal_address
+from recado.core.outbound.addresses import checked_url, literal_address
 from recado.core.telemetry import scrub
 from recado.core.unicode import normalized, storable
 from recado.identity.models import Owner, normalized_email, valid_text, valid_words

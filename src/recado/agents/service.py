@@ -28,7 +28,7 @@ from recado.core.database.types import JsonValue
 from recado.core.database.unit_of_work import UnitOfWork
 from recado.core.errors import InvalidInput
 from recado.core.ids import Ids
-from recado.core.outbound.http_clients import checked_url, names_metadata, names_private_address, origin
+from recado.core.outbound.addresses import checked_url, names_metadata, names_private_address, origin
 from recado.core.queue.transactions import Transactions, UnlockedTransaction
 from recado.core.sealing import Sealer
 from recado.identity import audit

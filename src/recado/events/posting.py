@@ -10,7 +10,8 @@ import httpx2
 
 from recado.core.clock import Clock
 from recado.core.event_log.models import Event
-from recado.core.outbound.http_clients import CONNECT_SECONDS, AddressRefused, HttpClients, Reach
+from recado.core.outbound.dialling import AddressRefused
+from recado.core.outbound.http_clients import CONNECT_SECONDS, HttpClients, Reach
 from recado.events.models import Endpoint, PostResult
 from recado.events.rendering import body_of
 from recado.events.signing import signed_headers

@@ -14,7 +14,7 @@ from recado.core.errors import InvalidInput, NotFound
 from recado.core.event_log.models import EventType, valid_types
 from recado.core.event_log.reading import Events
 from recado.core.ids import Ids
-from recado.core.outbound.http_clients import checked_url, names_metadata, names_private_address
+from recado.core.outbound.addresses import checked_url, names_metadata, names_private_address
 from recado.core.queue.transactions import Transaction, Transactions, UnlockedTransaction
 from recado.events.delivering import SECRET
 from recado.events.errors import EndpointDisabled, TooManyEndpoints

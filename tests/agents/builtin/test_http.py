@@ -22,7 +22,8 @@ from recado.conversation.errors import AgentFailed
 from recado.conversation.ports import Agent, AgentResult, HandOff, HistoryEntry, NoReply, Reply
 from recado.core.clock import FrozenClock
 from recado.core.errors import InvalidInput
-from recado.core.outbound.http_clients import HttpClients, Reach, is_not_metadata, is_public
+from recado.core.outbound.addresses import is_not_metadata, is_public
+from recado.core.outbound.http_clients import HttpClients, Reach
 from recado.identity.principal import operator_of
 from tests.agents.conftest import Turns
 from tests.agents.fakes import setup_of

@@ -1,7 +1,7 @@
 """The agent on an owner's own server: it gets the turn as signed JSON and returns a typed answer.
 
 The owner's server is not trusted. Its answer may be anything, so the answer is limited in size and checked completely.
-Its address may be anywhere, so connections are guarded (`http_clients.py`) and redirects are not followed.
+Its address may be anywhere, so connections are guarded (`dialling.py`) and redirects are not followed.
 
     POST <url>
     Recado-Signature: t=<seconds>,v1=<hex of HMAC-SHA256(secret, "<seconds>." + body)>
@@ -26,7 +26,8 @@ from recado.agents.results import MAX_ANSWER, MAX_REASON
 from recado.conversation.errors import AgentFailed
 from recado.conversation.ports import AgentResult, HandOff, NoReply, Reply, TurnContext
 from recado.core.database.types import JsonValue
-from recado.core.outbound.http_clients import CONNECT_SECONDS, AddressRefused, Reach
+from recado.core.outbound.dialling import AddressRefused
+from recado.core.outbound.http_clients import CONNECT_SECONDS, Reach
 
 MAX_BODY = 64 * 1024
 _TRY_AGAIN = frozenset({408, 425, 429})

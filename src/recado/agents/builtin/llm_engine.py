@@ -40,7 +40,8 @@ from recado.agents.registry import AgentSetup
 from recado.agents.results import MAX_ANSWER, clean_text
 from recado.conversation.errors import AgentFailed
 from recado.conversation.ports import AgentResult, HandOff, HistoryEntry, Reply, TurnContext, Usage
-from recado.core.outbound.http_clients import CONNECT_SECONDS, READ_SECONDS, AddressRefused, Reach
+from recado.core.outbound.dialling import AddressRefused
+from recado.core.outbound.http_clients import CONNECT_SECONDS, READ_SECONDS, Reach
 
 MAX_PASSAGES = 5
 _RETRIES = 2
