@@ -1,6 +1,7 @@
 """The language model agent against a scripted server that speaks Chat Completions."""
 
 import asyncio
+import gzip
 import json
 import threading
 from collections.abc import Sequence
@@ -25,7 +26,7 @@ from recado.core.outbound.http_clients import PREPARED_AT_ONCE
 from recado.identity.principal import operator_of
 from tests.agents.conftest import Turns
 from tests.agents.fakes import setup_of
-from tests.agents.loopback import Loopback
+from tests.agents.loopback import Loopback, dripping
 from tests.support.callers import admin_of
 
 OTHER = UUID(int=77)
@@ -270,6 +271,19 @@ class TestFailures:
         gone.set()
         with pytest.raises(asyncio.CancelledError):
             await run
+
+    async def test_an_answer_without_end_fails_the_turn(self, model: Model, turn_of: Turns) -> None:
+        model.server.says(dripping(1_000, 10_000))
+        with pytest.raises(AgentFailed, match="could not be reached"):
+            await model.answer(turn_of("oi"))
+
+    async def test_an_answer_that_is_compressed_is_not_unpacked(self, model: Model, turn_of: Turns) -> None:
+        packed = gzip.compress(json.dumps(completion("Oi")).encode() + b" " * 10_000_000)
+        packed_as = {"Content-Encoding": "gzip"}
+        model.server.says(Response(packed, media_type="application/json", headers=packed_as))
+        with pytest.raises(AgentFailed, match="could not be reached"):
+            await model.answer(turn_of("oi"))
+        assert model.server.asked[0].headers["accept-encoding"] == "identity"
 
     async def test_a_model_that_hangs_is_left_at_the_deadline(self, model: Model, turn_of: Turns) -> None:
         gone = threading.Event()

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import gzip
 import ssl
 from collections.abc import AsyncIterator
 
@@ -79,6 +80,22 @@ async def test_a_long_body_is_read_to_its_end(server: Server, client: httpx2.Asy
     body = b"x" * (3 * MOST_HEAD)
     server.parts = [b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body), body]
     assert (await client.get(server.url)).content == body
+
+
+async def test_an_answer_without_end_is_not_kept(server: Server, client: httpx2.AsyncClient) -> None:
+    """What reads a whole answer, such as the library for models, would fill the memory of all owners' worker."""
+    server.parts = [b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"]
+    server.endless = b"10000\r\n" + b"x" * 0x10000 + b"\r\n"
+    with pytest.raises(httpx2.ReadError, match="longer than"):
+        await client.get(server.url)
+
+
+async def test_an_answer_is_not_unpacked(server: Server, client: httpx2.AsyncClient) -> None:
+    """A small one may be enormous when it is."""
+    packed = gzip.compress(b"x" * 10_000_000)
+    head = b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: %d\r\n\r\n" % len(packed)
+    server.parts = [head, packed]
+    assert (await client.get(server.url)).content == packed
 
 
 async def test_little_is_read_at_once() -> None:

@@ -26,7 +26,7 @@ from recado.agents.results import MAX_ANSWER, MAX_REASON
 from recado.conversation.errors import AgentFailed
 from recado.conversation.ports import AgentResult, HandOff, NoReply, Reply, TurnContext
 from recado.core.database.types import JsonValue
-from recado.core.outbound.dialling import AddressRefused
+from recado.core.outbound.dialling import PACKED, AddressRefused
 from recado.core.outbound.http_clients import CONNECT_SECONDS, Reach
 
 MAX_BODY = 64 * 1024
@@ -109,8 +109,6 @@ class HttpAgent:
         return trace | {
             "Content-Type": "application/json",
             "Accept": "application/json",
-            # A compressed answer could be small on the wire and enormous in memory.
-            "Accept-Encoding": "identity",
             "User-Agent": "recado",
             "Idempotency-Key": str(turn.turn_id),
             "Recado-Signature": signature(self._secret, int(self._clock.now().timestamp()), body),
@@ -148,7 +146,7 @@ def _check(response: httpx2.Response) -> None:
     kind = response.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind != "application/json":
         raise AgentFailed("the agent's server answered something else than application/json")
-    if response.headers.get("content-encoding", "identity").lower() != "identity":
+    if PACKED in response.extensions:
         raise AgentFailed("the agent's server compressed its answer although asked not to")
 
 

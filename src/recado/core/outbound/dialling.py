@@ -3,8 +3,9 @@
 The name is resolved once, its addresses are checked, and exactly a checked address is dialled: a name that resolves to
 another address a moment later gains nothing. TLS still checks the name.
 
-What a server sends is parsed in the event loop that all owners share. So it is read in small parts, and the head of an
-answer, before which a server may send any number of others (1xx), has an end.
+What a server sends is parsed in the event loop that all owners share, and kept in the memory that they share. So it is
+read in small parts. The head of an answer, before which a server may send any number of others (1xx), has an end, and
+so has its body, which is not unpacked.
 """
 
 import asyncio
@@ -27,6 +28,11 @@ _MOST_TRIED = 4
 READ_AT_ONCE: Final = 4 * 1024
 """Of the shortest lines there are, these many take the event loop some twenty milliseconds."""
 MOST_HEAD: Final = 64 * 1024
+MOST_BODY: Final = 4 * 1024 * 1024
+"""The library for models reads an answer to its end, however long it is. This is longer than any model's."""
+PACKED: Final = "recado_packed"
+"""The extension of an answer that is compressed although it was asked not to be. It is not unpacked: a small one may be
+enormous then."""
 
 
 class AddressRefused(httpx2.ConnectError):
@@ -153,15 +159,21 @@ class GuardedTransport(httpx2.AsyncBaseTransport):
         if isinstance(stream, BoundedStream):
             stream.head_has_ended()
         assert isinstance(response.stream, AsyncIterable)  # noqa: S101 - narrows: an async pool's responses are
+        headers = [each for each in response.headers if not _says_packed(*each)]
+        packed = len(headers) < len(response.headers)
         return httpx2.Response(
             response.status,
-            headers=response.headers,
+            headers=headers,
             stream=_Stream(response.stream, response.aclose),
-            extensions=response.extensions,
+            extensions=dict(response.extensions) | ({PACKED: True} if packed else {}),
         )
 
     async def aclose(self) -> None:
         await self._pool.aclose()
+
+
+def _says_packed(name: bytes, value: bytes) -> bool:
+    return name.lower() == b"content-encoding" and value.strip().lower() not in {b"", b"identity"}
 
 
 def _inner_request(request: httpx2.Request) -> httpcore2.Request:
@@ -176,15 +188,19 @@ def _inner_request(request: httpx2.Request) -> httpcore2.Request:
 
 
 class _Stream(httpx2.AsyncByteStream):
-    """A response body whose errors are those of the client."""
+    """A response body that is not longer than `MOST_BODY`, and whose errors are those of the client."""
 
     def __init__(self, parts: AsyncIterable[bytes], close: Callable[[], Awaitable[None]]) -> None:
         self._parts = parts
         self._close = close
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
+        read = 0
         try:
             async for part in self._parts:
+                read += len(part)
+                if read > MOST_BODY:
+                    raise httpcore2.ReadError(f"the answer is longer than {MOST_BODY // 1024} KB")
                 yield part
         except _FAILURES as error:
             raise _translated(error) from error

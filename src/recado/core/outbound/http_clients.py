@@ -105,7 +105,12 @@ class HttpClients:
         if reach != "provider":
             transport = GuardedTransport(_tls(), is_public if reach == "public" else is_not_metadata)
             return httpx2.AsyncClient(
-                transport=transport, timeout=timeout, cookies=_NO_COOKIES, trust_env=False, event_hooks=_HOOKS
+                transport=transport,
+                timeout=timeout,
+                headers={"Accept-Encoding": "identity"},  # The transport unpacks nothing.
+                cookies=_NO_COOKIES,
+                trust_env=False,
+                event_hooks=_HOOKS,
             )
         return httpx2.AsyncClient(
             verify=_tls(),
