@@ -16,7 +16,7 @@ from recado.core.event_log.numbering import Numbering
 from recado.core.event_log.repository import append
 from recado.core.queue.lane import Lane, job_lane
 from recado.core.queue.storage import inspection
-from recado.events.errors import TooManyEndpoints
+from recado.events.errors import EndpointFull, TooManyEndpoints
 from recado.events.fanout import PAGE
 from recado.events.models import AT_ONCE, BREAKS_AFTER, MOST_ENDPOINTS, MOST_WAITING, TRIED_FOR, Endpoint, PostResult
 from recado.events.reading import EndpointReading
@@ -388,6 +388,34 @@ async def test_one_event_is_sent_again(world: World, endpoint: Endpoint) -> None
     await world.endpoints.resend(world.rita, endpoint.id, first)
     await world.work()
     assert posted(world) == [first]
+
+
+async def test_one_that_is_on_its_way_is_not_sent_again(world: World, endpoint: Endpoint) -> None:
+    world.endpoint.always = FAILS
+    [event] = await happens(world, lane_of(world))
+    await world.work()
+    await world.endpoints.resend(world.rita, endpoint.id, event)
+    await world.endpoints.resend(world.rita, endpoint.id, event)
+    assert await states(world, endpoint) == ["waiting"]
+
+
+@pytest.mark.sqlite_only
+async def test_no_more_are_sent_again_than_may_wait(world: World, endpoint: Endpoint) -> None:
+    [first] = await happens(world, lane_of(world))
+    await world.work()
+    world.endpoint.always = FAILS
+    ana = lane_of(world)
+    await happens(world, ana)
+    await world.work()
+    many = [
+        NewEvent(world.ids.new(), world.owner_id, "message.received", ana, world.clock.now())
+        for _ in range(MOST_WAITING)
+    ]
+    await world.database.write(partial(append, new=many), owner=None)
+    for _ in range(2):
+        await world.publisher.step()
+    with pytest.raises(EndpointFull):
+        await world.endpoints.resend(world.rita, endpoint.id, first)
 
 
 async def test_after_a_rotation_both_secrets_sign_for_a_day(world: World) -> None:

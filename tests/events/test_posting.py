@@ -18,8 +18,8 @@ from recado.core.event_log.models import Event
 from recado.core.outbound.http_clients import HttpClients
 from recado.core.queue.lane import Lane
 from recado.events.models import Endpoint, PostResult
-from recado.events.posting import Poster
-from recado.events.signing import new_secret
+from recado.events.wire.posting import Poster
+from recado.events.wire.signing import new_secret
 from tests.agents.loopback import Loopback, dripping, listening
 
 AT = datetime(2026, 3, 14, 12, 0, 0, 250_000, tzinfo=UTC)

@@ -80,8 +80,8 @@ if TYPE_CHECKING:
     from recado.channels.twilio.reconcile import GapSweep
     from recado.channels.twilio.sending.client import TwilioApi
     from recado.channels.twilio.sending.sender import TwilioSender
-    from recado.events.posting import Poster
     from recado.events.service import EndpointService
+    from recado.events.wire.posting import Poster
 
 
 _CALLBACKS: Final = "twilio.callbacks"
@@ -179,7 +179,7 @@ class LazyPoster:
 
     async def post(self, endpoint: Endpoint, event: Event, secrets: Sequence[str]) -> PostResult:
         from recado.core.outbound.http_clients import HttpClients
-        from recado.events.posting import Poster
+        from recado.events.wire.posting import Poster
 
         self._poster = self._poster or Poster(HttpClients(), self._clock)
         return await self._poster.post(endpoint, event, secrets)

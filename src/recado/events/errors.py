@@ -15,3 +15,10 @@ class EndpointDisabled(DomainError):
 
     code = "events.endpoint_disabled"
     status = 409
+
+
+class EndpointFull(DomainError):
+    """So many events wait for the endpoint that no further one is sent again."""
+
+    code = "events.endpoint_full"
+    status = 409

@@ -10,6 +10,7 @@ from sqlalchemy import Integer, bindparam, func, literal_column, or_, select, te
 from recado.core.database.prepared import Prepared, param
 from recado.core.database.repository import OwnedRepository, of_owner, owned
 from recado.core.database.unit_of_work import UnitOfWork
+from recado.core.event_log.models import Event
 from recado.core.event_log.tables import events
 from recado.core.queue.lane import Lane
 from recado.core.queue.storage.tables import message_queue
@@ -75,6 +76,17 @@ _LANES = Prepared(
     .where(of_owner(event_deliveries), event_deliveries.c.endpoint_id == bindparam("endpoint_id"), _WAITING)
     .group_by(event_deliveries.c.lane)
 )
+_IS_WAITING = Prepared(
+    select(event_deliveries.c.id)
+    .where(
+        of_owner(event_deliveries),
+        event_deliveries.c.endpoint_id == bindparam("endpoint_id"),
+        event_deliveries.c.lane == bindparam("lane"),
+        event_deliveries.c.event_id == bindparam("event_id"),
+        _WAITING,
+    )
+    .limit(1)
+)
 _RUNNING = Prepared(
     select(event_deliveries.c.id)
     .join_from(event_deliveries, message_queue, message_queue.c.id == event_deliveries.c.id)
@@ -97,6 +109,12 @@ class Deliveries(OwnedRepository[EventDelivery]):
         """Return the lanes with deliveries that wait: whether the first one has failed, and how many there are."""
         rows = self._uow.rows(_LANES, owner=self.owner, endpoint_id=endpoint_id)
         return {lane: (attempts > 0, count) for lane, attempts, count in rows}
+
+    def is_waiting(self, endpoint_id: UUID, event: Event) -> bool:
+        """Return whether an event is on its way to an endpoint."""
+        return bool(
+            self._uow.rows(_IS_WAITING, owner=self.owner, endpoint_id=endpoint_id, lane=event.lane, event_id=event.id)
+        )
 
     def end(self, id_: UUID, state: DeliveryState, now: datetime, error: str | None = None) -> None:
         """Store that nothing more is tried."""

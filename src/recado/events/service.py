@@ -17,11 +17,11 @@ from recado.core.ids import Ids
 from recado.core.outbound.addresses import checked_url, names_metadata, names_private_address
 from recado.core.queue.transactions import Transaction, Transactions, UnlockedTransaction
 from recado.events.delivering import SECRET
-from recado.events.errors import EndpointDisabled, TooManyEndpoints
+from recado.events.errors import EndpointDisabled, EndpointFull, TooManyEndpoints
 from recado.events.fanout import Fanout
-from recado.events.models import MOST_ENDPOINTS, OLD_SECRET_FOR, Endpoint
-from recado.events.repository import Endpoints
-from recado.events.signing import new_secret
+from recado.events.models import MOST_ENDPOINTS, MOST_WAITING, OLD_SECRET_FOR, Endpoint
+from recado.events.repository import Deliveries, Endpoints
+from recado.events.wire.signing import new_secret
 from recado.identity import audit
 from recado.identity.keys import KeyRing
 from recado.identity.principal import Principal
@@ -180,7 +180,7 @@ class EndpointService:
         return found
 
     async def resend(self, principal: Principal, endpoint_id: UUID, event_id: UUID) -> None:
-        """Send one event again. Raises `NotFound` and `EndpointDisabled`."""
+        """Send one event again, unless it is on its way. Raises `NotFound`, `EndpointDisabled` and `EndpointFull`."""
 
         def work(tx: UnlockedTransaction) -> None:
             endpoint = _held(tx, endpoint_id)
@@ -188,6 +188,11 @@ class EndpointService:
             event = Events(tx.uow).numbered(event_id)
             if event is None:
                 raise NotFound(f"there is no event {event_id}")
+            deliveries = Deliveries(tx.uow)
+            if deliveries.is_waiting(endpoint_id, event):
+                return
+            if sum(count for _, count in deliveries.waiting_lanes(endpoint_id).values()) >= MOST_WAITING:
+                raise EndpointFull(f"{MOST_WAITING} events wait for this endpoint; it must take some first")
             self._fanout.store(tx, endpoint, [event])
             audit.record(tx, principal, "event_endpoint.replayed", KIND, endpoint_id, {"event_id": str(event_id)})
 

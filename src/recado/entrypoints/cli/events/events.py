@@ -39,7 +39,7 @@ def list_(
     """List what happened, the oldest first. Events are kept for 30 days."""
 
     async def work(container: "Container") -> list[Item]:
-        from recado.events.rendering import rendered
+        from recado.events.wire.rendering import rendered
 
         await require_owner(container, owner)
         page = await container.event_reading().page(owner, after=after, limit=limit)

@@ -20,7 +20,7 @@ from recado.core.event_log.reading import EventReading
 from recado.entrypoints.api.door.models import EXAMPLE_ID, Limit, Output, PageOf
 from recado.entrypoints.api.door.openapi import problems
 from recado.entrypoints.api.door.routes import Door
-from recado.events.rendering import rendered
+from recado.events.wire.rendering import rendered
 from recado.identity.principal import Principal
 
 _MOST_KNOWN: Final = 1_000

@@ -13,8 +13,8 @@ from recado.core.event_log.models import Event
 from recado.core.outbound.dialling import AddressRefused
 from recado.core.outbound.http_clients import CONNECT_SECONDS, HttpClients, Reach
 from recado.events.models import Endpoint, PostResult
-from recado.events.rendering import body_of
-from recado.events.signing import signed_headers
+from recado.events.wire.rendering import body_of
+from recado.events.wire.signing import signed_headers
 
 ANSWER_SECONDS: Final = 15.0
 """How long an endpoint may take, from the connection to the end of its answer's head."""
