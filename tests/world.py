@@ -36,6 +36,7 @@ from recado.conversation.ports import (
     AgentResult,
     ListedMessage,
     OutboundText,
+    OwnersAgents,
     Pull,
     Reply,
     SendResult,
@@ -105,6 +106,8 @@ class ScriptedAgents:
 
     def __init__(self) -> None:
         self._script: deque[Step] = deque()
+        self.of_numbers: dict[UUID, Agent] = {}
+        """The agents of numbers that have another one."""
         self.history = 20
         """How many earlier messages a run is given."""
         self.turns: list[TurnContext] = []
@@ -113,8 +116,11 @@ class ScriptedAgents:
     def will(self, *steps: Step) -> None:
         self._script.extend(steps)
 
-    async def agent_for(self, owner_id: UUID) -> Agent:  # noqa: ARG002 - the port's name
+    async def agents_of(self, owner_id: UUID) -> OwnersAgents:  # noqa: ARG002 - the port's name
         return self
+
+    def for_number(self, address_id: UUID) -> Agent:
+        return self.of_numbers.get(address_id, self)
 
     def history_limit(self, agent: Agent) -> int:  # noqa: ARG002 - the port's name
         return self.history

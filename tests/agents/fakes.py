@@ -140,7 +140,8 @@ async def setup_of(
     runner: AgentRunner, service: AgentService, owner_id: UUID, *, allow_private: bool = True
 ) -> AgentSetup:
     """What the owner's active agent is made from; it may be forbidden private addresses."""
-    active = await service.active(owner_id)
-    assert active is not None
-    settings, keys = active
+    in_force = await service.in_force(owner_id)
+    settings, keys = in_force.of_owner, in_force.keys
+    assert settings is not None
+    assert keys is not None
     return runner.setup_of(replace(settings, allow_private=allow_private and settings.allow_private), keys)

@@ -70,6 +70,7 @@ async def test_of_two_secrets_the_later_one_is_stored(
         lambda: service.renew_secret(admin_of(owner)),
     )
     assert isinstance(second, AgentSaved)
-    found = await service.active(owner)
-    assert found is not None
-    assert service.credentials(*found).secret == second.secret
+    found = await service.in_force(owner)
+    assert found.of_owner is not None
+    assert found.keys is not None
+    assert service.credentials(found.of_owner, found.keys).secret == second.secret

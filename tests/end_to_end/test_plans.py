@@ -113,6 +113,7 @@ READS_MORE = {
     "FROM schedules": "",
     "FROM system_keys": "",
     "agent_settings": "",
+    "FROM number_agents WHERE number_agents.owner_id =": "number_agents",
     "queue_owners": "",
     # This test's own.
     "SELECT min(lanes.next_due_at)": "",

@@ -10,7 +10,9 @@ counted, and the worker recycles its process.
 import asyncio
 import threading
 from collections import OrderedDict
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from math import inf
 from pathlib import PurePath
 from uuid import UUID
 
@@ -20,6 +22,7 @@ from recado.agents.errors import AgentUnusable, UnknownAgent
 from recado.agents.execution import AgentRun, RunFailed, RunThreads, SharedLoop
 from recado.agents.knowledge.service import KnowledgeService
 from recado.agents.models import AgentSettings
+from recado.agents.numbers.models import AgentsInForce
 from recado.agents.registry import AgentRegistry, AgentSetup, ChecksItself, RegisteredAgent
 from recado.agents.results import InvalidResult, clean_text
 from recado.agents.service import AgentService
@@ -92,9 +95,21 @@ class _NoAgent:
 
 
 @dataclass(frozen=True, slots=True)
+class AgentsOfOwner:
+    """The agents that answer an owner's customers: the conversation's port `OwnersAgents`."""
+
+    of_owner: Agent
+    of_numbers: Mapping[UUID, Agent]
+
+    def for_number(self, address_id: UUID | None) -> Agent:
+        """Return the agent that answers at a number; at any other, and where none is named, the owner's."""
+        return self.of_owner if address_id is None else self.of_numbers.get(address_id, self.of_owner)
+
+
+@dataclass(frozen=True, slots=True)
 class _Cached:
-    agent: Agent
-    active: tuple[AgentSettings, SealedOwnerKeys] | None
+    agents: AgentsOfOwner
+    in_force: AgentsInForce
     read_at: float
 
 
@@ -102,7 +117,7 @@ class _Cached:
 
 
 class AgentRunner:
-    """Finds an owner's agent and runs it: the conversation's port `Agents`."""
+    """Finds an owner's agents and runs them: the conversation's port `Agents`."""
 
     def __init__(
         self,
@@ -136,27 +151,34 @@ class AgentRunner:
         """
         return self._abandoned
 
-    async def agent_for(self, owner_id: UUID) -> Agent:
+    async def agents_of(self, owner_id: UUID) -> AgentsOfOwner:
         cached, now = self._cache.get(owner_id), self._clock.monotonic()
         if cached is not None and now - cached.read_at < self._cache_seconds:
-            return cached.agent
-        active = await self._service.active(owner_id)
-        # The same settings keep their agent object, and so the clients and models that it has built.
-        same = cached is not None and cached.active == active
-        agent = cached.agent if cached is not None and same else self._agent_of(active)
+            return cached.agents
+        in_force = await self._service.in_force(owner_id)
+        agents = self._agents_of(in_force, cached)
         self._cache.pop(owner_id, None)
-        self._cache[owner_id] = _Cached(agent, active, now)
+        self._cache[owner_id] = _Cached(agents, in_force, now)
         while len(self._cache) > CACHED_OWNERS:
             self._cache.popitem(last=False)
-        return agent
+        return agents
+
+    async def agent_for(self, owner_id: UUID, address_id: UUID | None = None) -> Agent:
+        """Return the agent that answers at a number, or at those without an agent of their own."""
+        return (await self.agents_of(owner_id)).for_number(address_id)
 
     def history_limit(self, agent: Agent) -> int:
         """Return the history limit of the owner. Replacements of agents need no history."""
         return agent.history_limit if isinstance(agent, _OwnersAgent) else 0
 
     def invalidate(self, owner_id: UUID) -> None:
-        """Drop the remembered settings of an owner. Any thread may call this."""
-        self._cache.pop(owner_id, None)
+        """Read an owner's settings again before they are used. Any thread may call this.
+
+        Agents whose settings stayed the same stay.
+        """
+        cached = self._cache.get(owner_id)
+        if cached is not None:
+            self._cache[owner_id] = replace(cached, read_at=-inf)
 
     def setup_of(self, settings: AgentSettings, keys: SealedOwnerKeys) -> AgentSetup:
         """Return the setup for an agent with these settings; `keys` open its credentials."""
@@ -185,12 +207,13 @@ class AgentRunner:
             raise self._failed(_as_failure(ending.error, ours=_is_cooperative(agent))) from None
         return ending
 
-    async def problem(self, owner_id: UUID) -> str | None:
-        """Return what would make every run of the owner's agent fail on this machine: an extra, a provider, a key.
+    async def problem(self, owner_id: UUID, address_id: UUID | None = None) -> str | None:
+        """Return what would make every run of an agent fail on this machine: an extra, a provider, a key.
 
-        Agents of other packages are not asked: what they import may do anything.
+        It is the number's agent, or the owner's. Agents of other packages are not asked: what they import may do
+        anything.
         """
-        agent = await self.agent_for(owner_id)
+        agent = await self.agent_for(owner_id, address_id)
         try:
             return await agent.problem() if isinstance(agent, _OwnersAgent) and agent.cooperative else None
         except AgentFailed as failure:
@@ -202,10 +225,21 @@ class AgentRunner:
         """Stop the agents' loop. Runs that are still in progress there are cancelled."""
         await self._shared.aclose()
 
-    def _agent_of(self, active: tuple[AgentSettings, SealedOwnerKeys] | None) -> Agent:
-        if active is None:
+    def _agents_of(self, in_force: AgentsInForce, before: _Cached | None) -> AgentsOfOwner:
+        """Return the agents in force. The same settings keep their agent object, with the clients that it has built."""
+        built = {} if before is None or before.in_force.keys != in_force.keys else dict(_settled(before))
+
+        def agent_of(settings: AgentSettings | None) -> Agent:
+            if settings not in built:
+                built[settings] = self._agent_of(settings, in_force.keys)
+            return built[settings]
+
+        of_numbers = {address_id: agent_of(settings) for address_id, settings in in_force.of_numbers.items()}
+        return AgentsOfOwner(agent_of(in_force.of_owner), of_numbers)
+
+    def _agent_of(self, settings: AgentSettings | None, keys: SealedOwnerKeys | None) -> Agent:
+        if settings is None or keys is None:
             return _NoAgent()
-        settings, keys = active
         try:
             return _OwnersAgent(self._registry.find(settings.agent), settings, keys, self)
         except UnknownAgent as error:
@@ -237,6 +271,13 @@ class AgentRunner:
     def _failed(self, failure: AgentFailed) -> AgentFailed:
         log.warning("agents.failed", reason=failure.reason, abandoned=failure.abandoned)
         return failure
+
+
+def _settled(cached: _Cached) -> Iterator[tuple[AgentSettings | None, Agent]]:
+    """Yield the settings of all agents in force, each with its agent object."""
+    yield cached.in_force.of_owner, cached.agents.of_owner
+    for address_id, agent in cached.agents.of_numbers.items():
+        yield cached.in_force.of_numbers[address_id], agent
 
 
 def _is_cooperative(agent: Agent) -> bool:

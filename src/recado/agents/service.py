@@ -19,6 +19,8 @@ from recado.agents.models import (
     AgentSaved,
     AgentSettings,
 )
+from recado.agents.numbers.models import AgentsInForce
+from recado.agents.numbers.repository import NumberAgents
 from recado.agents.registry import AgentRegistry
 from recado.agents.repository import AgentSettingsRepository
 from recado.agents.results import clean_text
@@ -84,7 +86,7 @@ class AgentService:
         key so that the environment variable of the provider is used. `check` gets what is stored before the change.
         """
         self._registry.find(form.agent)
-        secret = self._make_secret() if form.agent == "http" else None
+        secret = self.secret_for(form)
 
         def work(tx: UnlockedTransaction) -> AgentSaved:
             stored = AgentSettingsRepository(tx.uow)
@@ -100,9 +102,9 @@ class AgentService:
         """Return the settings of the active agent; None when the owner has none."""
         return await self._database.read(lambda uow: AgentSettingsRepository(uow).active(), owner=owner_id)
 
-    async def active(self, owner_id: UUID) -> tuple[AgentSettings, SealedOwnerKeys] | None:
-        """Return the active agent's settings and the keys that open its credentials; None when no agent is on."""
-        return await self._database.read(_active, owner=owner_id)
+    async def in_force(self, owner_id: UUID) -> AgentsInForce:
+        """Return the agents that answer an owner's customers, with the keys that open their credentials."""
+        return await self._database.read(_in_force, owner=owner_id)
 
     async def all(self, owner_id: UUID) -> Sequence[AgentSettings]:
         """Return every agent that the owner has ever set. The active one is marked."""
@@ -138,47 +140,75 @@ class AgentService:
         """Call `listener` with the owner after each change made through this service. It must be quick."""
         self._listeners.append(listener)
 
-    def _set(
-        self, uow: UnitOfWork, form: AgentForm, secret: str | None, now: datetime, *, operator: bool
+    def secret_for(self, form: AgentForm) -> str | None:
+        """Return a new secret that an agent of this form may need."""
+        return self._make_secret() if form.agent == "http" else None
+
+    def merged(
+        self,
+        uow: UnitOfWork,
+        stored: AgentSettings,
+        form: AgentForm,
+        secret: str | None,
+        now: datetime,
+        *,
+        operator: bool,
     ) -> AgentSaved:
-        repository = AgentSettingsRepository(uow)
+        """Return what a form makes of settings, which are not stored yet. Raises `InvalidInput`.
+
+        They get the secret if they need one and have none.
+        """
         _check_used(form)
-        sealer = self._keys.of(uow, repository.owner).sealer
-        stored = repository.named(form.agent) or _blank(repository.owner, form.agent, now)
+        sealer = self._keys.of(uow, stored.owner_id).sealer
         settings = _merged(stored, form, now, sealer, operator=operator)
         _check(settings, operator=operator)
         shown = secret if secret is not None and not settings.has_secret else None
         if shown is not None:
             settings = replace(settings, secret_sealed=sealer.seal(shown, owner=settings.owner_id, field=_SECRET))
-        self._store(uow, repository, settings)
         return AgentSaved(settings, shown)
+
+    def resealed(self, uow: UnitOfWork, stored: AgentSettings, secret: str, now: datetime) -> AgentSettings:
+        """Return settings with another secret, which are not stored yet."""
+        sealer = self._keys.of(uow, stored.owner_id).sealer
+        sealed = sealer.seal(secret, owner=stored.owner_id, field=_SECRET)
+        return replace(stored, secret_sealed=sealed, updated_at=now)
+
+    def announce(self, uow: UnitOfWork, owner_id: UUID) -> None:
+        """Tell the listeners, after the commit, that an agent of an owner was changed."""
+        for listener in self._listeners:
+            uow.after_commit(partial(listener, owner_id))
+
+    def _set(
+        self, uow: UnitOfWork, form: AgentForm, secret: str | None, now: datetime, *, operator: bool
+    ) -> AgentSaved:
+        repository = AgentSettingsRepository(uow)
+        stored = repository.named(form.agent) or blank_settings(repository.owner, form.agent, now)
+        saved = self.merged(uow, stored, form, secret, now, operator=operator)
+        self._store(uow, repository, saved.settings)
+        return saved
 
     def _renew(self, uow: UnitOfWork, secret: str, now: datetime) -> AgentSaved:
         repository = AgentSettingsRepository(uow)
         stored = repository.named("http")
         if stored is None:
             raise InvalidInput("there is no agent of your own yet; set the http agent first")
-        sealer = self._keys.of(uow, stored.owner_id).sealer
-        sealed = sealer.seal(secret, owner=stored.owner_id, field=_SECRET)
-        settings = replace(stored, secret_sealed=sealed, updated_at=now)
+        settings = self.resealed(uow, stored, secret, now)
         repository.put(settings)
-        self._announce(uow, settings.owner_id)
+        self.announce(uow, settings.owner_id)
         return AgentSaved(settings, secret)
 
     def _store(self, uow: UnitOfWork, repository: AgentSettingsRepository, settings: AgentSettings) -> None:
         repository.deactivate_all()
         repository.put(settings)
-        self._announce(uow, settings.owner_id)
-
-    def _announce(self, uow: UnitOfWork, owner_id: UUID) -> None:
-        for listener in self._listeners:
-            uow.after_commit(partial(listener, owner_id))
+        self.announce(uow, settings.owner_id)
 
 
-def _active(uow: UnitOfWork) -> tuple[AgentSettings, SealedOwnerKeys] | None:
+def _in_force(uow: UnitOfWork) -> AgentsInForce:
     repository = AgentSettingsRepository(uow)
-    settings = repository.active()
-    return None if settings is None else (settings, OwnerKeyRows(uow).require(repository.owner))
+    of_owner = repository.active()
+    of_numbers = {each.address_id: each.settings for each in NumberAgents(uow).everything()}
+    any_agent_is_on = of_owner is not None or of_numbers
+    return AgentsInForce(of_owner, of_numbers, OwnerKeyRows(uow).require(repository.owner) if any_agent_is_on else None)
 
 
 def _merged(old: AgentSettings, form: AgentForm, now: datetime, sealer: Sealer, *, operator: bool) -> AgentSettings:
@@ -212,7 +242,8 @@ def _key(old: AgentSettings, new: AgentSettings, form: AgentForm, sealer: Sealer
     return old.api_key_sealed if _destination(old) == _destination(new) else None
 
 
-def _blank(owner: UUID, agent: str, now: datetime) -> AgentSettings:
+def blank_settings(owner: UUID, agent: str, now: datetime) -> AgentSettings:
+    """Return an agent of which nothing was set yet."""
     return AgentSettings(
         owner_id=owner,
         agent=agent,

@@ -48,6 +48,24 @@ agent_settings = Table(
     ),
 )
 
+number_agents = Table(
+    "number_agents",
+    metadata,
+    Column("owner_id", Id, primary_key=True),
+    Column("address_id", Id, primary_key=True),
+    Column("agent", String(60), nullable=False),
+    Column("model", String(200)),
+    Column("base_url", String(2000)),
+    Column("url", String(2000)),
+    Column("prompt", Text),
+    Column("history_limit", Integer, nullable=False),
+    Column("allow_private", Boolean(create_constraint=False), nullable=False),
+    Column("api_key_sealed", LargeBinary),
+    Column("secret_sealed", LargeBinary),
+    Column("created_at", Moment, nullable=False),
+    Column("updated_at", Moment, nullable=False),
+)
+
 knowledge_documents = Table(
     "knowledge_documents",
     metadata,

@@ -36,6 +36,7 @@ from recado.bootstrap.parts import (
     make_link_mails,
     make_links,
     make_maintenance,
+    make_number_agents,
     make_number_checks,
     make_queue,
     make_registry,
@@ -168,6 +169,9 @@ class Container(containers.DeclarativeContainer):
     knowledge = providers.Singleton(make_knowledge, database, clock, ids)
     agents_reading = providers.Singleton(AgentsReading, database)
     agent_service = providers.Singleton(make_agent_service, database, registry, key_ring, clock, ids)
+    number_agents = providers.Singleton(
+        make_number_agents, database, registry, agent_service, providers.Singleton(NumbersInUse), clock, ids
+    )
     agents = providers.Singleton(make_agents, agent_service, registry, knowledge, clock)
     agent_trials = providers.Singleton(make_agent_trials, agents, clock, ids, settings)
 

@@ -20,7 +20,7 @@ from recado.channels.twilio.webhook.dtos import FAILED, advances
 from recado.channels.twilio.webhook.inbound import read_orphan
 from recado.channels.twilio.webhook.service import TwilioWebhookService
 from recado.conversation.people.handoff import HandOffService
-from recado.conversation.ports import Agents, Channels, OutboundText, Pull, SendResult
+from recado.conversation.ports import Agents, Channels, Numbers, OutboundText, Pull, SendResult
 from recado.conversation.reading.messages import ProviderWords
 from recado.conversation.replying.accept import AcceptService, BurstWindow
 from recado.conversation.replying.handler import ReplyHandler
@@ -72,6 +72,7 @@ from recado.settings import Settings
 
 if TYPE_CHECKING:
     from recado.agents.knowledge.service import KnowledgeService
+    from recado.agents.numbers.service import NumberAgentService
     from recado.agents.registry import AgentRegistry
     from recado.agents.runner import AgentRunner
     from recado.agents.service import AgentService
@@ -221,6 +222,14 @@ def make_agent_service(
     from recado.agents.service import AgentService
 
     return AgentService(database, registry, keys, clock, ids)
+
+
+def make_number_agents(
+    database: Database, registry: "AgentRegistry", agents: "AgentService", numbers: Numbers, clock: Clock, ids: Ids
+) -> "NumberAgentService":
+    from recado.agents.numbers.service import NumberAgentService
+
+    return NumberAgentService(database, registry, agents, numbers, clock, ids)
 
 
 def make_agents(

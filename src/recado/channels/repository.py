@@ -311,6 +311,11 @@ class NumbersInUse:
         found = ChannelAddresses(uow).by_address(address.value)
         return None if found is None else NumberOfOurs(found.id, found.address)
 
+    def with_id(self, uow: UnitOfWork, number_id: UUID) -> NumberOfOurs | None:
+        """Return the owner's number with this id, unless it was removed."""
+        found = ChannelAddresses(uow).get(number_id)
+        return None if found is None or found.removed_at is not None else NumberOfOurs(found.id, found.address)
+
 
 class AccountPauses:
     """Accounts that send, and their pauses, for the transactions of sending."""

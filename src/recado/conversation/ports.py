@@ -148,10 +148,18 @@ class Agent(Protocol):
     async def respond(self, turn: TurnContext) -> AgentResult: ...
 
 
-class Agents(Protocol):
-    """Finds the agent that an owner has switched on, with its settings applied."""
+class OwnersAgents(Protocol):
+    """The agents of one owner, with their settings applied."""
 
-    async def agent_for(self, owner_id: UUID) -> Agent: ...
+    def for_number(self, address_id: UUID) -> Agent:
+        """Return the agent that answers at a number: the number's own, or the one that the owner has switched on."""
+        ...
+
+
+class Agents(Protocol):
+    """Finds the agents that an owner has switched on."""
+
+    async def agents_of(self, owner_id: UUID) -> OwnersAgents: ...
 
     def history_limit(self, agent: Agent) -> int:
         """Return how many earlier messages the owner lets the agent read."""
@@ -301,6 +309,10 @@ class Numbers(Protocol):
 
     def in_use(self, uow: UnitOfWork, address: Address) -> NumberOfOurs | None:
         """Return the owner's number of this address, or None for one that is not the owner's or was removed."""
+        ...
+
+    def with_id(self, uow: UnitOfWork, number_id: UUID) -> NumberOfOurs | None:
+        """Return the owner's number with this id, or None for one that is not the owner's or was removed."""
         ...
 
 

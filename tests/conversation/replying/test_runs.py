@@ -217,3 +217,22 @@ def test_what_cannot_be_counted_is_not_taken(rubbish: Usage) -> None:
     with pytest.raises(ValueError, match="whole numbers"):
         consumption.report(rubbish)
     assert consumption.so_far == COST
+
+
+class Shouting:
+    """The agent of a number."""
+
+    async def respond(self, turn: TurnContext) -> AgentResult:
+        return Reply(turn.text.upper())
+
+
+async def test_the_agent_of_the_number_answers(world: World) -> None:
+    world.agents.of_numbers[world.address_id] = Shouting()
+    await world.says("oi")
+    assert world.sent_texts() == ["OI"]
+
+
+async def test_the_agent_of_another_number_answers_nothing(world: World) -> None:
+    world.agents.of_numbers[world.owner_id] = Shouting()
+    await world.says("oi")
+    assert world.sent_texts() == ["echo: oi"]

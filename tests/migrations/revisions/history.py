@@ -14,6 +14,7 @@ MADE_BY: Final = {
     "0106": {"event_deliveries", "event_endpoints"},
     "0107": {"usage_days"},
     "0112": {"bulk_operations"},
+    "0114": {"number_agents"},
 }
 """The tables that each revision made."""
 FUNCTIONS_SINCE: Final = "0109"

@@ -50,17 +50,17 @@ class AgentTrials:
         self._ids = ids
         self._timeout = timeout_seconds
 
-    async def problem(self, owner_id: UUID) -> str | None:
+    async def problem(self, owner_id: UUID, number_id: UUID | None = None) -> str | None:
         """Return what would make every run fail on this machine; None when nothing is known to."""
-        return await self._agents.problem(owner_id)
+        return await self._agents.problem(owner_id, number_id)
 
-    async def run(self, owner: Owner, text: str) -> TrialResult:
-        """Run the owner's active agent on one message of a made-up customer."""
+    async def run(self, owner: Owner, text: str, number_id: UUID | None = None) -> TrialResult:
+        """Run the agent of a number, or the owner's, on one message of a made-up customer."""
         text = clean_text(text).strip()
         if not 1 <= len(text) <= MAX_TEXT:
             raise InvalidInput(f"the text must have 1 to {MAX_TEXT:,} characters")
         turn, began = self._turn(owner, text), self._clock.monotonic()
-        agent = await self._agents.agent_for(owner.id)
+        agent = await self._agents.agent_for(owner.id, number_id)
         try:
             result = await self._agents.run(agent, turn, self._timeout)
         except AgentFailed as failure:

@@ -18,6 +18,7 @@ from recado.conversation.replying.apology import apologise, discard
 from recado.conversation.replying.commit import commit
 from recado.conversation.replying.jobs import REPLY
 from recado.conversation.replying.open import (
+    KnownAgents,
     OpenedTurn,
     ReplyLimits,
     join_new_messages,
@@ -108,10 +109,9 @@ class ReplyHandler:
                 return Done(recorded=True)
 
     async def _open(self, claim: Claim, turn_id: UUID | None) -> OpenedTurn | None:
-        agent = await self._agents.agent_for(claim.job.owner_id)
-        history_limit = self._agents.history_limit(agent)
+        known = KnownAgents(await self._agents.agents_of(claim.job.owner_id), self._agents.history_limit)
         return await self._transactions.write_job(
-            claim, lambda tx: open_turn(tx, claim, turn_id, agent, history_limit, self._limits, self._split)
+            claim, lambda tx: open_turn(tx, claim, turn_id, known, self._limits, self._split)
         )
 
     async def _commit(self, claim: Claim, opened: OpenedTurn, result: AgentResult) -> bool:

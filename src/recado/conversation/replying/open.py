@@ -8,13 +8,14 @@
 A message that arrives during the first run of a turn joins it here as well.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Literal
 from uuid import UUID
 
 from recado.conversation.models import Author, Contact, Conversation, Message, Turn
-from recado.conversation.ports import Agent, HistoryEntry
+from recado.conversation.ports import Agent, HistoryEntry, OwnersAgents
 from recado.conversation.replying.apology import apologise
 from recado.conversation.replying.gate import A_PERSON_SPOKE, ToAgent, ToPerson, settle_without_agent, who_answers
 from recado.conversation.replying.reception import CarriedTurn, receive, turn_of
@@ -48,6 +49,14 @@ class ReplyLimits:
 
 
 @dataclass(frozen=True, slots=True)
+class KnownAgents:
+    """The agents of an owner, found before the transaction, and how many earlier messages each of them reads."""
+
+    of_owner: OwnersAgents
+    history_limit: Callable[[Agent], int]
+
+
+@dataclass(frozen=True, slots=True)
 class OpenedTurn:
     """A turn as it was read. The commit compares it with what it is then."""
 
@@ -65,8 +74,7 @@ def open_turn(
     tx: LaneTransaction,
     claim: Claim,
     turn_id: UUID | None,
-    agent: Agent,
-    history_limit: int,
+    agents: KnownAgents,
     limits: ReplyLimits,
     split: Split,
 ) -> OpenedTurn | None:
@@ -84,12 +92,10 @@ def open_turn(
         endings.dead_letter(tx.held, claim, tx.now, NO_ANSWER_IN_TIME)
         apologise(tx, claim.job, carried, split)
         return None
-    return _open_for(agent, history_limit, tx, claim, carried)
+    return _open_for(agents, tx, claim, carried)
 
 
-def _open_for(
-    agent: Agent, history_limit: int, tx: LaneTransaction, claim: Claim, carried: CarriedTurn
-) -> OpenedTurn | None:
+def _open_for(agents: KnownAgents, tx: LaneTransaction, claim: Claim, carried: CarriedTurn) -> OpenedTurn | None:
     """Return the turn with what the agent will be told, or None when the turn is settled without an agent."""
     turn, conversation, contact = carried.turn, carried.conversation, carried.contact
     owner = owner_in(tx.uow, turn.owner_id)
@@ -100,7 +106,8 @@ def _open_for(
         endings.complete(tx.held, claim, tx.now)
         settle_without_agent(tx, turn, decision)
         return None
-    history = _history(tx, turn, conversation, history_limit)
+    agent = agents.of_owner.for_number(conversation.address_id)
+    history = _history(tx, turn, conversation, agents.history_limit(agent))
     run_id = tx.ids.new()
     begin_run(tx.uow, run_id, turn, tx.now)
     return OpenedTurn(agent, turn, conversation, contact, owner.locale, decision.messages, history, run_id)

@@ -7,7 +7,7 @@ import asyncio
 from uuid import UUID
 
 from recado.conversation.errors import AgentFailed, EffectUncertain
-from recado.conversation.ports import Agent, AgentResult, HandOff, NoReply, Reply, TurnContext
+from recado.conversation.ports import Agent, AgentResult, HandOff, NoReply, OwnersAgents, Reply, TurnContext
 from tests.chaos.simulator.loop import PROCESS, Process
 from tests.chaos.simulator.world import TAG, Run, World
 
@@ -22,7 +22,10 @@ class SimAgents:
         self._world = world
         self.abandoned = 0
 
-    async def agent_for(self, owner_id: UUID) -> Agent:  # noqa: ARG002 - the port's name
+    async def agents_of(self, owner_id: UUID) -> OwnersAgents:  # noqa: ARG002 - the port's name
+        return self
+
+    def for_number(self, address_id: UUID) -> Agent:  # noqa: ARG002 - the port's name
         return self
 
     def history_limit(self, agent: Agent) -> int:  # noqa: ARG002 - the port's name

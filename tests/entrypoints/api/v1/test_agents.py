@@ -88,6 +88,59 @@ class TestAgents:
         assert [tuple(row.values()) for row in rows] == [("Bia", "agent.set", "llm", "203.0.113.7")]
 
 
+class TestTheAgentOfANumber:
+    @pytest.fixture
+    def path(self, world: World) -> str:
+        return f"/api/v1/numbers/{world.address_id}/agent"
+
+    async def test_is_set_read_listed_and_unset(
+        self, api: httpx2.AsyncClient, admin: Mapping[str, str], path: str, world: World
+    ) -> None:
+        assert (await api.get(path, headers=admin)).status_code == 404
+        set_ = await api.put(path, json={"agent": "llm", **LLM}, headers={**admin, **ANY})
+        read = await api.get(path, headers=admin)
+        listed = (await api.get("/api/v1/numbers/agents", headers=admin)).json()["items"]
+        assert (set_.status_code, read.headers["etag"]) == (200, set_.headers["etag"])
+        assert [read.json()] == listed
+        assert (read.json()["id"], read.json()["agent"]) == (str(world.address_id), "llm")
+        assert "sk-segredo" not in set_.text + read.text
+        for _ in range(2):
+            assert (await api.delete(path, headers=admin)).status_code == 204
+        assert (await api.get(path, headers=admin)).status_code == 404
+
+    async def test_is_not_overwritten_by_who_has_not_seen_it(
+        self, api: httpx2.AsyncClient, admin: Mapping[str, str], path: str
+    ) -> None:
+        form = {"agent": "llm", **LLM}
+        first = await api.put(path, json=form, headers={**admin, **ANY})
+        tag = {"If-Match": first.headers["etag"]}
+        second = await api.put(path, json={"agent": "llm", "prompt": "b"}, headers={**admin, **tag})
+        third = await api.put(path, json={"agent": "echo"}, headers={**admin, **tag})
+        assert (second.json()["prompt"], third.status_code) == ("b", 412)
+        assert (await api.put(path, json=form, headers=admin)).status_code == 428
+
+    async def test_has_a_secret_of_its_own(self, api: httpx2.AsyncClient, admin: Mapping[str, str], path: str) -> None:
+        form = {"url": "https://agent.example/hook"}
+        owners = await api.put("/api/v1/agents/http", json=form, headers={**admin, **ANY})
+        numbers = await api.put(path, json={"agent": "http", **form}, headers={**admin, **ANY})
+        renewed = await api.post(f"{path}/secret", headers=admin)
+        shown = [each.json()["secret"] for each in (owners, numbers, renewed)]
+        assert (None not in shown, len(set(shown))) == (True, 3)
+        await api.delete(path, headers=admin)
+        assert (await api.post(f"{path}/secret", headers=admin)).status_code == 422
+
+    async def test_is_of_a_number_that_is_there(
+        self, api: httpx2.AsyncClient, admin: Mapping[str, str], theirs: Mapping[str, str], path: str
+    ) -> None:
+        form = {"agent": "echo"}
+        assert (await api.put(path, json=form, headers={**theirs, **ANY})).status_code == 404
+        assert (await api.get("/api/v1/numbers/agents", headers=theirs)).json()["items"] == []
+        await api.put(path, json=form, headers={**admin, **ANY})
+        await api.delete(path.removesuffix("/agent"), headers=admin)
+        assert (await api.get(path, headers=admin)).status_code == 404
+        assert (await api.get("/api/v1/numbers/agents", headers=admin)).json()["items"] == []
+
+
 class TestKnowledge:
     async def test_what_is_added_is_found(self, api: httpx2.AsyncClient, admin: Mapping[str, str]) -> None:
         form = {"name": "horario.md", "text": "# Horário\n\nAbrimos às seis da manhã."}

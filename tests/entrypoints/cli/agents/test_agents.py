@@ -13,6 +13,7 @@ class TestSet:
         words = ["--agent", "llm", "--model", "small", "--base-url", "https://models.example/v1"]
         words += ["--api-key-env", "KEY", "--prompt-file", str(prompt), "--history", "5"]
         assert recado.one("agents", "set", "--owner", owner, *words, KEY="sk-1") == {
+            "number": None,
             "agent": "llm",
             "active": True,
             "model": "small",
@@ -75,6 +76,40 @@ class TestSet:
     def test_an_unknown_owner_gets_a_sentence(self, recado: Recado) -> None:
         sentence = recado.refuses("agents", "set", "--owner", NOBODY, "--agent", "echo")
         assert sentence == f"Error: there is no owner {NOBODY}\n"
+
+
+class TestTheAgentOfANumber:
+    @pytest.fixture
+    def at(self, our_number: str) -> tuple[str, str]:
+        return "--number", our_number
+
+    def test_is_set_shown_listed_and_unset(self, recado: Recado, owner: str, at: tuple[str, str]) -> None:
+        recado.one("agents", "set", "--owner", owner, "--agent", "faq")
+        shown = recado.one("agents", "set", "--owner", owner, "--agent", "echo", "--history", "3", *at)
+        assert (shown["number"], shown["agent"], shown["history"]) == (at[1], "echo", 3)
+        assert recado.one("agents", "show", "--owner", owner, *at) == shown
+        assert recado.one("agents", "show", "--owner", owner)["agent"] == "faq"
+        listed = recado.many("agents", "list", "--owner", owner)
+        assert [(each["agent"], each["number"]) for each in listed] == [("faq", None), ("echo", at[1])]
+        assert at[1] in recado.says("agents", "list", "--owner", owner)
+        said = recado.says("agents", "unset", "--owner", owner, *at)
+        assert said == f"At {at[1]} the organisation's active agent answers.\n"
+        assert recado.one("agents", "show", "--owner", owner, *at)["agent"] == "faq"
+
+    def test_is_the_one_that_is_tried(self, recado: Recado, owner: str, at: tuple[str, str]) -> None:
+        recado.one("agents", "set", "--owner", owner, "--agent", "faq")
+        recado.one("agents", "set", "--owner", owner, "--agent", "echo", *at)
+        assert recado.one("agents", "test", "--owner", owner, "oi", *at)["text"] == "echo: oi"
+        assert recado.one("agents", "test", "--owner", owner, "oi")["text"] != "echo: oi"
+
+    def test_needs_a_number_that_is_there(self, recado: Recado, owner: str) -> None:
+        nobodys = ("--number", "whatsapp:+551133330000")
+        for words in (["set", "--agent", "echo"], ["unset"], ["show"], ["test", "oi"]):
+            said = recado.refuses("agents", words[0], "--owner", owner, *words[1:], *nobodys)
+            assert nobodys[1] in said, words
+
+    def test_is_missing_with_a_sentence_when_there_is_none_at_all(self, recado: Recado, owner: str) -> None:
+        assert "no agent is set" in recado.refuses("agents", "show", "--owner", owner)
 
 
 class TestATrial:

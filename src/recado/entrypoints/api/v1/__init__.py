@@ -40,7 +40,7 @@ def build_routers(container: "Container") -> list[APIRouter]:
 
 def _routers(container: "Container", door: Door) -> Iterator[APIRouter]:
     """Yield every router. Add yours here, by its subject's name."""
-    yield agents_router(door, container.agent_service())
+    yield agents_router(door, container.agent_service(), container.number_agents(), container.channels_reading())
     yield audit_router(door, container.identity_reading())
     yield contacts_router(door, container.contact_service(), container.contact_reading())
     yield conversations_router(door, container.handoff(), container.conversation_reading(), container.transcripts())

@@ -15,6 +15,7 @@ ERRORS: Final[Mapping[str, str]] = {
     "there is no conversation {id}; `recado conversations list` shows them": (
         "não existe a conversa {id}; `recado conversations list` mostra as que existem"
     ),
+    "no agent is set; begin with: recado agents set": "nenhum agente está definido; comece com: recado agents set",
     "it was retried before": "ela já foi tentada de novo",
     "it was discarded": "ela foi descartada",
     "job {id} was retried before, as job {other}; it is on no list any more": (

@@ -75,8 +75,10 @@ HELP_WORK: Final[Mapping[str, str]] = {
     ),
     "List the numbers of an organisation.": "Lista os números de uma organização.",
     "Choose the agent that answers an organisation's customers.": "Escolher o agente que responde aos clientes.",
-    "Choose the agent. Options that are not given keep their value; an empty text removes it.": (
-        "Escolhe o agente. Opções que faltam ficam como estão; um texto vazio apaga."
+    "Choose the agent. Options that are not given keep their value; an empty text removes it.\n\nWith --number it "
+    "answers at that number only, and what is not given at first comes from the organisation's agent of that name.": (
+        "Escolhe o agente. Opções que faltam ficam como estão; um texto vazio apaga.\n\nCom --number ele só responde "
+        "nesse número, e o que faltar na primeira vez vem do agente da organização com esse nome."
     ),
     "echo, faq, llm, http, or one that a package of yours adds.": (
         "echo, faq, llm, http, ou um que um pacote seu acrescenta."
@@ -92,8 +94,15 @@ HELP_WORK: Final[Mapping[str, str]] = {
     "Whether the agent may call addresses of this machine and its network.": (
         "Se o agente pode chamar endereços desta máquina e da rede dela."
     ),
-    "List the agents of an organisation. The active one answers.": (
-        "Lista os agentes de uma organização. O ativo responde."
+    "Only at this number, as it was added.": "Só neste número, como foi cadastrado.",
+    "Take a number's own agent away. The organisation's active agent answers there again.": (
+        "Tira o agente próprio de um número. O agente ativo da organização volta a responder nele."
+    ),
+    "Show the agent that answers: at a number, or at those without an agent of their own.": (
+        "Mostra o agente que responde: num número, ou nos que não têm um próprio."
+    ),
+    "List the agents of an organisation. The active one answers, except at numbers with an agent of their own.": (
+        "Lista os agentes de uma organização. O ativo responde, menos nos números que têm um próprio."
     ),
     "Run the agent once on a text. Nothing is stored or sent, and no side effect of a tool runs.": (
         "Executa o agente uma vez com um texto. Nada é guardado nem enviado, e nenhum efeito de ferramenta acontece."

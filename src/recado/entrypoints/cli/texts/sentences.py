@@ -164,6 +164,7 @@ SENTENCES: Final[Mapping[str, str]] = {
     "Owner": "Organização",
     "Agent": "Agente",
     "Active": "Ativo",
+    "At {number} the organisation's active agent answers.": "Em {number} responde o agente ativo da organização.",
     "Model": "Modelo",
     "accepted": "aceitas",
     "open": "abertas",

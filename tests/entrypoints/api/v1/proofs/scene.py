@@ -83,6 +83,14 @@ async def _number(scene: Scene) -> UUID:
     return (await scene.world.numbers.add(scene.world.operator, NewNumber(ACCOUNT, "token", address))).id
 
 
+async def _number_with_agent(scene: Scene) -> UUID:
+    """A number with an agent of its own, over HTTP."""
+    number_id = await _number(scene)
+    form = AgentForm("http", url="https://agent.example")
+    await scene.container.number_agents().set(scene.world.operator, number_id, form)
+    return number_id
+
+
 async def _document(scene: Scene) -> UUID:
     name = f"{scene.number()}.md"
     return (await scene.container.knowledge().add(scene.world.operator, name, "Abrimos às seis.")).document_id
@@ -174,6 +182,7 @@ async def _session(scene: Scene) -> UUID:
 MAKERS: Final[Mapping[str, Maker]] = {
     "owner_id": _owner,
     "number_id": _number,
+    "number_with_agent_id": _number_with_agent,
     "document_id": _document,
     "conversation_id": _conversation,
     "held_conversation_id": _held_conversation,

@@ -12,6 +12,7 @@ from uuid import UUID
 
 import pytest
 
+from recado.agents.models import AgentForm
 from recado.bootstrap import Container
 from recado.core.errors import DomainError, NotFound
 from recado.identity.principal import Principal
@@ -31,6 +32,7 @@ OTHERS: Final[Mapping[str, Mapping[str, object]]] = {
     "EndpointService.replay": {"since": datetime(2026, 3, 14, tzinfo=UTC)},
     "HandOffService.assign": {"user_id": None},
     "HandOffService.reply": {"text": "oi", "take": True},
+    "NumberAgentService.set": {"form": AgentForm("echo")},
     "UserService.change": {"changes": UserChanges(name="Bia")},
     "UserService.change_role": {"role": "viewer"},
     "Transcripts.page": {"limit": 5},
