@@ -97,11 +97,9 @@ async def test_those_that_wait_come_with_the_longest_wait_first(world: World, re
 
 
 @pytest.mark.sqlite_only
-async def test_a_page_reads_a_bounded_number_of_rows(
-    world: World, reading: ConversationReading, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_page_reads_a_bounded_number_of_rows(world: World) -> None:
     """A filter that few rows meet gives short pages, and every row all the same."""
-    monkeypatch.setattr("recado.conversation.reading.conversations.WINDOW", 4)
+    reading = ConversationReading(world.database, window=4)
     people = [Address(f"whatsapp:+5511987{n:06}") for n in range(11)]
     for who in people:
         await world.says("oi", who)

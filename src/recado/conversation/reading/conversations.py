@@ -1,7 +1,7 @@
 """Read models of conversations, for the lists and pages that people and programs see.
 
 A page reads an index from where the last page ended, so its cost does not grow with the depth. One condition chooses
-the index; every other one is asked of the rows that the index gives, of at most `WINDOW` of them for a page. Where few
+the index; every other one is asked of the rows that the index gives, of a bounded number of them for a page. Where few
 rows meet them a page may therefore be short, or empty, and have a next one all the same.
 """
 
@@ -236,8 +236,9 @@ def _row_of(row: Row) -> ConversationItem:
 class ConversationReading:
     """Reads conversations."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, window: int = WINDOW) -> None:
         self._database = database
+        self._window = window
 
     async def page(
         self,
@@ -253,7 +254,7 @@ class ConversationReading:
             return await self._page_with_text(owner_id, chosen, chosen.text, cursor, limit)
         position = None if cursor is None else read_cursor(cursor)
         read = _waiting if chosen.waiting else _latest
-        return await self._database.read(lambda uow: read(uow, chosen, position, limit), owner=owner_id)
+        return await self._database.read(lambda uow: read(uow, chosen, position, limit, self._window), owner=owner_id)
 
     def every(self, owner_id: UUID, filters: ConversationFilters | None = None) -> AsyncIterator[ConversationItem]:
         """Yield the items of all pages."""
@@ -289,29 +290,29 @@ class ConversationReading:
 
 
 def _latest(
-    uow: UnitOfWork, filters: ConversationFilters, position: tuple[datetime, UUID] | None, limit: int
+    uow: UnitOfWork, filters: ConversationFilters, position: tuple[datetime, UUID] | None, limit: int, window: int
 ) -> Page[ConversationItem]:
     at, before = position or _LAST
     driving, others = _plan(filters)
     values = {**_values(filters), "owner": uow.owner, "at": at, "before": before}
-    rows = uow.rows(_latest_first(driving, others), **values, most=limit + 1, window=WINDOW)
+    rows = uow.rows(_latest_first(driving, others), **values, most=limit + 1, window=window)
     page = page_of([_row_of(row) for row in rows], limit, lambda item: (item.last_activity_at, item.id))
     if page.next_cursor is not None or not others:
         return page
-    end = uow.rows(_end_of_window(driving), **values, one=1, skipped=WINDOW - 1)
+    end = uow.rows(_end_of_window(driving), **values, one=1, skipped=window - 1)
     return Page(page.items, write_cursor(*end[0]) if end else None)
 
 
 def _waiting(
-    uow: UnitOfWork, filters: ConversationFilters, position: tuple[datetime, UUID] | None, limit: int
+    uow: UnitOfWork, filters: ConversationFilters, position: tuple[datetime, UUID] | None, limit: int, window: int
 ) -> Page[ConversationItem]:
     at, after = position or _FIRST
     values = {**_values(filters), "owner": uow.owner, "at": at, "after": after}
-    rows = uow.rows(_longest_wait_first(_others(filters)), **values, most=limit + 1, window=WINDOW)
+    rows = uow.rows(_longest_wait_first(_others(filters)), **values, most=limit + 1, window=window)
     items = [_row_of(row[:-2]) for row in rows[:limit]]
     if len(rows) > limit:
         return Page(items, write_cursor(*rows[limit - 1][-2:]))
-    end = uow.rows(_END_OF_ITEMS, **values, one=1, skipped=WINDOW - 1)
+    end = uow.rows(_END_OF_ITEMS, **values, one=1, skipped=window - 1)
     return Page(items, write_cursor(*end[0]) if end else None)
 
 
