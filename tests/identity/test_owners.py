@@ -69,7 +69,7 @@ class TestRegistering:
         self, service: OwnerService, passwords: Passwords, database: Database
     ) -> None:
         await service.register_organization(a_bakery())
-        user = await database.read(lambda uow: AllUsers(uow).by_email(" ANA@padaria.example"), owner=None)
+        user = await database.read(lambda uow: AllUsers(uow).of_spelling("ana@padaria.example"), owner=None)
         assert user is not None
         assert PASSWORD not in (user.password_hash or "")
         assert (await passwords.verify(PASSWORD, user.password_hash)).right

@@ -20,7 +20,6 @@ JOB: Final = "job"
 AGENT: Final = "agent.run"
 SEND: Final = "channel.send"
 FIND: Final = "channel.find"
-SPANS: Final = (JOB, AGENT, SEND, FIND)
 
 _TRACEPARENT: Final = re.compile(r"00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
 

@@ -17,8 +17,6 @@ log = structlog.get_logger(__name__)
 INTERVAL_SECONDS: Final = 5.0
 STALE_SECONDS: Final = 30.0
 """The file is touched only if maintenance, which runs each second, succeeded within this time."""
-MAX_AGE_SECONDS: Final = 60.0
-"""A worker whose file is older is ill."""
 
 
 class Steps(Protocol):

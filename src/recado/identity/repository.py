@@ -10,7 +10,7 @@ from sqlalchemy import Integer, bindparam, delete, func, select, text, update
 from recado.core.database.prepared import Prepared, inserting
 from recado.core.database.repository import OwnedRepository, Repository, entities, owned
 from recado.core.database.unit_of_work import UnitOfWork
-from recado.identity.models import Owner, SealedOwnerKeys, SealedSystemKey, User, normalized_email
+from recado.identity.models import Owner, SealedOwnerKeys, SealedSystemKey, User
 from recado.identity.tables import owners, system_keys, users
 
 _OWNERS = Prepared(entities(owners, Owner).order_by(owners.c.id))
@@ -127,9 +127,6 @@ class AllUsers(Repository[User]):
 
     def in_order(self) -> Sequence[User]:
         return self._many(_ALL_USERS)
-
-    def by_email(self, email: str) -> User | None:
-        return self.of_spelling(normalized_email(email))
 
     def of_spelling(self, email: str) -> User | None:
         """Return the user with an e-mail address in its stored spelling."""

@@ -73,7 +73,7 @@ async def entered(door: SignInService, *, replacing: str | None = None, password
 
 
 async def stored(database: Database, email: str = ANA) -> User:
-    user = await database.read(lambda uow: AllUsers(uow).by_email(email), owner=None)
+    user = await database.read(lambda uow: AllUsers(uow).of_spelling(email), owner=None)
     assert user is not None
     return user
 

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from recado.channels.twilio.sending.errors import ERRORS, Action, classify_refusal, delivery_reason, known
+from recado.channels.twilio.sending.errors import ERRORS, Action, classify_refusal, known
 from recado.conversation.ports import NotProcessed, Refused, Unknown
 
 
@@ -80,12 +80,6 @@ def test_any_refusal_has_an_ending(status: int, code: int | str | None) -> None:
 def test_codes_are_found_however_they_are_written() -> None:
     assert known("21610") is known(21610) is ERRORS[21610]
     assert known(None) is known("") is known("²") is known("9" * 99) is known(-1) is None
-
-
-def test_delivery_failures_have_a_reason_too() -> None:
-    assert delivery_reason("63016") == "window_closed"
-    assert delivery_reason(21610) == "opt_out"
-    assert delivery_reason("30003") == delivery_reason(None) == "unreachable"
 
 
 def test_only_one_code_means_opted_out() -> None:

@@ -180,12 +180,6 @@ def is_opt_out(code: int | str | None) -> bool:
     return row is not None and row.reason == "opt_out"
 
 
-def delivery_reason(code: int | str | None) -> Reason:
-    """Return why an accepted message that failed later did not arrive, as our reason."""
-    row = known(code)
-    return row.reason if row else "unreachable"
-
-
 def classify_refusal(
     status: int, code: int | str | None, message: str = "", *, retry_after: float | None = None
 ) -> Refused | NotProcessed | Unknown:
