@@ -29,7 +29,10 @@ class DeadLetterView(Output):
 
     id: UUID = Field(examples=[EXAMPLE_ID])
     name: str = Field(examples=["conversation.reply"], description="What the job did.")
-    message_sid: str | None = Field(description="The newest message that a reply was to answer.")
+    provider_message_id: str | None = Field(
+        validation_alias="message_sid",
+        description="The newest message that a reply was to answer, as its provider calls it.",
+    )
     attempts: int = Field(description="How often it had failed.")
     error: str | None = Field(examples=["the agent's server could not be reached (ConnectError)"])
     created_at: datetime
