@@ -30,8 +30,8 @@ from recado.core.database.pages import (
     write_cursor,
     write_numbers,
 )
-from recado.core.database.prepared import Prepared, Row, param
-from recado.core.database.repository import of_owner
+from recado.core.database.prepared import Prepared, param
+from recado.core.database.repository import column_names, of_owner
 from recado.core.database.unit_of_work import UnitOfWork
 from recado.core.errors import InvalidInput, NotFound
 from recado.core.queue.lane import Lane
@@ -81,16 +81,15 @@ class ConversationItem:
 
 # --- Statements -------------------------------------------------------------------------------------------------------
 
-_COLUMNS = (
-    "id", "lane", "contact_id", "address_id", "status", "held_by", "holder_name", "held_since", "assignee_id",
-    "opened_at", "last_activity_at", "closed_at", "closed_by", "closed_reason", "version", "previous_id",
-)  # fmt: skip
+_FIELDS = column_names(ConversationItem)
+_FOUND_ELSEWHERE = ("number_id", "assignee_name", "contact_name", "address", "waiting_since")
+_COLUMNS = ("address_id", *(name for name in _FIELDS if name not in _FOUND_ELSEWHERE))
 _Shape: TypeAlias = tuple[str, ...]
 """The names of the conditions of a list, the one that chooses the index first."""
 
 
 def _item(source: Subquery) -> list[ColumnElement[Any]]:
-    """Return what `_row_of` reads, for the conversations of a subquery."""
+    """Return the fields of the items, in their order, for the conversations of a subquery."""
     c = source.c
     assignee = select(func.coalesce(users.c.name, users.c.email)).where(users.c.id == c.assignee_id).scalar_subquery()
     name = select(contacts.c.name).where(contacts.c.id == c.contact_id).scalar_subquery()
@@ -102,8 +101,8 @@ def _item(source: Subquery) -> list[ColumnElement[Any]]:
         .scalar_subquery()
     )
     waiting = select(func.min(_SINCE)).where(inbox_items.c.conversation_id == c.id, _OPEN_ITEM).scalar_subquery()
-    return [*(c[name] for name in _COLUMNS), assignee.label("assignee"), name.label("name"), address.label("address"),
-            waiting.label("waiting")]  # fmt: skip
+    found = dict(zip(_FOUND_ELSEWHERE, (c.address_id, assignee, name, address, waiting), strict=True))
+    return [found[field].label(field) if field in found else c[field] for field in _FIELDS]
 
 
 _OPEN_ITEM = inbox_items.c.resolved_at.is_(None)
@@ -225,11 +224,6 @@ def _of_ids(ids: Sequence[UUID], others: _Shape) -> Select[*tuple[Any, ...]]:
 _OWNER = Prepared(select(conversations.c.owner_id).where(conversations.c.id == bindparam("id")))
 
 
-def _row_of(row: Row) -> ConversationItem:
-    stored, (assignee, name, address, waiting) = row[:-4], row[-4:]
-    return ConversationItem(*(*stored[:9], assignee, *stored[9:], name, address, waiting))
-
-
 # --- Reading ----------------------------------------------------------------------------------------------------------
 
 
@@ -267,7 +261,7 @@ class ConversationReading:
         )
         if not found:
             raise _not_found(conversation_id)
-        return _row_of(found[0])
+        return ConversationItem(*found[0])
 
     async def owner_of(self, conversation_id: UUID) -> UUID:
         """Return the owner of a conversation, for operators who may see every owner's. Raises `NotFound`."""
@@ -296,7 +290,7 @@ def _latest(
     driving, others = _plan(filters)
     values = {**_values(filters), "owner": uow.owner, "at": at, "before": before}
     rows = uow.rows(_latest_first(driving, others), **values, most=limit + 1, window=window)
-    page = page_of([_row_of(row) for row in rows], limit, lambda item: (item.last_activity_at, item.id))
+    page = page_of([ConversationItem(*row) for row in rows], limit, lambda item: (item.last_activity_at, item.id))
     if page.next_cursor is not None or not others:
         return page
     end = uow.rows(_end_of_window(driving), **values, one=1, skipped=window - 1)
@@ -309,7 +303,7 @@ def _waiting(
     at, after = position or _FIRST
     values = {**_values(filters), "owner": uow.owner, "at": at, "after": after}
     rows = uow.rows(_longest_wait_first(_others(filters)), **values, most=limit + 1, window=window)
-    items = [_row_of(row[:-2]) for row in rows[:limit]]
+    items = [ConversationItem(*row[:-2]) for row in rows[:limit]]
     if len(rows) > limit:
         return Page(items, write_cursor(*rows[limit - 1][-2:]))
     end = uow.rows(_END_OF_ITEMS, **values, one=1, skipped=window - 1)
@@ -319,7 +313,7 @@ def _waiting(
 def _with_text(uow: UnitOfWork, filters: ConversationFilters, found: Found) -> Page[ConversationItem]:
     values = _values(filters)
     rows = uow.execute(_of_ids(found.conversations, _others(filters)), values).all() if found.conversations else []
-    items = {item.id: item for item in (_row_of(tuple(row)) for row in rows)}
+    items = {item.id: item for item in (ConversationItem(*row) for row in rows)}
     after = None if found.below is None else write_numbers(found.until, found.below)
     return Page([items[id_] for id_ in found.conversations if id_ in items], after)
 
