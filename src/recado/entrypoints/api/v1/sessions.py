@@ -1,9 +1,9 @@
-"""Sessions: sign in and out, where I am signed in, who I am, and passwords."""
+"""Sessions: sign in and out, where I am signed in, and who I am."""
 
 import math
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Annotated, Literal, NoReturn
+from typing import Annotated, Final, NoReturn
 from uuid import UUID
 
 from fastapi import APIRouter, Response
@@ -17,13 +17,12 @@ from recado.entrypoints.api.door.openapi import problems
 from recado.entrypoints.api.door.rates import TooManyRequests
 from recado.entrypoints.api.door.routes import Door
 from recado.entrypoints.api.v1.users import UserView
-from recado.identity.access.links import LinkOver, LinkService
 from recado.identity.access.models import LONGEST
 from recado.identity.access.own_sessions import OwnSessions
 from recado.identity.access.sign_in import SignInForm, SignInService, TooManyTries, WrongCredentials
 from recado.identity.principal import Principal, PrincipalKind
 
-_LONGEST_TEXT = 1_024
+LONGEST_TEXT: Final = 1_024
 
 
 class SignInRefused(DomainError):
@@ -33,18 +32,11 @@ class SignInRefused(DomainError):
     status = 401
 
 
-class LinkNotValid(DomainError):
-    """The link was used, has ended, or never was one."""
-
-    code = "api.link_over"
-    status = 410
-
-
 class SignInInput(Input):
     """Who signs in."""
 
-    email: str = Field(max_length=_LONGEST_TEXT, examples=["ana@padaria.example"])
-    password: str = Field(max_length=_LONGEST_TEXT, repr=False, examples=["pão quente às seis"])
+    email: str = Field(max_length=LONGEST_TEXT, examples=["ana@padaria.example"])
+    password: str = Field(max_length=LONGEST_TEXT, repr=False, examples=["pão quente às seis"])
 
 
 class SessionView(Output):
@@ -75,47 +67,7 @@ class MeView(Output):
     permissions: Sequence[str] = Field(examples=[["conversations.read"]])
 
 
-class PasswordChange(Input):
-    """A new password of who is signed in."""
-
-    current: str = Field(max_length=_LONGEST_TEXT, repr=False, examples=["pão quente às seis"])
-    new: str = Field(
-        max_length=_LONGEST_TEXT,
-        repr=False,
-        description="At least 8 characters, and not a common one.",
-        examples=["bolo de fubá às sete"],
-    )
-
-
-class ResetInput(Input):
-    """Whose password is lost."""
-
-    email: str = Field(max_length=254, examples=["ana@padaria.example"])
-
-
-class ResetView(Output):
-    """The same for every caller, so that no one learns who has an account."""
-
-    status: Literal["accepted"] = "accepted"
-
-
-class LinkInput(Input):
-    """A password that is chosen by a link."""
-
-    token: str = Field(
-        max_length=100, repr=False, description="What stands after `/links/` in the link.", examples=["mO8k…"]
-    )
-    password: str = Field(
-        max_length=_LONGEST_TEXT,
-        repr=False,
-        description="At least 8 characters, not a common one.",
-        examples=["bolo de fubá às sete"],
-    )
-
-
-def sessions_router(
-    door: Door, sign_ins: SignInService, own: OwnSessions, links: LinkService, public_url: str
-) -> APIRouter:
+def sessions_router(door: Door, sign_ins: SignInService, own: OwnSessions, public_url: str) -> APIRouter:
     router, cookie = door.router("sessions"), session_cookie(public_url)
     secure = public_url.startswith("https:")
 
@@ -127,10 +79,10 @@ def sessions_router(
         responses=problems(401),
     )
     async def sign_in(request: Request, body: SignInInput, response: Response) -> SessionView:
-        form = SignInForm(body.email, body.password, _source(request))
+        form = SignInForm(body.email, body.password, source_of(request))
         found = await sign_ins.sign_in(form, replacing=request.cookies.get(cookie))
         if isinstance(found, WrongCredentials | TooManyTries):
-            _refuse(found)
+            refuse(found)
         response.set_cookie(
             cookie,
             found.token,
@@ -150,7 +102,7 @@ def sessions_router(
     ) -> None:
         token = request.cookies.get(cookie)
         if token is not None:
-            await sign_ins.sign_out(token, source=_source(request))
+            await sign_ins.sign_out(token, source=source_of(request))
         response.delete_cookie(cookie, secure=secure, httponly=True, samesite="lax")
 
     @router.get("/sessions", summary="List where you are signed in, the newest first")
@@ -178,47 +130,17 @@ def sessions_router(
             permissions=sorted(principal.permissions),
         )
 
-    @router.put("/me/password", summary="Change your password", status_code=204, responses=problems(401))
-    async def change_password(principal: Annotated[Principal, door.signed_in()], body: PasswordChange) -> None:
-        """All sessions of the user end, this one too: sign in again."""
-        changed = await sign_ins.change_password(principal, body.current, body.new)
-        if isinstance(changed, WrongCredentials | TooManyTries):
-            _refuse(changed)
-
-    @router.post(
-        "/passwords/reset",
-        summary="Ask for a link to choose a new password",
-        status_code=202,
-        dependencies=[door.anyone("who has lost a password cannot sign in; the link goes to the user by mail")],
-        responses=problems(409),
-    )
-    async def request_reset(request: Request, body: ResetInput) -> ResetView:
-        asked = await links.request_reset(body.email, _source(request))
-        if isinstance(asked, TooManyTries):
-            _refuse(asked)
-        return ResetView()
-
-    @router.post(
-        "/passwords",
-        summary="Choose a password by a link",
-        dependencies=[door.anyone("the link proves who calls")],
-        responses=problems(410),
-    )
-    async def choose_password(request: Request, body: LinkInput) -> UserView:
-        user = await links.redeem(body.token, body.password, _source(request))
-        if isinstance(user, LinkOver):
-            raise LinkNotValid("this link was used already, or has ended; ask for another one")
-        return UserView.of(user)
-
     return router
 
 
-def _refuse(found: WrongCredentials | TooManyTries) -> NoReturn:
+def refuse(found: WrongCredentials | TooManyTries) -> NoReturn:
+    """Raise what tells a caller to wait, or that the password is wrong."""
     if isinstance(found, TooManyTries):
         wait = math.ceil(found.wait.total_seconds())
         raise TooManyRequests(f"too many tries: wait {wait} s", {"Retry-After": str(wait)})
     raise SignInRefused("e-mail address and password do not fit")
 
 
-def _source(request: Request) -> str | None:
+def source_of(request: Request) -> str | None:
+    """Return the network address that a request came from."""
     return None if request.client is None else request.client.host

@@ -12,7 +12,7 @@ from recado.entrypoints.api.door.models import Input
 from recado.entrypoints.api.door.once import Once
 from recado.entrypoints.api.door.openapi import problems
 from recado.entrypoints.api.door.routes import Door
-from recado.entrypoints.api.v1.conversation.conversations import ReplyView
+from recado.entrypoints.api.v1.conversation.handoff import ReplyView
 from recado.identity.principal import Principal
 
 
