@@ -36,7 +36,7 @@ from recado.identity.owners import OwnerService, Registration
 from recado.identity.passwords import Passwords
 from recado.identity.principal import Principal, operator_of
 from recado.operations.organizations.export import LEFT_OUT, OwnerExport, is_exported
-from recado.operations.organizations.purge import CLOSED_FOR, OwnerPurge, PurgeProgress, PurgeRefused
+from recado.operations.organizations.purge import CLOSED_FOR, Ordered, OwnerPurge, PurgeProgress, PurgeRefused
 from recado.operations.pruning import Pruning
 from recado.operations.storage.owner_rows import WINDOW, tables_of_owners
 from tests.core.database.postgres.test_roles import OF_TENANTS, row_of
@@ -162,7 +162,7 @@ class TestReopening:
             lambda holding: OwnerPurge(holding, world.clock, world.ids, metadata).order(world.operator),
             lambda: world.owners.reopen_account(world.operator),
         )
-        assert (type(first), type(second)) == (Owner, Conflict)
+        assert (type(first), type(second)) == (Ordered, Conflict)
 
 
 class TestAnExport:
