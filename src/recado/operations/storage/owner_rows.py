@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from typing import Any, Final, TypeAlias
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, MetaData, Table, and_, delete, not_, or_, select
+from sqlalchemy import ColumnElement, MetaData, Table, and_, delete, not_, or_, select, tuple_
 from sqlalchemy.engine import RowMapping
 
 from recado.core.database.tenancy import tenant_column
@@ -53,9 +53,8 @@ class OwnerRows:
 
     def delete(self, uow: UnitOfWork, owner: UUID, keys: Sequence[Position]) -> int:
         """Delete some of the owner's rows, at most `STEP`. On SQLite their bytes are overwritten as well."""
-        any_of = or_(*(self._equals(key) for key in keys))
         with overwriting(uow):
-            return uow.changed(delete(self.table).where(self._owner == owner, any_of))
+            return uow.changed(delete(self.table).where(self._owner == owner, self._any_of(keys)))
 
     def position_of(self, row: RowMapping) -> Position:
         """Return the primary key of a row."""
@@ -79,8 +78,11 @@ class OwnerRows:
             )
         )
 
-    def _equals(self, position: Position) -> ColumnElement[bool]:
-        return and_(*(column == value for column, value in zip(self._key, position, strict=True)))
+    def _any_of(self, keys: Sequence[Position]) -> ColumnElement[bool]:
+        """Return the condition that a row has one of these keys. A list of values is compiled once for all pages."""
+        if len(self._key) == 1:
+            return self._key[0].in_([key[0] for key in keys])
+        return tuple_(*self._key).in_(keys)
 
 
 def tables_of_owners(metadata: MetaData) -> Sequence[OwnerRows]:
