@@ -7,7 +7,7 @@ from functools import cache
 from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import Select, bindparam, select
+from sqlalchemy import bindparam, select
 
 from recado.conversation.tables import contact_addresses, contacts
 from recado.conversation.values import Address
@@ -22,6 +22,11 @@ _LAST: Final = UUID(int=2**128 - 1)
 _COLUMNS = ("id", "name", "named_by", "opted_out_at", "opted_out_by", "blocked_at", "blocked_by", "created_at")
 _CONTACT = select(*(contacts.c[name] for name in _COLUMNS)).where(of_owner(contacts))
 _ONE = Prepared(_CONTACT.where(contacts.c.id == bindparam("id")))
+_ADDRESSES = (
+    select(contact_addresses.c.contact_id, contact_addresses.c.address)
+    .where(contact_addresses.c.contact_id.in_(bindparam("ids", expanding=True)))
+    .order_by(contact_addresses.c.id)
+)
 _OWNER = Prepared(select(contacts.c.owner_id).where(contacts.c.id == bindparam("id")))
 
 
@@ -131,17 +136,9 @@ def _addresses(uow: UnitOfWork, ids: Sequence[UUID]) -> Mapping[UUID, Sequence[s
     if not ids:
         return {}
     found: dict[UUID, list[str]] = {}
-    for contact_id, address in uow.execute(_addresses_of(ids)):
+    for contact_id, address in uow.execute(_ADDRESSES, {"ids": ids}):
         found.setdefault(contact_id, []).append(address)
     return found
-
-
-def _addresses_of(ids: Sequence[UUID]) -> Select[*tuple[Any, ...]]:
-    return (
-        select(contact_addresses.c.contact_id, contact_addresses.c.address)
-        .where(contact_addresses.c.contact_id.in_(ids))
-        .order_by(contact_addresses.c.id)
-    )
 
 
 def _not_found(contact_id: UUID) -> NotFound:

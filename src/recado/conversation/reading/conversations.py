@@ -5,7 +5,7 @@ the index; every other one is asked of the rows that the index gives, of a bound
 rows meet them a page may therefore be short, or empty, and have a next one all the same.
 """
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache
@@ -211,13 +211,15 @@ _ONE = _CONVERSATION.where(conversations.c.id == bindparam("id")).subquery("w")
 _BY_ID = Prepared(select(*_item(_ONE)))
 
 
-def _of_ids(ids: Sequence[UUID], others: _Shape) -> Select[*tuple[Any, ...]]:
-    """Return the statement for conversations that are known to be the owner's.
+@cache
+def _of_ids(others: _Shape) -> Select[*tuple[Any, ...]]:
+    """Return the statement for conversations that are known to be the owner's, whose `ids` are given.
 
     It does not name the owner: SQLite would read all of the owner's conversations to find these.
     """
     asked = [_asked(conversations, name) for name in others]
-    some = select(*(conversations.c[name] for name in _COLUMNS)).where(conversations.c.id.in_(ids), *asked)
+    known = conversations.c.id.in_(bindparam("ids", expanding=True))
+    some = select(*(conversations.c[name] for name in _COLUMNS)).where(known, *asked)
     return select(*_item(some.subquery("w")))
 
 
@@ -311,8 +313,8 @@ def _waiting(
 
 
 def _with_text(uow: UnitOfWork, filters: ConversationFilters, found: Found) -> Page[ConversationItem]:
-    values = _values(filters)
-    rows = uow.execute(_of_ids(found.conversations, _others(filters)), values).all() if found.conversations else []
+    values = {**_values(filters), "ids": list(found.conversations)}
+    rows = uow.execute(_of_ids(_others(filters)), values).all() if found.conversations else []
     items = {item.id: item for item in (ConversationItem(*row) for row in rows)}
     after = None if found.below is None else write_numbers(found.until, found.below)
     return Page([items[id_] for id_ in found.conversations if id_ in items], after)

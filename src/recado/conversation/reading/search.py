@@ -64,6 +64,13 @@ _NEWEST = Prepared(
     select(search_documents.c.seq).where(of_owner(search_documents)).order_by(search_documents.c.seq.desc()).limit(1)
 )
 
+_LATER = select(*_COLUMNS, search_documents.c.words).where(
+    # Not by their owner: that index would be read from here to the newest message.
+    search_documents.c.conversation_id.in_(bindparam("ids", expanding=True)),
+    search_documents.c.seq > bindparam("oldest"),
+    search_documents.c.seq <= bindparam("until"),
+)
+
 
 @dataclass(frozen=True, slots=True)
 class Found:
@@ -147,18 +154,12 @@ class _Hits:
         latest: Mapping[UUID, int] = {id_: seq for seq, id_ in reversed(hits) if id_ not in self.found}
         if not latest:
             return frozenset()
-        c = search_documents.c
-        later = select(c.seq, c.conversation_id, c.words).where(
-            # Not by their owner: that index would be read from here to the newest message.
-            c.conversation_id.in_(list(latest)),
-            c.seq > min(latest.values()),
-            c.seq <= self.until,
-        )
+        values = {"ids": list(latest), "oldest": min(latest.values()), "until": self.until}
         wanted = frozenset(self.words)
         return frozenset(
-            row["conversation_id"]
-            for row in self.uow.all(later)
-            if row["seq"] > latest[row["conversation_id"]] and wanted <= set(row["words"].split(" "))
+            id_
+            for seq, id_, words in self.uow.execute(_LATER, values)
+            if seq > latest[id_] and wanted <= set(words.split(" "))
         )
 
 
