@@ -1,5 +1,6 @@
 """Errors about owners and their users.
 
+BeingDeleted     identity.being_deleted     409
 EmailTaken       identity.email_taken       409
 LastOwner        identity.last_owner        409
 NoMail           identity.no_mail           409
@@ -7,6 +8,12 @@ PasswordRefused  identity.password_refused  422
 """
 
 from recado.core.errors import Conflict, InvalidInput
+
+
+class BeingDeleted(Conflict):
+    """The purge of the organisation was ordered."""
+
+    code = "identity.being_deleted"
 
 
 class EmailTaken(Conflict):

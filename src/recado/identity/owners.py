@@ -16,12 +16,11 @@ from recado.core.clock import Clock
 from recado.core.database.constraints import is_duplicate_of
 from recado.core.database.engine import Database
 from recado.core.database.unit_of_work import UnitOfWork
-from recado.core.errors import Conflict
 from recado.core.i18n import DEFAULT_LOCALE
 from recado.core.ids import Ids
 from recado.core.queue.transactions import Transaction, Transactions, UnlockedTransaction
 from recado.identity import audit
-from recado.identity.errors import EmailTaken
+from recado.identity.errors import BeingDeleted, EmailTaken
 from recado.identity.keys import KeyRing
 from recado.identity.models import (
     Owner,
@@ -157,7 +156,7 @@ class OwnerService:
         return await self._transactions.write(lambda tx: _close(tx, principal), owner=principal.owner_id)
 
     async def reopen_account(self, principal: Principal) -> Owner:
-        """Answer the customers of a closed owner again. Raises `Conflict` once it is being purged."""
+        """Answer the customers of a closed owner again. Raises `BeingDeleted` once that was ordered."""
         return await self._transactions.write(lambda tx: _reopen(tx, principal), owner=principal.owner_id)
 
     async def owner(self, owner_id: UUID) -> Owner:
@@ -222,7 +221,7 @@ def _close(tx: Transaction, principal: Principal) -> Owner:
 def _reopen(tx: Transaction, principal: Principal) -> Owner:
     owner = held_owner(tx.uow, principal.owner_id)
     if owner.purge_started_at is not None:
-        raise Conflict("everything of the organisation is being deleted; it cannot be reopened")
+        raise BeingDeleted("everything of the organisation is being deleted; it cannot be reopened")
     if owner.is_closed:
         Owners(tx.uow).change(owner.id, closed_at=None)
         audit.record(tx, principal, "owner.reopened", "owner", owner.id)

@@ -8,8 +8,9 @@ from uuid import UUID
 from sqlalchemy import Integer, bindparam, delete, func, select, text, update
 
 from recado.core.database.prepared import Prepared, inserting
-from recado.core.database.repository import OwnedRepository, Repository, entities, owned
+from recado.core.database.repository import OwnedRepository, Repository, entities, of_owner, owned
 from recado.core.database.unit_of_work import UnitOfWork
+from recado.identity.errors import BeingDeleted
 from recado.identity.models import Owner, SealedOwnerKeys, SealedSystemKey, User
 from recado.identity.tables import owners, system_keys, users
 
@@ -34,6 +35,7 @@ _OWNERS_WHO_CAN_ENTER = Prepared(
     .where(users.c.role == text("'owner'"), users.c.active, users.c.password_hash.is_not(None))
     .order_by(users.c.id)
 )
+_DISABLE_ALL = Prepared(update(users).where(of_owner(users), users.c.active).values(active=text("false")))
 _ALL_USERS = Prepared(entities(users, User).order_by(users.c.id))
 _OF_EMAIL = Prepared(entities(users, User).where(users.c.email == bindparam("email")))
 
@@ -113,6 +115,10 @@ class Users(OwnedRepository[User]):
     def in_order(self) -> Sequence[User]:
         return self._many(_USERS)
 
+    def disable_all(self) -> None:
+        """Let none of them in any more: their sessions and links are of no use either."""
+        self._run(_DISABLE_ALL)
+
     def owners_who_can_enter(self) -> Sequence[User]:
         """Return the users who may do everything and can sign in."""
         return self._many(_OWNERS_WHO_CAN_ENTER)
@@ -140,6 +146,17 @@ def held_owner(uow: UnitOfWork, owner_id: UUID) -> Owner:
     """
     uow.lock_by_name(f"owner {owner_id}")
     return owner_in(uow, owner_id)
+
+
+def lasting_owner(uow: UnitOfWork, owner_id: UUID) -> Owner:
+    """Return an owner for whom something new is stored, held as by `held_owner`.
+
+    Raises `NotFound`, and `BeingDeleted` for one whose purge was ordered: what is stored now might outlive it.
+    """
+    owner = held_owner(uow, owner_id)
+    if owner.purge_started_at is not None:
+        raise BeingDeleted("everything of the organisation is being deleted; nothing of it can be changed any more")
+    return owner
 
 
 def owner_in(uow: UnitOfWork, owner_id: UUID) -> Owner:

@@ -26,7 +26,7 @@ from recado.identity.models import Role, User, normalized_email, valid_name
 from recado.identity.passwords import Passwords
 from recado.identity.permissions import OF_ROLE, NotAllowed, valid_role
 from recado.identity.principal import Principal
-from recado.identity.repository import AllUsers, Users, owner_in
+from recado.identity.repository import AllUsers, Users, lasting_owner, owner_in
 from recado.identity.tables import users
 
 
@@ -147,8 +147,11 @@ def checked_form(principal: Principal, form: NewUser) -> CheckedForm:
 
 
 def add_user(tx: Transaction, principal: Principal, form: CheckedForm, action: str, password_hash: str | None) -> User:
-    """Store a new user of the principal's owner. Raises `EmailTaken`, and `NotFound` for an owner that is gone."""
-    owner_in(tx.uow, principal.owner_id)
+    """Store a new user of the principal's owner.
+
+    Raises `EmailTaken`, and `NotFound` or `BeingDeleted` for an owner that is gone or going.
+    """
+    lasting_owner(tx.uow, principal.owner_id)
     user = User(
         id=tx.ids.new(),
         owner_id=principal.owner_id,
@@ -169,10 +172,11 @@ def add_user(tx: Transaction, principal: Principal, form: CheckedForm, action: s
 
 
 def require_user(tx: Transaction, principal: Principal, user_id: UUID) -> User:
-    """Return a user whom the principal may change. Raises `NotFound` and `NotAllowed`.
+    """Return a user whom the principal may change. Raises `NotFound`, `NotAllowed` and `BeingDeleted`.
 
     It holds the organisation's users until the transaction ends: of two owners who remove each other one stays.
     """
+    lasting_owner(tx.uow, principal.owner_id)
     Users(tx.uow).hold()
     user = Users(tx.uow).require(user_id)
     _require_power_over(principal, user.role)

@@ -33,7 +33,7 @@ from recado.core.sealing import SealBroken, Sealer
 from recado.identity import audit
 from recado.identity.keys import KeyRing
 from recado.identity.principal import Principal
-from recado.identity.repository import owner_in
+from recado.identity.repository import lasting_owner
 
 MAX_TOKENS: Final = 8
 """The most different tokens of one account SID, over all owners that have it."""
@@ -102,6 +102,7 @@ class NumberService:
     def _move_and_add(
         self, tx: UnlockedTransaction, principal: Principal, number: NewNumber, *, move: bool
     ) -> ChannelAddress:
+        lasting_owner(tx.uow, principal.owner_id)
         # Locks, so whose the number is does not change any more once it was read.
         generation = DirectoryGeneration(tx.uow).advance()
         known = EveryAddress(tx.uow).by_address(number.address.value) if move else None
@@ -111,7 +112,6 @@ class NumberService:
 
     def _add(self, tx: Transaction, principal: Principal, number: NewNumber, generation: int) -> ChannelAddress:
         uow, owner_id = tx.uow, principal.owner_id
-        owner_in(uow, owner_id)
         account = self._account(tx, owner_id, number, generation)
         known = EveryAddress(uow).by_address(number.address.value)
         if known is not None and known.owner_id != owner_id:

@@ -27,6 +27,7 @@ from recado.identity.access.tokens import TOKEN_BYTES, RandomBytes, hash_of
 from recado.identity.models import valid_name
 from recado.identity.permissions import OF_KEYS, NotAllowed, valid_scopes
 from recado.identity.principal import Principal
+from recado.identity.repository import lasting_owner
 
 USED_EVERY: Final = timedelta(minutes=1)
 """`last_used_at` is at most so much behind."""
@@ -69,7 +70,7 @@ class ApiKeyService:
         self._random_bytes = random_bytes
 
     async def create(self, principal: Principal, form: NewKey) -> CreatedKey:
-        """Make a key. Raises `InvalidInput`, and `NotAllowed` for a scope that the principal does not have."""
+        """Make a key. Raises `InvalidInput`, `NotFound`, `BeingDeleted`, and `NotAllowed` for a scopes above it."""
         name, scopes = valid_name(form.name), None if form.scopes is None else valid_scopes(form.scopes)
         lacking = sorted((OF_KEYS if scopes is None else scopes) - frozenset(principal.permissions))
         if lacking:
@@ -78,6 +79,7 @@ class ApiKeyService:
         secret = _in_digits(self._random_bytes(TOKEN_BYTES), _SECRET_LENGTH)
 
         def work(tx: Transaction) -> IssuedKey:
+            lasting_owner(tx.uow, principal.owner_id)
             key = IssuedKey(
                 id=tx.ids.new(),
                 owner_id=principal.owner_id,

@@ -28,6 +28,11 @@ _END_LINKS = Prepared(
     .where(of_owner(user_links), user_links.c.user_id == bindparam("of_user"), user_links.c.used_at.is_(None))
     .values(used_at=param(user_links.c.used_at, "now"))
 )
+_REVOKE_ALL = Prepared(
+    update(api_keys)
+    .where(of_owner(api_keys), api_keys.c.revoked_at.is_(None))
+    .values(revoked_at=param(api_keys.c.revoked_at, "now"))
+)
 _KEYS = Prepared(owned(api_keys, IssuedKey).order_by(api_keys.c.id))
 
 _FAILURES = Prepared(entities(sign_in_failures, Failures).where(sign_in_failures.c.subject == bindparam("subject")))
@@ -113,6 +118,9 @@ class ApiKeys(OwnedRepository[IssuedKey]):
     table = api_keys
     entity = IssuedKey
     noun = "API key"
+
+    def revoke_all(self, now: datetime) -> None:
+        self._run(_REVOKE_ALL, now=now)
 
     def in_order(self) -> Sequence[IssuedKey]:
         return self._many(_KEYS)

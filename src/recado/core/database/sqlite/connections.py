@@ -85,6 +85,8 @@ def _pragmas(dbapi: stdlib_sqlite3.Connection, *, read_only: bool) -> None:
     for pragma in (
         "synchronous=FULL",
         "foreign_keys=ON",
+        # What is deleted or changed is overwritten in the pages that are written anyway: see `compacting`.
+        "secure_delete=FAST",
         f"cache_size=-{kibibytes}",
         "temp_store=MEMORY",
         f"wal_autocheckpoint={LONGEST_PAGES if sqlite_is_safe() else PAGES}",

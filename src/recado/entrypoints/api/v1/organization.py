@@ -67,7 +67,7 @@ def organization_router(door: Door, owners: OwnerService, exporting: OwnerExport
         principal: Annotated[Principal, door.allows("owner.close", knows=own)],
         owner_id: UUID,  # noqa: ARG001
     ) -> OwnerView:
-        """It must have been closed for 30 days. A worker does it, and nothing brings it back."""
+        """It must have been closed for 30 days. A worker does it; nothing brings it back, and your keys end now."""
         return OwnerView.model_validate((await purge.order(principal)).owner)
 
     return router

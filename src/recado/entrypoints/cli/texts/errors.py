@@ -8,6 +8,9 @@ ERRORS: Final[Mapping[str, str]] = {
         "a organização está aberta: feche-a primeiro e apague-a 30 dias depois"
     ),
     "the organisation may be purged from {day} UTC on": "a organização pode ser apagada a partir de {day} UTC",
+    "everything of the organisation is being deleted; nothing of it can be changed any more": (
+        "tudo da organização está sendo apagado; nada dela pode mais ser alterado"
+    ),
     "everything of the organisation is being deleted; it cannot be reopened": (
         "tudo da organização está sendo apagado; ela não pode ser reaberta"
     ),
@@ -50,6 +53,9 @@ ERRORS: Final[Mapping[str, str]] = {
     "{scope} is no scope: use {names}": "{scope} não é uma permissão: use {names}",
     "a key needs a scope: use {names}": "uma chave precisa de uma permissão: use {names}",
     "the end of the key is past; give a later one, or none": "o fim da chave já passou; dê um posterior, ou nenhum",
+    "the end of the key is more than ten years away; give an earlier one, or none": (
+        "o fim da chave fica a mais de dez anos; dê um anterior, ou nenhum"
+    ),
     "no agent is called {name}; installed are: {names}": "nenhum agente se chama {name}; instalados: {names}",
     "the llm agent needs a model: provider:name, or with a base URL the model's bare name": (
         "o agente llm precisa de um modelo: provedor:nome, ou com uma base URL só o nome do modelo"
