@@ -105,6 +105,9 @@ READS_MORE = {
     "FROM conversations WHERE conversations.owner_id =": "",
     "FROM channel_addresses WHERE channel_addresses.owner_id =": "",
     "FROM api_keys WHERE api_keys.owner_id =": "api_keys",
+    # The keys and users of an owner that is being deleted.
+    "UPDATE api_keys SET revoked_at=": "api_keys",
+    "UPDATE users SET active=": "users",
     "FROM channel_addresses JOIN channel_accounts": "channel_a",
     "FROM knowledge_documents WHERE knowledge_documents.owner_id =": "",
     "FROM owners ORDER BY": "",
