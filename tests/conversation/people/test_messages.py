@@ -28,6 +28,26 @@ async def sms(world: World) -> None:
     await world.numbers.add(world.rita, NewNumber(ACCOUNT, "token", SMS))
 
 
+class TestAPairThatCannotBe:
+    @pytest.mark.usefixtures("sms")
+    @pytest.mark.parametrize(
+        ("from_", "to"),
+        [
+            (OURS, Address(ANA.number)),
+            (SMS, ANA),
+            (OURS, Address("messenger:42")),
+            (OURS, OURS),
+            (SMS, SMS),
+        ],
+    )
+    async def test_is_refused_and_makes_nothing(self, world: World, from_: Address, to: Address) -> None:
+        """The provider would refuse it, in a conversation whose rules would be those of the wrong channel."""
+        with pytest.raises(InvalidInput):
+            await send(world, to, from_=from_)
+        for table in ("conversations", "contacts", "answers", "lanes"):
+            assert await world.rows(f"SELECT 1 FROM {table}") == []
+
+
 @pytest.mark.usefixtures("sms")
 class TestToSomebodyNew:
     async def test_contact_and_conversation_are_made(self, world: World) -> None:

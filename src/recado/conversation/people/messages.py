@@ -19,6 +19,7 @@ from recado.conversation.sending.results import SendRules
 from recado.conversation.values import Address, customer_lane
 from recado.core.clock import Clock
 from recado.core.database.engine import Database
+from recado.core.errors import InvalidInput
 from recado.core.ids import Ids
 from recado.core.queue.lane import Lane, send_lane
 from recado.core.queue.storage import lanes
@@ -59,8 +60,8 @@ class MessageService:
     ) -> Answer:
         """Store a message to a customer from a number of the owner's.
 
-        Raises `UnknownNumber`, and `CannotSend` when it could not be sent now. `then` is called at the end of its
-        transaction.
+        Raises `UnknownNumber`, `InvalidInput` for a customer whom that number cannot reach, and `CannotSend` when it
+        could not be sent now. `then` is called at the end of its transaction.
         """
         text = checked_text(text)
 
@@ -68,6 +69,7 @@ class MessageService:
             number = self._numbers.in_use(tx.uow, from_)
             if number is None:
                 raise UnknownNumber(from_.value)
+            _check_pair(from_, to)
             lane = customer_lane(self._keys.of(tx.uow, principal.owner_id).lane_salt, number.id, to.match_key)
             held = tx.holding(lanes.hold_or_create(tx.uow, _both(lane, principal.owner_id)))
             answer = self._put(held, principal, number, to, lane, text)
@@ -88,6 +90,13 @@ class MessageService:
         require_sendable(tx, answer, conversation, self._rules)
         audit.record(tx, principal, "message.sent", "conversation", conversation.id, {"answer_id": str(answer.id)})
         return answer
+
+
+def _check_pair(from_: Address, to: Address) -> None:
+    if from_.channel != to.channel:
+        raise InvalidInput(f"a number of {from_.channel} sends to addresses of {from_.channel} only: {to} is none")
+    if from_.match_key == to.match_key:
+        raise InvalidInput(f"{to} would write to itself")
 
 
 def _both(lane: Lane, owner_id: UUID) -> Mapping[Lane, LaneOwner]:

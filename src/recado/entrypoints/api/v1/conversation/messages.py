@@ -33,8 +33,8 @@ def messages_router(door: Door, service: MessageService) -> APIRouter:
     ) -> ReplyView:
         """Begins a conversation, or sends a notice into the one that goes on. A worker sends it.
 
-        409 `conversation.window_closed` when WhatsApp would deliver nothing now; 409 too for customers who have opted
-        out or are blocked.
+        Both addresses are of one channel. 409 `conversation.window_closed` when WhatsApp would deliver nothing now;
+        409 too for customers who have opted out or are blocked.
         """
         from_, to = Address.parse(body.from_), Address.parse(body.to)
         return ReplyView.of(await service.send(principal, from_, to, body.text, then=once.then(ReplyView.of)))
