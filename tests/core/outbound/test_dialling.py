@@ -90,6 +90,14 @@ async def test_an_answer_without_end_is_not_kept(server: Server, client: httpx2.
         await client.get(server.url)
 
 
+async def test_an_answer_of_tiny_parts_without_end_is_cut_off(server: Server, client: httpx2.AsyncClient) -> None:
+    """Each part is an event for the parser: one byte costs as much as four thousand."""
+    server.parts = [b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"]
+    server.endless = b"1\r\nx\r\n" * 1_000
+    with pytest.raises(httpx2.ReadError, match="too many parts"):
+        await client.get(server.url)
+
+
 async def test_an_answer_is_not_unpacked(server: Server, client: httpx2.AsyncClient) -> None:
     """A small one may be enormous when it is."""
     packed = gzip.compress(b"x" * 10_000_000)

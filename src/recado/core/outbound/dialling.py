@@ -30,6 +30,9 @@ READ_AT_ONCE: Final = 4 * 1024
 MOST_HEAD: Final = 64 * 1024
 MOST_BODY: Final = 4 * 1024 * 1024
 """The library for models reads an answer to its end, however long it is. This is longer than any model's."""
+MOST_PARTS: Final = 10_000
+"""A part may be one byte, which costs the parser as much as four thousand."""
+_PARTS_A_TURN: Final = 64
 PACKED: Final = "recado_packed"
 """The extension of an answer that is compressed although it was asked not to be. It is not unpacked: a small one may be
 enormous then."""
@@ -195,12 +198,16 @@ class _Stream(httpx2.AsyncByteStream):
         self._close = close
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
-        read = 0
+        read = count = 0
         try:
             async for part in self._parts:
-                read += len(part)
+                read, count = read + len(part), count + 1
                 if read > MOST_BODY:
                     raise httpcore2.ReadError(f"the answer is longer than {MOST_BODY // 1024} KB")
+                if count > MOST_PARTS:
+                    raise httpcore2.ReadError("the answer has too many parts")
+                if count % _PARTS_A_TURN == 0:
+                    await asyncio.sleep(0)
                 yield part
         except _FAILURES as error:
             raise _translated(error) from error
