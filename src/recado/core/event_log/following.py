@@ -9,7 +9,6 @@ and then for the events of those that are followed. The only task here runs whil
 """
 
 import asyncio
-import contextlib
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
@@ -56,24 +55,34 @@ class _Follower:
     """Somebody who follows an owner's events."""
 
     waiting: list[Event] = field(default_factory=list)
-    has_some: asyncio.Event = field(default_factory=asyncio.Event)
     cut_off: bool = False
+    _sleeping: "asyncio.Future[None] | None" = None
 
     def put(self, events: Sequence[Event]) -> None:
         if len(self.waiting) + len(events) > QUEUED:
             self.cut_off = True
         if not self.cut_off:
             self.waiting += events
-        self.has_some.set()
+        self.wake()
+
+    def wake(self) -> None:
+        """Let it look now, whatever there is."""
+        if self._sleeping is not None and not self._sleeping.done():
+            self._sleeping.set_result(None)
 
     async def take(self, seconds: float) -> Sequence[Event]:
         """Return all that waits, or nothing when nothing came for so long."""
-        with contextlib.suppress(TimeoutError):
-            # Not `wait_for`: it loses a cancellation that comes together with the event.
-            async with asyncio.timeout(seconds):
-                await self.has_some.wait()
+        if not self.waiting:
+            # A bare future: a thousand followers wake for each event, and `asyncio.timeout` takes as long as the rest.
+            loop = asyncio.get_running_loop()
+            self._sleeping = loop.create_future()
+            timer = loop.call_later(seconds, self.wake)
+            try:
+                await self._sleeping
+            finally:
+                timer.cancel()
+                self._sleeping = None
         taken, self.waiting = self.waiting, []
-        self.has_some.clear()
         return taken
 
 
@@ -100,7 +109,7 @@ class EventFollowing:
         self._stopped = True
         for followers in self._followers.values():
             for follower in followers:
-                follower.has_some.set()
+                follower.wake()
 
     async def follow(self, owner_id: UUID, after: str | None) -> AsyncGenerator[Sequence[Event], None]:
         """Yield an owner's events after a cursor, or from now on, as many as there are at a time.
