@@ -227,6 +227,19 @@ async def test_one_that_is_refused_for_hours_is_not_tried_more_often_because_oth
     assert posted(world).count(poison) <= 6
 
 
+async def test_switched_on_one_that_is_tried_from_time_to_time_is_tried_at_once(
+    world: World, endpoint: Endpoint
+) -> None:
+    world.endpoint.always = FAILS
+    [event] = await happens(world, lane_of(world))
+    await world.passes(3_600)
+    world.endpoint.always = None
+    world.endpoint.posted.clear()
+    await world.endpoints.enable(world.rita, endpoint.id)
+    await world.passes(1)
+    assert posted(world) == [event]
+
+
 async def test_a_new_url_is_sent_what_waits_at_once(world: World, endpoint: Endpoint) -> None:
     world.endpoint.always = FAILS
     [event] = await happens(world, lane_of(world))
