@@ -39,8 +39,8 @@ test-slow: $(STAMP)  ## The long tests
 sim: $(STAMP)  ## Simulate days of faults in seconds (SEEDS=200, or SEED=n to replay one)
 	@$(BIN)/python -m tests.chaos.simulator $(if $(SEED),--seed $(SEED) --trace,--seeds $(or $(SEEDS),200) $(if $(START),--start $(START)))
 
-torture: $(STAMP)  ## Kill real processes and count what is lost (CYCLES=60, SEED=n, BACKEND=bullmq,sqs)
-	@$(BIN)/python -m tests.chaos.torture --cycles $(or $(CYCLES),60) $(if $(SEED),--seed $(SEED)) $(if $(BACKEND),--backend $(BACKEND)) $(if $(DATABASE),--database $(DATABASE)) $(ARGS)
+torture: $(STAMP)  ## Kill real processes and count what is lost (CYCLES=60, SEED=n, BACKEND=bullmq,sqs, EVENTS=1)
+	@$(BIN)/python -m tests.chaos.torture --cycles $(or $(CYCLES),60) $(if $(SEED),--seed $(SEED)) $(if $(BACKEND),--backend $(BACKEND)) $(if $(DATABASE),--database $(DATABASE)) $(if $(EVENTS),--events) $(ARGS)
 
 check: $(STAMP)  ## Format, lint, types, imports, dependencies
 	@$(BIN)/ruff format --check .

@@ -4,6 +4,7 @@ import json
 import signal
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from uuid import UUID
 
@@ -212,9 +213,10 @@ def test_percentiles_are_seconds_that_were_measured() -> None:
 
 
 @pytest.mark.slow
-def test_twenty_kills_lose_nothing_and_double_nothing() -> None:
+@pytest.mark.parametrize("more", [(), ("--events",)])
+def test_twenty_kills_lose_nothing_and_double_nothing(more: Sequence[str]) -> None:
     ran = subprocess.run(
-        [sys.executable, "-m", "tests.chaos.torture", "--cycles", "20", "--lease", "5", "--json"],
+        [sys.executable, "-m", "tests.chaos.torture", "--cycles", "20", "--lease", "5", "--json", *more],
         capture_output=True,
         text=True,
         check=False,

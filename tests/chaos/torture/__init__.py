@@ -11,8 +11,9 @@ product's database is only believed where that journal agrees with it.
     processes     starting, killing and reviving them
     faults        what is done to which process, and when
     pace          how fast this machine can follow
+    telling       the shops' own programs, which are told what happens (`--events`)
     parallel      several runs side by side
     run           one torture from beginning to end
-    outside/      customers, the model server, a person who gives conversations back
-    judging/      leases, the database, journals against it, and the report
+    outside/      customers, the model server, a person who gives conversations back; an endpoint and readers of events
+    judging/      leases, the database, journals against it, events, and the report
 """

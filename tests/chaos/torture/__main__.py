@@ -31,7 +31,8 @@ def main() -> int:
         sys.stderr.write(f"{asked.backend} over {asked.database} cannot be tortured yet; there is {known}\n")
         return 2
     seed = random.randrange(1_000_000) if asked.seed is None else asked.seed  # noqa: S311 - no secret
-    plan = Plan(asked.cycles, seed, asked.lease, asked.rate, tuple(asked.every), asked.backend, asked.database)
+    pace = (asked.cycles, seed, asked.lease, asked.rate, tuple(asked.every))
+    plan = Plan(*pace, asked.backend, asked.database, asked.events)
     directory = Path(tempfile.mkdtemp(prefix=f"recado-torture-{seed}-"))
     sys.stderr.write(f"Seed {seed}; everything is in {directory}\n")
     for number in (signal.SIGINT, signal.SIGTERM):  # Also where a shell has told us to ignore them.
@@ -96,6 +97,7 @@ def _parser() -> argparse.ArgumentParser:
         metavar=("LEAST", "MOST"),
         help="between two kills, in starts of a process (default 0.3 2.7); a start counts as a second at least",
     )
+    parser.add_argument("--events", action="store_true", help="also an endpoint and readers of events, and their judge")
     parser.add_argument("--json", action="store_true", help="one JSON document on standard output")
     parser.add_argument("--keep", action="store_true", help="keep the directory of a run that went well")
     return parser

@@ -38,6 +38,7 @@ SERVER_DISTURBANCES: Final[Mapping[str, Mapping[str, int]]] = {
     "postgres": {"postgres killed": 6, "postgres stands still": 2},
     "redis": {"redis killed": 6, "redis stands still": 4, "redis flushed": 6, "redis full": 4},
     "sqs": {"sqs killed": 5, "sqs stands still": 5},
+    "endpoint": {"endpoint killed": 10, "endpoint stands still": 6},
 }
 """What else there is to hit, by the server that a run has beside our processes."""
 

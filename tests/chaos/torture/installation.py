@@ -10,7 +10,7 @@ import base64
 import os
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 from typing import Final
@@ -28,6 +28,7 @@ from recado.settings import load_settings
 from tests.chaos.torture.judging.ledger import Ledger, opened
 from tests.chaos.torture.processes import Process
 from tests.chaos.torture.servers import Servers
+from tests.chaos.torture.telling import ENDPOINT, Program, furnish, write_secrets
 from tests.support.servers.ports import reserved_port
 
 APART: Final = 0.5
@@ -67,16 +68,22 @@ class Installation:
     api_port: int
     twilio_port: int
     model_port: int
+    endpoint_port: int
     broker: Mapping[str, str]
+    tells: bool
+    """Whether the shops have programs of their own that are told what happens."""
+    programs: list[Program] = field(default_factory=list)
 
     @classmethod
-    def at(cls, directory: Path, seed: int, lease: float, backend: str, servers: "Servers") -> "Installation":
+    def at(
+        cls, directory: Path, seed: int, lease: float, backend: str, servers: "Servers", *, tells: bool
+    ) -> "Installation":
         """A SQLite file in the directory, unless there is a PostgreSQL."""
         url = f"sqlite:///{directory / 'recado.db'}"
         if servers.postgres is not None:
             url = servers.postgres.make(empty=True)
-        api, twilio, model = (reserved_port() for _ in range(3))
-        return cls(directory, seed, lease, backend, url, api, twilio, model, servers.broker_variables)
+        api, twilio, model, endpoint = (reserved_port() for _ in range(4))
+        return cls(directory, seed, lease, backend, url, api, twilio, model, endpoint, servers.broker_variables, tells)
 
     @property
     def twilio_journal(self) -> Path:
@@ -91,8 +98,17 @@ class Installation:
         return self.directory / "load.jsonl"
 
     @property
+    def endpoint_journal(self) -> Path:
+        return self.directory / "endpoint.jsonl"
+
+    @property
+    def secrets(self) -> Path:
+        """What signs the events of each shop."""
+        return self.directory / "secrets.json"
+
+    @property
     def calm(self) -> Path:
-        """While this file exists the model has no moods."""
+        """While this file exists the model and the endpoint have no moods."""
         return self.directory / "calm"
 
     @property
@@ -125,11 +141,16 @@ class Installation:
     # --- Processes ----------------------------------------------------------------------------------------------------
 
     def provider(self) -> list[Process]:
-        """Twilio and the model: what is not ours."""
+        """Twilio, the model, and the shops' own server: what is not ours."""
         emulator = ["recado", "emulator", "--port", str(self.twilio_port), "--seed", str(self.seed)]
         emulator += ["--journal", str(self.twilio_journal)]
         model = ["tests.chaos.torture.outside.model", str(self.model_port), str(self.model_journal), str(self.seed)]
-        return [self._process("emulator", emulator), self._process("model", [*model, str(self.calm)])]
+        processes = [self._process("emulator", emulator), self._process("model", [*model, str(self.calm)])]
+        if self.tells:
+            words = [self.endpoint_port, self.endpoint_journal, self.secrets, self.seed, self.calm]
+            endpoint = ["tests.chaos.torture.outside.endpoint", *map(str, words)]
+            processes.append(self._process(ENDPOINT, endpoint))
+        return processes
 
     def product(self) -> list[Process]:
         """The API and the workers."""
@@ -163,6 +184,10 @@ class Installation:
                 number = NewNumber(AccountSid(shop.account_sid), shop.token, Address(shop.number))
                 await container.numbers().add(operator_of(owner_id, "test"), number)
                 await container.agent_service().set(operator_of(owner_id, "test"), self._agent_of(shop))
+                if self.tells:
+                    url = f"http://127.0.0.1:{self.endpoint_port}/{shop.name}"
+                    self.programs.append(await furnish(container, owner_id, shop.name, url))
+            write_secrets(self.secrets, self.programs)
         finally:
             await container.database().close()
 

@@ -4,7 +4,7 @@ import json
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from http.client import HTTPException
@@ -15,16 +15,18 @@ from recado.core.clock import SystemClock
 from recado.core.errors import StorageUnavailable
 from tests.chaos.torture.faults import SERVER_DISTURBANCES, FaultInjector, faults
 from tests.chaos.torture.installation import APART, SHOPS, WORKERS, Installation, environment
+from tests.chaos.torture.judging.events import judge_events
 from tests.chaos.torture.judging.journal import records
 from tests.chaos.torture.judging.leases import LeaseWatcher, Recoveries
 from tests.chaos.torture.judging.ledger import Counts, Ledger
 from tests.chaos.torture.judging.oracle import Twilio, judge
 from tests.chaos.torture.judging.report import Outcome, Percentiles
 from tests.chaos.torture.outside.load import Load
-from tests.chaos.torture.outside.operator import HandOffOperator
+from tests.chaos.torture.outside.operator import Operator
 from tests.chaos.torture.pace import MachinePace
 from tests.chaos.torture.processes import Process, Target
 from tests.chaos.torture.servers import Servers
+from tests.chaos.torture.telling import ENDPOINT, Telling, newest_of
 
 T = TypeVar("T")
 
@@ -48,6 +50,8 @@ class Plan:
     """Both are for a machine on which a process takes a second to start; `MachinePace` stretches them to this one."""
     backend: str
     database: str
+    tells: bool = False
+    """Whether the shops' own programs are told what happens."""
 
 
 Progress = Callable[[str], None]
@@ -60,7 +64,7 @@ class Torture:
         self._plan = plan
         self._say = say
         self._servers = servers.targets
-        self._installation = Installation.at(directory, plan.seed, plan.lease, plan.backend, servers)
+        self._installation = Installation.at(directory, plan.seed, plan.lease, plan.backend, servers, tells=plan.tells)
         self._clock = SystemClock()
         self._begun = self._clock.monotonic()
         self._recoveries = Recoveries(plan.lease, APART, WORKERS)
@@ -69,7 +73,10 @@ class Torture:
         self._reported_at = 0.0
         self._pace = MachinePace(1.0)
         self._known = Counts(0, 0, 0, 0, unfinished=1)
-        self._operator = HandOffOperator(self._installation.env(plan.lease), plan.seed)
+        env = self._installation.env(plan.lease)
+        self._operator = Operator(env, plan.seed, lambda held: ["conversations", "release", held])
+        self._telling: Telling | None = None
+        self._switcher = Operator(env, plan.seed, self._switch_on)
 
     def play(self) -> Outcome:
         """Everything; processes are stopped whatever happens."""
@@ -79,6 +86,8 @@ class Torture:
             load = Load(self._installation, lambda: self._plan.rate / self._pace.unit)
             watch.start()
             load.start()
+            if self._telling is not None:
+                self._telling.start()
             try:
                 injector = FaultInjector(processes, self._recoveries.kills, self._plan.seed)
                 self._outcome.faults = injector.injected
@@ -89,7 +98,8 @@ class Torture:
                 self._say("interrupted: judging what there is")
             finally:
                 watch.close()
-            for failure in (watch.failure, load.failure):
+            told = () if self._telling is None else self._telling.failures
+            for failure in (watch.failure, load.failure, *told):
                 if failure is not None:
                     raise failure
             self._outcome.surprises += [each for process in processes.values() for each in process.surprises]
@@ -100,6 +110,8 @@ class Torture:
     def _start(self, stack: ExitStack) -> dict[str, Target]:
         installation = self._installation
         installation.create_owners()
+        if self._plan.tells:
+            self._telling = Telling(installation.programs, installation.api_port, self._plan.seed)
         (installation.directory / "env").write_text(environment(installation.env(installation.lease)))
         provider, product = installation.provider(), installation.product()
         for process in provider:
@@ -134,15 +146,15 @@ class Torture:
     def _inject(self, injector: FaultInjector, load: Load) -> None:
         last = self._clock.monotonic()
         with self._installation.ledger_now() as ledger:
-            disturbances = {
-                disturbance: share for name in self._servers for disturbance, share in SERVER_DISTURBANCES[name].items()
-            }
+            others = [*self._servers, *([ENDPOINT] if self._plan.tells else [])]
+            disturbances = {what: share for name in others for what, share in SERVER_DISTURBANCES[name].items()}
             for fault in faults(self._plan.seed, self._plan.cycles, self._plan.every, disturbances):
                 while (now := self._clock.monotonic()) < last + fault.after * self._pace.unit:
                     injector.restart_ended(self._clock.now().timestamp(), now)
                     self._pace.sample(injector.incarnation("api"), self._installation.serves, now)
                     self._outcome.units.append(self._pace.unit)
                     self._operator.work(lambda: self._when_reachable(ledger.peoples, []), now, self._pace.unit)
+                    self._switch_on_again(ledger.switched_off, now)
                     self._progress(ledger, load)
                     self._pause.wait(LOOK_SECONDS)
                 last = now
@@ -160,17 +172,33 @@ class Torture:
         load.close(40.0, lambda: injector.restart_ended(self._clock.now().timestamp(), self._clock.monotonic()))
         self._installation.heal()
         with self._installation.ledger_now() as ledger:
-            before, moved = self._counts(ledger), begun
-            while not before.quiet:
-                if (now := self._clock.monotonic()) > min(moved + STANDSTILL_SECONDS, begun + SETTLE_SECONDS):
-                    break
-                injector.restart_ended(self._clock.now().timestamp(), now)
-                self._progress(ledger, load, "settling")
-                self._pause.wait(0.2)
-                if (counts := self._counts(ledger)) != before:
-                    before, moved = counts, now
+            self._settle(injector, load, ledger, begun)
             self._outcome.unfinished = self._when_reachable(ledger.unfinished, ["the database was gone at the end"])
+            self._switcher.close()
+            if self._telling is not None:
+                self._telling.close(newest_of(self._when_reachable(ledger.events, [])))
         self._outcome.drained_in = self._clock.monotonic() - begun
+
+    def _settle(self, injector: FaultInjector, load: Load, ledger: Ledger, begun: float) -> None:
+        before, moved = self._counts(ledger), begun
+        while not before.quiet:
+            if (now := self._clock.monotonic()) > min(moved + STANDSTILL_SECONDS, begun + SETTLE_SECONDS):
+                return
+            injector.restart_ended(self._clock.now().timestamp(), now)
+            self._switch_on_again(ledger.left_alone, now)
+            self._progress(ledger, load, "settling")
+            self._pause.wait(0.2)
+            if (counts := self._counts(ledger)) != before:
+                before, moved = counts, now
+
+    def _switch_on_again(self, waiting: Callable[[], list[str]], now: float) -> None:
+        """Switch on an endpoint that has answered 410; when all is well again also one that was failing."""
+        if self._telling is not None:
+            self._switcher.work(lambda: self._when_reachable(waiting, []), now, self._pace.unit)
+
+    def _switch_on(self, endpoint_id: str) -> Sequence[str]:
+        assert self._telling is not None
+        return self._telling.switch_on(endpoint_id)
 
     def _progress(self, ledger: Ledger, load: Load, doing: str = "") -> None:
         now = self._clock.monotonic()
@@ -205,12 +233,13 @@ class Torture:
         twilio = Twilio.of(records(installation.twilio_journal))
         outcome.written, outcome.unaccepted = load.written, load.given_up
         outcome.statuses = twilio.statuses
-        outcome.given_back, outcome.not_taken_back = self._operator.given_back, self._operator.refused
+        outcome.given_back, outcome.not_taken_back = self._operator.done, self._operator.refused
         with installation.ledger() as ledger:
             prefers = {shop.number for shop in SHOPS if shop.prefers_delivery}
             outcome.verdict = judge(twilio, ledger.messages(), prefers)
             outcome.unknown = Percentiles.of(ledger.unknowns())
             outcome.unknown_left = ledger.counts().unknown
+            self._judge_telling(ledger)
             outcome.sound = ledger.sound()
         outcome.violations = self._violations()
         outcome.recovery = Percentiles.of(self._recoveries.spans)
@@ -218,6 +247,12 @@ class Torture:
         outcome.unexplained = self._recoveries.unexplained
         outcome.seconds = self._clock.monotonic() - self._begun
         return outcome
+
+    def _judge_telling(self, ledger: Ledger) -> None:
+        if self._telling is not None:
+            self._outcome.switched_on = self._switcher.done
+            received = records(self._installation.endpoint_journal)
+            self._outcome.events = judge_events(ledger.events(), ledger.told(), received, self._telling.read())
 
     def _violations(self) -> list[str]:
         """What `recado verify` finds: the command itself, as an operator would type it."""

@@ -22,6 +22,7 @@ from recado.core.database.engine import on_postgresql
 from recado.core.database.postgres.database import PostgresDatabase
 from recado.core.database.sqlite.driver import sqlite_module
 from recado.core.errors import StorageUnavailable
+from tests.chaos.torture.judging.events import LoggedEvent, Told
 
 _MICROSECONDS = 1_000_000
 OUTAGE_SECONDS = 60.0
@@ -66,10 +67,12 @@ class Counts:
     unsettled: int
     unknown: int
     unfinished: int
+    untold: int = 0
+    """Events that an endpoint was not sent because they still lie in the log."""
 
     @property
     def quiet(self) -> bool:
-        return self.open == self.unsettled == self.unknown == self.unfinished == 0
+        return self.open == self.unsettled == self.unknown == self.unfinished == self.untold == 0
 
 
 class Ledger(Protocol):
@@ -82,6 +85,10 @@ class Ledger(Protocol):
     def unknowns(self) -> list[float]: ...
     def unfinished(self) -> list[str]: ...
     def peoples(self) -> list[str]: ...
+    def switched_off(self) -> list[str]: ...
+    def left_alone(self) -> list[str]: ...
+    def events(self) -> list[LoggedEvent]: ...
+    def told(self) -> list[Told]: ...
     def sound(self) -> str: ...
 
 
@@ -105,7 +112,9 @@ class _BareLedger:
             (SELECT count(*) FROM messages WHERE outcome IS NULL),
             (SELECT count(*) FROM answers WHERE settled_at IS NULL),
             (SELECT count(*) FROM attempts WHERE state IN ('sending', 'unknown') AND state = 'unknown'),
-            (SELECT count(*) FROM message_queue WHERE {_OURS})""")
+            (SELECT count(*) FROM message_queue WHERE {_OURS}),
+            (SELECT count(*) FROM events e JOIN event_endpoints p ON p.owner_id = e.owner_id
+                WHERE e.number IS NULL OR e.number > p.position)""")
         return Counts(*(int(str(value)) for value in row))
 
     def messages(self) -> list[Row]:
@@ -150,6 +159,41 @@ class _BareLedger:
         """The conversations that are a person's: one has them, or they wait for one."""
         found = self.ask("SELECT id FROM conversations WHERE held_by <> 'agent' AND status <> 'closed' ORDER BY id")
         return [_hex(conversation) or "" for (conversation,) in found]
+
+    def switched_off(self) -> list[str]:
+        """The endpoints that are switched off."""
+        found = self.ask("SELECT id FROM event_endpoints WHERE disabled_at IS NOT NULL ORDER BY id")
+        return [_hex(endpoint) or "" for (endpoint,) in found]
+
+    def left_alone(self) -> list[str]:
+        """The endpoints that are switched off, or tried from time to time only."""
+        found = self.ask("SELECT id FROM event_endpoints WHERE disabled_at IS NOT NULL OR failures >= 5 ORDER BY id")
+        return [_hex(endpoint) or "" for (endpoint,) in found]
+
+    def events(self) -> list[LoggedEvent]:
+        """The log, by its numbers."""
+        found = self.ask("""SELECT e.id, o.name, e.lane, e.number FROM events e JOIN owners o ON o.id = e.owner_id
+            ORDER BY e.number""")
+        return [
+            LoggedEvent(str(UUID(_hex(id_))), str(shop), _hex(lane) or "", None if number is None else int(str(number)))
+            for id_, shop, lane, number in found
+        ]
+
+    def told(self) -> list[Told]:
+        """The messages, and what the log says of each."""
+        heard: dict[str, list[tuple[str, str | None]]] = {}
+        for message, type_, outcome in self.ask("""SELECT data->>'message_id', type, data->>'outcome' FROM events
+            WHERE type IN ('message.received', 'outcome.decided') ORDER BY number"""):
+            heard.setdefault(UUID(str(message)).hex, []).append((str(type_), _text(outcome)))
+        stored = self.ask("SELECT id, outcome FROM messages ORDER BY id")
+        return [_told(_hex(message) or "", _text(outcome), heard) for message, outcome in stored]
+
+
+def _told(message: str, outcome: str | None, heard: Mapping[str, Sequence[tuple[str, str | None]]]) -> Told:
+    said = heard.get(message, [])
+    decided = [each for type_, each in said if type_ == "outcome.decided"]
+    was_received = ("message.received", None) in said
+    return Told(message, outcome, was_received, decided[-1] if decided else None)
 
 
 class SqliteLedger(_BareLedger):

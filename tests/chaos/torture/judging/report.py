@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from recado.entrypoints.cli.output import print_table
+from tests.chaos.torture.judging.events import EventVerdict
 from tests.chaos.torture.judging.oracle import Verdict
 
 SETTLED_WITHIN: Final = 240.0
@@ -66,12 +67,16 @@ class Outcome:
     given_back: int = 0
     not_taken_back: int = 0
     interrupted: bool = False
+    events: EventVerdict | None = None
+    """None where nothing was told to anybody."""
+    switched_on: int = 0
 
     @property
     def kept(self) -> bool:
         """Nobody was lost, nobody told twice, nothing is stuck, and the database is well."""
         broken = self.violations or self.surprises or self.unknown_left or self.unfinished or self.interrupted
-        return self.verdict.kept and self.sound == "ok" and not broken
+        told = self.events is None or self.events.kept
+        return self.verdict.kept and told and self.sound == "ok" and not broken
 
     def document(self) -> dict[str, object]:
         verdict = self.verdict
@@ -104,12 +109,25 @@ class Outcome:
             "violations": self.violations,
             "surprises": self.surprises,
             "interrupted": self.interrupted,
+            "events": None if self.events is None else _events_document(self.events, self.switched_on),
             "kept": self.kept,
         }
 
 
 def _document(spans: Percentiles) -> dict[str, float]:
     return {"count": spans.count, "p50": spans.p50, "p99": spans.p99, "max": spans.most}
+
+
+def _events_document(found: EventVerdict, switched_on: int) -> dict[str, object]:
+    return {
+        "logged": found.logged,
+        "posts": found.posts,
+        "repeated": found.repeated,
+        "moods": dict(found.moods),
+        "switched_on": switched_on,
+        "connections": found.connections,
+        **found.broken,
+    }
 
 
 def show(outcome: Outcome) -> None:
@@ -149,10 +167,21 @@ def _rows(outcome: Outcome) -> list[list[str]]:
         ["unknown sends", f"settled {outcome.unknown}; left {outcome.unknown_left}"],
         ["database", outcome.sound],
         ["verify", "no violations" if not outcome.violations else f"{len(outcome.violations)} violations"],
+        *([] if outcome.events is None else _event_rows(outcome.events, outcome.switched_on)),
     ]
     return [
         *rows,
         ["promise", "kept" if outcome.kept else "not played to its end" if outcome.interrupted else "BROKEN"],
+    ]
+
+
+def _event_rows(found: EventVerdict, switched_on: int) -> list[list[str]]:
+    return [
+        ["events", f"{found.logged}; posted {found.posts} times, of which {found.repeated} again"],
+        ["endpoint", ", ".join(f"{mood} {count}" for mood, count in found.moods.most_common())],
+        ["endpoint switched on", f"{switched_on} times"],
+        ["readers", f"{found.connections} connections"],
+        *([f"events {name}", str(len(ids))] for name, ids in found.broken.items()),
     ]
 
 
@@ -180,4 +209,5 @@ def _evidence(outcome: Outcome) -> Mapping[str, Sequence[str]]:
         "Violations": outcome.violations,
         "Surprises": outcome.surprises,
         "Leases lost alive": outcome.unexplained,
+        **({} if outcome.events is None else {f"Events {name}": ids for name, ids in outcome.events.broken.items()}),
     }
