@@ -5,7 +5,7 @@ from uuid import UUID
 
 import pytest
 
-from recado.agents.models import AgentForm
+from recado.agents.models import AgentForm, AgentSaved, AgentSettings
 from recado.agents.numbers.service import NumberAgentService
 from recado.agents.registry import AgentRegistry
 from recado.agents.runner import AgentRunner
@@ -15,10 +15,11 @@ from recado.conversation.values import Address
 from recado.core.clock import FrozenClock
 from recado.core.database.engine import Database
 from recado.core.database.unit_of_work import UnitOfWork
-from recado.core.errors import InvalidInput, NotFound
+from recado.core.errors import Conflict, InvalidInput, NotFound
 from recado.core.ids import UuidV7
 from tests.agents.conftest import Turns
 from tests.support.callers import admin_of
+from tests.support.crossing import crossing
 
 ON_BOTH_DATABASES = True
 
@@ -188,3 +189,29 @@ async def test_what_was_done_is_written_down_once(
 async def test_an_agent_that_is_not_installed_is_refused(of_numbers: NumberAgentService, owner: UUID) -> None:
     with pytest.raises(InvalidInput, match="no agent is called"):
         await of_numbers.set(admin_of(owner), SALES, AgentForm("oracle"))
+
+
+async def test_of_two_changes_of_what_both_have_read_one_is_refused(
+    database: Database,
+    registry: AgentRegistry,
+    service: AgentService,
+    of_numbers: NumberAgentService,
+    numbers: TwoNumbers,
+    clock: FrozenClock,
+    ids: UuidV7,
+    owner: UUID,
+) -> None:
+    def not_set_yet(stored: AgentSettings | None) -> None:
+        if stored is not None:
+            raise Conflict("it has changed")
+
+    first, second = await crossing(
+        database,
+        lambda held: NumberAgentService(held, registry, service, numbers, clock, ids).set(
+            admin_of(owner), SALES, AgentForm("echo", history_limit=6), check=not_set_yet
+        ),
+        lambda: of_numbers.set(admin_of(owner), SALES, AgentForm("echo", history_limit=7), check=not_set_yet),
+    )
+    assert isinstance(first, AgentSaved)
+    assert isinstance(second, Conflict)
+    assert [settings.history_limit for _, settings in await of_numbers.all(owner)] == [6]

@@ -6,11 +6,13 @@ import pytest
 
 from recado.conversation.errors import ContactBlocked
 from recado.conversation.models import Contact
+from recado.conversation.people.contacts import ContactService
 from recado.conversation.ports import AgentResult, Reply, TurnContext
 from recado.conversation.reading.contacts import ContactFilters, ContactItem, ContactReading
 from recado.conversation.values import Address
-from recado.core.errors import InvalidInput, NotFound
+from recado.core.errors import Conflict, InvalidInput, NotFound
 from recado.identity.principal import operator_of
+from tests.support.crossing import crossing
 from tests.world import ANA, BRUNO, World
 
 ON_BOTH_DATABASES = True
@@ -170,3 +172,22 @@ class TestReading:
         assert await self.found(world, ContactFilters(blocked=True, opted_out=True)) == []
         spelling = ContactFilters(address=Address("whatsapp:+551187654321"))
         assert [item.addresses for item in await self.found(world, spelling)] == [[ANA.value]]
+
+
+async def test_of_two_changes_of_what_both_have_read_one_is_refused(world: World) -> None:
+    await world.says("oi")
+    contact_id = (await world.conversation()).contact_id
+
+    def not_named_yet(stored: ContactItem) -> None:
+        if stored.named_by is not None:
+            raise Conflict("it has changed")
+
+    first, second = await crossing(
+        world.database,
+        lambda held: ContactService(held, world.clock, world.ids).rename(
+            world.rita, contact_id, "Ana Maria", check=not_named_yet
+        ),
+        lambda: world.contacts.rename(world.rita, contact_id, "Ana Paula", check=not_named_yet),
+    )
+    assert isinstance(first, Contact)
+    assert (first.name, isinstance(second, Conflict)) == ("Ana Maria", True)

@@ -10,13 +10,14 @@ Each of them leaves the person's name and a line in the audit, in the transactio
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import TypeVar
+from typing import TypeAlias, TypeVar
 from uuid import UUID
 
 from recado.conversation.errors import HeldByAgent
 from recado.conversation.lifecycle import Lifecycle
 from recado.conversation.models import Answer, Conversation
 from recado.conversation.people.sendable import checked_text, nothing_more, require_sendable
+from recado.conversation.reading.conversations import ConversationItem, conversation_in
 from recado.conversation.replying.replays import resume
 from recado.conversation.repository import Conversations
 from recado.conversation.sending.outbox import Outbox, Split
@@ -35,6 +36,13 @@ T = TypeVar("T")
 
 MAX_REASON_LENGTH = 200
 
+Check: TypeAlias = Callable[[ConversationItem], None]
+"""Raises when a conversation is not as its caller has read it."""
+
+
+def any_conversation(_stored: ConversationItem) -> None:
+    """Accept a conversation as it is."""
+
 
 @dataclass(frozen=True, slots=True)
 class Released:
@@ -45,7 +53,10 @@ class Released:
 
 
 class HandOffService:
-    """One method for each thing that a person can do."""
+    """One method for each thing that a person can do.
+
+    `check` gets the conversation as it is before the deed, which no other can change any more.
+    """
 
     def __init__(
         self,
@@ -63,14 +74,16 @@ class HandOffService:
         self._answer_within = answer_within
         self._max_attempts = max_attempts
 
-    async def take(self, principal: Principal, conversation_id: UUID) -> Conversation:
+    async def take(
+        self, principal: Principal, conversation_id: UUID, *, check: Check = any_conversation
+    ) -> Conversation:
         """Let a person speak from now on. Raises `IllegalTransition` when a person holds it already."""
 
         def work(tx: LaneTransaction, conversation: Conversation) -> Conversation:
             audit.record(tx, principal, "conversation.taken", "conversation", conversation.id)
             return Lifecycle(tx).hand_to(conversation, "person", principal, None)
 
-        return await self._write(principal, conversation_id, work)
+        return await self._write(principal, conversation_id, work, check)
 
     async def reply(
         self,
@@ -104,7 +117,9 @@ class HandOffService:
 
         return await self._write(principal, conversation_id, work)
 
-    async def release(self, principal: Principal, conversation_id: UUID) -> Released:
+    async def release(
+        self, principal: Principal, conversation_id: UUID, *, check: Check = any_conversation
+    ) -> Released:
         """Give the conversation back to the agent, and what still waits for a person with it, as one new turn."""
 
         def work(tx: LaneTransaction, conversation: Conversation) -> Released:
@@ -112,9 +127,11 @@ class HandOffService:
             audit.record(tx, principal, "conversation.released", "conversation", conversation.id)
             return Released(released, resume(tx, released, self._answer_within, self._max_attempts))
 
-        return await self._write(principal, conversation_id, work)
+        return await self._write(principal, conversation_id, work, check)
 
-    async def close(self, principal: Principal, conversation_id: UUID, reason: str | None = None) -> Conversation:
+    async def close(
+        self, principal: Principal, conversation_id: UUID, reason: str | None = None, *, check: Check = any_conversation
+    ) -> Conversation:
         """End the conversation. What still waits for a person is answered by nobody; what is being sent goes on."""
         why = _checked_reason(reason)
 
@@ -124,9 +141,11 @@ class HandOffService:
             audit.record(tx, principal, "conversation.closed", "conversation", conversation.id)
             return closed
 
-        return await self._write(principal, conversation_id, work)
+        return await self._write(principal, conversation_id, work, check)
 
-    async def assign(self, principal: Principal, conversation_id: UUID, user_id: UUID | None) -> Conversation:
+    async def assign(
+        self, principal: Principal, conversation_id: UUID, user_id: UUID | None, *, check: Check = any_conversation
+    ) -> Conversation:
         """Say which user of the owner is to look after the conversation, or that nobody is.
 
         Raises `NotFound` for a user of another owner.
@@ -139,16 +158,22 @@ class HandOffService:
             audit.record(tx, principal, "conversation.assigned", "conversation", conversation.id, detail)
             return Lifecycle(tx).assign(conversation, user_id, principal)
 
-        return await self._write(principal, conversation_id, work)
+        return await self._write(principal, conversation_id, work, check)
 
     async def _write(
-        self, principal: Principal, conversation_id: UUID, work: Callable[[LaneTransaction, Conversation], T]
+        self,
+        principal: Principal,
+        conversation_id: UUID,
+        work: Callable[[LaneTransaction, Conversation], T],
+        check: Check = any_conversation,
     ) -> T:
         """Run `work` with the conversation as it is once its lane is held."""
 
         def held(tx: UnlockedTransaction) -> T:
             conversations = Conversations(tx.uow)
             lane = tx.hold(conversations.require(conversation_id).lane)
+            if check is not any_conversation:
+                check(conversation_in(tx.uow, conversation_id))
             return work(lane, conversations.require(conversation_id))
 
         return await self._transactions.write(held, owner=principal.owner_id)

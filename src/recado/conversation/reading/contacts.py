@@ -101,13 +101,7 @@ class ContactReading:
     async def one(self, owner_id: UUID, contact_id: UUID) -> ContactItem:
         """Return one contact of an owner. Raises `NotFound`."""
 
-        def read(uow: UnitOfWork) -> list[ContactItem]:
-            return _items(uow, uow.rows(_ONE, owner=owner_id, id=contact_id))
-
-        found = await self._database.read(read, owner=owner_id)
-        if not found:
-            raise _not_found(contact_id)
-        return found[0]
+        return await self._database.read(lambda uow: contact_in(uow, contact_id), owner=owner_id)
 
     async def owner_of(self, contact_id: UUID) -> UUID:
         """Return the owner of a contact, for operators who may see every owner's. Raises `NotFound`."""
@@ -116,6 +110,14 @@ class ContactReading:
             raise _not_found(contact_id)
         owner_id: UUID = rows[0][0]
         return owner_id
+
+
+def contact_in(uow: UnitOfWork, contact_id: UUID) -> ContactItem:
+    """Return one contact of the owner of a unit of work. Raises `NotFound`."""
+    found = _items(uow, uow.rows(_ONE, owner=uow.owner, id=contact_id))
+    if not found:
+        raise _not_found(contact_id)
+    return found[0]
 
 
 def _page(uow: UnitOfWork, before: UUID, limit: int, filters: ContactFilters) -> Page[ContactItem]:

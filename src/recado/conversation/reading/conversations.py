@@ -258,12 +258,7 @@ class ConversationReading:
 
     async def one(self, owner_id: UUID, conversation_id: UUID) -> ConversationItem:
         """Return one conversation of an owner. Raises `NotFound`."""
-        found = await self._database.read(
-            lambda uow: uow.rows(_BY_ID, owner=owner_id, id=conversation_id), owner=owner_id
-        )
-        if not found:
-            raise _not_found(conversation_id)
-        return ConversationItem(*found[0])
+        return await self._database.read(lambda uow: conversation_in(uow, conversation_id), owner=owner_id)
 
     async def owner_of(self, conversation_id: UUID) -> UUID:
         """Return the owner of a conversation, for operators who may see every owner's. Raises `NotFound`."""
@@ -283,6 +278,14 @@ class ConversationReading:
         return await self._database.read(
             lambda uow: _with_text(uow, filters, found_in(uow, query, until, below, limit)), owner=owner_id
         )
+
+
+def conversation_in(uow: UnitOfWork, conversation_id: UUID) -> ConversationItem:
+    """Return one conversation of the owner of a unit of work. Raises `NotFound`."""
+    found = uow.rows(_BY_ID, owner=uow.owner, id=conversation_id)
+    if not found:
+        raise _not_found(conversation_id)
+    return ConversationItem(*found[0])
 
 
 def _latest(

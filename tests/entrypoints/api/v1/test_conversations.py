@@ -161,7 +161,9 @@ async def test_contacts_are_found_named_blocked_and_opted_out(
     contact_id = str((await world.conversation(ANA)).contact_id)
     [found] = (await api.get("/api/v1/contacts?address=whatsapp:%2B551187654321", headers=operator)).json()["items"]
     assert (found["id"], found["addresses"]) == (contact_id, [ANA.value])
-    named = await api.patch(f"/api/v1/contacts/{contact_id}", headers=operator, json={"name": "Ana Maria"})
+    named = await api.patch(
+        f"/api/v1/contacts/{contact_id}", headers={**operator, "If-Match": "*"}, json={"name": "Ana Maria"}
+    )
     assert named.json()["name"] == "Ana Maria"
     for deed, field, is_set in (
         ("block", "blocked_at", True), ("unblock", "blocked_at", False),
@@ -171,6 +173,37 @@ async def test_contacts_are_found_named_blocked_and_opted_out(
         assert (answer.status_code, answer.json()[field] is not None) == (200, is_set)
     assert (await api.get(f"/api/v1/contacts/{contact_id}", headers=operator)).json()["id"] == contact_id
     assert id_
+
+
+async def test_a_contact_is_not_overwritten_by_who_has_not_seen_it(
+    api: httpx2.AsyncClient, operator: Mapping[str, str], id_: str, world: World
+) -> None:
+    path = f"/api/v1/contacts/{(await world.conversation(ANA)).contact_id}"
+    read = {"If-Match": (await api.get(path, headers=operator)).headers["etag"]}
+    first = await api.patch(path, headers={**operator, **read}, json={"name": "Ana Maria"})
+    second = await api.patch(path, headers={**operator, **read}, json={"name": "Ana Paula"})
+    third = await api.patch(path, headers=operator, json={"name": "Ana Paula"})
+    assert [each.status_code for each in (first, second, third)] == [200, 412, 428]
+    assert (await api.get(path, headers=operator)).headers["etag"] == first.headers["etag"]
+    assert (await api.post(f"{path}/block", headers={**operator, **read})).status_code == 412
+    blocked = await api.post(f"{path}/block", headers={**operator, "If-Match": first.headers["etag"]})
+    assert (blocked.json()["blocked_by"], blocked.json()["name"], id_ != "") == ("Bia", "Ana Maria", True)
+
+
+async def test_a_deed_can_be_meant_for_a_conversation_as_it_was_read(
+    api: httpx2.AsyncClient, operator: Mapping[str, str], id_: str, world: World
+) -> None:
+    path = f"/api/v1/conversations/{id_}"
+    read = {"If-Match": (await api.get(path, headers=operator)).headers["etag"]}
+    await world.says("e agora?", ANA)
+    taken = await api.post(f"{path}/take", headers={**operator, **read})
+    assert taken.status_code == 200, "what the customer writes is no other state"
+    for deed, body in (("assign", {"user_id": None}), ("close", None), ("release", None)):
+        answer = await api.post(f"{path}/{deed}", headers={**operator, **read}, json=body)
+        assert (answer.status_code, answer.json()["code"]) == (412, "api.changed_meanwhile"), deed
+    assert (await world.conversation(ANA)).held_by == "person"
+    now = {"If-Match": taken.headers["etag"]}
+    assert (await api.post(f"{path}/release", headers={**operator, **now})).status_code == 200
 
 
 async def test_drafts_are_listed_with_why_they_were_not_sent(

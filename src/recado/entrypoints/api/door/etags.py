@@ -58,7 +58,20 @@ async def _precondition(
     return Precondition(if_match)
 
 
+async def _precondition_if_sent(
+    if_match: Annotated[
+        str | None,
+        Header(description="The `ETag` of what is meant, as you read it; without one, whatever it is now."),
+    ] = None,
+) -> Precondition:
+    """Return the `If-Match` of a request, which lets everything pass when none was sent."""
+    return Precondition(if_match or "*")
+
+
 IfMatch: TypeAlias = Annotated[Precondition, Depends(_precondition)]
+
+IfMatchIfSent: TypeAlias = Annotated[Precondition, Depends(_precondition_if_sent)]
+"""Of deeds, which are no edits and may be done by who has read nothing: taking, closing, blocking."""
 
 
 def etag(view: Output) -> str:

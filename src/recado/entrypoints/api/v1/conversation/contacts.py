@@ -1,22 +1,26 @@
 """Contacts: the customers, and whether they want messages."""
 
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, ClassVar
 from uuid import UUID
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Query, Response
 from pydantic import Field
 
-from recado.conversation.people.contacts import MAX_NAME_LENGTH, ContactService
+from recado.conversation.people.contacts import MAX_NAME_LENGTH, Check, ContactService
 from recado.conversation.reading.contacts import ContactFilters, ContactReading
 from recado.conversation.values import Address
+from recado.entrypoints.api.door.etags import IfMatch, IfMatchIfSent, Precondition, tagged
 from recado.entrypoints.api.door.models import EXAMPLE_ID, Cursor, Input, Limit, Output, PageOf
+from recado.entrypoints.api.door.openapi import problems
 from recado.entrypoints.api.door.routes import Door
 from recado.identity.principal import Principal
 
 
 class ContactView(Output):
     """A customer, with every spelling of the addresses."""
+
+    NOT_IN_ETAG: ClassVar = frozenset({"addresses"})
 
     id: UUID = Field(examples=[EXAMPLE_ID])
     name: str | None
@@ -43,8 +47,11 @@ def contacts_router(door: Door, service: ContactService, reading: ContactReading
     router = door.router("contacts")
     writes = door.allows("contacts.write", knows=reading.one)
 
-    async def shown(principal: Principal, contact_id: UUID) -> ContactView:
-        return ContactView.model_validate(await reading.one(principal.owner_id, contact_id))
+    async def shown(principal: Principal, contact_id: UUID, response: Response) -> ContactView:
+        return tagged(response, ContactView.model_validate(await reading.one(principal.owner_id, contact_id)))
+
+    def check(if_match: Precondition) -> Check:
+        return lambda stored: if_match.check(ContactView.model_validate(stored))
 
     @router.get("/contacts", summary="List contacts")
     async def list_contacts(
@@ -63,37 +70,49 @@ def contacts_router(door: Door, service: ContactService, reading: ContactReading
 
     @router.get("/contacts/{contact_id}", summary="Read a contact")
     async def read_contact(
-        principal: Annotated[Principal, door.allows("contacts.read")], contact_id: UUID
+        principal: Annotated[Principal, door.allows("contacts.read")], contact_id: UUID, response: Response
     ) -> ContactView:
-        return await shown(principal, contact_id)
+        return await shown(principal, contact_id, response)
 
-    @router.patch("/contacts/{contact_id}", summary="Name a contact")
+    @router.patch("/contacts/{contact_id}", summary="Name a contact", responses=problems(412, 428))
     async def rename_contact(
-        principal: Annotated[Principal, writes], contact_id: UUID, body: ContactName
+        principal: Annotated[Principal, writes],
+        contact_id: UUID,
+        if_match: IfMatch,
+        body: ContactName,
+        response: Response,
     ) -> ContactView:
-        await service.rename(principal, contact_id, body.name)
-        return await shown(principal, contact_id)
+        await service.rename(principal, contact_id, body.name, check=check(if_match))
+        return await shown(principal, contact_id, response)
 
-    @router.post("/contacts/{contact_id}/block", summary="Block a contact")
-    async def block_contact(principal: Annotated[Principal, writes], contact_id: UUID) -> ContactView:
+    @router.post("/contacts/{contact_id}/block", summary="Block a contact", responses=problems(412))
+    async def block_contact(
+        principal: Annotated[Principal, writes], contact_id: UUID, if_match: IfMatchIfSent, response: Response
+    ) -> ContactView:
         """No one answers its messages, and nothing is sent to it."""
-        await service.block(principal, contact_id)
-        return await shown(principal, contact_id)
+        await service.block(principal, contact_id, check=check(if_match))
+        return await shown(principal, contact_id, response)
 
-    @router.post("/contacts/{contact_id}/unblock", summary="Unblock a contact")
-    async def unblock_contact(principal: Annotated[Principal, writes], contact_id: UUID) -> ContactView:
-        await service.unblock(principal, contact_id)
-        return await shown(principal, contact_id)
+    @router.post("/contacts/{contact_id}/unblock", summary="Unblock a contact", responses=problems(412))
+    async def unblock_contact(
+        principal: Annotated[Principal, writes], contact_id: UUID, if_match: IfMatchIfSent, response: Response
+    ) -> ContactView:
+        await service.unblock(principal, contact_id, check=check(if_match))
+        return await shown(principal, contact_id, response)
 
-    @router.post("/contacts/{contact_id}/opt-out", summary="Opt a contact out")
-    async def opt_out_contact(principal: Annotated[Principal, writes], contact_id: UUID) -> ContactView:
-        await service.opt_out(principal, contact_id)
-        return await shown(principal, contact_id)
+    @router.post("/contacts/{contact_id}/opt-out", summary="Opt a contact out", responses=problems(412))
+    async def opt_out_contact(
+        principal: Annotated[Principal, writes], contact_id: UUID, if_match: IfMatchIfSent, response: Response
+    ) -> ContactView:
+        await service.opt_out(principal, contact_id, check=check(if_match))
+        return await shown(principal, contact_id, response)
 
-    @router.post("/contacts/{contact_id}/opt-in", summary="Opt a contact in")
-    async def opt_in_contact(principal: Annotated[Principal, writes], contact_id: UUID) -> ContactView:
+    @router.post("/contacts/{contact_id}/opt-in", summary="Opt a contact in", responses=problems(412))
+    async def opt_in_contact(
+        principal: Annotated[Principal, writes], contact_id: UUID, if_match: IfMatchIfSent, response: Response
+    ) -> ContactView:
         """Only if the customer has asked for it."""
-        await service.opt_in(principal, contact_id)
-        return await shown(principal, contact_id)
+        await service.opt_in(principal, contact_id, check=check(if_match))
+        return await shown(principal, contact_id, response)
 
     return router

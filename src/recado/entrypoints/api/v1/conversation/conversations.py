@@ -1,16 +1,17 @@
 """Conversations: which there are, who holds them, and what customers and we say to each other."""
 
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, ClassVar
 from uuid import UUID
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Query, Response
 from pydantic import Field
 
 from recado.conversation.models import Actor, ConversationStatus, Holder
 from recado.conversation.reading.conversations import ConversationReading
 from recado.conversation.reading.filters import ConversationFilters, StatusFilter
 from recado.conversation.reading.messages import Order, Transcripts
+from recado.entrypoints.api.door.etags import tagged
 from recado.entrypoints.api.door.models import EXAMPLE_ID, Cursor, Limit, Output, PageOf
 from recado.entrypoints.api.door.routes import Door
 from recado.identity.principal import Principal
@@ -18,6 +19,10 @@ from recado.identity.principal import Principal
 
 class ConversationView(Output):
     """A conversation, and who holds it."""
+
+    NOT_IN_ETAG: ClassVar = frozenset(
+        {"contact_name", "address", "status", "assignee_name", "waiting_since", "last_activity_at"}
+    )
 
     id: UUID = Field(examples=[EXAMPLE_ID])
     contact_id: UUID
@@ -109,9 +114,11 @@ def conversations_router(door: Door, reading: ConversationReading, transcripts: 
         )
 
     @router.get("/conversations/{conversation_id}", summary="Read a conversation")
-    async def read_conversation(principal: Annotated[Principal, reads], conversation_id: UUID) -> ConversationView:
+    async def read_conversation(
+        principal: Annotated[Principal, reads], conversation_id: UUID, response: Response
+    ) -> ConversationView:
         await transcripts.record_reading(principal, conversation_id)
-        return ConversationView.model_validate(await reading.one(principal.owner_id, conversation_id))
+        return tagged(response, ConversationView.model_validate(await reading.one(principal.owner_id, conversation_id)))
 
     @router.get("/conversations/{conversation_id}/messages", summary="Read what was said")
     async def list_messages(

@@ -4,13 +4,14 @@ from datetime import datetime
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Response
 from pydantic import Field
 
 from recado.conversation.models import Answer
-from recado.conversation.people.handoff import MAX_REASON_LENGTH, HandOffService
+from recado.conversation.people.handoff import MAX_REASON_LENGTH, Check, HandOffService
 from recado.conversation.people.sendable import MAX_TEXT_LENGTH
 from recado.conversation.reading.conversations import ConversationReading
+from recado.entrypoints.api.door.etags import IfMatchIfSent, Precondition, tagged
 from recado.entrypoints.api.door.models import EXAMPLE_ID, Input, Output
 from recado.entrypoints.api.door.once import Once
 from recado.entrypoints.api.door.openapi import problems
@@ -55,36 +56,52 @@ def handoff_router(door: Door, service: HandOffService, reading: ConversationRea
     router = door.router("conversations")
     acts = door.allows("conversations.write", knows=reading.one)
 
-    async def shown(principal: Principal, conversation_id: UUID) -> ConversationView:
-        return ConversationView.model_validate(await reading.one(principal.owner_id, conversation_id))
+    async def shown(principal: Principal, conversation_id: UUID, response: Response) -> ConversationView:
+        return tagged(response, ConversationView.model_validate(await reading.one(principal.owner_id, conversation_id)))
 
-    @router.post("/conversations/{conversation_id}/take", summary="Take a conversation", responses=problems(409))
-    async def take(principal: Annotated[Principal, acts], conversation_id: UUID) -> ConversationView:
+    def check(if_match: Precondition) -> Check:
+        return lambda stored: if_match.check(ConversationView.model_validate(stored))
+
+    @router.post("/conversations/{conversation_id}/take", summary="Take a conversation", responses=problems(409, 412))
+    async def take(
+        principal: Annotated[Principal, acts], conversation_id: UUID, if_match: IfMatchIfSent, response: Response
+    ) -> ConversationView:
         """From now on a person speaks, and no answer of the agent is sent. 409 while a person holds it."""
-        await service.take(principal, conversation_id)
-        return await shown(principal, conversation_id)
+        await service.take(principal, conversation_id, check=check(if_match))
+        return await shown(principal, conversation_id, response)
 
-    @router.post("/conversations/{conversation_id}/release", summary="Give it back", responses=problems(409))
-    async def release(principal: Annotated[Principal, acts], conversation_id: UUID) -> ConversationView:
+    @router.post("/conversations/{conversation_id}/release", summary="Give it back", responses=problems(409, 412))
+    async def release(
+        principal: Annotated[Principal, acts], conversation_id: UUID, if_match: IfMatchIfSent, response: Response
+    ) -> ConversationView:
         """The agent speaks again, and answers what still waits."""
-        await service.release(principal, conversation_id)
-        return await shown(principal, conversation_id)
+        await service.release(principal, conversation_id, check=check(if_match))
+        return await shown(principal, conversation_id, response)
 
-    @router.post("/conversations/{conversation_id}/close", summary="Close it", responses=problems(409))
+    @router.post("/conversations/{conversation_id}/close", summary="Close it", responses=problems(409, 412))
     async def close(
-        principal: Annotated[Principal, acts], conversation_id: UUID, body: Closing | None = None
+        principal: Annotated[Principal, acts],
+        conversation_id: UUID,
+        if_match: IfMatchIfSent,
+        response: Response,
+        body: Closing | None = None,
     ) -> ConversationView:
         """What waits for a person is not answered. The customer's next message opens a new conversation."""
-        await service.close(principal, conversation_id, None if body is None else body.reason)
-        return await shown(principal, conversation_id)
+        reason = None if body is None else body.reason
+        await service.close(principal, conversation_id, reason, check=check(if_match))
+        return await shown(principal, conversation_id, response)
 
-    @router.post("/conversations/{conversation_id}/assign", summary="Assign it", responses=problems(409))
+    @router.post("/conversations/{conversation_id}/assign", summary="Assign it", responses=problems(409, 412))
     async def assign(
-        principal: Annotated[Principal, acts], conversation_id: UUID, body: Assignment
+        principal: Annotated[Principal, acts],
+        conversation_id: UUID,
+        if_match: IfMatchIfSent,
+        body: Assignment,
+        response: Response,
     ) -> ConversationView:
         """Say who is to look after it. Who may speak stays the same."""
-        await service.assign(principal, conversation_id, body.user_id)
-        return await shown(principal, conversation_id)
+        await service.assign(principal, conversation_id, body.user_id, check=check(if_match))
+        return await shown(principal, conversation_id, response)
 
     @router.post(
         "/conversations/{conversation_id}/replies",
