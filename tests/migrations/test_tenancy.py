@@ -12,7 +12,7 @@ from recado.bootstrap import metadata
 from recado.core.database.postgres.connections import postgres_engine
 from recado.core.database.postgres.database import PostgresDatabase
 from recado.core.database.postgres.doors import ACCESS_TABLE
-from recado.core.database.postgres.roles import RolesMissing, roles_of
+from recado.core.database.postgres.roles import RolesMissing, quoted, roles_of
 from recado.migrations import tenancy
 from recado.migrations.postgres import await_schema, migrate_postgres
 from tests.support.servers.postgres import PostgresServer
@@ -175,6 +175,18 @@ class TestTheFunctionsForTenants:
         copied = make_url(url).set(database=copy).render_as_string(hide_password=False)
         migrate_postgres(copied, metadata)
         assert self.whose(copied) == [(roles_of(copy).system, True, False, True, False)]
+
+    def test_with_other_arguments_are_replaced(self, url: str) -> None:
+        """As by a release that has changed one."""
+        migrate_postgres(url, metadata)
+        system = roles_of(make_url(url).database or "").system
+        older = "CREATE FUNCTION public.recado_search(match text) RETURNS int LANGUAGE sql AS 'SELECT 1'"
+        name = "public.recado_search(tsquery, tsquery, bigint, bigint, integer)"
+        ask(url, f"GRANT CREATE ON SCHEMA public TO {quoted(system)}", f"SET ROLE {quoted(system)}",
+            f"DROP FUNCTION {name}", older)  # fmt: skip
+        migrate_postgres(url, metadata)
+        assert [role for role, *_ in self.whose(url)] == [system]
+        assert ask(url, f"SELECT to_regprocedure('{name}') IS NULL") == [(False,)]
 
     def test_need_the_schema_s_permission_and_name_it(self, plain_url: str) -> None:
         """As where an administrator owns the schema, and lets the login make tables in it."""

@@ -60,21 +60,26 @@ ALTER TABLE search_documents ADD COLUMN search tsvector
     "CREATE INDEX ix_search_documents_search ON search_documents USING gin (search) WITH (fastupdate = off)",
 )
 
+_OWNER_WORD: Final = f"(SELECT CAST('o' || replace(CAST({PROVED_OWNER}() AS text), '-', '') AS tsquery))"
 SEARCH_FUNCTION: Final = TenantFunction(
     name="recado_search",
-    arguments="match tsquery, below bigint, floor bigint, most integer",
+    arguments="match tsquery, among tsquery, below bigint, floor bigint, most integer",
     returns="TABLE (seq bigint, conversation_id uuid)",
-    # The owner's word keeps the index from reading what others wrote; the owner's column decides.
+    # The owner's word keeps the index from reading what others wrote; the owner's column decides. Each condition has an
+    # operator of its own: then the index goes from one list to the place in another, and reads none of them whole.
     body=f"""
     WITH found AS MATERIALIZED (
         SELECT d.seq, d.conversation_id, d.owner_id FROM search_documents d
-        WHERE d.search @@ (CAST('o' || replace(CAST((SELECT {PROVED_OWNER}()) AS text), '-', '') AS tsquery) && match))
+        WHERE d.search @@ {_OWNER_WORD} AND d.search @@ match AND d.search @@ coalesce(among, {_OWNER_WORD}))
     SELECT f.seq, f.conversation_id FROM found f
     WHERE f.seq < below AND f.seq >= floor AND f.owner_id = (SELECT {PROVED_OWNER}()) ORDER BY f.seq DESC LIMIT most
     """.strip(),
     table="search_documents",
 )
-"""On PostgreSQL, the newest documents of the transaction's owner that match, with numbers from `floor` to `below`."""
+"""On PostgreSQL, the newest documents of the transaction's owner that match, with numbers from `floor` to `below`.
+
+`among` are the groups of neighbours to look among; NULL is all of them.
+"""
 add_function(metadata, SEARCH_FUNCTION)
 
 

@@ -9,7 +9,7 @@ from recado.core.database.postgres.roles import Roles, quoted
 from recado.core.database.tenancy import TenantFunction, functions_of
 
 _FOUND: Final = text(
-    "SELECT proname, pg_get_userbyid(proowner), CAST(CAST(p.oid AS regprocedure) AS text) FROM pg_proc p"
+    "SELECT proname, pg_get_userbyid(proowner), pg_get_function_identity_arguments(oid) FROM pg_proc"
     " WHERE pronamespace = to_regnamespace(quote_ident(current_schema())) AND proname = ANY(:names)"
 )
 
@@ -20,7 +20,7 @@ def make(connection: Connection, roles: Roles, schema: str, metadata: MetaData) 
     The login, which made the tables, would not do. It sees no row of them.
     """
     wanted = functions_of(metadata)
-    _remove_those_of_others(connection, roles, wanted)
+    _remove_others(connection, roles, schema, wanted)
     statements = [
         permission(roles, schema),
         # A search path may name a schema after the current role.
@@ -41,20 +41,24 @@ def permission(roles: Roles, schema: str) -> str:
 def are_made(connection: Connection, roles: Roles, metadata: MetaData) -> bool:
     """Return whether each function is there, and the system's."""
     wanted = functions_of(metadata)
-    return {(each.name, roles.system) for each in wanted} <= {found[:2] for found in _found(connection, wanted)}
+    return {(each.name, roles.system, each.arguments) for each in wanted} <= set(_found(connection, wanted))
 
 
 def _found(connection: Connection, functions: Sequence[TenantFunction]) -> list[tuple[str, str, str]]:
-    """Return the name, the role and the signature of each function that is there."""
+    """Return the name, the role and the arguments of each function that is there."""
     rows = connection.execute(_FOUND, {"names": [each.name for each in functions]})
-    return [(name, role, signature) for name, role, signature in rows]
+    return [(name, role, arguments) for name, role, arguments in rows]
 
 
-def _remove_those_of_others(connection: Connection, roles: Roles, functions: Sequence[TenantFunction]) -> None:
-    """Remove functions that another role than the system's made: those of a copied database."""
-    for _, role, signature in _found(connection, functions):
+def _remove_others(connection: Connection, roles: Roles, schema: str, wanted: Sequence[TenantFunction]) -> None:
+    """Remove functions of these names that another role made, as in a copied database, or with other arguments."""
+    arguments_of = {each.name: each.arguments for each in wanted}
+    for name, role, arguments in _found(connection, wanted):
+        drop = f"DROP FUNCTION {quoted(schema)}.{quoted(name)} ({arguments})"
         if role != roles.system:
-            connection.exec_driver_sql(f"DROP FUNCTION {signature}")
+            connection.exec_driver_sql(drop)
+        elif arguments != arguments_of[name]:
+            connection.exec_driver_sql(f"SET LOCAL ROLE {quoted(role)}; {drop}; RESET ROLE")
 
 
 def _making(function: TenantFunction, roles: Roles, schema: str) -> list[str]:

@@ -12,6 +12,7 @@ from sqlalchemy.exc import ProgrammingError
 
 from recado.conversation.reading.search import found_in
 from recado.conversation.repository import owner_word
+from recado.conversation.search_tables import SEARCH_FUNCTION
 from recado.core.database.postgres.database import PostgresDatabase
 from recado.core.database.postgres.roles import roles_of
 from recado.core.database.unit_of_work import UnitOfWork
@@ -33,7 +34,7 @@ SCANS: Final = """
 SELECT pg_stat_get_xact_numscans('ix_search_documents_search'::regclass),
     pg_stat_get_xact_numscans('search_documents'::regclass)
 """
-CALL: Final = "SELECT seq FROM recado_search(CAST($1 AS tsquery), 1000000, 0, 1000000)"
+CALL: Final = "SELECT seq FROM recado_search(CAST($1 AS tsquery), NULL, 1000000, 0, 1000000)"
 
 
 @pytest.fixture(scope="module")
@@ -131,7 +132,7 @@ def test_without_a_tenant_nothing_is_found(login: "psycopg.Connection[tuple[obje
 @pytest.mark.parametrize(
     "statement",
     [
-        "CREATE OR REPLACE FUNCTION recado_search(match tsquery, below bigint, floor bigint, most integer)"
+        f"CREATE OR REPLACE FUNCTION recado_search({SEARCH_FUNCTION.arguments})"
         " RETURNS TABLE (seq bigint, conversation_id uuid) LANGUAGE sql AS 'SELECT 1::bigint, NULL::uuid'",
         "DROP FUNCTION recado_search",
         "ALTER FUNCTION recado_search SECURITY INVOKER",

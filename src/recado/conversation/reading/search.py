@@ -30,7 +30,7 @@ MOST_CHUNKS: Final = 10
 """A page reads no more chunks of hits than this, and may be short then."""
 NEWEST: Final = 500
 """How many of an owner's newest messages are looked through on PostgreSQL before the index is asked."""
-BUCKETS: Final = (2, 8, 32, 128)
+BUCKETS: Final = (2, 8, 32)
 """In how many groups of neighbours the index is asked then, step by step; at last in all that are left."""
 
 _OWNER = bindparam("owner", type_=Id)
@@ -52,8 +52,8 @@ _AMONG_NEWEST = text(
     """
 )
 _BY_INDEX = text(
-    f"SELECT seq, conversation_id FROM {SEARCH_FUNCTION.name}(CAST(:match AS tsquery), :below, :floor, :most)"
-    " ORDER BY seq DESC"
+    f"SELECT seq, conversation_id FROM {SEARCH_FUNCTION.name}("
+    "CAST(:match AS tsquery), CAST(:among AS tsquery), :below, :floor, :most) ORDER BY seq DESC"
 )
 HITS = Prepared(_ON_SQLITE.bindparams(_OWNER).columns(*_COLUMNS), on_postgresql=_BY_INDEX.columns(*_COLUMNS))
 _RECENT_HITS = Prepared(  # SQLite, whose index has an order, is not asked this. It has no message 0.
@@ -140,10 +140,10 @@ class _Hits:
             return sorted(((seq, id_) for seq, id_ in found), reverse=True)
         found = []
         for size in (*BUCKETS, None):
-            first = 0 if size is None else max(0, (below - 1) // SEARCH_BUCKET - size + 1)
-            neighbours = "" if size is None else f" & ({_any_of(first, (below - 1) // SEARCH_BUCKET)})"
-            floor = first * SEARCH_BUCKET
-            found += self.uow.rows(HITS, match=match + neighbours, below=below, floor=floor, most=self.chunk)
+            last = (below - 1) // SEARCH_BUCKET
+            first = 0 if size is None else max(0, last - size + 1)
+            among, floor = None if size is None else _any_of(first, last), first * SEARCH_BUCKET
+            found += self.uow.rows(HITS, match=match, among=among, below=below, floor=floor, most=self.chunk)
             if len(found) >= self.chunk or floor == 0:
                 break
             below = floor
