@@ -256,71 +256,89 @@ def one_by_one(url: str, jobs: int) -> Drained:
     return seen
 
 
+@dataclass(slots=True)
+class Results:
+    """What was measured on one database."""
+
+    small: Drained = field(default_factory=Drained)
+    large: Drained = field(default_factory=Drained)
+    ones: Drained = field(default_factory=Drained)
+    in_the_crowd: float = 0.0
+    late: list[float] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """How much is measured."""
+
+    scale: int
+    rounds: int
+
+    @property
+    def large(self) -> Size:
+        return Size(1_000_000 // self.scale, 100_000 // self.scale, OWNERS // self.scale)
+
+    @property
+    def small(self) -> Size:
+        return Size(1_000, 100, 50)
+
+
+def measure(bench: Workbench, name: str, make: Callable[[], str], plan: Plan) -> tuple[Results, list[str]]:
+    """Measure one database. Return what was seen, and the plans of the claim's statements."""
+    seen, small, large = Results(), plan.small, plan.large
+    for _ in range(math.ceil(20 / plan.scale)):
+        measured(make, small, 900, seen.small)
+    progress(f"{name}: {small.jobs:,} waiting: {seen.small.rate:,.0f} jobs/s")
+    url = measured(make, large, 20_000 // plan.scale, seen.large)
+    progress(f"{name}: {large.jobs:,} waiting: {seen.large.rate:,.0f} jobs/s")
+    seen.ones = one_by_one(url, 2_000 // plan.scale)
+    told = [f"{name}, plans:", *plans(url)]
+    seen.in_the_crowd = delay(bench, url)
+    url = make()
+    fill(url, large.whale, large.whale, 1)
+    seen.late = [delay(bench, url) for _ in range(min(plan.rounds, 3))]
+    return seen, told
+
+
+def figures_of(name: str, seen: Results, small: Size, large: Size) -> list[Figure]:
+    one, many = f"{name}: claim of one job, {large.jobs:,} waiting", f"{name}: claim of {AT_ONCE}"
+    other = f"{name}: another's single job beside {large.whale:,} of one starts after"
+    return [
+        at_most(f"{one}, p99", [percentile(seen.ones.claims, 99)], P99_MS, "ms", digits=1),
+        Figure(f"{many}, {large.jobs:,} waiting, p50", [percentile(seen.large.claims, 50)], "ms", digits=1),
+        at_most(f"{name}: the same, p99", [percentile(seen.large.claims, 99)], P99_MS, "ms", digits=1),
+        Figure(f"{many}, {small.jobs:,} waiting, p99", [percentile(seen.small.claims, 99)], "ms", digits=1),
+        Figure(f"{name}: claimed and done, {small.jobs:,} waiting", [seen.small.rate], "/s"),
+        Figure(f"{name}: claimed and done, {large.jobs:,} waiting", [seen.large.rate], "/s"),
+        at_least(f"{name}: large / small", [seen.large.rate / seen.small.rate], OF_SMALL),
+        at_most(other, seen.late, DELAY_SECONDS, "s", digits=2),
+        Figure(f"{name}: the same beside {large.owners:,} owners' backlog", [seen.in_the_crowd], "s", digits=2),
+    ]
+
+
+def new_file(bench: Workbench, number: int) -> str:
+    """Return the URL of a new SQLite database."""
+    from recado.bootstrap import metadata
+    from recado.migrations.runner import migrate_sqlite
+
+    url = f"sqlite:///{bench.home / f'backlog-{number}.db'}"
+    migrate_sqlite(url, metadata)
+    return url
+
+
 def main() -> None:
     given = harness.options(__doc__)
-    scale = 20 if given.quick else 1
-    large = Size(1_000_000 // scale, 100_000 // scale, OWNERS // scale)
-    small = Size(1_000, 100, 50)
+    plan = Plan(20 if given.quick else 1, given.rounds)
     figures: list[Figure] = []
     remarks: list[str] = [f"load average when it began: {os.getloadavg()[0]:.1f}"]
     with harness.workbench() as bench, harness.postgres() as server:
         count = iter(range(1_000))
-
-        def file() -> str:
-            path = bench.home / f"backlog-{next(count)}.db"
-            from recado.bootstrap import metadata
-            from recado.migrations.runner import migrate_sqlite
-
-            migrate_sqlite(f"sqlite:///{path}", metadata)
-            return f"sqlite:///{path}"
-
-        for name, make in (("sqlite", file), ("postgres", server.make)):
-            seen = {"small": Drained(), "large": Drained()}
-            for _ in range(math.ceil(20 / scale)):
-                measured(make, small, 900, seen["small"])
-            progress(f"{name}: {small.jobs:,} waiting: {seen['small'].rate:,.0f} jobs/s")
-            url = measured(make, large, 20_000 // scale, seen["large"])
-            progress(f"{name}: {large.jobs:,} waiting: {seen['large'].rate:,.0f} jobs/s")
-            ones = one_by_one(url, 2_000 // scale)
-            remarks += [f"{name}, plans:", *plans(url)]
-            in_the_crowd = delay(bench, url)
-            url = make()
-            fill(url, large.whale, large.whale, 1)
-            late = [delay(bench, url) for _ in range(min(given.rounds, 3))]
-            figures += [
-                at_most(
-                    f"{name}: claim of one job, {large.jobs:,} waiting, p99",
-                    [percentile(ones.claims, 99)],
-                    P99_MS,
-                    "ms",
-                    digits=1,
-                ),
-                Figure(
-                    f"{name}: claim of {AT_ONCE}, {large.jobs:,} waiting, p50",
-                    [percentile(seen["large"].claims, 50)],
-                    "ms",
-                    digits=1,
-                ),
-                at_most(f"{name}: the same, p99", [percentile(seen["large"].claims, 99)], P99_MS, "ms", digits=1),
-                Figure(
-                    f"{name}: claim of {AT_ONCE}, {small.jobs:,} waiting, p99",
-                    [percentile(seen["small"].claims, 99)],
-                    "ms",
-                    digits=1,
-                ),
-                Figure(f"{name}: claimed and done, {small.jobs:,} waiting", [seen["small"].rate], "/s"),
-                Figure(f"{name}: claimed and done, {large.jobs:,} waiting", [seen["large"].rate], "/s"),
-                at_least(f"{name}: large / small", [seen["large"].rate / seen["small"].rate], OF_SMALL),
-                at_most(
-                    f"{name}: another's single job beside {large.whale:,} of one starts after",
-                    late,
-                    DELAY_SECONDS,
-                    "s",
-                    digits=2,
-                ),
-                Figure(f"{name}: the same beside {large.owners:,} owners' backlog", [in_the_crowd], "s", digits=2),
-            ]
+        for name, make in (("sqlite", lambda: new_file(bench, next(count))), ("postgres", server.make)):
+            seen, told = measure(bench, name, make, plan)
+            remarks += told
+            figures += figures_of(name, seen, plan.small, plan.large)
     remarks.append(f"load average when it ended: {os.getloadavg()[0]:.1f}")
+    large = plan.large
     harness.show(
         f"Backlog: {large.jobs:,} jobs of {large.owners + 1:,} owners, {large.whale:,} of them of one",
         figures,

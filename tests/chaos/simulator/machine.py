@@ -37,7 +37,7 @@ from recado.conversation.upkeep.expiry import IdleExpiry, IdleLimits
 from recado.conversation.upkeep.rescue import Rescue
 from recado.core.database.types import to_microseconds
 from recado.core.errors import DomainError
-from recado.core.ids import UuidV7
+from recado.core.ids import Ids, UuidV7
 from recado.core.queue.cron import Cron, Sweep
 from recado.core.queue.job import Claim
 from recado.core.queue.running.heartbeat import Heartbeat
@@ -310,26 +310,11 @@ class Machine:
         replies = ReplyHandler(database, world.clock, ids, world.chance, agents, channels, cut, limits)
         rules = SendRules(channels, AccountPauses())
         sends = SendHandler(database, world.clock, ids, world.chance, channels, AccountPauses())
-        outside = InboundList(world)
-        gaps = GapSweep(
-            cast(Directory, outside),
-            cast(TwilioTokens, outside),
-            cast(TwilioApi, outside),
-            acceptance,
-            database,
-            world.clock,
-            ids,
-        )
         idle_expiry = IdleExpiry(
             database, world.clock, ids, channels, cut, IdleLimits(plan.idle, plan.expire), page=plan.customers
         )
-        sweeps = (
-            Sweep("sweep.turns", Rescue(database, world.clock, ids, cut, MAX_ATTEMPTS).run),
-            Sweep("sweep.gaps", gaps.sweep),
-            Sweep("sweep.prune", Pruning(database, world.clock).prune),
-            Sweep("idle_conversations", idle_expiry.mark_idle),
-            Sweep("expired_conversations", idle_expiry.close_expired),
-        )
+        rescue = Rescue(database, world.clock, ids, cut, MAX_ATTEMPTS)
+        sweeps = self._sweeps(database, ids, acceptance, rescue, idle_expiry)
         queue = SimQueue(database, world.clock, ids, world.chance, (replies, sends, *sweeps), lease=plan.lease)
         queue.storage = self.storage
         heartbeat = SimHeartbeat(world, database, plan.lease)
@@ -349,6 +334,32 @@ class Machine:
             wakeups=wakeups,
             worker=worker,
             verifier=Verifier(database, world.clock, plan.deadline.total_seconds(), FAILED),
+        )
+
+    def _sweeps(
+        self,
+        database: ProcessDatabase,
+        ids: Ids,
+        acceptance: AcceptService,
+        rescue: Rescue,
+        idle_expiry: IdleExpiry,
+    ) -> tuple[Sweep, ...]:
+        outside, clock = InboundList(self.world), self.world.clock
+        gaps = GapSweep(
+            cast(Directory, outside),
+            cast(TwilioTokens, outside),
+            cast(TwilioApi, outside),
+            acceptance,
+            database,
+            clock,
+            ids,
+        )
+        return (
+            Sweep("sweep.turns", rescue.run),
+            Sweep("sweep.gaps", gaps.sweep),
+            Sweep("sweep.prune", Pruning(database, clock).prune),
+            Sweep("idle_conversations", idle_expiry.mark_idle),
+            Sweep("expired_conversations", idle_expiry.close_expired),
         )
 
     def _worker(

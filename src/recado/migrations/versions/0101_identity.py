@@ -17,12 +17,25 @@ UPDATE users SET role = 'owner' WHERE role = 'admin' AND NOT EXISTS (
 
 
 def upgrade() -> None:
+    _change_users()
+    _create_api_keys()
+    _create_audit_entries()
+    _create_idempotency_keys()
+    _create_sign_in_failures()
+    _create_sessions()
+    _create_user_links()
+
+
+def _change_users() -> None:
     with op.batch_alter_table("users", schema=None) as batch_op:
         batch_op.add_column(sa.Column("name", sa.String(length=200), nullable=True))
         batch_op.alter_column("password_hash", existing_type=sa.VARCHAR(length=255), nullable=True)
         batch_op.drop_constraint(op.f("ck_users_role"), type_="check")
         batch_op.create_check_constraint(op.f("ck_users_role"), "role IN ('owner', 'admin', 'operator', 'viewer')")
     op.execute(_FIRST_ADMINS_ARE_OWNERS)
+
+
+def _create_api_keys() -> None:
     op.create_table(
         "api_keys",
         sa.Column("id", types.Id(), nullable=False),
@@ -40,6 +53,8 @@ def upgrade() -> None:
     with op.batch_alter_table("api_keys", schema=None) as batch_op:
         batch_op.create_index("ix_api_keys_owner", ["owner_id", "id"], unique=False)
 
+
+def _create_audit_entries() -> None:
     op.create_table(
         "audit_entries",
         sa.Column("id", types.Id(), nullable=False),
@@ -58,6 +73,8 @@ def upgrade() -> None:
     with op.batch_alter_table("audit_entries", schema=None) as batch_op:
         batch_op.create_index("ix_audit_entries_owner", ["owner_id", "id"], unique=False)
 
+
+def _create_idempotency_keys() -> None:
     op.create_table(
         "idempotency_keys",
         sa.Column("owner_id", types.Id(), nullable=False),
@@ -71,6 +88,8 @@ def upgrade() -> None:
     with op.batch_alter_table("idempotency_keys", schema=None) as batch_op:
         batch_op.create_index("ix_idempotency_keys_created", ["created_at"], unique=False)
 
+
+def _create_sign_in_failures() -> None:
     op.create_table(
         "sign_in_failures",
         sa.Column("subject", sa.LargeBinary(), nullable=False),
@@ -82,6 +101,8 @@ def upgrade() -> None:
     with op.batch_alter_table("sign_in_failures", schema=None) as batch_op:
         batch_op.create_index("ix_sign_in_failures_last", ["last_at"], unique=False)
 
+
+def _create_sessions() -> None:
     op.create_table(
         "sessions",
         sa.Column("id", types.Id(), nullable=False),
@@ -100,6 +121,8 @@ def upgrade() -> None:
         batch_op.create_index("ix_sessions_expires", ["expires_at"], unique=False)
         batch_op.create_index("ix_sessions_user", ["user_id"], unique=False)
 
+
+def _create_user_links() -> None:
     op.create_table(
         "user_links",
         sa.Column("id", types.Id(), nullable=False),

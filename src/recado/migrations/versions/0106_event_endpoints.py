@@ -10,6 +10,11 @@ down_revision = "0105"
 
 
 def upgrade() -> None:
+    _create_event_endpoints()
+    _create_event_deliveries()
+
+
+def _create_event_endpoints() -> None:
     op.create_table(
         "event_endpoints",
         sa.Column("id", types.Id(), nullable=False),
@@ -32,6 +37,8 @@ def upgrade() -> None:
     )
     op.create_index("ix_event_endpoints_owner", "event_endpoints", ["owner_id", "id"])
 
+
+def _create_event_deliveries() -> None:
     op.create_table(
         "event_deliveries",
         sa.Column("id", types.Id(), nullable=False),
