@@ -23,6 +23,7 @@ from recado.events.models import MOST_ENDPOINTS, MOST_WAITING, OLD_SECRET_FOR, E
 from recado.events.repository import Deliveries, Endpoints
 from recado.events.wire.signing import new_secret
 from recado.identity import audit
+from recado.identity.audit import AuditAction
 from recado.identity.keys import KeyRing
 from recado.identity.principal import Principal
 
@@ -121,7 +122,7 @@ class EndpointService:
                 changed["types"] = _types(types)
             return changed
 
-        found = await self._change(principal, endpoint_id, "changed", columns)
+        found = await self._change(principal, endpoint_id, "event_endpoint.changed", columns)
         if url is not UNCHANGED:
             await self._fanout.resume(found.owner_id, found.id)
         return found
@@ -132,12 +133,12 @@ class EndpointService:
         def columns(tx: Transaction, endpoint: Endpoint) -> dict[str, object]:
             return {} if endpoint.disabled_at else {"disabled_at": tx.now, "disabled_reason": "by_person"}
 
-        return await self._change(principal, endpoint_id, "disabled", columns)
+        return await self._change(principal, endpoint_id, "event_endpoint.disabled", columns)
 
     async def enable(self, principal: Principal, endpoint_id: UUID) -> Endpoint:
         """Switch an endpoint on. It is sent what waits for it, and what has happened since."""
         fresh = {"disabled_at": None, "disabled_reason": None, "failures": 0, "failing_since": None, "open_until": None}
-        found = await self._change(principal, endpoint_id, "enabled", lambda _tx, _endpoint: dict(fresh))
+        found = await self._change(principal, endpoint_id, "event_endpoint.enabled", lambda _tx, _endpoint: dict(fresh))
         await self._fanout.resume(found.owner_id, found.id)
         await self._fanout.advance(found.owner_id, found.id, steps=1)
         return found
@@ -153,7 +154,7 @@ class EndpointService:
                 "previous_until": tx.now + OLD_SECRET_FOR,
             }
 
-        return EndpointWithSecret(await self._change(principal, endpoint_id, "rotated", columns), secret)
+        return EndpointWithSecret(await self._change(principal, endpoint_id, "event_endpoint.rotated", columns), secret)
 
     async def remove(self, principal: Principal, endpoint_id: UUID) -> None:
         """Remove an endpoint. Jobs under way find nothing to do."""
@@ -175,7 +176,7 @@ class EndpointService:
             _check_enabled(endpoint)
             return {"position": min(endpoint.position, before)}
 
-        found = await self._change(principal, endpoint_id, "replayed", columns)
+        found = await self._change(principal, endpoint_id, "event_endpoint.replayed", columns)
         await self._fanout.advance(found.owner_id, found.id, steps=1)
         return found
 
@@ -202,14 +203,14 @@ class EndpointService:
         self,
         principal: Principal,
         endpoint_id: UUID,
-        what: str,
+        action: AuditAction,
         columns: Callable[[Transaction, Endpoint], dict[str, object]],
     ) -> Endpoint:
         def work(tx: Transaction) -> Endpoint:
             changed = columns(tx, _held(tx, endpoint_id))
             if changed:
                 Endpoints(tx.uow).change(endpoint_id, **changed)
-                audit.record(tx, principal, f"event_endpoint.{what}", KIND, endpoint_id)
+                audit.record(tx, principal, action, KIND, endpoint_id)
             return Endpoints(tx.uow).require(endpoint_id)
 
         return await self._transactions.write(work, owner=principal.owner_id)

@@ -7,6 +7,7 @@ by a person or a key, and each search that found a text in some, leaves one befo
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Literal, TypeAlias
 from uuid import UUID
 
 from recado.core.database.repository import OwnedRepository
@@ -14,6 +15,81 @@ from recado.core.database.types import JsonValue
 from recado.core.queue.transactions import Transaction
 from recado.identity.principal import Principal, PrincipalKind
 from recado.identity.tables import audit_entries
+
+AuditAction: TypeAlias = Literal[
+    "agent.secret_renewed",
+    "agent.set",
+    "contact.blocked",
+    "contact.opted_in",
+    "contact.opted_out",
+    "contact.renamed",
+    "contact.unblocked",
+    "conversation.assigned",
+    "conversation.closed",
+    "conversation.read",
+    "conversation.released",
+    "conversation.replied",
+    "conversation.searched",
+    "conversation.taken",
+    "dead_letter.discarded",
+    "dead_letter.retried",
+    "dead_letters.discard_ordered",
+    "dead_letters.retry_ordered",
+    "document.added",
+    "document.removed",
+    "event_endpoint.added",
+    "event_endpoint.changed",
+    "event_endpoint.disabled",
+    "event_endpoint.enabled",
+    "event_endpoint.removed",
+    "event_endpoint.replayed",
+    "event_endpoint.rotated",
+    "job.discarded",
+    "key.created",
+    "key.revoked",
+    "message.sent",
+    "number.added",
+    "number.agent_secret_renewed",
+    "number.agent_set",
+    "number.agent_unset",
+    "number.removed",
+    "orphan.assigned",
+    "owner.changed",
+    "owner.closed",
+    "owner.exported",
+    "owner.purged",
+    "owner.registered",
+    "owner.reopened",
+    "session.ended",
+    "user.added",
+    "user.disabled",
+    "user.enabled",
+    "user.invited",
+    "user.link_requested",
+    "user.password_changed",
+    "user.renamed",
+    "user.role_changed",
+    "user.signed_in",
+    "user.signed_out",
+]
+"""What may stand in the audit. An entry stays for good, so a misspelt one is found before it is written."""
+
+ObjectKind: TypeAlias = Literal[
+    "agent",
+    "bulk_operation",
+    "contact",
+    "conversation",
+    "document",
+    "event_endpoint",
+    "job",
+    "key",
+    "number",
+    "orphan",
+    "owner",
+    "session",
+    "user",
+]
+"""What an action is done to."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,8 +103,8 @@ class AuditEntry:
     actor_id: UUID | None
     actor_name: str
     source: str | None
-    action: str
-    object_kind: str
+    action: AuditAction
+    object_kind: ObjectKind
     object_id: str
     detail: Mapping[str, JsonValue] | None
     """What changed, by ids and names of fields. Texts of customers and secrets never come here."""
@@ -43,8 +119,8 @@ class AuditEntries(OwnedRepository[AuditEntry]):
 def record(
     tx: Transaction,
     principal: Principal,
-    action: str,
-    object_kind: str,
+    action: AuditAction,
+    object_kind: ObjectKind,
     object_id: UUID | str,
     detail: Mapping[str, JsonValue] | None = None,
 ) -> None:

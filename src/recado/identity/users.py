@@ -21,6 +21,7 @@ from recado.core.ids import Ids
 from recado.core.queue.transactions import Transaction, Transactions
 from recado.identity import audit
 from recado.identity.access.repository import end_access
+from recado.identity.audit import AuditAction
 from recado.identity.errors import EmailTaken, LastOwner
 from recado.identity.models import Role, User, normalized_email, valid_name
 from recado.identity.passwords import Passwords
@@ -52,7 +53,7 @@ class UserChanges:
 class _UserStep:
     """One change of a user, as the audit tells it."""
 
-    action: str
+    action: AuditAction
     columns: Mapping[str, object]
     detail: Mapping[str, JsonValue] | None = None
     ends_access: bool = False
@@ -146,7 +147,9 @@ def checked_form(principal: Principal, form: NewUser) -> CheckedForm:
     return CheckedForm(normalized_email(form.email), role, None if form.name is None else valid_name(form.name))
 
 
-def add_user(tx: Transaction, principal: Principal, form: CheckedForm, action: str, password_hash: str | None) -> User:
+def add_user(
+    tx: Transaction, principal: Principal, form: CheckedForm, action: AuditAction, password_hash: str | None
+) -> User:
     """Store a new user of the principal's owner.
 
     Raises `EmailTaken`, and `NotFound` or `BeingDeleted` for an owner that is gone or going.

@@ -27,6 +27,7 @@ from recado.core.errors import InvalidInput, NotFound
 from recado.core.ids import Ids
 from recado.core.queue.transactions import Transaction, Transactions
 from recado.identity import audit
+from recado.identity.audit import AuditAction
 from recado.identity.principal import Principal
 
 
@@ -146,6 +147,8 @@ def _begun(uow: UnitOfWork, form: AgentForm, stored: NumberAgent | None, now: da
     return replace(owners, secret_sealed=None, created_at=now)
 
 
-def _record(tx: Transaction, principal: Principal, action: str, number_id: UUID, form: AgentForm | None = None) -> None:
+def _record(
+    tx: Transaction, principal: Principal, action: AuditAction, number_id: UUID, form: AgentForm | None = None
+) -> None:
     detail = None if form is None else {"agent": form.agent, "fields": changed_fields(form)}
     audit.record(tx, principal, action, "number", number_id, detail)

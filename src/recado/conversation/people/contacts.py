@@ -16,6 +16,7 @@ from recado.core.errors import InvalidInput
 from recado.core.ids import Ids
 from recado.core.queue.transactions import Transaction, Transactions
 from recado.identity import audit
+from recado.identity.audit import AuditAction
 from recado.identity.principal import Principal
 
 MAX_NAME_LENGTH = 200
@@ -86,7 +87,7 @@ class ContactService:
         self,
         principal: Principal,
         contact_id: UUID,
-        action: str,
+        action: AuditAction,
         changes: Callable[[Transaction, Contact], Mapping[str, object]],
         check: Check,
     ) -> Contact:

@@ -20,6 +20,7 @@ from recado.core.queue.service import QueueService
 from recado.core.queue.storage import enqueue, lanes
 from recado.core.queue.transactions import Transaction, Transactions, UnlockedTransaction
 from recado.identity import audit
+from recado.identity.audit import AuditAction
 from recado.identity.principal import Principal
 from recado.operations.dead_letters.models import BulkOperation, BulkOrder
 from recado.operations.dead_letters.repository import FIRST_ID, BulkOperations, Listed, listed
@@ -153,7 +154,7 @@ def _begin(tx: UnlockedTransaction, principal: Principal, order: BulkOrder) -> B
     job = bulk_job(tx, operation)
     enqueue.add(lanes.hold_for(tx.uow, [job]), [job])
     detail: dict[str, JsonValue] = {"dead_letters": operation.total, "force": order.force}
-    action = "dead_letters.retry_ordered" if order.kind == "retry" else "dead_letters.discard_ordered"
+    action: AuditAction = "dead_letters.retry_ordered" if order.kind == "retry" else "dead_letters.discard_ordered"
     audit.record(tx, principal, action, "bulk_operation", operation.id, detail)
     return operation
 
@@ -184,7 +185,9 @@ def _operation(tx: Transaction, principal: Principal, order: BulkOrder, found: L
     )
 
 
-def _record(tx: Transaction, principal: Principal, action: str, job_id: UUID, retried_as: str | None = None) -> None:
+def _record(
+    tx: Transaction, principal: Principal, action: AuditAction, job_id: UUID, retried_as: str | None = None
+) -> None:
     if principal.owner_id != SYSTEM_OWNER:  # The installation's own jobs have no owner whose audit it could be.
         audit.record(tx, principal, action, "job", job_id, None if retried_as is None else {"job_id": retried_as})
 
