@@ -63,6 +63,13 @@ class _Ready:
     """How many of the endpoint's jobs were claimed before this one and run."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Nothing:
+    """Nothing is to be sent any more."""
+
+    why: str
+
+
 class Posting(Protocol):
     """Sends an event to an endpoint."""
 
@@ -101,8 +108,8 @@ class EventDeliveryHandler:
     async def run(self, claim: Claim) -> JobResult:
         owner_id = claim.job.owner_id
         ready = await self._database.read(lambda uow: self._ready(uow, claim.job), owner=owner_id)
-        if isinstance(ready, str):
-            return await self._cancel(claim, ready)
+        if isinstance(ready, _Nothing):
+            return await self._cancel(claim, ready.why)
         endpoint, now = ready.endpoint, self._clock.now()
         if endpoint.disabled_at is not None:
             return RetryIn(_WHILE_OFF, counts=False)
@@ -139,18 +146,18 @@ class EventDeliveryHandler:
         Deliveries(held.uow.for_owner(job.owner_id)).end(job.id, "cancelled", now, "discarded")
         return None
 
-    def _ready(self, uow: UnitOfWork, job: StoredJob) -> _Ready | str:
+    def _ready(self, uow: UnitOfWork, job: StoredJob) -> _Ready | _Nothing:
         """Return what is to be sent, or why nothing is."""
         deliveries = Deliveries(uow)
         delivery = deliveries.get(job.id)
         if delivery is None or delivery.state != "waiting":
-            return "the delivery is over"
+            return _Nothing("the delivery is over")
         endpoint = Endpoints(uow).get(delivery.endpoint_id)
         if endpoint is None:
-            return "the endpoint was removed"
+            return _Nothing("the endpoint was removed")
         event = Events(uow).numbered(delivery.event_id)
         if event is None:
-            return "the event was deleted"
+            return _Nothing("the event was deleted")
         running = deliveries.running(endpoint.id)
         place = running.index(job.id) if job.id in running else len(running)
         return _Ready(endpoint, event, self._secrets(uow, endpoint), place)

@@ -7,7 +7,7 @@ behind it. An endpoint that fails each time gets one further lane for each trial
 """
 
 import hashlib
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import partial
@@ -24,7 +24,7 @@ from recado.core.queue.lane import Lane, lane_of_digest
 from recado.core.queue.storage import enqueue, lanes
 from recado.core.queue.transactions import Transactions, UnlockedTransaction
 from recado.events import repository
-from recado.events.models import AT_ONCE, MOST_COUNTED, MOST_WAITING, Endpoint, EventDelivery
+from recado.events.models import AT_ONCE, MOST_COUNTED, MOST_WAITING, Endpoint, EventDelivery, WaitingLane
 from recado.events.repository import Deliveries, Endpoints
 
 PAGE: Final = 200
@@ -128,7 +128,7 @@ def _planned(endpoint: Endpoint, deliveries: Deliveries, log: Events, now: datet
     plan = _Plan(endpoint.position)
     waiting = deliveries.waiting_lanes(endpoint.id)
     room = _room(endpoint, waiting, now)
-    counted = sum(min(count, MOST_COUNTED) for _, count in waiting.values())
+    counted = sum(min(each.count, MOST_COUNTED) for each in waiting.values())
     if endpoint.disabled_at is not None or counted >= MOST_WAITING:
         return plan
     lanes_open = set(waiting)
@@ -146,12 +146,12 @@ def _planned(endpoint: Endpoint, deliveries: Deliveries, log: Events, now: datet
     return plan
 
 
-def _room(endpoint: Endpoint, waiting: dict[Lane, tuple[bool, int]], now: datetime) -> int:
+def _room(endpoint: Endpoint, waiting: Mapping[Lane, WaitingLane], now: datetime) -> int:
     """Return how many more lanes may have something to send.
 
     An endpoint that fails gets one new lane for each trial: what it refuses may be one event, and not everything.
     """
-    untried = sum(not has_failed for has_failed, _ in waiting.values())
+    untried = sum(not each.has_failed for each in waiting.values())
     if endpoint.is_broken():
         return 1 if untried == 0 and endpoint.resumes_at(now) is None else 0
     return max(0, AT_ONCE - untried)

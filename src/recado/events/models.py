@@ -11,6 +11,7 @@ from recado.core.queue.lane import Lane
 
 DeliveryState: TypeAlias = Literal["waiting", "delivered", "failed", "cancelled"]
 DisabledReason: TypeAlias = Literal["failing", "gone", "by_person"]
+EndpointState: TypeAlias = Literal["on", "failing", "off"]
 
 AT_ONCE: Final = 4
 """How many customers' events an endpoint is sent at one time."""
@@ -72,6 +73,13 @@ class Endpoint:
         """Return whether it is sent events of a type."""
         return self.types is None or type_ in self.types
 
+    @property
+    def state(self) -> EndpointState:
+        """Whether events are sent, only trials from time to time, or nothing."""
+        if self.disabled_at is not None:
+            return "off"
+        return "failing" if self.is_broken() else "on"
+
     def is_broken(self) -> bool:
         """Return whether it has failed so often in a row that only trials are sent."""
         return self.failures >= BREAKS_AFTER
@@ -122,3 +130,11 @@ class EventDelivery:
     def is_given_up(self, now: datetime) -> bool:
         """Return whether it has been tried for long enough."""
         return self.tried_since is not None and now - self.tried_since >= TRIED_FOR
+
+
+@dataclass(frozen=True, slots=True)
+class WaitingLane:
+    """What waits to be sent of one customer's events. `has_failed`: the first one was tried and not taken."""
+
+    has_failed: bool
+    count: int

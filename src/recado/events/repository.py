@@ -14,7 +14,7 @@ from recado.core.event_log.models import Event
 from recado.core.event_log.tables import events
 from recado.core.queue.lane import Lane
 from recado.core.queue.storage.tables import message_queue
-from recado.events.models import BREAKS_AFTER, DeliveryState, Endpoint, EventDelivery
+from recado.events.models import BREAKS_AFTER, DeliveryState, Endpoint, EventDelivery, WaitingLane
 from recado.events.tables import event_deliveries, event_endpoints
 
 STEP: Final = 500
@@ -105,10 +105,10 @@ class Deliveries(OwnedRepository[EventDelivery]):
 
     table, entity, noun = event_deliveries, EventDelivery, "delivery"
 
-    def waiting_lanes(self, endpoint_id: UUID) -> dict[Lane, tuple[bool, int]]:
-        """Return the lanes with deliveries that wait: whether the first one has failed, and how many there are."""
+    def waiting_lanes(self, endpoint_id: UUID) -> dict[Lane, WaitingLane]:
+        """Return the lanes with deliveries that wait."""
         rows = self._uow.rows(_LANES, owner=self.owner, endpoint_id=endpoint_id)
-        return {lane: (attempts > 0, count) for lane, attempts, count in rows}
+        return {lane: WaitingLane(attempts > 0, count) for lane, attempts, count in rows}
 
     def is_waiting(self, endpoint_id: UUID, event: Event) -> bool:
         """Return whether an event is on its way to an endpoint."""

@@ -192,7 +192,7 @@ class EndpointService:
             deliveries = Deliveries(tx.uow)
             if deliveries.is_waiting(endpoint_id, event):
                 return
-            if sum(count for _, count in deliveries.waiting_lanes(endpoint_id).values()) >= MOST_WAITING:
+            if sum(each.count for each in deliveries.waiting_lanes(endpoint_id).values()) >= MOST_WAITING:
                 raise EndpointFull(f"{MOST_WAITING} events wait for this endpoint; it must take some first")
             self._fanout.store(tx, endpoint, [event])
             audit.record(tx, principal, "event_endpoint.replayed", KIND, endpoint_id, {"event_id": str(event_id)})

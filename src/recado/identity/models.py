@@ -9,7 +9,7 @@ from typing import Final, Literal, TypeAlias, get_args
 from uuid import UUID
 
 from recado.core.errors import InvalidInput
-from recado.core.i18n import DEFAULT_LOCALE, LOCALES, Text, translate
+from recado.core.i18n import DEFAULT_LOCALE, LOCALES, Locale, Text, translate
 from recado.core.unicode import normalized
 
 SendPolicy: TypeAlias = Literal["prefer_silence", "prefer_delivery"]
@@ -49,7 +49,7 @@ class Owner:
     name: str
     email: str
     created_at: datetime
-    locale: str = DEFAULT_LOCALE
+    locale: Locale = DEFAULT_LOCALE
     apology_text: str | None = None
     handoff_text: str | None = None
     nudge_text: str | None = None
@@ -162,10 +162,11 @@ def valid_name(text: str) -> str:
     return name
 
 
-def valid_locale(text: str) -> str:
-    if text not in LOCALES:
+def valid_locale(text: str) -> Locale:
+    found = next((each for each in LOCALES if each == text), None)
+    if found is None:
         raise InvalidInput(f"{text[:20]!r} is not a locale: use {', '.join(LOCALES)}")
-    return text
+    return found
 
 
 def valid_text(text: str | None) -> str | None:

@@ -19,6 +19,7 @@ class TestReading:
             "name": "Padaria",
             "email": "dona@padaria.example",
             "purge_started_at": None,
+            "purged_rows": None,
             "locale": "pt-BR",
             "apology_text": None,
             "handoff_text": None,

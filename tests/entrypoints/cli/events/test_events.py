@@ -11,7 +11,9 @@ def test_an_endpoint_from_its_beginning_to_its_end(recado: Recado, owner: str) -
     assert str(added["secret"]).startswith("whsec_")
     one = ("--owner", owner, added["endpoint_id"], "--json")
     assert recado.one(*endpoints, "set", *one, "--types", "")["types"] == "all"
-    assert recado.one(*endpoints, "disable", *one)["state"] == "off: by_person"
+    off = recado.one(*endpoints, "disable", *one)
+    assert (off["state"], off["disabled_reason"]) == ("off", "by_person")
+    assert "off: by_person" in recado.says(*endpoints, "list", "--owner", owner)
     assert recado.one(*endpoints, "enable", *one)["state"] == "on"
     assert recado.one(*endpoints, "rotate", *one)["secret"] != added["secret"]
     [listed] = recado.many(*endpoints, "list", "--owner", owner, "--json")

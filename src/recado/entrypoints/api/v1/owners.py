@@ -8,6 +8,7 @@ from fastapi import APIRouter, Response
 from pydantic import Field
 
 from recado.core.errors import NotFound
+from recado.core.i18n import Locale
 from recado.entrypoints.api.door.etags import IfMatch, tagged
 from recado.entrypoints.api.door.models import EXAMPLE_ID, Input, Output, PageOf
 from recado.entrypoints.api.door.openapi import problems
@@ -23,7 +24,7 @@ class OwnerView(Output):
     id: UUID = Field(examples=[EXAMPLE_ID])
     name: str = Field(examples=["Padaria Aurora"])
     email: str = Field(examples=["contato@padaria.example"])
-    locale: str = Field(examples=["pt-BR"])
+    locale: Locale
     apology_text: str | None = Field(description="What a customer reads when the agent failed; null: Recado's own.")
     handoff_text: str | None = Field(description="What a customer reads when a person is called; null: Recado's own.")
     nudge_text: str | None = Field(description="What a customer reads who has not written for a while; null: nothing.")

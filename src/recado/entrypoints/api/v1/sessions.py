@@ -20,6 +20,7 @@ from recado.entrypoints.api.v1.users import UserView
 from recado.identity.access.models import LONGEST
 from recado.identity.access.own_sessions import OwnSessions
 from recado.identity.access.sign_in import SignInForm, SignInService, TooManyTries, WrongCredentials
+from recado.identity.permissions import Permission
 from recado.identity.principal import Principal, PrincipalKind
 
 LONGEST_TEXT: Final = 1_024
@@ -64,7 +65,7 @@ class MeView(Output):
     id: UUID | None = Field(examples=[EXAMPLE_ID])
     owner_id: UUID = Field(examples=[EXAMPLE_ID])
     name: str = Field(examples=["Ana"])
-    permissions: Sequence[str] = Field(examples=[["conversations.read"]])
+    permissions: Sequence[Permission] = Field(examples=[["conversations.read"]])
 
 
 def sessions_router(door: Door, sign_ins: SignInService, own: OwnSessions, public_url: str) -> APIRouter:

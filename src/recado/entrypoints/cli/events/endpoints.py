@@ -38,7 +38,7 @@ def list_(owner: OwnerId, as_json: AsJson = False) -> None:
         await require_owner(container, owner)
         return [_view(each) for each in await container.endpoint_reading().endpoints(owner)]
 
-    columns = {"Id": column("endpoint_id"), "URL": column("url"), "Types": column("types"), "State": column("state")}
+    columns = {"Id": column("endpoint_id"), "URL": column("url"), "Types": column("types"), "State": _state}
     print_items(run(work), columns, empty="There are no endpoints.", as_json=as_json)
 
 
@@ -122,6 +122,10 @@ def remove(owner: OwnerId, endpoint_id: EndpointId, as_json: AsJson = False) -> 
     print_result(_act(owner, work), "The endpoint is removed.", as_json=as_json)
 
 
+def _state(item: Item) -> str:
+    return ": ".join(str(item[key]) for key in ("state", "disabled_reason") if item[key] is not None)
+
+
 def _act(owner: UUID, act: "Callable[[EndpointService, Principal], Awaitable[T]]") -> T:
     async def work(container: "Container") -> T:
         await require_owner(container, owner)
@@ -135,15 +139,11 @@ async def _viewed(changing: "Awaitable[Endpoint]") -> Item:
 
 
 def _view(found: "Endpoint") -> Item:
-    state = "on"
-    if found.disabled_at is not None:
-        state = f"off: {found.disabled_reason}"
-    elif found.is_broken():
-        state = "failing"
     return {
         "endpoint_id": str(found.id),
         "url": found.url,
         "types": "all" if found.types is None else list(found.types),
-        "state": state,
+        "state": found.state,
+        "disabled_reason": found.disabled_reason,
         "failing_since": None if found.failing_since is None else found.failing_since.isoformat(),
     }

@@ -1,13 +1,13 @@
 """Conversations: which there are, who holds them, and what customers and we say to each other."""
 
 from datetime import datetime
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, Literal
 from uuid import UUID
 
 from fastapi import APIRouter, Query, Response
 from pydantic import Field
 
-from recado.conversation.models import Actor, ConversationStatus, Holder
+from recado.conversation.models import Actor, Author, ConversationStatus, Holder
 from recado.conversation.reading.conversations import ConversationReading
 from recado.conversation.reading.filters import ConversationFilters, StatusFilter
 from recado.conversation.reading.messages import Order, Transcripts
@@ -59,7 +59,7 @@ class MessageView(Output):
     id: UUID = Field(
         examples=[EXAMPLE_ID], description="In events `message_id` of the customer's, `answer_id` of ours."
     )
-    author: str = Field(description="customer, agent, apology, person or notice", examples=["customer"])
+    author: Literal["customer"] | Author
     author_name: str | None
     kind: str
     text: str

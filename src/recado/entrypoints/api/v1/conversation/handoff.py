@@ -7,7 +7,7 @@ from uuid import UUID
 from fastapi import APIRouter, Response
 from pydantic import Field
 
-from recado.conversation.models import Answer
+from recado.conversation.models import Answer, AnswerState
 from recado.conversation.people.handoff import MAX_REASON_LENGTH, Check, HandOffService
 from recado.conversation.people.sendable import MAX_TEXT_LENGTH
 from recado.conversation.reading.conversations import ConversationReading
@@ -25,7 +25,7 @@ class ReplyView(Output):
 
     id: UUID = Field(examples=[EXAMPLE_ID], description="In events `answer_id`.")
     conversation_id: UUID
-    state: str = Field(examples=["waiting"])
+    state: AnswerState
     created_at: datetime
 
     @classmethod

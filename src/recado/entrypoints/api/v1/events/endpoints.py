@@ -1,7 +1,7 @@
 """Event endpoints: your servers to which events are sent."""
 
 from datetime import datetime
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar
 from uuid import UUID
 
 from fastapi import APIRouter, Response
@@ -12,7 +12,7 @@ from recado.entrypoints.api.door.etags import IfMatch, tagged
 from recado.entrypoints.api.door.models import EXAMPLE_ID, Input, Output, PageOf
 from recado.entrypoints.api.door.openapi import problems
 from recado.entrypoints.api.door.routes import Door
-from recado.events.models import Endpoint
+from recado.events.models import DisabledReason, Endpoint, EndpointState
 from recado.events.reading import EndpointReading
 from recado.events.service import UNCHANGED, EndpointService, EndpointWithSecret, NewEndpoint
 from recado.identity.principal import Principal
@@ -27,10 +27,10 @@ class EndpointView(Output):
     id: UUID = Field(examples=[EXAMPLE_ID])
     url: str = Field(examples=[_URL])
     types: list[EventType] | None = Field(description=_WHICH)
-    state: Literal["on", "failing", "off"] = Field(description="`failing`: only a trial is sent from time to time.")
+    state: EndpointState = Field(description="`failing`: only a trial is sent from time to time.")
     failing_since: datetime | None
     disabled_at: datetime | None
-    disabled_reason: str | None = Field(description="`failing` for three days, `gone` (410) or `by_person`.")
+    disabled_reason: DisabledReason | None = Field(description="`failing` for three days, `gone` (410) or `by_person`.")
     created_at: datetime
     created_by: str
 
@@ -39,12 +39,11 @@ class EndpointView(Output):
     @classmethod
     def of(cls, endpoint: Endpoint) -> "EndpointView":
         """Return an endpoint without its secrets."""
-        state: Literal["on", "failing", "off"] = "failing" if endpoint.is_broken() else "on"
         return cls(
             id=endpoint.id,
             url=endpoint.url,
             types=None if endpoint.types is None else list(endpoint.types),
-            state="off" if endpoint.disabled_at is not None else state,
+            state=endpoint.state,
             failing_since=endpoint.failing_since,
             disabled_at=endpoint.disabled_at,
             disabled_reason=endpoint.disabled_reason,
