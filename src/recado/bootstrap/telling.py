@@ -2,7 +2,8 @@
 
 from collections.abc import Callable
 
-from recado.bootstrap.parts import LazyPoster, make_mailer
+from recado.bootstrap.lazy import LazyPoster
+from recado.bootstrap.parts import make_mailer
 from recado.core.clock import Clock
 from recado.core.database.engine import Database
 from recado.core.ids import Chance, Ids
