@@ -9,7 +9,7 @@ from sqlalchemy import select
 
 from recado.core.clock import FrozenClock
 from recado.core.database.engine import Database
-from recado.core.ids import UuidV7, system_chance
+from recado.core.ids import SYSTEM_OWNER, UuidV7, system_chance
 from recado.core.queue.job import ReplayRefused
 from recado.core.queue.service import QueueService
 from recado.core.queue.storage.tables import message_queue
@@ -20,11 +20,13 @@ from recado.identity.models import User
 from recado.identity.owners import OwnerChanges, OwnerService, Registered
 from recado.identity.passwords import Passwords
 from recado.identity.principal import Principal
+from recado.identity.tables import audit_entries
 from recado.identity.users import NewUser, UserService
 
 ON_BOTH_DATABASES = True
 
 ANA = "ana@padaria.example"
+HOME = "8.8.4.4"
 NEW_PASSWORD = "cavalo correto bateria"
 
 
@@ -105,11 +107,44 @@ async def test_what_waits_in_the_queue_lets_nobody_in(
 ) -> None:
     await links.request_reset(ANA, None)
     [row] = await database.read(lambda uow: uow.all(select(message_queue)), owner=None)
-    assert row["payload"] == {"user_id": str(bakery.user_id), "purpose": "reset"}
+    assert row["payload"] == {"user_id": str(bakery.user_id), "purpose": "reset", "asked_from": None}
     assert (row["owner_id"], row["name"]) == (bakery.owner_id, "identity.link_mail")
     await post.work()
     rows = await database.read(lambda uow: uow.all(select(message_queue)), owner=None)
     assert office.token not in json.dumps([dict(row) for row in rows], default=str)
+
+
+async def test_an_address_that_no_user_has_is_as_much_work_as_one_that_somebody_has(
+    post: Post, office: PostOffice, links: LinkService, database: Database, bakery: Registered
+) -> None:
+    """Who asks could tell them apart by the time otherwise."""
+    for email in (ANA, "nobody@padaria.example"):
+        await links.request_reset(email, HOME)
+    rows = await database.read(lambda uow: uow.all(select(message_queue).order_by(message_queue.c.id)), owner=None)
+    assert [row["owner_id"] for row in rows] == [bakery.owner_id, SYSTEM_OWNER]
+    assert len({tuple(row["payload"]) for row in rows}) == 1
+    await post.work(2)
+    assert (await jobs(database), len(office.mails)) == (["done", "done"], 1)
+
+
+async def test_who_asked_is_in_the_audit_once(
+    post: Post, office: PostOffice, links: LinkService, database: Database, bakery: Registered
+) -> None:
+    await links.request_reset(ANA, HOME)
+    office.closed = True
+    await post.work(3)
+    asked = select(audit_entries).where(audit_entries.c.action == "user.link_requested")
+    [entry] = await database.read(lambda uow: uow.all(asked), owner=None)
+    assert (entry["actor_id"], entry["source"]) == (bakery.user_id, HOME)
+
+
+@pytest.mark.usefixtures("bakery")
+async def test_an_unknown_address_makes_no_dead_letter(
+    links: LinkService, database: Database, clock: FrozenClock, ids: UuidV7
+) -> None:
+    await links.request_reset("nobody@padaria.example", HOME)
+    await Post(database, clock, ids, None).work()
+    assert await jobs(database) == ["done"]
 
 
 @pytest.mark.usefixtures("bakery")

@@ -15,7 +15,7 @@ from recado.core.clock import Clock
 from recado.core.database.engine import Database
 from recado.core.database.unit_of_work import UnitOfWork
 from recado.core.errors import InvalidInput
-from recado.core.ids import Ids
+from recado.core.ids import SYSTEM_OWNER, Ids
 from recado.core.queue.transactions import Transaction, Transactions
 from recado.identity import audit
 from recado.identity.access.models import LASTS, LinkPurpose, UserLink
@@ -30,7 +30,25 @@ from recado.identity.principal import Principal, user_principal
 from recado.identity.repository import AllUsers, Users
 from recado.identity.users import NewUser, add_user, checked_form, require_user
 
-PutMail: TypeAlias = Callable[[Transaction, User, LinkPurpose], object]
+
+@dataclass(frozen=True, slots=True)
+class LinkOrder:
+    """A link that a worker is to make and mail. `asked` is set for one that somebody asked for without signing in."""
+
+    owner_id: UUID
+    user_id: UUID
+    purpose: LinkPurpose
+    asked: "Asked | None" = None
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """Where somebody asked for a link."""
+
+    source: str | None
+
+
+PutMail: TypeAlias = Callable[[Transaction, LinkOrder], object]
 """Lets a worker send a link to a user, from this transaction on."""
 
 
@@ -101,7 +119,8 @@ class LinkService:
     async def request_reset(self, email: str, source: str | None) -> ResetRequested | TooManyTries:
         """Send a link to the user with this address, for every caller who asks. It does not tell whether there is one.
 
-        Raises `InvalidInput`, and `NoMail` where no mail can be sent.
+        Nor does its time: an unknown address gets a job, too. What differs is left to the worker. Raises
+        `InvalidInput`, and `NoMail` where no mail can be sent.
         """
         put_mail = self._put_mail
         if put_mail is None:
@@ -113,11 +132,9 @@ class LinkService:
             wait = count(tx, attempt)
             if wait is not None:
                 return TooManyTries(wait)
-            user = AllUsers(tx.uow).of_spelling(spelling)
-            if user is not None and user.active:
-                of_owner = tx.of_owner(user.owner_id)
-                put_mail(of_owner, user, "reset")
-                audit.record(of_owner, user_principal(user, source), "user.link_requested", "user", user.id)
+            user, nobody = AllUsers(tx.uow).of_spelling(spelling), tx.ids.new()
+            whose, who = (user.owner_id, user.id) if user is not None and user.active else (SYSTEM_OWNER, nobody)
+            put_mail(tx, LinkOrder(whose, who, "reset", Asked(source)))
             return ResetRequested()
 
         return await self._transactions.write(work, owner=None)
@@ -157,7 +174,7 @@ class LinkService:
     def _issue(self, tx: Transaction, user: User, token: str) -> Issued:
         purpose: LinkPurpose = "invite" if user.password_hash is None else "reset"
         if self._put_mail is not None:
-            self._put_mail(tx, user, purpose)
+            self._put_mail(tx, LinkOrder(user.owner_id, user.id, purpose))
             return Issued(user, None)
         make_link(tx, user, purpose, token)
         return Issued(user, token)

@@ -8,7 +8,8 @@ from uuid import UUID
 
 from recado.core.clock import Clock
 from recado.core.database.engine import Database
-from recado.core.ids import Ids
+from recado.core.database.types import JsonValue
+from recado.core.ids import SYSTEM_OWNER, Ids
 from recado.core.queue.job import (
     Claim,
     Discard,
@@ -23,28 +24,31 @@ from recado.core.queue.job import (
 from recado.core.queue.lane import HeldLanes
 from recado.core.queue.storage import enqueue, lanes
 from recado.core.queue.transactions import Transaction, Transactions
-from recado.identity.access.links import make_link
+from recado.identity import audit
+from recado.identity.access.links import Asked, LinkOrder, make_link
 from recado.identity.access.models import LinkPurpose
 from recado.identity.access.tokens import RandomBytes, new_token
 from recado.identity.mail.letters import Delivered, Letter, Mailer, link_letter, link_url
-from recado.identity.models import User
+from recado.identity.principal import user_principal
 from recado.identity.repository import Users, owner_in
 
 LINK_MAIL: Final = "identity.link_mail"
 MAX_ATTEMPTS: Final = 5
+_NO_SERVER: Final = "RECADO_SMTP_URL is not set for this worker"
 PRIORITY: Final = 7
 """After everything a customer waits for, and before schedules."""
 
 
-def put_link_mail(tx: Transaction, user: User, purpose: LinkPurpose) -> UUID:
+def put_link_mail(tx: Transaction, order: LinkOrder) -> UUID:
     """Store a job that mails a link to a user. Return the job's id."""
+    asked: dict[str, JsonValue] = {} if order.asked is None else {"asked_from": order.asked.source}
     job = NewJob(
         id=tx.ids.new(),
         name=LINK_MAIL,
-        owner_id=user.owner_id,
+        owner_id=order.owner_id,
         created_at=tx.now,
         due_at=tx.now,
-        payload={"user_id": str(user.id), "purpose": purpose},
+        payload={"user_id": str(order.user_id), "purpose": order.purpose, **asked},
         priority=PRIORITY,
         max_attempts=MAX_ATTEMPTS,
     )
@@ -52,16 +56,12 @@ def put_link_mail(tx: Transaction, user: User, purpose: LinkPurpose) -> UUID:
     return job.id
 
 
-@dataclass(frozen=True, slots=True)
-class _Order:
-    """What a job is about."""
-
-    user_id: UUID
-    purpose: LinkPurpose
-
-    @classmethod
-    def of(cls, job: StoredJob) -> "_Order":
-        return cls(UUID(str(job.payload["user_id"])), "invite" if job.payload["purpose"] == "invite" else "reset")
+def _order_of(job: StoredJob) -> LinkOrder:
+    payload = job.payload
+    source = payload.get("asked_from")
+    asked = Asked(None if source is None else str(source)) if "asked_from" in payload else None
+    purpose: LinkPurpose = "invite" if payload["purpose"] == "invite" else "reset"
+    return LinkOrder(job.owner_id, UUID(str(payload["user_id"])), purpose, asked)
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,10 +92,20 @@ class LinkMailHandler:
 
     async def run(self, claim: Claim) -> JobResult:
         """Make the link and send it."""
+        if claim.job.owner_id == SYSTEM_OWNER:  # Somebody asked with an address that no user has.
+            return Done()
         mailer, public_url = self._settings.mailer, self._settings.public_url
         if mailer is None or public_url is None:
-            return RetryIn(delay_after(claim.job.attempts), "RECADO_SMTP_URL is not set for this worker")
-        order, token = _Order.of(claim.job), new_token(self._random_bytes)
+            return RetryIn(delay_after(claim.job.attempts), _NO_SERVER)
+        letter = await self._make(claim.job, public_url)
+        if letter is None:
+            return Discard("the user may not sign in any more")
+        sent = await mailer.send(letter)
+        return Done() if isinstance(sent, Delivered) else RetryIn(delay_after(claim.job.attempts), sent.why)
+
+    async def _make(self, job: StoredJob, public_url: str) -> Letter | None:
+        """Store the link, and return the mail with it; None for a user who may not sign in."""
+        order, token = _order_of(job), new_token(self._random_bytes)
 
         def write(tx: Transaction) -> Letter | None:
             users = Users(tx.uow)
@@ -104,13 +114,11 @@ class LinkMailHandler:
             if user is None or not user.active:
                 return None
             make_link(tx, user, order.purpose, token)
+            if order.asked is not None and job.last_error in {None, _NO_SERVER}:  # At the first link only.
+                audit.record(tx, user_principal(user, order.asked.source), "user.link_requested", "user", user.id)
             return link_letter(owner_in(tx.uow, user.owner_id), user, order.purpose, link_url(public_url, token))
 
-        letter = await self._transactions.write(write, owner=claim.job.owner_id)
-        if letter is None:
-            return Discard("the user may not sign in any more")
-        sent = await mailer.send(letter)
-        return Done() if isinstance(sent, Delivered) else RetryIn(delay_after(claim.job.attempts), sent.why)
+        return await self._transactions.write(write, owner=job.owner_id)
 
     def exhausted(self, held: HeldLanes, job: StoredJob, error: str, now: datetime, ids: Ids) -> None:
         """Do nothing: the dead letter says why, and a person can ask for another link."""
