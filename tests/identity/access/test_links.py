@@ -23,12 +23,12 @@ from recado.identity.access.sign_in import (
     TooManyTries,
     WrongCredentials,
 )
-from recado.identity.errors import EmailTaken, NoMail, PasswordRefused
+from recado.identity.errors import EmailTaken, NoMail, PasswordRefused, TooManyLinks
 from recado.identity.models import User
 from recado.identity.owners import Registered
 from recado.identity.passwords import Passwords
 from recado.identity.permissions import OF_ROLE, NotAllowed
-from recado.identity.principal import Principal
+from recado.identity.principal import Principal, operator_of
 from recado.identity.tables import audit_entries, user_links
 from recado.identity.users import NewUser, UserChanges, UserService
 from tests.identity.conftest import PASSWORD
@@ -242,6 +242,59 @@ class TestWhatEndsALink:
         reset = await links.renew(ana, bia.id)
         await people.change(ana, bia.id, UserChanges(name="Beatriz", role="operator", active=True))
         assert isinstance(await links.redeem(token_of(reset), PASSWORD, HOME), User)
+
+
+class TestHowManyLinks:
+    """Each is a mail to an address that its user cannot choose."""
+
+    async def test_one_user_gets_few_an_hour(
+        self, mailed: LinkService, letters: PutLetters, ana: Principal, bakery: Registered, clock: FrozenClock
+    ) -> None:
+        made = 0
+        for _ in range(3_600):
+            try:
+                await mailed.renew(ana, bakery.user_id)
+            except TooManyLinks as error:
+                clock.advance(error.wait)
+            else:
+                made += 1
+            if made == 18:
+                break
+        with pytest.raises(TooManyLinks) as refused:
+            await mailed.renew(ana, bakery.user_id)
+        assert (len(letters.put), refused.value.wait) == (18, timedelta(hours=1))
+        other = await mailed.invite(ana, NewUser(BIA, "viewer"))
+        await mailed.renew(ana, other.user.id)
+        clock.advance(timedelta(days=1))
+        await mailed.renew(ana, bakery.user_id)
+
+    async def test_many_at_once_are_counted(self, mailed: LinkService, ana: Principal, bakery: Registered) -> None:
+        ended = await asyncio.gather(*(mailed.renew(ana, bakery.user_id) for _ in range(20)), return_exceptions=True)
+        assert sum(isinstance(each, Issued) for each in ended) == 6
+        assert sum(isinstance(each, TooManyLinks) for each in ended) == 14
+
+    async def test_an_organisation_invites_a_hundred_and_then_slowly(
+        self, mailed: LinkService, ana: Principal, library: Registered
+    ) -> None:
+        for number in range(101):
+            await mailed.invite(ana, NewUser(f"{number}@padaria.example", "viewer"))
+        with pytest.raises(TooManyLinks):
+            await mailed.invite(ana, NewUser(BIA, "viewer"))
+        bob = Principal("user", library.owner_id, library.user_id, "Bob", OF_ROLE["owner"], HOME)
+        assert isinstance(await mailed.invite(bob, NewUser(BIA, "viewer")), Issued)
+
+    async def test_an_operator_makes_as_many_as_they_like(self, mailed: LinkService, bakery: Registered) -> None:
+        for _ in range(20):
+            await mailed.renew(operator_of(bakery.owner_id, "rita"), bakery.user_id)
+
+    @pytest.mark.usefixtures("library")
+    async def test_asking_for_addresses_that_are_taken_is_counted(self, mailed: LinkService, ana: Principal) -> None:
+        """The answer tells that somebody elsewhere has the address."""
+        for _ in range(101):
+            with pytest.raises(EmailTaken):
+                await mailed.invite(ana, NewUser("bob@livraria.example", "viewer"))
+        with pytest.raises(TooManyLinks):
+            await mailed.invite(ana, NewUser("bob@livraria.example", "viewer"))
 
 
 class TestByMail:

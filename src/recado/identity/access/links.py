@@ -21,9 +21,9 @@ from recado.identity import audit
 from recado.identity.access.models import LASTS, LinkPurpose, UserLink
 from recado.identity.access.repository import AllUserLinks, UserLinks
 from recado.identity.access.sign_in import TooManyTries, set_password
-from recado.identity.access.throttling import Try, count, forgive
+from recado.identity.access.throttling import Try, count, count_link, forgive
 from recado.identity.access.tokens import RandomBytes, hash_of, is_token, new_token
-from recado.identity.errors import NoMail
+from recado.identity.errors import NoMail, TooManyLinks
 from recado.identity.models import User, normalized_email
 from recado.identity.passwords import Passwords
 from recado.identity.principal import Principal, user_principal
@@ -90,8 +90,9 @@ class LinkService:
         self._random_bytes = random_bytes
 
     async def invite(self, principal: Principal, form: NewUser) -> Issued:
-        """Add a user who chooses a password by a link. Raises what `UserService.add` raises."""
+        """Add a user who chooses a password by a link. Raises what `UserService.add` raises, and `TooManyLinks`."""
         checked = checked_form(principal, form)
+        await self._count(principal, None)
         token = new_token(self._random_bytes)
 
         def work(tx: Transaction) -> Issued:
@@ -103,8 +104,9 @@ class LinkService:
     async def renew(self, principal: Principal, user_id: UUID) -> Issued:
         """Give a user a new link: an invitation until there is a password, then a reset.
 
-        Raises `NotFound`, `NotAllowed`, and `InvalidInput` for a user who was disabled.
+        Raises `NotFound`, `NotAllowed`, `TooManyLinks`, and `InvalidInput` for a user who was disabled.
         """
+        await self._count(principal, user_id)
         token = new_token(self._random_bytes)
 
         def work(tx: Transaction) -> Issued:
@@ -163,6 +165,15 @@ class LinkService:
             return Users(of_owner.uow).require(user.id)
 
         return await self._transactions.write(work, owner=None)
+
+    async def _count(self, principal: Principal, user_id: UUID | None) -> None:
+        """Raise `TooManyLinks` when another has to wait. Operators could send mails without us."""
+        if principal.kind == "operator":
+            return
+        owner_id = principal.owner_id
+        wait = await self._transactions.write(lambda tx: count_link(tx, owner_id, user_id), owner=None)
+        if wait is not None:
+            raise TooManyLinks(wait)
 
     async def _find(self, token: str) -> tuple[UserLink, User] | None:
         if not is_token(token):

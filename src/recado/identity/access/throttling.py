@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Final
+from uuid import UUID
 
 from recado.core.queue.transactions import Transaction
 from recado.identity.access.models import Failures
@@ -43,6 +44,10 @@ ACCOUNT: Final = _Limit(free=5, longest=timedelta(minutes=5))
 """Guessing from many addresses must not keep its user out for long who is on the road."""
 ADDRESS: Final = _Limit(free=20, longest=timedelta(minutes=15))
 """Several people may share one."""
+LINKS: Final = _Limit(free=5, longest=timedelta(hours=1))
+"""Of links for one user, whom each of them bothers with a mail."""
+INVITATIONS: Final = _Limit(free=100, longest=timedelta(minutes=15))
+"""Of one organisation, which could mail strangers and take addresses that others want to use."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +78,21 @@ class Try:
 def count(tx: Transaction, attempt: Try) -> timedelta | None:
     """Count a try as failed. Return how long it has to wait instead, if it comes too early; then nothing is counted."""
     rows = SignInFailures(tx.uow)
-    counted = _counted(rows, attempt)
+    return _count(tx, rows, _counted(rows, attempt))
+
+
+def count_link(tx: Transaction, owner_id: UUID, user_id: UUID | None) -> timedelta | None:
+    """Count a link for a user, or an invitation. Return how long it has to wait instead, as `count` does."""
+    if user_id is None:
+        counted = _Counted(_subject("invite", "owner", str(owner_id)), INVITATIONS)
+    else:
+        counted = _Counted(_subject("link", "user", str(owner_id), str(user_id)), LINKS)
+    rows = SignInFailures(tx.uow)
+    rows.hold([counted.subject])
+    return _count(tx, rows, [counted])
+
+
+def _count(tx: Transaction, rows: SignInFailures, counted: Sequence[_Counted]) -> timedelta | None:
     now = [_current(tx, rows, each) for each in counted]
     wait = max((each.blocked_until - tx.now for each in now), default=timedelta(0))
     if wait > timedelta(0):

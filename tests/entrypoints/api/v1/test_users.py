@@ -50,6 +50,14 @@ class TestUsers:
         link = await api.post(f"{USERS}/{id_}/link", headers=headers)
         assert (link.status_code, "was disabled" in link.json()["detail"]) == (422, True)
 
+    async def test_get_few_links_an_hour(self, api: httpx2.AsyncClient, callers: KnownCallers, world: World) -> None:
+        headers = callers.role(world.owner_id, "admin")
+        link = f"{USERS}/{(await api.post(USERS, json=BIA, headers=headers)).json()['id']}/link"
+        answers = [await api.post(link, headers=headers) for _ in range(7)]
+        assert [each.status_code for each in answers] == [200] * 6 + [429]
+        assert answers[-1].json()["code"] == "identity.too_many_links"
+        assert answers[-1].headers["retry-after"] == "1"
+
     async def test_are_changed_by_those_who_read_them_before_a_sign_in(
         self, api: httpx2.AsyncClient, callers: KnownCallers, world: World
     ) -> None:

@@ -2,6 +2,7 @@
 
 import http
 import json
+import math
 from collections.abc import Mapping, Sequence
 from typing import Final
 
@@ -15,6 +16,7 @@ from starlette.exceptions import HTTPException
 from recado.core.errors import DomainError, InvalidInput
 from recado.entrypoints.api.door.rates import TooManyRequests
 from recado.entrypoints.api.errors import error_response, plain_error
+from recado.identity.errors import TooManyLinks
 
 MEDIA_TYPE: Final = "application/problem+json"
 PREFIX: Final = "/api/"
@@ -91,6 +93,8 @@ async def _of_domain_error(request: Request, error: Exception) -> Response:
     headers = _HEADERS.get(error.status)
     if isinstance(error, TooManyRequests):
         headers = error.headers
+    if isinstance(error, TooManyLinks):
+        headers = {"Retry-After": str(math.ceil(error.wait.total_seconds()))}
     return problem_response(request, error.status, error.code, str(error), headers=headers)
 
 
