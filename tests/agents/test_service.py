@@ -8,15 +8,18 @@ from sqlalchemy import text
 
 from recado.agents.errors import UnknownAgent
 from recado.agents.models import AgentForm
+from recado.agents.registry import AgentRegistry
 from recado.agents.service import AgentService
 from recado.core.clock import FrozenClock
 from recado.core.database.engine import Database
 from recado.core.errors import InvalidInput
+from recado.core.ids import UuidV7
 from recado.core.sealing import SealBroken
 from recado.identity.models import SealedOwnerKeys
 from recado.identity.principal import operator_of
 from recado.identity.repository import OwnerKeyRows
 from tests.support.callers import admin_of
+from tests.support.keys import KEY_RING
 
 OTHER = UUID(int=77)
 LLM = AgentForm("llm", model="openai:gpt-5", api_key="sk-1")
@@ -115,6 +118,36 @@ class TestRefusals:
     async def test_list_the_agents_there_are(self, service: AgentService, owner: UUID) -> None:
         with pytest.raises(UnknownAgent, match="faq"):
             await service.set(admin_of(owner), AgentForm("ecko"))
+
+
+class TestProviders:
+    @pytest.mark.parametrize("model", ["ollama:llama3", "azure:gpt-5", "litellm:x", "bedrock:x", "nowhere:x"])
+    async def test_that_are_where_the_operator_says_are_the_operators(
+        self, service: AgentService, owner: UUID, model: str
+    ) -> None:
+        """Any key would open the operator's own server."""
+        form = AgentForm("llm", model=model, api_key="made up")
+        with pytest.raises(InvalidInput, match="operator only"):
+            await service.set(admin_of(owner), form)
+        await service.set(operator_of(owner, "rita"), form)
+
+    async def test_that_the_operator_chose_stay_with_another_prompt_and_model(
+        self, service: AgentService, owner: UUID
+    ) -> None:
+        await service.set(operator_of(owner, "rita"), AgentForm("llm", model="ollama:llama3", api_key="k"))
+        saved = await service.set(admin_of(owner), AgentForm("llm", model="ollama:llama4", prompt="Seja breve."))
+        assert (saved.settings.model, saved.settings.prompt) == ("ollama:llama4", "Seja breve.")
+
+    @pytest.mark.usefixtures("service")
+    async def test_that_the_environment_moves_are_the_operators_too(
+        self, database: Database, registry: AgentRegistry, clock: FrozenClock, ids: UuidV7, owner: UUID
+    ) -> None:
+        moved = {"OPENAI_BASE_URL": "http://10.0.0.5/v1"}
+        service = AgentService(database, registry, KEY_RING, clock, ids, environment=moved)
+        with pytest.raises(InvalidInput, match="only the operator may set it"):
+            await service.set(admin_of(owner), LLM)
+        await service.set(operator_of(owner, "rita"), LLM)
+        await service.set(admin_of(owner), AgentForm("llm", model="deepseek:chat", api_key="k"))
 
 
 class TestTheOperator:

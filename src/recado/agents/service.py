@@ -4,6 +4,7 @@ Saving an agent makes it the active one; the owner's other agents stay stored. K
 key, so a row that is copied to another tenant does not open.
 """
 
+import os
 import secrets
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields, replace
@@ -21,6 +22,7 @@ from recado.agents.models import (
 )
 from recado.agents.numbers.models import AgentsInForce
 from recado.agents.numbers.repository import NumberAgents
+from recado.agents.providers import check_provider
 from recado.agents.registry import AgentRegistry
 from recado.agents.repository import AgentSettingsRepository
 from recado.agents.results import clean_text
@@ -69,12 +71,14 @@ class AgentService:
         clock: Clock,
         ids: Ids,
         make_secret: Callable[[], str] = new_secret,
+        environment: Mapping[str, str] = os.environ,
     ) -> None:
         self._database = database
         self._transactions = Transactions(database, clock, ids)
         self._registry = registry
         self._keys = keys
         self._make_secret = make_secret
+        self._environment = environment
         self._listeners: list[Callable[[UUID], None]] = []
 
     async def set(
@@ -162,6 +166,8 @@ class AgentService:
         sealer = self._keys.of(uow, stored.owner_id).sealer
         settings = _merged(stored, form, now, sealer, operator=operator)
         _check(settings, operator=operator)
+        if not operator and settings.agent == "llm" and _destination(settings) != _destination(stored):
+            self._check_provider(settings)
         shown = secret if secret is not None and not settings.has_secret else None
         if shown is not None:
             settings = replace(settings, secret_sealed=sealer.seal(shown, owner=settings.owner_id, field=_SECRET))
@@ -177,6 +183,10 @@ class AgentService:
         """Tell the listeners, after the commit, that an agent of an owner was changed."""
         for listener in self._listeners:
             uow.after_commit(partial(listener, owner_id))
+
+    def _check_provider(self, settings: AgentSettings) -> None:
+        if settings.base_url is None:
+            check_provider(settings.model or "", self._environment)
 
     def _set(
         self, uow: UnitOfWork, form: AgentForm, secret: str | None, now: datetime, *, operator: bool

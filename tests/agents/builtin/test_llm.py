@@ -321,7 +321,7 @@ class TestKeys:
     async def test_a_provider_that_is_not_there_is_named(
         self, runner: AgentRunner, service: AgentService, owner: UUID, turn_of: Turns, name: str, reason: str
     ) -> None:
-        await service.set(admin_of(owner), AgentForm("llm", model=name, api_key="k"))
+        await service.set(operator_of(owner, "rita"), AgentForm("llm", model=name, api_key="k"))
         with pytest.raises(AgentFailed, match=reason) as failure:
             await runner.run(await runner.agent_for(owner), turn_of("oi"), 20)
         assert not failure.value.retryable

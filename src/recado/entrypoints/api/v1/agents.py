@@ -76,7 +76,11 @@ class AgentSavedView(AgentView):
 class AgentChange(Input):
     """The values to change; what is left out or null stays, an empty text removes the value."""
 
-    model: str | None = Field(None, description="`provider:name`, or with a base URL the bare name of the model.")
+    model: str | None = Field(
+        None,
+        description="`provider:name`, or with a base URL the bare name of the model. Of providers whose address the "
+        "installation sets, such as `ollama`, the operator chooses.",
+    )
     base_url: str | None = None
     url: str | None = Field(None, description="Where an agent of your own is.")
     prompt: str | None = None
