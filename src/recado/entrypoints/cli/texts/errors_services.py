@@ -218,6 +218,7 @@ ERRORS_SERVICES: Final[Mapping[str, str]] = {
     "attempt {id} of it is {state}: it may have been sent": (
         "a tentativa {id} dele está {state}: pode ter sido enviada"
     ),
+    "its operation was deleted": "a operação dela foi apagada",
     "its messages belong to a newer turn": "as mensagens são de um turno mais novo",
     "a later message of the same customer is being answered": (
         "uma mensagem posterior do mesmo cliente está sendo respondida"
