@@ -7,7 +7,7 @@ from sqlalchemy import bindparam
 from recado.agents.models import KnowledgeDocument
 from recado.agents.tables import knowledge_documents
 from recado.core.database.engine import Database
-from recado.core.database.pages import PAGE_SIZE, Page, page_of, read_cursor
+from recado.core.database.pages import FIRST_ID, PAGE_SIZE, Page, page_of, read_cursor
 from recado.core.database.prepared import Prepared, param
 from recado.core.database.repository import owned
 from recado.core.database.unit_of_work import UnitOfWork
@@ -18,7 +18,6 @@ _BY_ID = Prepared(
     .order_by(knowledge_documents.c.id)
     .limit(bindparam("most"))
 )
-_BEFORE_ALL = UUID(int=0)
 
 
 class AgentsReading:
@@ -31,7 +30,7 @@ class AgentsReading:
         self, owner_id: UUID, cursor: str | None = None, *, limit: int = PAGE_SIZE
     ) -> Page[KnowledgeDocument]:
         """Return a page of an owner's documents, the oldest first."""
-        after = _BEFORE_ALL if cursor is None else read_cursor(cursor)[1]
+        after = FIRST_ID if cursor is None else read_cursor(cursor)[1]
         return await self._database.read(lambda uow: _documents(uow, after, limit), owner=owner_id)
 
 

@@ -10,7 +10,7 @@ from sqlalchemy import Column, Select, bindparam, select
 
 from recado.channels.tables import channel_accounts, channel_addresses, orphan_signers, orphans
 from recado.core.database.engine import Database
-from recado.core.database.pages import PAGE_SIZE, Page, page_of, read_cursor
+from recado.core.database.pages import FIRST_ID, PAGE_SIZE, Page, page_of, read_cursor
 from recado.core.database.prepared import Prepared, param
 from recado.core.database.repository import of_owner
 from recado.core.database.unit_of_work import UnitOfWork
@@ -160,4 +160,4 @@ class ChannelsReading:
 
 
 def _after(cursor: str | None) -> UUID:
-    return UUID(int=0) if cursor is None else read_cursor(cursor)[1]
+    return FIRST_ID if cursor is None else read_cursor(cursor)[1]

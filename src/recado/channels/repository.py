@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import asdict
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Final
 from uuid import UUID
 
@@ -12,6 +12,7 @@ from recado.channels.models import AccountKey, ChannelAccount, ChannelAddress, O
 from recado.channels.tables import channel_accounts, channel_addresses, directory_generation, orphan_signers, orphans
 from recado.conversation.ports import NumberOfOurs, SendingAccount
 from recado.conversation.values import Address
+from recado.core.database.pages import FIRST_PLACE
 from recado.core.database.prepared import Prepared, inserting, param
 from recado.core.database.repository import OwnedRepository, Repository, entities, owned
 from recado.core.database.unit_of_work import UnitOfWork
@@ -171,7 +172,6 @@ class EveryAddress(Repository[ChannelAddress]):
 
 
 ORPHANS_PAGE: Final = 500
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _ORPHANS = entities(orphans, Orphan)
 _UNASSIGNED = orphans.c.assigned_at.is_(None)
 _WAITING = Prepared(
@@ -237,7 +237,7 @@ class Orphans(Repository[Orphan]):
 
     def waiting(self, *, after: Orphan | None = None, limit: int = ORPHANS_PAGE) -> list[SignedOrphan]:
         """Return a page of orphans that are not assigned, the oldest first, after a given one."""
-        at, id_ = (_EPOCH, UUID(int=0)) if after is None else (after.received_at, after.id)
+        at, id_ = FIRST_PLACE if after is None else (after.received_at, after.id)
         return [self._signed(orphan) for orphan in self._many(_WAITING, after=at, after_id=id_, most=limit)]
 
     def count_waiting(self) -> int:

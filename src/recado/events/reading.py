@@ -7,7 +7,7 @@ from uuid import UUID
 from sqlalchemy import Integer, bindparam, text
 
 from recado.core.database.engine import Database
-from recado.core.database.pages import Page, page_of, read_cursor
+from recado.core.database.pages import LAST_ID, Page, page_of, read_cursor
 from recado.core.database.prepared import Prepared, param
 from recado.core.database.repository import owned
 from recado.core.database.unit_of_work import UnitOfWork
@@ -16,7 +16,6 @@ from recado.events.repository import Deliveries, Endpoints
 from recado.events.tables import event_deliveries
 
 PAGE: Final = 50
-_LAST_ID: Final = UUID(int=2**128 - 1)
 _OF_ENDPOINT = (
     owned(event_deliveries, EventDelivery)
     .where(
@@ -61,7 +60,7 @@ class EndpointReading:
         cursor: str | None = None,
     ) -> Page[EventDelivery]:
         """Return deliveries to an endpoint, the newest first. Raises `NotFound` and `InvalidInput`."""
-        before = _LAST_ID if cursor is None else read_cursor(cursor)[1]
+        before = LAST_ID if cursor is None else read_cursor(cursor)[1]
 
         def work(uow: UnitOfWork) -> Page[EventDelivery]:
             Endpoints(uow).require(endpoint_id)

@@ -9,7 +9,7 @@ from sqlalchemy import Integer, bindparam, func, literal_column, or_, select, te
 
 from recado.core.database.prepared import Prepared, param
 from recado.core.database.repository import OwnedRepository, of_owner, owned
-from recado.core.database.unit_of_work import UnitOfWork
+from recado.core.database.unit_of_work import STEP, UnitOfWork
 from recado.core.event_log.models import Event
 from recado.core.event_log.tables import events
 from recado.core.queue.lane import Lane
@@ -17,7 +17,6 @@ from recado.core.queue.storage.tables import message_queue
 from recado.events.models import BREAKS_AFTER, DeliveryState, Endpoint, EventDelivery, WaitingLane
 from recado.events.tables import event_deliveries, event_endpoints
 
-STEP: Final = 500
 _ENDPOINTS = owned(event_endpoints, Endpoint)
 _IN_ORDER = Prepared(_ENDPOINTS.order_by(event_endpoints.c.id))
 _HELD = Prepared(_ENDPOINTS.where(event_endpoints.c.id == bindparam("id")).with_for_update())

@@ -4,8 +4,7 @@ import secrets
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from enum import Enum
-from typing import Final, Literal, TypeAlias
+from typing import Final
 from uuid import UUID
 
 from recado.core.clock import Clock
@@ -25,17 +24,10 @@ from recado.events.wire.signing import new_secret
 from recado.identity import audit
 from recado.identity.audit import AuditAction
 from recado.identity.keys import KeyRing
+from recado.identity.models import UNSET, Unset
 from recado.identity.principal import Principal
 
 KIND: Final = "event_endpoint"
-
-
-class _Unchanged(Enum):
-    UNSET = "unset"
-
-
-UNCHANGED: Final = _Unchanged.UNSET
-Unchanged: TypeAlias = Literal[_Unchanged.UNSET]
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,8 +97,8 @@ class EndpointService:
         principal: Principal,
         endpoint_id: UUID,
         *,
-        url: str | Unchanged = UNCHANGED,
-        types: Collection[str] | Unchanged | None = UNCHANGED,
+        url: str | Unset = UNSET,
+        types: Collection[str] | Unset | None = UNSET,
         check: Callable[[Endpoint], None] = lambda _: None,
     ) -> Endpoint:
         """Change where an endpoint is, or what it is sent. A new URL ends the breaker. `check` may refuse."""
@@ -114,16 +106,16 @@ class EndpointService:
         def columns(_tx: Transaction, endpoint: Endpoint) -> dict[str, object]:
             check(endpoint)
             changed: dict[str, object] = {}
-            if url is not UNCHANGED and url != endpoint.url:
+            if url is not UNSET and url != endpoint.url:
                 # What an operator allowed for one address is not allowed for another.
                 changed |= {"url": _checked(url, private=False), "allow_private": False}
                 changed |= {"failures": 0, "failing_since": None, "open_until": None}
-            if types is not UNCHANGED:
+            if types is not UNSET:
                 changed["types"] = _types(types)
             return changed
 
         found = await self._change(principal, endpoint_id, "event_endpoint.changed", columns)
-        if url is not UNCHANGED:
+        if url is not UNSET:
             await self._fanout.resume(found.owner_id, found.id)
         return found
 

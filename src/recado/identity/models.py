@@ -5,6 +5,7 @@ import unicodedata
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from enum import Enum
 from typing import Final, Literal, TypeAlias, get_args
 from uuid import UUID
 
@@ -39,6 +40,19 @@ _WORD_LIMIT: Final = 50
 _EMAIL_WORD: Final = re.compile(r"\A[^\s@.,;:<>()\[\]\\\"]+")
 _EMAIL_LABEL: Final = re.compile(r"\A(?!-)(?:[^\W_]|-){1,63}")
 _LOCAL_PART_BYTES: Final = 64
+
+
+MAX_NAME_LENGTH: Final = 200
+
+
+class _Unset(Enum):
+    """The default of a value in a change: it stays. It differs from None, which may be a value."""
+
+    UNSET = "unset"
+
+
+Unset: TypeAlias = Literal[_Unset.UNSET]
+UNSET: Final = _Unset.UNSET
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -155,10 +169,10 @@ def _is_email(text: str) -> bool:
 
 
 def valid_name(text: str) -> str:
-    """Return an organisation's name without blanks around it."""
+    """Return the name of an organisation, a person or a key, without blanks around it."""
     name = " ".join(text.split())
-    if not 1 <= len(name) <= 200 or not name.isprintable():
-        raise InvalidInput("the name must have 1 to 200 characters that can be seen")
+    if not 1 <= len(name) <= MAX_NAME_LENGTH or not name.isprintable():
+        raise InvalidInput(f"the name must have 1 to {MAX_NAME_LENGTH} characters that can be seen")
     return name
 
 

@@ -6,8 +6,7 @@ unit of work. Hashing a password takes a tenth of a second, so it is done before
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from enum import Enum
-from typing import Final, Literal, TypeAlias
+from typing import Final
 from uuid import UUID
 
 from sqlalchemy.exc import IntegrityError
@@ -23,8 +22,10 @@ from recado.identity import audit
 from recado.identity.errors import BeingDeleted, EmailTaken
 from recado.identity.keys import KeyRing
 from recado.identity.models import (
+    UNSET,
     Owner,
     SealedOwnerKeys,
+    Unset,
     User,
     normalized_email,
     valid_locale,
@@ -37,16 +38,6 @@ from recado.identity.passwords import Passwords
 from recado.identity.principal import Principal, operator_of, user_principal
 from recado.identity.repository import Owners, Users, held_owner, owner_in
 from recado.identity.tables import owners, users
-
-
-class _Unset(Enum):
-    """The default of a change. It differs from None, which restores the product's own text."""
-
-    UNSET = "unset"
-
-
-Unset: TypeAlias = Literal[_Unset.UNSET]
-UNSET: Final = _Unset.UNSET
 
 
 @dataclass(frozen=True, slots=True)

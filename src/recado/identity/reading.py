@@ -5,14 +5,14 @@ Secrets and hashes are in none of them.
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Final, TypeVar
 from uuid import UUID
 
 from sqlalchemy import Select, Table, bindparam, select
 
 from recado.core.database.engine import Database
-from recado.core.database.pages import PAGE_SIZE, Page, page_of, read_cursor
+from recado.core.database.pages import FIRST_PLACE, LAST_PLACE, PAGE_SIZE, Page, page_of, read_cursor
 from recado.core.database.prepared import Prepared, Row, param
 from recado.core.database.repository import of_owner
 from recado.core.database.types import JsonValue
@@ -23,9 +23,6 @@ from recado.identity.principal import PrincipalKind
 from recado.identity.tables import api_keys, audit_entries, sessions, users
 
 T = TypeVar("T")
-
-_FIRST: Final = (datetime(1970, 1, 1, tzinfo=UTC), UUID(int=0))
-_LAST: Final = (datetime(9999, 1, 1, tzinfo=UTC), UUID(int=2**128 - 1))
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,7 +182,7 @@ class IdentityReading:
 
     async def users(self, owner_id: UUID, cursor: str | None = None, *, limit: int = PAGE_SIZE) -> Page[UserItem]:
         """Return a page of the owner's users, the oldest first."""
-        after = _FIRST if cursor is None else read_cursor(cursor)
+        after = FIRST_PLACE if cursor is None else read_cursor(cursor)
         found = await self._rows(owner_id, _USER_PAGE, _user, after=after[1], most=limit + 1)
         return page_of(found, limit, lambda item: (item.created_at, item.id))
 
@@ -198,7 +195,7 @@ class IdentityReading:
 
     async def keys(self, owner_id: UUID, cursor: str | None = None, *, limit: int = PAGE_SIZE) -> Page[KeyItem]:
         """Return a page of the owner's API keys, the oldest first, revoked ones too."""
-        after = _FIRST if cursor is None else read_cursor(cursor)
+        after = FIRST_PLACE if cursor is None else read_cursor(cursor)
         found = await self._rows(owner_id, _KEY_PAGE, _key, after=after[1], most=limit + 1)
         return page_of(found, limit, lambda item: (item.created_at, item.id))
 
@@ -213,7 +210,7 @@ class IdentityReading:
         self, owner_id: UUID, asked: SessionFilters, cursor: str | None = None, *, limit: int = PAGE_SIZE
     ) -> Page[SessionItem]:
         """Return a page of a user's sessions that have not ended, the newest first."""
-        before = _LAST if cursor is None else read_cursor(cursor)
+        before = LAST_PLACE if cursor is None else read_cursor(cursor)
         found = await self._rows(owner_id, _SESSION_PAGE, _session, **asdict(asked), after=before[1], most=limit + 1)
         return page_of(found, limit, lambda item: (item.created_at, item.id))
 
@@ -226,7 +223,7 @@ class IdentityReading:
         filters: AuditFilters = AuditFilters(),
     ) -> Page[AuditItem]:
         """Return a page of the owner's audit, the newest entry first."""
-        before = _LAST if cursor is None else read_cursor(cursor)
+        before = LAST_PLACE if cursor is None else read_cursor(cursor)
         query, about = _audit_query(filters)
         found = await self._rows(owner_id, query, _entry, **about, after=before[1], most=limit + 1)
         return page_of(found, limit, lambda item: (item.at, item.id))

@@ -12,9 +12,9 @@ from typing import Final
 
 from recado.core.clock import Clock
 from recado.core.database.engine import Database
-from recado.core.database.unit_of_work import UnitOfWork
+from recado.core.database.unit_of_work import STEP, UnitOfWork
 from recado.core.event_log import repository as event_log
-from recado.core.queue.storage import endings, slots, tables
+from recado.core.queue.storage import endings, slots
 from recado.events.repository import prune as prune_deliveries
 from recado.identity.access.repository import prune as prune_access
 from recado.operations.dead_letters.repository import prune as prune_bulk_operations
@@ -47,12 +47,12 @@ class Pruning:
         """Delete one run's worth of old rows."""
         now = self._clock.now()
         await self._database.write(lambda uow: slots.forget_old(uow, now - KEEP_SLOTS), owner=None)
-        jobs = await self._in_steps(lambda uow: endings.prune(uow, now - KEEP_JOBS), tables.STEP)
-        events = await self._in_steps(lambda uow: event_log.prune(uow, now - KEEP_EVENTS), event_log.STEP)
-        await self._in_steps(lambda uow: prune_deliveries(uow, now - KEEP_EVENTS), event_log.STEP)
+        jobs = await self._in_steps(lambda uow: endings.prune(uow, now - KEEP_JOBS), STEP)
+        events = await self._in_steps(lambda uow: event_log.prune(uow, now - KEEP_EVENTS), STEP)
+        await self._in_steps(lambda uow: prune_deliveries(uow, now - KEEP_EVENTS), STEP)
         bulk_before = now - KEEP_BULK_OPERATIONS
-        await self._in_steps(lambda uow: prune_bulk_operations(uow, bulk_before, tables.STEP), tables.STEP)
-        access = await self._in_steps(lambda uow: prune_access(uow, now, tables.STEP), tables.STEP)
+        await self._in_steps(lambda uow: prune_bulk_operations(uow, bulk_before, STEP), STEP)
+        access = await self._in_steps(lambda uow: prune_access(uow, now, STEP), STEP)
         return PruningReport(jobs, events, access)
 
     async def _in_steps(self, delete: Callable[[UnitOfWork], int], full: int) -> int:

@@ -10,7 +10,7 @@ import pytest
 
 from recado.conversation.errors import AgentFailed
 from recado.conversation.ports import HandOff, Refused
-from recado.core.database.unit_of_work import UnitOfWork
+from recado.core.database.unit_of_work import STEP, UnitOfWork
 from recado.core.errors import InvalidInput
 from recado.core.event_log import repository
 from recado.core.event_log.models import CursorUnknown, Event, NewEvent
@@ -175,7 +175,7 @@ async def test_events_of_a_lane_are_in_the_order_of_storing_whatever_their_ids_s
 
 
 async def test_many_events_are_numbered_in_steps(world: World) -> None:
-    many = [event(world) for _ in range(repository.STEP + 7)]
+    many = [event(world) for _ in range(STEP + 7)]
     await given(world, *many)
     assert [each.id for each in await told(world)] == [each.id for each in many]
 

@@ -9,9 +9,8 @@ from sqlalchemy import RowMapping, Table, insert, select
 
 from recado.core.clock import FrozenClock
 from recado.core.database.engine import Database
-from recado.core.database.unit_of_work import UnitOfWork
+from recado.core.database.unit_of_work import STEP, UnitOfWork
 from recado.core.ids import UuidV7
-from recado.core.queue.storage.tables import STEP
 from recado.identity.owners import Registered
 from recado.identity.tables import idempotency_keys, sessions, sign_in_failures, user_links
 from recado.operations.pruning import Pruning, PruningReport

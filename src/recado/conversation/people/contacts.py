@@ -12,14 +12,12 @@ from recado.conversation.reading.contacts import ContactItem, contact_in
 from recado.conversation.repository import Contacts
 from recado.core.clock import Clock
 from recado.core.database.engine import Database
-from recado.core.errors import InvalidInput
 from recado.core.ids import Ids
 from recado.core.queue.transactions import Transaction, Transactions
 from recado.identity import audit
 from recado.identity.audit import AuditAction
+from recado.identity.models import valid_name
 from recado.identity.principal import Principal
-
-MAX_NAME_LENGTH = 200
 
 Check: TypeAlias = Callable[[ContactItem], None]
 """Raises when a contact is not as its caller has read it."""
@@ -42,7 +40,7 @@ class ContactService:
         self, principal: Principal, contact_id: UUID, name: str | None, *, check: Check = any_contact
     ) -> Contact:
         """Give a contact a name that profiles do not change. None: the name of the newest profile counts again."""
-        given = None if name is None else _valid_name(name)
+        given = None if name is None else valid_name(name)
 
         def changes(_tx: Transaction, contact: Contact) -> Mapping[str, object]:
             if given is None:
@@ -104,10 +102,3 @@ class ContactService:
             return contacts.require(contact_id)
 
         return await self._transactions.write(change, owner=principal.owner_id)
-
-
-def _valid_name(text: str) -> str:
-    name = " ".join(text.split())
-    if not 1 <= len(name) <= MAX_NAME_LENGTH or not name.isprintable():
-        raise InvalidInput(f"the name must have 1 to {MAX_NAME_LENGTH} characters that can be seen")
-    return name

@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
-from typing import Any, Final
+from typing import Any
 from uuid import UUID
 
 from sqlalchemy import bindparam, select
@@ -12,13 +12,12 @@ from sqlalchemy import bindparam, select
 from recado.conversation.tables import contact_addresses, contacts
 from recado.conversation.values import Address
 from recado.core.database.engine import Database
-from recado.core.database.pages import PAGE_SIZE, Page, every, read_id, write_id
+from recado.core.database.pages import LAST_ID, PAGE_SIZE, Page, every, read_id, write_id
 from recado.core.database.prepared import Prepared, param
 from recado.core.database.repository import of_owner
 from recado.core.database.unit_of_work import UnitOfWork
 from recado.core.errors import NotFound
 
-_LAST: Final = UUID(int=2**128 - 1)
 _COLUMNS = ("id", "name", "named_by", "opted_out_at", "opted_out_by", "blocked_at", "blocked_by", "created_at")
 _CONTACT = select(*(contacts.c[name] for name in _COLUMNS)).where(of_owner(contacts))
 _ONE = Prepared(_CONTACT.where(contacts.c.id == bindparam("id")))
@@ -91,7 +90,7 @@ class ContactReading:
         filters: ContactFilters | None = None,
     ) -> Page[ContactItem]:
         """Return a page of the owner's contacts, the newest first."""
-        before, chosen = _LAST if cursor is None else read_id(cursor), filters or ContactFilters()
+        before, chosen = LAST_ID if cursor is None else read_id(cursor), filters or ContactFilters()
         return await self._database.read(lambda uow: _page(uow, before, limit, chosen), owner=owner_id)
 
     def every(self, owner_id: UUID, filters: ContactFilters | None = None) -> AsyncIterator[ContactItem]:

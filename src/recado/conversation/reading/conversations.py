@@ -7,7 +7,7 @@ rows meet them a page may therefore be short, or empty, and have a next one all 
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from functools import cache
 from typing import Any, Final, TypeAlias
 from uuid import UUID
@@ -21,6 +21,8 @@ from recado.conversation.tables import contact_addresses, contacts, conversation
 from recado.conversation.values import Address
 from recado.core.database.engine import Database
 from recado.core.database.pages import (
+    FIRST_PLACE,
+    LAST_PLACE,
     PAGE_SIZE,
     Page,
     every,
@@ -40,8 +42,6 @@ from recado.identity.tables import users
 WINDOW: Final = 2_000
 """The most rows of an index that one page reads."""
 
-_LAST: Final = (datetime(9999, 1, 1, tzinfo=UTC), UUID(int=2**128 - 1))
-_FIRST: Final = (datetime(1970, 1, 1, tzinfo=UTC), UUID(int=0))
 _ACTIVE = text("conversations.status<>'closed'")
 _SINCE = inbox_items.c.created_at
 
@@ -291,7 +291,7 @@ def conversation_in(uow: UnitOfWork, conversation_id: UUID) -> ConversationItem:
 def _latest(
     uow: UnitOfWork, filters: ConversationFilters, position: tuple[datetime, UUID] | None, limit: int, window: int
 ) -> Page[ConversationItem]:
-    at, before = position or _LAST
+    at, before = position or LAST_PLACE
     driving, others = _plan(filters)
     values = {**_values(filters), "owner": uow.owner, "at": at, "before": before}
     rows = uow.rows(_latest_first(driving, others), **values, most=limit + 1, window=window)
@@ -305,7 +305,7 @@ def _latest(
 def _waiting(
     uow: UnitOfWork, filters: ConversationFilters, position: tuple[datetime, UUID] | None, limit: int, window: int
 ) -> Page[ConversationItem]:
-    at, after = position or _FIRST
+    at, after = position or FIRST_PLACE
     values = {**_values(filters), "owner": uow.owner, "at": at, "after": after}
     rows = uow.rows(_longest_wait_first(_others(filters)), **values, most=limit + 1, window=window)
     items = [ConversationItem(*row[:-2]) for row in rows[:limit]]

@@ -2,18 +2,16 @@
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final
 from uuid import UUID
 
 from sqlalchemy import bindparam, select
 
 from recado.conversation.tables import drafts, turns
 from recado.core.database.engine import Database
-from recado.core.database.pages import PAGE_SIZE, Page, read_id, write_id
+from recado.core.database.pages import LAST_ID, PAGE_SIZE, Page, read_id, write_id
 from recado.core.database.prepared import Prepared, param
 from recado.core.database.repository import of_owner
 
-_LAST: Final = UUID(int=2**128 - 1)
 _NEWEST_FIRST = Prepared(
     select(drafts.c.id, turns.c.conversation_id, drafts.c.text, drafts.c.why, drafts.c.created_at)
     .join_from(drafts, turns, turns.c.id == drafts.c.turn_id)
@@ -42,7 +40,7 @@ class DraftReading:
 
     async def page(self, owner_id: UUID, cursor: str | None = None, *, limit: int = PAGE_SIZE) -> Page[DraftItem]:
         """Return a page of the owner's drafts, the newest first."""
-        before = _LAST if cursor is None else read_id(cursor)
+        before = LAST_ID if cursor is None else read_id(cursor)
         rows = await self._database.read(
             lambda uow: uow.rows(_NEWEST_FIRST, owner=owner_id, before=before, most=limit + 1), owner=owner_id
         )

@@ -11,7 +11,7 @@ from datetime import datetime
 from functools import cache, partial
 from itertools import groupby
 from operator import itemgetter
-from typing import Final, Literal, TypeAlias
+from typing import Literal, TypeAlias
 from uuid import UUID
 
 from sqlalchemy import bindparam, select, text
@@ -21,7 +21,7 @@ from recado.conversation.repository import Conversations
 from recado.conversation.tables import answer_parts, answers, attempts, messages, sent_messages
 from recado.core.clock import Clock
 from recado.core.database.engine import Database
-from recado.core.database.pages import PAGE_SIZE, Page, read_id, write_id
+from recado.core.database.pages import FIRST_ID, LAST_ID, PAGE_SIZE, Page, read_id, write_id
 from recado.core.database.prepared import Prepared, Row, param
 from recado.core.database.repository import of_owner
 from recado.core.database.types import JsonValue
@@ -33,9 +33,6 @@ from recado.identity.principal import Principal
 
 Order: TypeAlias = Literal["oldest", "newest"]
 """Which message comes first."""
-
-_FIRST: Final = UUID(int=0)
-_LAST: Final = UUID(int=2**128 - 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,7 +164,7 @@ class Transcripts:
         order: Order = "oldest",
     ) -> Page[TranscriptItem]:
         """Return a page of a conversation's messages. Raises `NotFound`."""
-        start = _FIRST if order == "oldest" else _LAST
+        start = FIRST_ID if order == "oldest" else LAST_ID
         after = start if cursor is None else read_id(cursor)
         await self.record_reading(principal, conversation_id)
         return await self._database.read(

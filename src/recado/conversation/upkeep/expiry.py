@@ -11,10 +11,9 @@ is no activity: the time to the end runs on from what was said before it.
 import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from functools import partial
 from typing import Final, TypeAlias
-from uuid import UUID
 
 import structlog
 
@@ -25,7 +24,6 @@ from recado.conversation.repository import Contacts, Conversations, Messages
 from recado.conversation.sending.outbox import Outbox, Split
 from recado.conversation.upkeep.repository import (
     IdleCandidate,
-    Position,
     active_after,
     idle_conversations,
     reset_activity,
@@ -33,6 +31,7 @@ from recado.conversation.upkeep.repository import (
 from recado.conversation.values import Address
 from recado.core.clock import Clock
 from recado.core.database.engine import Database
+from recado.core.database.pages import FIRST_PLACE
 from recado.core.errors import Busy, StorageUnavailable
 from recado.core.ids import Ids
 from recado.core.queue.storage.claiming import LEEWAY
@@ -47,7 +46,6 @@ AT_ONCE: Final = 20
 RUN_LIMIT: Final = timedelta(minutes=3)
 """After this a run leaves the rest to the next one."""
 
-_FIRST: Final[Position] = (datetime(1970, 1, 1, tzinfo=UTC), UUID(int=0))
 
 _Change: TypeAlias = Callable[[LaneTransaction, Conversation], bool]
 
@@ -95,7 +93,7 @@ class IdleExpiry:
         since = begun - silence
         for status in statuses:
             await self._reset_future_activity(status, begun)
-            after = _FIRST
+            after = FIRST_PLACE
             while self._clock.now() - begun < RUN_LIMIT:
                 read = partial(idle_conversations, status=status, since=since, after=after, limit=self._page_size)
                 page = await self._database.read(read, owner=None)

@@ -6,7 +6,7 @@ instead of waiting until somebody reads the violations of `recado verify`.
 """
 
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from functools import partial
 from uuid import UUID
 
@@ -22,7 +22,6 @@ from recado.conversation.sending.repository import Answers
 from recado.conversation.upkeep.repository import (
     STEP,
     LaneWithoutJob,
-    Position,
     WithoutJob,
     all_without_job,
     anything_without_job,
@@ -32,6 +31,7 @@ from recado.conversation.upkeep.repository import (
 )
 from recado.core.clock import Clock
 from recado.core.database.engine import Database
+from recado.core.database.pages import FIRST_PLACE
 from recado.core.ids import Ids
 from recado.core.queue.job import NewJob
 from recado.core.queue.lane import Lane
@@ -46,7 +46,6 @@ RUN_LIMIT = timedelta(minutes=3)
 """After this a run leaves the rest to the next one."""
 SETTLED_BY_NOW = timedelta(minutes=1)
 """Younger rows are left alone: the snapshot that found them may be a moment old."""
-_FIRST: Position = (datetime(1970, 1, 1, tzinfo=UTC), UUID(int=0))
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +95,7 @@ class Rescue:
 
     async def _settle_overdue(self, begun: datetime) -> int:
         """Return how many turns were settled. Pages go on behind turns that are to be left alone."""
-        settled, after = 0, _FIRST
+        settled, after = 0, FIRST_PLACE
         while page := await self._database.read(partial(overdue_turns, now=begun, after=after), owner=None):
             for _, turn_id in page:
                 settled += await self._transactions.write(partial(self._give_up, turn_id=turn_id), owner=None)

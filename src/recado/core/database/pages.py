@@ -5,16 +5,25 @@ import binascii
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
-from typing import Generic, TypeVar
+from datetime import UTC, datetime
+from typing import Final, Generic, TypeAlias, TypeVar
 from uuid import UUID
 
 from recado.core.errors import InvalidInput
 
 T = TypeVar("T")
 
-PAGE_SIZE = 200
-"""The usual number of items of a page."""
+PAGE_SIZE: Final = 200
+"""The usual number of items of a page, and the most that a caller may ask for."""
+
+Place: TypeAlias = tuple[datetime, UUID]
+"""Where an item stands in a list that is in the order of a time."""
+
+FIRST_ID: Final = UUID(int=0)
+LAST_ID: Final = UUID(int=2**128 - 1)
+FIRST_PLACE: Final[Place] = (datetime(1970, 1, 1, tzinfo=UTC), FIRST_ID)
+LAST_PLACE: Final[Place] = (datetime(9999, 1, 1, tzinfo=UTC), LAST_ID)
+"""Before and after every item."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +45,7 @@ async def every(page: Callable[[str | None], Awaitable[Page[T]]]) -> AsyncIterat
             return
 
 
-def page_of(found: Sequence[T], limit: int, position: Callable[[T], tuple[datetime, UUID]]) -> Page[T]:
+def page_of(found: Sequence[T], limit: int, position: Callable[[T], Place]) -> Page[T]:
     """Return a page of `limit` items. `found` has one item more when there is a next page."""
     items = found[:limit]
     return Page(items, write_cursor(*position(items[-1])) if len(found) > limit else None)
@@ -47,7 +56,7 @@ def write_cursor(at: datetime, id_: UUID) -> str:
     return _encoded([at.isoformat(), str(id_)])
 
 
-def read_cursor(cursor: str) -> tuple[datetime, UUID]:
+def read_cursor(cursor: str) -> Place:
     """Return the position that a cursor names. Raises `InvalidInput` for a text that is no cursor of ours."""
     try:
         at, id_ = _decoded(cursor)

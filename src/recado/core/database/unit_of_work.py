@@ -23,6 +23,9 @@ from recado.core.metrics import Counter, Meters
 LONG_SECONDS: Final = 300
 """How long a statement may take after `allow_long_statements`."""
 
+STEP: Final = 500
+"""The most rows that one write changes, so that no other write waits long for the lock."""
+
 Rows: TypeAlias = CursorResult[*tuple[Any, ...]]
 """Rows as the driver returns them. This is the parsing edge of the database; repositories turn rows into entities."""
 

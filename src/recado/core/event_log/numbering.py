@@ -5,6 +5,7 @@ from typing import Final
 from uuid import UUID
 
 from recado.core.database.engine import Database, on_postgresql
+from recado.core.database.unit_of_work import STEP
 from recado.core.event_log import repository
 
 
@@ -21,7 +22,7 @@ class Numbering:
         while self.is_needed:
             numbered = await self._database.write(repository.number_new, owner=None)
             owners.update(numbered)
-            if len(numbered) < repository.STEP:
+            if len(numbered) < STEP:
                 break
         return owners
 

@@ -15,12 +15,9 @@ from uuid import UUID
 from sqlalchemy import Integer, bindparam, text
 
 from recado.core.database.prepared import Prepared, inserting, param
-from recado.core.database.unit_of_work import UnitOfWork
+from recado.core.database.unit_of_work import STEP, UnitOfWork
 from recado.core.event_log.models import NewEvent
 from recado.core.event_log.tables import event_numbers, events
-
-STEP: Final = 500
-"""The most rows that one write changes, so that no other write waits long for the lock."""
 
 _COLUMNS: Final = ("id", "owner_id", "type", "lane", "conversation_id", "data", "at")
 _NAMES: Final = ", ".join(_COLUMNS)

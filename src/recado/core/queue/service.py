@@ -15,7 +15,8 @@ import structlog
 
 from recado.core.clock import Clock
 from recado.core.database.engine import Database
-from recado.core.database.unit_of_work import UnitOfWork
+from recado.core.database.pages import FIRST_ID, LAST_ID
+from recado.core.database.unit_of_work import STEP, UnitOfWork
 from recado.core.errors import Busy, StorageUnavailable
 from recado.core.ids import Chance, Ids, IdSource, jittered
 from recado.core.queue import handling
@@ -34,7 +35,7 @@ from recado.core.queue.job import (
     StoredJob,
 )
 from recado.core.queue.lane import HeldLanes, Lane
-from recado.core.queue.storage import clock_changes, dispatched, endings, enqueue, inspection, lanes, leases, tables
+from recado.core.queue.storage import clock_changes, dispatched, endings, enqueue, inspection, lanes, leases
 from recado.core.queue.storage.claiming import LEEWAY, OwnerWalk, hold_heads
 from recado.core.queue.transactions import Transactions, UnlockedTransaction
 
@@ -227,7 +228,7 @@ class QueueService:
                 partial(clock_changes.reset_times, names=lanes, now=self._clock.now()), owner=None
             )
             found += len(lanes)
-            if len(lanes) < tables.STEP:
+            if len(lanes) < STEP:
                 break
         return found
 
@@ -272,9 +273,9 @@ class QueueService:
     async def dead_summary(self) -> inspection.DeadLetterSummary:
         return await self._database.read(inspection.dead_summary, owner=None)
 
-    async def dead_pages(self, last: UUID = inspection.LAST_ID) -> AsyncIterator[list[StoredJob]]:
+    async def dead_pages(self, last: UUID = LAST_ID) -> AsyncIterator[list[StoredJob]]:
         """Yield the same in pages, up to the id `last`."""
-        after = inspection.FIRST_ID
+        after = FIRST_ID
         while page := await self._database.read(partial(inspection.dead_letters, after=after, last=last), owner=None):
             yield page
             after = page[-1].id

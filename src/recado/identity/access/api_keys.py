@@ -21,7 +21,7 @@ from recado.core.errors import Busy, InvalidInput, NotFound, StorageUnavailable
 from recado.core.ids import Ids
 from recado.core.queue.transactions import Transaction, Transactions
 from recado.identity import audit
-from recado.identity.access.models import IssuedKey
+from recado.identity.access.models import USED_EVERY, IssuedKey
 from recado.identity.access.repository import AllApiKeys, ApiKeys
 from recado.identity.access.tokens import TOKEN_BYTES, RandomBytes, hash_of
 from recado.identity.models import valid_name
@@ -29,8 +29,6 @@ from recado.identity.permissions import OF_KEYS, NotAllowed, valid_scopes
 from recado.identity.principal import Principal
 from recado.identity.repository import lasting_owner
 
-USED_EVERY: Final = timedelta(minutes=1)
-"""`last_used_at` is at most so much behind."""
 LASTS_AT_MOST: Final = timedelta(days=3_650)
 """The end that a key may be given is no further away."""
 

@@ -15,7 +15,9 @@ LONGEST: Final = timedelta(days=30)
 KNOWN_FOR: Final = timedelta(days=30)
 """So long an address stays known for an account, counted from its last sign-in or failure."""
 ANSWERS_KEPT: Final = timedelta(hours=24)
-"""So long a request with an `Idempotency-Key` gets the answer of the first one."""
+"""So long a request with an `Idempotency-Key` gets the answer of the first one. Later the key is like a new one."""
+USED_EVERY: Final = timedelta(minutes=1)
+"""The last use of a key or a session is at most so much behind."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

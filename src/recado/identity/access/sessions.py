@@ -6,23 +6,18 @@ writes at most once a minute.
 
 import secrets
 from contextlib import suppress
-from datetime import timedelta
-from typing import Final
 
 from recado.core.clock import Clock
 from recado.core.database.engine import Database
 from recado.core.database.unit_of_work import UnitOfWork
 from recado.core.errors import Busy, StorageUnavailable
 from recado.core.queue.transactions import Transaction
-from recado.identity.access.models import LONGEST, Session
+from recado.identity.access.models import LONGEST, USED_EVERY, Session
 from recado.identity.access.repository import AllSessions, Sessions
 from recado.identity.access.tokens import RandomBytes, hash_of, is_token, new_token
 from recado.identity.models import User
 from recado.identity.principal import Principal, user_principal
 from recado.identity.repository import AllUsers
-
-USED_EVERY: Final = timedelta(minutes=1)
-"""`last_used_at` is at most so much behind."""
 
 
 class SessionService:

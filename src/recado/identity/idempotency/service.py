@@ -14,10 +14,8 @@ from recado.core.database.engine import Database
 from recado.core.errors import Conflict, InvalidInput
 from recado.core.ids import Ids
 from recado.core.queue.transactions import Transaction, Transactions, UnlockedTransaction
+from recado.identity.access.models import ANSWERS_KEPT
 from recado.identity.idempotency.repository import OnceRow, OnceRows
-
-KEPT: Final = timedelta(hours=24)
-"""How long an answer is given again. Later the key is like a new one."""
 
 LOST: Final = timedelta(minutes=1)
 """A request without an answer after this time was killed. Another one may do its work, which then was not done."""
@@ -79,7 +77,7 @@ class IdempotencyService:
 def _begin(tx: Transaction, owner_id: UUID, key: str, request_hash: bytes) -> FirstRequest | StoredAnswer:
     rows = OnceRows(tx.uow)
     found = rows.of_key(key)
-    if found is not None and found.created_at <= tx.now - (LOST if found.status is None else KEPT):
+    if found is not None and found.created_at <= tx.now - (LOST if found.status is None else ANSWERS_KEPT):
         rows.forget(key)
         found = None
     if found is None:

@@ -10,7 +10,7 @@ from uuid import UUID
 from sqlalchemy import bindparam, select, text
 
 from recado.core.database.engine import Database
-from recado.core.database.pages import PAGE_SIZE, Page, read_id, write_id
+from recado.core.database.pages import FIRST_ID, PAGE_SIZE, Page, read_id, write_id
 from recado.core.database.prepared import Prepared, Row, param
 from recado.core.database.repository import of_owner
 from recado.core.database.types import JsonValue
@@ -18,7 +18,7 @@ from recado.core.errors import NotFound
 from recado.core.queue.storage.inspection import LISTED
 from recado.core.queue.storage.tables import message_queue
 from recado.operations.dead_letters.models import BulkOperation
-from recado.operations.dead_letters.repository import FIRST_ID, BulkOperations
+from recado.operations.dead_letters.repository import BulkOperations
 
 _COLUMNS: Final = (
     "id", "name", "message_sid", "attempts", "last_error", "created_at", "finished_at", "replayed_by", "discarded_at",

@@ -17,8 +17,6 @@ from recado.core.queue.storage.tables import message_queue
 from recado.operations.dead_letters.models import BulkOperation
 from recado.operations.dead_letters.tables import bulk_operations
 
-FIRST_ID: Final = UUID(int=0)
-
 _HELD = Prepared(owned(bulk_operations, BulkOperation).where(bulk_operations.c.id == bindparam("id")).with_for_update())
 
 

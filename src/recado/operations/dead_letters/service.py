@@ -10,6 +10,7 @@ from uuid import UUID
 
 from recado.core.clock import Clock
 from recado.core.database.engine import Database
+from recado.core.database.pages import FIRST_ID
 from recado.core.database.types import JsonValue
 from recado.core.errors import Busy, Conflict, DomainError, StorageUnavailable
 from recado.core.ids import SYSTEM_OWNER, Ids
@@ -23,7 +24,7 @@ from recado.identity import audit
 from recado.identity.audit import AuditAction
 from recado.identity.principal import Principal
 from recado.operations.dead_letters.models import BulkOperation, BulkOrder
-from recado.operations.dead_letters.repository import FIRST_ID, BulkOperations, Listed, listed
+from recado.operations.dead_letters.repository import BulkOperations, Listed, listed
 
 BULK: Final = "dead_letters.bulk"
 BULK_ATTEMPTS: Final = 10

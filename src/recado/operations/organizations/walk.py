@@ -13,12 +13,12 @@ from uuid import UUID
 from recado.channels.repository import Orphans
 from recado.core.database.engine import Database
 from recado.core.database.types import JsonValue
-from recado.core.database.unit_of_work import UnitOfWork
+from recado.core.database.unit_of_work import STEP, UnitOfWork
 from recado.core.event_log.repository import keep_last_number
 from recado.core.event_log.tables import events
 from recado.core.queue.job import StoredJob
 from recado.identity.repository import Owners
-from recado.operations.storage.owner_rows import STEP, OwnerRows, Position, overwriting
+from recado.operations.storage.owner_rows import OwnerRows, Position, overwriting
 
 _OWN_STEPS: Final = frozenset({"owners", "orphans", "orphan_signers"})
 

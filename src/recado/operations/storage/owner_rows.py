@@ -17,8 +17,6 @@ from recado.core.database.unit_of_work import UnitOfWork
 
 WINDOW: Final = 5_000
 """So many rows of all owners one statement looks at."""
-STEP: Final = 500
-"""So many rows one write deletes."""
 
 Position: TypeAlias = tuple[Any, ...]
 """The values of a row's primary key, as the database's driver and SQLAlchemy exchange them."""

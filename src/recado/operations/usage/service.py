@@ -10,13 +10,13 @@ from uuid import UUID
 
 from recado.core.clock import Clock
 from recado.core.database.engine import Database
+from recado.core.database.unit_of_work import STEP
 from recado.core.errors import InvalidInput
 from recado.operations.usage import repository
 from recado.operations.usage.repository import UsageDay, UsageDays
 
 Period: TypeAlias = Literal["day", "month"]
 
-STEP: Final = 500
 MOST_DAYS: Final = 400
 """Of one question, and of one run of the schedule."""
 

@@ -7,11 +7,11 @@ from uuid import UUID
 from sqlalchemy import Integer, bindparam, select, text, update
 
 from recado.core.database.prepared import Prepared, param
-from recado.core.database.unit_of_work import UnitOfWork
+from recado.core.database.unit_of_work import STEP, UnitOfWork
 from recado.core.queue.lane import Lane
 from recado.core.queue.storage import lanes
 from recado.core.queue.storage.claiming import LEEWAY
-from recado.core.queue.storage.tables import STEP, message_queue
+from recado.core.queue.storage.tables import message_queue
 
 SOON = timedelta(seconds=10)
 """Jobs due within this time are left alone: they hardly wait longer than planned."""

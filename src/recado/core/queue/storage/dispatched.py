@@ -11,9 +11,9 @@ from uuid import UUID
 from sqlalchemy import Integer, bindparam, select, text
 
 from recado.core.database.prepared import Prepared, param
-from recado.core.database.unit_of_work import UnitOfWork
+from recado.core.database.unit_of_work import STEP, UnitOfWork
 from recado.core.queue.lane import Lane
-from recado.core.queue.storage.tables import STEP, UNFINISHED, message_queue
+from recado.core.queue.storage.tables import UNFINISHED, message_queue
 
 
 @dataclass(frozen=True, slots=True)

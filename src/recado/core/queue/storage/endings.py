@@ -8,7 +8,7 @@ from sqlalchemy import Integer, bindparam, func, text, update
 
 from recado.core.database.prepared import Prepared, param
 from recado.core.database.types import JsonValue
-from recado.core.database.unit_of_work import UnitOfWork
+from recado.core.database.unit_of_work import STEP, UnitOfWork
 from recado.core.event_log.models import DELIVER, NewEvent
 from recado.core.event_log.repository import append
 from recado.core.ids import SYSTEM_OWNER
@@ -17,7 +17,7 @@ from recado.core.queue.job import Claim, Status, StoredJob
 from recado.core.queue.lane import HeldLanes, reply_lane
 from recado.core.queue.storage import lanes
 from recado.core.queue.storage.leases import LEASE_HELD
-from recado.core.queue.storage.tables import STEP, message_queue
+from recado.core.queue.storage.tables import message_queue
 
 
 def _setting(*names: str) -> Prepared:

@@ -6,6 +6,7 @@ from uuid import UUID
 
 from sqlalchemy import and_, bindparam, func, not_, select, text
 
+from recado.core.database.pages import FIRST_ID, LAST_ID
 from recado.core.database.prepared import Prepared, param
 from recado.core.database.unit_of_work import UnitOfWork
 from recado.core.queue.job import BACKGROUND_PRIORITY, StoredJob
@@ -93,7 +94,6 @@ _DEAD = Prepared(
     .order_by(message_queue.c.id)
     .limit(bindparam("most"))
 )
-FIRST_ID, LAST_ID = UUID(int=0), UUID(int=2**128 - 1)
 
 
 def dead_letters(

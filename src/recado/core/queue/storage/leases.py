@@ -8,13 +8,13 @@ from sqlalchemy import ColumnElement, Integer, and_, bindparam, case, literal_co
 from sqlalchemy.sql.dml import ReturningUpdate
 
 from recado.core.database.prepared import Prepared, inserting, param
-from recado.core.database.unit_of_work import UnitOfWork
+from recado.core.database.unit_of_work import STEP, UnitOfWork
 from recado.core.queue.job import Claim, StoredJob
 from recado.core.queue.lane import HeldLanes
 from recado.core.queue.storage import lanes
 from recado.core.queue.storage.claiming import Head
-from recado.core.queue.storage.tables import STEP, message_queue, queue_owners
 from recado.core.queue.storage.tables import lanes as lanes_table
+from recado.core.queue.storage.tables import message_queue, queue_owners
 
 JOB_COLUMNS = [message_queue.c[name] for name in StoredJob.__dataclass_fields__]
 

@@ -25,8 +25,6 @@ STATUSES = ("collecting", "waiting", "running", "done", "dead", "discarded")
 UNFINISHED = STATUSES[:3]
 IS_UNFINISHED = literal_column("status").in_([literal_column(f"'{status}'") for status in UNFINISHED])
 
-STEP = 500
-"""The most rows that one write changes, so that no other write waits long for the lock."""
 
 message_queue = Table(
     "message_queue",

@@ -9,10 +9,9 @@ from fastapi import APIRouter
 from fastapi.responses import StreamingResponse
 
 from recado.core.database.types import JsonValue
-from recado.core.errors import NotFound
 from recado.entrypoints.api.door.openapi import problems
 from recado.entrypoints.api.door.routes import Door
-from recado.entrypoints.api.v1.owners import OwnerView
+from recado.entrypoints.api.v1.owners import OwnerView, own
 from recado.identity.owners import OwnerService
 from recado.identity.principal import Principal
 from recado.operations.organizations.export import OwnerExport
@@ -23,10 +22,6 @@ LINES: Final = "application/x-ndjson"
 
 def organization_router(door: Door, owners: OwnerService, exporting: OwnerExport, purge: OwnerPurge) -> APIRouter:
     router = door.router("owners")
-
-    async def own(owner_id: UUID, asked: UUID) -> None:
-        if asked != owner_id:
-            raise NotFound(f"there is no owner {asked}")
 
     @router.post("/owners/{owner_id}/close", summary="Close your organisation")
     async def close_owner(

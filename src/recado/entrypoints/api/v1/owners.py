@@ -55,13 +55,14 @@ class OwnerChange(Input):
         return OwnerChanges(**self.model_dump(exclude_unset=True))
 
 
+async def own(owner_id: UUID, asked: UUID) -> None:
+    """Raise `NotFound` for another organisation than the caller's."""
+    if asked != owner_id:
+        raise NotFound(f"there is no owner {asked}")
+
+
 def owners_router(door: Door, owners: OwnerService) -> APIRouter:
     router = door.router("owners")
-
-    async def own(owner_id: UUID, asked: UUID) -> Owner:
-        if asked != owner_id:
-            raise NotFound(f"there is no owner {asked}")
-        return await owners.owner(owner_id)
 
     @router.get("/owners", summary="List your organisation")
     async def list_owners(principal: Annotated[Principal, door.allows("owner.read")]) -> PageOf[OwnerView]:
@@ -72,7 +73,8 @@ def owners_router(door: Door, owners: OwnerService) -> APIRouter:
     async def read_owner(
         principal: Annotated[Principal, door.allows("owner.read")], owner_id: UUID, response: Response
     ) -> OwnerView:
-        return tagged(response, OwnerView.model_validate(await own(principal.owner_id, owner_id)))
+        await own(principal.owner_id, owner_id)
+        return tagged(response, OwnerView.model_validate(await owners.owner(owner_id)))
 
     @router.patch("/owners/{owner_id}", summary="Change your organisation", responses=problems(409, 412, 428))
     async def change_owner(

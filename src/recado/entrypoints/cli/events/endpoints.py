@@ -76,10 +76,10 @@ def set_(
     """Change where an endpoint is, or what it is sent. `--types ""` sends every type."""
 
     async def work(service: "EndpointService", me: "Principal") -> Item:
-        from recado.events.service import UNCHANGED
+        from recado.identity.models import UNSET
 
-        wanted = UNCHANGED if types is None else comma_separated(types)
-        return _view(await service.change(me, endpoint_id, url=url or UNCHANGED, types=wanted))
+        wanted = UNSET if types is None else comma_separated(types)
+        return _view(await service.change(me, endpoint_id, url=url or UNSET, types=wanted))
 
     print_result(_act(owner, work), "The endpoint is changed.", as_json=as_json)
 

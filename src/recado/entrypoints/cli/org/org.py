@@ -122,7 +122,8 @@ def set_(
     as_json: AsJson = False,
 ) -> None:
     """Change an organisation, and show it. Options that are not given keep their value."""
-    from recado.identity.owners import UNSET, OwnerChanges
+    from recado.identity.models import UNSET
+    from recado.identity.owners import OwnerChanges
 
     changes = OwnerChanges(
         name=UNSET if name is None else name,

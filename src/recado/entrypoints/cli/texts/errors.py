@@ -86,7 +86,6 @@ ERRORS: Final[Mapping[str, str]] = {
     "{text} is not an e-mail address": "{text} não é um endereço de e-mail",
     "{text} is not a locale: use {names}": "{text} não é uma língua: use {names}",
     "{text} is not a send policy: use {names}": "{text} não é uma política de envio: use {names}",
-    "the name must have 1 to 200 characters that can be seen": "o nome precisa ter de 1 a 200 caracteres visíveis",
     "the password is among the first that are guessed; take a few words that no one would combine": (
         "a senha está entre as primeiras que alguém tenta; use algumas palavras que ninguém juntaria"
     ),

@@ -7,13 +7,14 @@ from uuid import UUID
 from fastapi import APIRouter, Query, Response
 from pydantic import Field
 
-from recado.conversation.people.contacts import MAX_NAME_LENGTH, Check, ContactService
+from recado.conversation.people.contacts import Check, ContactService
 from recado.conversation.reading.contacts import ContactFilters, ContactReading
 from recado.conversation.values import Address
 from recado.entrypoints.api.door.etags import IfMatch, IfMatchIfSent, Precondition, tagged
 from recado.entrypoints.api.door.models import EXAMPLE_ID, Cursor, Input, Limit, Output, PageOf
 from recado.entrypoints.api.door.openapi import problems
 from recado.entrypoints.api.door.routes import Door
+from recado.identity.models import MAX_NAME_LENGTH
 from recado.identity.principal import Principal
 
 

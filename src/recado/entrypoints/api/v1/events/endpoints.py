@@ -14,7 +14,8 @@ from recado.entrypoints.api.door.openapi import problems
 from recado.entrypoints.api.door.routes import Door
 from recado.events.models import DisabledReason, Endpoint, EndpointState
 from recado.events.reading import EndpointReading
-from recado.events.service import UNCHANGED, EndpointService, EndpointWithSecret, NewEndpoint
+from recado.events.service import EndpointService, EndpointWithSecret, NewEndpoint
+from recado.identity.models import UNSET
 from recado.identity.principal import Principal
 
 _URL = "https://crm.example/recado"
@@ -109,8 +110,8 @@ def event_endpoints_router(door: Door, service: EndpointService, reading: Endpoi
         changed = await service.change(
             principal,
             endpoint_id,
-            url=UNCHANGED if body.url is None else body.url,
-            types=body.types if "types" in body.model_fields_set else UNCHANGED,
+            url=UNSET if body.url is None else body.url,
+            types=body.types if "types" in body.model_fields_set else UNSET,
             check=lambda stored: if_match.check(EndpointView.of(stored)),
         )
         return tagged(response, EndpointView.of(changed))
