@@ -93,10 +93,13 @@ READS_MORE = {
     # Every account, once in ten minutes: whether it has a number left, and what was made with it that is in flight.
     "FROM twilio_credentials WHERE NOT (EXISTS": "twilio_credentials|channel_addresses",
     "SELECT attempts.id FROM attempts WHERE state IN ('sending','unknown')": "uq_attempts_in_flight",
-    # An organisation that is being deleted: what waits and runs of it, its orphans, and that no row refers to it.
+    # An organisation that is being deleted: what waits and runs of it, its orphans, and that no row refers to it; its
+    # people and keys, which are let in no more.
     "SELECT message_queue.id FROM message_queue WHERE status IN": "ix_message_queue_unfinished",
     "SELECT orphans.id FROM orphans WHERE orphans.owner_id =": "orphan",
     "DELETE FROM owners": "owner",
+    "UPDATE users SET active=false": "users",
+    "UPDATE api_keys SET revoked_at": "api_keys",
     # The SIDs of all accounts, once when a process starts.
     "SELECT DISTINCT channel_accounts.provider, channel_accounts.account_ref": "channel_accounts",
     # How many dead letters an owner has, when many are to be handled: indexes that hold nothing else.
