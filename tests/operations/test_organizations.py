@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from uuid import UUID
 
 import pytest
-from sqlalchemy import Engine, LargeBinary, create_engine, insert, make_url, select, text
+from sqlalchemy import Engine, Integer, LargeBinary, create_engine, insert, make_url, select, text
 from sqlalchemy.pool import NullPool
 
 from recado.bootstrap import metadata
@@ -31,7 +31,7 @@ from recado.events.models import PostResult
 from recado.events.service import NewEndpoint
 from recado.identity.owners import Registration
 from recado.identity.principal import Principal, operator_of
-from recado.operations.organizations.export import LEFT_OUT, OwnerExport, is_exported
+from recado.operations.organizations.export import LEFT_OUT, OF_THE_INSTALLATION, OwnerExport, is_exported
 from recado.operations.organizations.purge import CLOSED_FOR, OwnerPurge, PurgeProgress, PurgeRefused
 from recado.operations.pruning import Pruning
 from recado.operations.storage.owner_rows import WINDOW, tables_of_owners
@@ -43,6 +43,16 @@ ON_BOTH_DATABASES = True
 CANARY = "canário-1f3a"
 TEXTS = {"raw"}
 """Columns of bytes that hold text."""
+COUNTED = {
+    *("agent_settings.history_limit", "number_agents.history_limit", "knowledge_chunks.position"),
+    *("knowledge_documents.chunks", "conversations.version", "turns.generation", "turns.version"),
+    *("agent_runs.input_tokens", "agent_runs.output_tokens", "usage_days.input_tokens", "usage_days.output_tokens"),
+    *("usage_days.messages_received", "usage_days.messages_sent", "usage_days.agent_runs", "answer_parts.part_no"),
+    *("attempts.number", "attempts.pulls", "event_deliveries.attempts", "event_deliveries.status"),
+    *("event_endpoints.failures", "bulk_operations.total", "bulk_operations.succeeded", "bulk_operations.refused"),
+    "owners.purged_rows",
+}
+"""Whole numbers that tell only of the owner."""
 
 
 @pytest.fixture
@@ -141,7 +151,8 @@ class TestAnExport:
     async def lines(self, exporting: OwnerExport, principal: Principal) -> Sequence[dict[str, object]]:
         found = [json.loads(json.dumps(line)) async for line in await exporting.begin(principal)]
         assert found[0]["owner_id"] == str(principal.owner_id)
-        return found[1:]
+        assert found[-1] == {"recado": "end", "rows": len(found) - 2}
+        return found[1:-1]
 
     async def test_has_the_customers_words_and_ours_and_nobody_else_s(
         self, world: World, exporting: OwnerExport
@@ -169,9 +180,17 @@ class TestAnExport:
             for table in tables
             if table.name not in LEFT_OUT
             for column in table.c
-            if isinstance(column.type, LargeBinary) and is_exported(column.name)
+            if isinstance(column.type, LargeBinary) and is_exported(column)
         }
         assert of_bytes == TEXTS
+
+    async def test_has_no_number_of_the_installation(self, database: Database) -> None:  # noqa: ARG002
+        """A new whole number must be decided about: does it count what is the owner's, or what everybody does?"""
+        tables = [each.table for each in tables_of_owners(metadata())]
+        columns = [column for table in tables if table.name not in LEFT_OUT for column in table.c]
+        whole = {str(column) for column in columns if isinstance(column.type, Integer) and is_exported(column)}
+        assert whole == COUNTED
+        assert {str(column) for column in columns} >= OF_THE_INSTALLATION
 
     async def test_is_recorded(self, world: World, exporting: OwnerExport) -> None:
         await self.lines(exporting, world.operator)

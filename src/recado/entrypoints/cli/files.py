@@ -40,7 +40,7 @@ def read_text(path: Path, max_bytes: int) -> str:
 
 
 async def write_lines(path: Path, lines: AsyncIterator[Mapping[str, JsonValue]]) -> int:
-    """Write lines of JSON to a new file that only its owner can read. Return the number of lines after the first.
+    """Write lines of JSON to a new file that only its owner can read. Return their number without the first and last.
 
     Raises `InvalidInput` when the file exists or cannot be written; an unfinished file is deleted.
     """
@@ -57,7 +57,7 @@ async def write_lines(path: Path, lines: AsyncIterator[Mapping[str, JsonValue]])
         raise InvalidInput(f"{path} exists already and is not overwritten: name another file") from None
     except OSError as error:
         raise InvalidInput(f"{path} cannot be written: {(error.strerror or str(error)).lower()}") from error
-    return written - 1
+    return written - 2
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""Everything that is stored of one organisation, as lines of JSON.
+"""Everything that is stored of one organisation, as lines of JSON: what this is, a line for each row, and an end.
 
 Left out are what proves who somebody is, what is sealed, and what only the machinery needs. Each page is a snapshot of
 its own, so rows that are stored meanwhile may be missing: close the organisation first where that matters.
@@ -10,7 +10,7 @@ from functools import partial
 from typing import Final, TypeAlias
 from uuid import UUID
 
-from sqlalchemy import MetaData
+from sqlalchemy import Column, MetaData
 from sqlalchemy.engine import RowMapping
 
 from recado.core.clock import Clock
@@ -25,11 +25,24 @@ from recado.identity.repository import owner_in
 from recado.operations.storage.owner_rows import OwnerRows, Position, tables_of_owners
 
 FORMAT: Final = 1
-LEFT_OUT: Final = frozenset({"sessions", "user_links", "idempotency_keys", "lanes", "queue_owners", "message_queue"})
+_PROOFS: Final = ("sessions", "user_links", "idempotency_keys")
+_MACHINERY: Final = ("lanes", "queue_owners", "message_queue", "search_documents")
+LEFT_OUT: Final = frozenset({*_PROOFS, *_MACHINERY})
 """Tables of proofs and of the machinery."""
 SECRET_ENDINGS: Final = ("_sealed", "_hash", "_key_id")
 """Columns with these endings are left out."""
 _LEFT_OUT_COLUMNS: Final = frozenset({"heading_terms", "body_terms", "loose_terms", "revision", "sha"})
+OF_THE_INSTALLATION: Final = frozenset(
+    {
+        "attempts.worker",
+        "channel_accounts.changed_in",
+        "event_endpoints.position",
+        "events.number",
+        "events.seq",
+        "knowledge_chunks.number",
+    }
+)
+"""Columns that tell of the installation: its hosts, and how much the other organisations do."""
 
 Line: TypeAlias = Mapping[str, JsonValue]
 
@@ -44,7 +57,7 @@ class OwnerExport:
         self._tables = tables
 
     async def begin(self, principal: Principal) -> AsyncIterator[Line]:
-        """Return the lines: what this is, then one for each row. Raises `NotFound` before the first.
+        """Return the lines. Raises `NotFound` before the first.
 
         That somebody exported everything is recorded before a line is given out.
         """
@@ -53,11 +66,17 @@ class OwnerExport:
 
     async def _lines(self, owner_id: UUID) -> AsyncIterator[Line]:
         yield {"recado": "export", "format": FORMAT, "owner_id": str(owner_id), "at": self._clock.now().isoformat()}
-        for table in tables_of_owners(self._tables()):
-            if table.table.name in LEFT_OUT:
+        rows = 0
+        for each in tables_of_owners(self._tables()):
+            table = each.table
+            if table.name in LEFT_OUT:
                 continue
-            async for row in self._rows(table, owner_id):
-                yield {"table": table.table.name, "row": _as_json(row)}
+            columns = [column.name for column in table.c if is_exported(column)]
+            async for row in self._rows(each, owner_id):
+                yield {"table": table.name, "row": {name: _json_value(row[name]) for name in columns}}
+                rows += 1
+        # What was cut off on its way has no such line.
+        yield {"recado": "end", "rows": rows}
 
     async def _rows(self, table: OwnerRows, owner_id: UUID) -> AsyncIterator[RowMapping]:
         after: Position | None = None
@@ -83,13 +102,11 @@ def _record(tx: Transaction, principal: Principal) -> None:
     audit.record(tx, principal, "owner.exported", "owner", principal.owner_id)
 
 
-def is_exported(column: str) -> bool:
+def is_exported(column: Column[object]) -> bool:
     """Return whether the values of a column are given out."""
-    return not column.endswith(SECRET_ENDINGS) and column not in _LEFT_OUT_COLUMNS
-
-
-def _as_json(row: RowMapping) -> Line:
-    return {str(name): _json_value(value) for name, value in row.items() if is_exported(str(name))}
+    name = column.name
+    is_left_out = name in _LEFT_OUT_COLUMNS or str(column) in OF_THE_INSTALLATION
+    return not name.endswith(SECRET_ENDINGS) and not is_left_out
 
 
 def _json_value(value: object) -> JsonValue:

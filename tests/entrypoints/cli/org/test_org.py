@@ -129,8 +129,8 @@ class TestTheEnd:
         file = tmp_path / "all.jsonl"
         made = recado.one("org", "export", "--owner", owner, file)
         lines = [json.loads(line) for line in file.read_text("utf-8").splitlines()]
-        assert (lines[0]["owner_id"], made["rows"]) == (owner, len(lines) - 1)
-        assert {"owners", "users"} <= {line["table"] for line in lines[1:]}
+        assert (lines[0]["owner_id"], made["rows"]) == (owner, len(lines) - 2)
+        assert {"owners", "users"} <= {line["table"] for line in lines[1:-1]}
         assert file.stat().st_mode & 0o777 == 0o600
 
     def test_overwrites_no_file(self, recado: Recado, owner: str, tmp_path: Path) -> None:

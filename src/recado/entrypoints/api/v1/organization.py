@@ -49,7 +49,10 @@ def organization_router(door: Door, owners: OwnerService, exporting: OwnerExport
         principal: Annotated[Principal, door.allows("owner.close", knows=own)],
         owner_id: UUID,  # noqa: ARG001
     ) -> StreamingResponse:
-        """One JSON document a line: what this is, then one for each row. Secrets and the queue are left out."""
+        """One JSON document a line: what this is, one for each row, and an end, without which it was cut off.
+
+        Secrets and the queue are left out.
+        """
         return StreamingResponse(_as_text(await exporting.begin(principal)), media_type=LINES)
 
     @router.post(
