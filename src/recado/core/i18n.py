@@ -42,6 +42,7 @@ class Text(StrEnum):
     LINK_BUTTON = "link_button"
     LINK_DONE = "link_done"
     LINK_OVER = "link_over"
+    LINK_LATER = "link_later"
     HOW_TO_CHOOSE = "how_to_choose"
     ENDPOINT_OFF_SUBJECT = "endpoint_off_subject"
     ENDPOINT_OFF_MAIL = "endpoint_off_mail"
@@ -82,6 +83,7 @@ CATALOG: Final[Mapping[Locale, Mapping[Text, str]]] = {
         Text.LINK_BUTTON: "Salvar",
         Text.LINK_DONE: "A senha foi salva. Você já pode entrar com ela.",
         Text.LINK_OVER: "Este endereço já foi usado ou não vale mais. Peça outro a quem administra o Recado.",
+        Text.LINK_LATER: "Agora não foi possível. Espere um momento e abra o endereço de novo.",
         Text.HOW_TO_CHOOSE: "Use ao menos oito caracteres, e não uma senha que muita gente usa.",
         Text.ENDPOINT_OFF_SUBJECT: "O envio de eventos de {organisation} foi desligado",
         Text.ENDPOINT_OFF_MAIL: (
@@ -125,6 +127,7 @@ CATALOG: Final[Mapping[Locale, Mapping[Text, str]]] = {
         Text.LINK_BUTTON: "Save",
         Text.LINK_DONE: "The password was saved. You can sign in with it now.",
         Text.LINK_OVER: "This address was used already, or has ended. Ask your administrator for another one.",
+        Text.LINK_LATER: "This was not possible now. Wait a moment, and open the address again.",
         Text.HOW_TO_CHOOSE: "Use at least eight characters, and not a password that many people use.",
         Text.ENDPOINT_OFF_SUBJECT: "Events of {organisation} are not sent any more",
         Text.ENDPOINT_OFF_MAIL: (
@@ -168,6 +171,7 @@ CATALOG: Final[Mapping[Locale, Mapping[Text, str]]] = {
         Text.LINK_BUTTON: "Guardar",
         Text.LINK_DONE: "La contraseña se guardó. Ya puedes entrar con ella.",
         Text.LINK_OVER: "Esta dirección ya se usó o ya no vale. Pide otra a quien administra Recado.",
+        Text.LINK_LATER: "Ahora no fue posible. Espera un momento y abre la dirección de nuevo.",
         Text.HOW_TO_CHOOSE: "Usa al menos ocho caracteres, y no una contraseña que mucha gente usa.",
         Text.ENDPOINT_OFF_SUBJECT: "Ya no se envían los eventos de {organisation}",
         Text.ENDPOINT_OFF_MAIL: (

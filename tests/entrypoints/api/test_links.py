@@ -2,6 +2,9 @@
 
 import re
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from uuid import UUID
 
 import httpx2
 import pytest
@@ -10,11 +13,13 @@ from fastapi import FastAPI
 
 from recado.core.clock import FrozenClock
 from recado.core.database.engine import Database
+from recado.core.database.sqlite.database import SqliteDatabase
 from recado.core.ids import UuidV7
 from recado.entrypoints.api.links import add_links
-from recado.identity.access.links import LinkService
+from recado.identity.access.links import LinkOver, LinkService
 from recado.identity.access.sessions import SessionService
 from recado.identity.access.sign_in import SignedIn, SignInForm, SignInService
+from recado.identity.models import User
 from recado.identity.owners import OwnerChanges
 from recado.identity.passwords import Passwords
 from recado.identity.users import NewUser
@@ -37,12 +42,30 @@ def links(world: World) -> LinkService:
     return LinkService(world.database, world.clock, world.ids, WEAK, None)
 
 
-@pytest.fixture
-async def browser(world: World, links: LinkService) -> AsyncIterator[httpx2.AsyncClient]:
+@asynccontextmanager
+async def browser_of(links: LinkService, world: World) -> AsyncIterator[httpx2.AsyncClient]:
     app = FastAPI()
     add_links(app, links, world.owners)
     transport = httpx2.ASGITransport(app)
     async with httpx2.AsyncClient(transport=transport, base_url="https://recado.example") as client:
+        yield client
+
+
+class LinksOf(LinkService):
+    """Links that are all of one user."""
+
+    def __init__(self, user: User, world: World) -> None:
+        super().__init__(world.database, world.clock, world.ids, WEAK, None)
+        self._user = user
+
+    async def user_of(self, token: str) -> User | LinkOver:
+        assert token
+        return self._user
+
+
+@pytest.fixture
+async def browser(world: World, links: LinkService) -> AsyncIterator[httpx2.AsyncClient]:
+    async with browser_of(links, world) as client:
         yield client
 
 
@@ -100,6 +123,24 @@ class TestThePage:
         for language, words in (("en-GB,en;q=0.9", "was used already"), ("es", "ya no vale"), ("", "não vale mais")):
             over = await browser.get("/links/nothing", headers={"Accept-Language": language})
             assert (over.status_code, words in over.text) == (410, True)
+
+    async def test_says_to_come_again_when_nothing_can_be_stored(self, world: World) -> None:
+        nowhere = LinkService(SqliteDatabase("sqlite:////nowhere/at.all"), world.clock, world.ids, WEAK, None)
+        async with browser_of(nowhere, world) as browser:
+            for answer in (
+                await browser.get(f"/links/{'x' * 43}", headers={"Accept-Language": "en"}),
+                await browser.post(
+                    f"/links/{'x' * 43}", data={"password": PASSWORD}, headers={"Accept-Language": "en"}
+                ),
+            ):
+                assert (answer.status_code, "Wait a moment" in answer.text) == (503, True)
+                assert answer.headers["content-type"] == "text/html; charset=utf-8"
+
+    async def test_of_an_organisation_that_is_gone_is_over(self, world: World) -> None:
+        [user, *_] = await world.users.users(world.owner_id)
+        links = LinksOf(replace(user, owner_id=UUID(int=404)), world)
+        async with browser_of(links, world) as browser:
+            assert (await browser.get("/links/any")).status_code == 410
 
     async def test_is_kept_nowhere_and_loads_nothing(self, browser: httpx2.AsyncClient, page: str) -> None:
         shown = await browser.get(page)

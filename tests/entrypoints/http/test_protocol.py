@@ -98,6 +98,14 @@ async def test_an_application_error_is_logged_and_not_shown_to_the_caller(server
     assert [line["event"] for line in logs] == ["serve.request_failed"]
 
 
+async def test_what_may_be_a_secret_in_a_path_is_not_logged(server: Server) -> None:
+    """The path of a link is one; ids are told."""
+    link, id_ = "Yw3_-" * 9, "01a203d3-d0be-7000-95bc-8269c3611314"
+    with structlog.testing.capture_logs() as logs:
+        await (await server.call(request(f"/broken/{id_}/{link}"))).rest()
+    assert [line["path"] for line in logs] == [f"/broken/{id_}/…"]
+
+
 async def test_of_many_requests_a_few_start_in_a_turn_of_the_loop_and_a_webhook_at_once(server: Server) -> None:
     begun: list[int] = []
     for number in range(3 * TURN):

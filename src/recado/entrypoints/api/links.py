@@ -6,6 +6,7 @@ where its reader came from.
 
 import base64
 import hashlib
+from collections.abc import Awaitable
 from html import escape
 from typing import Final
 from urllib.parse import parse_qs
@@ -14,6 +15,7 @@ from fastapi import FastAPI
 from fastapi.requests import Request
 from fastapi.responses import HTMLResponse
 
+from recado.core.errors import Busy, NotFound, StorageUnavailable
 from recado.core.i18n import DEFAULT_LOCALE, Text, nearest, translate
 from recado.identity.access.links import LinkOver, LinkService
 from recado.identity.errors import PasswordRefused
@@ -87,11 +89,11 @@ def add_links(app: FastAPI, links: LinkService, owners: OwnerService) -> None:
 
     @app.get(PATH, tags=["links"], include_in_schema=False)
     async def show(token: str, request: Request) -> HTMLResponse:
-        return await pages.show(token, request)
+        return await _answered(request, pages.show(token, request))
 
     @app.post(PATH, tags=["links"], include_in_schema=False)
     async def choose(token: str, request: Request) -> HTMLResponse:
-        return await pages.choose(token, request)
+        return await _answered(request, pages.choose(token, request))
 
 
 def _password(body: bytes) -> str:
@@ -102,9 +104,24 @@ def _password(body: bytes) -> str:
         return ""
 
 
+async def _answered(request: Request, page: Awaitable[HTMLResponse]) -> HTMLResponse:
+    """Return a page, also for what goes wrong: its reader is a person with a browser."""
+    try:
+        return await page
+    except NotFound:
+        return _over(request)
+    except (Busy, StorageUnavailable):
+        return _told(503, request, Text.LINK_LATER)
+
+
 def _over(request: Request) -> HTMLResponse:
+    return _told(410, request, Text.LINK_OVER)
+
+
+def _told(status: int, request: Request, text: Text) -> HTMLResponse:
+    """Return a page in the language of the browser."""
     given = request.headers.get("accept-language", DEFAULT_LOCALE).partition(",")[0].partition(";")[0]
-    return _page(410, nearest(given), _paragraph(nearest(given), Text.LINK_OVER))
+    return _page(status, nearest(given), _paragraph(nearest(given), text))
 
 
 def _form(locale: str, user: User, refusal: Text | None = None) -> str:

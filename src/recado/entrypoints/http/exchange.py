@@ -20,6 +20,8 @@ _VALUE: Final = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
 _STATUS_LINES: Final = {
     status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode() for status in http.HTTPStatus
 }
+_SECRET: Final = re.compile(r"[^/]{37,}")
+"""A part of a path that is longer than an id: it may be the secret of a link."""
 _NO_BODY: Final = frozenset({204, 304})
 _LARGE: Final = 65_536
 """A body of this size or more is not copied into one piece with its head."""
@@ -74,7 +76,7 @@ class Exchange:
             if not (self._complete or self._lost):
                 raise RuntimeError("the application returned without a complete answer")  # noqa: TRY301 - logged below
         except Exception:
-            log.exception("serve.request_failed", method=self.scope["method"], path=self.scope["path"][:200])
+            log.exception("serve.request_failed", method=self.scope["method"], path=_loggable(self.scope["path"]))
             await self._fail()
         except BaseException:
             self._wire.broken()
@@ -195,3 +197,8 @@ class Exchange:
 
 def _status_line(status: int) -> bytes:
     return _STATUS_LINES.get(status) or b"HTTP/1.1 %d \r\n" % status
+
+
+def _loggable(path: str) -> str:
+    """Return a path as it may be written into the log."""
+    return _SECRET.sub("…", path)[:200]
