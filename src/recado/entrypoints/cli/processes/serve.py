@@ -127,7 +127,8 @@ def _run(
 
 def _announce(settings: Settings, worker_process: "WorkerProcess | None", url: str, *, as_json: bool) -> None:
     make_room()
-    log.info("serve.listening", url=url)
+    if as_json or not (sys.stdout.isatty() and sys.stderr.isatty()):  # On a terminal the lines below say it.
+        log.info("serve.listening", url=url)
     if as_json:
         print_document({"url": url})
     else:

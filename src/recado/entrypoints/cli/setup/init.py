@@ -116,4 +116,5 @@ def _next_steps(opened: "Opened", answers: InitForm) -> list[str]:
         say("and in other terminals:"),
         f"recado emulator --number {answers.number} --webhook {opened.webhook}",
         f'recado emulator send --from whatsapp:+5511987654321 --to {answers.number} --body "Oi!" --wait 20',
+        f"recado keys create --owner {opened.owner_id} --name first",
     ]
