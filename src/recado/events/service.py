@@ -220,7 +220,7 @@ def _held(tx: Transaction, endpoint_id: UUID) -> Endpoint:
 
 def _check_enabled(endpoint: Endpoint) -> None:
     if endpoint.disabled_at is not None:
-        raise EndpointDisabled(f"endpoint {endpoint.id} is switched off; switch it on first")
+        raise EndpointDisabled(f"endpoint {endpoint.id} is switched off; enable it first")
 
 
 def _checked(url: str, *, private: bool) -> str:

@@ -28,6 +28,7 @@ from recado.conversation.ports import AgentResult, HandOff, NoReply, Reply, Turn
 from recado.core.database.types import JsonValue
 from recado.core.outbound.dialling import PACKED, AddressRefused
 from recado.core.outbound.http_clients import CONNECT_SECONDS, Reach
+from recado.core.outbound.reasons import reason_of
 
 MAX_BODY = 64 * 1024
 _TRY_AGAIN = frozenset({408, 425, 429})
@@ -88,7 +89,7 @@ class HttpAgent:
         except httpx2.InvalidURL:  # An older release took it.
             raise AgentFailed("the agent's URL cannot be called; set another one", retryable=False) from None
         except httpx2.HTTPError as error:
-            raise AgentFailed(f"the agent's server could not be reached ({type(error).__name__})") from None
+            raise AgentFailed(f"the agent's server could not be reached: {reason_of(error)}") from None
 
     async def _ask(self, turn: TurnContext, left: float) -> bytes:
         body = _request_body(turn, self._history_limit)

@@ -12,6 +12,7 @@ from recado.core.clock import Clock
 from recado.core.event_log.models import Event
 from recado.core.outbound.dialling import AddressRefused
 from recado.core.outbound.http_clients import CONNECT_SECONDS, HttpClients, Reach
+from recado.core.outbound.reasons import reason_of
 from recado.events.models import Endpoint, PostResult
 from recado.events.wire.rendering import body_of
 from recado.events.wire.signing import signed_headers
@@ -42,7 +43,7 @@ class Poster:
         except httpx2.InvalidURL:  # An older release took it.
             return PostResult(None, "its URL cannot be called")
         except httpx2.HTTPError as error:
-            return PostResult(None, f"it could not be reached ({type(error).__name__})")
+            return PostResult(None, f"it could not be reached: {reason_of(error)}")
 
     async def aclose(self) -> None:
         """Close the connections of the running loop."""

@@ -15,7 +15,18 @@ ERRORS_SERVICES: Final[Mapping[str, str]] = {
     "the agent's server answered JSON of another shape": "o servidor do agente respondeu um JSON de outra forma",
     "the agent's server took too long": "o servidor do agente demorou demais",
     "the agent's URL leads to an address that is not public": "a URL do agente leva a um endereço que não é público",
-    "the agent's server could not be reached ({error})": "o servidor do agente não foi alcançado ({error})",
+    "the agent's server could not be reached: {reason}": "o servidor do agente não foi alcançado: {reason}",
+    "it could not be reached: {reason}": "não foi alcançado: {reason}",
+    "no answer in time": "sem resposta a tempo",
+    "the URL leads to an address that is not public": "a URL leva a um endereço que não é público",
+    "its URL cannot be called": "a URL dele não pode ser chamada",
+    "the connection was refused": "a conexão foi recusada",
+    "the connection broke": "a conexão caiu",
+    "its name was not found": "o nome dele não foi encontrado",
+    "its certificate is not valid": "o certificado dele não vale",
+    "TLS failed": "o TLS falhou",
+    "no connection": "sem conexão",
+    "it answered {status}": "respondeu {status}",
     "the agent's server answered more than {size} KB": "o servidor do agente respondeu mais de {size} KB",
     "the http agent has no URL or no secret; set it again": (
         "o agente http não tem URL ou não tem segredo; escolha-o de novo"
@@ -182,7 +193,7 @@ ERRORS_SERVICES: Final[Mapping[str, str]] = {
         "não há o evento {id} no registro (eventos ficam 30 dias); leia do começo"
     ),
     "there is no event endpoint {id}": "não existe o endpoint {id}",
-    "endpoint {id} is switched off; switch it on first": "o endpoint {id} está desligado; antes, ligue-o",
+    "endpoint {id} is switched off; enable it first": "o endpoint {id} está desligado; antes, ligue-o",
     "the URL names an address that is not public": "a URL nomeia um endereço que não é público",
     "name a type of event, or none to be sent all of them": ("nomeie um tipo de evento, ou nenhum para receber todos"),
     "an owner may have {most} endpoints; remove one first": (

@@ -34,7 +34,7 @@ class DeadLetterView(Output):
         description="The newest message that a reply was to answer, as its provider calls it.",
     )
     attempts: int = Field(description="How often it had failed.")
-    error: str | None = Field(examples=["the agent's server could not be reached (ConnectError)"])
+    error: str | None = Field(examples=["the agent's server could not be reached: the connection was refused"])
     created_at: datetime
     died_at: datetime | None
     conversation_id: UUID | None
