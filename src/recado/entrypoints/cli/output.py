@@ -139,6 +139,11 @@ def column(name: str) -> Callable[[Item], str]:
     return lambda item: _word(item[name])
 
 
+def moment(name: str) -> Callable[[Item], str]:
+    """Return a function that shows a time in a cell, to the minute; `--json` has the seconds and the zone."""
+    return lambda item: _word(item[name]).replace("T", " ")[:16]
+
+
 def format_age(seconds: float) -> str:
     """Return a duration in words: `40 s`, `12 min`, `3 h`, `2 d`."""
     for limit, unit, size in ((90, "s", 1), (5_400, "min", 60), (129_600, "h", 3_600)):

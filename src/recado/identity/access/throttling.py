@@ -103,17 +103,13 @@ def _count(tx: Transaction, rows: SignInFailures, counted: Sequence[_Counted]) -
     return None
 
 
-def forgive(tx: Transaction, attempt: Try, *, counted: bool = True) -> None:
-    """Take back the count of a try that was right, and know its address from now on.
-
-    `counted` is False for who proved in another way who they are.
-    """
+def forgive(tx: Transaction, attempt: Try) -> None:
+    """Take back the count of a try that was right, and know its address from now on."""
     rows = SignInFailures(tx.uow)
-    for each in _counted(rows, attempt):
-        # Of an address only this try is taken back: a stranger with an account of their own could guess for ever.
-        if each == attempt.address and not counted:
-            continue
+    counted = _counted(rows, attempt)
+    for each in counted:
         before = _current(tx, rows, each)
+        # Of an address only this try is taken back: a stranger with an account of their own could guess for ever.
         left = max(before.failures - 1, 0) if each == attempt.address else 0
         rows.put(replace(before, failures=left, blocked_until=tx.now))
     if attempt.pair is not None:

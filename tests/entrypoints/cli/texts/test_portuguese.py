@@ -72,8 +72,12 @@ def calls(tree: ast.AST) -> Iterator[ast.expr | None]:
                 yield from headings
             case ast.Assign(targets=[ast.Name(id="words")], value=value):
                 yield value
-            case ast.Assign(targets=[ast.Name(id="columns")], value=ast.Dict(keys=keys)):
+            case ast.Dict(keys=keys, values=cells) if any(is_a_cell(each) for each in cells):
                 yield from keys
+
+
+def is_a_cell(node: ast.expr) -> bool:
+    return isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in {"column", "moment"}
 
 
 def sentence_of(node: ast.expr | None, choice: int) -> str | None:

@@ -11,8 +11,9 @@ from recado.core.errors import InvalidInput
 from recado.entrypoints.cli.events.endpoints import endpoints
 from recado.entrypoints.cli.main import family
 from recado.entrypoints.cli.options import AsJson, OwnerId, read_id
-from recado.entrypoints.cli.output import Item, column, print_document, print_items, print_line
+from recado.entrypoints.cli.output import Item, column, moment, print_document, print_items, print_line
 from recado.entrypoints.cli.running import operator, require_owner, run
+from recado.entrypoints.cli.texts.language import said
 
 if TYPE_CHECKING:
     from recado.bootstrap import Container
@@ -45,7 +46,8 @@ def list_(
         page = await container.event_reading().page(owner, after=after, limit=limit)
         return [rendered(event) for event in page.items]
 
-    columns = {"Id": column("id"), "Type": column("type"), "When": column("timestamp"), "What": column("data")}
+    # What an event names fits on no terminal: --json prints it.
+    columns = {"Id": column("id"), "Type": column("type"), "When": moment("timestamp")}
     print_items(run(work), columns, empty="Nothing has happened.", as_json=as_json)
 
 
@@ -66,11 +68,8 @@ def log(
 
     columns = {
         "Event": column("event_id"),
-        "Type": column("type"),
-        "State": column("state"),
-        "Attempts": column("attempts"),
-        "Last answer": column("last_answer"),
-        "When": column("updated_at"),
+        "When": lambda item: f"{moment('updated_at')(item)}\n{item['type']}",
+        "Last answer": lambda item: f"{item['state']} ({item['attempts']})\n{said(str(item['last_answer'] or '–'))}",
     }
     print_items(run(work), columns, empty="Nothing was sent to it.", as_json=as_json)
 

@@ -11,6 +11,7 @@ from recado.entrypoints.cli.output import (
     MAX_SHOWN,
     Item,
     column,
+    moment,
     print_document_stream,
     print_items,
     print_line,
@@ -33,7 +34,7 @@ def list_orphans(as_json: AsJson = False) -> None:
         run(_print_all)
         return
     shown, count = run(_first_of_all)
-    columns = {"Message": column("message_sid"), "To": column("to"), "Received": _received}
+    columns = {"Message": column("message_sid"), "To": column("to"), "Received": moment("received_at")}
     print_items(shown, columns, empty="There are no orphans.", as_json=False)
     if count > len(shown):
         print_line(f"These are the oldest {len(shown):,} of {count:,}; --json lists them all.")
@@ -64,10 +65,6 @@ def _orphan(found: "SignedOrphan") -> Item:
         "account_ref": found.orphan.account_ref,
         "signed_by": sorted(str(owner) for owner in found.owners),
     }
-
-
-def _received(item: Item) -> str:
-    return str(item["received_at"])[:16].replace("T", " ")
 
 
 @orphans.command()

@@ -6,7 +6,7 @@ import typer
 
 from recado.entrypoints.cli.main import family
 from recado.entrypoints.cli.options import AsJson, OwnerId
-from recado.entrypoints.cli.output import Item, column, print_items
+from recado.entrypoints.cli.output import Item, column, moment, print_items
 from recado.entrypoints.cli.running import require_owner, run
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ def list_entries(
                 break
         return found
 
-    columns = {"At": column("at"), "Who": column("actor_name"), "Did": column("action"), "To": column("object_id")}
+    columns = {"At": moment("at"), "Who": column("actor_name"), "Did": column("action"), "To": column("object_id")}
     print_items(run(work), columns, empty="There are no entries.", as_json=as_json)
 
 

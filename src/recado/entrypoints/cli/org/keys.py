@@ -8,7 +8,7 @@ import typer
 
 from recado.entrypoints.cli.main import family
 from recado.entrypoints.cli.options import AsJson, OwnerId, comma_separated, read_id
-from recado.entrypoints.cli.output import Item, column, print_items, print_result
+from recado.entrypoints.cli.output import Item, column, moment, print_items, print_result
 from recado.entrypoints.cli.running import operator, require_owner, run
 from recado.entrypoints.cli.texts.language import say
 
@@ -85,7 +85,7 @@ def _scopes(item: Item) -> str:
 
 
 def _end(item: Item) -> str:
-    return say("revoked") if item["revoked_at"] is not None else column("expires_at")(item)
+    return say("revoked") if item["revoked_at"] is not None else moment("expires_at")(item)
 
 
 def _view(key: "IssuedKey | KeyItem") -> Item:
