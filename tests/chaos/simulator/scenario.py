@@ -389,6 +389,8 @@ class Scenario:
         """A program of the owner's sends a notice, into a conversation or to somebody who has never written."""
         number = self.world.chance.choice(self.numbers)
         to = self.world.chance.choice(self.world.chance.choice(CUSTOMERS))
+        if number.address.channel != to.channel:
+            return  # It would be refused before anything is stored.
         text = f"a program says {self.world.chance.random():.6f}"
 
         async def act(parts: Parts) -> None:
