@@ -6,7 +6,9 @@ import pytest
 from argon2 import PasswordHasher
 
 from recado.bootstrap import metadata
-from recado.channels.twilio.accounts import NewNumber
+from recado.channels.models import ChannelAddress
+from recado.channels.twilio.accounts import NewNumber, NumberService
+from recado.conversation.values import Address
 from recado.core.database.engine import Database
 from recado.core.queue.job import Done, RetryIn
 from recado.core.queue.transactions import Transactions
@@ -29,7 +31,7 @@ from tests.operations.test_organizations import (
     runs,
 )
 from tests.support.crossing import crossing
-from tests.support.keys import key_ring
+from tests.support.keys import KEY_RING, key_ring
 from tests.world import ACCOUNT, OURS, World
 
 ON_BOTH_DATABASES = True
@@ -73,6 +75,20 @@ class TestFromTheOrderOfAPurgeOn:
         ):
             with pytest.raises(BeingDeleted):
                 await added
+
+    async def test_a_number_that_is_added_at_the_same_moment_is_removed_too(
+        self, world: World, purge: OwnerPurge
+    ) -> None:
+        second = NewNumber(ACCOUNT, "token", Address("whatsapp:+5511900000007"))
+        await closed_for(world, CLOSED_FOR)
+        added, ordered = await crossing(
+            world.database,
+            lambda holding: NumberService(holding, KEY_RING, world.clock, world.ids).add(world.operator, second),
+            lambda: purge.order(world.operator),
+        )
+        assert isinstance(added, ChannelAddress)
+        assert isinstance(ordered, Ordered)
+        assert await world.numbers.list(world.owner_id) == []
 
     async def test_of_it_and_reopening_at_one_moment_one_happens(self, world: World, purge: OwnerPurge) -> None:
         """Otherwise it would be open, and deleted."""

@@ -188,10 +188,11 @@ def _order(tx: UnlockedTransaction, principal: Principal) -> Ordered:
 
 
 def _remove_numbers(uow: UnitOfWork, now: datetime) -> None:
+    generation = DirectoryGeneration(uow).advance()  # Locks, before any number: as all who change numbers.
     numbers, accounts = ChannelAddresses(uow), ChannelAccounts(uow)
     for number in numbers.all():
+        accounts.change(number.account_id, changed_in=generation)
         numbers.change(number.id, removed_at=now)
-        accounts.change(number.account_id, changed_in=DirectoryGeneration(uow).advance())
 
 
 def _is_busy(uow: UnitOfWork, owner_id: UUID) -> bool:
