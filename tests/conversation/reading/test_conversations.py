@@ -15,6 +15,12 @@ from tests.world import ANA, BRUNO, World
 
 ON_BOTH_DATABASES = True
 
+TOO_FAR = [
+    "WyI5OTk5LTEyLTMxVDIzOjU5OjU5LTE0OjAwIiwgIjAwMDAwMDAwLTAwMDAtMDAwMC0wMDAwLTAwMDAwMDAwMDAwMSJd",
+    "WyIwMDAxLTAxLTAxVDAwOjAwOjAwKzE0OjAwIiwgIjAwMDAwMDAwLTAwMDAtMDAwMC0wMDAwLTAwMDAwMDAwMDAwMSJd",
+]
+"""Cursors whose times have no form in UTC."""
+
 
 @pytest.fixture
 def reading(world: World) -> ConversationReading:
@@ -168,7 +174,7 @@ async def test_an_unknown_conversation_has_no_owner(reading: ConversationReading
         await reading.owner_of(UUID(int=7))
 
 
-@pytest.mark.parametrize("cursor", ["", "nonsense", "W10", "WzEsIDJd", "WyIyMDI2LTAxLTAxIiwgIngiXQ"])
+@pytest.mark.parametrize("cursor", ["", "nonsense", "W10", "WzEsIDJd", "WyIyMDI2LTAxLTAxIiwgIngiXQ", *TOO_FAR])
 async def test_a_cursor_that_is_none_is_refused(world: World, reading: ConversationReading, cursor: str) -> None:
     with pytest.raises(InvalidInput, match="not a cursor of ours"):
         await reading.page(world.owner_id, cursor)

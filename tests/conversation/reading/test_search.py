@@ -119,7 +119,21 @@ async def test_words_are_words_whatever_the_index_would_make_of_them(
     assert await found(world, reading, words) == []
 
 
-@pytest.mark.parametrize("cursor", ["nonsense", "W10", "WzFd", "Wy0xLDJd", "WzEsMiwzXQ", "WzEuNSwyXQ"])
+@pytest.mark.parametrize(
+    "cursor",
+    [
+        "nonsense",
+        "W10",
+        "WzFd",
+        "Wy0xLDJd",
+        "WzEsMiwzXQ",
+        "WzEuNSwyXQ",
+        "WzAsMF0",
+        "WzUsMF0",
+        "W3RydWUsdHJ1ZV0",
+        "W3RydWUsZmFsc2Vd",
+    ],
+)
 async def test_a_cursor_that_is_none_is_refused(world: World, reading: ConversationReading, cursor: str) -> None:
     with pytest.raises(InvalidInput, match="not a cursor of ours"):
         await reading.page(world.owner_id, cursor, filters=ConversationFilters(text="bolo"))

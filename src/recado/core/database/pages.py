@@ -60,12 +60,12 @@ def read_cursor(cursor: str) -> Place:
     """Return the position that a cursor names. Raises `InvalidInput` for a text that is no cursor of ours."""
     try:
         at, id_ = _decoded(cursor)
-        position = datetime.fromisoformat(str(at)), UUID(str(id_))
-    except (binascii.Error, ValueError, TypeError, AttributeError, RecursionError) as error:
+        moment, found = datetime.fromisoformat(str(at)), UUID(str(id_))
+        if moment.tzinfo is None:
+            raise _not_ours()
+        return moment.astimezone(UTC), found
+    except (binascii.Error, ValueError, TypeError, AttributeError, RecursionError, OverflowError) as error:
         raise _not_ours() from error
-    if position[0].tzinfo is None:
-        raise _not_ours()
-    return position
 
 
 def write_numbers(*numbers: int) -> str:
@@ -74,12 +74,12 @@ def write_numbers(*numbers: int) -> str:
 
 
 def read_numbers(cursor: str, count: int) -> tuple[int, ...]:
-    """Return the numbers of a cursor. Raises `InvalidInput` for a text that is no cursor of ours."""
+    """Return the numbers of a cursor, from 1. Raises `InvalidInput` for a text that is no cursor of ours."""
     try:
         numbers = _decoded(cursor)
     except (binascii.Error, ValueError, TypeError, RecursionError) as error:
         raise _not_ours() from error
-    whole = tuple(number for number in numbers if isinstance(number, int) and 0 <= number < 2**63)
+    whole = tuple(number for number in numbers if type(number) is int and 1 <= number < 2**63)
     if len(whole) != count or len(numbers) != count:
         raise _not_ours()
     return whole
