@@ -22,6 +22,7 @@ from recado.core.errors import Conflict, NotFound
 from recado.core.ids import Ids
 from recado.core.queue.cron import Cron
 from recado.core.queue.job import (
+    BACKGROUND_PRIORITY,
     MAX_CRASHES,
     Claim,
     Discard,
@@ -869,3 +870,12 @@ class QueueContract:
         clock.advance(timedelta(seconds=5))
 
         assert await harness.queue.stats() == inspection.QueueStats(waiting=2, running=1, dead=1, oldest_due_seconds=5)
+
+    async def test_what_is_late_is_what_a_customer_waits_for(self, harness: QueueHarness, clock: FrozenClock) -> None:
+        """Events wait for their share of the slots while servers that were not reached use it up."""
+        await harness.stores("event", priority=BACKGROUND_PRIORITY)
+        clock.advance(timedelta(seconds=60))
+        assert (await harness.queue.stats()).oldest_due_seconds == 0
+        await harness.stores("message")
+        clock.advance(timedelta(seconds=5))
+        assert (await harness.queue.stats()).oldest_due_seconds == pytest.approx(5)

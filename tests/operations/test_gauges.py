@@ -11,6 +11,7 @@ from recado.conversation.ports import HandOff, Unknown
 from recado.core.clock import FrozenClock
 from recado.core.database.engine import Database
 from recado.core.database.unit_of_work import UnitOfWork
+from recado.core.queue.job import BACKGROUND_PRIORITY
 from recado.operations.gauges import Gauges
 from recado.operations.storage.gauges import AGES, COUNTS, statement
 from tests.conftest import NOON
@@ -51,6 +52,18 @@ async def test_count_a_message_that_is_not_claimed(world: World) -> None:
 
     assert (seen["jobs.collecting"], seen["messages_unanswered"]) == (1, 1)
     assert (seen["oldest_unanswered_seconds"], seen["oldest_due_seconds"]) == (21.5, 20.0)
+
+
+async def test_are_late_by_what_a_customer_waits_for_only(world: World) -> None:
+    """Forty servers that hang use up the slots of events, and no customer waits."""
+    await world.receives("oi")
+    background = f"UPDATE lanes SET next_priority = {BACKGROUND_PRIORITY}"
+    await world.breaks(background)
+    world.advance(61.5)
+    assert (await numbers(world))["oldest_due_seconds"] == 0
+    await world.receives("oi", BRUNO)
+    world.advance(2.5)
+    assert (await numbers(world))["oldest_due_seconds"] == 1
 
 
 async def test_count_a_message_whose_turn_runs(world: World) -> None:

@@ -13,6 +13,7 @@ from sqlalchemy import TextClause, bindparam, column, text
 
 from recado.core.database.types import Moment
 from recado.core.database.unit_of_work import UnitOfWork
+from recado.core.queue.job import BACKGROUND_PRIORITY
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,8 +102,9 @@ COUNTS: Final = (
 AGES: Final = (
     _AgeQuery(
         "recado_oldest_due_seconds",
-        "Seconds since the oldest due job became due",
-        "SELECT next_due_at AS at FROM lanes WHERE next_due_at IS NOT NULL ORDER BY next_due_at LIMIT 1",
+        "Seconds since the oldest due job became due, without jobs in the background",
+        f"""SELECT next_due_at AS at FROM lanes
+            WHERE next_due_at IS NOT NULL AND next_priority <> {BACKGROUND_PRIORITY} ORDER BY next_due_at LIMIT 1""",
     ),
     # Two plain minima: with ORDER BY id a planner may walk the primary key through all closed rows.
     _AgeQuery(

@@ -19,7 +19,7 @@ from recado.core.queue.storage.tables import lanes as lanes_table
 
 @dataclass(frozen=True, slots=True)
 class QueueStats:
-    """Figures of the queue: jobs by status, and how late the oldest due job is."""
+    """Figures of the queue: jobs by status, and how late the oldest due job is of those not in the background."""
 
     waiting: int
     running: int
@@ -36,7 +36,7 @@ def stats(uow: UnitOfWork, now: datetime) -> QueueStats:
     dead = uow.execute(select(func.count()).select_from(message_queue).where(LISTED)).scalar_one()
     oldest = uow.execute(
         select(lanes_table.c.next_due_at)
-        .where(lanes_table.c.next_due_at.is_not(None))
+        .where(lanes_table.c.next_due_at.is_not(None), lanes_table.c.next_priority != BACKGROUND_PRIORITY)
         .order_by(lanes_table.c.next_due_at)
         .limit(1)
     ).scalar()
