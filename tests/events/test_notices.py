@@ -8,7 +8,9 @@ from recado.core.queue.service import QueueService
 from recado.events.delivering import EventDeliveryHandler
 from recado.events.models import Endpoint, PostResult
 from recado.events.notices import DisabledMailHandler, put_disabled_mails
+from recado.identity.access.links import LinkService
 from recado.identity.owners import OwnerChanges
+from recado.identity.passwords import Passwords
 from recado.identity.users import NewUser
 from tests.events.test_delivering import happens, lane_of
 from tests.identity.mail.test_jobs import PostOffice
@@ -74,6 +76,28 @@ async def test_who_may_not_sign_in_is_not_told(world: World, office: PostOffice)
     await world.users.disable(world.operator, bia.id)
     await switched_off(world)
     assert [mail.to for mail in office.mails] == [OWNER]
+
+
+@pytest.mark.usefixtures("endpoint")
+async def test_who_was_only_invited_is_not_told(world: World, office: PostOffice) -> None:
+    """An admin could have an address of their own choice mailed to anybody."""
+    links = LinkService(world.database, world.clock, world.ids, Passwords(), None)
+    for role in ("admin", "owner"):
+        await links.invite(world.operator, NewUser(f"{role}@elsewhere.example", role))
+    await switched_off(world)
+    assert [mail.to for mail in office.mails] == [OWNER]
+
+
+@pytest.mark.usefixtures("endpoint")
+async def test_who_is_no_admin_any_more_when_the_mail_gets_out_is_not_told(world: World, office: PostOffice) -> None:
+    email = await given_user(world, "bia", "admin")
+    [bia] = [user for user in await world.users.users(world.owner_id) if user.email == email]
+    office.closed = True
+    await switched_off(world)
+    tries = [mail.to for mail in office.mails].count(email)
+    await world.users.change_role(world.operator, bia.id, "viewer")
+    await world.passes(3_600)
+    assert [mail.to for mail in office.mails].count(email) == tries > 0
 
 
 async def test_a_mail_that_did_not_get_out_is_not_sent_when_the_endpoint_is_on_again(

@@ -36,16 +36,24 @@ from recado.identity.repository import Users, owner_in
 
 DISABLED_MAIL: Final = "event.disabled_mail"
 _TOLD: Final[frozenset[Role]] = frozenset({"owner", "admin"})
+MOST_TOLD: Final = 50
+"""In one organisation. All jobs are stored in one transaction, and an alarm for everybody is one for nobody."""
 _WHY: Final = {"failing": Text.ENDPOINT_FAILING, "gone": Text.ENDPOINT_GONE}
 
 
 def put_disabled_mails(tx: LaneTransaction, endpoint: Endpoint) -> None:
-    """Store a job for each owner and admin of the organisation."""
-    to = [user for user in Users(tx.uow).in_order() if user.active and user.role in _TOLD]
-    jobs = [_job(tx.ids.new(), user, endpoint, tx.now) for user in to]
+    """Store a job for each owner and admin of the organisation who has accepted an invitation, owners first."""
+    to = [user for user in Users(tx.uow).in_order() if _is_told(user)]
+    to.sort(key=lambda user: user.role != "owner")
+    jobs = [_job(tx.ids.new(), user, endpoint, tx.now) for user in to[:MOST_TOLD]]
     for job in jobs:
         tx = tx.hold_also(job.in_lane)
     enqueue.add(tx.held, jobs)
+
+
+def _is_told(user: User) -> bool:
+    """Return whether a user is mailed. Strangers whom somebody has invited get nothing but the invitation."""
+    return user.can_enter and user.role in _TOLD
 
 
 def _job(id_: UUID, user: User, endpoint: Endpoint, now: datetime) -> NewJob:
@@ -112,8 +120,8 @@ class DisabledMailHandler:
 def _letter(uow: UnitOfWork, job: StoredJob) -> Letter | _Nobody:
     user = Users(uow).get(UUID(str(job.payload["user_id"])))
     endpoint = Endpoints(uow).get(UUID(str(job.payload["endpoint_id"])))
-    if user is None or not user.active:
-        return _Nobody("the user may not sign in any more")
+    if user is None or not _is_told(user):
+        return _Nobody("the user is no owner or admin who can sign in any more")
     if endpoint is None or endpoint.disabled_reason not in _WHY:
         return _Nobody("the endpoint was switched on, or removed")
     return disabled_letter(owner_in(uow, job.owner_id), user, endpoint)
