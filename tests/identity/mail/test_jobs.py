@@ -19,7 +19,7 @@ from recado.identity.mail.letters import Delivered, Letter, NotDelivered
 from recado.identity.models import User
 from recado.identity.owners import OwnerChanges, OwnerService, Registered
 from recado.identity.passwords import Passwords
-from recado.identity.principal import Principal
+from recado.identity.principal import Principal, operator_of
 from recado.identity.tables import audit_entries
 from recado.identity.users import NewUser, UserService
 
@@ -193,6 +193,16 @@ async def test_a_user_who_was_disabled_meanwhile_gets_none(
     await people.disable(ana, user.id)
     await post.work()
     assert (office.mails, await jobs(database)) == ([], ["discarded"])
+
+
+async def test_a_slow_mail_server_does_not_get_all_of_a_worker(
+    post: Post, links: LinkService, bakery: Registered
+) -> None:
+    """Customers wait for answers that the same worker gives."""
+    operator = operator_of(bakery.owner_id, "rita")
+    for _ in range(8):
+        await links.renew(operator, bakery.user_id)
+    assert len(await post.queue.claim(8, max_isolated=0, max_background=4)) == 4
 
 
 @pytest.mark.usefixtures("bakery")

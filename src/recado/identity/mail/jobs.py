@@ -11,6 +11,7 @@ from recado.core.database.engine import Database
 from recado.core.database.types import JsonValue
 from recado.core.ids import SYSTEM_OWNER, Ids
 from recado.core.queue.job import (
+    BACKGROUND_PRIORITY,
     Claim,
     Discard,
     Done,
@@ -35,8 +36,8 @@ from recado.identity.repository import Users, owner_in
 LINK_MAIL: Final = "identity.link_mail"
 MAX_ATTEMPTS: Final = 5
 _NO_SERVER: Final = "RECADO_SMTP_URL is not set for this worker"
-PRIORITY: Final = 7
-"""After everything a customer waits for, and before schedules."""
+PRIORITY: Final = BACKGROUND_PRIORITY
+"""A mail server that takes its time must not have all of a worker: customers wait for answers there."""
 
 
 def put_link_mail(tx: Transaction, order: LinkOrder) -> UUID:
