@@ -47,6 +47,10 @@ class TestStopAndStartWords:
         assert not owner.is_stop_word("STOP")
         assert not owner.is_start_word("START")
 
+    def test_an_owner_without_a_word_to_opt_out_by_has_the_products(self) -> None:
+        """One could be stored so; a customer always has a way out."""
+        assert an_owner(stop_words=[]).is_stop_word("STOP")
+
     def test_no_word_means_both(self) -> None:
         owner = an_owner()
         assert [word for word in STOP_WORDS if owner.is_start_word(word)] == []

@@ -173,6 +173,8 @@ class TestChangingAnOwner:
             OwnerChanges(locale="tlh"),
             OwnerChanges(send_policy="shout"),
             OwnerChanges(apology_text="x" * 1_601),
+            OwnerChanges(stop_words=[]),
+            OwnerChanges(stop_words=[" "]),
         ],
     )
     async def test_refuses_what_cannot_be_used(

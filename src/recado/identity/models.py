@@ -93,7 +93,7 @@ class Owner:
 
     def is_stop_word(self, text: str) -> bool:
         """Return whether the whole message is a word that opts out."""
-        return _is_one_of(text, STOP_WORDS if self.stop_words is None else self.stop_words)
+        return _is_one_of(text, self.stop_words or STOP_WORDS)
 
     def is_start_word(self, text: str) -> bool:
         """Return whether the whole message is a word that lifts an opt-out."""
@@ -210,6 +210,14 @@ def valid_words(words: Iterable[str] | None) -> list[str] | None:
         if not _normalized(word):  # No message would ever be equal to it.
             raise InvalidInput(f"{word!r} has no letters and no digits, by which words are told")
     return list({_normalized(word): word for word in given}.values())
+
+
+def valid_stop_words(words: Iterable[str] | None) -> list[str] | None:
+    """Return the owner's words to opt out; as `valid_words`, but there has to be one: customers must have a way out."""
+    valid = valid_words(words)
+    if valid == []:
+        raise InvalidInput("give at least one word to opt out by; null restores the built-in words")
+    return valid
 
 
 def _is_one_of(text: str, words: Iterable[str]) -> bool:

@@ -31,6 +31,7 @@ from recado.identity.models import (
     valid_locale,
     valid_name,
     valid_policy,
+    valid_stop_words,
     valid_text,
     valid_words,
 )
@@ -165,7 +166,7 @@ _RULES: Final[Mapping[str, Callable[..., object]]] = {
     "handoff_text": valid_text,
     "nudge_text": valid_text,
     "send_policy": valid_policy,
-    "stop_words": valid_words,
+    "stop_words": valid_stop_words,
     "start_words": valid_words,
 }
 

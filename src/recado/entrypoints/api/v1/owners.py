@@ -47,7 +47,7 @@ class OwnerChange(Input):
     handoff_text: str | None = None
     nudge_text: str | None = None
     send_policy: SendPolicy = "prefer_silence"
-    stop_words: list[str] | None = None
+    stop_words: list[str] | None = Field(None, description="At least one: customers must have a way out.")
     start_words: list[str] | None = None
 
     def changes(self) -> OwnerChanges:
