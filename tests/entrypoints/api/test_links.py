@@ -101,7 +101,11 @@ class TestThePage:
             assert (again.status_code, "não vale mais" in again.text, "<form" in again.text) == (410, True, False)
 
     @pytest.mark.parametrize(
-        "body", [b"", b"password=", b"password=senha123", b"password=%ff", b"\xff", b"a=1&" * 100, b"password=a%00b"]
+        "body",
+        [
+            *(b"", b"password=", b"password=senha123", b"password=%ff", b"\xff", b"a=1&" * 100, b"password=a%00b"),
+            b"password=p%e3o+de+queijo+%e0s+cinco",  # Another encoding: any other signs there would be the same.
+        ],
     )
     async def test_asks_again_when_the_password_is_none(
         self, browser: httpx2.AsyncClient, page: str, world: World, body: bytes

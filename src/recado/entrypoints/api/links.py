@@ -99,7 +99,8 @@ def add_links(app: FastAPI, links: LinkService, owners: OwnerService) -> None:
 def _password(body: bytes) -> str:
     """Return the password of a form, or the empty text, which no user can have."""
     try:
-        return parse_qs(body.decode("ascii"), max_num_fields=10, keep_blank_values=True).get("password", [""])[0]
+        form = parse_qs(body.decode("ascii"), max_num_fields=10, keep_blank_values=True, errors="strict")
+        return form.get("password", [""])[0]
     except ValueError:
         return ""
 
