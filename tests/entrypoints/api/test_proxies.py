@@ -37,6 +37,8 @@ async def test_is_the_proxy_unless_the_operator_trusts_it(container: Container) 
         (PROXY, "203.0.113.7, 10.1.2.3", "203.0.113.7"),
         (PROXY, "198.51.100.1, 203.0.113.7", "203.0.113.7"),  # What a caller writes in front counts for nothing.
         (PROXY, "x" * 200, None),
+        (PROXY, f"fe80::1%{'x' * 200}", "fe80::1"),
+        (PROXY, "%eth0", None),
         (OTHER, "203.0.113.7", OTHER),
     ],
 )

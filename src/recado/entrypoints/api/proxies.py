@@ -22,14 +22,17 @@ class CallersBehindProxies:
         await self._replacing(scope, receive, send)  # type: ignore[arg-type]
 
     async def _called(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope.get("client") and not _is_address(scope["client"][0]):
-            scope["client"] = None
+        if client := scope.get("client"):
+            address = _address(client[0])
+            scope["client"] = None if address is None else (address, client[1])
         await self._app(scope, receive, send)
 
 
-def _is_address(text: str) -> bool:
+def _address(text: str) -> str | None:
+    """Return an address without its zone, which can be of any length and says nothing outside the proxy."""
+    address = text.partition("%")[0]
     try:
-        ipaddress.ip_address(text)
+        ipaddress.ip_address(address)
     except ValueError:
-        return False
-    return True
+        return None
+    return address
