@@ -1,6 +1,8 @@
+from pathlib import Path
+
 import pytest
 
-from tests.entrypoints.cli.conftest import NOBODY, Recado
+from tests.entrypoints.cli.conftest import NOBODY, Recado, spoil
 
 
 @pytest.fixture
@@ -13,6 +15,19 @@ def test_lists_contacts_without_whole_numbers(recado: Recado, owner: str, ana: s
     found = recado.many("contacts", "list", "--owner", owner)
     assert (len(found), found[-1]["id"], found[-1]["contact"]) == (3, ana, ["whatsapp:…4321"])
     assert "98765" not in recado.says("contacts", "list", "--owner", owner)
+
+
+def test_are_all_listed_for_programs_and_a_thousand_for_people(recado: Recado, owner: str, file: Path) -> None:
+    spoil(
+        file,
+        "WITH RECURSIVE n(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n WHERE n < 1200)"
+        " INSERT INTO contacts (id, owner_id, name, created_at)"
+        " SELECT randomblob(16), owner_id, 'x' || n, created_at FROM n, (SELECT * FROM contacts LIMIT 1)",
+    )
+    assert len(recado.many("contacts", "list", "--owner", owner)) == 1_203
+    shown = recado.says("contacts", "list", "--owner", owner)
+    assert shown.endswith("These are the first 1,000; --json lists them all.\n")
+    assert len(shown.splitlines()) == 1_002
 
 
 def test_a_person_blocks_opts_out_and_names(recado: Recado, owner: str, ana: str) -> None:

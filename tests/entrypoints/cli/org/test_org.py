@@ -1,15 +1,18 @@
 import json
 import os
 import pty
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Mapping
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
-from tests.entrypoints.cli.conftest import NOBODY, Recado
+from tests.entrypoints.cli.conftest import NOBODY, PUBLIC, Recado, spoil
 from tests.support.patience import PATIENCE
+from tests.support.processes import until
 
 PASSWORD = "cavalo correto bateria"
 
@@ -17,6 +20,11 @@ PASSWORD = "cavalo correto bateria"
 def register(recado: Recado, *more: str) -> "dict[str, object]":
     words = ["org", "register", "--name", "Livraria", "--email", "dono@livraria.example"]
     return recado.one(*words, "--password-env", "PW", *more, PW=PASSWORD)
+
+
+def names_of_jobs(file: Path) -> set[str]:
+    with closing(sqlite3.connect(file)) as connection:
+        return {name for (name,) in connection.execute("SELECT name FROM message_queue")}
 
 
 class TestRegister:
@@ -148,3 +156,22 @@ class TestTheEnd:
         assert "close it first" in recado.refuses("org", "purge", "--owner", owner, "--yes")
         recado.one("org", "close", "--owner", owner)
         assert "may be purged from" in recado.refuses("org", "purge", "--owner", owner, "--yes")
+
+    def test_waits_for_its_purge_and_says_when_it_is_over(self, recado: Recado, owner: str, file: Path) -> None:
+        recado.one("org", "close", "--owner", owner)
+        spoil(file, "UPDATE owners SET closed_at = closed_at - 31 * 86400 * 1000000")
+        words = [sys.executable, "-m", "recado", "org", "purge", "--owner", owner, "--yes", "--wait"]
+        environment = {**os.environ, **recado.environment, "LC_ALL": "C.UTF-8"}
+        with subprocess.Popen(
+            words, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        ) as waiting:
+            until(lambda: "owner.purge" in names_of_jobs(file))
+            spoil(file, "UPDATE message_queue SET due_at = 0 WHERE name = 'owner.purge'")
+            its_lane = "SELECT lane FROM message_queue WHERE name = 'owner.purge'"
+            spoil(file, f"UPDATE lanes SET next_due_at = 0 WHERE lane IN ({its_lane})")
+            if recado("tick", RECADO_PUBLIC_URL=PUBLIC).exit_code != 0:
+                waiting.kill()
+            said, _ = waiting.communicate(timeout=PATIENCE)
+        assert said == "Everything of the organisation is deleted.\n"
+        assert waiting.returncode == 0
+        assert owner not in [each["owner_id"] for each in recado.many("org", "list")]

@@ -65,7 +65,7 @@ def calls(tree: ast.AST) -> Iterator[ast.expr | None]:
         match node:
             case ast.Call(func=ast.Name(id=name)) if name in TOLD and len(node.args) > TOLD[name]:
                 yield node.args[TOLD[name]]
-            case ast.Call(func=ast.Name(id="print_items")):
+            case ast.Call(func=ast.Name(id="print_items" | "print_listing")):
                 yield from (keyword.value for keyword in node.keywords if keyword.arg == "empty")
                 yield from (key for each in node.args if isinstance(each, ast.Dict) for key in each.keys)
             case ast.Call(func=ast.Name(id="print_table"), args=[ast.List(elts=headings), *_]):

@@ -1,14 +1,15 @@
 """`recado contacts`: the customers of organisations, and whether they want messages."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import TYPE_CHECKING, Annotated, TypeAlias
 from uuid import UUID
 
 import typer
 
+from recado.entrypoints.cli.listing import print_listing
 from recado.entrypoints.cli.main import family
 from recado.entrypoints.cli.options import AsJson, OwnerId, read_id
-from recado.entrypoints.cli.output import Item, column, print_items, print_result
+from recado.entrypoints.cli.output import Item, column, print_result
 from recado.entrypoints.cli.running import operator, require_owner, run
 from recado.entrypoints.cli.texts.language import say
 
@@ -38,17 +39,18 @@ def list_(
 ) -> None:
     """List contacts, the newest first."""
 
-    async def work(container: "Container") -> list[Item]:
+    async def find(container: "Container") -> AsyncIterator[Item]:
         from recado.conversation.reading.contacts import ContactFilters
         from recado.conversation.values import Address
 
         await require_owner(container, owner)
         parsed = None if address is None else Address.parse(address)
         filters = ContactFilters(address=parsed, blocked=blocked, opted_out=opted_out)
-        return [_view(each) async for each in container.contact_reading().every(owner, filters)]
+        async for each in container.contact_reading().every(owner, filters):
+            yield _view(each)
 
     columns = {"Id": column("id"), "Name": column("name"), "Addresses": column("contact"), "State": _state}
-    print_items(run(work), columns, empty="There are no contacts.", as_json=as_json)
+    print_listing(find, columns, empty="There are no contacts.", as_json=as_json)
 
 
 def _state(item: Item) -> str:

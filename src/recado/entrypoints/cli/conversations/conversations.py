@@ -1,15 +1,16 @@
 """`recado conversations`: what a person can do in a conversation, from a terminal."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Final, TypeAlias, TypeVar
 from uuid import UUID
 
 import typer
 
+from recado.entrypoints.cli.listing import print_listing
 from recado.entrypoints.cli.main import family
 from recado.entrypoints.cli.options import AsJson, OwnerId, read_id
-from recado.entrypoints.cli.output import Item, column, format_age, print_document, print_items, print_line, print_text
+from recado.entrypoints.cli.output import Item, column, format_age, print_document, print_line, print_text
 from recado.entrypoints.cli.running import operator, require_owner, run
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 app = family("List, take, answer, release, assign and close conversations.")
 
 PAGE: Final = 200
-"""How many messages are read at a time."""
+"""How many messages or conversations are read at a time."""
 Shown = TypeVar("Shown")
 
 ConversationId: TypeAlias = Annotated[
@@ -42,7 +43,7 @@ def list_(
 ) -> None:
     """List the conversations that are not closed, latest activity first, or those that other options choose."""
 
-    async def work(container: "Container") -> list[Item]:
+    async def find(container: "Container") -> AsyncIterator[Item]:
         from recado.conversation.reading.filters import ConversationFilters, valid_holder, valid_status
 
         await require_owner(container, owner)
@@ -50,10 +51,11 @@ def list_(
             status=valid_status(status), held_by=valid_holder(held_by), waiting=waiting, text=text
         )
         now = container.clock().now()
-        found = [each async for each in container.conversation_reading().every(owner, filters)]
-        if text is not None:
-            await container.transcripts().record_search(operator(owner), [each.id for each in found])
-        return [_view(each, now) for each in found]
+        async for some in _in_pages(container.conversation_reading().every(owner, filters)):
+            if text is not None:  # Written down before any of them is shown.
+                await container.transcripts().record_search(operator(owner), [each.id for each in some])
+            for each in some:
+                yield _view(each, now)
 
     columns = {
         "Id": column("id"),
@@ -62,7 +64,17 @@ def list_(
         "Status": column("status"),
         "Waits": _waits,
     }
-    print_items(run(work), columns, empty="There are no conversations.", as_json=as_json)
+    print_listing(find, columns, empty="There are no conversations.", as_json=as_json)
+
+
+async def _in_pages(found: "AsyncIterator[ConversationItem]") -> "AsyncIterator[Sequence[ConversationItem]]":
+    page: list[ConversationItem] = []
+    async for each in found:
+        page.append(each)
+        if len(page) == PAGE:
+            yield page
+            page = []
+    yield page
 
 
 def _waits(item: Item) -> str:

@@ -1,14 +1,16 @@
 """`recado keys`: the API keys of programs."""
 
+from collections.abc import AsyncIterator
 from datetime import timedelta
 from typing import TYPE_CHECKING, Annotated, TypeAlias
 from uuid import UUID
 
 import typer
 
+from recado.entrypoints.cli.listing import print_listing
 from recado.entrypoints.cli.main import family
 from recado.entrypoints.cli.options import AsJson, OwnerId, comma_separated, read_id
-from recado.entrypoints.cli.output import Item, column, moment, print_items, print_result
+from recado.entrypoints.cli.output import Item, column, moment, print_result
 from recado.entrypoints.cli.running import operator, require_owner, run
 from recado.entrypoints.cli.texts.language import say
 
@@ -66,18 +68,18 @@ def revoke(key_id: KeyId, as_json: AsJson = False) -> None:
 def list_keys(owner: OwnerId, as_json: AsJson = False) -> None:
     """List an organisation's API keys, revoked ones too."""
 
-    async def work(container: "Container") -> list[Item]:
+    async def find(container: "Container") -> AsyncIterator[Item]:
         await require_owner(container, owner)
-        found: list[Item] = []
         cursor: str | None = None
         while True:
             page = await container.identity_reading().keys(owner, cursor)
-            found += [_view(key) for key in page.items]
+            for key in page.items:
+                yield _view(key)
             if (cursor := page.next_cursor) is None:
-                return found
+                return
 
     columns = {"Id": column("key_id"), "Name": column("name"), "Scopes": _scopes, "Ends": _end}
-    print_items(run(work), columns, empty="There are no keys; make one with: recado keys create", as_json=as_json)
+    print_listing(find, columns, empty="There are no keys; make one with: recado keys create", as_json=as_json)
 
 
 def _scopes(item: Item) -> str:

@@ -285,6 +285,7 @@ SENTENCES: Final[Mapping[str, str]] = {
     "enabled": "ligada",
     "last slot": "último horário",
     "next slot": "próximo horário",
+    "These are the first {shown}; --json lists them all.": "Estas são as primeiras {shown}; --json lista todas.",
     "There are no contacts.": "Não há contatos.",
     "The name is stored.": "O nome está guardado.",
     "The contact is blocked.": "O contato está bloqueado.",
