@@ -2,14 +2,17 @@
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import timedelta
 from functools import partial
+from typing import TypeVar
 from uuid import UUID
 
 import pytest
 
+from recado.core.database.engine import Database
+from recado.core.database.unit_of_work import UnitOfWork
 from recado.core.errors import InvalidInput
 from recado.core.event_log.models import Event, NewEvent
 from recado.core.event_log.numbering import Numbering
@@ -17,15 +20,17 @@ from recado.core.event_log.repository import append
 from recado.core.queue.lane import Lane, job_lane
 from recado.core.queue.storage import inspection
 from recado.events.errors import EndpointFull, TooManyEndpoints
-from recado.events.fanout import PAGE
+from recado.events.fanout import PAGE, Fanout
 from recado.events.models import AT_ONCE, BREAKS_AFTER, MOST_ENDPOINTS, MOST_WAITING, TRIED_FOR, Endpoint, PostResult
 from recado.events.reading import EndpointReading
 from recado.events.service import NewEndpoint
 from recado.operations.pruning import KEEP_EVENTS, Pruning
+from tests.conversation.test_waiting_transactions import WaitingDatabase
 from tests.world import ANA, BRUNO, World
 
 ON_BOTH_DATABASES = True
 
+T = TypeVar("T")
 FAILS = PostResult(500, "it answered 500")
 
 
@@ -344,6 +349,36 @@ async def test_a_run_for_one_owner_goes_on_with_its_endpoints_only(world: World,
     assert await states(world, endpoint) == []
     await world.fanout.run({world.owner_id})
     assert await states(world, endpoint) == ["waiting"]
+
+
+class CountedReads(WaitingDatabase):
+    """A database that counts how often it is read."""
+
+    def __init__(self, database: Database) -> None:
+        super().__init__(database, lambda: asyncio.sleep(0))
+        self._read = database.read
+        self.reads = 0
+        self.read = self._counted
+
+    async def _counted(self, work: Callable[[UnitOfWork], T], *, owner: UUID | None) -> T:
+        self.reads += 1
+        return await self._read(work, owner=owner)
+
+
+@pytest.mark.usefixtures("endpoint")
+async def test_while_an_endpoint_has_no_room_commits_cost_no_reading(world: World) -> None:
+    """It hangs: four are on their way, and a fifth customer waits in the log."""
+    await happens(world, *(lane_of(world) for _ in range(AT_ONCE + 1)))
+    counted = CountedReads(world.database)
+    fanout = Fanout(counted, world.clock, world.ids)
+    await fanout.run({world.owner_id})
+    assert counted.reads > 0
+    counted.reads = 0
+    await fanout.run({world.owner_id})
+    assert counted.reads == 0
+    world.advance(2)
+    await fanout.run({world.owner_id})
+    assert counted.reads > 0
 
 
 # --- What people do ---------------------------------------------------------------------------------------------------

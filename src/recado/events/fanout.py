@@ -31,6 +31,11 @@ PAGE: Final = 200
 """How many events one transaction goes through."""
 STEPS: Final = 10
 """How many transactions one run makes for an endpoint; the next run goes on."""
+_LOOK: Final = 20
+"""How many events are looked at to see whether there is something to do. Most often the first one says it."""
+_REST: Final = timedelta(seconds=1)
+"""How long commits do not make this process look at an endpoint that has no room. A delivery that ends does."""
+_MOST_KNOWN: Final = 10_000
 _RESUMED: Final = 50
 """How many lanes one transaction makes due."""
 
@@ -47,6 +52,8 @@ class _Plan:
     position: int
     events: list[Event] = field(default_factory=list)
     more: bool = False
+    is_full: bool = False
+    """Whether nothing more can be planned before a delivery ends."""
 
 
 class Fanout:
@@ -57,13 +64,34 @@ class Fanout:
         self._clock = clock
         self._ids = ids
         self._transactions = Transactions(database, clock, ids)
+        self._resting: dict[UUID, datetime] = {}
+        """Endpoints without room, and owners who have no other, with the time until which commits do not count."""
 
     async def run(self, owners: Collection[UUID] | None = None) -> None:
-        """Go on with the endpoints of some owners, or with every endpoint that is behind."""
+        """Go on with the endpoints of owners of whom something was told, or with every endpoint that is behind."""
         now = self._clock.now()
-        reading = repository.behind if owners is None else partial(repository.of_owners, owners=owners)
-        for owner_id, endpoint_id in await self._database.read(partial(reading, now=now), owner=None):
-            await self.advance(owner_id, endpoint_id)
+        if owners is None:
+            for owner_id, endpoint_id in await self._database.read(partial(repository.behind, now=now), owner=None):
+                await self.advance(owner_id, endpoint_id)
+        elif awake := {owner_id for owner_id in owners if not self._rests(owner_id, now)}:
+            await self._run_for(awake, now)
+
+    async def _run_for(self, owners: Collection[UUID], now: datetime) -> None:
+        found = await self._database.read(partial(repository.of_owners, owners=owners, now=now), owner=None)
+        for owner_id, endpoint_id in found:
+            if not self._rests(endpoint_id, now):
+                await self.advance(owner_id, endpoint_id)
+        with_room = {owner_id for owner_id, endpoint_id in found if not self._rests(endpoint_id, now)}
+        for owner_id in {*owners} - with_room:
+            self._rest(owner_id, now)
+
+    def _rest(self, id_: UUID, now: datetime) -> None:
+        if len(self._resting) >= _MOST_KNOWN:
+            self._resting.clear()
+        self._resting[id_] = now + _REST
+
+    def _rests(self, id_: UUID, now: datetime) -> bool:
+        return now < self._resting.get(id_, now)
 
     async def advance(self, owner_id: UUID, endpoint_id: UUID, *, steps: int = STEPS) -> None:
         """Make the deliveries for which an endpoint has room. Nothing is written where there is nothing to be sent."""
@@ -76,14 +104,14 @@ class Fanout:
     async def _has_work(self, owner_id: UUID, endpoint_id: UUID) -> bool:
         now = self._clock.now()
 
-        def work(deliveries: Deliveries, endpoints: Endpoints, log: Events) -> bool:
+        def work(deliveries: Deliveries, endpoints: Endpoints, log: Events) -> _Plan:
             endpoint = endpoints.get(endpoint_id)
-            if endpoint is None:
-                return False
-            plan = _planned(endpoint, deliveries, log, now)
-            return bool(plan.events) or plan.more
+            return _Plan(0) if endpoint is None else _planned(endpoint, deliveries, log, now, most=_LOOK)
 
-        return await self._database.read(lambda uow: work(Deliveries(uow), Endpoints(uow), Events(uow)), owner=owner_id)
+        plan = await self._database.read(lambda uow: work(Deliveries(uow), Endpoints(uow), Events(uow)), owner=owner_id)
+        if plan.is_full and not plan.events:
+            self._rest(endpoint_id, now)
+        return bool(plan.events) or plan.more
 
     async def resume(self, owner_id: UUID, endpoint_id: UUID) -> None:
         """Have what waits sent soon, because somebody says that the endpoint takes events again.
@@ -123,26 +151,28 @@ def _make_due(tx: UnlockedTransaction, names: Sequence[Lane], first: int) -> Non
     enqueue.make_due(held.held, moments, held.now)
 
 
-def _planned(endpoint: Endpoint, deliveries: Deliveries, log: Events, now: datetime) -> _Plan:
+def _planned(endpoint: Endpoint, deliveries: Deliveries, log: Events, now: datetime, most: int = PAGE) -> _Plan:
     """Return what an endpoint may be sent next, in the order of the log."""
     plan = _Plan(endpoint.position)
     waiting = deliveries.waiting_lanes(endpoint.id)
     room = _room(endpoint, waiting, now)
     counted = sum(min(each.count, MOST_COUNTED) for each in waiting.values())
     if endpoint.disabled_at is not None or counted >= MOST_WAITING:
+        plan.is_full = True
         return plan
     lanes_open = set(waiting)
-    found = log.after(endpoint.position, PAGE)
+    found = log.after(endpoint.position, most)
     for event in found:
         if endpoint.wants(event.type):
             if event.lane not in lanes_open:
                 if room == 0:
+                    plan.is_full = True
                     return plan
                 room -= 1
                 lanes_open.add(event.lane)
             plan.events.append(event)
         plan.position = event.number
-    plan.more = len(found) == PAGE
+    plan.more = len(found) == most
     return plan
 
 
