@@ -21,6 +21,13 @@ def test_every_argument_fits_its_parameter() -> None:
     assert problems(Container) == []
 
 
+def test_each_part_is_built_once_whichever_thread_asks_for_it_first() -> None:
+    """Two services of one kind would not hear each other: an agent that was changed in one would go on in the other."""
+    singletons = [each for each in Container.providers.values() if isinstance(each, providers.BaseSingleton)]
+    assert len(singletons) > 50
+    assert not [each for each in singletons if not isinstance(each, providers.ThreadSafeSingleton)]
+
+
 def _count(many: int, names: Callable[[str], int]) -> None: ...
 
 

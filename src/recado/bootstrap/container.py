@@ -8,6 +8,7 @@ that a process pays only for what it does.
 """
 
 from recado.agents.reading import AgentsReading
+from recado.bootstrap import providers
 from recado.bootstrap.brokers import make_broker, make_delivery, make_dispatcher
 from recado.bootstrap.databases import clock_of, database_wakeups_of, make_following, metadata, open_database
 from recado.bootstrap.lazy import (
@@ -72,7 +73,7 @@ from recado.conversation.sending.splitting import split
 from recado.conversation.upkeep.expiry import IdleExpiry
 from recado.conversation.upkeep.rescue import Rescue
 from recado.core.clock import Clock
-from recado.core.container import containers, providers
+from recado.core.container import containers
 from recado.core.database.changes import Changes
 from recado.core.database.engine import Database
 from recado.core.event_log.numbering import Numbering
