@@ -1,17 +1,21 @@
 """The documentation says what there is: every setting, command, route, table and fault, and no link leads nowhere."""
 
 import contextlib
+import http.server
 import importlib.util
+import itertools
 import json
 import re
 import shlex
 import textwrap
+import threading
 import tokenize
 import tomllib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import fields
 from functools import cache
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING, Final, get_args
 
 import httpx2
@@ -26,6 +30,7 @@ from recado.bootstrap import Container, metadata
 from recado.channels.twilio.webhook.routes import MESSAGES_PATH, STATUS_PREFIX, WEBHOOK, TwilioWebhooks
 from recado.conversation import models
 from recado.core import tracing
+from recado.core.clock import SystemClock
 from recado.core.queue.job import Status
 from recado.emulator.app import build_app as build_emulator
 from recado.emulator.rules import faults
@@ -36,6 +41,7 @@ from recado.entrypoints.api.reference.markdown import markdown
 from recado.entrypoints.api.reference.outline import outline_of
 from recado.entrypoints.cli.demo.script import Customer, Script, ScriptStep, read_script
 from recado.entrypoints.cli.main import LazyGroup, app
+from recado.events.wire.signing import new_secret, signed_headers
 from recado.settings import load_settings, variables
 
 if TYPE_CHECKING:
@@ -389,19 +395,61 @@ def test_every_control_of_the_emulator_is_documented() -> None:
 # --- Agents over HTTP -------------------------------------------------------------------------------------------------
 
 
-def test_the_documented_receiver_knows_our_signature(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    [code] = [block for block in blocks("python", "how-to/write-an-agent.md") if "def is_from_recado" in block]
-    (tmp_path / "receiver.py").write_text(code, "utf-8")
-    monkeypatch.setenv("AGENT_SECRET", "whsec_made_up")
-    spec = importlib.util.spec_from_file_location("receiver", tmp_path / "receiver.py")
+def loaded(code: str, folder: Path) -> ModuleType:
+    """Return a block of Python as a module."""
+    (folder / "receiver.py").write_text(code, "utf-8")
+    spec = importlib.util.spec_from_file_location("receiver", folder / "receiver.py")
     assert spec is not None
     assert spec.loader is not None
     receiver = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(receiver)
+    return receiver
+
+
+def test_the_documented_receiver_knows_our_signature(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    [code] = [block for block in blocks("python", "how-to/write-an-agent.md") if "def is_from_recado" in block]
+    monkeypatch.setenv("AGENT_SECRET", "whsec_made_up")
+    receiver = loaded(code, tmp_path)
     signed = signature(b"whsec_made_up", 1_000, b"{}")
     assert receiver.is_from_recado(b"whsec_made_up", signed, b"{}", 1_010.0)
     assert not receiver.is_from_recado(b"whsec_made_up", signed, b"[]", 1_010.0)
     assert not receiver.is_from_recado(b"whsec_made_up", signed, b"{}", 9_000.0)
+
+
+def test_the_documented_receiver_of_events_knows_our_signature(tmp_path: Path) -> None:
+    [code] = [block for block in blocks("python", "how-to/receive-events.md") if "def verified" in block]
+    secret, now = new_secret(), int(SystemClock().now().timestamp())
+    verified = loaded(code.replace("whsec_…", secret), tmp_path).verified
+    good = signed_headers("1", now, b'{"id": 1}', [new_secret(), secret])
+    assert verified(good, b'{"id": 1}') == {"id": 1}
+    assert verified(good, b'{"id": 2}') is None
+    assert verified(signed_headers("1", now - 600, b"{}", [secret]), b"{}") is None
+    for name, value in itertools.product(good, ["é", "", "x" * 1_000, "1e999", "v1,", "-1"]):
+        assert verified({**good, name: value}, b'{"id": 1}') is None, "what a stranger sends is no fault of ours"
+    for name in good:
+        assert verified({key: value for key, value in good.items() if key != name}, b'{"id": 1}') is None
+
+
+def test_the_documented_listener_ends_when_it_may_not_listen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    [code] = [block for block in blocks("python", "how-to/receive-events.md") if "def events" in block]
+    monkeypatch.setenv("API_KEY", "rcd_revoked")
+    with http.server.HTTPServer(("127.0.0.1", 0), Refusing) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        address = f"http://127.0.0.1:{server.server_port}"
+        listener = loaded(code.replace("https://recado.example", address), tmp_path)
+        with pytest.raises(httpx2.HTTPStatusError, match="401"):
+            next(listener.events())
+        server.shutdown()
+
+
+class Refusing(http.server.BaseHTTPRequestHandler):
+    """Answers as to a key that was revoked."""
+
+    def do_GET(self) -> None:
+        self.send_error(401)
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
 
 
 def blocks(language: str, name: str) -> list[str]:
