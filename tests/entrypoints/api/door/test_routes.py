@@ -140,7 +140,7 @@ class TestTheOrder:
         assert told(answer)[0] == 404
         assert "location" not in answer.headers
 
-    @pytest.mark.parametrize("content", [b"{", b'{"text": 5}', b'{"text": "a", "more": 1}', b'{"text": "\\u0000"}'])
+    @pytest.mark.parametrize("content", [b"[]", b'{"text": 5}', b'{"text": "a", "more": 1}', b'{"text": "\\u0000"}'])
     async def test_then_the_body(self, client: httpx2.AsyncClient, callers: KnownCallers, content: bytes) -> None:
         headers = {**callers.role(MINE, "admin"), "Content-Type": "application/json", "If-Match": "*"}
         answer = await client.patch(f"/things/{THING}", content=content, headers=headers)
@@ -156,7 +156,12 @@ class TestTheOrder:
 class TestBodies:
     @pytest.mark.parametrize(
         ("content", "status"),
-        [(b"[" * 100_000, 400), (b'{"text": ' + b"9" * 5_000 + b"}", 400), (b'{"\\ud800": "\\ud800"}', 422)],
+        [
+            (b"{", 400),
+            (b"[" * 100_000, 400),
+            (b'{"text": ' + b"9" * 5_000 + b"}", 400),
+            (b'{"\\ud800": "\\ud800"}', 422),
+        ],
     )
     async def test_that_no_parser_likes_are_no_fault_of_ours(
         self, client: httpx2.AsyncClient, callers: KnownCallers, content: bytes, status: int
@@ -164,6 +169,24 @@ class TestBodies:
         headers = {**callers.role(MINE, "admin"), "Content-Type": "application/json", "If-Match": "*"}
         answer = await client.patch(f"/things/{THING}", content=content, headers=headers)
         assert told(answer)[0] == status
+
+    async def test_that_are_no_json_are_told_where_they_break(
+        self, client: httpx2.AsyncClient, callers: KnownCallers
+    ) -> None:
+        headers = {**callers.role(MINE, "admin"), "Content-Type": "application/json", "If-Match": "*"}
+        answer = await client.patch(f"/things/{THING}", content=b'{"text": "a",}', headers=headers)
+        assert told(answer) == (400, "api.unreadable")
+        assert answer.json()["detail"] == "the body is no JSON: it breaks at character 13"
+
+    @pytest.mark.parametrize("kind", [None, "text/plain", "application/x-www-form-urlencoded"])
+    async def test_that_are_not_sent_as_json_are_told_how(
+        self, client: httpx2.AsyncClient, callers: KnownCallers, kind: str | None
+    ) -> None:
+        """What curl sends without a header."""
+        headers = {**callers.role(MINE, "admin"), "If-Match": "*", **({} if kind is None else {"Content-Type": kind})}
+        answer = await client.patch(f"/things/{THING}", content=b'{"text": "a"}', headers=headers)
+        assert told(answer) == (400, "api.unreadable")
+        assert "Content-Type: application/json" in answer.json()["detail"]
 
 
 class TestWhoCalls:

@@ -101,9 +101,27 @@ async def _of_domain_error(request: Request, error: Exception) -> Response:
 async def _of_invalid_request(request: Request, error: Exception) -> Response:
     if not isinstance(error, RequestValidationError):
         raise error
+    if (why := _unreadable(request, error)) is not None:
+        return problem_response(request, 400, _CODES[400], why)
     fields = [InvalidField(field=".".join(map(str, each["loc"])), detail=each["msg"]) for each in error.errors()]
     sentence = "; ".join(f"{each.field}: {each.detail}" for each in fields[:3])
     return problem_response(request, InvalidInput.status, InvalidInput.code, sentence, fields)
+
+
+def _unreadable(request: Request, error: RequestValidationError) -> str | None:
+    """Return why a body is no JSON; None when it is some, or is missing."""
+    for each in error.errors():
+        place = tuple(each["loc"])
+        if each["type"] == "json_invalid":
+            return f"the body is no JSON: it breaks at character {place[-1]}"
+        if place == ("body",) and each["type"] != "missing" and not _says_json(request):
+            return "the body is read as JSON only with the header Content-Type: application/json"
+    return None
+
+
+def _says_json(request: Request) -> bool:
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    return kind == "application/json" or (kind.startswith("application/") and kind.endswith("+json"))
 
 
 async def _of_http_exception(request: Request, error: Exception) -> Response:
