@@ -12,7 +12,7 @@ from uuid import UUID
 from sqlalchemy import Integer, bindparam, select
 
 from recado.core.database.engine import Database
-from recado.core.database.pages import Page
+from recado.core.database.pages import PAGE_SIZE, Page
 from recado.core.database.prepared import Prepared
 from recado.core.database.repository import OwnedRepository, of_owner, owned
 from recado.core.database.unit_of_work import UnitOfWork
@@ -20,9 +20,8 @@ from recado.core.errors import InvalidInput
 from recado.core.event_log.models import CursorUnknown, Event
 from recado.core.event_log.tables import event_numbers, events
 
-PAGE: Final = 100
 MOST: Final = 500
-"""The usual and the largest number of events of a page."""
+"""The most events that are read at a time."""
 
 _NUMBERED = events.c.number.is_not(None)
 _AFTER = Prepared(
@@ -124,7 +123,7 @@ class EventReading:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def page(self, owner_id: UUID, *, after: str | None = None, limit: int = PAGE) -> Page[Event]:
+    async def page(self, owner_id: UUID, *, after: str | None = None, limit: int = PAGE_SIZE) -> Page[Event]:
         """Return the events after a cursor, oldest first; without one from the log's start.
 
         `next_cursor` is None at the end of the log for now; go on later after the id of the last event of all.

@@ -29,4 +29,4 @@ def test_a_description_may_speak_of_needs_itself() -> None:
 
 def test_the_description_of_a_public_operation_is_told_whole() -> None:
     told = route("Needs a link that was mailed.", **{"x-public": "whoever has the link"})
-    assert (told.description, told.who) == ("Needs a link that was mailed.", "anybody: whoever has the link")
+    assert (told.description, told.who) == ("Needs a link that was mailed.", "every caller: whoever has the link")

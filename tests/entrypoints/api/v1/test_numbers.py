@@ -106,7 +106,7 @@ async def test_schedules_are_told(
 ) -> None:
     await container.cron().insert_slots()
     clock.advance(timedelta(seconds=10))
-    listed = (await api.get("/api/v1/queue/schedules", headers=operator)).json()["items"]
+    listed = (await api.get("/api/v1/schedules", headers=operator)).json()["items"]
     told = {each["id"]: each for each in listed}["idle_conversations"]
     assert told == {
         "id": "idle_conversations",

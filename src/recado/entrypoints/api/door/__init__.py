@@ -21,7 +21,7 @@ A router is built by a function that takes the door and the services that it cal
         return router
 
 Rules: a path parameter is an id and its name ends in `_id`. Bodies are `Input`s and answers `Output`s. A list is
-`PageOf[View]` with `limit: Limit = 50` and `cursor: Cursor = None`. Services raise `DomainError`s, which become
-problems. A status that not every route has is named in `responses=problems(…)`. `routes.py` says in which order a
-request is looked at.
+`PageOf[View]` with `limit: Limit = DEFAULT_LIMIT` and `cursor: Cursor = None`. Services raise `DomainError`s, which
+become problems. A status that not every route has is named in `responses=problems(…)`. `routes.py` says in which order
+a request is looked at.
 """

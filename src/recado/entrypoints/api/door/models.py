@@ -14,8 +14,10 @@ EXAMPLE_ID: Final = "01a203d3-d0be-7000-95bc-8269c3611314"
 _DEEP: Final = 50
 _CURSOR: Final = "The `next_cursor` of the page before. Without one the list begins."
 
+DEFAULT_LIMIT: Final = 50
+
 Limit: TypeAlias = Annotated[int, Query(ge=1, le=PAGE_SIZE, description="The most items of the page.")]
-"""Of a list: `limit: Limit = 50`."""
+"""Of a list: `limit: Limit = DEFAULT_LIMIT`."""
 
 Cursor: TypeAlias = Annotated[str | None, Query(max_length=200, description=_CURSOR)]
 """Of a list: `cursor: Cursor = None`."""

@@ -8,7 +8,7 @@ from uuid import UUID
 from fastapi import APIRouter, Query
 from pydantic import Field, JsonValue
 
-from recado.entrypoints.api.door.models import EXAMPLE_ID, Cursor, Limit, Output, PageOf
+from recado.entrypoints.api.door.models import DEFAULT_LIMIT, EXAMPLE_ID, Cursor, Limit, Output, PageOf
 from recado.entrypoints.api.door.routes import Door
 from recado.identity.principal import Principal, PrincipalKind
 from recado.identity.reading import AuditFilters, IdentityReading
@@ -47,7 +47,7 @@ def audit_router(door: Door, reading: IdentityReading) -> APIRouter:
         principal: Annotated[Principal, door.allows("audit.read")],
         object_kind: ObjectKind = None,
         object_id: ObjectId = None,
-        limit: Limit = 50,
+        limit: Limit = DEFAULT_LIMIT,
         cursor: Cursor = None,
     ) -> PageOf[AuditView]:
         filters = AuditFilters(object_kind, object_id)

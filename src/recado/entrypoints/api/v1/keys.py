@@ -8,7 +8,7 @@ from uuid import UUID
 from fastapi import APIRouter
 from pydantic import Field
 
-from recado.entrypoints.api.door.models import EXAMPLE_ID, Cursor, Input, Limit, Moment, Output, PageOf
+from recado.entrypoints.api.door.models import DEFAULT_LIMIT, EXAMPLE_ID, Cursor, Input, Limit, Moment, Output, PageOf
 from recado.entrypoints.api.door.routes import Door
 from recado.identity.access.api_keys import ApiKeyService, NewKey
 from recado.identity.principal import Principal
@@ -51,7 +51,7 @@ def keys_router(door: Door, keys: ApiKeyService, reading: IdentityReading) -> AP
 
     @router.get("/keys", summary="List the API keys")
     async def list_keys(
-        principal: Annotated[Principal, door.allows("keys.read")], limit: Limit = 50, cursor: Cursor = None
+        principal: Annotated[Principal, door.allows("keys.read")], limit: Limit = DEFAULT_LIMIT, cursor: Cursor = None
     ) -> PageOf[KeyView]:
         page = await reading.keys(principal.owner_id, cursor, limit=limit)
         return PageOf(items=[KeyView.model_validate(each) for each in page.items], next_cursor=page.next_cursor)

@@ -10,7 +10,7 @@ from pydantic import Field
 from recado.agents.knowledge.service import MAX_QUERY, KnowledgeService
 from recado.agents.reading import AgentsReading
 from recado.core.errors import NotFound
-from recado.entrypoints.api.door.models import EXAMPLE_ID, Cursor, Input, Limit, Output, PageOf
+from recado.entrypoints.api.door.models import DEFAULT_LIMIT, EXAMPLE_ID, Cursor, Input, Limit, Output, PageOf
 from recado.entrypoints.api.door.openapi import problems
 from recado.entrypoints.api.door.routes import Door
 from recado.identity.principal import Principal
@@ -55,7 +55,9 @@ def knowledge_router(door: Door, knowledge: KnowledgeService, reading: AgentsRea
 
     @router.get("/knowledge", summary="List the documents")
     async def list_documents(
-        principal: Annotated[Principal, door.allows("knowledge.read")], limit: Limit = 50, cursor: Cursor = None
+        principal: Annotated[Principal, door.allows("knowledge.read")],
+        limit: Limit = DEFAULT_LIMIT,
+        cursor: Cursor = None,
     ) -> PageOf[DocumentView]:
         page = await reading.documents(principal.owner_id, cursor, limit=limit)
         return PageOf(items=[DocumentView.model_validate(each) for each in page.items], next_cursor=page.next_cursor)

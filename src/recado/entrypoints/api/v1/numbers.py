@@ -13,7 +13,7 @@ from recado.channels.twilio.checking import Checked, Confirmed, Denied, NumberCh
 from recado.channels.twilio.removal import NumberRemoval
 from recado.channels.twilio.values import AccountSid
 from recado.conversation.values import Address
-from recado.entrypoints.api.door.models import EXAMPLE_ID, Cursor, Input, Limit, Output, PageOf
+from recado.entrypoints.api.door.models import DEFAULT_LIMIT, EXAMPLE_ID, Cursor, Input, Limit, Output, PageOf
 from recado.entrypoints.api.door.openapi import problems
 from recado.entrypoints.api.door.routes import Door
 from recado.identity.principal import Principal
@@ -90,7 +90,9 @@ def numbers_router(door: Door, reading: ChannelsReading, checks: NumberChecks, r
 
     @router.get("/numbers", summary="List your numbers")
     async def list_numbers(
-        principal: Annotated[Principal, door.allows("numbers.read")], limit: Limit = 50, cursor: Cursor = None
+        principal: Annotated[Principal, door.allows("numbers.read")],
+        limit: Limit = DEFAULT_LIMIT,
+        cursor: Cursor = None,
     ) -> PageOf[NumberView]:
         page = await reading.numbers(principal.owner_id, cursor, limit=limit)
         return PageOf(items=[NumberView.model_validate(each) for each in page.items], next_cursor=page.next_cursor)

@@ -10,7 +10,7 @@ from pydantic import Field
 from recado.channels.orphans import OrphanService
 from recado.channels.reading import ChannelsReading
 from recado.conversation.replying.accept import Accepted
-from recado.entrypoints.api.door.models import EXAMPLE_ID, Cursor, Limit, Output, PageOf
+from recado.entrypoints.api.door.models import DEFAULT_LIMIT, EXAMPLE_ID, Cursor, Limit, Output, PageOf
 from recado.entrypoints.api.door.openapi import problems
 from recado.entrypoints.api.door.routes import Door
 from recado.identity.principal import Principal
@@ -42,7 +42,9 @@ def orphans_router(door: Door, orphans: OrphanService, reading: ChannelsReading)
 
     @router.get("/orphans", summary="List the messages that wait for their number to be added")
     async def list_orphans(
-        principal: Annotated[Principal, door.allows("orphans.read")], limit: Limit = 50, cursor: Cursor = None
+        principal: Annotated[Principal, door.allows("orphans.read")],
+        limit: Limit = DEFAULT_LIMIT,
+        cursor: Cursor = None,
     ) -> PageOf[OrphanView]:
         page = await reading.orphans(principal.owner_id, cursor, limit=limit)
         return PageOf(items=[OrphanView.model_validate(each) for each in page.items], next_cursor=page.next_cursor)

@@ -12,7 +12,7 @@ from pydantic import Field
 
 from recado.core.errors import DomainError
 from recado.entrypoints.api.door.authentication import session_cookie
-from recado.entrypoints.api.door.models import EXAMPLE_ID, Cursor, Input, Limit, Output, PageOf
+from recado.entrypoints.api.door.models import DEFAULT_LIMIT, EXAMPLE_ID, Cursor, Input, Limit, Output, PageOf
 from recado.entrypoints.api.door.openapi import problems
 from recado.entrypoints.api.door.rates import TooManyRequests
 from recado.entrypoints.api.door.routes import Door
@@ -108,7 +108,10 @@ def sessions_router(door: Door, sign_ins: SignInService, own: OwnSessions, publi
 
     @router.get("/sessions", summary="List where you are signed in, the newest first")
     async def list_sessions(
-        principal: Annotated[Principal, door.signed_in()], request: Request, limit: Limit = 50, cursor: Cursor = None
+        principal: Annotated[Principal, door.signed_in()],
+        request: Request,
+        limit: Limit = DEFAULT_LIMIT,
+        cursor: Cursor = None,
     ) -> PageOf[OwnSessionView]:
         """An API key has no sessions: its list is empty."""
         page = await own.page(principal, request.cookies.get(cookie), cursor, limit=limit)

@@ -8,7 +8,7 @@ from fastapi import APIRouter, Response
 from pydantic import Field
 
 from recado.entrypoints.api.door.etags import IfMatch, tagged
-from recado.entrypoints.api.door.models import EXAMPLE_ID, Cursor, Input, Limit, Output, PageOf
+from recado.entrypoints.api.door.models import DEFAULT_LIMIT, EXAMPLE_ID, Cursor, Input, Limit, Output, PageOf
 from recado.entrypoints.api.door.openapi import problems
 from recado.entrypoints.api.door.routes import Door
 from recado.identity.access.links import Issued, LinkService
@@ -83,7 +83,7 @@ def users_router(
 
     @router.get("/users", summary="List the people of your organisation")
     async def list_users(
-        principal: Annotated[Principal, door.allows("users.read")], limit: Limit = 50, cursor: Cursor = None
+        principal: Annotated[Principal, door.allows("users.read")], limit: Limit = DEFAULT_LIMIT, cursor: Cursor = None
     ) -> PageOf[UserView]:
         page = await reading.users(principal.owner_id, cursor, limit=limit)
         return PageOf(items=[UserView.of(each) for each in page.items], next_cursor=page.next_cursor)

@@ -11,7 +11,7 @@ from recado.conversation.people.contacts import Check, ContactService
 from recado.conversation.reading.contacts import ContactFilters, ContactReading
 from recado.conversation.values import Address
 from recado.entrypoints.api.door.etags import IfMatch, IfMatchIfSent, Precondition, tagged
-from recado.entrypoints.api.door.models import EXAMPLE_ID, Cursor, Input, Limit, Output, PageOf
+from recado.entrypoints.api.door.models import DEFAULT_LIMIT, EXAMPLE_ID, Cursor, Input, Limit, Output, PageOf
 from recado.entrypoints.api.door.openapi import problems
 from recado.entrypoints.api.door.routes import Door
 from recado.identity.models import MAX_NAME_LENGTH
@@ -57,7 +57,7 @@ def contacts_router(door: Door, service: ContactService, reading: ContactReading
     @router.get("/contacts", summary="List contacts")
     async def list_contacts(
         principal: Annotated[Principal, door.allows("contacts.read")],
-        limit: Limit = 50,
+        limit: Limit = DEFAULT_LIMIT,
         cursor: Cursor = None,
         address: Annotated[str | None, Query(max_length=256, examples=["whatsapp:+5511987654321"])] = None,
         blocked: bool = False,

@@ -12,7 +12,7 @@ from recado.conversation.reading.conversations import ConversationReading
 from recado.conversation.reading.filters import ConversationFilters, StatusFilter
 from recado.conversation.reading.messages import Order, Transcripts
 from recado.entrypoints.api.door.etags import tagged
-from recado.entrypoints.api.door.models import EXAMPLE_ID, Cursor, Limit, Output, PageOf
+from recado.entrypoints.api.door.models import DEFAULT_LIMIT, EXAMPLE_ID, Cursor, Limit, Output, PageOf
 from recado.entrypoints.api.door.routes import Door
 from recado.identity.principal import Principal
 
@@ -86,7 +86,7 @@ def conversations_router(door: Door, reading: ConversationReading, transcripts: 
     @router.get("/conversations", summary="List conversations")
     async def list_conversations(
         principal: Annotated[Principal, door.allows("conversations.read")],
-        limit: Limit = 50,
+        limit: Limit = DEFAULT_LIMIT,
         cursor: Cursor = None,
         status: StatusFilter | None = None,
         held_by: Holder | None = None,
@@ -124,7 +124,7 @@ def conversations_router(door: Door, reading: ConversationReading, transcripts: 
     async def list_messages(
         principal: Annotated[Principal, reads],
         conversation_id: UUID,
-        limit: Limit = 50,
+        limit: Limit = DEFAULT_LIMIT,
         cursor: Cursor = None,
         order: Order = "oldest",
     ) -> PageOf[MessageView]:

@@ -8,7 +8,7 @@ from fastapi import APIRouter
 from pydantic import Field
 
 from recado.conversation.reading.drafts import DraftReading
-from recado.entrypoints.api.door.models import EXAMPLE_ID, Cursor, Limit, Output, PageOf
+from recado.entrypoints.api.door.models import DEFAULT_LIMIT, EXAMPLE_ID, Cursor, Limit, Output, PageOf
 from recado.entrypoints.api.door.routes import Door
 from recado.identity.principal import Principal
 
@@ -28,7 +28,7 @@ def drafts_router(door: Door, reading: DraftReading) -> APIRouter:
 
     @router.get("/drafts", summary="List drafts")
     async def list_drafts(
-        principal: Annotated[Principal, door.allows("drafts.read")], limit: Limit = 50, cursor: Cursor = None
+        principal: Annotated[Principal, door.allows("drafts.read")], limit: Limit = DEFAULT_LIMIT, cursor: Cursor = None
     ) -> PageOf[DraftView]:
         """The newest first. A draft is never sent."""
         page = await reading.page(principal.owner_id, cursor, limit=limit)

@@ -8,7 +8,7 @@ from fastapi import APIRouter, Query
 from pydantic import Field, model_validator
 
 from recado.core.event_log.models import EventType
-from recado.entrypoints.api.door.models import EXAMPLE_ID, Cursor, Input, Limit, Moment, Output, PageOf
+from recado.entrypoints.api.door.models import DEFAULT_LIMIT, EXAMPLE_ID, Cursor, Input, Limit, Moment, Output, PageOf
 from recado.entrypoints.api.door.openapi import problems
 from recado.entrypoints.api.door.routes import Door
 from recado.entrypoints.api.v1.events.endpoints import EndpointView
@@ -71,7 +71,7 @@ def event_deliveries_router(door: Door, service: EndpointService, reading: Endpo
         principal: Annotated[Principal, door.allows("endpoints.read")],
         endpoint_id: UUID,
         undelivered: Annotated[bool, Query(description="Only what was not delivered.")] = False,
-        limit: Limit = 50,
+        limit: Limit = DEFAULT_LIMIT,
         cursor: Cursor = None,
     ) -> PageOf[DeliveryView]:
         page = await reading.deliveries(

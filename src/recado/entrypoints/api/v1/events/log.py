@@ -17,7 +17,7 @@ from starlette.types import Receive, Scope, Send
 from recado.core.event_log.following import EventFollowing, TooSlow
 from recado.core.event_log.models import Event, EventType
 from recado.core.event_log.reading import EventReading
-from recado.entrypoints.api.door.models import EXAMPLE_ID, Limit, Output, PageOf
+from recado.entrypoints.api.door.models import DEFAULT_LIMIT, EXAMPLE_ID, Limit, Output, PageOf
 from recado.entrypoints.api.door.openapi import problems
 from recado.entrypoints.api.door.routes import Door
 from recado.events.wire.rendering import rendered
@@ -68,7 +68,7 @@ def events_router(door: Door, reading: EventReading, following: EventFollowing) 
         responses=problems(410),
     )
     async def list_events(
-        principal: Annotated[Principal, door.allows("events.read")], limit: Limit = 100, after: After = None
+        principal: Annotated[Principal, door.allows("events.read")], limit: Limit = DEFAULT_LIMIT, after: After = None
     ) -> PageOf[EventView]:
         page = await reading.page(principal.owner_id, after=after, limit=limit)
         items = [EventView.model_validate(rendered(event)) for event in page.items]

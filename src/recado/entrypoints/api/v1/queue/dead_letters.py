@@ -9,7 +9,7 @@ from pydantic import Field
 
 from recado.core.errors import InvalidInput
 from recado.core.queue.job import ReplayRefused
-from recado.entrypoints.api.door.models import EXAMPLE_ID, Cursor, Input, Limit, Output, PageOf
+from recado.entrypoints.api.door.models import DEFAULT_LIMIT, EXAMPLE_ID, Cursor, Input, Limit, Output, PageOf
 from recado.entrypoints.api.door.once import Once
 from recado.entrypoints.api.door.openapi import problems
 from recado.entrypoints.api.door.routes import Door
@@ -117,7 +117,7 @@ def dead_letters_router(door: Door, service: DeadLetterService, reading: DeadLet
     @router.get("/dead-letters", summary="List dead letters")
     async def list_dead_letters(
         principal: Annotated[Principal, door.allows("dead_letters.read")],
-        limit: Limit = 50,
+        limit: Limit = DEFAULT_LIMIT,
         cursor: Cursor = None,
         name: Name = None,
     ) -> PageOf[DeadLetterView]:
