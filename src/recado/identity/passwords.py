@@ -60,7 +60,7 @@ class Passwords:
 
     async def verify(self, password: str, password_hash: str | None) -> PasswordCheck:
         """Return whether the password is right. Without a hash (an unknown user) it is wrong, after as long a wait."""
-        return await self._in_thread(lambda: self._check(_normalized(password), password_hash))
+        return await self._in_thread(lambda: self._check(normalized_password(password), password_hash))
 
     def _check(self, plain: str, password_hash: str | None) -> PasswordCheck:
         decoy = self._decoy  # Made at the first check of all, which must take as long whether there is a user or not.
@@ -91,7 +91,7 @@ class Passwords:
 
 def acceptable_password(password: str, *, about: str = "") -> str:
     """Return the password in the spelling that is hashed; raises `PasswordRefused` with what would be accepted."""
-    plain = _normalized(password)
+    plain = normalized_password(password)
     if len(plain) < MIN_LENGTH:
         raise PasswordRefused(f"the password needs at least {MIN_LENGTH} characters; 15 or more are better")
     if len(plain) > MAX_LENGTH:
@@ -104,7 +104,7 @@ def acceptable_password(password: str, *, about: str = "") -> str:
     return plain
 
 
-def _normalized(password: str) -> str:
+def normalized_password(password: str) -> str:
     """Return one spelling for texts that look the same: keyboards write an é in two ways."""
     return normalized("NFKC", password)
 

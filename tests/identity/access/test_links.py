@@ -184,6 +184,17 @@ class TestAReset:
         await links.redeem(token_of(await links.renew(ana, bakery.user_id)), NEW_PASSWORD, HOME)
         assert isinstance(await door.sign_in(SignInForm(ANA, NEW_PASSWORD, HOME)), SignedIn)
 
+    async def test_buys_no_guesses_at_others_from_the_same_address(
+        self, links: LinkService, door: SignInService, ana: Principal, bakery: Registered
+    ) -> None:
+        """Who may invite people could redeem a link after each guess."""
+        for number in range(21):
+            assert await door.sign_in(SignInForm(f"{number}@padaria.example", "guess", HOME)) == WrongCredentials()
+        for number in range(3):
+            await links.redeem(token_of(await links.renew(ana, bakery.user_id)), f"{NEW_PASSWORD} {number}", HOME)
+            assert isinstance(await door.sign_in(SignInForm("22@padaria.example", "guess", HOME)), TooManyTries)
+            assert isinstance(await door.sign_in(SignInForm(ANA, f"{NEW_PASSWORD} {number}", HOME)), SignedIn)
+
     async def test_is_not_for_those_above_or_elsewhere(
         self, links: LinkService, ana: Principal, bakery: Registered, library: Registered
     ) -> None:

@@ -3,7 +3,9 @@
 import asyncio
 import statistics
 import time
+import unicodedata
 from datetime import timedelta
+from typing import Literal
 
 import pytest
 from argon2 import PasswordHasher
@@ -64,6 +66,20 @@ class SlowPasswords(Passwords):
         check = await super().verify(password, password_hash)
         await self._database.write(lambda uow: uow.changed(self._happens), owner=None)
         return check
+
+
+class CountingHasher(PasswordHasher):
+    """Knows how much it was given to do."""
+
+    hashed = verified = 0
+
+    def hash(self, password: str | bytes, *, salt: bytes | None = None) -> str:
+        self.hashed += 1
+        return super().hash(password, salt=salt)
+
+    def verify(self, hash: str | bytes, password: str | bytes) -> Literal[True]:
+        self.verified += 1
+        return super().verify(hash, password)
 
 
 async def entered(door: SignInService, *, replacing: str | None = None, password: str = PASSWORD) -> SignedIn:
@@ -361,6 +377,24 @@ class TestChangingThePassword:
         assert isinstance(await door.change_password(ana, PASSWORD, NEW_PASSWORD), TooManyTries)
         clock.advance(timedelta(seconds=1))
         await entered(door)
+
+    async def test_hashes_nothing_that_was_not_counted(
+        self, database: Database, clock: FrozenClock, ids: UuidV7, tokens: SessionService, ana: Principal
+    ) -> None:
+        """Two are hashed at a time for everybody: who is signed in could keep all others from signing in."""
+        hasher = CountingHasher(time_cost=1, memory_cost=8, parallelism=1)
+        door = SignInService(database, clock, ids, Passwords(hasher), tokens)
+        assert await door.change_password(ana, "wrong password", NEW_PASSWORD) == WrongCredentials()
+        hashed = hasher.hashed
+        for _ in range(20):
+            ended = await door.change_password(ana, "wrong password", NEW_PASSWORD)
+        assert isinstance(ended, TooManyTries)
+        assert (hasher.hashed, hasher.verified) == (hashed, 6)
+
+    @pytest.mark.parametrize("same", [PASSWORD, unicodedata.normalize("NFD", PASSWORD)])
+    async def test_to_the_old_one_is_refused(self, door: SignInService, ana: Principal, same: str) -> None:
+        with pytest.raises(PasswordRefused, match="the old one"):
+            await door.change_password(ana, PASSWORD, same)
 
     async def test_to_a_common_one_is_refused(self, door: SignInService, ana: Principal) -> None:
         with pytest.raises(PasswordRefused):

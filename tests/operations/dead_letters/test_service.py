@@ -5,6 +5,7 @@ from uuid import UUID
 import pytest
 
 from recado.conversation.errors import AgentFailed
+from recado.conversation.ports import Refused
 from recado.core.database.engine import Database
 from recado.core.errors import Conflict, NotFound
 from recado.core.ids import SYSTEM_OWNER
@@ -97,6 +98,20 @@ async def test_what_was_discarded_is_not_retried_and_what_was_retried_not_discar
     await world.dead_letters.retry(bia, retried)
     with pytest.raises(Conflict, match="retried before"):
         await world.dead_letters.discard(bia, retried)
+
+
+async def test_of_a_send_that_failed_again_only_the_newer_dead_letter_is_retried(world: World, bia: Principal) -> None:
+    refused = Refused("63016", "outside the window", "unreachable")
+    world.channel.will(refused, refused)
+    sid = await world.says("oi")
+    [first] = await world.dead()
+    await world.dead_letters.retry(bia, first.id)
+    await world.passes(2)
+    [second] = await world.dead()
+    assert await world.dead_letters.retry(bia, first.id) == ReplayRefused(first.id, "it was retried before")
+    assert isinstance(await world.dead_letters.retry(bia, second.id), Replayed)
+    await world.passes(2)
+    assert (world.sent_texts(), await world.outcome_of(sid)) == (["echo: oi"], "answered")
 
 
 async def test_a_waiting_job_can_be_discarded(world: World, bia: Principal) -> None:

@@ -25,6 +25,8 @@ class Signer:
     account_id: UUID
     owner_id: UUID
     tokens: tuple[str, ...] = field(repr=False)
+    sealed: bytes | None = field(default=None, repr=False)
+    """The current token as it is stored, while the previous one counts too."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,13 +3,13 @@
 from typing import Final
 from uuid import UUID
 
-from sqlalchemy import bindparam, delete, exists, select
+from sqlalchemy import bindparam, delete, exists, select, update
 
 from recado.channels.tables import channel_accounts, channel_addresses
 from recado.channels.twilio.models import StoredCredentials
 from recado.channels.twilio.tables import twilio_credentials
 from recado.channels.twilio.values import PROVIDER
-from recado.core.database.prepared import Prepared, inserting
+from recado.core.database.prepared import Prepared, inserting, param
 from recado.core.database.repository import column_names, entities
 from recado.core.database.unit_of_work import UnitOfWork
 
@@ -43,6 +43,15 @@ _WITHOUT_NUMBERS = Prepared(
     .where(~_HAS_NUMBER)
     .order_by(twilio_credentials.c.account_id)
 )
+_FORGET_PREVIOUS = Prepared(
+    update(twilio_credentials)
+    .where(
+        twilio_credentials.c.account_id == param(twilio_credentials.c.account_id, "of_account"),
+        twilio_credentials.c.auth_token_sealed == bindparam("sealed"),
+        twilio_credentials.c.previous_token_sealed.is_not(None),
+    )
+    .values(previous_token_sealed=None)
+)
 _FORGET = Prepared(delete(twilio_credentials).where(twilio_credentials.c.account_id == bindparam("of_account")))
 
 
@@ -68,6 +77,10 @@ class Credentials:
     def forget(self, account_id: UUID) -> None:
         """Delete the tokens of an account."""
         self._uow.run(_FORGET, of_account=account_id)
+
+    def forget_previous(self, account_id: UUID, sealed: bytes) -> bool:
+        """Delete the previous token of an account whose current one is still this. Return whether there was one."""
+        return bool(self._uow.run(_FORGET_PREVIOUS, of_account=account_id, sealed=sealed))
 
     def store(self, credentials: StoredCredentials) -> None:
         """Store the tokens of an account, and replace its old ones."""

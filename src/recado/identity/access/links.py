@@ -161,7 +161,7 @@ class LinkService:
                 return LinkOver()
             set_password(of_owner, user_principal(user, source), user, password_hash, by="link")
             # Who has the link may sign in from here at once, however often others have guessed meanwhile.
-            forgive(tx, Try.of(user.email, source))
+            forgive(tx, Try.of(user.email, source), counted=False)
             return Users(of_owner.uow).require(user.id)
 
         return await self._transactions.write(work, owner=None)

@@ -19,8 +19,9 @@ from recado.identity.access.repository import AllSessions, Sessions, end_access
 from recado.identity.access.sessions import SessionService, open_session
 from recado.identity.access.throttling import Try, count, forgive
 from recado.identity.access.tokens import hash_of
+from recado.identity.errors import PasswordRefused
 from recado.identity.models import User, normalized_email
-from recado.identity.passwords import PasswordCheck, Passwords
+from recado.identity.passwords import PasswordCheck, Passwords, acceptable_password, normalized_password
 from recado.identity.permissions import NotAllowed
 from recado.identity.principal import Principal, user_principal
 from recado.identity.repository import AllUsers, Users
@@ -105,19 +106,22 @@ class SignInService:
     ) -> PasswordChanged | WrongCredentials | TooManyTries:
         """Change the password of a signed-in user, and end all sessions of this user.
 
-        Raises `PasswordRefused`, and `NotAllowed` for a principal that is no user.
+        Nothing is hashed before the try is counted: who is signed in must not keep others from signing in. Raises
+        `PasswordRefused`, and `NotAllowed` for a principal that is no user.
         """
         user_id = principal.id
         if principal.kind != "user" or user_id is None:
             raise NotAllowed("only a user who is signed in has a password")
         user = await self._database.read(lambda uow: Users(uow).require(user_id), owner=principal.owner_id)
-        new_hash = await self._passwords.hash(new, about=user.email)
+        if acceptable_password(new, about=user.email) == normalized_password(current):
+            raise PasswordRefused("the new password is the old one; take another")
         attempt = Try.of(user.email, principal.source)
         wait = await self._transactions.write(lambda tx: count(tx, attempt), owner=None)
         if wait is not None:
             return TooManyTries(wait)
         if not (await self._passwords.verify(current, user.password_hash)).right:
             return WrongCredentials()
+        new_hash = await self._passwords.hash(new, about=user.email)
 
         def work(tx: Transaction) -> PasswordChanged | WrongCredentials:
             of_owner = tx.of_owner(user.owner_id)

@@ -103,13 +103,17 @@ def _count(tx: Transaction, rows: SignInFailures, counted: Sequence[_Counted]) -
     return None
 
 
-def forgive(tx: Transaction, attempt: Try) -> None:
-    """Take back the count of a try that was right, and know its address from now on."""
+def forgive(tx: Transaction, attempt: Try, *, counted: bool = True) -> None:
+    """Take back the count of a try that was right, and know its address from now on.
+
+    `counted` is False for who proved in another way who they are.
+    """
     rows = SignInFailures(tx.uow)
-    counted = _counted(rows, attempt)
-    for each in counted:
-        before = _current(tx, rows, each)
+    for each in _counted(rows, attempt):
         # Of an address only this try is taken back: a stranger with an account of their own could guess for ever.
+        if each == attempt.address and not counted:
+            continue
+        before = _current(tx, rows, each)
         left = max(before.failures - 1, 0) if each == attempt.address else 0
         rows.put(replace(before, failures=left, blocked_until=tx.now))
     if attempt.pair is not None:

@@ -222,6 +222,19 @@ class TestWhoeverIsNotTwilio:
         assert (await twilio.posts(token=token)).status_code == 403
         assert await _stored(container) == 0
 
+    async def test_cannot_sign_with_a_token_that_was_rotated_away(
+        self, twilio: Twilio, container: Container, bakery: UUID, clock: FrozenClock
+    ) -> None:
+        number = NewNumber(AccountSid(ACCOUNT), "d" * 32, Address(BAKERY))
+        await container.numbers().add(operator_of(bakery, "test"), number)
+        assert (await twilio.posts(token=TOKEN)).status_code == 200, (
+            "Twilio signs with it until the new one is promoted"
+        )
+        for _ in range(2):
+            assert (await twilio.posts(token="d" * 32)).status_code == 200
+            clock.advance(timedelta(minutes=10))
+        assert (await twilio.posts(token=TOKEN)).status_code == 403
+
     @pytest.mark.parametrize("signature", ["", "AAAA", "ÿ", "=" * 4000])
     async def test_cannot_do_without_a_signature(self, twilio: Twilio, container: Container, signature: str) -> None:
         raw = urlencode(twilio.form).encode()

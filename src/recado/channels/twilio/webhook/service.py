@@ -221,9 +221,10 @@ class TwilioWebhookService:
         for _ in range(2):
             generation = self._directory.generation
             signers = await self._tokens.signers(account_sid)
-            fitting = self._accounts_that_signed(signers, request, pairs)
-            if fitting:
-                return fitting
+            token = self._token_that_signed(signers, request, pairs)
+            if token is not None:
+                await self._tokens.saw(token, signers.bearing(token))
+                return signers.bearing(token)
             if await self._directory.refresh() == generation:
                 break
         if signers.unreadable:  # Twilio's fallback and our gap sweep get another chance when the key is corrected.
@@ -232,12 +233,12 @@ class TwilioWebhookService:
             return Forbidden("no account of this SID is stored")
         return Forbidden("no token stored for this account made this signature", account_sid)
 
-    def _accounts_that_signed(self, signers: Signers, request: SignedRequest, pairs: forms.Pairs) -> tuple[Signer, ...]:
+    def _token_that_signed(self, signers: Signers, request: SignedRequest, pairs: forms.Pairs) -> str | None:
         if not signers.tokens:
-            return ()
+            return None
         urls = candidate_urls(self._public_url, request.path, request.query)
         fitting = first_matching_token(signers.tokens, urls, pairs, request.signature)
-        return () if fitting is None else signers.bearing(signers.tokens[fitting])
+        return None if fitting is None else signers.tokens[fitting]
 
     async def _resolve(self, pairs: forms.Pairs, signers: Sequence[Signer]) -> KnownAddress | Forbidden | None:
         """Return the number that it was sent to, if one of its signers has it; None for a number without an owner."""
