@@ -1,6 +1,7 @@
 import json
 import os
 import pty
+import select
 import sqlite3
 import subprocess
 import sys
@@ -65,8 +66,9 @@ class TestRegister:
         )
         os.close(theirs)
         seen = b""
-        for prompt in (b"Password: ", b"Repeat for confirmation: "):
+        for prompt in (b"Password: ", b"The same again: "):
             while not seen.endswith(prompt):
+                assert select.select([ours], [], [], PATIENCE)[0], seen
                 seen += os.read(ours, 1024)
             os.write(ours, PASSWORD.encode() + b"\n")
         output, _ = process.communicate(timeout=PATIENCE)
