@@ -5,18 +5,23 @@ process, a worker process, and Twilio's part played by the emulator in a third. 
 from many customers at a fixed pace, a fifth of what the road was measured to carry just before; each sample is the time
 from just before the webhook is sent to the moment at which the emulator accepted the create of its answer.
 
+Then the same pace again, on a fresh database, for an owner with a dozen event endpoints that take connections and never
+answer. Each is sent four events at a time, which is more than a worker may have under way for them.
+
 Why it is fair: nothing waits for the road. The pace is kept whatever the answers do (open loop), so a slow moment is
 paid by every message that came in it. Both moments are of this machine's clock. Capacity is measured by sending a burst
 as fast as 16 connections can and dividing by the time until its last answer was accepted.
 
 How to read it: p50 and p99 of all samples of a round, medians over the rounds. Every message must be answered; how many
-were is in the table.
+were is in the table. The last figure is p99 beside the hanging endpoints as a multiple of p99 without them, in one run.
 """
 
 import asyncio
+import socket
+import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
 import harness
@@ -28,6 +33,8 @@ BURST = 1_500
 SECONDS = 15.0
 SHARE = 0.2
 P50_MS = 30.0
+ENDPOINTS = 12
+BESIDE = 1.5
 LONGEST_SECONDS = 120.0
 
 
@@ -39,6 +46,10 @@ class Round:
     pace: float
     taken_ms: list[float]
     sent: int
+    beside_ms: list[float]
+    """The same, beside endpoints that hang."""
+    held: int
+    """How many connections these held."""
 
     @property
     def answered(self) -> float:
@@ -60,17 +71,25 @@ class Road:
             asyncio.run(self._capacity(emulator, 100))  # Warms up: imports, connections, the compiled statements.
             capacity = asyncio.run(self._capacity(emulator, self._burst))
             pace = max(1.0, capacity * SHARE)
-            sent = asyncio.run(self._paced(pace))
-            accepted = self._accepted(emulator, set(sent))
-        taken = [(accepted[text] - at) * 1000 for text, at in sent.items() if text in accepted]
-        return Round(capacity, pace, taken, len(sent))
+            sent, taken = self._taken(emulator, pace)
+        with Hanging() as hanging, self._running([hanging.url] * ENDPOINTS) as emulator:
+            asyncio.run(self._capacity(emulator, 100))
+            _, beside = self._taken(emulator, pace)
+        return Round(capacity, pace, taken, sent, beside, hanging.held)
+
+    def _taken(self, emulator: Emulator, pace: float) -> tuple[int, list[float]]:
+        """Send at the pace; how many were sent, and the milliseconds until each answer."""
+        sent = asyncio.run(self._paced(pace))
+        accepted = self._accepted(emulator, set(sent))
+        return len(sent), [(accepted[text] - at) * 1000 for text, at in sent.items() if text in accepted]
 
     @contextmanager
-    def _running(self) -> Iterator[Emulator]:
+    def _running(self, endpoints: Sequence[str] = ()) -> Iterator[Emulator]:
         database = self._bench.home / f"recado-{self._number}.db"
         with harness.emulating(self._bench) as emulator:
             env = harness.environment(database, self._url, twilio_api_url=emulator.url, quiet_seconds=0)
             harness.install(env)
+            asyncio.run(_tell(env, endpoints))
             with harness.serving(self._bench, env, self._port), harness.working(self._bench, env):
                 yield emulator
 
@@ -105,7 +124,11 @@ class Road:
         async def post(text: str, each: Webhook) -> None:
             sent[text] = wall()  # Before a connection is free: waiting for one is waiting too.
             connection = await idle.get()
-            await connection.post(each.request(self._port))
+            try:
+                await connection.post(each.request(self._port))
+            except (asyncio.IncompleteReadError, ConnectionError):  # The server ends connections that idle.
+                await connection.open()
+                await connection.post(each.request(self._port))
             idle.put_nowait(connection)
 
         started, posts = time.monotonic(), []
@@ -135,6 +158,48 @@ class Road:
         return found
 
 
+class Hanging:
+    """A server that takes connections, reads, and never answers."""
+
+    def __init__(self) -> None:
+        self._socket = socket.create_server(("127.0.0.1", 0), backlog=256)
+        self._taken: list[socket.socket] = []
+        self.url = f"http://127.0.0.1:{self._socket.getsockname()[1]}/"
+
+    @property
+    def held(self) -> int:
+        """How many connections it has taken."""
+        return len(self._taken)
+
+    def __enter__(self) -> "Hanging":
+        threading.Thread(target=self._take, daemon=True).start()
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self._socket.close()
+        for each in self._taken:
+            each.close()
+
+    def _take(self) -> None:
+        with suppress(OSError):  # It is closed.
+            while True:
+                self._taken.append(self._socket.accept()[0])
+
+
+async def _tell(env: dict[str, str], urls: Sequence[str]) -> None:
+    """Give the owner event endpoints."""
+    from recado.bootstrap import Container
+    from recado.events.service import NewEndpoint
+    from recado.identity.principal import operator_of
+    from recado.settings import load_settings
+
+    container = Container(settings=load_settings(env, purpose="cli"))
+    [owner] = await container.owners().owners()
+    for url in urls:
+        await container.endpoints().add(operator_of(owner.id, "bench"), NewEndpoint(url, allow_private=True))
+    await container.database().close()
+
+
 def main() -> None:
     given = harness.options(__doc__)
     with harness.workbench() as bench:
@@ -154,9 +219,22 @@ def main() -> None:
             Figure("pace (a fifth of it)", [each.pace for each in rounds], "/s"),
             at_most("p50", [percentile(each.taken_ms, 50) for each in rounds], P50_MS, "ms", digits=1),
             Figure("p99", [percentile(each.taken_ms, 99) for each in rounds], "ms", digits=1),
+            Figure(f"p99 beside {ENDPOINTS} hanging endpoints", [_p99_beside(each) for each in rounds], "ms", digits=1),
+            at_most(
+                "the one as a multiple of the other",
+                [_p99_beside(each) / percentile(each.taken_ms, 99) for each in rounds],
+                BESIDE,
+                "x",
+                digits=2,
+            ),
+            Figure("connections that the endpoints held", [float(each.held) for each in rounds], ""),
             at_least("answered", [each.answered for each in rounds], 100, "%", digits=1),
         ],
     )
+
+
+def _p99_beside(found: Round) -> float:
+    return percentile(found.beside_ms, 99)
 
 
 if __name__ == "__main__":
