@@ -17,7 +17,7 @@ from sqlalchemy.exc import DBAPIError, ProgrammingError
 from recado.bootstrap import metadata
 from recado.core.database.postgres.connections import postgres_engine
 from recado.core.database.postgres.database import PostgresDatabase
-from recado.core.database.postgres.roles import Proof, RolesMissing, roles_of, transaction_preamble
+from recado.core.database.postgres.roles import NAME_OWNER, Proof, RolesMissing, roles_of, transaction_preamble
 from recado.core.database.tenancy import tenant_column
 from recado.core.database.types import Id, Json, JsonObject, Moment, ProviderId
 from recado.core.database.unit_of_work import UnitOfWork
@@ -221,6 +221,26 @@ class TestSqlOfAnAttackerInATenantsTransaction:
 
         assert await database.read(attack, owner=ANA) == everywhere()
 
+    async def test_sees_no_proof_in_the_statements_of_other_sessions(
+        self, database: PostgresDatabase, bare: "psycopg.Connection[tuple[object, ...]]"
+    ) -> None:
+        """A proof that was seen would be good for the next transaction on the same connection."""
+        roles = roles_of(bare.info.dbname)
+        seen: list[str] = []
+
+        def look(uow: UnitOfWork) -> str:
+            """Look as a tenant at this transaction, whose last statement named its owner."""
+            with bare.transaction():
+                bare.execute(f'SET LOCAL ROLE "{roles.tenant}"'.encode())
+                shown = bare.execute("SELECT query FROM pg_stat_activity WHERE state LIKE 'idle in%'").fetchall()
+            seen.extend(str(query) for (query,) in shown)
+            return str(uow.execute_raw("SELECT current_setting('recado.proof')")[0][0])
+
+        for door in (database.write, database.read):
+            proof = await door(look, owner=BIA)
+            assert proof not in " ".join(seen)
+        assert any("recado.proof" in query for query in seen)
+
     async def test_finds_the_secret_in_no_function(self, database: PostgresDatabase, tenants_url: str) -> None:
         with closing(PostgresDatabase(tenants_url).open_connection()) as login:
             [(secret,)] = login.execute("SELECT encode(secret, 'hex') FROM tenant_access").fetchall()
@@ -299,7 +319,9 @@ class TestAConnectionThatIsUsedAgain:
         as_ana = transaction_preamble("public", role=roles.tenant, read_only=read_only, proof=proof)
         as_system = transaction_preamble("public", role=roles.system, read_only=read_only)
         for words, owner in ((as_ana, ANA), (as_system, None)):
-            bare.execute(words.of(owner).encode(), prepare=False)
+            bare.execute(words.begin.encode(), prepare=False)
+            if (named := words.named(owner)) is not None:
+                psycopg.RawCursor(bare).execute(NAME_OWNER, named)
             assert bare.execute(what).fetchall() == [(False, "" if owner is None else str(owner))]
             bare.execute(end.encode())
             assert bare.execute(what).fetchall() == [(True, "")]

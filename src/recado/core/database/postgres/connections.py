@@ -11,7 +11,14 @@ from sqlalchemy.pool import NullPool
 
 from recado.core.database.driver import set_answer_seconds
 from recado.core.database.postgres.errors import attempt_cleanup, sqlstate_of
-from recado.core.database.postgres.roles import ROLE_UNAVAILABLE, Proof, RolesMissing, roles_of, transaction_preamble
+from recado.core.database.postgres.roles import (
+    NAME_OWNER,
+    ROLE_UNAVAILABLE,
+    Proof,
+    RolesMissing,
+    roles_of,
+    transaction_preamble,
+)
 from recado.core.database.unit_of_work import UnitOfWork
 
 if TYPE_CHECKING:
@@ -132,7 +139,10 @@ class RoleConnection:
         set_answer_seconds(self.connection, self._answer_seconds)
         transaction = self.connection.begin()
         try:
-            self._send(self._preamble.of(owner))
+            named = self._preamble.named(owner)
+            self._send(self._preamble.begin)
+            if named is not None:
+                UnitOfWork(self.connection).execute_raw(NAME_OWNER, *named)
         except BaseException as error:
             attempt_cleanup(transaction.rollback)
             if isinstance(error, DBAPIError) and sqlstate_of(error) in ROLE_UNAVAILABLE:

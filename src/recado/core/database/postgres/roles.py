@@ -16,6 +16,7 @@ SETTING: Final = "recado.owner"
 """The setting that names a transaction's owner to the policies."""
 PROOF_SETTING: Final = "recado.proof"
 """The setting that proves to them that Recado named it."""
+NAME_OWNER: Final = f"SELECT set_config('{SETTING}', $1, true), set_config('{PROOF_SETTING}', $2, true)"
 ROLE_UNAVAILABLE: Final = frozenset({"22023", "42501"})
 """The role does not exist or this login may not take it: errors of the statements that begin a transaction."""
 _NAME_BYTES: Final = 63
@@ -59,8 +60,9 @@ class Proof:
     """Proves to the policies that Recado itself named a transaction's owner.
 
     SQL that got into a tenant's transaction can name another owner, but cannot make the proof for it: the secret is in
-    a table that tenants cannot read. The proof is bound to the server's process, because other sessions of the tenant
-    role can see it in `pg_stat_activity`. Behind a pooler the process is not known, and 0 stands for it.
+    a table that tenants cannot read. Nor can it see the proof of another transaction: sessions of one role see each
+    other's statements in `pg_stat_activity`, so it is a bound value, which is not shown there. It is bound to the
+    server's process too. Behind a pooler the process is not known, and 0 stands for it.
     """
 
     secret: bytes = field(repr=False)
@@ -78,16 +80,13 @@ class TransactionPreamble:
     begin: str
     proof: Proof | None = None
 
-    def of(self, owner: UUID | None) -> str:
-        """Return the statements for the system, or for one owner.
-
-        They cannot bind values; a UUID and a proof are hexadecimal text.
-        """
+    def named(self, owner: UUID | None) -> tuple[str, str] | None:
+        """Return the values of `NAME_OWNER`, the next statement on a connection of tenants. None: there is no next."""
         if self.proof is None:
-            return self.begin
+            return None
         if owner is None:
             raise RuntimeError("a transaction of the system was about to begin on a connection of tenants")
-        return f"{self.begin}; SET LOCAL {SETTING} = '{owner}'; SET LOCAL {PROOF_SETTING} = '{self.proof.of(owner)}'"
+        return str(owner), self.proof.of(owner)
 
 
 def transaction_preamble(
