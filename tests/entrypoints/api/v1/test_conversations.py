@@ -240,6 +240,7 @@ async def test_a_stranger_finds_nothing_and_changes_nothing(
         for method, path in routes(conversation, contact):
             answer = await api.request(method, path, headers=headers, content=b"{nonsense")
             assert answer.status_code == 404, (method, path)
+            assert "recado " not in answer.json()["detail"], "whoever calls has no shell of the installation"
     assert await world.conversation(ANA) == before
     assert (await api.get("/api/v1/conversations", headers=theirs)).json()["items"] == []
     assert (await api.get("/api/v1/conversations?text=oi&status=all", headers=theirs)).json()["items"] == []

@@ -3,6 +3,7 @@
 import http
 import json
 import math
+import re
 from collections.abc import Mapping, Sequence
 from typing import Final
 
@@ -24,6 +25,9 @@ PREFIX: Final = "/api/"
 
 HEADERS: Final = "recado.headers"
 """Where in the scope of a request the headers stand that every answer to it gets."""
+
+_COMMAND: Final = re.compile(r"; [^;]*\brecado [a-z]+ [a-z][^;]*$")
+"""What to type, at the end of a sentence."""
 
 _CODES: Final[Mapping[int, str]] = {
     400: "api.unreadable",
@@ -87,6 +91,11 @@ def problem_response(
     return Response(body, status, {**common, **(headers or {})}, MEDIA_TYPE)
 
 
+def for_programs(sentence: str) -> str:
+    """Return a sentence without the command that ends it: who calls the API does not have the installation's shell."""
+    return _COMMAND.sub("", sentence)
+
+
 async def _of_domain_error(request: Request, error: Exception) -> Response:
     if not request.url.path.startswith(PREFIX) or not isinstance(error, DomainError):
         return await error_response(request, error)
@@ -95,7 +104,7 @@ async def _of_domain_error(request: Request, error: Exception) -> Response:
         headers = error.headers
     if isinstance(error, TooManyLinks):
         headers = {"Retry-After": str(math.ceil(error.wait.total_seconds()))}
-    return problem_response(request, error.status, error.code, str(error), headers=headers)
+    return problem_response(request, error.status, error.code, for_programs(str(error)), headers=headers)
 
 
 async def _of_invalid_request(request: Request, error: Exception) -> Response:

@@ -5,13 +5,14 @@ from typing import Annotated, Literal
 from uuid import UUID
 
 from fastapi import APIRouter, Query
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from recado.core.errors import InvalidInput
 from recado.core.queue.job import ReplayRefused
 from recado.entrypoints.api.door.models import DEFAULT_LIMIT, EXAMPLE_ID, Cursor, Input, Limit, Output, PageOf
 from recado.entrypoints.api.door.once import Once
 from recado.entrypoints.api.door.openapi import problems
+from recado.entrypoints.api.door.problems import for_programs
 from recado.entrypoints.api.door.routes import Door
 from recado.identity.principal import Principal
 from recado.operations.dead_letters.models import MAX_LETTERS, BulkKind, BulkOperation, BulkOrder, RetryRefused
@@ -81,7 +82,7 @@ class RefusalView(Output):
     """A dead letter with which nothing was done."""
 
     id: UUID
-    why: str = Field(examples=["a person holds the conversation"])
+    why: Annotated[str, AfterValidator(for_programs)] = Field(examples=["a person holds the conversation"])
 
 
 class BulkOperationView(Output):
