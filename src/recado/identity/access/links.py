@@ -8,6 +8,7 @@ does all that ends the user's sessions.
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import TypeAlias
 from uuid import UUID
 
@@ -167,11 +168,20 @@ class LinkService:
         return await self._transactions.write(work, owner=None)
 
     async def _count(self, principal: Principal, user_id: UUID | None) -> None:
-        """Raise `TooManyLinks` when another has to wait. Operators could send mails without us."""
+        """Raise `TooManyLinks` when another has to wait. Operators could send mails without us.
+
+        Nothing is counted for a user of another owner (`NotFound`).
+        """
         if principal.kind == "operator":
             return
         owner_id = principal.owner_id
-        wait = await self._transactions.write(lambda tx: count_link(tx, owner_id, user_id), owner=None)
+
+        def work(tx: Transaction) -> timedelta | None:
+            if user_id is not None:
+                Users(tx.of_owner(owner_id).uow).require(user_id)
+            return count_link(tx, owner_id, user_id)
+
+        wait = await self._transactions.write(work, owner=None)
         if wait is not None:
             raise TooManyLinks(wait)
 
