@@ -67,6 +67,9 @@ class HelpContext(typer.Context):
 def dress(command: "Command") -> "Command":
     """Give a command and the commands below it our help, in the language of the locale."""
     command.context_class = HelpContext
+    for each in command.params:
+        if isinstance(each, TyperOption) and each.metavar is None and (each.min, each.max) != (None, None):
+            each.metavar = "N"  # Not the name of its class; the range stands at the end of its line.
     portuguese = speaks_portuguese()
     if portuguese:
         _translate(command)

@@ -213,5 +213,9 @@ def test_the_table_of_exit_codes_is_translated(recado: Recado) -> None:
     assert [meaning for meaning in MEANINGS.values() if meaning in shown] == []
 
 
+def test_a_number_is_asked_for_as_one(recado: Recado) -> None:
+    assert "--limit N " in recado.says("audit", "list", "--help")
+
+
 def test_a_table_has_headings_in_the_language(recado: Recado) -> None:
     assert recado.says("queue", "stats").split()[:3] == ["Esperam", "Rodam", "Mortos"]

@@ -60,7 +60,7 @@ HELP_PEOPLE: Final[Mapping[str, str]] = {
     ),
     "The name; without it the customer's profile counts again.": "O nome; sem ele volta a valer o do perfil.",
     "Answer a contact no more. Nothing is sent to it either, not even what waits to be sent.": (
-        "Bloqueia um contato: ele não é mais respondido, e nada mais é enviado a ele, nem o que já esperava envio."
+        "Bloqueia um contato. Ele não é mais respondido, e nada mais é enviado a ele, nem o que já esperava envio."
     ),
     "Answer a contact again, from the next message on.": "Volta a responder um contato, a partir da próxima mensagem.",
     "Store that a contact wants no messages.": "Registra que um contato não quer mensagens.",
