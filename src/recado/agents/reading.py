@@ -7,7 +7,7 @@ from sqlalchemy import bindparam
 from recado.agents.models import KnowledgeDocument
 from recado.agents.tables import knowledge_documents
 from recado.core.database.engine import Database
-from recado.core.database.pages import FIRST_ID, PAGE_SIZE, Page, page_of, read_cursor
+from recado.core.database.pages import PAGE_SIZE, Page, after_id, page_by_id
 from recado.core.database.prepared import Prepared, param
 from recado.core.database.repository import owned
 from recado.core.database.unit_of_work import UnitOfWork
@@ -30,10 +30,10 @@ class AgentsReading:
         self, owner_id: UUID, cursor: str | None = None, *, limit: int = PAGE_SIZE
     ) -> Page[KnowledgeDocument]:
         """Return a page of an owner's documents, the oldest first."""
-        after = FIRST_ID if cursor is None else read_cursor(cursor)[1]
+        after = after_id(cursor)
         return await self._database.read(lambda uow: _documents(uow, after, limit), owner=owner_id)
 
 
 def _documents(uow: UnitOfWork, after: UUID, limit: int) -> Page[KnowledgeDocument]:
     rows = uow.rows(_BY_ID, owner=uow.owner, after=after, most=limit + 1)
-    return page_of([KnowledgeDocument(*row) for row in rows], limit, lambda each: (each.added_at, each.id))
+    return page_by_id([KnowledgeDocument(*row) for row in rows], limit)

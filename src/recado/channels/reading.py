@@ -10,7 +10,7 @@ from sqlalchemy import Column, Select, bindparam, select
 
 from recado.channels.tables import channel_accounts, channel_addresses, orphan_signers, orphans
 from recado.core.database.engine import Database
-from recado.core.database.pages import FIRST_ID, PAGE_SIZE, Page, page_of, read_cursor
+from recado.core.database.pages import PAGE_SIZE, Page, after_id, page_by_id
 from recado.core.database.prepared import Prepared, param
 from recado.core.database.repository import of_owner
 from recado.core.database.unit_of_work import UnitOfWork
@@ -126,15 +126,11 @@ class ChannelsReading:
 
     async def numbers(self, owner_id: UUID, cursor: str | None = None, *, limit: int = PAGE_SIZE) -> Page[NumberItem]:
         """Return a page of an owner's numbers, the oldest first."""
-        after = _after(cursor)
-        return await self._database.read(
-            lambda uow: page_of(
-                [NumberItem(*row) for row in uow.rows(_NUMBERS, owner=owner_id, after=after, most=limit + 1)],
-                limit,
-                lambda each: (each.created_at, each.id),
-            ),
-            owner=owner_id,
+        after = after_id(cursor)
+        rows = await self._database.read(
+            lambda uow: uow.rows(_NUMBERS, owner=owner_id, after=after, most=limit + 1), owner=owner_id
         )
+        return page_by_id([NumberItem(*row) for row in rows], limit)
 
     async def number(self, owner_id: UUID, number_id: UUID) -> NumberItem:
         """Return a number of an owner. Raises `NotFound`."""
@@ -147,17 +143,9 @@ class ChannelsReading:
 
     async def orphans(self, owner_id: UUID, cursor: str | None = None, *, limit: int = PAGE_SIZE) -> Page[OrphanItem]:
         """Return a page of the orphans that wait and that an account of the owner signed, the oldest first."""
-        after = _after(cursor)
+        after = after_id(cursor)
         # As the system: an orphan belongs to nobody yet.
-        return await self._database.read(
-            lambda uow: page_of(
-                [OrphanItem(*row) for row in uow.rows(_ORPHANS, owner=owner_id, after=after, most=limit + 1)],
-                limit,
-                lambda each: (each.received_at, each.id),
-            ),
-            owner=None,
+        rows = await self._database.read(
+            lambda uow: uow.rows(_ORPHANS, owner=owner_id, after=after, most=limit + 1), owner=None
         )
-
-
-def _after(cursor: str | None) -> UUID:
-    return FIRST_ID if cursor is None else read_cursor(cursor)[1]
+        return page_by_id([OrphanItem(*row) for row in rows], limit)

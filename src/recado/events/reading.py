@@ -7,7 +7,7 @@ from uuid import UUID
 from sqlalchemy import Integer, bindparam, text
 
 from recado.core.database.engine import Database
-from recado.core.database.pages import LAST_ID, Page, page_of, read_cursor
+from recado.core.database.pages import Page, before_id, page_by_id
 from recado.core.database.prepared import Prepared, param
 from recado.core.database.repository import owned
 from recado.core.database.unit_of_work import UnitOfWork
@@ -60,11 +60,11 @@ class EndpointReading:
         cursor: str | None = None,
     ) -> Page[EventDelivery]:
         """Return deliveries to an endpoint, the newest first. Raises `NotFound` and `InvalidInput`."""
-        before = LAST_ID if cursor is None else read_cursor(cursor)[1]
+        before = before_id(cursor)
 
         def work(uow: UnitOfWork) -> Page[EventDelivery]:
             Endpoints(uow).require(endpoint_id)
             found = _Log(uow).page(endpoint_id, before, limit + 1, undelivered=undelivered)
-            return page_of(found, limit, lambda each: (each.created_at, each.id))
+            return page_by_id(found, limit)
 
         return await self._database.read(work, owner=owner_id)

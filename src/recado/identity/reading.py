@@ -12,7 +12,7 @@ from uuid import UUID
 from sqlalchemy import Select, Table, bindparam, select
 
 from recado.core.database.engine import Database
-from recado.core.database.pages import FIRST_PLACE, LAST_PLACE, PAGE_SIZE, Page, page_of, read_cursor
+from recado.core.database.pages import PAGE_SIZE, Page, after_id, before_id, page_by_id
 from recado.core.database.prepared import Prepared, Row, param
 from recado.core.database.repository import of_owner
 from recado.core.database.types import JsonValue
@@ -182,37 +182,28 @@ class IdentityReading:
 
     async def users(self, owner_id: UUID, cursor: str | None = None, *, limit: int = PAGE_SIZE) -> Page[UserItem]:
         """Return a page of the owner's users, the oldest first."""
-        after = FIRST_PLACE if cursor is None else read_cursor(cursor)
-        found = await self._rows(owner_id, _USER_PAGE, _user, after=after[1], most=limit + 1)
-        return page_of(found, limit, lambda item: (item.created_at, item.id))
+        found = await self._rows(owner_id, _USER_PAGE, _user, after=after_id(cursor), most=limit + 1)
+        return page_by_id(found, limit)
 
     async def user(self, owner_id: UUID, user_id: UUID) -> UserItem:
         """Return one user. Raises `NotFound`."""
-        found = await self._rows(owner_id, _ONE_USER, _user, id=user_id)
-        if not found:
-            raise NotFound(f"there is no user {user_id}")
-        return found[0]
+        return await self._one(owner_id, _ONE_USER, _user, user_id, "user")
 
     async def keys(self, owner_id: UUID, cursor: str | None = None, *, limit: int = PAGE_SIZE) -> Page[KeyItem]:
         """Return a page of the owner's API keys, the oldest first, revoked ones too."""
-        after = FIRST_PLACE if cursor is None else read_cursor(cursor)
-        found = await self._rows(owner_id, _KEY_PAGE, _key, after=after[1], most=limit + 1)
-        return page_of(found, limit, lambda item: (item.created_at, item.id))
+        found = await self._rows(owner_id, _KEY_PAGE, _key, after=after_id(cursor), most=limit + 1)
+        return page_by_id(found, limit)
 
     async def key(self, owner_id: UUID, key_id: UUID) -> KeyItem:
         """Return one API key. Raises `NotFound`."""
-        found = await self._rows(owner_id, _ONE_KEY, _key, id=key_id)
-        if not found:
-            raise NotFound(f"there is no API key {key_id}")
-        return found[0]
+        return await self._one(owner_id, _ONE_KEY, _key, key_id, "API key")
 
     async def sessions(
         self, owner_id: UUID, asked: SessionFilters, cursor: str | None = None, *, limit: int = PAGE_SIZE
     ) -> Page[SessionItem]:
         """Return a page of a user's sessions that have not ended, the newest first."""
-        before = LAST_PLACE if cursor is None else read_cursor(cursor)
-        found = await self._rows(owner_id, _SESSION_PAGE, _session, **asdict(asked), after=before[1], most=limit + 1)
-        return page_of(found, limit, lambda item: (item.created_at, item.id))
+        values = {**asdict(asked), "after": before_id(cursor), "most": limit + 1}
+        return page_by_id(await self._rows(owner_id, _SESSION_PAGE, _session, **values), limit)
 
     async def audit(
         self,
@@ -223,10 +214,15 @@ class IdentityReading:
         filters: AuditFilters = AuditFilters(),
     ) -> Page[AuditItem]:
         """Return a page of the owner's audit, the newest entry first."""
-        before = LAST_PLACE if cursor is None else read_cursor(cursor)
         query, about = _audit_query(filters)
-        found = await self._rows(owner_id, query, _entry, **about, after=before[1], most=limit + 1)
-        return page_of(found, limit, lambda item: (item.at, item.id))
+        found = await self._rows(owner_id, query, _entry, **about, after=before_id(cursor), most=limit + 1)
+        return page_by_id(found, limit)
+
+    async def _one(self, owner_id: UUID, query: Prepared, item: Callable[[Row], T], id_: UUID, noun: str) -> T:
+        found = await self._rows(owner_id, query, item, id=id_)
+        if not found:
+            raise NotFound(f"there is no {noun} {id_}")
+        return found[0]
 
     async def _rows(self, owner_id: UUID, query: Prepared, item: Callable[[Row], T], **values: object) -> list[T]:
         def read(uow: UnitOfWork) -> list[T]:

@@ -12,7 +12,7 @@ from sqlalchemy import bindparam, select
 from recado.conversation.tables import contact_addresses, contacts
 from recado.conversation.values import Address
 from recado.core.database.engine import Database
-from recado.core.database.pages import LAST_ID, PAGE_SIZE, Page, every, read_id, write_id
+from recado.core.database.pages import PAGE_SIZE, Page, before_id, every, page_by_id
 from recado.core.database.prepared import Prepared, param
 from recado.core.database.repository import of_owner
 from recado.core.database.unit_of_work import UnitOfWork
@@ -90,7 +90,7 @@ class ContactReading:
         filters: ContactFilters | None = None,
     ) -> Page[ContactItem]:
         """Return a page of the owner's contacts, the newest first."""
-        before, chosen = LAST_ID if cursor is None else read_id(cursor), filters or ContactFilters()
+        before, chosen = before_id(cursor), filters or ContactFilters()
         return await self._database.read(lambda uow: _page(uow, before, limit, chosen), owner=owner_id)
 
     def every(self, owner_id: UUID, filters: ContactFilters | None = None) -> AsyncIterator[ContactItem]:
@@ -124,8 +124,7 @@ def _page(uow: UnitOfWork, before: UUID, limit: int, filters: ContactFilters) ->
     statement = _newest_first(tuple(name for name, is_given in given.items() if is_given))
     key = None if filters.address is None else filters.address.match_key
     rows = uow.rows(statement, owner=uow.owner, before=before, most=limit + 1, match_key=key)
-    items = _items(uow, rows[:limit])
-    return Page(items, write_id(items[-1].id) if len(rows) > limit else None)
+    return page_by_id(_items(uow, rows), limit)
 
 
 def _items(uow: UnitOfWork, rows: Sequence[tuple[Any, ...]]) -> list[ContactItem]:

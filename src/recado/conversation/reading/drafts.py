@@ -8,7 +8,7 @@ from sqlalchemy import bindparam, select
 
 from recado.conversation.tables import drafts, turns
 from recado.core.database.engine import Database
-from recado.core.database.pages import LAST_ID, PAGE_SIZE, Page, read_id, write_id
+from recado.core.database.pages import PAGE_SIZE, Page, before_id, page_by_id
 from recado.core.database.prepared import Prepared, param
 from recado.core.database.repository import of_owner
 
@@ -40,9 +40,8 @@ class DraftReading:
 
     async def page(self, owner_id: UUID, cursor: str | None = None, *, limit: int = PAGE_SIZE) -> Page[DraftItem]:
         """Return a page of the owner's drafts, the newest first."""
-        before = LAST_ID if cursor is None else read_id(cursor)
+        before = before_id(cursor)
         rows = await self._database.read(
             lambda uow: uow.rows(_NEWEST_FIRST, owner=owner_id, before=before, most=limit + 1), owner=owner_id
         )
-        items = [DraftItem(*row) for row in rows[:limit]]
-        return Page(items, write_id(items[-1].id) if len(rows) > limit else None)
+        return page_by_id([DraftItem(*row) for row in rows], limit)

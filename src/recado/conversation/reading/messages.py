@@ -21,7 +21,7 @@ from recado.conversation.repository import Conversations
 from recado.conversation.tables import answer_parts, answers, attempts, messages, sent_messages
 from recado.core.clock import Clock
 from recado.core.database.engine import Database
-from recado.core.database.pages import FIRST_ID, LAST_ID, PAGE_SIZE, Page, read_id, write_id
+from recado.core.database.pages import PAGE_SIZE, Page, after_id, before_id, write_id
 from recado.core.database.prepared import Prepared, Row, param
 from recado.core.database.repository import of_owner
 from recado.core.database.types import JsonValue
@@ -164,8 +164,7 @@ class Transcripts:
         order: Order = "oldest",
     ) -> Page[TranscriptItem]:
         """Return a page of a conversation's messages. Raises `NotFound`."""
-        start = FIRST_ID if order == "oldest" else LAST_ID
-        after = start if cursor is None else read_id(cursor)
+        after = after_id(cursor) if order == "oldest" else before_id(cursor)
         await self.record_reading(principal, conversation_id)
         return await self._database.read(
             lambda uow: _Page(uow, conversation_id, self._words).read(after, limit, order), owner=principal.owner_id

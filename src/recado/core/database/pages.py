@@ -6,12 +6,13 @@ import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Final, Generic, TypeAlias, TypeVar
+from typing import Final, Generic, Protocol, TypeAlias, TypeVar
 from uuid import UUID
 
 from recado.core.errors import InvalidInput
 
 T = TypeVar("T")
+I = TypeVar("I", bound="Identified")  # noqa: E741 - an item with an id
 
 PAGE_SIZE: Final = 200
 """The usual number of items of a page, and the most that a caller may ask for."""
@@ -43,6 +44,19 @@ async def every(page: Callable[[str | None], Awaitable[Page[T]]]) -> AsyncIterat
             yield item
         if (cursor := found.next_cursor) is None:
             return
+
+
+class Identified(Protocol):
+    """An item of a list in the order of ids."""
+
+    @property
+    def id(self) -> UUID: ...
+
+
+def page_by_id(found: Sequence[I], limit: int) -> Page[I]:
+    """Return a page of a list in the order of its ids, which is that of their making. `found` is as in `page_of`."""
+    items = found[:limit]
+    return Page(items, write_id(items[-1].id) if len(found) > limit else None)
 
 
 def page_of(found: Sequence[T], limit: int, position: Callable[[T], Place]) -> Page[T]:
@@ -88,6 +102,16 @@ def read_numbers(cursor: str, count: int) -> tuple[int, ...]:
 def write_id(id_: UUID) -> str:
     """Return the cursor of a list that is in the order of its ids."""
     return _encoded([str(id_)])
+
+
+def after_id(cursor: str | None) -> UUID:
+    """Return the id that all of a page are after, in a list with the oldest first. Raises `InvalidInput`."""
+    return FIRST_ID if cursor is None else read_id(cursor)
+
+
+def before_id(cursor: str | None) -> UUID:
+    """Return the id that all of a page are before, in a list with the newest first. Raises `InvalidInput`."""
+    return LAST_ID if cursor is None else read_id(cursor)
 
 
 def read_id(cursor: str) -> UUID:

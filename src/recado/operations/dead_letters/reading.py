@@ -10,7 +10,7 @@ from uuid import UUID
 from sqlalchemy import bindparam, select, text
 
 from recado.core.database.engine import Database
-from recado.core.database.pages import FIRST_ID, PAGE_SIZE, Page, read_id, write_id
+from recado.core.database.pages import PAGE_SIZE, Page, after_id, page_by_id
 from recado.core.database.prepared import Prepared, Row, param
 from recado.core.database.repository import of_owner
 from recado.core.database.types import JsonValue
@@ -64,12 +64,11 @@ class DeadLetterReading:
 
         `name` chooses those of one job name.
         """
-        after, statement = FIRST_ID if cursor is None else read_id(cursor), _oldest_first(name is not None)
+        after, statement = after_id(cursor), _oldest_first(name is not None)
         rows = await self._database.read(
             lambda uow: uow.rows(statement, owner=owner_id, after=after, most=limit + 1, name=name), owner=owner_id
         )
-        items = [_item(row) for row in rows[:limit]]
-        return Page(items, write_id(items[-1].id) if len(rows) > limit else None)
+        return page_by_id([_item(row) for row in rows], limit)
 
     async def one(self, owner_id: UUID, dead_letter_id: UUID) -> DeadLetterItem:
         """Return a dead letter of an owner, whatever a person did with it. Raises `NotFound`."""
