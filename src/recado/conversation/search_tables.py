@@ -49,12 +49,15 @@ END
 of an owner's rows empties it too."""
 
 SEARCH_BUCKET: Final = 4_096
-"""On PostgreSQL each document also has a word that so many neighbours have, which were stored one after the other."""
+"""On PostgreSQL each document also has a word that so many neighbours have, which were stored one after the other.
+
+It begins with a line, as no word of a message does.
+"""
 
 SEARCH_ON_POSTGRESQL: Final = (
     """
 ALTER TABLE search_documents ADD COLUMN search tsvector
-    GENERATED ALWAYS AS (array_to_tsvector(string_to_array(words || ' b' || (seq / 4096)::text, ' '))) STORED
+    GENERATED ALWAYS AS (array_to_tsvector(string_to_array(words || ' _' || (seq / 4096)::text, ' '))) STORED
 """.strip(),
     # A list of pending entries would be read whole by each search, and one unlucky insert would have to empty it.
     "CREATE INDEX ix_search_documents_search ON search_documents USING gin (search) WITH (fastupdate = off)",

@@ -105,6 +105,13 @@ async def test_nothing_of_another_owner_is_found(world: World, reading: Conversa
     assert (await reading.page(UUID(int=7), filters=ConversationFilters(text="bolo"))).items == []
 
 
+async def test_a_word_that_nobody_has_written_finds_nothing(world: World, reading: ConversationReading) -> None:
+    """Nor one like those that the index has for groups of messages."""
+    await world.says("bolo", ANA)
+    for words in ("b0", "0", "_0"):
+        assert await found(world, reading, words) == []
+
+
 @pytest.mark.parametrize("words", ["", " ?! ", "x" * 40])
 async def test_there_must_be_a_word(world: World, reading: ConversationReading, words: str) -> None:
     with pytest.raises(InvalidInput, match="nothing to find"):

@@ -165,7 +165,7 @@ class _Hits:
 
 def _any_of(first: int, last: int) -> str:
     """Return the words of some groups of neighbours, of which one must stand in a document."""
-    return " | ".join(f"'b{bucket}'" for bucket in range(first, last + 1))
+    return " | ".join(f"'_{bucket}'" for bucket in range(first, last + 1))
 
 
 def _newest(uow: UnitOfWork) -> int:
