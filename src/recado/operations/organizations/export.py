@@ -4,7 +4,7 @@ Left out are what proves who somebody is, what is sealed, and what only the mach
 its own, so rows that are stored meanwhile may be missing: close the organisation first where that matters.
 """
 
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping
 from datetime import datetime
 from functools import partial
 from typing import Final, TypeAlias
@@ -16,7 +16,6 @@ from sqlalchemy.engine import RowMapping
 from recado.core.clock import Clock
 from recado.core.database.engine import Database
 from recado.core.database.types import JsonValue
-from recado.core.database.unit_of_work import UnitOfWork
 from recado.core.ids import Ids
 from recado.core.queue.transactions import Transaction, Transactions
 from recado.identity import audit
@@ -81,20 +80,14 @@ class OwnerExport:
     async def _rows(self, table: OwnerRows, owner_id: UUID) -> AsyncIterator[RowMapping]:
         after: Position | None = None
         while True:
-            read = partial(_page, table=table, owner_id=owner_id, after=after)
-            rows, after = await self._database.read(read, owner=owner_id)
-            for row in rows:
+            # As the system: a tenant sees its own rows only, and would read as far as so many of them lie apart.
+            end = await self._database.read(partial(table.window_end, after=after), owner=None)
+            read = partial(table.rows, owner=owner_id, after=after, end=end)
+            for row in await self._database.read(read, owner=owner_id):
                 yield row
-            if after is None:
+            if end is None:
                 return
-
-
-def _page(
-    uow: UnitOfWork, table: OwnerRows, owner_id: UUID, after: Position | None
-) -> tuple[Sequence[RowMapping], Position | None]:
-    uow.allow_long_statements()  # On PostgreSQL the owner's own rows may lie far apart.
-    end = table.window_end(uow, after)
-    return table.rows(uow, owner_id, after, end), end
+            after = end
 
 
 def _record(tx: Transaction, principal: Principal) -> None:
