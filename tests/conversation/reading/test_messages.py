@@ -64,7 +64,7 @@ async def test_what_the_provider_reported_last_is_its_state(world: World, transc
     await world.calls_back(taken, "read")
     await world.calls_back(taken, "sent")
     [_, answer] = await everything(world, transcripts)
-    assert (answer.state, answer.error, answer.parts[0].message_sids) == ("read", None, (taken.sid.value,))
+    assert (answer.state, answer.error, answer.parts[0].provider_message_ids) == ("read", None, (taken.sid.value,))
 
 
 async def test_what_failed_says_why(world: World, transcripts: Transcripts) -> None:

@@ -51,7 +51,7 @@ class SentPart:
     text: str
     state: str
     error: DeliveryError | None
-    message_sids: Sequence[str]
+    provider_message_ids: Sequence[str]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
