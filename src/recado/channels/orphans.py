@@ -132,8 +132,9 @@ class OrphanService:
     def _accept(
         self, principal: Principal, orphan_id: UUID, inbound: InboundMessage, tx: UnlockedTransaction
     ) -> Accepted | Duplicate:
+        if not Orphans(tx.uow).assign(orphan_id, inbound.owner_id, tx.now):
+            raise Conflict("this orphan was assigned by another person at the same moment")
         [accepted] = self._acceptance.accept_many(tx.uow, [inbound])
-        Orphans(tx.uow).assign(orphan_id, inbound.owner_id, tx.now)
         audit.record(tx.of_owner(inbound.owner_id), principal, "orphan.assigned", "orphan", orphan_id)
         return accepted
 

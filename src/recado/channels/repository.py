@@ -213,6 +213,11 @@ _ASSIGNED_TO = Prepared(select(orphans.c.owner_id).where(orphans.c.id == bindpar
 _SIGNED = delete(orphan_signers).where(orphan_signers.c.orphan_id == bindparam("id"))
 _FORGET_SIGNERS = Prepared(_SIGNED)
 _FORGET_SIGNER = Prepared(_SIGNED.where(orphan_signers.c.owner_id == bindparam("signer")))
+_ASSIGN = Prepared(
+    update(orphans)
+    .where(orphans.c.id == param(orphans.c.id, "of_id"), orphans.c.assigned_at.is_(None))
+    .values(owner_id=param(orphans.c.owner_id, "to"), assigned_at=param(orphans.c.assigned_at, "at"))
+)
 _FORGET_ORPHAN = Prepared(
     delete(orphans).where(orphans.c.id == bindparam("id"), ~exists().where(orphan_signers.c.orphan_id == orphans.c.id))
 )
@@ -274,8 +279,9 @@ class Orphans(Repository[Orphan]):
                 self._uow.run(_FORGET_ORPHAN, id=id_)
         return len(of_owner)
 
-    def assign(self, id_: UUID, owner_id: UUID, at: datetime) -> None:
-        self.change(id_, assigned_at=at, owner_id=owner_id)
+    def assign(self, id_: UUID, owner_id: UUID, at: datetime) -> bool:
+        """Store to whom an orphan was assigned. Return False when it was assigned before."""
+        return self._uow.run(_ASSIGN, of_id=id_, to=owner_id, at=at) == 1
 
 
 _ACCOUNT_OF = select(channel_addresses.c.account_id).where(

@@ -4,6 +4,7 @@ The bakery's token is the true one. The impostor's is known to itself alone, so 
 Twilio" with it, and it has learnt everything of the bakery's that is no secret: SIDs, numbers, references of attempts.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
 from urllib.parse import urlencode
@@ -39,6 +40,7 @@ from recado.core.errors import Conflict
 from recado.core.ids import UuidV7
 from recado.identity.owners import Registration
 from recado.identity.principal import operator_of
+from tests.support.crossing import crossing
 from tests.support.keys import KEY_RING, callback_refs
 from tests.world import ACCOUNT, ANA, OURS, Lost, Taken, World
 
@@ -61,7 +63,11 @@ class Scene:
     impostor: UUID
     number: ChannelAddress
     webhooks: TwilioWebhookService
-    orphans: OrphanService
+    orphans_of: Callable[[Database], OrphanService]
+
+    @property
+    def orphans(self) -> OrphanService:
+        return self.orphans_of(self.world.database)
 
     async def message(self, token: str, *, to: str = OURS.value, sid: str = SID, text: str = "oi") -> Reception:
         """A customer's message, signed with a token."""
@@ -102,8 +108,11 @@ async def scene(database: Database, clock: FrozenClock, ids: UuidV7) -> Scene:
     webhooks = TwilioWebhookService(
         directory, tokens, world.acceptance, world.reports, database, clock, ids, PUBLIC, callback_refs(KEY)
     )
-    orphans = OrphanService(directory, {PROVIDER: read_orphan}, world.acceptance, database, clock, ids)
-    return Scene(world, impostor, number, webhooks, orphans)
+
+    def orphans_of(through: Database) -> OrphanService:
+        return OrphanService(directory, {PROVIDER: read_orphan}, world.acceptance, through, clock, ids)
+
+    return Scene(world, impostor, number, webhooks, orphans_of)
 
 
 class TestMessages:
@@ -254,6 +263,22 @@ class TestOrphans:
         assert message["text"] == "oi"
         with pytest.raises(Conflict, match="was assigned before"):
             await scene.orphans.assign(operator_of(scene.world.owner_id, "rita"), SID)
+
+    async def test_that_two_people_assign_at_one_moment_are_one_s(self, scene: Scene) -> None:
+        world = scene.world
+        await scene.message(TRUE, to=NOBODYS)
+        await world.numbers.add(operator_of(world.owner_id, "test"), NewNumber(ACCOUNT, TRUE, Address(NOBODYS)))
+
+        first, second = await crossing(
+            world.database,
+            lambda holding: scene.orphans_of(holding).assign(operator_of(world.owner_id, "rita"), SID),
+            lambda: scene.orphans.assign(operator_of(world.owner_id, "bia"), SID),
+        )
+
+        assert isinstance(first, Accepted)
+        assert isinstance(second, Conflict)
+        actions = await world.rows("SELECT actor_name FROM audit_entries WHERE action = 'orphan.assigned'")
+        assert [entry["actor_name"] for entry in actions] == ["cli:rita"]
 
     async def test_of_two_owners_who_both_have_the_true_token_are_kept_once_for_either(self, scene: Scene) -> None:
         await scene.world.numbers.add(operator_of(scene.impostor, "test"), NewNumber(ACCOUNT, TRUE, IMPOSTORS))
