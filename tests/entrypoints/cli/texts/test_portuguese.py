@@ -213,6 +213,17 @@ def test_the_table_of_exit_codes_is_translated(recado: Recado) -> None:
     assert [meaning for meaning in MEANINGS.values() if meaning in shown] == []
 
 
+def test_a_field_has_its_name_in_the_language(recado: Recado, owner: str) -> None:
+    agent = ("agents", "set", "--owner", owner, "--agent", "echo")
+    for words in (("org", "set", "--owner", owner), ("cron", "set", "sweep.turns", "--on"), agent):
+        assert names_of_fields(recado.says(*words)) <= set(PORTUGUESE.values())
+
+
+def names_of_fields(shown: str) -> set[str]:
+    """Return the first column; a line that goes on from the one before has none."""
+    return {line.split("  ")[0].strip() for line in shown.splitlines()} - {""}
+
+
 def test_a_number_is_asked_for_as_one(recado: Recado) -> None:
     assert "--limit N " in recado.says("audit", "list", "--help")
 

@@ -272,6 +272,7 @@ SENTENCES: Final[Mapping[str, str]] = {
     "agent": "agente",
     "active": "ativo",
     "model": "modelo",
+    "number": "número",
     "base url": "base URL",
     "url": "URL",
     "prompt": "prompt",
