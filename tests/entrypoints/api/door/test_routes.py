@@ -256,6 +256,13 @@ class TestProblems:
             "errors": [{"field": "query.limit", "detail": "Input should be greater than or equal to 1"}],
         }
 
+    async def test_of_a_query_that_the_route_does_not_read(
+        self, client: httpx2.AsyncClient, callers: KnownCallers
+    ) -> None:
+        answer = await client.get("/things?limit=5&cursr=a", headers=callers.role(MINE, "viewer"))
+        assert told(answer) == (422, "core.invalid_input")
+        assert answer.json()["detail"] == "query.cursr: there is no such parameter; there are cursor, limit"
+
     async def test_of_a_query_with_nul(self, client: httpx2.AsyncClient, callers: KnownCallers) -> None:
         answer = await client.get("/things?cursor=%00", headers=callers.role(MINE, "viewer"))
         assert told(answer) == (422, "core.invalid_input")

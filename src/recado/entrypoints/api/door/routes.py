@@ -12,13 +12,14 @@ a body whose guard does not know the thing: nothing is open by oversight.
 """
 
 import re
-from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
 from urllib.parse import unquote_plus
 from uuid import UUID
 
 from fastapi import APIRouter, Depends, Response, params
+from fastapi.dependencies.models import Dependant
 from fastapi.requests import Request
 from fastapi.routing import APIRoute
 
@@ -111,9 +112,14 @@ class DoorRoute(APIRoute):
         guard, inner = self._guard(), super().get_route_handler()
         self.openapi_extra = {**(self.openapi_extra or {}), **guard.described()}
         handle = self._once(guard, inner) if isinstance(guard, Guard) and self._has(read_once) else inner
+        known = sorted(field.alias for each in self._dependants() for field in each.query_params)
+
+        async def let_in(request: Request) -> Response:
+            _refuse_unknown(request, known)
+            return await handle(request)
 
         async def guarded(request: Request) -> Response:
-            response = await guard.handle(request, handle)
+            response = await guard.handle(request, let_in)
             response.headers.update(request.scope.get(HEADERS, {}))
             return response
 
@@ -125,6 +131,9 @@ class DoorRoute(APIRoute):
             return await handled_once(guard.parts.idempotency, principal, request, status, inner)
 
         return once
+
+    def _dependants(self) -> Sequence[Dependant]:
+        return [self.dependant, *self.dependant.dependencies]
 
     def _has(self, dependency: object) -> bool:
         return any(each.call is dependency for each in self.dependant.dependencies)
@@ -183,6 +192,13 @@ def _id_in(text: str) -> UUID:
     if not _ID.fullmatch(text):
         raise NotFound(f"there is nothing with the id {text[:60]!r}")
     return UUID(text)
+
+
+def _refuse_unknown(request: Request, known: Sequence[str]) -> None:
+    """Refuse a query with a name that the route does not read: `?stauts=open` would list everything."""
+    unknown = [name for name in request.query_params if known and name not in known]
+    if unknown:
+        raise InvalidInput(f"query.{unknown[0][:60]}: there is no such parameter; there are {', '.join(known)}")
 
 
 def _refuse_nul(request: Request) -> None:
