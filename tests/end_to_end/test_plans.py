@@ -108,6 +108,8 @@ READS_MORE = {
     "FROM channel_accounts ORDER BY channel_accounts.id DESC": "channel_accounts",
     "FROM message_queue WHERE message_queue.status = 'dead'": "ix_message_queue_dead",
     "FROM orphans WHERE orphans.assigned_at IS NULL": "ix_orphans_waiting",
+    # The one with an id; of the few that wait here PostgreSQL may as well read all.
+    "UPDATE orphans SET assigned_at=": "ix_orphans_waiting",
     "FROM orphans JOIN orphan_signers": "ix_orphans_waiting|orphan_signers",
     "FROM conversations WHERE conversations.owner_id =": "",
     "FROM channel_addresses WHERE channel_addresses.owner_id =": "",

@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import create_engine, inspect
 
 from recado.bootstrap import metadata
-from recado.conversation.reading.search import found_in
+from recado.conversation.search_tables import SEARCH_FUNCTION
 from recado.core.database.postgres.database import PostgresDatabase
 from recado.core.database.sqlite.driver import sqlite_module
 from recado.core.database.unit_of_work import UnitOfWork
@@ -21,10 +21,12 @@ from tests.support.servers.postgres import PostgresServer
 BEFORE, AFTER = "0108", "0109"
 ANA, CONVERSATION = UUID(int=1), UUID(int=2)
 WRITTEN = "INSERT INTO search_documents (owner_id, conversation_id, message_id, words) VALUES ($1, $2, $3, $4)"
+CALL = f"SELECT conversation_id FROM {SEARCH_FUNCTION.name}(CAST('bolo' AS tsquery), NULL, 2, 0, 50)"
 
 
 def search(uow: UnitOfWork) -> Sequence[UUID]:
-    return found_in(uow, ["bolo"], None, None, 50).conversations
+    found = uow.execute_raw(CALL)
+    return tuple(id_ for (id_,) in found)
 
 
 async def test_on_postgresql(postgres_server: PostgresServer) -> None:
