@@ -19,6 +19,8 @@ from tests.support.servers.brokers import RedisServer, strict_sqs
 from tests.support.servers.collector import Collector, collecting
 from tests.support.servers.proxy import Proxy, proxied
 
+pytestmark = pytest.mark.proof
+
 KEY: Final = "internal-key-of-a-test"
 AWS: Final = {
     "AWS_ACCESS_KEY_ID": "testing",

@@ -39,6 +39,8 @@ from tests.support.lanes import lane_named
 from tests.support.servers.postgres import PostgresServer
 from tests.world import BRUNO, LEASE, Lost, World
 
+pytestmark = pytest.mark.proof
+
 ON_BOTH_DATABASES = True
 
 CARLA = Address("whatsapp:+5531987651234")

@@ -9,6 +9,8 @@ import pytest
 from tests.end_to_end.webhooks import Hook, lines
 from tests.support.processes import BAKERY, FLORIST, Road, customer
 
+pytestmark = pytest.mark.proof
+
 MESSAGES, COPIES = 200, 50
 
 

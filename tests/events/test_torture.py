@@ -16,6 +16,8 @@ from recado.core.queue.lane import Lane, job_lane
 from recado.events.models import Endpoint, PostResult
 from tests.world import LEASE, WorkerDied, World
 
+pytestmark = pytest.mark.proof
+
 ON_BOTH_DATABASES = True
 
 ANSWERS = (

@@ -17,6 +17,8 @@ from recado.migrations import tenancy
 from recado.migrations.postgres import await_schema, migrate_postgres
 from tests.support.servers.postgres import PostgresServer
 
+pytestmark = pytest.mark.proof
+
 _ADMIN, _PLAIN = "plain_admin", "plain"
 _UNWALLED = """
 SELECT c.relname FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid AND a.attname = 'owner_id'

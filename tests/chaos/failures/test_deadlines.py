@@ -24,6 +24,8 @@ from tests.support.patience import PATIENCE
 from tests.support.servers.postgres import PostgresServer
 from tests.support.servers.proxy import Proxy, proxied
 
+pytestmark = pytest.mark.proof
+
 SOON = 0.3
 """The time that a webhook has in these tests."""
 BOUND = 45.0
