@@ -10,6 +10,8 @@ import pytest
 from tests.chaos.simulator.mutations import MUTATIONS, unmatched_edits
 from tests.chaos.simulator.simulation import simulate
 
+pytestmark = pytest.mark.proof
+
 ROOT = Path(__file__).parents[2]
 
 

@@ -3,6 +3,7 @@
 from functools import partial
 from pathlib import Path
 
+import pytest
 from sqlalchemy import Connection, create_engine, make_url, text
 
 from recado.bootstrap import metadata
@@ -12,6 +13,8 @@ from recado.migrations.postgres import migrate_postgres
 from recado.migrations.runner import migrate_sqlite
 from tests.migrations.revisions.history import tables_at
 from tests.support.servers.postgres import PostgresServer
+
+pytestmark = pytest.mark.proof
 
 BAKERY, LIBRARY = "0a", "0b"
 USERS = [(1, BAKERY, "admin"), (2, BAKERY, "admin"), (3, LIBRARY, "viewer"), (4, LIBRARY, "admin")]

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import pytest
 from sqlalchemy import Connection, MetaData, create_engine, make_url, text
 
 from recado.bootstrap import metadata
@@ -10,6 +11,8 @@ from recado.core.database.sqlite.driver import sqlite_module
 from recado.migrations.postgres import migrate_postgres
 from recado.migrations.runner import migrate_sqlite
 from tests.support.servers.postgres import PostgresServer
+
+pytestmark = pytest.mark.proof
 
 BEFORE, AFTER = "0101", "0102"
 TABLES = ("contacts", "lanes", "message_queue")

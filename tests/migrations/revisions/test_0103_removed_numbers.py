@@ -15,6 +15,8 @@ from recado.migrations.runner import migrate_sqlite
 from tests.migrations.revisions.history import tables_at
 from tests.support.servers.postgres import PostgresServer
 
+pytestmark = pytest.mark.proof
+
 BEFORE, AFTER = "0102", "0103"
 SQLITE, POSTGRES = ("x'{:032x}'", "0"), ("'00000000-0000-0000-0000-{:012x}'", "now()")
 

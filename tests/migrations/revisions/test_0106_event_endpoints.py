@@ -3,6 +3,7 @@
 from functools import partial
 from pathlib import Path
 
+import pytest
 from sqlalchemy import Connection, create_engine, make_url, text
 
 from recado.bootstrap import metadata
@@ -12,6 +13,8 @@ from recado.migrations.postgres import migrate_postgres
 from recado.migrations.runner import migrate_sqlite
 from tests.migrations.revisions.history import tables_at
 from tests.support.servers.postgres import PostgresServer
+
+pytestmark = pytest.mark.proof
 
 BEFORE, AFTER = "0105", "0106"
 

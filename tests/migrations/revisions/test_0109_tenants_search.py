@@ -18,6 +18,8 @@ from recado.migrations.runner import migrate_sqlite
 from tests.migrations.revisions.history import tables_at
 from tests.support.servers.postgres import PostgresServer
 
+pytestmark = pytest.mark.proof
+
 BEFORE, AFTER = "0108", "0109"
 ANA, CONVERSATION = UUID(int=1), UUID(int=2)
 WRITTEN = "INSERT INTO search_documents (owner_id, conversation_id, message_id, words) VALUES ($1, $2, $3, $4)"

@@ -2,6 +2,7 @@
 
 from functools import partial
 
+import pytest
 from sqlalchemy import inspect, make_url, text
 
 from recado.core.database.postgres.connections import postgres_engine
@@ -9,6 +10,8 @@ from recado.migrations.postgres import migrate_postgres
 from tests.migrations.revisions.history import tables_at
 from tests.migrations.revisions.test_0106_event_endpoints import fill, without_walls
 from tests.support.servers.postgres import PostgresServer
+
+pytestmark = pytest.mark.proof
 
 BEFORE, AFTER = "0109", "0110"
 

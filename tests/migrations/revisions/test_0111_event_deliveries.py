@@ -3,6 +3,7 @@
 from functools import partial
 from pathlib import Path
 
+import pytest
 from sqlalchemy import Connection, create_engine, make_url, text
 
 from recado.bootstrap import metadata
@@ -13,6 +14,8 @@ from recado.migrations.runner import migrate_sqlite
 from tests.migrations.revisions.history import tables_at
 from tests.migrations.revisions.test_0106_event_endpoints import without_walls
 from tests.support.servers.postgres import PostgresServer
+
+pytestmark = pytest.mark.proof
 
 BEFORE, AFTER = "0110", "0111"
 

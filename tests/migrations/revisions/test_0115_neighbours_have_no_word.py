@@ -4,12 +4,16 @@ from collections.abc import Sequence
 from functools import partial
 from uuid import UUID
 
+import pytest
+
 from recado.conversation.reading.search import found_in
 from recado.core.database.postgres.database import PostgresDatabase
 from recado.core.database.unit_of_work import UnitOfWork
 from recado.migrations.postgres import migrate_postgres
 from tests.migrations.revisions.history import tables_at
 from tests.support.servers.postgres import PostgresServer
+
+pytestmark = pytest.mark.proof
 
 BEFORE, AFTER = "0114", "0115"
 ANA, CONVERSATION = UUID(int=1), UUID(int=2)

@@ -20,6 +20,8 @@ from tests.contracts.queue import LEASE, NoChance, ScriptedHandler
 from tests.core.queue.running.test_worker import GatedHandler, Workshop
 from tests.support.patience import PATIENCE
 
+pytestmark = pytest.mark.proof
+
 ON_BOTH_DATABASES = True
 
 SHORT = 3.0
