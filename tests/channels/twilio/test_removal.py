@@ -126,9 +126,23 @@ class TestWhatIsUnderWay:
         assert await has_token(world, tokens)
         await world.passes(2)
         assert (await world.outcome_of(sid), world.sent_texts()) == ("answered", ["echo: oi"])
+        world.advance(60)
         assert await removal.forget_tokens() == 1
         assert not await has_token(world, tokens)
         assert (await world.verify()).violations == []
+
+    async def test_is_also_what_another_process_accepts_in_the_moment_after(
+        self, world: World, removal: NumberRemoval, tokens: TwilioTokens
+    ) -> None:
+        """It has the number in its cache for a second or two."""
+        await removal.remove(world.operator, world.address_id)
+        assert await removal.forget_tokens() == 0
+        sid = await world.receives("oi")
+        world.advance(60)
+        assert await removal.forget_tokens() == 0, "a message is not settled"
+        await world.passes(2)
+        assert await world.outcome_of(sid) == "answered"
+        assert await has_token(world, tokens)
 
     async def test_keeps_the_token_until_its_last_attempt_is_final(
         self, world: World, removal: NumberRemoval, tokens: TwilioTokens
@@ -158,6 +172,7 @@ class TestAtOneTime:
     ) -> None:
         """Otherwise every webhook of a number in use would be refused, and every send fail."""
         await removal.remove(world.operator, world.address_id)
+        world.advance(60)
         number = NewNumber(ACCOUNT, "another token", OURS)
         _, forgotten = await crossing(
             world.database,
@@ -212,8 +227,10 @@ class TestTokens:
         other = NewNumber(ACCOUNT, "token", Address("whatsapp:+5511900000077"))
         added = await world.numbers.add(world.operator, other)
         await removal.remove(world.operator, world.address_id)
+        world.advance(60)
         assert await removal.forget_tokens() == 0
         await removal.remove(world.operator, added.id)
+        world.advance(60)
         assert await removal.forget_tokens() == 1
         assert not await has_token(world, tokens)
 
@@ -223,6 +240,7 @@ class TestTokens:
         number = replace(NewNumber(ACCOUNT, "theirs", OURS), address=Address("whatsapp:+5511900000078"))
         await world.numbers.add(other, number)
         await removal.remove(world.operator, world.address_id)
+        world.advance(60)
         assert await removal.forget_tokens() == 1
         assert len(await world.rows("SELECT account_id FROM twilio_credentials")) == 1
 
@@ -231,6 +249,7 @@ class TestTokens:
     ) -> None:
         assert (await tokens.signers(ACCOUNT.value)).tokens == ("token",)
         await removal.remove(world.operator, world.address_id)
+        world.advance(60)
         await removal.forget_tokens()
         world.clock.advance(timedelta(seconds=3))
         await directory.refresh()

@@ -5,7 +5,9 @@ that. What it had accepted is answered all the same, so its account keeps its to
 and it is known what became of the last attempt.
 """
 
+from datetime import datetime, timedelta
 from functools import partial
+from typing import Final
 from uuid import UUID
 
 from recado.channels.models import ChannelAddress
@@ -20,12 +22,16 @@ from recado.core.queue.transactions import Transaction, Transactions
 from recado.identity import audit
 from recado.identity.principal import Principal
 
+KEPT_AFTER_REMOVAL: Final = timedelta(minutes=1)
+"""For a moment after a removal other processes accept what comes, until they have read the directory again."""
+
 
 class NumberRemoval:
     """Removes numbers, and later the tokens behind them."""
 
     def __init__(self, database: Database, clock: Clock, ids: Ids) -> None:
         self._database = database
+        self._clock = clock
         self._transactions = Transactions(database, clock, ids)
 
     async def remove(self, principal: Principal, number_id: UUID) -> ChannelAddress:
@@ -37,11 +43,11 @@ class NumberRemoval:
 
     async def forget_tokens(self) -> int:
         """Delete the tokens of accounts without a number and with nothing under way. Return their number."""
-        forgotten = 0
+        forgotten, since = 0, self._clock.now() - KEPT_AFTER_REMOVAL
         for account_id, owner_id in await self._database.read(
-            lambda uow: Credentials(uow).without_numbers(), owner=None
+            lambda uow: Credentials(uow).without_numbers(since), owner=None
         ):
-            forget = partial(_forget_if_unused, account_id=account_id, owner_id=owner_id)
+            forget = partial(_forget_if_unused, account_id=account_id, owner_id=owner_id, since=since)
             forgotten += await self._database.write(forget, owner=None)
         return forgotten
 
@@ -57,12 +63,14 @@ def remove(tx: Transaction, principal: Principal, number_id: UUID) -> ChannelAdd
     return numbers.require(number_id)
 
 
-def _forget_if_unused(uow: UnitOfWork, account_id: UUID, owner_id: UUID) -> bool:
+def _forget_if_unused(uow: UnitOfWork, account_id: UUID, owner_id: UUID, since: datetime) -> bool:
     narrowed = uow.for_owner(owner_id)
-    if not _is_unused(narrowed, account_id, owner_id):
+    if not _is_unused(narrowed, account_id, owner_id, since):
         return False
     generation = DirectoryGeneration(narrowed).advance()
-    if not _is_unused(narrowed, account_id, owner_id):  # A number was added again while this waited for the lock.
+    if not _is_unused(
+        narrowed, account_id, owner_id, since
+    ):  # A number was added again while this waited for the lock.
         return False
     # Every process reads again what it has cached of the account.
     ChannelAccounts(narrowed).change(account_id, changed_in=generation)
@@ -70,8 +78,10 @@ def _forget_if_unused(uow: UnitOfWork, account_id: UUID, owner_id: UUID) -> bool
     return True
 
 
-def _is_unused(narrowed: UnitOfWork, account_id: UUID, owner_id: UUID) -> bool:
-    """Return whether an account has no number in use, and nothing is under way with it."""
-    if (account_id, owner_id) not in Credentials(narrowed).without_numbers() or is_account_busy(narrowed, account_id):
+def _is_unused(narrowed: UnitOfWork, account_id: UUID, owner_id: UUID, since: datetime) -> bool:
+    """Return whether an account has had no number in use since a moment, and nothing is under way with it."""
+    if (account_id, owner_id) not in Credentials(narrowed).without_numbers(since):
+        return False
+    if is_account_busy(narrowed, account_id):
         return False
     return not any(is_address_busy(narrowed, each) for each in ChannelAddresses(narrowed).removed_of(account_id))

@@ -1,9 +1,10 @@
 """Queries of Twilio's own table."""
 
+from datetime import datetime
 from typing import Final
 from uuid import UUID
 
-from sqlalchemy import bindparam, delete, exists, select, update
+from sqlalchemy import bindparam, delete, exists, or_, select, update
 
 from recado.channels.tables import channel_accounts, channel_addresses
 from recado.channels.twilio.models import StoredCredentials
@@ -35,12 +36,16 @@ _STORE = Prepared(
 )
 
 
-_HAS_NUMBER = exists().where(
-    channel_addresses.c.account_id == twilio_credentials.c.account_id, channel_addresses.c.removed_at.is_(None)
+_HAD_NUMBER = exists().where(
+    channel_addresses.c.account_id == twilio_credentials.c.account_id,
+    or_(
+        channel_addresses.c.removed_at.is_(None),
+        channel_addresses.c.removed_at > param(channel_addresses.c.removed_at, "since"),
+    ),
 )
 _WITHOUT_NUMBERS = Prepared(
     select(twilio_credentials.c.account_id, twilio_credentials.c.owner_id)
-    .where(~_HAS_NUMBER)
+    .where(~_HAD_NUMBER)
     .order_by(twilio_credentials.c.account_id)
 )
 _FORGET_PREVIOUS = Prepared(
@@ -70,9 +75,10 @@ class Credentials:
         rows = self._uow.rows(_OF_SID, provider=PROVIDER, account_sid=account_sid)
         return [StoredCredentials(*row) for row in rows]
 
-    def without_numbers(self) -> list[tuple[UUID, UUID]]:
-        """Return account and owner of the tokens of accounts that have no number in use."""
-        return [(account_id, owner_id) for account_id, owner_id in self._uow.rows(_WITHOUT_NUMBERS)]
+    def without_numbers(self, since: datetime) -> list[tuple[UUID, UUID]]:
+        """Return account and owner of the tokens of accounts that have had no number in use since a moment."""
+        found = self._uow.rows(_WITHOUT_NUMBERS, since=since)
+        return [(account_id, owner_id) for account_id, owner_id in found]
 
     def forget(self, account_id: UUID) -> None:
         """Delete the tokens of an account."""
