@@ -1,12 +1,15 @@
 """Mail goes out by TLS or not at all, and what went wrong names nobody."""
 
+import asyncio
+import socket
 import ssl
 from pathlib import Path
 
 import pytest
 
 from recado.identity.mail.letters import Delivered, Letter, NotDelivered
-from recado.identity.mail.smtp import SmtpMailer
+from recado.identity.mail.smtp import AT_ONCE, SmtpMailer
+from tests.support.patience import PATIENCE
 from tests.support.servers.mail import ELSEWHERE, mail_server, make_certificate
 
 LETTER = Letter("ana@padaria.example", "Convite para Pão & Cia", "Olá!\n\nhttps://recado.example/links/abc\n")
@@ -92,3 +95,17 @@ async def test_an_address_that_no_mail_can_have_is_told(certificate: Path, to: s
 
 def test_the_text_of_a_letter_is_shown_to_nobody_else() -> None:
     assert "links" not in repr(LETTER)
+
+
+async def test_a_server_that_hangs_holds_up_no_other_work() -> None:
+    """Every thread that the process shares would wait for it."""
+    many = 40
+    with socket.create_server(("127.0.0.1", 0)) as hanging:
+        mailer = SmtpMailer(f"smtp://127.0.0.1:{hanging.getsockname()[1]}", SENDER)
+        sending = [asyncio.create_task(mailer.send(LETTER)) for _ in range(many)]
+        async with asyncio.timeout(PATIENCE):
+            held = [await asyncio.get_running_loop().run_in_executor(None, hanging.accept) for _ in range(AT_ONCE)]
+            for connection, _ in held:
+                connection.close()
+    async with asyncio.timeout(PATIENCE):
+        assert all(isinstance(each, NotDelivered) for each in await asyncio.gather(*sending))

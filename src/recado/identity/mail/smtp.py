@@ -1,12 +1,14 @@
 """Send mail through an SMTP server, by TLS from the first byte on.
 
 `smtps://` begins with TLS, `smtp://` changes to it (STARTTLS) and sends nothing where that is not possible; only a
-server on this machine may do without. The library is synchronous, so it runs in a thread.
+server on this machine may do without. The library is synchronous, so it runs in threads: a few of its own, for a
+server that hangs would take all of those that others share.
 """
 
 import asyncio
 import smtplib
 import ssl
+from concurrent.futures import ThreadPoolExecutor
 from email.errors import MessageError
 from email.headerregistry import Address
 from email.message import EmailMessage
@@ -18,6 +20,7 @@ from recado.identity.mail.letters import Delivered, Letter, NotDelivered
 
 TIMEOUT_SECONDS: Final = 15.0
 """Of each step of the conversation with the server."""
+AT_ONCE: Final = 2
 _LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
@@ -32,10 +35,11 @@ class SmtpMailer:
         self._user, self._password = unquote(parts.username or ""), unquote(parts.password or "")
         self._sender = sender
         self._tls = tls
+        self._threads = ThreadPoolExecutor(AT_ONCE, "recado-mail")
 
     async def send(self, letter: Letter) -> Delivered | NotDelivered:
         """Send one mail, on a connection of its own."""
-        return await asyncio.to_thread(self._send, letter)
+        return await asyncio.get_running_loop().run_in_executor(self._threads, self._send, letter)
 
     def _send(self, letter: Letter) -> Delivered | NotDelivered:
         try:
