@@ -1,11 +1,15 @@
 """SQS over moto (the shape of AWS's answers) and over a strict fake (its rules, and what a standard queue may do)."""
 
+import asyncio
+import gc
 import json
 from itertools import count
+from uuid import UUID
 
 import pytest
 from aiobotocore.session import get_session
 
+from recado.core.queue.wakeups.contract import WakeUp
 from recado.core.queue.wakeups.sqs import SqsDelivery, region_of
 from tests.contracts.delivery import BrokerContract
 from tests.support.servers.brokers import SqsProcess
@@ -75,6 +79,15 @@ class TestMoto(BrokerContract):
     @pytest.fixture
     async def source(self, moto_server: SqsProcess) -> SqsSource:
         return await SqsSource.made(moto_server, ".fifo")
+
+
+async def test_callers_that_come_at_once_share_a_client_that_is_closed(strict_server: SqsProcess) -> None:
+    """A client that was never closed says so when Python throws it away, and the test fails."""
+    delivery = (await SqsSource.made(strict_server, "")).delivery()
+    wakeups = [WakeUp(UUID(int=number)) for number in range(4)]
+    await asyncio.gather(*(delivery.publish([wakeup]) for wakeup in wakeups))
+    await delivery.close()
+    gc.collect()
 
 
 @pytest.mark.parametrize(

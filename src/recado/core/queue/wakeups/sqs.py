@@ -11,7 +11,7 @@ import asyncio
 import functools
 import json
 from collections.abc import AsyncGenerator, Sequence
-from contextlib import AsyncExitStack
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from typing import TYPE_CHECKING, Final
 from uuid import UUID
 
@@ -42,6 +42,7 @@ class SqsDelivery:
         self._fifo = queue_url.endswith(".fifo")
         self._stack: AsyncExitStack | None = None
         self._client: SQSClient | None = None
+        self._connecting = asyncio.Lock()
 
     async def publish(self, wakeups: Sequence[WakeUp]) -> None:
         client = await self._connect()
@@ -65,9 +66,10 @@ class SqsDelivery:
                 await asyncio.sleep(PAUSE_SECONDS)
 
     async def close(self) -> None:
-        stack, self._stack, self._client = self._stack, None, None
-        if stack is not None:
-            await stack.aclose()
+        async with self._connecting:
+            stack, self._stack, self._client = self._stack, None, None
+            if stack is not None:
+                await stack.aclose()
 
     async def forgot(self) -> bool:
         """Return False: SQS loses no messages."""
@@ -122,18 +124,21 @@ class SqsDelivery:
         return str(wakeup.lane or wakeup.job_id)
 
     async def _connect(self) -> "SQSClient":
-        if self._client is None:
-            session = await asyncio.to_thread(_session)
-            from aiobotocore.config import AioConfig
+        async with self._connecting:  # Of two clients that are made at once one would never be closed.
+            if self._client is None:
+                self._stack = AsyncExitStack()
+                self._client = await self._stack.enter_async_context(await self._made())
+            return self._client
 
-            config = AioConfig(
-                connect_timeout=CONNECT_SECONDS, read_timeout=WAIT_SECONDS + 10, retries={"total_max_attempts": 1}
-            )
-            region = session.get_config_variable("region") or region_of(self._url)
-            self._stack = AsyncExitStack()
-            made = session.create_client("sqs", region_name=region, endpoint_url=self._endpoint, config=config)
-            self._client = await self._stack.enter_async_context(made)
-        return self._client
+    async def _made(self) -> "AbstractAsyncContextManager[SQSClient]":
+        session = await asyncio.to_thread(_session)
+        from aiobotocore.config import AioConfig
+
+        config = AioConfig(
+            connect_timeout=CONNECT_SECONDS, read_timeout=WAIT_SECONDS + 10, retries={"total_max_attempts": 1}
+        )
+        region = session.get_config_variable("region") or region_of(self._url)
+        return session.create_client("sqs", region_name=region, endpoint_url=self._endpoint, config=config)
 
 
 @functools.cache
