@@ -9,7 +9,7 @@ import asyncio
 import random
 from collections import Counter
 from collections.abc import Coroutine
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 from uuid import UUID
@@ -103,11 +103,9 @@ class Handling:
     def replay(
         self, held: HeldLanes, job: StoredJob, *, force: bool, now: datetime, ids: Ids
     ) -> Replayed | ReplayRefused:
-        if not force:
-            return ReplayRefused(job.id, "only by force")
-        new = NewJob(ids.new(), self.name, job.owner_id, now, now)
-        if not job.has_own_lane:
-            new = replace(new, lane=job.lane, kind="reply")
+        if not force or job.has_own_lane:
+            return ReplayRefused(job.id, "only by force, and in a lane of several jobs")
+        new = NewJob(ids.new(), self.name, job.owner_id, now, now, lane=job.lane, kind="reply")
         enqueue.add(held, [new])
         self.born.append((new.id, job))
         return Replayed(job.id, new.id)
@@ -334,7 +332,7 @@ class Queue(RuleBasedStateMachine):
     @rule(number=st.integers(0, 99))
     def a_person_discards(self, number: int) -> None:
         job = list(self.jobs.values())[number % len(self.jobs)]
-        if job.status in ("running", "done", "discarded"):
+        if job.status in ("running", "done", "discarded") or job.replayed:
             with pytest.raises(Conflict):
                 self.run(self.queue.discard(job.id))
             return
@@ -348,12 +346,12 @@ class Queue(RuleBasedStateMachine):
         dead = [job for job in self.jobs.values() if job.status == "dead"]
         job = dead[number % len(dead)]
         result = self.run(self.queue.retry(job.id, force=force))
-        assert isinstance(result, Replayed) == force
+        refused = job.replayed or job.off_the_list or job.lane == job_lane(job.id)
+        assert isinstance(result, Replayed) == (force and not refused)
         if isinstance(result, Replayed):
             job.replayed = True
             now = self.clock.now()
-            lane = None if job.lane == job_lane(job.id) else job.lane
-            self.expects(NewJob(result.by, "work", job.owner, now, now, lane), "waiting")
+            self.expects(NewJob(result.by, "work", job.owner, now, now, job.lane), "waiting")
 
     # --- Time ---------------------------------------------------------------------------------------------------------
 
