@@ -4,6 +4,8 @@ import base64
 import hashlib
 import hmac
 import json
+import random
+from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -18,9 +20,10 @@ from recado.core.event_log.models import Event
 from recado.core.outbound.http_clients import HttpClients
 from recado.core.queue.lane import Lane
 from recado.events.models import Endpoint, PostResult
-from recado.events.wire.posting import Poster
+from recado.events.wire.posting import ANSWER_SECONDS, Poster, answer_limit
 from recado.events.wire.signing import new_secret
 from tests.agents.loopback import Loopback, dripping, listening
+from tests.contracts.queue import NoChance
 
 AT = datetime(2026, 3, 14, 12, 0, 0, 250_000, tzinfo=UTC)
 EVENT = Event(
@@ -53,7 +56,7 @@ def endpoint(server: Loopback) -> Endpoint:
 
 @pytest.fixture
 async def poster(clock: FrozenClock) -> AsyncIterator[Poster]:
-    poster = Poster(HttpClients(), clock, answer_seconds=0.5)
+    poster = Poster(HttpClients(), clock, NoChance(), answer_seconds=0.5)
     yield poster
     await poster.aclose()
 
@@ -103,6 +106,15 @@ async def test_a_redirect_is_not_followed(poster: Poster, endpoint: Endpoint, se
     server.says(RedirectResponse("/elsewhere", status_code=307))
     assert not (await poster.post(endpoint, EVENT, [NEW])).is_taken
     assert [asked.path for asked in server.asked] == ["/events"]
+
+
+def test_attempts_that_begin_together_do_not_end_together() -> None:
+    chance = random.Random(7)  # noqa: S311 - no secret
+    limits = [answer_limit(ANSWER_SECONDS, chance) for _ in range(32)]
+    assert min(limits) >= 15
+    assert max(limits) <= 20
+    seconds = Counter(int(limit * 2) for limit in limits)
+    assert max(seconds.values()) <= 8, "half a second in which many end together"
 
 
 async def test_one_that_hangs_is_given_up(poster: Poster, endpoint: Endpoint, server: Loopback) -> None:

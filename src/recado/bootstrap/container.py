@@ -230,7 +230,7 @@ class Container(containers.DeclarativeContainer):
     event_following = providers.Singleton(make_following, event_reading, database, changes)
     fanout = providers.Singleton(Fanout, database, clock, ids)
     event_publisher = providers.Singleton(EventPublisher, providers.Singleton(Numbering, database), fanout, changes)
-    event_poster = providers.Singleton(LazyPoster, clock)
+    event_poster = providers.Singleton(LazyPoster, clock, chance)
     event_deliveries = providers.Singleton(
         make_event_deliveries, database, clock, ids, chance, key_ring.provider, event_poster, fanout, settings
     )

@@ -17,7 +17,7 @@ from recado.conversation.replying.accept import AcceptService
 from recado.core.clock import Clock
 from recado.core.database.engine import Database
 from recado.core.event_log.models import Event
-from recado.core.ids import Ids
+from recado.core.ids import Chance, Ids
 from recado.events.fanout import Fanout
 from recado.events.models import Endpoint, PostResult
 from recado.identity.keys import KeyRing
@@ -108,15 +108,16 @@ def make_number_checks(numbers: NumberService, tokens: TwilioTokens, twilio_api_
 class LazyPoster:
     """Connections to owners' endpoints, opened when an event is sent first."""
 
-    def __init__(self, clock: Clock) -> None:
+    def __init__(self, clock: Clock, chance: Chance) -> None:
         self._clock = clock
+        self._chance = chance
         self._poster: Poster | None = None
 
     async def post(self, endpoint: Endpoint, event: Event, secrets: Sequence[str]) -> PostResult:
         from recado.core.outbound.http_clients import HttpClients
         from recado.events.wire.posting import Poster
 
-        self._poster = self._poster or Poster(HttpClients(), self._clock)
+        self._poster = self._poster or Poster(HttpClients(), self._clock, self._chance)
         return await self._poster.post(endpoint, event, secrets)
 
     async def aclose(self) -> None:
