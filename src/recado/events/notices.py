@@ -46,9 +46,7 @@ def put_disabled_mails(tx: LaneTransaction, endpoint: Endpoint) -> None:
     to = [user for user in Users(tx.uow).in_order() if _is_told(user)]
     to.sort(key=lambda user: user.role != "owner")
     jobs = [_job(tx.ids.new(), user, endpoint, tx.now) for user in to[:MOST_TOLD]]
-    for job in jobs:
-        tx = tx.hold_also(job.in_lane)
-    enqueue.add(tx.held, jobs)
+    enqueue.add_alone(tx.held, jobs)
 
 
 def _is_told(user: User) -> bool:
@@ -109,7 +107,7 @@ class DisabledMailHandler:
         now: datetime,
         ids: Ids,
     ) -> Replayed | ReplayRefused:
-        """Send it again, in the lane of the dead letter."""
+        """Send it again."""
         return sent_again(held, job, now, ids)
 
     def discarded(self, held: HeldLanes, job: StoredJob, now: datetime, ids: Ids) -> str | None:  # noqa: ARG002

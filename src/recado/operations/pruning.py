@@ -2,19 +2,23 @@
 
 Finished jobs are deleted after a week; their results stay in messages, turns and answers. Dead letters stay. Events and
 their deliveries are deleted after 30 days, and so are bulk operations that are done. What people and programs proved
-themselves by goes when it has ended.
+themselves by goes when it has ended, and the row of a job's own lane when no job needs it.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 from typing import Final
+from uuid import UUID
 
 from recado.core.clock import Clock
 from recado.core.database.engine import Database
+from recado.core.database.pages import FIRST_ID
 from recado.core.database.unit_of_work import STEP, UnitOfWork
 from recado.core.event_log import repository as event_log
-from recado.core.queue.storage import endings, slots
+from recado.core.queue.lane import Lane
+from recado.core.queue.storage import endings, inspection, lanes, slots
 from recado.events.repository import prune as prune_deliveries
 from recado.identity.access.repository import prune as prune_access
 from recado.operations.dead_letters.repository import prune as prune_bulk_operations
@@ -47,6 +51,7 @@ class Pruning:
         """Delete one run's worth of old rows."""
         now = self._clock.now()
         await self._database.write(lambda uow: slots.forget_old(uow, now - KEEP_SLOTS), owner=None)
+        await self._delete_unused_lanes()
         jobs = await self._in_steps(lambda uow: endings.prune(uow, now - KEEP_JOBS), STEP)
         events = await self._in_steps(lambda uow: event_log.prune(uow, now - KEEP_EVENTS), STEP)
         await self._in_steps(lambda uow: prune_deliveries(uow, now - KEEP_EVENTS), STEP)
@@ -54,6 +59,17 @@ class Pruning:
         await self._in_steps(lambda uow: prune_bulk_operations(uow, bulk_before, STEP), STEP)
         access = await self._in_steps(lambda uow: prune_access(uow, now, STEP), STEP)
         return PruningReport(jobs, events, access)
+
+    async def _delete_unused_lanes(self) -> None:
+        """Delete what retries of an earlier release have left. Nothing is written where there is nothing."""
+        after = FIRST_ID
+        while True:
+            letters, unused = await self._database.read(partial(_unused_lanes, after=after), owner=None)
+            if not letters:
+                return
+            if unused:
+                await self._database.write(partial(lanes.delete_unused, names=unused), owner=None)
+            after = letters[-1]
 
     async def _in_steps(self, delete: Callable[[UnitOfWork], int], full: int) -> int:
         """Delete one step after the other until one is not full. Return the number of rows."""
@@ -64,3 +80,9 @@ class Pruning:
             if step < full:
                 break
         return deleted
+
+
+def _unused_lanes(uow: UnitOfWork, after: UUID) -> tuple[list[UUID], list[Lane]]:
+    """Return the next dead letters, and those of their lanes that nothing needs."""
+    letters = inspection.dead_ids(uow, after)
+    return letters, lanes.unused(uow, letters)

@@ -12,7 +12,7 @@ from recado.core.database.engine import Database
 from recado.core.ids import SYSTEM_OWNER, UuidV7, system_chance
 from recado.core.queue.job import ReplayRefused
 from recado.core.queue.service import QueueService
-from recado.core.queue.storage.tables import message_queue
+from recado.core.queue.storage.tables import lanes, message_queue
 from recado.identity.access.links import LinkOver, LinkService
 from recado.identity.mail.jobs import LinkMailHandler, MailSettings, put_link_mail
 from recado.identity.mail.letters import Delivered, Letter, NotDelivered
@@ -168,7 +168,7 @@ async def test_a_mail_that_does_not_get_out_is_tried_again_with_another_link(
 
 @pytest.mark.usefixtures("bakery")
 async def test_after_five_tries_it_is_a_dead_letter_that_can_be_retried(
-    post: Post, office: PostOffice, links: LinkService
+    post: Post, office: PostOffice, links: LinkService, database: Database
 ) -> None:
     await links.request_reset(ANA, None)
     office.closed = True
@@ -179,6 +179,8 @@ async def test_after_five_tries_it_is_a_dead_letter_that_can_be_retried(
     assert not isinstance(await post.queue.retry(dead.id), ReplayRefused)
     await post.work()
     assert (len(office.mails), await post.queue.dead()) == (6, [])
+    left = await database.read(lambda uow: uow.all(select(lanes)), owner=None)
+    assert left == [], "the lane of the retry went with it"
 
 
 async def test_a_user_who_was_disabled_meanwhile_gets_none(

@@ -242,6 +242,7 @@ class TestAnOperationThatFails:
         await world.dead_letters.retry(bia, claim.job.id)
         await world.passes(2)
         assert figures(await reading.operation(world.owner_id, begun.id)) == ("done", 2, 2, 0)
+        assert await world.rows("SELECT lane FROM lanes WHERE kind = 'job'") == []
 
     async def test_ends_when_its_job_is_discarded(
         self, world: World, bia: Principal, reading: DeadLetterReading

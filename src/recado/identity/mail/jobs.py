@@ -133,7 +133,7 @@ class LinkMailHandler:
         now: datetime,
         ids: Ids,
     ) -> Replayed | ReplayRefused:
-        """Send it again, in the lane of the dead letter."""
+        """Send it again."""
         return sent_again(held, job, now, ids)
 
     def discarded(self, held: HeldLanes, job: StoredJob, now: datetime, ids: Ids) -> str | None:  # noqa: ARG002
@@ -142,19 +142,18 @@ class LinkMailHandler:
 
 
 def sent_again(held: HeldLanes, job: StoredJob, now: datetime, ids: Ids) -> Replayed:
-    """Store the job of a mail again, in the lane of its dead letter."""
+    """Store the job of a mail again."""
     again = NewJob(
         id=ids.new(),
         name=job.name,
         owner_id=job.owner_id,
         created_at=now,
         due_at=now,
-        lane=job.lane,
         payload=job.payload,
         priority=PRIORITY,
         max_attempts=MAX_ATTEMPTS,
     )
-    enqueue.add(held, [again])
+    enqueue.add_alone(held, [again])
     return Replayed(job.id, again.id)
 
 

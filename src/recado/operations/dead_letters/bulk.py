@@ -95,8 +95,8 @@ class BulkHandler:
         if operation is None:
             return ReplayRefused(job.id, "its operation was deleted")
         operations.change(operation.id, finished_at=None, error=None)
-        again = bulk_job(tx, operation, lane=job.lane)
-        enqueue.add(held, [again])
+        again = bulk_job(tx, operation)
+        enqueue.add_alone(held, [again])
         return Replayed(job.id, again.id)
 
     def discarded(self, held: HeldLanes, job: StoredJob, now: datetime, ids: Ids) -> str | None:  # noqa: ARG002

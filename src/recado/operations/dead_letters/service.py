@@ -16,7 +16,6 @@ from recado.core.errors import Busy, Conflict, DomainError, StorageUnavailable
 from recado.core.ids import SYSTEM_OWNER, Ids
 from recado.core.queue import handling
 from recado.core.queue.job import BACKGROUND_PRIORITY, NewJob, Replayed, ReplayRefused
-from recado.core.queue.lane import Lane
 from recado.core.queue.service import QueueService
 from recado.core.queue.storage import enqueue, lanes
 from recado.core.queue.transactions import Transaction, Transactions, UnlockedTransaction
@@ -134,15 +133,14 @@ def discard_in(
         _record(tx, principal, "dead_letter.discarded" if job.status == "dead" else "job.discarded", job_id)
 
 
-def bulk_job(tx: Transaction, operation: BulkOperation, lane: Lane | None = None) -> NewJob:
-    """Return a job that carries out a bulk operation, by default in a lane of its own."""
+def bulk_job(tx: Transaction, operation: BulkOperation) -> NewJob:
+    """Return a job that carries out a bulk operation."""
     return NewJob(
         id=tx.ids.new(),
         name=BULK,
         owner_id=operation.owner_id,
         created_at=tx.now,
         due_at=tx.now,
-        lane=lane,
         payload={"operation_id": str(operation.id)},
         priority=BACKGROUND_PRIORITY,
         max_attempts=BULK_ATTEMPTS,

@@ -24,6 +24,14 @@ def add(held: HeldLanes, jobs: Sequence[NewJob]) -> None:
     lanes.upsert(held, lanes.new_lanes(jobs))
 
 
+def add_alone(held: HeldLanes, jobs: Sequence[NewJob]) -> None:
+    """Store jobs that name no lane, each in one of its own, in a transaction that holds other lanes.
+
+    So does who starts such a job again: its lane has gone with it, and that of the new job goes with the new one.
+    """
+    add(lanes.hold_also(held, [job.in_lane for job in jobs]), jobs)
+
+
 def collect(held: HeldLanes, jobs: Sequence[NewJob], *, due_at_once: frozenset[Lane] = frozenset()) -> None:
     """Open or extend the burst windows of some lanes, at most one job a lane given.
 

@@ -106,6 +106,19 @@ def dead_letters(
     return [StoredJob(*row) for row in uow.rows(_DEAD, after=after, last=last, most=limit)]
 
 
+_DEAD_IDS = Prepared(
+    select(message_queue.c.id)
+    .where(message_queue.c.status == text("'dead'"), message_queue.c.id > param(message_queue.c.id, "after"))
+    .order_by(message_queue.c.id)
+    .limit(bindparam("most"))
+)
+
+
+def dead_ids(uow: UnitOfWork, after: UUID) -> list[UUID]:
+    """Return a page of all dead letters behind the id `after`, also of those that were replayed or discarded."""
+    return [id_ for (id_,) in uow.rows(_DEAD_IDS, after=after, most=PAGE)]
+
+
 @dataclass(frozen=True, slots=True)
 class DeadLetterSummary:
     """The number of listed dead letters, and the newest of them if there is one."""
@@ -148,16 +161,22 @@ def deed_of(uow: UnitOfWork, job_id: UUID) -> Deed:
 
 
 def hold_job(uow: UnitOfWork, job_id: UUID) -> tuple[HeldLanes, StoredJob] | None:
-    """Hold the lane of a job, then return the job as it is now."""
+    """Hold the lane of a job, then return the job as it is now.
+
+    A job that has ended may have no lane any more: then its own row is what keeps two people apart.
+    """
     found = find(uow, job_id)
     if found is None:
         return None
     held = lanes.hold(uow, [found.lane])
-    job = found if uow.dialect == "sqlite" else find(uow, job_id)
-    return None if job is None else (held, job)
+    for row in uow.rows(_FIND_LOCKED, id=job_id):
+        return held, StoredJob(*row)
+    return None
 
 
-_FIND = Prepared(select(*JOB_COLUMNS).where(message_queue.c.id == bindparam("id")))
+_BY_ID = select(*JOB_COLUMNS).where(message_queue.c.id == bindparam("id"))
+_FIND = Prepared(_BY_ID)
+_FIND_LOCKED = Prepared(_BY_ID.with_for_update())
 
 
 def unfinished(uow: UnitOfWork, now: datetime) -> int:

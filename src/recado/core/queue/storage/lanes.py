@@ -9,7 +9,7 @@ from sqlalchemy import text
 from recado.core.database.prepared import Prepared, inserting, param
 from recado.core.database.unit_of_work import UnitOfWork
 from recado.core.queue.job import NewJob, StoredJob
-from recado.core.queue.lane import HeldLanes, Lane, LaneKind, reply_lane, send_lane
+from recado.core.queue.lane import HeldLanes, Lane, LaneKind, job_lane, reply_lane, send_lane
 from recado.core.queue.storage.tables import lanes
 
 
@@ -165,14 +165,10 @@ WHERE lane IN (VALUES (:lane))
 """
     ).bindparams(_LANE)
 )
-_DELETE_UNUSED = Prepared(
-    text(
-        """
-DELETE FROM lanes WHERE lane IN (VALUES (:lane)) AND kind = 'job' AND head_job IS NULL
-    AND NOT EXISTS (SELECT 1 FROM message_queue r WHERE r.lane = lanes.lane AND r.status = 'running')
-"""
-    ).bindparams(_LANE)
-)
+_IS_UNUSED = """lane IN (VALUES (:lane)) AND kind = 'job' AND head_job IS NULL
+    AND NOT EXISTS (SELECT 1 FROM message_queue r WHERE r.lane = lanes.lane AND r.status = 'running')"""
+_DELETE_UNUSED = Prepared(text(f"DELETE FROM lanes WHERE {_IS_UNUSED}").bindparams(_LANE))
+_UNUSED = Prepared(text(f"SELECT lane FROM lanes WHERE {_IS_UNUSED}").bindparams(_LANE).columns(lanes.c.lane))
 
 
 def refresh_after(held: HeldLanes, jobs: Collection[StoredJob]) -> None:
@@ -180,6 +176,20 @@ def refresh_after(held: HeldLanes, jobs: Collection[StoredJob]) -> None:
     refresh(held, [job.lane for job in jobs])
     own = sorted(job.lane for job in jobs if job.has_own_lane)
     held.uow.run_many(_DELETE_UNUSED, [{"lane": lane} for lane in own])
+
+
+def unused(uow: UnitOfWork, letters: Collection[UUID]) -> list[Lane]:
+    """Return the lanes of some dead letters that were lanes of their own, have no unfinished job and are still there.
+
+    An earlier release started a dead letter again in its own lane, whose row then stayed.
+    """
+    return [lane for (lane,) in uow.rows_of_many(_UNUSED, [{"lane": job_lane(letter)} for letter in letters])]
+
+
+def delete_unused(uow: UnitOfWork, names: Collection[Lane]) -> int:
+    """Delete those of some lanes that are still unused. Return their number. A lane that somebody holds is left."""
+    held = hold_free(uow, names)
+    return uow.run_many(_DELETE_UNUSED, [{"lane": lane} for lane in sorted(held.lanes)])
 
 
 def refresh(held: HeldLanes, names: Iterable[Lane]) -> None:
