@@ -210,6 +210,8 @@ class Queue(RuleBasedStateMachine):
             else:
                 assert window.window_end is not None
                 window.due = min(job.due_at, window.window_end)
+                # Its end is set once, and comes nearer when a clock was set back.
+                window.window_end = min(window.window_end, now + MOST)
 
     # --- Workers ------------------------------------------------------------------------------------------------------
 
