@@ -24,7 +24,7 @@ _LONGER: Final = 1 / 3
 """By how much an attempt's limit may be longer than that.
 
 Attempts at endpoints that hang begin together, when events come. If they ended together too, answers to customers
-waited for the transactions of them all: p99 was 4 to 15 times as long, of 12 endpoints.
+waited for the transactions of them all: beside 12 endpoints p99 was 4 to 15 times as long.
 """
 _MOST_DIGITS: Final = 6
 _MOST_READ: Final = 16 * 1024
