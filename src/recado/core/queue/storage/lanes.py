@@ -187,7 +187,7 @@ def unused(uow: UnitOfWork, letters: Collection[UUID]) -> list[Lane]:
 
 
 def delete_unused(uow: UnitOfWork, names: Collection[Lane]) -> int:
-    """Delete those of some lanes that are still unused. Return their number. A lane that another transaction holds is left."""
+    """Delete those of some lanes that are still unused. Return their number. A lane held elsewhere is left."""
     held = hold_free(uow, names)
     return uow.run_many(_DELETE_UNUSED, [{"lane": lane} for lane in sorted(held.lanes)])
 
